@@ -1,7 +1,7 @@
 -- Who may use the page and the API: users, sessions, tokens.
 --
--- Beside the ledger, in a file of its own: nothing in here is proof of anything, and nothing of the tenant. No secret is in here as it
--- is: a password is an argon2id hash, a session and a token are known by the SHA-256 of what their owner holds.
+-- A file of its own beside the ledger: nothing in here is evidence, or data of the tenant. No secret is stored in clear: a password is
+-- an argon2id hash, a session or a token the SHA-256 of what its owner holds.
 
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,             -- tenant, account_sid, advocate_url, brand_url; csrf_key, made at random with the file
@@ -20,16 +20,16 @@ CREATE TABLE users (
 
 CREATE TABLE sessions (
     hash       BLOB PRIMARY KEY,        -- SHA-256 of the cookie
-    user       TEXT NOT NULL REFERENCES users (name),
+    user_name  TEXT NOT NULL REFERENCES users (name),
     created_ms INTEGER NOT NULL,        -- Unix milliseconds, as all numbers of time here
     seen_ms    INTEGER NOT NULL         -- of the newest request, to the minute
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX sessions_by_user ON sessions (user);
+CREATE INDEX sessions_by_user ON sessions (user_name);
 
 CREATE TABLE tokens (
     id         INTEGER PRIMARY KEY,
-    user       TEXT NOT NULL REFERENCES users (name),
+    user_name  TEXT NOT NULL REFERENCES users (name),
     name       TEXT NOT NULL,           -- what it is for
     hash       BLOB NOT NULL UNIQUE,    -- SHA-256 of the token
     scopes     TEXT NOT NULL,           -- words, with a space between two
@@ -39,26 +39,27 @@ CREATE TABLE tokens (
     revoked_at TEXT
 ) STRICT;
 
--- Failures to sign in, by 'user:NAME' (of users or not), 'peer:NETWORK', 'browser:NUMBER' and 'everybody'; shared by every process.
-CREATE TABLE attempts (
+-- Failures to sign in, by 'user:NAME' (whether or not there is such a user), 'peer:NETWORK', 'browser:NUMBER' and 'everybody'; all
+-- processes share them.
+CREATE TABLE sign_in_attempts (
     key      TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,
     until_ms INTEGER NOT NULL,          -- no attempt before this
     at_ms    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Requests that are done once, by their Idempotency-Key.
-CREATE TABLE once (
-    user   TEXT NOT NULL,
-    key    TEXT NOT NULL,
-    hash   TEXT NOT NULL,               -- of what was asked
-    at_ms  INTEGER NOT NULL,
-    status INTEGER,                     -- of the answer; null while it is being done
-    body   TEXT,
-    PRIMARY KEY (user, key)
+-- Requests that are carried out once, by their Idempotency-Key.
+CREATE TABLE idempotency_keys (
+    user_name TEXT NOT NULL,
+    key       TEXT NOT NULL,
+    hash      TEXT NOT NULL,            -- of the request
+    at_ms     INTEGER NOT NULL,
+    status    INTEGER,                  -- of the answer; null while the request is being carried out
+    body      TEXT,
+    PRIMARY KEY (user_name, key)
 ) STRICT, WITHOUT ROWID;
 
--- What was done to users and tokens, and by whom.
+-- Changes to users and tokens.
 CREATE TABLE log (
     id     INTEGER PRIMARY KEY,
     at     TEXT NOT NULL,

@@ -1,12 +1,12 @@
--- The ledger: what was sent to the vendor, by whom, why, and what came of it.
+-- The ledger: what was sent to the vendor, by whom, why, and the outcome.
 --
--- It cannot be rebuilt, so it lies in a file of its own, and nothing in it is ever changed or removed: a retraction is
--- written once, and all that happens to it afterwards is an event. Its state is the state of its newest event that has one.
--- Events are a chain: each holds a hash over itself and the one before, and the first event of a retraction holds a hash over
--- the retraction's own row. `recoup audit verify` computes all of them again.
+-- It cannot be rebuilt, so it is a file of its own, and nothing in it is ever changed or removed: a retraction is written
+-- once, and all that happens to it afterwards is an event. Its state is the state of its newest event that has one. Events are a
+-- chain: each holds a hash over itself and the event before it, and the first event of a retraction also holds a hash over the
+-- retraction's row. `recoup audit verify` computes all of them again.
 --
--- What is personal stands in no hashed row: there is a salted commitment in its place ('~' and 64 hexadecimal digits), and
--- the value is in `personal`, the one table whose rows may go.
+-- No hashed row holds personal data. It has a salted commitment instead ('~' and 64 hexadecimal digits), and the value is in
+-- `personal`, the one table of the record whose rows may be deleted.
 
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,             -- tenant, account_sid, advocate_url, brand_url; made at random with the file: ledger_id,
@@ -15,29 +15,29 @@ CREATE TABLE identity (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One decision about one action: to take it back, or to change it.
+-- One decision about one action: to reverse it, or to change it.
 CREATE TABLE retractions (
     id                INTEGER PRIMARY KEY,
     road              TEXT NOT NULL CHECK (road IN ('reversal', 'modification', 'file', 'reward')),
-    target            TEXT NOT NULL,    -- what is unique for the vendor: 'action:ID', or 'order:TRACKER:ORDER'; with its road before
-                                        -- it unless that is a reversal
+    target            TEXT NOT NULL,    -- the key of one request: 'action:ID', or 'order:TRACKER:ORDER'; with the road before it
+                                        -- unless that is a reversal
     attempt           INTEGER NOT NULL, -- 1, and one more each time a person sends again
-    order_id          TEXT NOT NULL,    -- empty where a reward was cancelled whose order nobody knows
-    action_id         TEXT,             -- null with the fallback to order ID and action tracker
+    order_id          TEXT NOT NULL,    -- empty if a reward was cancelled whose order is not known
+    action_id         TEXT,             -- null if it was sent by order ID and action tracker
     action_tracker_id TEXT,
-    program_id        TEXT,             -- of the rewards, where they name one
-    disposition       TEXT NOT NULL,    -- goes to the vendor as it is; in a file it is the reason code
-    reason            TEXT,             -- a person's words: a commitment; they stay here
+    program_id        TEXT,             -- of the rewards, if they name one
+    disposition       TEXT NOT NULL,    -- sent to the vendor unchanged; in a file it is the reason code
+    reason            TEXT,             -- a person's words: a commitment
     ticket            TEXT,
-    batch             TEXT,             -- the batch it belongs to
+    batch             TEXT,
     person            TEXT NOT NULL,    -- who ran the command, as the operating system knows them
     host              TEXT NOT NULL,
     created_at        TEXT NOT NULL,    -- RFC 3339, UTC
-    plan              TEXT NOT NULL,    -- JSON: the rewards as they were before, the coverage, the verdicts
-    UNIQUE (target, attempt)            -- two processes can never both begin on one action
+    plan              TEXT NOT NULL,    -- JSON: the rewards as they were before, the coverage, the checks
+    UNIQUE (target, attempt)            -- two processes can never both begin one attempt
 ) STRICT;
 
--- Which rewards a retraction takes back, so that one reward never goes out twice under two names.
+-- The rewards that a retraction takes back, so that one reward is never sent twice under two names.
 CREATE TABLE retraction_rewards (
     reward_id     TEXT NOT NULL,
     retraction_id INTEGER NOT NULL REFERENCES retractions (id),
@@ -51,10 +51,10 @@ CREATE TABLE events (
     at            TEXT NOT NULL,        -- RFC 3339, UTC
     state         TEXT CHECK (state IN ('planned', 'sending', 'queued', 'confirmed', 'partial', 'unconfirmed', 'failed', 'unknown',
                   'not_received', 'processed', 'handed_over', 'released', 'superseded')),
-                                        -- of the retraction from here on; null where it stays as it was
-    kind          TEXT NOT NULL,        -- 'state', or what else was written down: 'override', 'mistake', 'forgotten' …
+                                        -- of the retraction from now on; null if it does not change
+    kind          TEXT NOT NULL,        -- 'state', or the kind of a note: 'override', 'mistake', 'forgotten' …
     message       TEXT NOT NULL,        -- a sentence for the receipt
-    details       TEXT NOT NULL,        -- JSON: what was sent, what came back, what was read; no credentials
+    details       TEXT NOT NULL,        -- JSON: the request, the answer, what was read; no credentials
     person        TEXT NOT NULL,        -- who ran the command that wrote this
     host          TEXT NOT NULL,
     hash          BLOB NOT NULL         -- SHA-256 over the hash before and all of this row
@@ -66,10 +66,10 @@ CREATE INDEX retractions_by_order ON retractions (order_id);
 
 CREATE INDEX retractions_by_action ON retractions (action_id);
 
--- What the hashed rows only commit to. `recoup forget` removes rows here; nothing changes one.
+-- The values behind the commitments. `recoup forget` deletes rows; nothing changes one.
 CREATE TABLE personal (
     commitment    TEXT PRIMARY KEY,     -- '~' and SHA-256, in hexadecimal, of salt, kind and value
-    retraction_id INTEGER,              -- where it is used
+    retraction_id INTEGER,              -- the one that uses it
     kind          TEXT NOT NULL,        -- account_id, user_id, reason, response
     salt          BLOB NOT NULL,
     value         TEXT NOT NULL
@@ -77,13 +77,13 @@ CREATE TABLE personal (
 
 CREATE INDEX personal_by_value ON personal (kind, value);
 
--- Accounts that were forgotten, as a keyed hash (HMAC-SHA-256 with identity.tombstone_key): no crawl brings them back.
+-- Forgotten accounts, as a keyed hash (HMAC-SHA-256 with identity.tombstone_key): no crawl stores them again.
 CREATE TABLE tombstones (
     mac BLOB PRIMARY KEY,
     at  TEXT NOT NULL                   -- RFC 3339, UTC
 ) STRICT, WITHOUT ROWID;
 
--- Refunds whose order nobody has seen yet. A list to work off, not a record: its rows come and go.
+-- Refunds that wait for their order. A list, not a record: its rows are deleted.
 CREATE TABLE watched (
     order_id    TEXT PRIMARY KEY,
     added_at    TEXT NOT NULL,          -- RFC 3339, UTC
@@ -93,8 +93,8 @@ CREATE TABLE watched (
     ticket      TEXT,
     person      TEXT NOT NULL,
     host        TEXT NOT NULL,
-    looked_at   TEXT,                   -- when it was last looked for
-    found_at    TEXT                    -- when its order turned up
+    looked_at   TEXT,                   -- the newest look-up
+    found_at    TEXT                    -- when its order was first in the index
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER retractions_stay BEFORE UPDATE ON retractions

@@ -15,7 +15,7 @@ use recoup::extract::{Mapping, read};
 use recoup::lookup;
 use recoup::model::{AccountId, OrderId};
 use recoup::store::Identity;
-use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardRows};
+use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardListPage};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -127,7 +127,7 @@ fn make(path: &Path, links: u64) -> Outcome<()> {
             );
             rewards.push((account.clone(), ReadReward::new(read(&raw, &account, &mapping)?, &raw)));
         }
-        index.commit_rewards(run, &RewardRows { rewards, unusable: 0, cursor: "{}".to_owned() }, now)?;
+        index.commit_rewards(run, &RewardListPage { rewards, unusable: 0, cursor: "{}".to_owned() }, now)?;
         at = until;
     }
     index.recount(run)?;

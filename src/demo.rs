@@ -15,7 +15,7 @@ use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
 use crate::report::Report;
 use crate::retract::request::{RetractRequest, RunOptions};
-use crate::retract::{self, Follows, WriterSettings};
+use crate::retract::{self, FollowSettings, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
@@ -94,12 +94,12 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         session: retract::Session::default(),
     };
     let minute = Duration::from_mins(1);
-    let follows = Follows {
+    let follows = FollowSettings {
         wait: minute,
         first_poll: Duration::from_millis(200),
         max_poll: Duration::from_secs(1),
         settle: minute,
-        ..Follows::default()
+        ..FollowSettings::default()
     };
     let request = RetractRequest { reason: Some("demo".to_owned()), ..RetractRequest::new(order_id) };
     let run = RunOptions { dry_run: false, yes: true, max_index_age: minute, follows };

@@ -16,11 +16,11 @@ use crate::extract::{self, KeySample};
 use crate::model::LinkKind;
 use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::report::Report;
-use crate::retract::sendable::{check_files, clock_trouble};
-use crate::retract::{advice, rule};
+use crate::retract::readiness::{check_files, clock_trouble};
+use crate::retract::{checklist, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
-use crate::store::{Identity, Whole, check_folder};
+use crate::store::{Identity, StoreFile, check_folder};
 use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
 
 /// Number of accounts whose rewards are sampled.
@@ -101,7 +101,7 @@ pub async fn run(
         say(check)?;
     }
     let owner = identity.as_ref().ok();
-    let (index, ledger) = (Whole::index(&settings.database, owner), Whole::ledger(&settings.ledger, owner));
+    let (index, ledger) = (StoreFile::index(&settings.database, owner), StoreFile::ledger(&settings.ledger, owner));
     say(Check::of("index", &index, |index| match index {
         Some(_) => format!("{} can be read", settings.database.display()),
         None => format!("{} does not exist yet; the first `recoup crawl` creates it", settings.database.display()),
@@ -151,7 +151,7 @@ pub async fn run(
                     say(check)?;
                 }
                 let rules = rules(&advocate, settings, owner, clock).await;
-                is_every_rule_found = rules.as_ref().is_ok_and(|rules| rule::is_found(rules));
+                is_every_rule_found = rules.as_ref().is_ok_and(|(rules, _)| rule::is_found(rules));
                 for check in rule_checks(rules) {
                     say(check)?;
                 }
@@ -181,7 +181,7 @@ pub async fn run(
     }
     if !is_every_rule_found {
         report.note("if the rule of a program was not found or could not be read, check it in the vendor's platform:");
-        for step in advice::PROGRAM_RULE {
+        for step in checklist::PROGRAM_RULE {
             report.note(format!("     {step}"));
         }
     }
@@ -190,21 +190,21 @@ pub async fn run(
 
 /// Checks the integrity of a whole file. A large index takes as long as reading it does.
 async fn inspect(
-    file: Whole,
+    file: StoreFile,
     name: &'static str,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<()> {
-    let handle = file.interrupt_handle();
-    let mut working = tokio::task::spawn_blocking(move || file.inspect());
+    let interrupt = file.interrupter();
+    let mut working = tokio::task::spawn_blocking(move || file.check_integrity());
     let (mut seconds, mut progress, mut is_stopped) = (0, None, false);
     let found = loop {
         tokio::select! {
             found = &mut working => break found,
             () = clock.sleep(SECOND) => seconds += 1,
             () = stop.cancelled(), if !is_stopped => {
-                handle.interrupt();
+                interrupt();
                 is_stopped = true;
             }
         }
@@ -230,41 +230,42 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
     checks
 }
 
-/// Reads the rule of each program and stores it in the index, so that a retraction relies on the same reading.
+/// The rule of every program of the tenant, and why the index could not be updated with them. An update makes the next
+/// retraction use these rules instead of older ones.
 async fn rules(
     advocate: &Advocate,
     settings: &Settings,
     owner: Option<&Identity>,
     clock: &Clock,
-) -> Result<Vec<ProgramRule>> {
-    let read_at = format!("{:.0}", clock.now());
-    let keep = |programs: &[RuledProgram]| -> Result<()> {
-        let Some(owner) = owner.filter(|_| settings.database.exists()) else { return Ok(()) };
-        let mut index = Index::open(&settings.database, owner)?;
-        let put = |program: &RuledProgram| {
-            index.put_program_rule(&program.id, &serde_json::to_string(program).unwrap_or_default(), clock.now())
-        };
-        programs.iter().try_for_each(put)
+) -> Result<(Vec<ProgramRule>, Option<Error>)> {
+    let now = clock.now();
+    let (programs, owner) = match advocate.program_rules(None).await? {
+        Programs::Read(programs) => (programs, owner.filter(|_| settings.database.exists())),
+        Programs::NotReadable { why, .. } => (vec![RuledProgram::unread("", why)], None),
     };
-    Ok(match advocate.program_rules(None).await? {
-        Programs::Read(programs) if keep(&programs).is_err() => {
-            return Err(Error::new(Kind::Storage, "failed to store the program rules in the index").hint(
-                "a retraction may rely on rules that were read within the last hour; see the check of the index",
-            ));
-        }
-        Programs::Read(programs) => programs.iter().map(|program| program.judge(&[], &read_at)).collect(),
-        Programs::NotReadable { why, .. } => vec![RuledProgram::unread("", why).judge(&[], &read_at)],
-    })
+    let stored =
+        owner.map_or(Ok(()), |owner| rule::store(&mut Index::open(&settings.database, owner)?, &programs, now));
+    let read_at = format!("{now:.0}");
+    Ok((programs.iter().map(|program| program.judge(&[], &read_at)).collect(), stored.err()))
 }
 
-/// One line for each program. A program that is not live needs no rule.
-fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
+/// One line for each program, and one if the index could not be updated: a user who may only read it is no failure. A program
+/// that is not live needs no rule.
+fn rule_checks(rules: Result<(Vec<ProgramRule>, Option<Error>)>) -> Vec<Check> {
     const NAME: &str = "program rule";
-    let rules = match rules {
-        Ok(rules) if rules.is_empty() => return vec![Check::fine(NAME, "the vendor lists no program")],
+    let (rules, not_stored) = match rules {
+        Ok((rules, None)) if rules.is_empty() => return vec![Check::fine(NAME, "the vendor lists no program")],
         Ok(rules) => rules,
         Err(error) => return vec![Check::wrong(NAME, &error)],
     };
+    let not_stored = not_stored.map(|error| Check {
+        remedy: Some(
+            "a retraction may use rules that were read up to an hour ago; let a user who may write the index run \
+                      `recoup doctor`"
+                .to_owned(),
+        ),
+        ..Check::fine(NAME, format!("the index was not updated with these rules: {error}"))
+    });
     let check = |rule: &ProgramRule| match rule.state {
         RuleState::NoSuchRule if rule.status.as_deref() == Some("LIVE") => Check::wrong(
             NAME,
@@ -281,7 +282,7 @@ fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
             ..Check::fine(NAME, rule.line())
         },
     };
-    rules.iter().map(check).collect()
+    rules.iter().map(check).chain(not_stored).collect()
 }
 
 /// Extracts links from a sample of live rewards and reports where they are.
@@ -346,4 +347,18 @@ fn clock_check(heard: Option<HostClock>) -> Check {
     let way = if skew > 0 { "ahead of" } else { "behind" };
     let error = Error::new(Kind::Failed, format!("this machine's clock is {} s {way} the vendor's", skew.abs()));
     Check::wrong("clock", &error.hint("set this machine's clock: it decides pauses and ages"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_this_user_may_only_read_is_a_warning() {
+        let error = Error::new(Kind::Storage, "attempt to write a readonly database");
+        let checks = rule_checks(Ok((Vec::new(), Some(error))));
+        assert_eq!(checks.len(), 1);
+        assert!(checks[0].ok && checks[0].remedy.is_some(), "{}", checks[0].message);
+        assert!(checks[0].message.contains("readonly"), "{}", checks[0].message);
+    }
 }

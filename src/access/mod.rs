@@ -29,7 +29,7 @@ pub use tokens::Token;
 use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::store::Identity;
-pub use crate::store::access::Once;
+pub use crate::store::access::Idempotency;
 use crate::store::access::{AccessFile, UserRow};
 
 /// Longest name of a user or a token, in bytes.
@@ -227,18 +227,18 @@ impl Access {
     }
 
     /// Reserves an Idempotency-Key for a request.
-    pub fn begin_once(&mut self, user: &str, key: &str, hash: &str, now: Timestamp) -> Result<Once> {
-        self.file.begin_once(user, key, hash, now.as_millisecond())
+    pub fn begin_idempotent(&mut self, user: &str, key: &str, hash: &str, now: Timestamp) -> Result<Idempotency> {
+        self.file.begin_idempotent(user, key, hash, now.as_millisecond())
     }
 
     /// Stores the response of a request, so that a repetition gets the same one.
-    pub fn finish_once(&mut self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
-        self.file.finish_once(user, key, status, body)
+    pub fn finish_idempotent(&mut self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
+        self.file.finish_idempotent(user, key, status, body)
     }
 
     /// Frees a key whose request did nothing.
-    pub fn forget_once(&mut self, user: &str, key: &str) -> Result<()> {
-        self.file.forget_once(user, key)
+    pub fn forget_idempotent(&mut self, user: &str, key: &str) -> Result<()> {
+        self.file.forget_idempotent(user, key)
     }
 }
 

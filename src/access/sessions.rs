@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::{Access, AuthMethod, Role, Who, check_name, secret, throttle};
 use crate::error::Result;
 use crate::model::Actor;
-use crate::store::access::Counted;
+use crate::store::access::CountedKey;
 
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -57,7 +57,7 @@ impl Access {
         let now_ms = now.as_millisecond();
         let is_name = check_name("user", name).is_ok();
         let browser = origin.browser.as_deref().filter(|_| is_name).and_then(|word| self.known_browser(name, word));
-        let mut keys: Vec<Counted> = Vec::new();
+        let mut keys: Vec<CountedKey> = Vec::new();
         if let Some(number) = browser {
             keys.push((format!("browser:{number}"), throttle::known_browser_delay));
         } else {
@@ -81,7 +81,7 @@ impl Access {
         let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
         self.file.forget_attempts(&keys, now_ms - throttle::REMEMBERED_MS)?;
         let (idle, absolute) = (self.limits.idle.as_millis() as i64, self.limits.absolute.as_millis() as i64);
-        self.file.sweep_sessions(now_ms - absolute, now_ms - idle)?;
+        self.file.delete_expired_sessions(now_ms - absolute, now_ms - idle)?;
         let cookie = secret::random_secret()?;
         self.file.begin_session(&secret::hash(&cookie), name, now_ms)?;
         let number = browser.map_or_else(secret::random_text, |number| Ok(number.to_owned()))?;

@@ -182,18 +182,18 @@ fn too_many_failures_of_everybody_slow_down_everybody_who_fails() {
 #[test]
 fn a_key_gives_the_first_answer_again() {
     let (_folder, mut access) = opened();
-    let mut begin = |user: &str, hash: &str, now| access.begin_once(user, "k", hash, now).expect("asks");
-    assert_eq!(begin("ann", "h", at(0)), Once::New);
-    assert_eq!(begin("ann", "h", at(1)), Once::InFlight);
-    assert_eq!(begin("ann", "other", at(1)), Once::Different);
-    assert_eq!(begin("bob", "h", at(1)), Once::New);
-    assert_eq!(begin("ann", "h", at(11)), Once::New, "the process that had it is gone");
-    access.finish_once("ann", "k", 202, "{}").expect("keeps");
-    let done = Once::Done { status: 202, body: "{}".to_owned() };
-    assert_eq!(access.begin_once("ann", "k", "h", at(60 * 23)).expect("asks"), done);
-    assert_eq!(access.begin_once("ann", "k", "h", at(60 * 25)).expect("asks"), Once::New, "a day is over");
-    access.forget_once("ann", "k").expect("frees");
-    assert_eq!(access.begin_once("ann", "k", "other", at(60 * 25)).expect("asks"), Once::New);
+    let mut begin = |user: &str, hash: &str, now| access.begin_idempotent(user, "k", hash, now).expect("asks");
+    assert_eq!(begin("ann", "h", at(0)), Idempotency::New);
+    assert_eq!(begin("ann", "h", at(1)), Idempotency::InFlight);
+    assert_eq!(begin("ann", "other", at(1)), Idempotency::Different);
+    assert_eq!(begin("bob", "h", at(1)), Idempotency::New);
+    assert_eq!(begin("ann", "h", at(11)), Idempotency::New, "the process that had it is gone");
+    access.finish_idempotent("ann", "k", 202, "{}").expect("keeps");
+    let done = Idempotency::Done { status: 202, body: "{}".to_owned() };
+    assert_eq!(access.begin_idempotent("ann", "k", "h", at(60 * 23)).expect("asks"), done);
+    assert_eq!(access.begin_idempotent("ann", "k", "h", at(60 * 25)).expect("asks"), Idempotency::New, "a day is over");
+    access.forget_idempotent("ann", "k").expect("frees");
+    assert_eq!(access.begin_idempotent("ann", "k", "other", at(60 * 25)).expect("asks"), Idempotency::New);
 }
 
 #[test]

@@ -9,14 +9,14 @@ use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
 use crate::retract;
-use crate::retract::adjust::wanted::{Wanted, change};
+use crate::retract::adjust::change_flags::{ChangeFlags, change};
 use crate::retract::adjust::{self, AdjustOptions};
 use crate::store::ledger::Road;
 
 pub(super) async fn run(context: &CommandContext<'_>, args: AdjustArgs) -> Result<Exit> {
     let CommandContext { settings, report, .. } = context;
     let within = args.send.wait.map(|span| span.0);
-    let wanted = Wanted { amounts: args.sku, quantities: args.quantity, deltas: args.delta, total: args.amount };
+    let wanted = ChangeFlags { amounts: args.sku, quantities: args.quantity, deltas: args.delta, total: args.amount };
     let options = AdjustOptions {
         plan: retract::Options {
             action_id: args.action_id.map(ActionId::new),

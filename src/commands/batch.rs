@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::refunds::plan_file::{self, PlanTarget};
 use crate::refunds::{self, Decision, OutFile, Refunds, Syntax, outcome_file, read};
 use crate::report::Report;
-use crate::retract::batch::{self, Batch, COLUMNS, Limits, PLANNED};
+use crate::retract::batch::{self, Batch, Limits, OUTCOME_COLUMNS, PLAN_COLUMNS};
 use crate::retract::{self, Options, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::{Ledger, NewWatched};
@@ -35,7 +35,7 @@ pub(super) async fn run(
     let made_for = PlanTarget { tenant: ctx.identity.tenant.clone(), account_sid: ctx.identity.account_sid.clone() };
     let planned = match &args.apply {
         Some(path) => {
-            let planned = plan_file::read_plan(path, &read_options)?;
+            let planned = plan_file::read_plan(path)?;
             planned.check_target(&made_for)?;
             Some(planned)
         }
@@ -110,13 +110,13 @@ pub(super) async fn run(
         }
     }
     let outcomes = batch.outcomes(options.dry_run)?;
-    let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
+    let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
     let format = match args.out.as_deref() {
         // With --json, standard output is JSON whatever the input was.
         None if report.json => Syntax::Ndjson,
         out => Syntax::of_output(out, refunds.syntax),
     };
-    let bytes = outcome_file::outcomes(&refunds, format, &COLUMNS, &values)?;
+    let bytes = outcome_file::outcomes(&refunds, format, &OUTCOME_COLUMNS, &values)?;
     let unwritten = if let Some(out) = &mut out {
         out.write(&bytes).err()
     } else {
@@ -168,7 +168,7 @@ fn write_plan(
     if let Some(error) = batch.ended() {
         return Err(error.clone());
     }
-    let bytes = plan_file::write_plan(refunds, &PLANNED, &batch.planned(), made_for, clock.now())?;
+    let bytes = plan_file::write_plan(refunds, &PLAN_COLUMNS, &batch.planned(), made_for, clock.now())?;
     let no_limits = Limits { count: u64::MAX, value: u64::MAX };
     let intent = batch.intent(no_limits)?;
     match out {

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::budget::Purpose;
 use crate::refunds;
-use crate::retract::file::orders::{Wish, of_list};
+use crate::retract::file::orders::{FileOrder, of_list};
 use crate::retract::file::{check, release, write};
 use crate::store::ledger::Road;
 
@@ -48,7 +48,7 @@ async fn write(context: &CommandContext<'_>, args: FileWriteArgs) -> Result<Exit
         super::refunds::show_reading(report, &list);
         of_list(&list)
     } else {
-        let orders = args.orders.iter().map(|order| lookup::order_id(order).map(Wish::named));
+        let orders = args.orders.iter().map(|order| lookup::order_id(order).map(FileOrder::named));
         orders.collect::<Result<Vec<_>>>()?
     };
     let lock_wait = settings.retract.lock_wait;

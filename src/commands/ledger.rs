@@ -6,14 +6,14 @@ use crate::cli::{LedgerArgs, LedgerCommand};
 use crate::config::Wishes;
 use crate::error::Result;
 use crate::model::budget::Purpose;
-use crate::retract::accept::{self, Options};
+use crate::retract::accept_restored::{self, AcceptOptions};
 
 pub(super) async fn run(context: &CommandContext<'_>, args: LedgerArgs) -> Result<Exit> {
     let LedgerCommand::Accept(args) = args.command;
     let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
     let options =
-        Options { ticket: args.ticket, reason: args.reason, yes: args.yes, without_vendor: args.without_vendor };
-    let accepted = with_clients(context, wishes, async |ctx| accept::run(ctx, &options).await).await?;
+        AcceptOptions { ticket: args.ticket, reason: args.reason, yes: args.yes, without_vendor: args.without_vendor };
+    let accepted = with_clients(context, wishes, async |ctx| accept_restored::run(ctx, &options).await).await?;
     context.show(&accepted, accepted.lines())?;
     Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 use super::{CommandContext, Exit};
 use crate::cli::MistakeArgs;
 use crate::error::{Error, Kind, Result};
-use crate::retract::mistake;
+use crate::retract::record_mistake;
 use crate::store::ledger::Ledger;
 
 pub(super) fn run(context: &CommandContext<'_>, args: MistakeArgs) -> Result<Exit> {
@@ -14,7 +14,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: MistakeArgs) -> Result<Exi
     }
     let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     let MistakeArgs { id, ticket, reason, show_account } = args;
-    let mistake = mistake::run(&mut ledger, id, &ticket, reason.as_deref(), show_account, clock)?;
+    let mistake = record_mistake::run(&mut ledger, id, &ticket, reason.as_deref(), show_account, clock)?;
     context.show(&mistake, mistake.lines())?;
     Ok(Exit::Done)
 }

@@ -11,7 +11,7 @@ use crate::model::budget::Purpose;
 use crate::model::{ActionId, OrderId};
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{RetractRequest, RunOptions};
-use crate::retract::{self, Context, Follows, Session, Submissions, WriterSettings};
+use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
 use crate::store::ledger::Road;
 
 pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> Result<Exit> {
@@ -22,7 +22,7 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     // A plan sends nothing either.
     run.dry_run |= args.batch.plan.is_some();
     if args.orders.len() > 1 {
-        run.follows.submissions = Submissions::Sparingly { now: false };
+        run.follows.submissions = SubmissionPolling::Sparingly { now: false };
     }
     // The rows of a file name the orders, so the order ID of this request is not used.
     let template = args.request(OrderId::new("")).options(&run);
@@ -194,15 +194,15 @@ pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<Wr
     })
 }
 
-pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
-    Follows {
+pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSettings {
+    FollowSettings {
         wait: wait.unwrap_or(settings.retract.wait),
         first_poll: settings.retract.first_poll,
         max_poll: settings.retract.max_poll,
         settle: settings.retract.settle,
         doubts: settings.retract.doubts,
         reread_for: settings.retract.reread_for,
-        ..Follows::default()
+        ..FollowSettings::default()
     }
 }
 

@@ -236,7 +236,7 @@ fn refund_formats_of<'a>(
         let place = at(&format!("refund_format.{name}"));
         let explained: ColumnMapping =
             table.try_into().map_err(|error: toml::de::Error| place.wrong(None, error.message()))?;
-        if formats::named(&name).is_some() || name == LIST_FORMAT {
+        if formats::by_name(&name).is_some() || name == LIST_FORMAT {
             return Err(place.wrong(None, "has the name of a built-in format"));
         }
         if explained.order_column.is_none() {

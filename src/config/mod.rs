@@ -29,7 +29,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, QuotaSettings, RESERVE};
 use crate::refunds::{ColumnMapping, OrderIdRewrite};
-use crate::retract::{Doubts, PACE, REREAD_FOR};
+use crate::retract::{PACE, REREAD_FOR, ResolverSettings};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
 use crate::vendor::{Credentials, FormatProblems, HostOptions, IR_VERSION, Secret, check_base};
@@ -58,7 +58,7 @@ pub struct RetractSettings {
     /// Most value that one batch may take back, in each unit of the rewards.
     pub max_value: u64,
     /// When the submissions list is read for requests without an answer.
-    pub doubts: Doubts,
+    pub doubts: ResolverSettings,
     /// How long an *unconfirmed* retraction is read again.
     pub reread_for: Duration,
 }
@@ -223,7 +223,7 @@ impl Settings {
                 settle: span(retract.settle, Duration::from_mins(10)),
                 max_count: retract.max_count.unwrap_or(100),
                 max_value: retract.max_value.unwrap_or(1_000_000),
-                doubts: Doubts {
+                doubts: ResolverSettings {
                     list_after: span(retract.list_after, Duration::from_mins(5)),
                     list_gap: span(retract.list_gap, Duration::from_hours(1)),
                     list_pages: retract.list_pages.unwrap_or(100).max(1) as usize,

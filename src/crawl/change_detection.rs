@@ -13,7 +13,7 @@ use super::export_rows::{Columns, Row};
 use crate::error::Result;
 use crate::extract::{self, Mapping};
 use crate::model::{AccountId, Reward, RewardId};
-use crate::store::index::{Copied, Index, RunKey, Via};
+use crate::store::index::{ApiSource, Index, IndexedSnapshot, RunKey};
 
 /// The accounts of the rows that say something new.
 pub(super) fn changed_accounts(
@@ -33,15 +33,15 @@ pub(super) fn changed_accounts(
     };
     let rows: Vec<(AccountId, Option<Reward>)> = rows.into_iter().filter_map(parse).collect();
     let ids: Vec<RewardId> = rows.iter().filter_map(|(_, reward)| Some(reward.as_ref()?.reward_id.clone())).collect();
-    let copies = index.copies(run, &ids)?;
-    let copies: HashMap<&RewardId, &Copied> =
+    let copies = index.snapshots(run, &ids)?;
+    let copies: HashMap<&RewardId, &IndexedSnapshot> =
         copies.iter().map(|copied| (&copied.indexed.reward.reward_id, copied)).collect();
     let is_new = |account: &AccountId, reward: &Option<Reward>| {
         let Some(row) = reward else { return true };
         let Some(copied) = copies.get(&row.reward_id) else { return true };
         let indexed = &copied.indexed;
         // A row of an earlier export says less than Get Rewards would, so it is not compared.
-        let is_comparable = indexed.listed_by == *account && !indexed.gone && indexed.via != Via::Export;
+        let is_comparable = indexed.listed_by == *account && !indexed.gone && indexed.via != ApiSource::Export;
         let copy = &indexed.reward;
         !(is_comparable && is_current(row, copy, copied.began_at, margin_ms) && agree(row, copy, columns, now_ms))
     };

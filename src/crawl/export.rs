@@ -21,7 +21,7 @@ use super::result::Gaps;
 use crate::error::{Error, Kind, Result};
 use crate::extract;
 use crate::model::{AccountId, LinkKind, RewardId};
-use crate::store::index::{Index, ReadReward, RewardRows, Run, Via};
+use crate::store::index::{ApiSource, Index, ReadReward, RewardListPage, Run};
 use crate::vendor::exports::{Export, ExportStatus, ExportType};
 
 /// A matching export that is younger than this is used instead of a new one.
@@ -116,7 +116,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     }
     let (key, is_full, at) = (active.run, !run.is_refresh(), active.clock.now());
     if is_full && state.direct {
-        state.withheld = active.writer.call(move |index| index.forget_unseen(key, at)).await?.withheld;
+        state.withheld = active.writer.call(move |index| index.mark_unseen_gone(key, at)).await?.withheld;
     } else if is_full && !state.lists_users {
         active.writer.call(move |index| index.queue_unlisted(key)).await?;
     }
@@ -166,7 +166,7 @@ async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResul
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
             // The content of an export is as old as its creation, so the run counts from then.
-            created.map_or(Ok(()), |at| index.begun_by(key, at))
+            created.map_or(Ok(()), |at| index.move_start_back(key, at))
         })
         .await?;
     let (began, mut pause) = (tokio::time::Instant::now(), FIRST_PAUSE);
@@ -321,7 +321,7 @@ async fn queue_accounts(
         } else {
             rows.into_iter().filter_map(|row| row.account).collect()
         };
-        index.leave_out(run, &rewards)?;
+        index.count_skipped(run, &rewards)?;
         index.queue_accounts(run, &accounts, None, asked_at).map(drop)
     };
     active.writer.call(queue).await
@@ -334,14 +334,14 @@ async fn store_rewards(
     rows: Vec<Row>,
     asked_at: jiff::Timestamp,
 ) -> Result<()> {
-    let mut page = RewardRows { rewards: Vec::with_capacity(rows.len()), unusable: 0, cursor: state.encode()? };
+    let mut page = RewardListPage { rewards: Vec::with_capacity(rows.len()), unusable: 0, cursor: state.encode()? };
     // A row with half of a link may be an old reward. Get Rewards of its account decides.
     let mut unlinked = Vec::new();
     for row in rows {
         let json = row.json(&columns.header);
         let extracted = row.account.and_then(|account| {
             let extracted = extract::read(&json, &account, &active.mapping).ok()?;
-            Some((account, ReadReward::new(extracted, &json).via(Via::Export)))
+            Some((account, ReadReward::new(extracted, &json).via(ApiSource::Export)))
         });
         let Some((account, reward)) = extracted else {
             page.unusable += 1;

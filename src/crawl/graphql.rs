@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::fnv1a;
 use crate::report::grouped;
-use crate::store::index::{ReadReward, RewardRows, RowsCommitted, Run, Via};
+use crate::store::index::{ApiSource, ReadReward, RewardListCommitted, RewardListPage, Run};
 use crate::vendor::graphql::{Graph, ListedReward, Refusal, RewardPage, RewardQuery, Sort};
 
 /// How far before the newest `dateModified` a refresh begins. A modification may become visible this much later.
@@ -123,7 +123,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
         let known = active.row().await?.rewards_met();
         // If the vendor counts more than were read, a reward may be missing because of a fault, not because it is gone.
         if total.is_none_or(|total| known >= total) {
-            state.withheld = active.writer.call(move |index| index.forget_unseen(key, at)).await?.withheld;
+            state.withheld = active.writer.call(move |index| index.mark_unseen_gone(key, at)).await?.withheld;
         }
     }
     // A lost reward without an ID can only be found by a full run, so the next run must not be a refresh.
@@ -289,17 +289,17 @@ async fn commit(
     state: &State,
     rewards: Vec<ListedReward>,
     asked_at: jiff::Timestamp,
-) -> Result<RowsCommitted> {
+) -> Result<RewardListCommitted> {
     let (run, page) = (active.run, extract_page(rewards, &active.mapping, state.encode()?));
     active.writer.call(move |index| index.commit_rewards(run, &page, asked_at)).await
 }
 
-fn extract_page(rewards: Vec<ListedReward>, mapping: &Mapping, cursor: String) -> RewardRows {
-    let mut page = RewardRows { rewards: Vec::with_capacity(rewards.len()), unusable: 0, cursor };
+fn extract_page(rewards: Vec<ListedReward>, mapping: &Mapping, cursor: String) -> RewardListPage {
+    let mut page = RewardListPage { rewards: Vec::with_capacity(rewards.len()), unusable: 0, cursor };
     for ListedReward { account, raw, .. } in rewards {
         let extracted = account.and_then(|account| {
             let extracted = extract::read(raw.get(), &account, mapping).ok()?;
-            Some((account, ReadReward::new(extracted, raw.get()).via(Via::GraphQl)))
+            Some((account, ReadReward::new(extracted, raw.get()).via(ApiSource::GraphQl)))
         });
         match extracted {
             Some(reward) => page.rewards.push(reward),

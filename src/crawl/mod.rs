@@ -246,7 +246,7 @@ impl Crawl<'_> {
         index.recount(run)?;
         let state = index.run(run)?.ok_or_else(missing_run)?;
         let started_at = state.started_at;
-        let passes = index.sweeps(run)?;
+        let passes = index.passes(run)?;
         let found_no_order = state.rewards() > 0 && state.with_order() == 0;
         let no_links = if found_no_order { Some(no_links_error(&index, &state)?) } else { None };
         let mut gaps = Gaps::default();
@@ -269,7 +269,7 @@ impl Crawl<'_> {
         // The start of a run by export may be the date of the export, by the vendor's clock. An earlier start is kept.
         let started = if resumed { started_at.min(self.began) } else { self.began };
         let ahead = self.advocate.host_clock().and_then(|heard| heard.ahead).unwrap_or_default();
-        index.begun_by(run, by_the_earlier_clock(started, ahead))?;
+        index.move_start_back(run, by_the_earlier_clock(started, ahead))?;
         index.finish_run(run, &gaps.into_vec(), self.clock.now())?;
         if let Some(error) = no_links {
             return Err(error);

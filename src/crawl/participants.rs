@@ -16,7 +16,7 @@ use super::result::Gaps;
 use crate::error::{Error, Kind, Result};
 use crate::model::Participant;
 use crate::report::grouped;
-use crate::store::index::{Entry, Index, Page, Run, SweepEnd, SweepVerdict, fingerprint};
+use crate::store::index::{Entry, Index, Page, PassEvidence, PassResult, Run, fingerprint};
 
 /// One pass, and one that confirms it.
 const MIN_PASSES: usize = 2;
@@ -29,7 +29,7 @@ pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
     let max_passes = (run.options.max_sweeps as usize).max(MIN_PASSES);
     loop {
         let key = run.run;
-        let passes: Vec<SweepEnd> = run.writer.call(move |index| index.sweeps(key)).await?;
+        let passes: Vec<PassResult> = run.writer.call(move |index| index.passes(key)).await?;
         let is_quiet = passes.last().is_some_and(|pass| pass.quiet);
         if (passes.len() >= MIN_PASSES && is_quiet) || passes.len() >= max_passes {
             return accounts.drain().await;
@@ -59,7 +59,7 @@ async fn read_list(run: &ActiveRun) -> Result<()> {
     let (key, started_at) = (run.run, run.clock.now());
     let fresh = OffsetWalk::new(run.options.overlap);
     let cursor = encode(&fresh)?;
-    let (pass, resumed) = run.writer.call(move |index| index.begin_sweep(key, &cursor, started_at)).await?;
+    let (pass, resumed) = run.writer.call(move |index| index.begin_pass(key, &cursor, started_at)).await?;
     // A cursor of another format is no reason to fail: the pass begins again.
     let mut walk = if resumed { serde_json::from_str(&pass.cursor).unwrap_or(fresh) } else { fresh };
     let mut pages = Prefetch::new(run.options.concurrency.min(MAX_PREFETCH));
@@ -82,27 +82,27 @@ async fn read_list(run: &ActiveRun) -> Result<()> {
         // E-mail addresses are personal data that the index has no use for.
         let participants = page.users.into_iter().map(|user| Participant { email: None, ..user }).collect();
         let page = Page { participants, unusable: page.unusable, cursor: encode(&walk)? };
-        run.writer.put(Entry::Page { sweep: pass.clone(), page, at }).await?;
+        run.writer.put(Entry::Page { pass: pass.clone(), page, at }).await?;
     }
     let at = run.clock.now();
     run.writer
         .call(move |index| {
             let seen = index.participants(pass.id)?;
             tracing::info!(participants = seen, total = ?walk.total(), still = walk.is_still(), "read the list of participants");
-            index.end_sweep(key, pass.id, verdict(&walk, seen), at)
+            index.end_pass(key, pass.id, verdict(&walk, seen), at)
         })
         .await?;
     Ok(())
 }
 
 /// What a finished pass proves, given how many different rows it has seen.
-fn verdict(walk: &OffsetWalk, seen: u64) -> SweepVerdict {
+fn verdict(walk: &OffsetWalk, seen: u64) -> PassEvidence {
     let all_counted = walk.total().is_none_or(|total| seen >= total);
     let counted = walk.kept_its_total() && walk.total().is_some_and(|total| seen == total);
     // The count says nothing about a list that moved: only an unbroken overlap proves that. A list whose order proves
     // nothing can still be counted: n different participants of n are all of them.
     let whole = if walk.is_still() { all_counted } else { walk.is_proven() || (walk.kept_its_total() && all_counted) };
-    SweepVerdict { total: walk.total(), whole, still: walk.is_still() && all_counted, counted }
+    PassEvidence { total: walk.total(), whole, still: walk.is_still() && all_counted, counted }
 }
 
 fn unexpected(error: &tokio::task::JoinError) -> Error {
@@ -111,7 +111,7 @@ fn unexpected(error: &tokio::task::JoinError) -> Error {
 
 /// Adds what a finished run leaves in doubt about the list.
 pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
-    let passes = index.sweeps(run.run)?;
+    let passes = index.passes(run.run)?;
     let Some(last) = passes.last() else { return Ok(()) };
     gaps.count(last.rows_unusable, "participants without a user or account ID could not be requested");
     gaps.count(

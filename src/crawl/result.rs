@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::model::time_left::duration;
 use crate::report::grouped;
-use crate::store::index::{FindingCount, Run, RunKey};
+use crate::store::index::{PatternCount, Run, RunKey};
 
 /// The result of a crawl or of a re-extraction. For a refresh, all figures but `rewards_refreshed` and the requests include the
 /// runs that it refreshes.
@@ -61,7 +61,7 @@ pub struct LinkCounts {
     /// Several order IDs or several ActionIds.
     pub ambiguous: u64,
     /// The same counts by the JSON path of each ID.
-    pub paths: Vec<FindingCount>,
+    pub paths: Vec<PatternCount>,
 }
 
 /// Collects what is in doubt about a run, as sentences.

@@ -13,7 +13,7 @@ use crate::model::order_text::{self, Candidate, difference, has_url, invisible_m
 use crate::store::index::IndexReader;
 
 /// Maximum number of candidates.
-const MOST: usize = 5;
+const MAX_CANDIDATES: usize = 5;
 
 /// An order of the index that the user may have meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -45,7 +45,7 @@ pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandid
         if candidate.text.len() > OrderId::MAX_BYTES || !looked_up.insert(form) {
             continue;
         }
-        for known in reader.alike(&OrderId::new(candidate.text.as_str()), MOST)? {
+        for known in reader.alike(&OrderId::new(candidate.text.as_str()), MAX_CANDIDATES)? {
             if known == *order_id || found.iter().any(|other| other.order_id == known) {
                 continue;
             }
@@ -56,11 +56,11 @@ pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandid
             };
             found.push(KnownCandidate { order_id: known, because });
         }
-        if found.len() >= MOST {
+        if found.len() >= MAX_CANDIDATES {
             break;
         }
     }
-    found.truncate(MOST);
+    found.truncate(MAX_CANDIDATES);
     Ok(found)
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use crate::extract::{self, Mapping};
     use crate::model::AccountId;
     use crate::store::Identity;
-    use crate::store::index::{Index, NewRun, ReadReward, RewardRows};
+    use crate::store::index::{Index, NewRun, ReadReward, RewardListPage};
 
     fn indexed(orders: &[&str]) -> (TempDir, IndexReader) {
         let dir = TempDir::new().expect("a folder");
@@ -121,14 +121,14 @@ mod tests {
             let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
             (account.clone(), ReadReward::new(extracted, &raw))
         });
-        let page = RewardRows { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
+        let page = RewardListPage { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
         index.commit_rewards(run, &page, Timestamp::UNIX_EPOCH).expect("commits");
         let reader = IndexReader::open(&path, None).expect("opens").expect("exists");
         (dir, reader)
     }
 
     #[test]
-    fn what_the_index_knows_is_offered_with_its_difference() {
+    fn known_orders_are_offered_with_their_difference() {
         let (_dir, reader) = indexed(&["1001", "#1002", "AB-\u{e9}", "10\u{200b}04"]);
         for (pasted, offered) in [
             ("1001\u{202c}", &["\"1001\" (without U+202C behind it)"][..]),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absence_is_unclear_while_there_is_a_candidate_or_a_mark_or_another_kind_of_id() {
+    fn an_absence_is_unclear_if_there_is_a_candidate_an_invisible_character_or_another_kind_of_id() {
         let (_dir, reader) = indexed(&["1001"]);
         for (pasted, said) in [
             ("1003", None),

@@ -53,4 +53,10 @@ mod tests {
             assert_eq!(why_absence_is_unproven(&coverage, refunded).is_none(), proves, "{coverage:?}");
         }
     }
+    #[test]
+    fn thousands_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState, UserId};
 use crate::report::table;
-use crate::store::index::{IndexReader, JudgedBy, JudgedNow, Match};
+use crate::store::index::{IndexReader, JudgedBy, Match};
 
 pub use candidates::{KnownCandidate, why_unclear};
 pub use coverage::{describe_coverage, why_absence_is_unproven};
@@ -30,7 +30,7 @@ pub use participant::{ParticipantRead, read_participant};
 pub use referral::KnownReferral;
 pub use vendor_search::{VendorSearch, search};
 
-const SUGGESTIONS: usize = 5;
+const MAX_SUGGESTIONS: usize = 5;
 
 /// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -157,41 +157,29 @@ pub fn run(
     participants: ParticipantIds,
     now: Timestamp,
 ) -> Result<Vec<Answer>> {
-    match reader {
-        // One read transaction: answers and coverage belong together even if a crawl commits meanwhile.
-        Some(reader) => reader.at_one_moment(|reader| answers(Some(reader), orders, participants, now)),
-        None => answers(None, orders, participants, now),
-    }
-}
-
-fn answers(
-    reader: Option<&IndexReader>,
-    orders: &[OrderId],
-    participants: ParticipantIds,
-    now: Timestamp,
-) -> Result<Vec<Answer>> {
-    let coverage = match reader {
-        Some(reader) => reader.coverage()?,
-        None => Coverage::default(),
+    let nothing = |order: &OrderId, coverage: &Coverage| -> Result<Answer> {
+        Ok(Answer::nothing(order_id(order.as_str())?, coverage.clone()))
     };
-    let now = match reader {
-        Some(reader) => reader.judged_now(now)?,
-        None => JudgedNow { at: now, by: JudgedBy::Local },
+    let Some(reader) = reader else {
+        return orders.iter().map(|order| Ok(nothing(order, &Coverage::default())?.with_verdict())).collect();
     };
-    let answer = |order: &OrderId| {
-        let mut answer = Answer::nothing(order_id(order.as_str())?, coverage.clone());
-        let Some(reader) = reader else { return Ok(answer.with_verdict()) };
-        answer.clock = now.by;
-        answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
-        answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
-        answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
-        if !answer.is_found() {
-            answer.candidates = candidates::known(reader, order)?;
-            answer.related = other_id::find(reader, order.as_str(), participants)?;
-        }
-        Ok(answer.with_verdict())
-    };
-    orders.iter().map(answer).collect()
+    // One read transaction: answers and coverage belong together even if a crawl commits meanwhile.
+    reader.at_one_moment(|reader| {
+        let (coverage, now) = (reader.coverage()?, reader.judged_now(now)?);
+        let answer = |order: &OrderId| {
+            let mut answer = nothing(order, &coverage)?;
+            answer.clock = now.by;
+            answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
+            answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
+            answer.suggestions = reader.suggestions(order, MAX_SUGGESTIONS)?;
+            if !answer.is_found() {
+                answer.candidates = candidates::known(reader, order)?;
+                answer.related = other_id::find(reader, order.as_str(), participants)?;
+            }
+            Ok(answer.with_verdict())
+        };
+        orders.iter().map(answer).collect()
+    })
 }
 
 impl Found {
@@ -228,18 +216,18 @@ impl Found {
     }
 
     /// Warnings for the table.
-    fn remark(&self) -> String {
-        let mut remarks = Vec::new();
+    fn warnings(&self) -> String {
+        let mut warnings = Vec::new();
         if self.ambiguous {
-            remarks.push("ambiguous");
+            warnings.push("ambiguous");
         }
         if self.gone {
-            remarks.push("gone");
+            warnings.push("gone");
         }
         if self.cancellable == Some(false) {
-            remarks.push("not cancellable");
+            warnings.push("not cancellable");
         }
-        remarks.join(", ")
+        warnings.join(", ")
     }
 }
 
@@ -319,7 +307,7 @@ impl Answer {
         // If the order is not found, its suggestions are among the candidates.
         if self.is_found() && !self.suggestions.is_empty() {
             let list: Vec<_> = self.suggestions.iter().map(|order| visible(order.as_str())).collect();
-            text.push_str("\nsimilar, and not the same: ");
+            text.push_str("\nsimilar, but not the same: ");
             text.push_str(&list.join(", "));
         }
         if let Some(doubt) = self.clock.doubt().filter(|_| self.is_found()) {
@@ -342,8 +330,15 @@ impl Answer {
                 found.state.to_string(),
                 amount(found),
                 found.program_id.clone().unwrap_or_default(),
-                found.date_given.as_deref().or(found.date_created.as_deref()).map(day).unwrap_or_default(),
-                found.remark(),
+                found
+                    .date_given
+                    .as_deref()
+                    .or(found.date_created.as_deref())
+                    .unwrap_or_default()
+                    .chars()
+                    .take(10)
+                    .collect(),
+                found.warnings(),
             ]
         });
         table(["action", "reward", "account", "state", "amount", "program", "given", "remark"], rows)
@@ -357,10 +352,6 @@ fn amount(found: &Found) -> String {
         (Some(assigned), _) => format!("{assigned} {unit}").trim_end().to_owned(),
         (None, _) => String::new(),
     }
-}
-
-fn day(rfc3339: &str) -> String {
-    rfc3339.chars().take(10).collect()
 }
 
 #[cfg(test)]
@@ -385,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_no_always_says_what_it_rests_on() {
+    fn a_no_comes_with_its_coverage() {
         let at = Some("2026-11-23T09:42:13Z");
         for (coverage, expected) in [
             (
@@ -409,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_no_is_unclear_while_an_order_may_be_meant_or_a_mark_is_in_the_text() {
+    fn a_no_is_unclear_if_another_order_may_be_meant_or_the_text_has_invisible_characters() {
         let answer = |text: &str, candidates: &[&str]| {
             let known =
                 |id: &&str| KnownCandidate { order_id: OrderId::new(*id), because: "with a # in front".to_owned() };
@@ -439,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn order_ids_that_cannot_be_are_wrong_usage() {
+    fn an_empty_or_too_long_order_id_is_a_usage_error() {
         for text in [String::new(), "x".repeat(10_000)] {
             assert_eq!(order_id(&text).expect_err("refused").kind, Kind::Usage);
         }
@@ -447,25 +438,18 @@ mod tests {
     }
 
     #[test]
-    fn a_live_look_says_how_far_it_went_in_words() {
+    fn reading_a_participant_says_what_was_read() {
         for ((seen, cut, accounts, unknown, rewards), text) in [
-            ((0, false, 0, 0, 0), "0 participants compared; nobody matched, so nothing was read"),
+            ((0, false, 0, 0, 0), "0 participants compared; no participant matched, so nothing was read"),
             ((1, false, 1, 0, 1), "1 participant compared; 1 account matched and was read live, 1 reward"),
             (
                 (955, true, 2, 1, 0),
-                "955 participants compared, and there were more than are looked at; 2 accounts matched and were read live, \
+                "955 participants compared, and there were more than are read; 2 accounts matched and were read live, \
                  0 rewards; 1 account listed but unknown to Get Rewards",
             ),
         ] {
-            let looked = ParticipantRead {
-                participants_seen: seen,
-                participants_total: None,
-                cut_short: cut,
-                accounts,
-                unknown,
-                rewards,
-                forgotten: 0,
-            };
+            let looked =
+                ParticipantRead { participants_seen: seen, cut_short: cut, accounts, unknown, rewards, forgotten: 0 };
             assert_eq!(looked.describe(), text);
         }
     }

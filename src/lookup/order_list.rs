@@ -7,7 +7,7 @@ use crate::model::order_text::{skeleton, split, split_indices};
 use crate::store::index::IndexReader;
 
 /// Maximum number of separators inside one order ID.
-const MOST_SEPARATORS: usize = 3;
+const MAX_SEPARATORS: usize = 3;
 
 /// Checks a pasted text. Only a list, which [`split_lists`] splits, may be longer than an order ID.
 pub fn parse_typed(text: &str) -> Result<OrderId> {
@@ -26,14 +26,14 @@ pub fn split_lists(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<
         match reader {
             _ if pieces.len() < 2 => orders.push(text),
             None => orders.extend(pieces.into_iter().map(|(_, piece)| OrderId::new(piece))),
-            Some(reader) => orders.extend(list(reader, &text, &pieces)?),
+            Some(reader) => orders.extend(split_text(reader, &text, &pieces)?),
         }
     }
     Ok(orders)
 }
 
 /// Splits a text into the longest runs of pieces that the index has, and the pieces between them.
-fn list(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Result<Vec<OrderId>> {
+fn split_text(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Result<Vec<OrderId>> {
     let can_be_one = text.as_str().len() <= OrderId::MAX_BYTES;
     let is_known = |order: &OrderId| reader.find(order).map(|found| !found.is_empty());
     if can_be_one && is_known(text)? {
@@ -42,7 +42,7 @@ fn list(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Resul
     let (mut orders, mut all_known, mut at) = (Vec::new(), true, 0);
     while let Some((begin, first)) = pieces.get(at).copied() {
         let mut found = None;
-        for (n, (last, piece)) in pieces.iter().enumerate().skip(at).take(MOST_SEPARATORS + 1).rev() {
+        for (n, (last, piece)) in pieces.iter().enumerate().skip(at).take(MAX_SEPARATORS + 1).rev() {
             let run = text.as_str().get(begin..last + piece.len()).map(OrderId::new);
             if let Some(run) = run.filter(|run| run.as_str().len() <= OrderId::MAX_BYTES)
                 && is_known(&run)?

@@ -8,7 +8,7 @@ use crate::model::{ActionId, OrderId, RewardId};
 use crate::store::index::IndexReader;
 
 /// Maximum number of orders.
-const MOST: usize = 20;
+const MAX_ORDERS: usize = 20;
 
 /// The kind of an ID that is not an order ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -78,10 +78,10 @@ fn find_exact(reader: &IndexReader, text: &str, participants: ParticipantIds) ->
     if participants == ParticipantIds::Hide {
         return Ok(None);
     }
-    let mut orders = reader.orders_of_participant(text, MOST + 1)?;
+    let mut orders = reader.orders_of_participant(text, MAX_ORDERS + 1)?;
     if orders.is_empty() && text.contains('@') {
         // The vendor keeps most addresses in lower case.
-        orders = reader.orders_of_participant(&text.to_lowercase(), MOST + 1)?;
+        orders = reader.orders_of_participant(&text.to_lowercase(), MAX_ORDERS + 1)?;
     }
     Ok((!orders.is_empty()).then(|| OtherId::new(OtherIdKind::Participant, orders)))
 }
@@ -94,8 +94,8 @@ impl OtherId {
                 orders.push(order);
             }
         }
-        let more = orders.len() > MOST;
-        orders.truncate(MOST);
+        let more = orders.len() > MAX_ORDERS;
+        orders.truncate(MAX_ORDERS);
         Self { kind, orders, more }
     }
 

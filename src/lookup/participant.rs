@@ -5,8 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::extract::Mapping;
@@ -16,19 +14,17 @@ use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
 /// Maximum number of pages.
-const LIVE_PAGES: u32 = 10;
+const MAX_PAGES: u32 = 10;
 /// Participants that two pages share.
-const LIVE_OVERLAP: u64 = 5;
+const OVERLAP: u64 = 5;
 /// Participants on a page.
-const LIVE_PAGE_SIZE: u32 = 100;
+const PAGE_SIZE: u32 = 100;
 
 /// The result of reading one participant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParticipantRead {
     /// Participants that the vendor returned and that were compared.
     pub participants_seen: u64,
-    /// The number of matches that the vendor claims, which may be everyone.
-    pub participants_total: Option<u64>,
     /// The search had more pages than the limit.
     pub cut_short: bool,
     /// Accounts whose rewards were requested.
@@ -44,14 +40,14 @@ pub struct ParticipantRead {
 impl ParticipantRead {
     /// The result as text.
     pub fn describe(&self) -> String {
-        let cut = if self.cut_short { ", and there were more than are looked at" } else { "" };
+        let cut = if self.cut_short { ", and there were more than are read" } else { "" };
         let compared = format!("{} compared{cut}", counted(self.participants_seen, "participant"));
         if self.forgotten > 0 {
             let left = counted(self.forgotten, "account");
-            return format!("{compared}; {left} matched and was forgotten, so nothing of it was read");
+            return format!("{compared}; {left} matched and was forgotten, so nothing was read");
         }
         if self.accounts == 0 {
-            return format!("{compared}; nobody matched, so nothing was read");
+            return format!("{compared}; no participant matched, so nothing was read");
         }
         let verb = if self.accounts == 1 { "was" } else { "were" };
         let unknown = match self.unknown {
@@ -80,25 +76,16 @@ pub async fn read_participant(
     clock: &Clock,
     who: &str,
 ) -> Result<ParticipantRead> {
-    let mut looked = ParticipantRead {
-        participants_seen: 0,
-        participants_total: None,
-        cut_short: false,
-        accounts: 0,
-        unknown: 0,
-        rewards: 0,
-        forgotten: 0,
-    };
+    let mut result = ParticipantRead::default();
     let mut accounts = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut offset = 0;
-    for page_number in 1..=LIVE_PAGES {
-        let page = advocate.users(Some(who), LIVE_PAGE_SIZE, offset).await?;
-        looked.participants_total = page.total.or(looked.participants_total);
+    for page_number in 1..=MAX_PAGES {
+        let page = advocate.users(Some(who), PAGE_SIZE, offset).await?;
         let reached = offset + page.rows;
         let before = seen.len();
         for user in page.users {
-            if is(&user, who) {
+            if matches(&user, who) {
                 accounts.insert(user.account_id.clone());
             }
             seen.insert((user.user_id, user.account_id));
@@ -107,33 +94,33 @@ pub async fn read_participant(
         if page.rows == 0 || is_end {
             break;
         }
-        looked.cut_short = page_number == LIVE_PAGES;
+        result.cut_short = page_number == MAX_PAGES;
         // Pages overlap, so that no participant is missed if another one leaves meanwhile.
-        offset = if page.rows > LIVE_OVERLAP { reached - LIVE_OVERLAP } else { reached };
+        offset = if page.rows > OVERLAP { reached - OVERLAP } else { reached };
     }
-    looked.participants_seen = seen.len() as u64;
+    result.participants_seen = seen.len() as u64;
     for account in accounts {
         if index.is_forgotten(&account)? {
-            looked.forgotten += 1;
+            result.forgotten += 1;
             continue;
         }
         let asked_at = clock.now();
-        looked.accounts += 1;
+        result.accounts += 1;
         match advocate.rewards(&account, None).await? {
             // The account was listed a moment ago, so this does not prove that it is gone.
-            Rewards::NoSuchAccount => looked.unknown += 1,
+            Rewards::NoSuchAccount => result.unknown += 1,
             Rewards::Listed(raw) => {
                 let (rewards, unusable) = ReadReward::all(raw, &account, mapping)?;
-                looked.rewards += rewards.len() as u64;
+                result.rewards += rewards.len() as u64;
                 index.record_live(&account, rewards, unusable, asked_at)?;
             }
         }
     }
-    Ok(looked)
+    Ok(result)
 }
 
 /// IDs are compared byte for byte. E-mail addresses ignore case.
-fn is(user: &Participant, who: &str) -> bool {
+fn matches(user: &Participant, who: &str) -> bool {
     user.user_id.as_str() == who
         || user.account_id.as_str() == who
         || user.email.as_deref().is_some_and(|email| email.trim().eq_ignore_ascii_case(who.trim()))

@@ -15,18 +15,18 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::{AccountId, OrderId};
 use crate::report::grouped;
-use crate::store::index::{Index, ReadReward, Via};
+use crate::store::index::{ApiSource, Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
-use crate::vendor::graphql::{Graph, ListedReward, RewardQuery, Sort, UserEvent};
+use crate::vendor::graphql::{Graph, ListedReward, RewardPage, RewardQuery, Sort, UserEvent};
 
 /// Names of the order ID in events, for an index that has not seen any. Reserved events use the first one.
-const FIELDS: [&str; 6] = ["order_id", "orderId", "OrderId", "oid", "Oid", "orderNumber"];
+const ORDER_ID_FIELDS: [&str; 6] = ["order_id", "orderId", "OrderId", "oid", "Oid", "orderNumber"];
 /// Maximum number of events for one name.
-const EVENTS: u32 = 10;
+const MAX_EVENTS: u32 = 10;
 /// Rewards on a page.
-const PAGE: u32 = 100;
+const PAGE_SIZE: u32 = 100;
 /// Maximum delay of a reward after its event, in milliseconds: one day.
-const AFTER: i64 = 86_400_000;
+const MAX_DELAY_MS: i64 = 86_400_000;
 
 /// How far the vendor was searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -64,10 +64,10 @@ impl VendorSearch {
             parts.push(format!("everything modified since {back_to} was read"));
         }
         if self.accounts > 0 {
-            parts.push(format!("{} accounts that were read the longest ago were read again", grouped(self.accounts)));
+            parts.push(format!("{} accounts that were read longest ago were read again", grouped(self.accounts)));
         }
         parts.extend(self.notes.iter().cloned());
-        format!("looked at the source with {} requests: {}", grouped(self.requests), parts.join("; "))
+        format!("searched the vendor with {} requests: {}", grouped(self.requests), parts.join("; "))
     }
 }
 
@@ -83,13 +83,13 @@ pub async fn search(
     order: &OrderId,
     budget: u64,
 ) -> Result<VendorSearch> {
-    let mut look = Search { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
+    let mut search = Search { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
     let mut searched = VendorSearch::default();
-    look.directly(&mut searched).await?;
-    if !look.is_indexed()? {
-        look.newest(&mut searched).await?;
+    search.query_events(&mut searched).await?;
+    if !search.is_indexed()? {
+        search.read_newest(&mut searched).await?;
     }
-    searched.requests = look.spent();
+    searched.requests = search.spent();
     Ok(searched)
 }
 
@@ -117,23 +117,23 @@ impl Search<'_> {
     }
 
     /// Follows an event to its rewards: those of the buyer's account, of the same referral, of the same day.
-    async fn directly(&mut self, searched: &mut VendorSearch) -> Result<()> {
+    async fn query_events(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let mut names = self.index.order_fields()?;
-        names.extend(FIELDS.map(str::to_owned));
+        names.extend(ORDER_ID_FIELDS.map(str::to_owned));
         let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
         for name in names {
             if !self.has_budget() {
                 return Ok(());
             }
-            let events = match self.advocate.graph_events(&name, self.order, EVENTS).await {
+            let events = match self.advocate.graph_events(&name, self.order, MAX_EVENTS).await {
                 Ok(Graph::Answer(events)) => events,
                 Ok(Graph::Refused(refusal)) => {
-                    searched.notes.push(format!("the order cannot be asked for directly ({})", refusal.as_str()));
+                    searched.notes.push(format!("the vendor cannot be queried for the order ({})", refusal.as_str()));
                     return Ok(());
                 }
                 Err(error) if error.kind == Kind::Vendor => {
-                    searched.notes.push("the order cannot be asked for directly just now".to_owned());
+                    searched.notes.push("the vendor cannot be queried for the order at the moment".to_owned());
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -142,14 +142,16 @@ impl Search<'_> {
             let answered = events.len();
             let events: Vec<UserEvent> = events.into_iter().filter(|event| self.carries(event)).collect();
             if answered > 0 && events.is_empty() {
-                searched.notes.push(format!("events cannot be asked for by {name}: the server gives others too"));
+                searched
+                    .notes
+                    .push(format!("events cannot be queried by {name}: the vendor returns other events, too"));
                 continue;
             }
             searched.asked_directly = true;
             searched.fields.push(name);
             searched.events += events.len() as u64;
             for event in &events {
-                searched.rewards += self.rewards_of(event).await?;
+                searched.rewards += self.rewards_of_event(event).await?;
             }
             if !events.is_empty() {
                 return Ok(());
@@ -165,7 +167,7 @@ impl Search<'_> {
         extracted.is_ok_and(|it| it.links.iter().any(|link| link.order_id.as_ref() == Some(self.order)))
     }
 
-    async fn rewards_of(&mut self, event: &UserEvent) -> Result<u64> {
+    async fn rewards_of_event(&mut self, event: &UserEvent) -> Result<u64> {
         let mut kept = 0;
         let mut referrals: Vec<String> = Vec::new();
         let mut filters: Vec<Value> = Vec::new();
@@ -191,22 +193,22 @@ impl Search<'_> {
                     filters.push(json!({"referralId_eq": referral}));
                 }
             }
-            kept += self.keep(of_event, asked_at)?;
+            kept += self.store(of_event, asked_at)?;
         }
         if kept == 0
             && let Some(triggered) = event.date_triggered
         {
             // The buyer has no reward. The referrer may have one.
-            let filter = json!({"dateCreated_gte": triggered, "dateCreated_lt": triggered + AFTER});
+            let filter = json!({"dateCreated_gte": triggered, "dateCreated_lt": triggered + MAX_DELAY_MS});
             let (mut offset, mut total) = (0, None);
             while self.has_budget() && total.is_none_or(|total| offset < total) {
                 let asked_at = self.clock.now();
                 let Some(page) = self.page(filter.clone(), Sort::OldestFirst, offset).await? else { break };
-                offset += page.1;
-                total = page.2.or(Some(0));
-                let of_event = page.0.into_iter().filter(|reward| reward.event_id.as_deref() == Some(&event.id));
-                kept += self.keep(of_event.collect(), asked_at)?;
-                if page.1 == 0 {
+                offset += page.rows;
+                total = page.total.or(Some(0));
+                let of_event = page.rewards.into_iter().filter(|reward| reward.event_id.as_deref() == Some(&event.id));
+                kept += self.store(of_event.collect(), asked_at)?;
+                if page.rows == 0 {
                     break;
                 }
             }
@@ -216,17 +218,18 @@ impl Search<'_> {
 
     /// Reads the newest rewards back to the watermark of the index. Without GraphQL, rereads the accounts that were read
     /// longest ago.
-    async fn newest(&mut self, searched: &mut VendorSearch) -> Result<()> {
+    async fn read_newest(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let known = self.index.newest_finished_run()?.filter(|run| run.complete).and_then(|run| run.watermark);
         let (mut offset, mut oldest, mut is_whole) = (0, None::<i64>, true);
         while self.has_budget() {
             let asked_at = self.clock.now();
-            let Some((rewards, rows, total)) = self.page(Value::Null, Sort::NewestFirst, offset).await? else { break };
+            let Some(page) = self.page(Value::Null, Sort::NewestFirst, offset).await? else { break };
+            let RewardPage { rewards, rows, total, .. } = page;
             offset += rows;
             let moments: Vec<i64> = rewards.iter().filter_map(|reward| reward.date_modified).collect();
             is_whole &= moments.is_sorted_by(|one, next| one >= next) && moments.len() as u64 == rows;
             oldest = moments.last().copied().or(oldest);
-            searched.rewards += self.keep(rewards, asked_at)?;
+            searched.rewards += self.store(rewards, asked_at)?;
             let reached = known.is_some_and(|known| oldest.is_some_and(|oldest| oldest < known));
             if self.is_indexed()? || reached || rows == 0 || total.is_some_and(|total| offset >= total) {
                 break;
@@ -236,7 +239,7 @@ impl Search<'_> {
             let at = oldest.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
             searched.back_to = at.filter(|_| is_whole).map(|at| at.to_string());
             if !is_whole {
-                searched.notes.push(format!("{} rewards in no certain order were read", grouped(offset)));
+                searched.notes.push(format!("{} rewards were read, in no reliable order", grouped(offset)));
             }
             return Ok(());
         }
@@ -267,27 +270,22 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Rewards, row count and total of one page; `None` if GraphQL is not available.
-    async fn page(
-        &mut self,
-        filter: Value,
-        sort: Sort,
-        offset: u64,
-    ) -> Result<Option<(Vec<ListedReward>, u64, Option<u64>)>> {
-        let asked = RewardQuery { filter, sort, limit: PAGE, offset, attempts: u32::MAX };
-        match self.advocate.graph_rewards(&asked).await {
-            Ok(Graph::Answer(page)) => Ok(Some((page.rewards, page.rows, page.total))),
+    /// `None` if GraphQL is not available.
+    async fn page(&mut self, filter: Value, sort: Sort, offset: u64) -> Result<Option<RewardPage>> {
+        let query = RewardQuery { filter, sort, limit: PAGE_SIZE, offset, attempts: u32::MAX };
+        match self.advocate.graph_rewards(&query).await {
+            Ok(Graph::Answer(page)) => Ok(Some(page)),
             Ok(Graph::Refused(_)) | Err(Error { kind: Kind::Vendor, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn keep(&mut self, rewards: Vec<ListedReward>, asked_at: jiff::Timestamp) -> Result<u64> {
+    fn store(&mut self, rewards: Vec<ListedReward>, asked_at: jiff::Timestamp) -> Result<u64> {
         let mut kept = 0;
         for reward in rewards {
             let Some(account) = reward.account else { continue };
             let Ok(extracted) = extract::read(reward.raw.get(), &account, self.mapping) else { continue };
-            let read = ReadReward::new(extracted, reward.raw.get()).via(Via::GraphQl);
+            let read = ReadReward::new(extracted, reward.raw.get()).via(ApiSource::GraphQl);
             self.index.record_reward(&read, asked_at)?;
             kept += 1;
         }
@@ -300,24 +298,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_how_far_it_looked() {
+    fn the_result_says_how_far_the_search_went() {
         let fields = vec!["order_id".to_owned()];
         let searched = VendorSearch { requests: 7, asked_directly: true, fields, ..VendorSearch::default() };
         assert_eq!(
             searched.describe(),
-            "looked at the source with 7 requests: the vendor knows no event whose order_id is this order"
+            "searched the vendor with 7 requests: the vendor knows no event whose order_id is this order"
         );
         let searched = VendorSearch {
             requests: 100,
             rewards: 9000,
             back_to: Some("2026-11-23T09:42:13Z".to_owned()),
-            notes: vec!["the order cannot be asked for directly (x)".to_owned()],
+            notes: vec!["the vendor cannot be queried for the order (x)".to_owned()],
             ..VendorSearch::default()
         };
         assert_eq!(
             searched.describe(),
-            "looked at the source with 100 requests: everything modified since 2026-11-23T09:42:13Z was read; the order \
-             cannot be asked for directly (x)"
+            "searched the vendor with 100 requests: everything modified since 2026-11-23T09:42:13Z was read; the \
+             vendor cannot be queried for the order (x)"
         );
     }
 }

@@ -10,6 +10,7 @@ mod document;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,11 +132,55 @@ pub struct ProgramRule {
     /// The rewards of the action that the rule may not take back.
     pub left_out: Vec<String>,
     /// What could not be compared, because the vendor's answer lacks it.
-    pub not_compared: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub not_compared: Vec<NotCompared>,
     /// Why the rules are not readable, for `not_readable`.
     pub why: Option<String>,
     /// When the rules were read, RFC 3339.
     pub read_at: String,
+}
+
+/// A part of the rule that could not be compared, because the vendor's answer lacks it. JSON has it as a fragment of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub enum NotCompared {
+    ProgramStatus,
+    /// Get Rewards names no event.
+    PurchaseEvent,
+    /// The key of the reward with this ID.
+    RewardKey(String),
+    /// A fragment that another version of recoup wrote.
+    Other(String),
+}
+
+/// The text after the reward's ID.
+const WITHOUT_KEY: &str = ", whose answer does not name its key";
+
+impl fmt::Display for NotCompared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProgramStatus => f.write_str("whether the program is live"),
+            Self::PurchaseEvent => f.write_str("the purchase event, which these rewards do not name"),
+            Self::RewardKey(id) => write!(f, "reward {id}{WITHOUT_KEY}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<NotCompared> for String {
+    fn from(what: NotCompared) -> Self {
+        what.to_string()
+    }
+}
+
+impl From<String> for NotCompared {
+    fn from(text: String) -> Self {
+        if let Some(id) = text.strip_prefix("reward ").and_then(|rest| rest.strip_suffix(WITHOUT_KEY)) {
+            return Self::RewardKey(id.to_owned());
+        }
+        let known = [Self::ProgramStatus, Self::PurchaseEvent].into_iter().find(|one| one.to_string() == text);
+        known.unwrap_or(Self::Other(text))
+    }
 }
 
 impl RuledProgram {
@@ -221,17 +266,16 @@ impl RuledProgram {
             Some(status) => {
                 reasons.insert(format!("the program is {status} and not LIVE"));
             }
-            None => rule.not_compared.push("whether the program is live".to_owned()),
+            None => rule.not_compared.push(NotCompared::ProgramStatus),
         }
         rule.reasons = reasons.into_iter().collect();
         rule.state = if rule.reasons.is_empty() { RuleState::Found } else { RuleState::FoundBut };
         if rewards.iter().any(|reward| reward.event_key.is_none()) {
-            rule.not_compared.push("the purchase event, which these rewards do not name".to_owned());
+            rule.not_compared.push(NotCompared::PurchaseEvent);
         }
         let by_key = retractions.iter().any(|one| matches!(one.takes, Takes::Rewards { .. }));
         let unknown = rewards.iter().filter(|reward| by_key && reward.key == RewardKey::Unknown);
-        rule.not_compared
-            .extend(unknown.map(|reward| format!("reward {}, whose answer does not name its key", reward.reward_id)));
+        rule.not_compared.extend(unknown.map(|reward| NotCompared::RewardKey(reward.reward_id.clone())));
         rule
     }
 }
@@ -321,7 +365,8 @@ impl ProgramRule {
         };
         if !self.not_compared.is_empty() {
             words.push_str("; not compared: ");
-            words.push_str(&self.not_compared.join(", "));
+            let not_compared: Vec<String> = self.not_compared.iter().map(ToString::to_string).collect();
+            words.push_str(&not_compared.join(", "));
         }
         words
     }

@@ -237,7 +237,7 @@ impl RewardTotals {
 mod tests {
     use super::*;
 
-    /// 500 of each, of which 200 were redeemed where it is in part.
+    /// A reward of 500, of which 200 are redeemed if it is partly redeemed.
     fn known(state: RewardState, ledger_status: LedgerStatus) -> RewardStatus {
         let redeemed = match state {
             RewardState::Redeemed => Some(500),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn rewards_and_ledger_give_one_class() {
+    fn rewards_and_ledger_determine_the_class() {
         use LedgerStatus::{Done, None as No, Open};
         use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed};
         type Row<'a> = (&'a [(RewardState, LedgerStatus)], bool, bool, Option<RefundClass>, &'a str);
@@ -261,7 +261,7 @@ mod tests {
             (&[(Available, No), (Pending, No)], false, false, Some(RefundClass::StillRewarded), "10.00 USD"),
             (&[(Available, No), (Redeemed, No)], false, false, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(PartlyRedeemed, No)], false, false, Some(RefundClass::StillRewarded), "3.00 USD"),
-            // One action of two went out.
+            // One of two actions was sent.
             (&[(Available, No), (Available, Open)], true, false, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(Cancelled, Done), (Available, Done)], false, true, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(Available, Open), (Cancelled, Open)], true, false, Some(RefundClass::NotConfirmed), "10.00 USD"),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_of_a_reward_is_lost_on_the_way() {
+    fn every_part_of_a_reward_is_counted_once() {
         for ledger_status in [LedgerStatus::None, LedgerStatus::Done, LedgerStatus::Open] {
             for state in
                 [RewardState::Pending, RewardState::Available, RewardState::PartlyRedeemed, RewardState::Redeemed]
@@ -304,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reward_that_names_no_amount_is_not_worth_nothing() {
+    fn a_reward_without_an_amount_has_unknown_value() {
         let silent =
             RewardStatus { assigned: None, redeemed: None, ..known(RewardState::Available, LedgerStatus::None) };
         assert_eq!(RewardTotals::of(&silent).at_stake.worth.to_string(), "1 reward of unknown worth (USD)");
     }
 
     #[test]
-    fn classes_are_in_their_order_and_their_words_differ() {
+    fn classes_are_sorted_and_have_different_names() {
         assert!(RefundClass::ALL.is_sorted());
         let words: std::collections::HashSet<&str> = RefundClass::ALL.iter().map(|class| class.words()).collect();
         assert_eq!(words.len(), RefundClass::ALL.len());

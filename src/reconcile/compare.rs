@@ -113,10 +113,10 @@ impl Comparer<'_> {
         (row.decision, row.evidence) = (Some(order.decision.kind()), order.evidence.sentence());
         if is_sure && let Some(read_at) = self.converted_as_read(&known)? {
             row.referral_converted = true;
-            add_note(&mut row, &format!("its referral was still converted when it was read {}", moment(read_at)));
+            row.add_note(&format!("its referral was still converted when it was read {}", moment(read_at)));
         }
         if !is_sure && let Some(why) = &order.evidence.why {
-            add_note(&mut row, why);
+            row.add_note(why);
         }
         Ok(Compared { row, known, retractions, begun_at })
     }
@@ -132,7 +132,7 @@ impl Comparer<'_> {
         if let Some(wanted) = &refund.action_id {
             indexed.retain(|indexed| indexed.action_ids.contains(wanted));
         }
-        let about = self.about(refund, order_id, &indexed);
+        let about = self.retractions_of(refund, order_id, &indexed);
         let known = self.known(order_id, &indexed, &about);
         let mut shares = RewardTotals::default();
         for known in &known {
@@ -144,13 +144,13 @@ impl Comparer<'_> {
                 return Ok(not_usable(refund, Some(damage), notes));
             }
             if order_is_known {
-                let why = "the index links this order to other actions than the one in this row".to_owned();
+                let why = "the index has this order with other actions than the one in this row".to_owned();
                 return Ok(not_usable(refund, Some(why), notes));
             }
             return self.not_found(refund, order, &about, notes);
         };
-        notes.extend(remarks(&known));
-        notes.extend(tell(&about, class));
+        notes.extend(reward_notes(&known));
+        notes.extend(retraction_notes(&about, class));
         let mut actions: Vec<String> = Vec::new();
         let of_index = indexed.iter().flat_map(|indexed| &indexed.action_ids);
         for action_id in of_index.chain(about.iter().filter_map(|outline| outline.action_id.as_ref())) {
@@ -160,7 +160,7 @@ impl Comparer<'_> {
         }
         let proven = matches!(class, RefundClass::Confirmed | RefundClass::PartlyLost);
         let done = || about.iter().filter(|outline| is_done(outline));
-        let leading = leading(&about);
+        let leading = most_relevant(&about);
         let row = Row {
             class,
             actions,
@@ -189,7 +189,7 @@ impl Comparer<'_> {
         Ok(None)
     }
 
-    fn about(&self, refund: &RefundRow, order_id: &OrderId, indexed: &[IndexedReward]) -> Vec<&Outline> {
+    fn retractions_of(&self, refund: &RefundRow, order_id: &OrderId, indexed: &[IndexedReward]) -> Vec<&Outline> {
         let actions = indexed.iter().flat_map(|indexed| &indexed.action_ids);
         let rewards = indexed.iter().map(|indexed| indexed.reward.reward_id.as_str());
         let mut about = self.ledger.about(order_id, actions, rewards);
@@ -223,10 +223,7 @@ impl Comparer<'_> {
                 RewardState::Pending | RewardState::Available | RewardState::PartlyRedeemed | RewardState::Unclear
             ) {
                 let facts = [
-                    (
-                        state == RewardState::Unclear,
-                        "whether it is cancelled is not clear: its dates contradict each other",
-                    ),
+                    (state == RewardState::Unclear, "its dates contradict each other about whether it is cancelled"),
                     (indexed.gone, "the vendor no longer lists it"),
                     (reward.cancellable == Some(false), "not cancellable"),
                     (indexed.ambiguous || indexed.order_ids.len() > 1, "it names other orders or actions, too"),
@@ -253,7 +250,7 @@ impl Comparer<'_> {
             assigned: seen.assigned,
             redeemed: seen.redeemed,
             ledger_status: ledger_status(about, order_id, reward_id, &[] as &[ActionId]),
-            remarks: vec!["only the ledger knows it"],
+            remarks: vec!["only the ledger has it"],
         }));
         all
     }
@@ -273,12 +270,12 @@ impl Comparer<'_> {
         let is_unclear = unclear.is_some();
         let why = unclear.or_else(|| why_absence_is_unproven(self.coverage, refunded));
         notes.extend(why.clone());
-        notes.extend(tell(about, RefundClass::NotFoundYet));
+        notes.extend(retraction_notes(about, RefundClass::NotFoundYet));
         notes.extend(refund.problems.iter().filter(|problem| is_about_id(problem)).map(ToString::to_string));
         let similar = self.reader.suggestions(order_id, 3)?;
         if !similar.is_empty() {
             let list: Vec<&str> = similar.iter().map(OrderId::as_str).collect();
-            notes.push(format!("similar, and not the same: {}", list.join(", ")));
+            notes.push(format!("similar, but not the same: {}", list.join(", ")));
         }
         let class = match why {
             _ if is_unclear => RefundClass::Unclear,
@@ -303,6 +300,13 @@ impl Row {
             note: format!("the same order as line {}, and counted there", self.line),
             ..self.clone()
         }
+    }
+
+    pub fn add_note(&mut self, note: &str) {
+        if !self.note.is_empty() {
+            self.note.push_str("; ");
+        }
+        self.note.push_str(note);
     }
 
     /// The cells for [`COLUMNS`].
@@ -352,13 +356,6 @@ fn not_refunded(refund: &RefundRow, note: String) -> Compared {
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
-fn add_note(row: &mut Row, note: &str) {
-    if !row.note.is_empty() {
-        row.note.push_str("; ");
-    }
-    row.note.push_str(note);
-}
-
 fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -> Compared {
     notes.splice(0..0, why);
     let row = Row { class: RefundClass::NotUsable, note: notes.join("; "), ..empty(refund) };
@@ -376,7 +373,7 @@ fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
 }
 
 /// Prefers an open retraction, then the newest proven one, then the newest.
-fn leading<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
+fn most_relevant<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
     let newest = |of: &dyn Fn(&Outline) -> bool| about.iter().copied().rfind(|outline| of(outline));
     newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))
 }
@@ -386,16 +383,16 @@ fn states(known: &[RewardStatus]) -> String {
 }
 
 /// Notes about the rewards.
-fn remarks(known: &[RewardStatus]) -> Vec<String> {
+fn reward_notes(known: &[RewardStatus]) -> Vec<String> {
     let mut notes = Vec::new();
     for known in known {
         let mut remarks = known.remarks.clone();
         match (known.state, known.ledger_status) {
             (RewardState::PartlyRedeemed, LedgerStatus::Done) => {
-                remarks.push("its rest was not cancelled: review it by hand")
+                remarks.push("the rest was not cancelled: review it by hand");
             }
             (RewardState::Pending | RewardState::Available, LedgerStatus::Done) => {
-                remarks.push("it was proven, and stands in a later reading: run `recoup verify`");
+                remarks.push("its retraction was proven, but it is active in a later reading: run `recoup verify`");
             }
             (RewardState::Expired, _) => remarks.push("expired"),
             _ => {}
@@ -408,7 +405,7 @@ fn remarks(known: &[RewardStatus]) -> Vec<String> {
 }
 
 /// Notes about retractions whose state alone is not enough.
-fn tell(about: &[&Outline], class: RefundClass) -> Vec<String> {
+fn retraction_notes(about: &[&Outline], class: RefundClass) -> Vec<String> {
     let told = |outline: &&&Outline| {
         let is_end = is_done(outline) || (is_open(outline) && class == RefundClass::NotConfirmed);
         outline.road == Road::Modification || outline.road == Road::Reward || !is_end

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_of_few_and_of_many() {
+    fn percentiles_of_few_and_many_values() {
         let hour = 3_600_000;
         for (times, median, p95) in [
             (vec![], None, None),

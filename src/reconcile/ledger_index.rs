@@ -25,7 +25,7 @@ impl LedgerIndex {
     pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
         let mut sent = Self::default();
         if let Some(ledger) = ledger {
-            ledger.survey(|outline| sent.add(outline))?;
+            ledger.summaries()?.into_iter().for_each(|outline| sent.add(outline));
         }
         Ok(sent)
     }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reward_is_covered_by_what_may_take_it_back() {
+    fn a_reward_is_covered_by_retractions_that_may_cancel_it() {
         let order = OrderId::new("1001");
         let actions = [ActionId::new("1.2.3")];
         let (before, cancelled): (&[_], &[_]) = (&[(0, "available")], &[(0, "cancelled")]);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_reading_counts_and_a_missing_reward_tells_nothing() {
+    fn the_newest_successful_reading_counts() {
         for (readings, expected) in [
             (vec![(1, "available"), (2, "cancelled")], Some((2, RewardState::Cancelled))),
             (vec![(2, "cancelled"), (1, "available")], Some((2, RewardState::Cancelled))),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn retractions_are_found_by_order_action_and_reward_once() {
+    fn retractions_are_found_once_by_order_action_and_reward() {
         let mut sent = LedgerIndex::default();
         sent.add(outline(State::Queued, Some("1.2.3"), &[(0, "available"), (1, "cancelled")]));
         let (order, other) = (OrderId::new("1001"), OrderId::new("1002"));

@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::refunds::{Decision, OutFile, Refunds, Syntax, input, outcome_file, read};
 use crate::report::Report;
-use crate::retract::guard::check_ledger;
+use crate::retract::ledger_check::check_ledger;
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
@@ -62,7 +62,7 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
     out.iter().try_for_each(|out| out.ensure_differs_from(job.refunds))?;
     let refunds = read::file(job.refunds, &job.read)?;
     let reader = IndexReader::open(job.index, job.identity)?.ok_or_else(|| {
-        Error::new(Kind::NotIndexed, "there is no index yet, so nothing can be said of any refund")
+        Error::new(Kind::NotIndexed, "there is no index yet to compare the refunds with")
             .hint("run `recoup crawl` first")
     })?;
     let ledger = Ledger::open_read_only(job.ledger, job.identity)?;
@@ -111,8 +111,8 @@ fn compare(
             rows[*first].repeats(row)
         } else {
             let Compared { mut row, known, retractions, begun_at } = comparer.compare(refunds, row, order)?;
-            if count(&known, &mut counted, &mut totals.shares) {
-                add_note(&mut row, "a reward of it is in an earlier row, too, and counted there");
+            if count_rewards(&known, &mut counted, &mut totals.shares) {
+                row.add_note("one of its rewards is in an earlier row, too, and counted there");
             }
             totals.count(&row, begun_at);
             if order.is_none_or(|order| order.decision != Decision::NotRefunded) {
@@ -130,7 +130,7 @@ fn compare(
 }
 
 /// Adds each reward to the totals once. Returns whether any of them was counted before.
-fn count(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut RewardTotals) -> bool {
+fn count_rewards(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut RewardTotals) -> bool {
     let mut again = false;
     for known in known {
         if counted.insert(known.reward_id.clone()) {
@@ -140,13 +140,6 @@ fn count(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut Rew
         }
     }
     again
-}
-
-fn add_note(row: &mut Row, note: &str) {
-    if !row.note.is_empty() {
-        row.note.push_str("; ");
-    }
-    row.note.push_str(note);
 }
 
 /// Finds retractions that may have been sent and have no refund in the file.

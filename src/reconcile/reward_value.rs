@@ -110,7 +110,7 @@ impl RewardValue {
     }
 
     /// Orders by the highest value of the first unit. Currencies come before other units, empty values last.
-    pub fn by_most(&self, other: &Self) -> Ordering {
+    pub fn highest_first(&self, other: &Self) -> Ordering {
         let first = |worth: &Self| worth.0.iter().next().map(|(unit, sum)| (unit.clone(), Reverse(sum.amount)));
         match (first(self), first(other)) {
             (Some(one), Some(two)) => one.cmp(&two),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_exact_and_units_stay_apart() {
+    fn sums_are_exact_and_kept_by_unit() {
         let (usd, cents) = (Some("USD"), Some("CENTS"));
         for (amounts, text) in [
             (vec![], ""),
@@ -199,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn the_most_comes_first_unit_by_unit() {
+    fn values_sort_by_unit_and_then_highest_first() {
         let usd = |n| worth(&[(Some("USD"), Some("CENTS"), Some(n))]);
         let cents = worth(&[(None, Some("CENTS"), Some(1)), (None, Some("%"), Some(40))]);
         let months = worth(&[(None, Some("MONTH"), Some(1_000_000))]);
         let mut list = [RewardValue::default(), usd(1), months.clone(), cents.clone(), usd(3), usd(2)];
-        list.sort_by(RewardValue::by_most);
+        list.sort_by(RewardValue::highest_first);
         assert_eq!(list, [usd(3), usd(2), usd(1), cents, months, RewardValue::default()]);
     }
 }

@@ -22,7 +22,7 @@ use crate::store::index::JudgedBy;
 use crate::store::ledger::{Outline, Road, State};
 
 /// Maximum number of rows in the text.
-const SHOWN: usize = 50;
+const MAX_SHOWN: usize = 50;
 
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -153,11 +153,9 @@ impl Reconciliation {
     /// Why the answer may be out of date; `None` if it is not.
     pub fn doubt(&self) -> Option<&'static str> {
         if !self.coverage.complete {
-            Some(
-                "the index is not complete: rewards may stand that nobody has read; run `recoup crawl`, then this again",
-            )
+            Some("the index is not complete and may lack rewards: run `recoup crawl`, then reconcile again")
         } else if !self.index_is_newer {
-            Some("the index is older than the newest refund of the file: run `recoup crawl`, then this again")
+            Some("the index is older than the newest refund in the file: run `recoup crawl`, then reconcile again")
         } else {
             None
         }
@@ -186,7 +184,7 @@ impl Reconciliation {
             }
             Error::new(Kind::SomeFailed, message).hint(
                 "`recoup retract --file` takes back what was refunded in full and compares the others with their actions; \
-                 `recoup verify` carries on what is not confirmed; `recoup refunds check` says why a refund is unclear",
+                 `recoup verify` checks what is not confirmed; `recoup refunds check` says why a refund is unclear",
             )
         })
     }
@@ -199,7 +197,7 @@ impl Reconciliation {
         };
         let mut lines = vec![
             format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
-            format!("rests on the index {}", describe_coverage(&self.coverage)),
+            format!("based on the index {}", describe_coverage(&self.coverage)),
         ];
         lines.extend(self.clock.doubt().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
@@ -259,9 +257,9 @@ impl Reconciliation {
             return;
         }
         wanted.sort_by(|one, two| {
-            one.class.cmp(&two.class).then_with(|| one.worth.by_most(&two.worth)).then(one.line.cmp(&two.line))
+            one.class.cmp(&two.class).then_with(|| one.worth.highest_first(&two.worth)).then(one.line.cmp(&two.line))
         });
-        let rows = wanted.iter().take(SHOWN).map(|row| {
+        let rows = wanted.iter().take(MAX_SHOWN).map(|row| {
             [
                 row.line.to_string(),
                 row.order_id.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -273,9 +271,9 @@ impl Reconciliation {
             ]
         });
         let header = ["line", "order", "", "worth", "state", "action", "note"];
-        section(lines, "rows that need a person:", &table(header, rows));
-        if wanted.len() > SHOWN {
-            let more = grouped((wanted.len() - SHOWN) as u64);
+        section(lines, "rows that need attention:", &table(header, rows));
+        if wanted.len() > MAX_SHOWN {
+            let more = grouped((wanted.len() - MAX_SHOWN) as u64);
             lines.push(format!("  and {more} more: --out FILE or --json has every row"));
         }
     }
@@ -284,7 +282,7 @@ impl Reconciliation {
         if self.without_refund.is_empty() {
             return;
         }
-        let rows = self.without_refund.iter().take(SHOWN).map(|it| {
+        let rows = self.without_refund.iter().take(MAX_SHOWN).map(|it| {
             [
                 it.retraction.to_string(),
                 it.order_id.clone(),
@@ -296,9 +294,9 @@ impl Reconciliation {
         });
         let since = self.since.map(|since| format!(" (since {since})")).unwrap_or_default();
         let title = format!("retracted without a refund in this file{since}:");
-        section(lines, &title, &table(["retraction", "order", "action", "state", "written down", "worth"], rows));
-        if self.without_refund.len() > SHOWN {
-            let more = grouped((self.without_refund.len() - SHOWN) as u64);
+        section(lines, &title, &table(["retraction", "order", "action", "state", "recorded", "worth"], rows));
+        if self.without_refund.len() > MAX_SHOWN {
+            let more = grouped((self.without_refund.len() - MAX_SHOWN) as u64);
             lines.push(format!("  and {more} more: --json has all of them"));
         }
     }

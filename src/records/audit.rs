@@ -13,7 +13,7 @@ use crate::out_file::{OutFile, Rules};
 use crate::report::{Report, grouped, json_line};
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Audit, Fault, Head, Ledger, Whose};
-use crate::store::{Identity, Whole};
+use crate::store::{Identity, StoreFile};
 
 const HASH_DIGITS: usize = 64;
 
@@ -51,10 +51,10 @@ pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Op
             .hint("it is in the last lines of every receipt"));
     }
     let remembered = IndexReader::open(index, identity)?.map_or(Ok(None), |reader| reader.ledger())?;
-    let file = Whole::ledger(ledger, identity);
+    let file = StoreFile::ledger(ledger, identity);
     let ledger = open(ledger, identity, remembered.is_some())?;
     let mut audit = ledger.audit(head)?;
-    if let Some(Err(error)) = file?.map(|file| file.inspect()) {
+    if let Some(Err(error)) = file?.map(|file| file.check_integrity()) {
         audit.faults.push(Fault { sequence: None, retraction: None, what: error.message });
     }
     if let Some((id, head)) = remembered {

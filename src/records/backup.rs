@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::out_file::{private_folder, sync_folder};
 use crate::report::{Report, grouped};
-use crate::store::Whole;
-use crate::store::copy::{check_index, mark_ledger};
+use crate::store::StoreFile;
+use crate::store::backup_copy::{check_index, mark_ledger};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Head;
 use crate::store::{Identity, ProcessLock};
@@ -81,13 +81,13 @@ pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken,
     let copy = Copy { folder: options.folder, stop, clock, report };
     let remembered = IndexReader::open(options.index, options.identity)?.map_or(Ok(None), |reader| reader.ledger())?;
     let mut backup = Backup { index: None, ledger: None, removed: Vec::new() };
-    if let Some(source) = Whole::index(options.index, options.identity)? {
+    if let Some(source) = StoreFile::index(options.index, options.identity)? {
         let (copied, ()) = copy.of(source, &names.index, check_index).await?;
         backup.index = Some(copied);
     } else {
         report.note(format!("there is no index at {}", options.index.display()));
     }
-    if let Some(source) = Whole::ledger(options.ledger, options.identity)? {
+    if let Some(source) = StoreFile::ledger(options.ledger, options.identity)? {
         let at = clock.now();
         let (copied, audit) = copy
             .of(source, &names.ledger, move |path| {
@@ -146,7 +146,7 @@ impl Copy<'_> {
     /// Copies, checks and renames one file. Returns the result of the check.
     async fn of<T: Send + 'static>(
         &self,
-        source: Whole,
+        source: StoreFile,
         name: &Name,
         check: impl FnOnce(&Path) -> Result<T> + Send + 'static,
     ) -> Result<(CopiedFile, T)> {
@@ -156,7 +156,7 @@ impl Copy<'_> {
             .tempfile_in(self.folder)
             .map_err(|error| unusable(self.folder, &error))?;
         let path = file.path().to_owned();
-        let (total, handle) = (source.size()?, source.interrupt_handle());
+        let (total, interrupt) = (source.size()?, source.interrupter());
         let mut working = tokio::task::spawn_blocking(move || {
             source.copy_to(file.path())?;
             let found = check(file.path())?;
@@ -169,7 +169,7 @@ impl Copy<'_> {
                 worked = &mut working => break worked.map_err(|error| Error::new(Kind::Failed, format!("the copy failed: {error}")))??,
                 () = self.clock.sleep(LOOK) => {}
                 () = self.stop.cancelled(), if looks < u32::MAX => {
-                    handle.interrupt();
+                    interrupt();
                     // The copy needs one interruption; then it ends by itself.
                     looks = u32::MAX;
                 }

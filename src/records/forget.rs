@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Actor};
 use crate::report::{self, Report, grouped};
 use crate::retract::REREAD_FOR;
-use crate::retract::guard::{Trouble, trouble};
+use crate::retract::ledger_check::{LedgerFault, fault};
 use crate::retract::verify::still_worth_reading;
 use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
@@ -61,7 +61,7 @@ pub async fn run(
     }
     let reader = IndexReader::open(files.index, Some(files.identity))?;
     let existing = Ledger::open_read_only(files.ledger, Some(files.identity))?;
-    if trouble(reader.as_ref(), existing.as_ref())? == Some(Trouble::Missing) {
+    if fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
         return Err(Error::new(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),
@@ -83,10 +83,10 @@ pub async fn run(
     let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
     let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
     check_closed(&ledger.of_account(account)?, clock.now())?;
-    let here = ledger.forget(account, json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
+    let here = ledger.forget(account, &json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
     let index = if files.index.exists() {
         let mut index = Index::open(files.index, files.identity)?;
-        let buried = index.bury(&ledger.tombstones()?, clock.now())?;
+        let buried = index.import_tombstones(&ledger.tombstones()?, clock.now())?;
         Some(erase(&mut index, std::slice::from_ref(account), buried.erased, report)?)
     } else {
         None
@@ -110,7 +110,7 @@ pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: 
         return Ok(());
     }
     let mut index = Index::open(files.index, files.identity)?;
-    let buried = index.bury(&tombstones, clock.now())?;
+    let buried = index.import_tombstones(&tombstones, clock.now())?;
     if !buried.accounts.is_empty() {
         report.note("this index had forgotten accounts; they are deleted now");
         erase(&mut index, &buried.accounts, buried.erased, report)?;

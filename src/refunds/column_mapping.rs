@@ -6,7 +6,6 @@ use super::columns::{Column, fold};
 use super::dates::{self, DateError, DateOrder};
 use super::formats::{OrderStatus, RowCells, RowMeaning};
 use crate::error::{Error, Kind, Result};
-use crate::model::decimal::Decimal;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -68,11 +67,11 @@ impl ColumnMapping {
     pub fn check(&self) -> Result<()> {
         match (&self.status_column, self.refunded_when.as_slice()) {
             (Some(column), []) => {
-                Err(Error::new(Kind::Usage, format!("which values of {column:?} mean refunded is missing"))
+                Err(Error::new(Kind::Usage, format!("the values of {column:?} that mean refunded are missing"))
                     .hint("name them with --refunded-when VALUE[,VALUE]"))
             }
             (None, [first, ..]) => {
-                Err(Error::new(Kind::Usage, format!("the column of the status {first:?} is missing"))
+                Err(Error::new(Kind::Usage, format!("the column that has the value {first:?} is missing"))
                     .hint("name it with --status-column NAME"))
             }
             _ => Ok(()),
@@ -95,7 +94,7 @@ impl ColumnMapping {
     pub(super) fn interpret(
         &self,
         cells: &RowCells<'_>,
-        days: DateOrder,
+        date_order: DateOrder,
         both_signs: bool,
     ) -> Result<RowMeaning, String> {
         // Exports of orders have this column, too. It is blank if the order was not refunded.
@@ -104,11 +103,11 @@ impl ColumnMapping {
             if date.is_empty() {
                 return Err(cells.blank(Column::RefundedAt));
             }
-            match dates::parse_in(date, days) {
-                Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
+            match dates::parse_in(date, date_order) {
+                Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is not a date")),
                 // Programs write 0001, 1899, 1970 or 9999 if there is no date.
                 Ok(Some(when)) if !dates::is_plausible(when) => {
-                    return Err(format!("the refund date {date:?} is the date of no refund"));
+                    return Err(format!("the refund date {date:?} is a placeholder"));
                 }
                 _ => {}
             }
@@ -121,14 +120,12 @@ impl ColumnMapping {
             let is_refunded = self.refunded_when.iter().any(|value| value.to_lowercase() == status.to_lowercase());
             if !cells.has(Column::Amount) {
                 let status = if is_refunded { OrderStatus::Refunded } else { OrderStatus::NotRefunded };
-                return Ok(RowMeaning::Order { status, refunded: None, total: None });
+                return Ok(RowMeaning::OrderState { status, refunded: None, total: None });
             }
             if !is_refunded {
                 return match cells.amount(Column::Amount)? {
                     Some(amount) if !amount.is_zero() && self.amount_means != Some(AmountMeans::NewAmount) => {
-                        Err(format!(
-                            "the status {status:?} does not mean refunded, and the amount says that {amount} went back"
-                        ))
+                        Err(format!("the status {status:?} does not mean refunded, but {amount} was refunded"))
                     }
                     _ => Ok(RowMeaning::NoRefund(format!("the status is {status}"))),
                 };
@@ -140,7 +137,7 @@ impl ColumnMapping {
         let amount = cells.needed(Column::Amount)?;
         if self.amount_means == Some(AmountMeans::NewAmount) {
             return if amount.is_negative() {
-                Err(format!("a new amount of {amount} is less than nothing"))
+                Err(format!("the new amount {amount} is negative"))
             } else {
                 Ok(RowMeaning::NewAmount(amount))
             };
@@ -152,7 +149,6 @@ impl ColumnMapping {
         if cells.has(Column::Total) && total.is_none() {
             return Err(cells.blank(Column::Total));
         }
-        let refunded = if amount.is_zero() { Decimal::ZERO } else { amount.abs() };
-        Ok(RowMeaning::Refund { refunded, total })
+        Ok(RowMeaning::Refund { refunded: amount.abs(), total })
     }
 }

@@ -172,12 +172,12 @@ impl Column {
     }
 
     /// The inverse of [`Column::as_str`].
-    pub(super) fn of_word(word: &str) -> Option<Self> {
+    pub(super) fn by_str(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.as_str() == word)
     }
 
     /// The column of a plain list that has this name.
-    pub fn of_name(name: &str) -> Option<Self> {
+    pub fn by_name(name: &str) -> Option<Self> {
         static FOLDED: LazyLock<HashMap<String, Column>> = LazyLock::new(|| {
             LIST_COLUMNS.iter().flat_map(|(column, names)| names.iter().map(|name| (fold(name), *column))).collect()
         });
@@ -333,7 +333,7 @@ pub(super) fn position(
         return Ok(place);
     }
     Err(Error::new(Kind::Usage, format!("{name} has no column {wanted:?} for the {}", column.words()))
-        .hint(format!("its columns are {}", list(header))))
+        .hint(format!("its columns are {}", list_names(header))))
 }
 
 fn ambiguous(name: &str, column: Column, first: &str, second: &str) -> Error {
@@ -359,7 +359,7 @@ fn ambiguous(name: &str, column: Column, first: &str, second: &str) -> Error {
 }
 
 fn no_order_column(name: &str, header: &[String]) -> Error {
-    Error::new(Kind::Usage, format!("{name} has no column for the order ID; its columns are {}", list(header))).hint(
+    Error::new(Kind::Usage, format!("{name} has no column for the order ID; its columns are {}", list_names(header))).hint(
         "the first line names the columns; known for the order ID, in any case and spacing, are order_id, oid, order, \
          order_number, order_no and order_name; name any other with --order-column NAME; `recoup refunds formats` lists the \
          exports that are recognised",
@@ -367,7 +367,7 @@ fn no_order_column(name: &str, header: &[String]) -> Error {
 }
 
 /// Lists at most a dozen names for an error.
-pub(super) fn list(header: &[String]) -> String {
+pub(super) fn list_names(header: &[String]) -> String {
     let shown: Vec<String> =
         header.iter().take(12).map(|name| format!("{:?}", name.chars().take(40).collect::<String>())).collect();
     let more =
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_is_refused_by_name() {
+    fn ambiguous_columns_are_refused_by_name() {
         for (header, says) in [
             ("order_id,Order Number", "\"order_id\" and \"Order Number\""),
             ("order_id,order_id", "\"order_id\", twice"),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_may_say_which() {
+    fn a_named_column_takes_precedence() {
         let chosen = |name: &str| [(Column::OrderId, name.to_owned())];
         for (header, name, place) in [
             ("order_id,Order Number", "order number", 1),
@@ -433,15 +433,15 @@ mod tests {
     }
 
     #[test]
-    fn places_are_those_of_the_list() {
+    fn column_numbers_are_their_places_in_all() {
         for (n, column) in Column::ALL.into_iter().enumerate() {
             assert_eq!(column as usize, n);
-            assert_eq!(Column::of_word(column.as_str()), Some(column));
+            assert_eq!(Column::by_str(column.as_str()), Some(column));
         }
     }
 
     #[test]
-    fn keys_are_named_and_different() {
+    fn json_keys_are_unique() {
         let columns = find("order_id,,note,note,note_2,", &[]).expect("columns");
         assert_eq!(columns.keys(), ["order_id", "column_2", "note", "note_2", "note_2_2", "column_6"]);
     }

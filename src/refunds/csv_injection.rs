@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formulas_become_text_and_numbers_stay_numbers() {
+    fn formulas_are_escaped_and_numbers_are_not() {
         for (cell, written) in [
             ("=1+1", "'=1+1"),
             ("+1+1", "'+1+1"),
@@ -125,14 +125,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_way_back_is_exact(cell in "['=+@|%;,\"\t\r\n -]{0,8}.{0,6}") {
+        fn unescape_reverses_escape(cell in "['=+@|%;,\"\t\r\n -]{0,8}.{0,6}") {
             let written = escape(&cell);
             prop_assert!(!runs(&written));
             prop_assert_eq!(unescape(&written), cell.as_str());
         }
 
         #[test]
-        fn a_file_is_safe_behind_any_separator(
+        fn no_separator_exposes_a_formula(
             rows in prop::collection::vec(prop::collection::vec("['=+@|%;,\"\t\r\n a-]{0,8}", 3), 1..4),
             separator in prop::sample::select(vec![b',', b';', b'\t', b'|']),
         ) {
@@ -141,13 +141,13 @@ mod tests {
                 writer.write_record(row.iter().map(|cell| escape(cell).into_owned())).expect("a row");
             }
             let text = String::from_utf8(writer.into_inner().expect("a file")).expect("text");
-            // Wherever another reader may begin a cell, no formula begins one: not by itself, not in quotes, and not behind quotes
-            // that are closed again. Three quotes are a quote of the cell's own.
+            // No reader that splits at another separator finds a formula at the start of a cell: not unquoted, not quoted,
+            // and not after an empty quoted text. Three quotes are one quote character of the cell.
             for at in behind_separators(&text).filter(|at| text.as_bytes()[at - 1] != separator) {
                 let begins = text[at..].trim_start_matches('"');
                 let quotes = text.len() - at - begins.len();
                 let is_seen = quotes.is_multiple_of(2) || quotes == 1;
-                // The separator of the file itself begins no formula.
+                // The separator of the file does not start a formula.
                 let runs = begins.starts_with(FORMULA) && !begins.starts_with(char::from(separator));
                 prop_assert!(!(is_seen && runs), "{:?} at {}", text, at);
             }

@@ -5,7 +5,7 @@
 //! and are never orders.
 
 use super::columns::fold;
-use super::input::{self, Text};
+use super::input::{LineCounter, Text};
 use super::syntax::{self, Dialect, SEPARATORS};
 use crate::error::{Error, Kind, Result};
 
@@ -25,8 +25,6 @@ pub struct Table {
     pub header: Vec<String>,
     /// Line number, from 1, and cells. A row has at most as many cells as the header.
     pub rows: Vec<(u64, Vec<String>)>,
-    /// Number of records whose cells are all blank. Empty lines are not counted.
-    pub blank: u64,
     /// Line number and text of titles above the header and totals below the last row.
     pub outside: Vec<(u64, String)>,
 }
@@ -36,8 +34,8 @@ pub type Score<'a> = &'a dyn Fn(&[String]) -> usize;
 
 /// Parses CSV text. `name` identifies the file in errors. `score` selects the header and the separator; if every record
 /// scores 0, the first one is the header.
-pub fn read(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> Result<Table> {
-    match read_section(name, text, most_rows, score)? {
+pub fn read(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> Result<Table> {
+    match read_section(name, text, max_rows, score)? {
         (table, None) => Ok(table),
         (_, Some(too_long)) => Err(too_long),
     }
@@ -45,7 +43,7 @@ pub fn read(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> 
 
 /// Like [`read`], but stops at the first row that has more cells than the header and returns the error for it: a second
 /// table may begin there.
-pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> Result<(Table, Option<Error>)> {
+pub fn read_section(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> Result<(Table, Option<Error>)> {
     let bom = text.bom;
     let (declared, text, first_line) = match syntax::declared(&text.text) {
         Some((separator, rest)) => (Some(separator), rest, 2),
@@ -58,8 +56,9 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
     }
     let dialect = Dialect { separator, bom, crlf: text.contains("\r\n") };
     let mut reader = reader(text, separator, quoting);
-    let mut lines = Lines { text: text.as_bytes(), at: 0, line: first_line };
-    let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), blank: 0, outside: Vec::new() };
+    // The CSV reader's own line number is off by one after an empty line or `\r\n`.
+    let mut lines = LineCounter::new(text, first_line);
+    let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), outside: Vec::new() };
     let mut cells_left = MAX_CELLS;
     let mut record = csv::StringRecord::new();
     let mut seen = 0;
@@ -69,9 +68,8 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         .read_record(&mut record)
         .map_err(|error| Error::new(Kind::Usage, format!("{name} cannot be read as CSV: {error}")))?
     {
-        let line = lines.of(record.position().map_or(0, |place| place.byte() as usize));
+        let line = lines.line_at(record.position().map_or(0, |place| place.byte() as usize));
         if record.iter().all(|cell| cell.trim().is_empty()) {
-            table.blank += 1;
             continue;
         }
         seen += 1;
@@ -88,15 +86,15 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         }
         let width = (0..record.len()).rfind(|n| !record[*n].trim().is_empty()).map_or(0, |last| last + 1);
         if width > table.header.len() {
-            let says = format!("{name}, line {line}: {width} cells under a header of {}", table.header.len());
-            too_long =
-                Some(Error::new(Kind::Usage, says).hint(
-                    "a cell that holds the separator, such as an amount with a decimal comma, is written in quotes",
-                ));
+            let says = format!("{name}, line {line}: {width} cells, but the header has {}", table.header.len());
+            too_long = Some(
+                Error::new(Kind::Usage, says)
+                    .hint("put cells that contain the separator in quotes, such as an amount with a decimal comma"),
+            );
             break;
         }
-        if table.rows.len() >= most_rows {
-            return Err(too_much(name, &format!("more than {most_rows} rows")));
+        if table.rows.len() >= max_rows {
+            return Err(too_much(name, &format!("more than {max_rows} rows")));
         }
         cells_left = cells_left
             .checked_sub(record.len())
@@ -186,41 +184,21 @@ pub(super) fn too_much(name: &str, what: &str) -> Error {
     Error::new(Kind::Usage, format!("{name} has {what}")).hint("split it into several files, each with the header")
 }
 
-/// Maps byte offsets to line numbers. The CSV reader's own count is off by one after an empty line or `\r
-/// `.
-struct Lines<'a> {
-    text: &'a [u8],
-    at: usize,
-    line: u64,
-}
-
-impl Lines<'_> {
-    /// Line number of the record that begins at or after `offset`. Offsets must not decrease between calls.
-    fn of(&mut self, offset: usize) -> u64 {
-        let skipped =
-            self.text[offset.min(self.text.len())..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        let start = offset + skipped;
-        self.line += input::line_ends(self.text, self.at, start);
-        self.at = start;
-        self.line
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// As many as there are names that begin like those of a known column.
+    /// The number of known names.
     fn score(cells: &[String]) -> usize {
         cells.iter().filter(|cell| matches!(fold(cell).as_str(), "orderid" | "amount")).count()
     }
 
     fn table(text: &str) -> Result<Table> {
-        read("x.csv", &input::decode("x.csv", text.as_bytes())?, 100, &score)
+        read("x.csv", &crate::refunds::input::decode("x.csv", text.as_bytes())?, 100, &score)
     }
 
     #[test]
-    fn rows_keep_their_lines_whatever_ends_them() {
+    fn rows_have_their_line_numbers_with_any_line_ends() {
         for (text, lines) in [
             ("order_id,note\n1,a\n2,b\n", vec![2, 3]),
             ("order_id,note\r\n1,a\r\n2,b\r\n", vec![2, 3]),
@@ -242,17 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn rows_may_be_short_and_never_long() {
+    fn short_rows_are_read_and_long_rows_are_refused() {
         let read = table("order_id,amount,note\n1\n2,3\n").expect("a table");
         assert_eq!(read.rows, [(2, vec!["1".to_owned()]), (3, vec!["2".to_owned(), "3".to_owned()])]);
         assert_eq!(table("order_id,note\n1,x,,\n").expect("empty cells at the end").rows[0].1.len(), 2);
         let error = table("order_id,amount\n1,2\n2,12,50\n").expect_err("too long");
-        assert!(error.message.contains("line 3: 3 cells under a header of 2"), "{error}");
+        assert!(error.message.contains("line 3: 3 cells, but the header has 2"), "{error}");
         assert!(error.hint.is_some_and(|hint| hint.contains("quotes")));
     }
 
     #[test]
-    fn there_are_bounds() {
+    fn files_over_a_limit_are_refused() {
         assert!(table("\n \n").expect_err("empty").message.contains("is empty"));
         let wide = vec!["x"; MAX_COLUMNS + 1].join(",");
         assert!(table(&wide).expect_err("wide").message.contains("1000 columns"));
@@ -261,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_separator_is_the_one_that_makes_sense_of_the_header() {
+    fn the_header_determines_the_separator() {
         for (text, separator) in [
             ("order_id,amount\n1;2;3;4,5", b','),
             ("order_id;amount\n1;12,50", b';'),
@@ -280,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn titles_and_totals_are_no_rows() {
+    fn titles_and_totals_are_not_rows() {
         let read = table("Refunds of November\nShop: Acme, Inc\n\norder_id,amount\n1,5\n2,6\nTotal,11\n<END>,\n")
             .expect("a table");
         assert_eq!(read.header, ["order_id", "amount"]);
@@ -299,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dialect_is_kept() {
+    fn the_dialect_is_detected() {
         let read = table("order_id;note\r\n1;x\r\n").expect("a table");
         assert_eq!(read.dialect, Dialect { separator: b';', bom: false, crlf: true });
     }

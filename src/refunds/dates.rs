@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_one_reading_is_read() {
+    fn an_unambiguous_date_is_parsed() {
         for (text, read) in [
             ("2024-04-03", "2024-04-03"),
             (" 2024/04/03 ", "2024-04-03"),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_readings_or_none_is_not_guessed() {
+    fn an_ambiguous_or_unreadable_date_is_an_error() {
         for text in ["03/04/2024", "03-04-2024 10:00", "1/2/2024T10:00", "01.11.2026"] {
             assert_eq!(parse(text), Err(DateError::Ambiguous), "{text:?}");
         }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_in_the_order_that_all_its_dates_have() {
+    fn dates_that_agree_determine_the_date_order_of_a_file() {
         let of = |cells: &[&str]| DateOrder::of(cells.iter().copied());
         assert_eq!(of(&["01.11.2026", "13.11.2026", "", "2026-01-02"]), DateOrder::DayFirst);
         assert_eq!(of(&["11/01/2026", "11/13/2026"]), DateOrder::MonthFirst);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_lasts_until_it_is_over() {
+    fn a_day_ends_at_midnight() {
         let day = parse("2024-04-03").expect("a date").expect("not empty");
         assert_eq!(day.earliest().to_string(), "2024-04-03T00:00:00Z");
         assert_eq!(day.latest().to_string(), "2024-04-03T23:59:59.999999999Z");

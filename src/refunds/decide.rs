@@ -61,8 +61,8 @@ pub(super) fn decide(
     let mixed: HashSet<&OrderId> =
         named.iter().filter(|(_, named)| **named == [true, true]).map(|(order_id, _)| *order_id).collect();
     let undos = undos_without_order(rows, columns, &orders, &interpret);
-    let conflicts = in_conflict(rows, columns, &orders);
-    let alike = look_alikes(groups.iter().map(|(order_id, _, _)| order_id));
+    let conflicts = conflicting_orders(rows, columns, &orders);
+    let alike = lookalikes(groups.iter().map(|(order_id, _, _)| order_id));
     let decided = groups
         .iter()
         .map(|(order_id, action_id, places)| {
@@ -74,15 +74,15 @@ pub(super) fn decide(
                 ));
             }
             if conflicts.contains(order_id) {
-                sum.unclear("a row refers to a payment of one order and names another one");
+                sum.unclear("a row names one order and references a payment of another one");
             }
             if mixed.contains(order_id) {
                 sum.unclear("some rows of the order name an action and others do not");
             }
             for place in places {
                 let cells = RowCells::new(&rows[*place], columns);
-                let said = interpret(&cells);
-                sum.add(&rows[*place], said, &cells);
+                let meaning = interpret(&cells);
+                sum.add(&rows[*place], meaning, &cells);
             }
             if let Some((line, amount)) = undos.iter().find(|(_, amount)| sum.has_refunded(*amount)) {
                 sum.unclear(format!("line {line} may undo a refund of {amount}, and names no order"));
@@ -97,7 +97,7 @@ pub(super) fn decide(
 }
 
 /// Maps each order ID to another one of the file that differs only in invisible characters and blanks.
-fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
+fn lookalikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
     let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
     for order_id in orders {
         let look = ordinary(order_id.as_str()).split_whitespace().collect();
@@ -124,7 +124,7 @@ fn undos_without_order(
         let cells = RowCells::new(row, columns);
         let may_undo = match interpret(&cells) {
             Err(_) => true,
-            Ok(RowMeaning::Money { refunded, .. }) => refunded.is_negative(),
+            Ok(RowMeaning::Transaction { refunded, .. }) => refunded.is_negative(),
             Ok(_) => false,
         };
         if may_undo {
@@ -141,7 +141,7 @@ fn undos_without_order(
 /// The order of each row: its own, else that of the row it references.
 fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
     let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
-    let by_payment = of_payments(rows, columns, &orders);
+    let by_payment = orders_by_payment(rows, columns, &orders);
     let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
         return by_payment;
     };
@@ -163,7 +163,7 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
 }
 
 /// Gives a row without an order the order of its payment, if all other rows of the payment name the same one.
-fn of_payments<'a>(
+fn orders_by_payment<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,
     orders: &[Option<&'a OrderId>],
@@ -182,7 +182,11 @@ fn of_payments<'a>(
 }
 
 /// Orders of rows that reference a row of another order. The order they concern is unclear.
-fn in_conflict<'a>(rows: &'a [RefundRow], columns: &Columns, orders: &[Option<&'a OrderId>]) -> HashSet<&'a OrderId> {
+fn conflicting_orders<'a>(
+    rows: &'a [RefundRow],
+    columns: &Columns,
+    orders: &[Option<&'a OrderId>],
+) -> HashSet<&'a OrderId> {
     let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
         return HashSet::new();
     };
@@ -197,9 +201,9 @@ fn in_conflict<'a>(rows: &'a [RefundRow], columns: &Columns, orders: &[Option<&'
 }
 
 /// Dates of two columns may differ by their time zones.
-const A_DAY: SignedDuration = SignedDuration::from_hours(24);
+const ONE_DAY: SignedDuration = SignedDuration::from_hours(24);
 
-const WRITTEN_TWICE: &str = "a refund of it is written twice, and nothing says whether there were two";
+const LISTED_TWICE: &str = "a refund is listed twice, and the file does not say whether there were two";
 
 /// Adds up the rows of one order.
 #[derive(Default)]
@@ -209,16 +213,16 @@ struct OrderAccumulator {
     notes: BTreeSet<String>,
     listed: bool,
     /// Whether the status of a payment says that it was refunded only in part.
-    kept_in_part: bool,
+    partly_refunded: bool,
     /// Statements about the whole order. More than one is a contradiction.
-    states: HashSet<StatedOrder>,
+    statements: HashSet<Statement>,
     new_amounts: HashSet<Decimal>,
-    totals: HashSet<Decimal>,
+    stated_totals: HashSet<Decimal>,
     /// Rows that moved money, by the amounts charged and refunded.
-    moves: HashMap<(Decimal, Decimal), SameAmountRows>,
+    transactions: HashMap<(Decimal, Decimal), SameAmountRows>,
     /// Line, charge and refund for each row ID.
     ids: HashMap<String, (u64, Decimal, Decimal)>,
-    wants: HashSet<(Option<String>, Option<String>)>,
+    overrides: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
     dates: Vec<Option<DateOrTime>>,
     /// The latest order date.
@@ -226,7 +230,7 @@ struct OrderAccumulator {
 }
 
 /// Status, refunded amount and total of the whole order.
-type StatedOrder = (OrderStatus, Option<Decimal>, Option<Decimal>);
+type Statement = (OrderStatus, Option<Decimal>, Option<Decimal>);
 
 /// Rows of one order with the same amounts. Two such rows are two refunds or one that is listed twice.
 #[derive(Default)]
@@ -247,9 +251,9 @@ impl SameAmountRows {
 
 #[derive(Default)]
 struct Totals {
-    most_charged: Decimal,
-    least_refunded: Decimal,
-    most_refunded: Decimal,
+    max_charged: Decimal,
+    min_refunded: Decimal,
+    max_refunded: Decimal,
 }
 
 impl OrderAccumulator {
@@ -257,34 +261,34 @@ impl OrderAccumulator {
         self.unclear.get_or_insert_with(|| why.into());
     }
 
-    fn add(&mut self, row: &RefundRow, said: Result<RowMeaning, String>, cells: &RowCells<'_>) {
+    fn add(&mut self, row: &RefundRow, meaning: Result<RowMeaning, String>, cells: &RowCells<'_>) {
         self.evidence.lines.push(row.line);
         self.ordered_at = self.ordered_at.into_iter().chain(row.ordered_at).max_by_key(|when| when.earliest());
         let currency = cells.text(Column::Currency).to_uppercase();
         self.evidence.cells.extend(cells.evidence());
-        let said = match said {
-            Ok(said) => said,
+        let meaning = match meaning {
+            Ok(meaning) => meaning,
             Err(why) => return self.unclear(format!("line {}: {why}", row.line)),
         };
-        if said == RowMeaning::Nothing {
+        if meaning == RowMeaning::Ignored {
             return;
         }
         if !currency.is_empty() {
             if !is_currency(&currency) {
-                self.unclear(format!("line {}: {currency:?} is no currency", row.line));
+                self.unclear(format!("line {}: {currency:?} is not a currency", row.line));
             }
             self.currencies.insert(currency);
         }
         self.currencies.append(&mut cells.currencies.borrow_mut());
-        self.wants.insert((row.disposition.clone(), row.action_tracker_id.clone()));
-        match said {
-            RowMeaning::Nothing => {}
+        self.overrides.insert((row.disposition.clone(), row.action_tracker_id.clone()));
+        match meaning {
+            RowMeaning::Ignored => {}
             RowMeaning::Listed => {
                 self.listed = true;
                 self.dates.push(row.refunded_at);
             }
-            RowMeaning::Order { status, refunded, total } => {
-                self.states.insert((status, refunded, total));
+            RowMeaning::OrderState { status, refunded, total } => {
+                self.statements.insert((status, refunded, total));
                 self.dates.push(row.refunded_at);
             }
             RowMeaning::NewAmount(amount) => {
@@ -295,61 +299,64 @@ impl OrderAccumulator {
                 self.notes.insert(what);
             }
             RowMeaning::Refund { refunded, total } => {
-                self.totals.extend(total);
-                self.money(Decimal::ZERO, refunded, row, cells);
+                self.stated_totals.extend(total);
+                self.add_transaction(Decimal::ZERO, refunded, row, cells);
             }
-            RowMeaning::KeptInPart { charged } => {
-                self.kept_in_part = true;
-                self.money(charged, Decimal::ZERO, row, cells);
+            RowMeaning::PartlyRefundedPayment { charged } => {
+                self.partly_refunded = true;
+                self.add_transaction(charged, Decimal::ZERO, row, cells);
             }
-            RowMeaning::Money { charged, refunded } => self.money(charged, refunded, row, cells),
+            RowMeaning::Transaction { charged, refunded } => self.add_transaction(charged, refunded, row, cells),
         }
     }
 
-    fn money(&mut self, charged: Decimal, refunded: Decimal, row: &RefundRow, cells: &RowCells<'_>) {
+    fn add_transaction(&mut self, charged: Decimal, refunded: Decimal, row: &RefundRow, cells: &RowCells<'_>) {
         if !refunded.is_zero() {
             self.dates.push(row.refunded_at);
         }
-        let alike = self.moves.entry((charged, refunded)).or_default();
+        let same = self.transactions.entry((charged, refunded)).or_default();
         let (id, payment) = (cells.text(Column::RowId), cells.text(Column::Payment));
         if !id.is_empty() {
             let id = if payment.is_empty() { id.to_owned() } else { format!("{id} of {payment}") };
-            alike.ids.insert(id.clone());
+            same.ids.insert(id.clone());
             match self.ids.entry(id.clone()) {
                 Entry::Vacant(entry) => drop(entry.insert((row.line, charged, refunded))),
                 Entry::Occupied(entry) => {
                     let (line, of_charge, of_refund) = *entry.get();
                     if (of_charge, of_refund) != (charged, refunded) {
-                        self.unclear(format!("lines {line} and {} have one ID, {id:?}, and differ", row.line));
+                        self.unclear(format!(
+                            "lines {line} and {} have the same ID {id:?} and different amounts",
+                            row.line
+                        ));
                     }
                 }
             }
             return;
         }
-        alike.without_id += 1;
+        same.without_id += 1;
         let part = cells.text(Column::Part);
         if let Some(when) = row.refunded_at.filter(|_| !part.is_empty() || !cells.has(Column::Part)) {
-            alike.moments.insert((when, format!("{part} {payment}")));
+            same.moments.insert((when, format!("{part} {payment}")));
         }
     }
 
     /// Whether one refund, or all of them together, has this amount.
     fn has_refunded(&self, amount: Decimal) -> bool {
-        self.moves.keys().any(|(_, refunded)| *refunded == amount) || self.moved().least_refunded == amount
+        self.transactions.keys().any(|(_, refunded)| *refunded == amount) || self.totals().min_refunded == amount
     }
 
-    fn moved(&self) -> Totals {
+    fn totals(&self) -> Totals {
         let times = |amount: Decimal, count: usize| (0..count).fold(Decimal::ZERO, |sum, _| sum + amount);
-        let mut moved = Totals::default();
-        for ((charged, refunded), alike) in &self.moves {
-            let (least, most) = alike.bounds();
+        let mut totals = Totals::default();
+        for ((charged, refunded), same) in &self.transactions {
+            let (least, most) = same.bounds();
             // A negative refund lowers the sum, so the minimum counts it as often as possible.
             let (fewest, most_often) = if refunded.is_negative() { (most, least) } else { (least, most) };
-            moved.most_charged = moved.most_charged + times(*charged, most);
-            moved.least_refunded = moved.least_refunded + times(*refunded, fewest);
-            moved.most_refunded = moved.most_refunded + times(*refunded, most_often);
+            totals.max_charged = totals.max_charged + times(*charged, most);
+            totals.min_refunded = totals.min_refunded + times(*refunded, fewest);
+            totals.max_refunded = totals.max_refunded + times(*refunded, most_often);
         }
-        moved
+        totals
     }
 
     fn finish(mut self) -> (Decision, Evidence, Option<DateOrTime>) {
@@ -358,22 +365,22 @@ impl OrderAccumulator {
             let list: Vec<&str> = self.currencies.iter().map(String::as_str).collect();
             self.unclear(format!("its rows are in different currencies: {}", list.join(", ")));
         }
-        if self.wants.len() > 1 {
+        if self.overrides.len() > 1 {
             self.unclear("its rows ask for different dispositions or action trackers");
         }
-        if self.states.len() > 1 {
-            self.unclear("its rows say different things of the whole order");
+        if self.statements.len() > 1 {
+            self.unclear("its rows contradict each other about the whole order");
         }
         if self.new_amounts.len() > 1 {
             self.unclear("its rows give different new amounts");
         }
         let newest = self.dates.iter().flatten().max_by_key(|when| when.latest());
         if let (Some(refunded), Some(ordered)) = (newest, self.ordered_at)
-            && ordered.earliest().duration_since(refunded.latest()) > A_DAY
+            && ordered.earliest().duration_since(refunded.latest()) > ONE_DAY
         {
             self.unclear(format!("it was refunded on {refunded}, before it was ordered, on {ordered}"));
         }
-        if self.totals.len() > 1 {
+        if self.stated_totals.len() > 1 {
             self.unclear("its rows give different totals");
         }
         // Prefers a currency code to a sign.
@@ -381,7 +388,7 @@ impl OrderAccumulator {
         self.evidence.currency = self.currencies.iter().find(is_code).or(self.currencies.first()).cloned();
         let decided = match self.unclear.take() {
             Some(why) => Err(why),
-            None => self.decided(),
+            None => self.decide(),
         };
         let (decision, why) = match decided {
             Ok(decision) => (decision, None),
@@ -397,19 +404,21 @@ impl OrderAccumulator {
         (decision, self.evidence, refunded_at)
     }
 
-    fn decided(&mut self) -> Result<Decision, String> {
-        let kinds = [self.listed, !self.states.is_empty(), !self.new_amounts.is_empty()];
+    fn decide(&mut self) -> Result<Decision, String> {
+        let kinds = [self.listed, !self.statements.is_empty(), !self.new_amounts.is_empty()];
         match kinds.iter().filter(|kind| **kind).count() {
-            0 => self.by_money(),
-            1 if !self.moves.is_empty() && self.states.is_empty() => Err("its rows contradict each other".to_owned()),
-            1 => self.by_word(),
+            0 => self.by_amounts(),
+            1 if !self.transactions.is_empty() && self.statements.is_empty() => {
+                Err("its rows contradict each other".to_owned())
+            }
+            1 => self.by_statement(),
             _ => Err("its rows contradict each other".to_owned()),
         }
     }
 
-    fn by_word(&mut self) -> Result<Decision, String> {
+    fn by_statement(&mut self) -> Result<Decision, String> {
         if self.listed {
-            self.notes.insert("handed in as refunded".to_owned());
+            self.notes.insert("listed as refunded".to_owned());
             return Ok(Decision::InFull { refunded: None });
         }
         if let Some(left) = self.new_amounts.iter().next().copied() {
@@ -419,40 +428,40 @@ impl OrderAccumulator {
                 Decision::InPart { refunded: None, total: None, left: Some(left) }
             });
         }
-        let Some((status, mut refunded, total)) = self.states.iter().next().copied() else {
-            return Err("no row says what became of the order".to_owned());
+        let Some((status, mut refunded, total)) = self.statements.iter().next().copied() else {
+            return Err("no row says whether the order was refunded".to_owned());
         };
-        if !self.moves.is_empty() {
+        if !self.transactions.is_empty() {
             // Some exports list refunds on lines of their own, beside the line of the order.
-            let Totals { least_refunded, most_refunded, .. } = self.moved();
-            if least_refunded != most_refunded {
-                return Err(WRITTEN_TWICE.to_owned());
+            let Totals { min_refunded, max_refunded, .. } = self.totals();
+            if min_refunded != max_refunded {
+                return Err(LISTED_TWICE.to_owned());
             }
-            if refunded.is_some_and(|refunded| refunded != least_refunded) {
-                return Err("its refunds do not add up to what the order says was refunded".to_owned());
+            if refunded.is_some_and(|refunded| refunded != min_refunded) {
+                return Err("its refunds do not add up to the refunded amount of the order".to_owned());
             }
-            refunded = Some(least_refunded);
+            refunded = Some(min_refunded);
         }
         (self.evidence.refunded, self.evidence.total) = (refunded, total);
         by_status(status, refunded, total)
     }
 
-    fn by_money(&mut self) -> Result<Decision, String> {
-        if self.moves.is_empty() {
+    fn by_amounts(&mut self) -> Result<Decision, String> {
+        if self.transactions.is_empty() {
             return if self.notes.is_empty() {
-                Err("no row says what became of the order; the row that does may be missing from the file".to_owned())
+                Err("no row says whether the order was refunded; that row may be missing from the file".to_owned())
             } else {
                 Ok(Decision::NotRefunded)
             };
         }
-        let Totals { most_charged, least_refunded: least, most_refunded: most } = self.moved();
+        let Totals { max_charged, min_refunded: least, max_refunded: most } = self.totals();
         if least.is_negative() || most.is_negative() {
-            return Err("more refunds of it were undone than made".to_owned());
+            return Err("more refunds were undone than made".to_owned());
         }
-        let total = match self.totals.iter().next().copied() {
+        let total = match self.stated_totals.iter().next().copied() {
             Some(total) => Some(total),
             // The maximum that may have been charged: a charge that is listed twice may be two charges.
-            None => self.moves.keys().any(|(charged, _)| !charged.is_zero()).then_some(most_charged),
+            None => self.transactions.keys().any(|(charged, _)| !charged.is_zero()).then_some(max_charged),
         };
         self.evidence.refunded = Some(least);
         self.evidence.total = total;
@@ -460,13 +469,13 @@ impl OrderAccumulator {
             return match (least.is_zero(), least == most) {
                 (true, true) => Ok(Decision::NotRefunded),
                 (false, true) => Ok(Decision::ToCompare { refunded: least }),
-                _ => Err(WRITTEN_TWICE.to_owned()),
+                _ => Err(LISTED_TWICE.to_owned()),
             };
         };
         if total.is_zero() || total.is_negative() {
-            return Err("what the order cost is not more than 0".to_owned());
+            return Err("the total of the order is not more than 0".to_owned());
         }
-        if least == total && self.kept_in_part {
+        if least == total && self.partly_refunded {
             return Err(format!("a payment is marked as refunded in part, and {least} of {total} was refunded"));
         }
         if least == total {
@@ -478,7 +487,7 @@ impl OrderAccumulator {
             ));
         }
         if most >= total {
-            return Err(WRITTEN_TWICE.to_owned());
+            return Err(LISTED_TWICE.to_owned());
         }
         Ok(if most.is_zero() {
             Decision::NotRefunded
@@ -497,7 +506,7 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
         Err(format!("its status says {text}, its amounts {} of {}", show(refunded), show(total)))
     };
     if total.is_some_and(Decimal::is_negative) {
-        return Err("what the order cost is less than 0".to_owned());
+        return Err("the total of the order is less than 0".to_owned());
     }
     // `Some(true)`: all of it, `Some(false)`: not all of it, `None`: the amounts do not say.
     let all = match (refunded, total) {

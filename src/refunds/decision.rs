@@ -82,7 +82,7 @@ impl Decision {
             (Self::ToCompare { refunded }, None) => (
                 Self::Unclear,
                 Some(format!(
-                    "{refunded} was refunded, and what the whole order cost is neither in the file nor readable"
+                    "{refunded} was refunded, and the price of the order is neither in the file nor readable"
                 )),
             ),
             (Self::ToCompare { refunded }, Some(amount)) if *refunded == amount => {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_live_action_can_take_a_full_refund_away_and_gives_one_only_for_equal_amounts() {
+    fn the_live_action_can_deny_a_full_refund_and_proves_one_only_by_an_equal_amount() {
         use DecisionKind::{RefundedInFull, RefundedInPart, Unclear};
         let compare = |text| Decision::ToCompare { refunded: money(text) };
         let full = |text: Option<&str>| Decision::InFull { refunded: text.map(money) };

@@ -1,7 +1,7 @@
 //! Checks of a whole file: a second list, missing or misspelt columns, and lists of orders that were not refunded.
 
 use super::amount;
-use super::columns::{Column, Columns, fold, is_own, list};
+use super::columns::{Column, Columns, fold, is_own, list_names};
 use super::decision::Decision;
 use super::formats::Format;
 use super::keywords::{denies_refund, is_plain_title};
@@ -17,7 +17,7 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
     let has_no_digit = |row: &RawRow| row.cells.iter().all(|cell| !cell.chars().any(|c| c.is_ascii_digit()));
     let is_other = |row: &&RawRow| {
         let order = row.cells.get(place).map_or("", String::as_str);
-        let is_header = fold(order) == header || Column::of_name(order) == Some(Column::OrderId);
+        let is_header = fold(order) == header || Column::by_name(order) == Some(Column::OrderId);
         (!order.is_empty() && is_header && has_no_digit(row)) || denies_refund(order)
     };
     let Some(row) = rows.iter().find(is_other) else { return Ok(()) };
@@ -26,7 +26,7 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
 }
 
 /// Fails on a line above or below the rows that may deny the refunds.
-pub(super) fn check_apart(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
+pub(super) fn check_lines_outside(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
     // Amazon writes this line below its reports.
     let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
     let is_doubtful = |said: &str| !(is_plain_title(said) || is_of_export(said));
@@ -36,7 +36,7 @@ pub(super) fn check_apart(name: &str, outside: &[(u64, String)], is_export: bool
         Kind::Usage,
         format!("{name}, line {line}: {said:?} may say that orders of the list were not refunded"),
     )
-    .hint("take that line out, and every order that was not refunded in full"))
+    .hint("remove that line and every order that was not refunded in full"))
 }
 
 /// Fails if a list has no header. Otherwise its first order would be taken for the header.
@@ -46,11 +46,11 @@ pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Re
         let mut cells = rows.iter().filter_map(|row| row.cells.get(place)).filter(|cell| !cell.trim().is_empty());
         cells.clone().next().is_some() && cells.all(|cell| is_id(cell))
     };
-    let places = || header.iter().enumerate().filter(|(_, cell)| is_id(cell) && Column::of_name(cell).is_none());
+    let places = || header.iter().enumerate().filter(|(_, cell)| is_id(cell) && Column::by_name(cell).is_none());
     let is_lone = header.len() == 1 && rows.is_empty();
     let Some((_, cell)) = places().find(|(place, _)| is_lone || all_are_ids(*place)) else { return Ok(()) };
-    Err(Error::new(Kind::Usage, format!("{name} has no header: its first line has {cell:?} where a column is named"))
-        .hint("put a line with the names of the columns above it; order_id is the name for the order IDs"))
+    Err(Error::new(Kind::Usage, format!("{name} has no header: its first line has {cell:?} instead of a column name"))
+        .hint("add a first line with the names of the columns; the name for order IDs is order_id"))
 }
 
 /// Fails if a row has no order ID like the others. It may be the heading of another list.
@@ -126,8 +126,8 @@ pub(super) fn check_lone_texts(name: &str, rows: &[RawRow]) -> Result<()> {
 fn heading(name: &str, row: &RawRow) -> Error {
     let said = row.cells.iter().map(|cell| cell.trim()).find(|cell| !cell.is_empty()).unwrap_or_default();
     let said: String = said.chars().take(60).collect();
-    Error::new(Kind::Usage, format!("{name}, line {}: {said:?} is no order ID like the others", row.line))
-        .hint("take that line out; if it is the heading of another list, put that list into a file of its own")
+    Error::new(Kind::Usage, format!("{name}, line {}: {said:?} is not an order ID like the others", row.line))
+        .hint("remove that line; if it is the heading of another list, put that list into a file of its own")
 }
 
 /// Fails if an export lacks a column that its rule needs.
@@ -137,7 +137,7 @@ pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> 
     Err(Error::new(
         Kind::Usage,
         format!(
-            "{name} is recognised as {} and has no column {:?}, without which it proves no refund",
+            "{name} is a {} without the column {:?}, which is needed to prove a refund",
             format.title,
             known.first().unwrap_or(&"")
         ),
@@ -151,10 +151,8 @@ pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
     match refunds.reading.mapping.ignore_columns.iter().find(is_missing) {
         None => Ok(()),
-        Some(missing) => {
-            Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
-                .hint(format!("its columns are {}", list(header))))
-        }
+        Some(missing) => Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} to ignore"))
+            .hint(format!("its columns are {}", list_names(header)))),
     }
 }
 
@@ -192,14 +190,14 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
         format!("{name} is a list of orders, not of refunds: {not} of {} orders were not refunded", refunds.orders.len()),
     )
     .hint(
-        "take out what was not refunded, or name the column that says so: --status-column NAME --refunded-when VALUE; only if an \
+        "remove the orders that were not refunded, or name the column that tells: --status-column NAME --refunded-when VALUE; only if an \
          amount of 0 means that all of the order was refunded: --amount-means new-amount",
     ))
 }
 
 const MAX_NAMED: usize = 12;
 
-pub(super) fn doubtful(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
+pub(super) fn unclear_columns_error(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
     let shown = doubts.iter().take(MAX_NAMED).map(|doubt| {
         let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
         let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
@@ -208,10 +206,8 @@ pub(super) fn doubtful(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Fo
     let shown: Vec<String> = shown.collect();
     let more = doubts.len().saturating_sub(shown.len());
     let more = if more == 0 { String::new() } else { format!("; and {more} more columns") };
-    let message = format!(
-        "{name} is of no known format, and what it says about the refunds is not certain: {}{more}",
-        shown.join("; ")
-    );
+    let message =
+        format!("{name} has no known format, and some of its columns are unclear: {}{more}", shown.join("; "));
     let near = nearly.map_or_else(String::new, |(format, missing)| {
         format!("; with a column {missing:?} it would be a {}", format.title)
     });

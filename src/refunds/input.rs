@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Result};
 
 /// Maximum file size, in bytes.
-pub const MAX_BYTES: u64 = 100 * 1024 * 1024;
+const MAX_BYTES: u64 = 100 * 1024 * 1024;
 
 const SAVE_AS: &str = "save it as \"CSV UTF-8 (comma delimited)\"";
 
@@ -28,8 +28,12 @@ pub struct Text<'a> {
     pub encoding: Option<&'static str>,
 }
 
-/// Reads a whole file; `-` is standard input. Fails if it is larger than `most` bytes.
-pub fn load(path: &Path, most: u64) -> Result<Vec<u8>> {
+/// Reads a whole file; `-` is standard input. Fails if it is larger than 100 MiB.
+pub fn load(path: &Path) -> Result<Vec<u8>> {
+    load_at_most(path, MAX_BYTES)
+}
+
+fn load_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         io::stdin().lock().take(most.saturating_add(1)).read_to_end(&mut bytes)
@@ -122,12 +126,11 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
 }
 
 /// Line number, from 1, of the byte at `offset`.
-pub fn line_of(bytes: &[u8], offset: usize) -> u64 {
+fn line_of(bytes: &[u8], offset: usize) -> u64 {
     1 + line_ends(bytes, 0, offset)
 }
 
-/// Number of line ends between two offsets. `\r
-/// ` counts once.
+/// Number of line ends between two offsets. `\r\n` counts once.
 pub(super) fn line_ends(bytes: &[u8], from: usize, to: usize) -> u64 {
     let mut ends = 0;
     for at in from..to.min(bytes.len()) {
@@ -137,6 +140,28 @@ pub(super) fn line_ends(bytes: &[u8], from: usize, to: usize) -> u64 {
         }
     }
     ends
+}
+
+/// Maps byte offsets of a text to line numbers. Offsets must not decrease.
+pub(super) struct LineCounter<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    line: u64,
+}
+
+impl<'a> LineCounter<'a> {
+    pub(super) fn new(text: &'a str, first_line: u64) -> Self {
+        Self { bytes: text.as_bytes(), offset: 0, line: first_line }
+    }
+
+    /// Line number of the first byte at or after `offset` that does not end a line.
+    pub(super) fn line_at(&mut self, offset: usize) -> u64 {
+        let offset = offset.min(self.bytes.len());
+        let start = offset + self.bytes[offset..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        self.line += line_ends(self.bytes, self.offset, start);
+        self.offset = start.max(self.offset);
+        self.line
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused_and_told_how() {
+    fn a_file_that_is_not_text_is_refused_with_a_hint() {
         for (bytes, says) in [
             (b"PK\x03\x04....".as_slice(), "workbook"),
             (b"\xd0\xcf\x11\xe0", "workbook"),
@@ -189,17 +214,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_too_large_or_not_there_is_an_error() {
+    fn a_file_that_is_too_large_or_missing_is_an_error() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         io::Write::write_all(&mut file, b"12345").expect("written");
-        assert_eq!(load(file.path(), 5).expect("read"), b"12345");
-        assert!(load(file.path(), 4).expect_err("too large").message.contains("larger than 4 bytes"));
+        assert_eq!(load_at_most(file.path(), 5).expect("read"), b"12345");
+        assert!(load_at_most(file.path(), 4).expect_err("too large").message.contains("larger than 4 bytes"));
         let missing = file.path().with_extension("missing");
-        assert!(load(&missing, 5).expect_err("missing").message.contains("cannot be read"));
+        assert!(load_at_most(&missing, 5).expect_err("missing").message.contains("cannot be read"));
     }
 
     #[test]
-    fn a_line_ends_once() {
+    fn crlf_ends_one_line() {
         let bytes = b"a\r\nb\nc\rd\r\n\r\ne";
         let lines: Vec<u64> =
             b"abcde".iter().map(|c| line_of(bytes, bytes.iter().position(|b| b == c).expect("in it"))).collect();

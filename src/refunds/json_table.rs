@@ -10,28 +10,28 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::csv_table::{MAX_CELLS, MAX_COLUMNS, too_much};
-use super::input::line_ends;
+use super::input::LineCounter;
 use super::row::RawRow;
 use crate::error::{Error, Kind, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
+enum ValueKind {
     Text,
     Number,
     Other,
 }
 
 /// Returns header and rows. `name` identifies the file in errors.
-pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<String>, Vec<RawRow>)> {
+pub(super) fn read(name: &str, text: &str, max_rows: usize) -> Result<(Vec<String>, Vec<RawRow>)> {
     let mut header: Vec<String> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut rows: Vec<RawRow> = Vec::new();
     let mut cells_left = MAX_CELLS;
-    let mut lines = Lines { text, at: 0, line: 1 };
+    let mut lines = LineCounter::new(text, 1);
     for object in objects(name, text)? {
-        let line = lines.of(object);
-        if rows.len() >= most_rows {
-            return Err(too_much(name, &format!("more than {most_rows} rows")));
+        let line = lines.line_at(object.as_ptr() as usize - text.as_ptr() as usize);
+        if rows.len() >= max_rows {
+            return Err(too_much(name, &format!("more than {max_rows} rows")));
         }
         let mut row = RawRow { line, object: Some(on_one_line(object)), ..RawRow::default() };
         let mut given: Vec<bool> = Vec::new();
@@ -49,22 +49,19 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
                 given.resize(place + 1, false);
             }
             if std::mem::replace(&mut given[place], true) {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("{name}, line {line}: the key {key:?} stands there twice"),
-                )
-                .hint("export the file again; nothing says which of the two values is right"));
+                return Err(Error::new(Kind::Usage, format!("{name}, line {line}: the key {key:?} occurs twice"))
+                    .hint("export the file again; recoup cannot tell which value is right"));
             }
-            let (cell, sort) = cell(value.get());
+            let (cell, kind) = cell(value.get());
             if cell.contains('\0') || key.contains('\0') {
-                return Err(Error::new(Kind::Usage, format!("{name}, line {line}: {key:?} holds a NUL character"))
+                return Err(Error::new(Kind::Usage, format!("{name}, line {line}: {key:?} contains a NUL character"))
                     .hint("export the file again"));
             }
             row.cells[place] = cell;
-            match sort {
-                Sort::Text => {}
-                Sort::Number => row.numbers.push(place),
-                Sort::Other => row.nested.push(place),
+            match kind {
+                ValueKind::Text => {}
+                ValueKind::Number => row.numbers.push(place),
+                ValueKind::Other => row.nested.push(place),
             }
         }
         cells_left = cells_left
@@ -79,7 +76,7 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
 fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     let wrong = |error: &serde_json::Error| {
         Error::new(Kind::Usage, format!("{name}, line {} is not one JSON object: column {}", error.line(), error.column()))
-            .hint("read are one object on each line, one array of objects, or an object around one array, as {\"orders\":[…]}")
+            .hint("supported are one object a line, one array of objects, and an object around one array, as {\"orders\":[…]}")
     };
     let array = |text: &'a str| -> Result<Vec<&'a str>> {
         let list: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
@@ -138,7 +135,7 @@ fn check_envelope(name: &str, entries: &[(String, &RawValue)], list: &str) -> Re
         !is_known
     };
     let Some((key, _)) = entries.iter().find(unknown) else { return Ok(()) };
-    Err(Error::new(Kind::Usage, format!("{name}: recoup does not know what the key {key:?} around its list says"))
+    Err(Error::new(Kind::Usage, format!("{name} has an unknown key {key:?} around its list"))
         .hint("give the list alone, as [{\"order_id\":\"1001\"}], or as {\"refunds\":[…]}, if all of its orders were refunded"))
 }
 
@@ -151,12 +148,12 @@ fn on_one_line(object: &str) -> String {
     object.replace(['\r', '\n'], " ")
 }
 
-fn cell(raw: &str) -> (String, Sort) {
+fn cell(raw: &str) -> (String, ValueKind) {
     match raw.as_bytes().first() {
-        Some(b'"') => (serde_json::from_str(raw).unwrap_or_default(), Sort::Text),
-        Some(b'-' | b'0'..=b'9') => (raw.to_owned(), Sort::Number),
-        _ if raw == "null" => (String::new(), Sort::Text),
-        _ => (raw.to_owned(), Sort::Other),
+        Some(b'"') => (serde_json::from_str(raw).unwrap_or_default(), ValueKind::Text),
+        Some(b'-' | b'0'..=b'9') => (raw.to_owned(), ValueKind::Number),
+        _ if raw == "null" => (String::new(), ValueKind::Text),
+        _ => (raw.to_owned(), ValueKind::Other),
     }
 }
 
@@ -191,22 +188,6 @@ impl<'de> Visitor<'de> for InOrder {
     }
 }
 
-/// Maps slices of the text to line numbers. Slices must come in order.
-struct Lines<'a> {
-    text: &'a str,
-    at: usize,
-    line: u64,
-}
-
-impl Lines<'_> {
-    fn of(&mut self, part: &str) -> u64 {
-        let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize).min(self.text.len());
-        self.line += line_ends(self.text.as_bytes(), self.at, start);
-        self.at = start.max(self.at);
-        self.line
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn three_shapes_are_one_table() {
+    fn all_three_json_shapes_give_the_same_table() {
         let row = |line, cells: [&str; 2]| (line, cells.map(str::to_owned).to_vec());
         let same = |lines: [u64; 2]| vec![row(lines[0], ["#1", "5"]), row(lines[1], ["#2", ""])];
         for (text, lines) in [
@@ -230,19 +211,19 @@ mod tests {
         }
         let (_, rows) = read("x", "[{\"a\":\n1}]", 9).expect("rows");
         assert_eq!(rows[0].object.as_deref(), Some("{\"a\": 1}"));
-        // A row that holds a list is a row.
+        // A nested list does not split its row.
         let (header, rows) = read("x", "{\"name\":\"#1\",\"refunds\":[{\"id\":1}]}", 9).expect("rows");
         assert_eq!((header.len(), rows.len(), rows[0].nested.as_slice()), (2, 1, [1].as_slice()));
     }
 
     #[test]
-    fn what_is_not_a_list_of_objects_is_refused_with_its_line() {
+    fn json_that_is_not_a_list_of_objects_is_refused_with_its_line() {
         for (text, says) in [
             ("{\"a\":1}\n{\"a\":", "line 2 is not"),
             ("{\"a\":1}\n[]", "line 2 is not"),
             ("[{\"a\":1},\n2]", "line 2 is not"),
             ("[{\"a\":1}", "line 1 is not"),
-            ("{\"a\":1,\"a\":2}", "stands there twice"),
+            ("{\"a\":1,\"a\":2}", "occurs twice"),
             ("{\"a\":\"\\u0000\"}", "NUL"),
             ("{\"not_refunded\":[{\"order_id\":\"1\"}]}", "\"not_refunded\" around its list"),
             ("{\"refunds\":[{\"order_id\":\"1\"}],\"completed\":false}", "\"completed\" around its list"),

@@ -1,9 +1,12 @@
-//! A shop's file → one decision for each order, with evidence; pure but for reading the file.
+//! Turns a shop's file into one decision for each order, with the evidence. Only `input` does I/O.
 //!
-//! In reading order: bytes become text (`text`), text a table (`table`, `json`), a header names the platform (`formats`) or a
-//! person explains it (`explained`, `looks`), rows become one decision for each order (`decide`, `decision`). A file proves
-//! refunds or nothing: what is missing, unknown or contradictory is *unclear*, never *refunded*. A file is read whole or refused
-//! whole. Nothing here repairs what a spreadsheet did to a cell, guesses an amount or a date, or looks anything up.
+//! The steps: `input` decodes bytes to text, `csv_table` and `json_table` parse it into rows, `formats` detects the platform,
+//! `decide` adds up the rows of each order into a `decision`. A file of unknown format is a plain list, for which the user maps
+//! columns (`column_mapping`, `unclear_columns`).
+//!
+//! A file proves refunds or nothing: an order whose evidence is missing, unknown or contradictory is *unclear*, never
+//! *refunded*. A file is accepted or refused as a whole. This module never repairs a damaged cell, guesses an amount or a date,
+//! or makes a request.
 
 pub mod amount;
 pub mod column_mapping;

@@ -17,14 +17,14 @@ use super::csv_injection;
 use super::csv_table;
 use super::input;
 use super::outcome_file::{self, CsvBuffer};
-use super::read::{FileReading, Options, Refunds};
+use super::read::{FileReading, MAX_ROWS, Refunds};
 use super::row::{RawRow, exact_numbers};
 use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
 /// Identifies the layout of the file. A plan of another version is refused.
-const PLAN_VERSION: &str = "recoup plan 2";
+const PLAN_VERSION: &str = "recoup plan 3";
 /// More changed rows than this are counted and not listed.
 const NAMED: usize = 5;
 
@@ -139,15 +139,15 @@ pub fn write_plan(
 }
 
 /// Reads and verifies a plan; `-` is standard input.
-pub fn read_plan(path: &Path, options: &Options) -> Result<Plan> {
-    let bytes = input::load(path, options.max_bytes)?;
-    plan_of(&input::name_of(path), &bytes, options)
+pub fn read_plan(path: &Path) -> Result<Plan> {
+    let bytes = input::load(path)?;
+    plan_of(&input::name_of(path), &bytes)
 }
 
 /// Reads and verifies the content of a plan. `name` identifies it in errors.
-pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
+pub fn plan_of(name: &str, bytes: &[u8]) -> Result<Plan> {
     let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
-    let read = csv_table::read(name, &input::decode(name, bytes)?, options.max_rows.saturating_add(1), &score)?;
+    let read = csv_table::read(name, &input::decode(name, bytes)?, MAX_ROWS + 1, &score)?;
     let header: Vec<String> = read.header.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(read.rows.len());
     let mut lines = Vec::with_capacity(read.rows.len());
@@ -160,7 +160,7 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     }
     if header.last().map(String::as_str) != Some(PLAN_MARK) {
         return Err(Error::new(Kind::Usage, format!("{name} is no plan: its last column is not {PLAN_MARK}"))
-            .hint("a plan is what --plan has written; a list of refunds is given by --file"));
+            .hint("--apply takes a plan that --plan has written; use --file for a list of refunds"));
     }
     if let Some((line, _)) = read.outside.first() {
         return Err(changed(name, &format!("line {line} was not written by recoup")));
@@ -170,7 +170,7 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     let end: PlanFooter = serde_json::from_str(last)
         .ok()
         .filter(|end| to_json(end).is_ok_and(|text| text == last) && others.iter().all(String::is_empty))
-        .ok_or_else(|| changed(name, "its last row, which seals it, is not the one that was written"))?;
+        .ok_or_else(|| changed(name, "its last row, which protects it, is not the one that was written"))?;
     if end.form != PLAN_VERSION {
         return Err(
             Error::new(Kind::Usage, format!("{name} is a plan of another version: {:?}", end.form)).hint("plan again")
@@ -182,7 +182,7 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
         whole.row(&strs(&row[..row.len() - 1]));
     }
     if whole.finish() != end.sha256 {
-        return Err(changed(name, "its header or its last row is not the one that was written"));
+        return Err(changed(name, "its header or its last row was changed"));
     }
     assemble(name, end, read.dialect, header, rows.into_iter().zip(lines))
 }
@@ -230,7 +230,7 @@ fn assemble(
     }
     let names = header.split_off(end.original);
     let places: Option<Vec<(Column, usize)>> =
-        end.columns.iter().map(|(name, place)| Some((Column::of_word(name)?, *place))).collect();
+        end.columns.iter().map(|(name, place)| Some((Column::by_str(name)?, *place))).collect();
     let columns = Columns::at(header, places.ok_or_else(broken)?.into_iter()).ok_or_else(broken)?;
     let (mut raws, mut planned) = (Vec::new(), Vec::new());
     let mut numbers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -254,7 +254,7 @@ fn assemble(
 
 fn changed(name: &str, what: &str) -> Error {
     Error::new(Kind::Refused, format!("{name} has changed since it was written: {what}"))
-        .hint("a plan is applied as it is or not at all: change the refunds and plan again")
+        .hint("a plan is applied unchanged or not at all: change the refunds and plan again")
 }
 
 fn to_json(end: &PlanFooter) -> Result<String> {

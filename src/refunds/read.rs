@@ -17,11 +17,11 @@ use super::dates::DateOrder;
 use super::decide::{OrderRefund, decide};
 use super::decision::DecisionKind;
 use super::file_checks::{
-    check_apart, check_header, check_headings, check_ignored, check_lone_texts, check_one_table, check_refunded_when,
-    check_required, doubtful, refuse_list_of_orders,
+    check_header, check_headings, check_ignored, check_lines_outside, check_lone_texts, check_one_table,
+    check_refunded_when, check_required, refuse_list_of_orders, unclear_columns_error,
 };
 use super::formats::{self, Format, RowCells, RowMeaning};
-use super::input::{self, MAX_BYTES, Text};
+use super::input::{self, Text};
 use super::json_table;
 use super::keywords::denies_refund;
 use super::row::{OrderIdRewrite, RawRow, RefundRow};
@@ -36,7 +36,7 @@ pub const MAX_ROWS: usize = 1_000_000;
 /// Name of the plain list in `--format` and in outputs.
 pub const LIST_FORMAT: &str = "list";
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Name of the format; `None` detects it by the header.
     pub format: Option<String>,
@@ -44,22 +44,6 @@ pub struct Options {
     /// Formats of `recoup.toml`, by name.
     pub configured: BTreeMap<String, ColumnMapping>,
     pub order_id_rewrite: OrderIdRewrite,
-    /// In bytes.
-    pub max_bytes: u64,
-    pub max_rows: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            format: None,
-            mapping: ColumnMapping::default(),
-            configured: BTreeMap::new(),
-            order_id_rewrite: OrderIdRewrite::default(),
-            max_bytes: MAX_BYTES,
-            max_rows: MAX_ROWS,
-        }
-    }
 }
 
 /// How a file was read. A plan stores it, so that `--apply` reads the rows in the same way.
@@ -72,7 +56,7 @@ pub struct FileReading {
     #[serde(default, skip_serializing_if = "OrderIdRewrite::is_empty")]
     pub order_id_rewrite: OrderIdRewrite,
     #[serde(default)]
-    pub days: DateOrder,
+    pub date_order: DateOrder,
     /// Whether the amounts have both signs. If they do, a negative amount may undo a refund.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_signs: bool,
@@ -80,7 +64,7 @@ pub struct FileReading {
 
 impl FileReading {
     fn known(&self) -> Option<&'static Format> {
-        formats::named(&self.format)
+        formats::by_name(&self.format)
     }
 
     /// Display name of the format.
@@ -95,18 +79,18 @@ impl FileReading {
     fn interpret(&self, cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         match self.known() {
             Some(format) => {
-                let said = (format.interpret)(cells)?;
+                let meaning = (format.interpret)(cells)?;
                 if !format.signed && self.both_signs && cells.amount(Column::Amount)?.is_some_and(Decimal::is_negative)
                 {
                     return Err("the refunds of the file have both signs, so this one may undo another".to_owned());
                 }
                 let reason = cells.text(Column::Reason);
-                if said.is_refund() && denies_refund(reason) {
-                    return Err(format!("its reason {reason:?} speaks against a refund"));
+                if meaning.is_refund() && denies_refund(reason) {
+                    return Err(format!("the reason {reason:?} says that it was not refunded in full"));
                 }
-                Ok(said)
+                Ok(meaning)
             }
-            None => self.mapping.interpret(cells, self.days, self.both_signs),
+            None => self.mapping.interpret(cells, self.date_order, self.both_signs),
         }
     }
 }
@@ -145,9 +129,9 @@ pub enum Parsed {
 
 const FIRST_ROWS: usize = 5;
 
-/// Reads a file; `-` is standard input. Blocks. Fails if the file is larger than [`Options::max_bytes`].
+/// Reads a file; `-` is standard input. Blocks. Fails if the file is larger than 100 MiB.
 pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
-    let bytes = input::load(path, options.max_bytes)?;
+    let bytes = input::load(path)?;
     from_bytes(&input::name_of(path), &bytes, options)
 }
 
@@ -170,36 +154,37 @@ pub fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Parsed> {
     let mut raw = match text.text.trim_start().chars().next() {
         None => return Err(csv_table::empty(name)),
         Some('{' | '[') => {
-            let (header, rows) = json_table::read(name, &text.text, options.max_rows)?;
-            Raw { header, rows, syntax: Syntax::Ndjson, too_long: None, outside: Vec::new() }
+            let (header, rows) = json_table::read(name, &text.text, MAX_ROWS)?;
+            RawFile { header, rows, syntax: Syntax::Ndjson, too_long: None, outside: Vec::new() }
         }
         Some('<') => {
             return Err(Error::new(Kind::Usage, format!("{name} is HTML or XML, not CSV"))
-                .hint("a download that needs a login gives a page instead of the file"));
+                .hint("the download may be a login page: sign in and export the file again"));
         }
         Some(_) => read_table(name, &text, options, &mut notes)?,
     };
     if raw.header.last().is_some_and(|last| last == PLAN_MARK) {
-        return Err(Error::new(Kind::Usage, format!("{name} is a plan, not a list of refunds"))
-            .hint("a plan is carried out by --apply"));
+        return Err(
+            Error::new(Kind::Usage, format!("{name} is a plan, not a list of refunds")).hint("apply it with --apply")
+        );
     }
-    let reading = reading_of(name, &raw, options)?;
-    if let (None, Ok(Some(format))) = (reading.known(), formats::recognise(&raw.header, raw.syntax == Syntax::Ndjson)) {
+    let reading = detect_reading(name, &raw, options)?;
+    if let (None, Ok(Some(format))) = (reading.known(), formats::detect(&raw.header, raw.syntax == Syntax::Ndjson)) {
         notes.push(format!(
-            "it looks like a {}, and is read as what was explained instead; without that, or with --format {}, its own rule applies",
+            "the header is that of a {}, but the column flags override that format; to apply its rule, leave them out or add --format {}",
             format.title, format.name
         ));
     }
     notes.extend(reading.known().map(|format| format.caveat.to_owned()).filter(|caveat| !caveat.is_empty()));
-    cut_sections(name, &mut raw, reading.known(), &mut notes)?;
-    check_apart(name, &raw.outside, reading.known().is_some())?;
+    split_off_second_table(name, &mut raw, reading.known(), &mut notes)?;
+    check_lines_outside(name, &raw.outside, reading.known().is_some())?;
     if reading.format == LIST_FORMAT {
         check_header(name, &raw.header, &raw.rows)?;
     }
-    assemble(name, raw, reading, notes, !options.mapping.is_empty())
+    decide_file(name, raw, reading, notes, !options.mapping.is_empty())
 }
 
-struct Raw {
+struct RawFile {
     header: Vec<String>,
     rows: Vec<RawRow>,
     syntax: Syntax,
@@ -209,31 +194,29 @@ struct Raw {
     outside: Vec<(u64, String)>,
 }
 
-fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<String>) -> Result<Raw> {
+fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<String>) -> Result<RawFile> {
     let score = |cells: &[String]| score(cells, options);
-    let (read, too_long) = csv_table::read_section(name, text, options.max_rows, &score)?;
+    let (read, too_long) = csv_table::read_section(name, text, MAX_ROWS, &score)?;
     if let [(first, said), others @ ..] = read.outside.as_slice() {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         let said: String = said.chars().take(40).collect();
-        notes.push(format!(
-            "line {first} ({said:?}){more} is above the header or below the last row, so it is no order"
-        ));
+        notes.push(format!("line {first} ({said:?}){more} is skipped: it is above the header or below the last row"));
     }
     let rows = read.rows.into_iter().map(|(line, cells)| RawRow { line, cells, ..RawRow::default() }).collect();
-    Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long, outside: read.outside })
+    Ok(RawFile { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long, outside: read.outside })
 }
 
 /// Scores how likely a record is the header. A higher score wins.
 fn score(cells: &[String], options: &Options) -> usize {
     let has = |name: &str| !fold(name).is_empty() && cells.iter().any(|cell| fold(cell) == fold(name));
-    let meanings: Vec<Option<Column>> = cells.iter().map(|cell| Column::of_name(cell)).collect();
+    let meanings: Vec<Option<Column>> = cells.iter().map(|cell| Column::by_name(cell)).collect();
     let known = cells.iter().zip(&meanings).filter(|(cell, meaning)| meaning.is_some() || is_own(cell)).count();
     if cells.last().is_some_and(|last| last == PLAN_MARK) {
         return 10_000;
     }
     let configured =
         options.configured.values().any(|it| !it.recognise_by.is_empty() && it.recognise_by.iter().all(|n| has(n)));
-    if configured || !matches!(formats::recognise(cells, false), Ok(None)) {
+    if configured || !matches!(formats::detect(cells, false), Ok(None)) {
         return 5_000 + known;
     }
     let chosen = options.mapping.named_columns();
@@ -242,7 +225,7 @@ fn score(cells: &[String], options: &Options) -> usize {
     {
         return 2_000 + known;
     }
-    if cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId)) {
+    if cells.iter().any(|cell| Column::by_name(cell) == Some(Column::OrderId)) {
         csv_table::IS_HEADER + known
     } else {
         known
@@ -250,20 +233,23 @@ fn score(cells: &[String], options: &Options) -> usize {
 }
 
 /// Decides how the file is read.
-fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<FileReading> {
+fn detect_reading(name: &str, raw: &RawFile, options: &Options) -> Result<FileReading> {
     let is_json = raw.syntax == Syntax::Ndjson;
     let reading = |format: &str, mapping: ColumnMapping| FileReading {
         format: format.to_owned(),
         mapping,
         order_id_rewrite: options.order_id_rewrite.clone(),
-        days: DateOrder::Unknown,
+        date_order: DateOrder::Unknown,
         both_signs: false,
     };
     if let Some(wanted) = &options.format {
-        if let Some(format) = formats::named(wanted) {
+        if let Some(format) = formats::by_name(wanted) {
             if !options.mapping.maps_only_order_id() {
-                return Err(Error::new(Kind::Usage, format!("{} says what every column means", format.name))
-                    .hint("explain columns without --format, or with --format list"));
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("the format {} already defines every column", format.name),
+                )
+                .hint("use the column flags without --format, or with --format list"));
             }
             return Ok(reading(format.name, options.mapping.clone()));
         }
@@ -273,8 +259,9 @@ fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<FileReading> {
         if wanted == LIST_FORMAT {
             return Ok(reading(LIST_FORMAT, options.mapping.clone()));
         }
-        return Err(Error::new(Kind::Usage, format!("there is no format {wanted:?}"))
-            .hint("`recoup refunds formats` lists them"));
+        return Err(
+            Error::new(Kind::Usage, format!("unknown format {wanted:?}")).hint("`recoup refunds formats` lists them")
+        );
     }
     if !options.mapping.maps_only_order_id() {
         return Ok(reading(LIST_FORMAT, options.mapping.clone()));
@@ -284,33 +271,37 @@ fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<FileReading> {
     if let Some((own, mapping)) = own {
         return Ok(reading(own, mapping.clone()));
     }
-    match formats::recognise(&raw.header, is_json) {
+    match formats::detect(&raw.header, is_json) {
         Ok(Some(format)) => Ok(reading(format.name, options.mapping.clone())),
         Ok(None) => Ok(reading(LIST_FORMAT, options.mapping.clone())),
         Err([one, other]) => {
-            Err(Error::new(Kind::Usage, format!("{name} could be a {} or a {}", one.title, other.title))
-                .hint(format!("say which it is: --format {} or --format {}", one.name, other.name)))
+            Err(Error::new(Kind::Usage, format!("{name} matches two formats: {} and {}", one.title, other.title))
+                .hint(format!("choose one: --format {} or --format {}", one.name, other.name)))
         }
     }
 }
 
 /// Whether a row could be a header: it has several cells, and none has a digit.
 fn may_be_header(row: &RawRow) -> bool {
-    let mut filled = row.cells.iter().filter(|cell| !cell.trim().is_empty());
-    row.cells.iter().filter(|cell| !cell.trim().is_empty()).count() > 1
-        && !filled.any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
+    let filled: Vec<&String> = row.cells.iter().filter(|cell| !cell.trim().is_empty()).collect();
+    filled.len() > 1 && !filled.iter().any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
 }
 
 /// Drops a second table below the first if the format allows one. Otherwise fails on a second table or on a row that is too
 /// long.
-fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut Vec<String>) -> Result<()> {
+fn split_off_second_table(
+    name: &str,
+    raw: &mut RawFile,
+    format: Option<&Format>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
     if format.is_some_and(|format| format.has_sections) {
         if let Some(at) = raw.rows.iter().position(may_be_header) {
-            notes.push(format!("a second table begins in line {} of {name} and is not read", raw.rows[at].line));
+            notes.push(format!("line {} of {name} begins a second table, which is not read", raw.rows[at].line));
             raw.rows.truncate(at);
             raw.too_long = None;
         } else if let Some(error) = raw.too_long.take() {
-            notes.push(format!("{}: taken for a second table and not read", error.message));
+            notes.push(format!("{}: a second table seems to begin there, which is not read", error.message));
         }
     }
     if let Some(error) = raw.too_long.take() {
@@ -321,19 +312,19 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
     }
     // Concatenated exports repeat the header. A repeated header is not a row.
     let header: Vec<String> = raw.header.iter().map(|cell| fold(cell)).collect();
-    let is_again = |row: &RawRow| {
+    let is_repeated_header = |row: &RawRow| {
         row.cells.len() == header.len() && row.cells.iter().map(|cell| fold(cell)).eq(header.iter().cloned())
     };
-    raw.rows.retain(|row| !(may_be_header(row) && is_again(row)));
-    let is_other = |row: &&RawRow| {
+    raw.rows.retain(|row| !(may_be_header(row) && is_repeated_header(row)));
+    let is_second_header = |row: &&RawRow| {
         may_be_header(row)
-            && (row.cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId) && !cell.trim().is_empty())
-                || !matches!(formats::recognise(&row.cells, false), Ok(None)))
+            && (row.cells.iter().any(|cell| Column::by_name(cell) == Some(Column::OrderId) && !cell.trim().is_empty())
+                || !matches!(formats::detect(&row.cells, false), Ok(None)))
     };
-    match raw.rows.iter().find(is_other) {
+    match raw.rows.iter().find(is_second_header) {
         None => Ok(()),
         Some(row) => Err(Error::new(Kind::Usage, format!("{name}, line {}: a second table begins here", row.line))
-            .hint("give each table in a file of its own: its columns may mean something else")),
+            .hint("put each table into a file of its own: its columns may mean something else")),
     }
 }
 
@@ -349,7 +340,13 @@ fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
 }
 
 /// Builds rows and decisions, and checks that a plain list has no unexplained columns.
-fn assemble(name: &str, raw: Raw, mut reading: FileReading, notes: Vec<String>, is_mapped: bool) -> Result<Parsed> {
+fn decide_file(
+    name: &str,
+    raw: RawFile,
+    mut reading: FileReading,
+    notes: Vec<String>,
+    is_mapped: bool,
+) -> Result<Parsed> {
     let format = reading.known();
     let names = format.map_or(LIST_COLUMNS, |format| format.columns);
     let columns = match Columns::find(name, raw.header.clone(), names, &reading.mapping.named_columns()) {
@@ -359,9 +356,9 @@ fn assemble(name: &str, raw: Raw, mut reading: FileReading, notes: Vec<String>, 
                 Some(format) if error.message.contains("no column for the order ID") => {
                     error.context(format!("recognised as {}", format.title))
                 }
-                None => match formats::recognise(&raw.header, raw.syntax == Syntax::Ndjson) {
+                None => match formats::detect(&raw.header, raw.syntax == Syntax::Ndjson) {
                     Ok(Some(other)) => error.hint(format!(
-                        "it looks like a {}: leave out what explains its columns, or name the order's too: --order-column NAME",
+                        "the header is that of a {}: leave out the column flags, or add --order-column NAME",
                         other.title
                     )),
                     _ => error,
@@ -392,7 +389,7 @@ fn assemble(name: &str, raw: Raw, mut reading: FileReading, notes: Vec<String>, 
     }
     let dates = [Column::RefundedAt, Column::OrderedAt].into_iter().filter_map(|column| columns.get(column));
     let cells = dates.flat_map(|place| raw.rows.iter().filter_map(move |row| row.cells.get(place).map(String::as_str)));
-    reading.days = DateOrder::of(cells);
+    reading.date_order = DateOrder::of(cells);
     reading.both_signs = columns.get(Column::Amount).is_some_and(|place| has_both_signs(&raw.rows, place));
     let is_json = raw.syntax == Syntax::Ndjson;
     let mut refunds = Refunds::of(columns, raw.syntax, reading, raw.rows, notes);
@@ -403,19 +400,23 @@ fn assemble(name: &str, raw: Raw, mut reading: FileReading, notes: Vec<String>, 
         check_ignored(name, &refunds)?;
     }
     check_refunded_when(name, &refunds)?;
-    let set_aside = unclear_columns::set_aside(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
-    if !set_aside.is_empty() {
-        let names: Vec<String> = set_aside.iter().map(|name| format!("{name:?}")).collect();
-        refunds.notes.push(format!("set aside, and not held against any order: what {} says", names.join(", ")));
+    let ignored_refund_columns =
+        unclear_columns::ignored_refund_columns(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
+    if !ignored_refund_columns.is_empty() {
+        let names: Vec<String> = ignored_refund_columns.iter().map(|name| format!("{name:?}")).collect();
+        refunds.notes.push(format!(
+            "ignored, although these columns may say whether an order was refunded: {}",
+            names.join(", ")
+        ));
     }
-    let doubts = unclear_columns::doubts(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
+    let doubts = unclear_columns::find(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
     if doubts.is_empty() {
         if refunds.reading.mapping.maps_only_order_id() {
             refuse_list_of_orders(name, &refunds)?;
         }
         return Ok(Parsed::Complete(Box::new(refunds)));
     }
-    let error = doubtful(name, &doubts, formats::nearly(&refunds.columns.header, is_json));
+    let error = unclear_columns_error(name, &doubts, formats::missing_one_column(&refunds.columns.header, is_json));
     let first_rows = refunds
         .rows
         .iter()
@@ -436,13 +437,13 @@ impl Refunds {
     ) -> Self {
         let mut rows: Vec<RefundRow> = raws
             .into_iter()
-            .map(|raw| RefundRow::new(raw, &columns, reading.days, &reading.order_id_rewrite))
+            .map(|raw| RefundRow::new(raw, &columns, reading.date_order, &reading.order_id_rewrite))
             .collect();
         let (orders, of_rows) = decide(&rows, &columns, |cells| reading.interpret(cells));
         for (row, order) in rows.iter_mut().zip(of_rows) {
             row.order = order;
         }
-        settle_rows_without_order(&mut rows, &columns, &reading);
+        accept_rows_without_order(&mut rows, &columns, &reading);
         mark_lost_zeros(&mut rows);
         Self { columns, syntax, reading, rows, orders, notes }
     }
@@ -464,13 +465,13 @@ impl Refunds {
 
 /// Accepts rows that need no order: a payout has none, and a refund may name the payment that names the order. For these
 /// rows an empty order ID is no problem.
-fn settle_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &FileReading) {
+fn accept_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &FileReading) {
     for row in rows.iter_mut().filter(|row| row.order_id.is_none() && !row.names_too_long_an_order()) {
         if row.order.is_none() {
             row.no_order_needed = match reading.interpret(&RowCells::new(row, columns)) {
                 Ok(RowMeaning::NoRefund(what)) => Some(what),
-                Ok(RowMeaning::Money { refunded, .. }) if refunded.is_zero() => {
-                    Some("a payment of no order".to_owned())
+                Ok(RowMeaning::Transaction { refunded, .. }) if refunded.is_zero() => {
+                    Some("a payment without an order".to_owned())
                 }
                 _ => continue,
             };

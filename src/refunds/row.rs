@@ -81,23 +81,28 @@ pub(super) struct RawRow {
 }
 
 impl RefundRow {
-    pub(super) fn new(raw: RawRow, columns: &Columns, days: DateOrder, order_id_rewrite: &OrderIdRewrite) -> Self {
+    pub(super) fn new(
+        raw: RawRow,
+        columns: &Columns,
+        date_order: DateOrder,
+        order_id_rewrite: &OrderIdRewrite,
+    ) -> Self {
         let mut problems = Vec::new();
         let cell = |column: Column| columns.get(column).and_then(|n| raw.cells.get(n)).map_or("", String::as_str);
         let text = |column: Column| Some(cell(column)).filter(|text| !text.trim().is_empty()).map(str::to_owned);
         let sent = |column: Column, problems: &mut Vec<RowProblem>| {
             let text = text(column)?;
-            problems.extend(spreadsheet_damage::of_sent(&text, column));
+            problems.extend(spreadsheet_damage::check_sent_id(&text, column));
             Some(text)
         };
 
-        problems.extend(spreadsheet_damage::of_order_id(cell(Column::OrderId)));
+        problems.extend(spreadsheet_damage::check_order_id(cell(Column::OrderId)));
         let usable = !problems.iter().any(|it| matches!(it.kind, ProblemKind::EmptyOrder | ProblemKind::TooLong));
         let order_id = usable.then(|| OrderId::new(order_id_rewrite.apply(cell(Column::OrderId))));
         let disposition = text(Column::Disposition);
-        problems.extend(disposition.as_deref().and_then(of_disposition));
-        let refunded_at = read_date(cell(Column::RefundedAt), Column::RefundedAt, days, &mut problems);
-        let ordered_at = read_date(cell(Column::OrderedAt), Column::OrderedAt, days, &mut problems);
+        problems.extend(disposition.as_deref().and_then(check_disposition));
+        let refunded_at = parse_date(cell(Column::RefundedAt), Column::RefundedAt, date_order, &mut problems);
+        let ordered_at = parse_date(cell(Column::OrderedAt), Column::OrderedAt, date_order, &mut problems);
         let action_tracker_id = sent(Column::ActionTrackerId, &mut problems);
         let action_id = sent(Column::ActionId, &mut problems).map(ActionId::new);
         let (reason, ticket) = (text(Column::Reason), text(Column::Ticket));
@@ -124,11 +129,6 @@ impl RefundRow {
         self.problems.iter().any(|it| it.kind == ProblemKind::TooLong && it.column == Column::OrderId)
     }
 
-    /// The highest severity among the problems; `None` if there is no problem.
-    pub fn severity(&self) -> Option<Severity> {
-        self.problems.iter().map(|problem| problem.severity).max()
-    }
-
     /// The first problem that blocks the row. `indexed` is true if the index has exactly this order ID.
     pub fn blocking_problem(&self, indexed: bool) -> Option<&RowProblem> {
         self.problems.iter().find(|it| it.severity == Severity::Stop || (it.severity == Severity::Doubt && !indexed))
@@ -150,7 +150,7 @@ pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     row.numbers.iter().filter(differs).copied().collect()
 }
 
-fn of_disposition(text: &str) -> Option<RowProblem> {
+fn check_disposition(text: &str) -> Option<RowProblem> {
     if text.chars().count() > MAX_DISPOSITION {
         let message = format!("the disposition has {} characters (at most {MAX_DISPOSITION})", text.chars().count());
         return Some(RowProblem::new(ProblemKind::TooLong, Severity::Stop, Column::Disposition, message));
@@ -159,19 +159,19 @@ fn of_disposition(text: &str) -> Option<RowProblem> {
         let message = format!("disposition {text:?} has a line break or another control character in it");
         return Some(RowProblem::new(ProblemKind::ControlCharacters, Severity::Stop, Column::Disposition, message));
     }
-    spreadsheet_damage::of_padding(text, Column::Disposition)
+    spreadsheet_damage::check_padding(text, Column::Disposition)
         .map(|problem| RowProblem { severity: Severity::Stop, ..problem })
 }
 
 /// An unusable date does not block the row: dates only say how recent the index must be and which order is older. The code
 /// that uses a missing date assumes the worst case.
-fn read_date(text: &str, column: Column, days: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
-    let (kind, says) = match dates::parse_in(text, days) {
+fn parse_date(text: &str, column: Column, date_order: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
+    let (kind, says) = match dates::parse_in(text, date_order) {
         Ok(when) => return when,
-        Err(DateError::Ambiguous) => (ProblemKind::AmbiguousDate, "is one day or another"),
+        Err(DateError::Ambiguous) => (ProblemKind::AmbiguousDate, "is ambiguous"),
         Err(DateError::Unreadable) => (ProblemKind::UnreadableDate, "cannot be read"),
     };
-    let message = format!("{} {text:?} {says}, and is not used: write it as 2024-04-03", column.words());
+    let message = format!("{} {text:?} {says} and is not used: write it as 2024-04-03", column.words());
     problems.push(RowProblem::new(kind, Severity::Note, column, message));
     None
 }

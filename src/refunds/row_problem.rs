@@ -4,12 +4,9 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use super::columns::Column;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// A warning. The row is used.
     Note,
@@ -19,9 +16,7 @@ pub enum Severity {
     Stop,
 }
 
-/// Scripts may rely on the names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProblemKind {
     EmptyOrder,
     /// Longer than the vendor accepts.
@@ -48,28 +43,7 @@ pub enum ProblemKind {
     UnreadableDate,
 }
 
-impl ProblemKind {
-    /// The name in outcome files and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EmptyOrder => "empty_order",
-            Self::TooLong => "too_long",
-            Self::ScientificNotation => "scientific_notation",
-            Self::SpreadsheetError => "spreadsheet_error",
-            Self::Formula => "formula",
-            Self::DecimalTail => "decimal_tail",
-            Self::LooksLikeDate => "looks_like_date",
-            Self::LooksPadded => "looks_padded",
-            Self::LeadingApostrophe => "leading_apostrophe",
-            Self::ControlCharacters => "control_characters",
-            Self::LostZeros => "lost_zeros",
-            Self::AmbiguousDate => "ambiguous_date",
-            Self::UnreadableDate => "unreadable_date",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowProblem {
     pub kind: ProblemKind,
     pub severity: Severity,
@@ -77,7 +51,6 @@ pub struct RowProblem {
     /// A lower-case sentence without a full stop.
     pub message: String,
     /// The probable meaning, for the user. It is never applied.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
 }
 

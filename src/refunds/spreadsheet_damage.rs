@@ -9,7 +9,7 @@ use super::row_problem::{ProblemKind, RowProblem, Severity};
 use crate::model::OrderId;
 
 /// Problems of an order ID.
-pub fn of_order_id(text: &str) -> Vec<RowProblem> {
+pub fn check_order_id(text: &str) -> Vec<RowProblem> {
     if visible(text).is_empty() {
         return vec![RowProblem::new(
             ProblemKind::EmptyOrder,
@@ -22,12 +22,12 @@ pub fn of_order_id(text: &str) -> Vec<RowProblem> {
         let message = format!("the order ID has {} bytes (at most {})", text.len(), OrderId::MAX_BYTES);
         return vec![RowProblem::new(ProblemKind::TooLong, Severity::Stop, Column::OrderId, message)];
     }
-    of_identifier(text, Column::OrderId)
+    check_id(text, Column::OrderId)
 }
 
 /// Problems of an ID that is sent as it is. No look-up can settle a doubt about it, so every problem stops the row.
-pub fn of_sent(text: &str, column: Column) -> Vec<RowProblem> {
-    let mut problems = of_identifier(text, column);
+pub fn check_sent_id(text: &str, column: Column) -> Vec<RowProblem> {
+    let mut problems = check_id(text, column);
     for problem in &mut problems {
         problem.severity = Severity::Stop;
     }
@@ -35,7 +35,7 @@ pub fn of_sent(text: &str, column: Column) -> Vec<RowProblem> {
 }
 
 /// White space or invisible characters at the ends of a text.
-pub fn of_padding(text: &str, column: Column) -> Option<RowProblem> {
+pub fn check_padding(text: &str, column: Column) -> Option<RowProblem> {
     let trimmed = visible(text);
     (trimmed.len() != text.len()).then(|| {
         let message = format!("{} {text:?} has white space around it", column.words());
@@ -43,20 +43,20 @@ pub fn of_padding(text: &str, column: Column) -> Option<RowProblem> {
     })
 }
 
-fn of_identifier(text: &str, column: Column) -> Vec<RowProblem> {
+fn check_id(text: &str, column: Column) -> Vec<RowProblem> {
     let what = column.words();
-    let mut problems: Vec<RowProblem> = of_padding(text, column).into_iter().collect();
+    let mut problems: Vec<RowProblem> = check_padding(text, column).into_iter().collect();
     let text = visible(text);
     if text.chars().any(char::is_control) {
         let message = format!("{what} {text:?} has a line break or another control character in it");
         problems.push(RowProblem::new(ProblemKind::ControlCharacters, Severity::Doubt, column, message));
     }
-    problems.extend(of_shape(text, column));
+    problems.extend(check_shape(text, column));
     problems
 }
 
 /// The first kind of damage that the text looks like.
-fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
+fn check_shape(text: &str, column: Column) -> Option<RowProblem> {
     let what = column.words();
     let problem =
         |kind, severity, says: &str| RowProblem::new(kind, severity, column, format!("{what} {text:?} {says}"));
@@ -70,15 +70,11 @@ fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
         });
     }
     if is_spreadsheet_error(text) {
-        return Some(problem(
-            ProblemKind::SpreadsheetError,
-            Severity::Stop,
-            "is what a spreadsheet shows for a failed formula",
-        ));
+        return Some(problem(ProblemKind::SpreadsheetError, Severity::Stop, "is a spreadsheet error"));
     }
     if is_scientific(text) {
-        let says = "is in scientific notation: a spreadsheet took it for a number, and its last digits may be gone; \
-                    export it again and do not open it in between, or format the column as text first";
+        let says = "is in scientific notation: a spreadsheet took it for a number, and its last digits may be lost; \
+                    export it again and do not open the file in between, or format the column as text first";
         return Some(problem(ProblemKind::ScientificNotation, Severity::Stop, says));
     }
     if let Some(bare) = text.strip_prefix('\'').filter(|bare| !bare.is_empty()) {
@@ -89,7 +85,7 @@ fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
     if column != Column::ActionId
         && let Some(whole) = without_decimals(text)
     {
-        let says = "looks like a number that was a text";
+        let says = "looks like an ID that a spreadsheet turned into a number";
         return Some(problem(ProblemKind::DecimalTail, Severity::Doubt, says).suggest(whole));
     }
     looks_like_date(text).then(|| {
@@ -197,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_damage_is_recognised_and_weighed() {
+    fn every_kind_of_damage_has_its_severity() {
         use ProblemKind as K;
         use Severity::{Doubt, Stop};
         for (text, kind, severity, suggestion) in [
@@ -230,7 +226,7 @@ mod tests {
             ("\u{feff}1001", K::LooksPadded, Doubt, Some("1001")),
             ("10\n01", K::ControlCharacters, Doubt, None),
         ] {
-            let problems = of_order_id(text);
+            let problems = check_order_id(text);
             assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
             let problem = &problems[0];
             assert_eq!(
@@ -239,16 +235,16 @@ mod tests {
                 "{text:?}"
             );
         }
-        let both = of_order_id("1.00E+09 ");
+        let both = check_order_id("1.00E+09 ");
         assert_eq!(
             both.iter().map(|problem| problem.kind).collect::<Vec<_>>(),
             [K::LooksPadded, K::ScientificNotation]
         );
-        assert_eq!(of_order_id(&"x".repeat(OrderId::MAX_BYTES + 1))[0].kind, K::TooLong);
+        assert_eq!(check_order_id(&"x".repeat(OrderId::MAX_BYTES + 1))[0].kind, K::TooLong);
     }
 
     #[test]
-    fn order_ids_that_are_none_of_these_are_left_alone() {
+    fn ordinary_order_ids_have_no_problem() {
         for text in [
             "1001",
             "#1001",
@@ -277,21 +273,21 @@ mod tests {
             "Ünïcode",
             "注文1",
         ] {
-            assert_eq!(of_order_id(text), [], "{text:?}");
+            assert_eq!(check_order_id(text), [], "{text:?}");
         }
     }
 
     #[test]
-    fn what_is_sent_as_it_is_stops() {
-        assert_eq!(of_sent(" 12345", Column::ActionTrackerId)[0].severity, Severity::Stop);
-        assert_eq!(of_sent("12345.0", Column::ActionTrackerId)[0].severity, Severity::Stop);
-        assert!(of_sent("1000.4636.158133", Column::ActionId).is_empty());
-        assert!(of_sent("1000.0", Column::ActionId).is_empty());
-        assert!(of_sent("1.2.2003", Column::ActionId)[0].message.contains("date"));
+    fn a_damaged_id_that_is_sent_stops_its_row() {
+        assert_eq!(check_sent_id(" 12345", Column::ActionTrackerId)[0].severity, Severity::Stop);
+        assert_eq!(check_sent_id("12345.0", Column::ActionTrackerId)[0].severity, Severity::Stop);
+        assert!(check_sent_id("1000.4636.158133", Column::ActionId).is_empty());
+        assert!(check_sent_id("1000.0", Column::ActionId).is_empty());
+        assert!(check_sent_id("1.2.2003", Column::ActionId)[0].message.contains("date"));
     }
 
     #[test]
-    fn lost_zeros_are_few_among_many() {
+    fn only_few_short_ids_among_many_have_lost_zeros() {
         let rows = |ids: &[&str]| lost_zeros(ids.iter().copied().enumerate());
         assert_eq!(rows(&["00123", "00124", "10125", "126"]), [(3, "00126".to_owned())]);
         for none in [
@@ -313,12 +309,12 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(text in any::<String>()) {
-            drop(of_order_id(&text));
+            drop(check_order_id(&text));
         }
 
         #[test]
         fn nothing_panics_on_what_looks_damaged(text in "[ '#=]?[0-9A-Zä]{0,5}[-/.,E+!?]{0,2}[0-9a-z]{0,4}[-. ]?[0-9:]{0,5}") {
-            drop(of_order_id(&text));
+            drop(check_order_id(&text));
         }
     }
 }

@@ -65,7 +65,7 @@ pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> R
     let wrong = |at: usize, what: &str| {
         let line = first_line + super::input::line_ends(bytes, 0, at);
         Err(Error::new(Kind::Usage, format!("{name} has {what} in line {line}"))
-            .hint("a quote inside a cell is written twice, and its cell in quotes: \"5\"\" shelf\""))
+            .hint("write a quote inside a cell twice and put the cell in quotes: \"5\"\" shelf\""))
     };
     let mut at = 0;
     while at < bytes.len() {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_declared_separator_is_obeyed() {
+    fn a_declared_separator_is_used() {
         assert_eq!(declared("sep=;\r\norder_id\n"), Some((b';', "order_id\n")));
         assert_eq!(declared("\"sep=,\"\nx"), Some((b',', "x")));
         for text in ["sep=;", "sep=x\ny", "sep=;;\ny", "order_id\nsep=;\n"] {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_take_their_syntax_from_their_name() {
+    fn the_file_extension_determines_the_output_syntax() {
         let semicolons = Syntax::Csv(Dialect { separator: b';', bom: true, crlf: true });
         let of = |name: &str, input| Syntax::of_output(Some(Path::new(name)), input);
         assert_eq!(of("out.csv", semicolons), semicolons);

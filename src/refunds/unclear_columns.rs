@@ -45,8 +45,8 @@ impl ColumnKind {
             Self::Quantity => "a quantity",
             Self::Item => "an item of an order",
             Self::Date => "a date",
-            Self::Text => "texts, of which any may say that an order was not refunded",
-            Self::Unknown => "something that recoup does not know",
+            Self::Text => "free text, which may say that an order was not refunded",
+            Self::Unknown => "an unknown column",
         }
     }
 
@@ -68,8 +68,8 @@ impl ColumnKind {
             }
             Self::Date => format!("--date-column {word} if it is the date of the refund, or {ignore}"),
             Self::Quantity | Self::Item => ignore,
-            Self::Unknown if name.is_empty() => "give the column without a name one, or take it out".to_owned(),
-            Self::Text => format!("{ignore} if none of its texts speaks against a refund"),
+            Self::Unknown if name.is_empty() => "name the column without a name, or remove it".to_owned(),
+            Self::Text => format!("{ignore} if no text in it says that an order was not refunded"),
             Self::Unknown => format!("{ignore} if it says nothing about the refund"),
         }
     }
@@ -98,7 +98,7 @@ const SAMPLE: usize = 2000;
 const EXAMPLES: usize = 3;
 
 /// The columns that the user must explain, in file order.
-pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<UnclearColumn> {
+pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<UnclearColumn> {
     let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
     let mut doubts = Vec::new();
     for (place, name) in columns.header.iter().enumerate() {
@@ -109,13 +109,13 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapp
         }
         let looks_like = if known.contains(&place) {
             // A known column can still be ambiguous.
-            known_and_in_doubt(place, columns, rows, mapping)
+            known_but_unclear(place, columns, rows, mapping)
         } else {
             let mut values = rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).peekable();
             let is_blank = values.peek().is_none();
-            let otherwise = if is_note(name) { ColumnKind::Text } else { ColumnKind::Unknown };
-            let by_values = || by_values(place, rows);
-            let by_name = by_name(name).map(|look| {
+            let otherwise = if is_free_text_name(name) { ColumnKind::Text } else { ColumnKind::Unknown };
+            let by_values = || kind_by_values(place, rows);
+            let by_name = kind_by_name(name).map(|look| {
                 if look == ColumnKind::Status && by_values() == Some(ColumnKind::Amount) {
                     ColumnKind::Amount
                 } else {
@@ -123,7 +123,7 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapp
                 }
             });
             // Only a column that is blank or has e-mail addresses alone says nothing about a refund.
-            let otherwise = || (!is_blank && !values.all(is_address)).then_some(otherwise);
+            let otherwise = || (!is_blank && !values.all(is_email_address)).then_some(otherwise);
             by_name.or_else(by_values).or_else(otherwise)
         };
         let Some(looks_like) = looks_like else { continue };
@@ -153,18 +153,18 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapp
 }
 
 /// The ignored columns that look like a status, type or amount. The caller warns about them.
-pub(super) fn set_aside(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<String> {
-    let speaks = |place: usize, name: &str| {
-        let look = by_name(name).or_else(|| by_values(place, rows));
+pub(super) fn ignored_refund_columns(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<String> {
+    let is_about_refund = |place: usize, name: &str| {
+        let look = kind_by_name(name).or_else(|| kind_by_values(place, rows));
         matches!(look, Some(ColumnKind::Status | ColumnKind::Type | ColumnKind::Amount))
     };
     let ignored = columns.header.iter().enumerate().filter(|(_, name)| mapping.ignores(name));
-    ignored.filter(|(place, name)| speaks(*place, name)).map(|(_, name)| name.clone()).collect()
+    ignored.filter(|(place, name)| is_about_refund(*place, name)).map(|(_, name)| name.clone()).collect()
 }
 
 /// Why a known column may belong to a list of orders instead of refunds: an amount that may be the order's price, or a total
 /// or an order date without any refund column.
-fn known_and_in_doubt(
+fn known_but_unclear(
     place: usize,
     columns: &Columns,
     rows: &[RefundRow],
@@ -172,7 +172,7 @@ fn known_and_in_doubt(
 ) -> Option<ColumnKind> {
     let is = |column: Column| columns.get(column) == Some(place);
     let has = |column: Column| columns.get(column).is_some();
-    if is(Column::Amount) && is_open_amount(columns, rows, mapping) {
+    if is(Column::Amount) && is_ambiguous_amount(columns, rows, mapping) {
         return Some(ColumnKind::Amount);
     }
     let any = |says: &dyn Fn(&str) -> bool| {
@@ -203,7 +203,7 @@ fn known_and_in_doubt(
 
 /// Whether the amounts may be order prices: the column is just called *amount* and no other column mentions refunds, or the
 /// amounts have both signs.
-fn is_open_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> bool {
+fn is_ambiguous_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> bool {
     if mapping.amount_means.is_some() {
         return false;
     }
@@ -220,7 +220,7 @@ fn is_open_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping
 }
 
 /// Whether a column name suggests free text.
-fn is_note(name: &str) -> bool {
+fn is_free_text_name(name: &str) -> bool {
     words(name).iter().any(|word| NOTE_NAMES.split_ascii_whitespace().any(|known| known == word))
 }
 
@@ -243,7 +243,7 @@ fn is_id(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic()) && text.bytes().any(|b| b.is_ascii_digit())
 }
 
-fn is_address(text: &str) -> bool {
+fn is_email_address(text: &str) -> bool {
     is_email(text) && !text.contains(['{', '[', ',', ';'])
 }
 
@@ -261,7 +261,7 @@ fn words(name: &str) -> Vec<String> {
     spaced.to_lowercase().split_whitespace().map(str::to_owned).collect()
 }
 
-fn by_name(name: &str) -> Option<ColumnKind> {
+fn kind_by_name(name: &str) -> Option<ColumnKind> {
     let words = words(name);
     let has = |list: &str| words.iter().any(|word| list.split_ascii_whitespace().any(|known| known == word));
     let ends =
@@ -297,15 +297,15 @@ fn by_name(name: &str) -> Option<ColumnKind> {
 }
 
 /// Whether any value denies a full refund.
-fn contradicts(place: usize, rows: &[RefundRow]) -> bool {
+fn denies_full_refund(place: usize, rows: &[RefundRow]) -> bool {
     let distinct: HashSet<&str> = rows.iter().map(|row| row.cell(place).trim()).collect();
     distinct.into_iter().any(|value| {
         AGAINST_VALUES.split_ascii_whitespace().any(|known| known == value.to_lowercase()) || denies_refund(value)
     })
 }
 
-fn by_values(place: usize, rows: &[RefundRow]) -> Option<ColumnKind> {
-    if contradicts(place, rows) {
+fn kind_by_values(place: usize, rows: &[RefundRow]) -> Option<ColumnKind> {
+    if denies_full_refund(place, rows) {
         return Some(ColumnKind::Status);
     }
     let values: Vec<&str> =
@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_may_speak_against_a_refund_are_seen() {
+    fn column_names_that_may_deny_a_refund_are_classified() {
         for (name, look) in [
             ("Status", ColumnKind::Status),
             ("Zahlungsstatus", ColumnKind::Status),
@@ -371,17 +371,17 @@ mod tests {
             ("Bestelldatum", ColumnKind::Date),
             ("created", ColumnKind::Date),
         ] {
-            assert_eq!(by_name(name), Some(look), "{name}");
+            assert_eq!(kind_by_name(name), Some(look), "{name}");
         }
         for name in
             ["Email", "Customer", "Name", "note", "Country", "Shop", "agent", "Kommentar", "phone", "channel", "id"]
         {
-            assert_eq!(by_name(name), None, "{name}");
+            assert_eq!(kind_by_name(name), None, "{name}");
         }
     }
 
     #[test]
-    fn a_text_that_denies_a_refund_is_seen() {
+    fn a_text_that_denies_a_refund_is_recognised() {
         for text in [
             "NOT refunded - customer kept it",
             "Refund denied",

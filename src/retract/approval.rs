@@ -1,64 +1,56 @@
-//! The second person: whether what is about to be sent needs one, and whether one has said yes to exactly this.
+//! Checks whether a send needs the approval of a second person, and whether that person approved exactly this send.
 //!
-//! Every road asks here after its own yes and before anything is sent, so that the page and the command line are bound alike. A
-//! yes names what it was given for, its reason and its ticket included; where anything of that has changed it is no yes. This module must never take the same
-//! person for two.
+//! Every channel asks here after the first person's yes and before it sends, so that page and command line obey the same
+//! policy. An approval names the plan, its reason and its ticket. If any of them changes, the approval does not count. One
+//! person never counts as two.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::Context;
-use super::judge::Snapshot;
 use super::overrides::Override;
+use super::proof::Snapshot;
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Approval, Ledger, NewApproval, Policy, Stage};
 
-/// The key of the parts of a subject.
+/// Key of a subject's items in the stored approval.
 const ITEMS: &str = "items";
 
-/// What is about to be sent, as the policy looks at it.
+/// The properties of a send that the policy decides by.
 #[derive(Debug, Clone, Default)]
 pub struct Demand {
-    /// Orders.
     pub orders: u64,
-    /// What their standing rewards are worth, by unit.
+    /// The worth of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
-    /// Stops that are overridden.
     pub overrides: Vec<Override>,
-    /// Something is sent again.
     pub again: bool,
 }
 
-/// What exactly it is.
+/// Exactly what is approved.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {
-    /// The name of exactly this.
+    /// The fingerprint of the plan.
     pub name: String,
-    /// The names of its parts with their reasons and tickets, where it has many: a batch that was cut off goes on by the yes that
-    /// it began with.
+    /// The fingerprints of a batch's rows with their reasons and tickets. A batch that was interrupted goes on with the
+    /// approval that it began with.
     pub items: Vec<String>,
-    /// What it is, for whoever approves it and for whoever carries it out.
+    /// The request, for the approver to read and for the service to carry out.
     pub json: Value,
-    /// A person's words.
     pub reason: Option<&'a str>,
-    /// Their ticket.
     pub ticket: Option<&'a str>,
 }
 
-/// A second person's yes.
+/// The approval of a second person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
-    /// Its number in the ledger.
     pub id: i64,
-    /// Who asked.
     pub asked_by: String,
-    /// Who said yes.
     pub by: String,
 }
 
 impl Granted {
-    /// The note that each retraction of it carries.
+    /// The note that each retraction of the approval carries.
     pub(super) fn note(&self) -> (&'static str, String, Value) {
         let Self { id, asked_by, by } = self;
         let details = json!({ "approval": id, "asked_by": asked_by, "approved_by": by });
@@ -67,7 +59,6 @@ impl Granted {
 }
 
 impl Demand {
-    /// One order with these rewards.
     pub fn of_rewards<'a>(rewards: impl IntoIterator<Item = &'a Snapshot>) -> Self {
         let mut value: BTreeMap<String, i64> = BTreeMap::new();
         for reward in rewards.into_iter().filter(|reward| reward.linked && reward.stands()) {
@@ -78,7 +69,7 @@ impl Demand {
         Self { orders: 1, value, ..Self::default() }
     }
 
-    /// Why it needs a second person; `None` where it does not.
+    /// Why the policy requires a second person; `None` if it does not.
     pub fn wants(&self, policy: &Policy) -> Option<String> {
         if policy.overrides && !self.overrides.is_empty() {
             let names: Vec<&str> = self.overrides.iter().map(|name| name.as_str()).collect();
@@ -100,14 +91,14 @@ impl Demand {
     }
 }
 
-/// Why a second person would be needed, for a person who looks before they ask.
+/// Why a second person would have to approve, for the preview of a send.
 pub(super) fn outlook(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
     let policy = ledger.map(Ledger::policy).transpose()?.unwrap_or_default();
     Ok(demand.wants(&policy))
 }
 
-/// Whether it may be sent. Where a second person is needed and has not said yes to exactly this, they are asked, and nothing is
-/// sent. A yes that is given here is used up.
+/// Finds the approval that this send needs, and uses it up. If there is none, asks for one and returns an error: nothing is
+/// sent.
 pub(super) fn before_sending(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -167,7 +158,7 @@ impl Subject<'_> {
         whole
     }
 
-    /// Whether the yes was given for this, or for more.
+    /// Whether the approval covers this send.
     fn is_within(&self, approval: &Approval) -> bool {
         if !self.items.is_empty() {
             return self.is_part_of(approval);
@@ -176,7 +167,7 @@ impl Subject<'_> {
             && (approval.reason.as_deref(), approval.ticket.as_deref()) == (self.reason, self.ticket)
     }
 
-    /// Whether every part of it was part of what was approved.
+    /// Whether the approval lists every item of this send.
     fn is_part_of(&self, approval: &Approval) -> bool {
         let approved: BTreeSet<&str> =
             approval.subject[ITEMS].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

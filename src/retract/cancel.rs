@@ -1,9 +1,9 @@
-//! Use case: cancelling one reward by its ID, the last resort where a retraction did not reach it.
+//! Use case: cancels one reward by its ID, the last resort if a reversal did not reach it.
 //!
-//! It does not reverse the action. It goes through the same discipline as a reversal: the reward is read live and shown, a
-//! person says yes, the ledger is written before the one request, and only a later reading of the reward proves it. This must
-//! never cancel a reward twice: one that may have been sent is followed. Nor may it claim anything about the retraction of
-//! the action, which `follow` keeps apart.
+//! The action is not reversed. The sequence is that of a reversal: the reward is read live and shown, a person says yes, the
+//! ledger is written before the one request, and only a later reading proves the effect. A reward whose cancellation may have
+//! been sent is followed, and never cancelled again. A cancelled reward proves nothing about the retraction of its action;
+//! `follow` keeps the two apart.
 
 use std::time::Duration;
 
@@ -11,40 +11,35 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::approval::{self, Demand, Subject};
+use super::checks::{Check, Findings};
 use super::dispatch::{Dispatch, Job, PLAN_FRESH_FOR, mark_unknown};
 use super::follow;
-use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
-use super::live::{read_own, snapshot};
-use super::plan::Kept;
+use super::match_submissions::has_passed;
+use super::plan::StoredPlan;
+use super::proof::{Conclusion, MISSING, Observation, Snapshot, SubmissionProgress, evaluate};
 use super::receipt::Receipt;
-use super::reconcile::has_passed;
-use super::verdict::{Check, Findings};
-use super::{Context, Follows, advice, seen, sendable};
+use super::reward_fetch::{parse_reward, snapshot};
+use super::{Context, FollowSettings, checklist, plan_fingerprint, readiness};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
 use crate::vendor::{CancelPermit, HostOptions, RewardCanceller, WriteOutcome};
 
-/// What was asked for.
 #[derive(Debug, Clone)]
 pub struct CancelOptions {
-    /// Goes to the ledger.
     pub reason: String,
-    /// Goes to the ledger.
     pub ticket: String,
-    /// Everything but sending.
     pub dry_run: bool,
-    /// No question.
+    /// Do not ask the person.
     pub yes: bool,
-    /// How long and how often to look.
-    pub follows: Follows,
+    pub follows: FollowSettings,
 }
 
 impl CancelOptions {
-    /// Refuses what cannot be meant, before any I/O.
+    /// An error for an invalid request, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         if self.reason.trim().is_empty() || self.ticket.trim().is_empty() {
             return Err(Error::new(Kind::Usage, "cancelling one reward needs a ticket and a reason")
@@ -54,16 +49,15 @@ impl CancelOptions {
     }
 }
 
-/// How the writing capability is built, after the person's yes and not before.
+/// Settings of the client that may cancel rewards. It is built only after the person's yes.
 #[derive(Debug, Clone)]
 pub struct CancellerSettings {
-    /// The Advocate host.
     pub host: HostOptions,
-    /// How long to wait for another process that is sending.
+    /// Longest wait for another process that is sending.
     pub lock_wait: Duration,
 }
 
-/// A reward that may be cancelled, as it was read.
+/// A reward that can be cancelled.
 struct Standing {
     snapshot: Snapshot,
     extracted: Extracted,
@@ -72,14 +66,14 @@ struct Standing {
 
 /// Cancels one reward, and reads it until that is proven.
 ///
-/// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
+/// An error means that nothing was sent. Once something was sent, the receipt has it, and the error that ended the run early.
 pub async fn run(
     ctx: &Context<'_>,
     settings: &CancellerSettings,
     reward_id: &RewardId,
     options: &CancelOptions,
 ) -> Result<Receipt> {
-    sendable::check(ctx)?;
+    readiness::check(ctx)?;
     let existing = ctx.ledger()?;
     let coverage = ctx.coverage()?;
     let before = existing.map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();
@@ -103,15 +97,10 @@ pub async fn run(
         receipt.would_cancel(&standing.snapshot, &findings);
         return Ok(receipt);
     }
-    for line in plan_lines(ctx, &standing.snapshot, &order_id, &findings) {
-        // Nobody is asked about what they cannot see.
-        if options.yes { ctx.report.note(line) } else { ctx.report.say(line) }
-    }
-    if !options.yes {
-        super::confirm(ctx, "Cancel this reward").await?;
-    }
+    let lines = plan_lines(ctx, &standing.snapshot, &order_id, &findings);
+    super::show_and_confirm(ctx, lines, options.yes, "Cancel this reward").await?;
     let subject = Subject {
-        name: seen::short_name(&format!("reward {reward_id}")),
+        name: plan_fingerprint::short_hash(&format!("reward {reward_id}")),
         items: Vec::new(),
         json: json!({ "what": "reward", "order_id": order_id, "reward_id": reward_id }),
         reason: Some(&options.reason),
@@ -132,20 +121,20 @@ pub async fn run(
     Ok(receipt)
 }
 
-/// What was, or may have been, sent for this reward.
+/// The newest cancellation of this reward that the vendor may have received.
 fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retraction>> {
     let attempts = ledger.attempts_by(Road::Reward, reward_id.as_str())?;
     Ok(attempts.into_iter().rfind(|attempt| attempt.state.may_have_been_sent()))
 }
 
-/// Reads the reward, and refuses where there is nothing to cancel.
+/// Reads the reward. An error if there is nothing to cancel.
 async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let Some(raw) = ctx.advocate.reward(reward_id).await? else {
         return Err(refused(format!("the vendor does not know reward {reward_id}; nothing was sent"))
             .hint("reward IDs are in `recoup lookup ORDER`"));
     };
-    let extracted = read_own(ctx, &raw, None, Via::Rest)?.extracted;
+    let extracted = parse_reward(ctx, &raw, None, ApiSource::Rest)?.extracted;
     let now_ms = ctx.vendor_now()?.as_millisecond();
     let why = match extracted.reward.state(now_ms) {
         RewardState::Pending | RewardState::Available if extracted.reward.cancellable == Some(false) => {
@@ -173,7 +162,7 @@ async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
     Ok(Standing { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
 }
 
-/// What else the ledger knows of this reward that a person should hear before saying yes.
+/// Retractions of the reward's action that the person should know of.
 fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     let mut findings = Findings::default();
     let Some(ledger) = ledger else { return Ok(findings) };
@@ -189,7 +178,7 @@ fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     Ok(findings)
 }
 
-/// The order that the reward is for, where that is certain; empty where nobody knows.
+/// The order of the reward; empty if that is not certain.
 fn order_of(standing: &Standing, ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<OrderId> {
     let links = &standing.extracted.links;
     if let [link] = links.as_slice()
@@ -215,13 +204,12 @@ fn plan_lines(ctx: &Context<'_>, reward: &Snapshot, order_id: &OrderId, findings
     let mut lines = vec![
         format!("will cancel for tenant {} (Account SID {}):", identity.tenant, identity.account_sid),
         format!("  reward {} of {order}: {}{amount}{}", reward.reward_id, reward.state, source.trim_end()),
-        format!("  {}", advice::REWARD_ALONE),
+        format!("  {}", checklist::REWARD_ALONE),
     ];
     lines.extend(findings.list().iter().map(|finding| format!("  {}", finding.line())));
     lines
 }
 
-/// One reward, about to be cancelled.
 struct CancelJob<'a> {
     ctx: &'a Context<'a>,
     canceller: RewardCanceller,
@@ -258,7 +246,7 @@ impl Job for CancelJob<'_> {
 
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         match sent_before(ledger, self.reward_id)? {
-            // Only a process that holds the lock sends, and this one holds it: the other died.
+            // Only the holder of the lock sends, and this process holds it: the sender died.
             Some(found) if found.state == State::Sending => {
                 mark_unknown(ledger, &found, self.ctx.clock.now()).map(Some)
             }
@@ -277,7 +265,7 @@ impl Job for CancelJob<'_> {
                 Target::Action,
             ),
             order_id,
-            // Cancelling a reward has no code.
+            // The call has no disposition code.
             disposition: String::new(),
             reason: Some(self.options.reason.clone()),
             ticket: Some(self.options.ticket.clone()),
@@ -303,15 +291,15 @@ impl Job for CancelJob<'_> {
     }
 }
 
-/// The reward of a cancellation as it is now; `missing` where the vendor does not know it any more.
+/// The reward as it reads now; `missing` if the vendor no longer shows it.
 pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Snapshot>> {
     let mut rewards = Vec::with_capacity(before.len());
     for was in before {
         rewards.push(match ctx.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
             Some(raw) => {
-                let live = read_own(ctx, &raw, None, Via::Rest)?;
+                let live = parse_reward(ctx, &raw, None, ApiSource::Rest)?;
                 let account = live.extracted.reward.account_id.as_str();
-                // Without an account of its own it cannot be told from another tenant's or a cache's.
+                // A reward in another account may be from another tenant or a cache.
                 if was.account_id != FORGOTTEN && account != was.account_id {
                     return Err(Error::new(Kind::Vendor, "the reward was read in another account than before")
                         .hint("compare it with the vendor's Reward Feed (Show more)"));
@@ -324,30 +312,30 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
     Ok(rewards)
 }
 
-/// One look at a cancellation that is open: the reward itself, and nothing else, proves it.
-pub async fn look(
+/// Reads an open cancellation once. Only the reward itself proves it.
+pub async fn observe(
     ctx: &Context<'_>,
-    follows: &Follows,
+    follows: &FollowSettings,
     ledger: &Ledger,
     retraction: &mut Retraction,
     time_up: bool,
 ) -> Result<()> {
-    let kept = Kept::of(retraction)?;
+    let kept = StoredPlan::of(retraction)?;
     let sent_at = follow::sent_at_ms(retraction, &kept);
     let before = kept.rewards;
     let rewards = read_again(ctx, &before).await?;
     let taken = retraction.events.iter().find(|event| event.state == State::Queued);
-    // The vendor's answer to this request is its end, as a completed submission is of a reversal.
-    let submission = if taken.is_some() { SubmissionSeen::Complete } else { SubmissionSeen::None };
+    // The vendor's answer ends the request, as a completed submission ends a reversal.
+    let submission = if taken.is_some() { SubmissionProgress::Complete } else { SubmissionProgress::None };
     let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
-    let sight = Sight { submission, sent_at, before, rewards, reads_since_complete: 0, time_up, settled };
-    if let Decision::Become(state, message) = judge(retraction.state, &sight) {
+    let observation = Observation { submission, sent_at, before, rewards, reads_since_complete: 0, time_up, settled };
+    if let Conclusion::Become(state, message) = evaluate(retraction.state, &observation) {
         crash::point("proven");
         let message = match state {
             State::Unconfirmed => "the vendor took it, and the reward does not read as cancelled".to_owned(),
             _ => message,
         };
-        let details = json!({ "rewards": sight.rewards });
+        let details = json!({ "rewards": observation.rewards });
         *retraction = ledger.append(retraction, state, &message, &details, ctx.clock.now())?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::rule::KnownPrograms;
-use super::{Lists, sendable};
+use super::{SubmissionLists, readiness};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::extract::Mapping;
@@ -47,7 +47,7 @@ pub struct Session {
     ledger_writer: OnceLock<Ledger>,
     programs: OnceCell<Vec<Program>>,
     pub(super) rules: KnownPrograms,
-    pub(super) lists: Lists,
+    pub(super) lists: SubmissionLists,
 }
 
 impl Context<'_> {
@@ -124,7 +124,7 @@ impl Context<'_> {
     /// vendor's dates cannot be compared.
     pub fn vendor_now(&self) -> Result<Timestamp> {
         let ahead = self.clock_ahead();
-        if let Some(error) = sendable::clock_trouble(ahead) {
+        if let Some(error) = readiness::clock_trouble(ahead) {
             return Err(error);
         }
         let ahead = SignedDuration::from_secs(ahead.unwrap_or_default());
@@ -150,7 +150,7 @@ mod tests {
     use crate::model::{OrderId, RewardId};
     use crate::retract::batch::Batch;
     use crate::retract::request::{RetractRequest, RunOptions};
-    use crate::retract::{accept, adjust, cancel, file, verify};
+    use crate::retract::{accept_restored, adjust, cancel, file, verify};
 
     fn assert_send<T: Send>(_: T) {}
 
@@ -170,7 +170,7 @@ mod tests {
             &'static file::check::CheckOptions,
             &'static file::release::ReleaseOptions,
         ),
-        restored: &'static accept::Options,
+        restored: &'static accept_restored::AcceptOptions,
         refunds: &'static crate::refunds::Refunds,
         mut batch: Batch<'static>,
     ) {
@@ -181,7 +181,7 @@ mod tests {
         assert_send(file::write::run(ctx, writer.lock_wait, &[], file.0));
         assert_send(file::check::run(ctx, file.1));
         assert_send(file::release::run(ctx, file.2));
-        assert_send(accept::run(ctx, restored));
+        assert_send(accept_restored::run(ctx, restored));
         assert_send(Batch::plan(ctx, refunds, options, Timestamp::MIN));
         assert_send(async move {
             batch.plan_partials(writer).await;

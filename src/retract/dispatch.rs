@@ -156,21 +156,17 @@ impl Dispatch<'_> {
         planned: Option<Retraction>,
     ) -> Result<ControlFlow<Dispatched, (Retraction, Timestamp)>> {
         let now = || self.ctx.clock.now();
-        let retraction = if let Some(retraction) = planned {
-            retraction
-        } else {
-            let mut retraction = self.ledger.begin(&job.intent(), now())?;
-            for (kind, message, details) in self.granted.iter().map(|one| one.note()).chain(job.notes()) {
-                retraction = self.ledger.note(&retraction, kind, &message, &details, now())?;
-            }
-            retraction
-        };
-        crash::point("planned");
         let (message, request) = job.request();
         let details = json!({ "request": request });
-        let retraction = match self.ledger.append(&retraction, State::Sending, message, &details, now()) {
-            Ok(sending) => sending,
-            Err(error) => return not_sent(Some(retraction), error).map(ControlFlow::Break),
+        let retraction = if let Some(planned) = planned {
+            // An earlier try left it planned, because the vendor's limit was reached.
+            match self.ledger.append(&planned, State::Sending, message, &details, now()) {
+                Ok(sending) => sending,
+                Err(error) => return not_sent(Some(planned), error).map(ControlFlow::Break),
+            }
+        } else {
+            let notes: Vec<_> = self.granted.iter().map(|one| one.note()).chain(job.notes()).collect();
+            self.ledger.intend(&job.intent(), &notes, message, &details, now())?
         };
         crash::point("committed");
         // A copy of the main file alone, of ledger or index, must know of the request before the vendor does.

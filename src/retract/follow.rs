@@ -1,40 +1,42 @@
-//! Following what was sent, by reading only, until it is proven or the time is up.
+//! Reads what was sent until it is proven or the time is up.
 //!
-//! For a few, the submission is asked first and the rewards are read once it completed, since nothing else can prove a
-//! retraction; for many, the rewards come first, and the submission when there is something to learn from it. Where there is
-//! no batch ID the rewards tell, and `doubt` looks for what became of it. Used by `retract` after sending and by `verify` for what is still open; one that was
-//! proven before is read again, so that an old proof never outlives the facts. This module must never send anything.
+//! For a few retractions the submission is read first, and the rewards once it completed. For many, the rewards are read first,
+//! and the submission only if they suggest an end. Without a batch ID the rewards decide, and `unknown_resolver` looks for the
+//! request in the submissions list. `retract` uses this after sending, and `verify` for open retractions. A proven retraction
+//! is read again too, so that an old proof does not outlive the facts. This module never sends anything.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::dispatch::mark_unknown;
-use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge, reads_cancelled};
-use super::live::{Known, look, snapshots};
-use super::plan::Kept;
+use super::match_submissions::{CLOCK_TOLERANCE, has_passed};
+use super::plan::StoredPlan;
 use super::preflight::refresh_index;
-use super::reconcile::{CLOCKS_DIFFER, has_passed};
-use super::referral::{self, About, ReferralSnapshot};
-use super::{Context, Follows, PACE, Submissions, adjust, cancel, doubt};
+use super::proof::{
+    Conclusion, MISSING, Observation, Snapshot, SubmissionProgress, contradiction, evaluate, reads_cancelled,
+};
+use super::referral::{self, ActionScope, ReferralSnapshot};
+use super::reward_fetch::{KnownReward, fetch, snapshots};
+use super::{Context, FollowSettings, PACE, SubmissionPolling, adjust, cancel, unknown_resolver};
 use crate::clock::signed;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target, VENDOR_TIME_INEXACT_MS};
 use crate::store::ProcessLock;
-use crate::store::index::{IndexedReward, Via};
+use crate::store::index::{ApiSource, IndexedReward};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 use crate::vendor::{ReferralAnswer, SubmissionStatus};
 
-/// Follows one retraction until it is at an end, the time is up, or a signal came.
+/// Follows one retraction until it reaches an end, the time is up, or a signal came.
 pub async fn follow(
     ctx: &Context<'_>,
-    follows: &Follows,
+    follows: &FollowSettings,
     ledger: &Ledger,
     retraction: Retraction,
 ) -> Result<Retraction> {
     let order = retraction.order_id.clone();
-    let Some(mut retraction) = wake(ctx, ledger, retraction)? else {
+    let Some(mut retraction) = recover_dead_sender(ctx, ledger, retraction)? else {
         return Err(Error::new(Kind::Busy, format!("order {order} is being retracted right now by another process"))
             .hint("run `recoup verify` in a moment"));
     };
@@ -42,12 +44,12 @@ pub async fn follow(
         return check_again(ctx, ledger, retraction).await;
     }
     if retraction.state == State::NotReceived {
-        // Not open, and yet a proof that it was received after all would outrank what two lists did not show.
-        look_once(ctx, follows, ledger, &mut retraction, false, &mut 0).await?;
+        // *Not received* is an end, but a proof by the rewards outranks it.
+        observe(ctx, follows, ledger, &mut retraction, false, &mut 0).await?;
         return Ok(retraction);
     }
     let began = Instant::now();
-    // A single look has no time of its own; whoever makes several bounds them all.
+    // A single read has no time limit of its own; its caller limits all reads together.
     let end = if follows.wait.is_zero() { None } else { began.checked_add(follows.wait) };
     let mut pause = follows.first_poll;
     let mut reads_since_complete = 0;
@@ -57,14 +59,14 @@ pub async fn follow(
         let last = over || ctx.stop.is_cancelled();
         let time_up = over && follows.concludes;
         let before = retraction.state;
-        let look = Box::pin(look_once(ctx, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
-        match within(ctx, end, look).await {
+        let observed = Box::pin(observe(ctx, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
+        match within(ctx, end, observed).await {
             Ok(()) => {}
-            // Another process follows the same retraction and wrote first: what it wrote is as good.
+            // Another process follows the same retraction and wrote first. Its entry is as good.
             Err(error) if error.kind == Kind::Busy => retraction = ledger.get(retraction.id)?,
-            // Not being able to look is no reason to lose what is known; the credentials are another matter.
+            // A failed read is retried. An error about credentials ends the wait.
             Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) && !last => {
-                ctx.report.note(format!("could not look just now: {error}"));
+                ctx.report.note(format!("could not read just now: {error}"));
             }
             Err(error) => return Err(error),
         }
@@ -72,7 +74,7 @@ pub async fn follow(
         if last && !was_found {
             break;
         }
-        let text = format!("{}; next look in {pause:.0?}", retraction.state.as_str());
+        let text = format!("{}; next read in {pause:.0?}", retraction.state.as_str());
         progress.show(u64::from(reads_since_complete), None, &text);
         if retraction.state.is_open() && !was_found {
             tokio::select! {
@@ -85,7 +87,7 @@ pub async fn follow(
     Ok(retraction)
 }
 
-/// Does `work`, but not beyond `end` if all that it does is wait for the vendor's quota: `--wait` bounds that as well.
+/// Runs `work`, but not beyond `end` if it only waits for the vendor's quota: `--wait` limits that wait too.
 pub(super) async fn within<T>(
     ctx: &Context<'_>,
     end: Option<Instant>,
@@ -93,12 +95,12 @@ pub(super) async fn within<T>(
 ) -> Result<T> {
     let Some(end) = end else { return work.await };
     let mut work = std::pin::pin!(work);
-    let mut look = end;
+    let mut check_at = end;
     loop {
         tokio::select! {
             biased;
             done = &mut work => return done,
-            () = tokio::time::sleep_until(look) => look = Instant::now() + PACE,
+            () = tokio::time::sleep_until(check_at) => check_at = Instant::now() + PACE,
         }
         let waits = [ctx.advocate.stats().waiting_until, ctx.brand.stats().waiting_until];
         let Some(until) = waits.into_iter().flatten().max() else { continue };
@@ -112,13 +114,13 @@ pub(super) async fn within<T>(
     }
 }
 
-/// A retraction left at *sending* by a dead process becomes *unknown*; `None` where its process lives.
-fn wake(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
+/// Marks a retraction *unknown* if its sender died; `None` if the sender is alive.
+fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
     if retraction.state != State::Sending {
         return Ok(Some(retraction));
     }
     let Some(_lock) = ProcessLock::try_take(ledger.path(), "send")? else { return Ok(None) };
-    // Its process may have written the answer and ended since the row was read.
+    // The sender may have written the outcome and ended since the row was read.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {
         mark_unknown(ledger, &newest, ctx.clock.now()).map(Some)
@@ -127,14 +129,14 @@ fn wake(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Op
     }
 }
 
-/// Reads the rewards of a proven retraction once more: a reward that no longer reads as cancelled takes the proof away. Rewards
-/// that cannot be read are an error: an old proof is not repeated as if it had been looked at.
+/// Reads the rewards of a proven retraction again. A reward that no longer reads as cancelled withdraws the proof. If the
+/// rewards cannot be read, that is an error: an old proof is not reported as a new one.
 async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Retraction> {
-    let RewardsNow { mut rewards, referrals, .. } = read_now(ctx, ledger, &retraction).await.map_err(|error| {
+    let RewardsNow { mut rewards, referrals, .. } = read_rewards(ctx, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
         error.context(format!("it was proven at {at}, and its rewards could not be read again now"))
     })?;
-    let before = Kept::of(&retraction)?.referrals;
+    let before = StoredPlan::of(&retraction)?.referrals;
     let (after, new) = referrals_after(ctx, &retraction, &before, referrals, &rewards).await?;
     rewards.extend(new);
     let proof: Vec<Snapshot> =
@@ -148,13 +150,12 @@ async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction)
     }
 }
 
-/// The rewards of the action that a whole crawl has found to be deleted at the vendor.
+/// The rewards of the action that a complete crawl has found deleted at the vendor.
 fn gone(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<RewardId>> {
     let gone = indexed_rewards(ctx, &retraction.target())?.into_iter().filter(|indexed| indexed.gone);
     Ok(gone.map(|indexed| indexed.reward.reward_id).collect())
 }
 
-/// The rewards of the target that the index knows.
 pub(super) fn indexed_rewards(ctx: &Context<'_>, target: &Target) -> Result<Vec<IndexedReward>> {
     ctx.read_index(|index| match (index, target) {
         (None, _) => Ok(Vec::new()),
@@ -165,9 +166,10 @@ pub(super) fn indexed_rewards(ctx: &Context<'_>, target: &Target) -> Result<Vec<
     })
 }
 
-/// When it was sent, in Unix milliseconds of the vendor's clock; the earliest possible moment if the clocks' difference is not known.
-pub(super) fn sent_at_ms(retraction: &Retraction, kept: &Kept) -> i64 {
-    // The vendor's own date of a submission that was taken over from its list.
+/// When it was sent, in Unix milliseconds of the vendor's clock. If the clock difference is not known, the earliest possible
+/// moment.
+pub(super) fn sent_at_ms(retraction: &Retraction, kept: &StoredPlan) -> i64 {
+    // For a submission that was added from the vendor's list, the vendor's date.
     if let Some(at) = retraction.text("submitted_at").and_then(|at| at.parse::<Timestamp>().ok()) {
         return at.as_millisecond() - VENDOR_TIME_INEXACT_MS;
     }
@@ -176,80 +178,80 @@ pub(super) fn sent_at_ms(retraction: &Retraction, kept: &Kept) -> i64 {
     let sent = sent.or_else(|| retraction.events.first()?.moment()).unwrap_or(Timestamp::MAX).as_millisecond();
     match kept.clock_ahead {
         Some(ahead) => sent.saturating_sub(ahead.saturating_mul(1_000)).saturating_sub(VENDOR_TIME_INEXACT_MS),
-        None => sent.saturating_sub(CLOCKS_DIFFER.as_millis() as i64),
+        None => sent.saturating_sub(CLOCK_TOLERANCE.as_millis() as i64),
     }
 }
 
-/// One look: the submission, then the rewards; writes down what is new.
-async fn look_once(
+/// Reads submission and rewards once, and writes down what is new.
+async fn observe(
     ctx: &Context<'_>,
-    follows: &Follows,
+    follows: &FollowSettings,
     ledger: &Ledger,
     retraction: &mut Retraction,
     time_up: bool,
     reads_since_complete: &mut u32,
 ) -> Result<()> {
     if retraction.road == Road::Modification {
-        return adjust::follow::look(ctx, follows, ledger, retraction).await;
+        return adjust::follow::observe(ctx, follows, ledger, retraction).await;
     }
     if retraction.road == Road::Reward {
-        return cancel::look(ctx, follows, ledger, retraction, time_up).await;
+        return cancel::observe(ctx, follows, ledger, retraction, time_up).await;
     }
-    // Once its end is written down it costs no request.
+    // A submission whose end is in the ledger costs no request.
     let sparing = match follows.submissions {
-        Submissions::EveryLook => None,
-        Submissions::Sparingly { now } => Some(now || time_up),
+        SubmissionPolling::Always => None,
+        SubmissionPolling::Sparingly { now } => Some(now || time_up),
     };
     let sparing =
         sparing.filter(|_| retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none());
     let mut seen = match sparing {
         None => submission(ctx, follows, ledger, retraction).await?,
-        Some(_) => SubmissionSeen::Open,
+        Some(_) => SubmissionProgress::Open,
     };
-    if seen == SubmissionSeen::Open && sparing.is_none() {
+    if seen == SubmissionProgress::Open && sparing.is_none() {
         return Ok(());
     }
-    let RewardsNow { before, rewards, referrals } = read_now(ctx, ledger, retraction).await?;
-    let kept = Kept::of(retraction)?;
+    let RewardsNow { before, rewards, referrals } = read_rewards(ctx, ledger, retraction).await?;
+    let kept = StoredPlan::of(retraction)?;
     let sent_at = sent_at_ms(retraction, &kept);
     if sparing.is_some_and(|ask| ask || reads_cancelled(&before, &rewards, sent_at)) {
         seen = submission(ctx, follows, ledger, retraction).await?;
     }
-    if seen == SubmissionSeen::Open {
+    if seen == SubmissionProgress::Open {
         return Ok(());
     }
     let submission = seen;
     *reads_since_complete += 1;
     let completed = retraction.events.iter().rev().find(|event| event.details.get("submission").is_some());
-    let settled = submission == SubmissionSeen::Unreadable
+    let settled = submission == SubmissionProgress::Unreadable
         || completed.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let reads_since_complete = *reads_since_complete;
-    let mut sight = Sight { submission, sent_at, before, rewards, reads_since_complete, time_up, settled };
-    let mut decision = judge(retraction.state, &sight);
+    let mut observation = Observation { submission, sent_at, before, rewards, reads_since_complete, time_up, settled };
+    let mut decision = evaluate(retraction.state, &observation);
     let mut after = Vec::new();
     if concludes(&decision) {
         let new;
-        (after, new) = referrals_after(ctx, retraction, &kept.referrals, referrals, &sight.rewards).await?;
+        (after, new) = referrals_after(ctx, retraction, &kept.referrals, referrals, &observation.rewards).await?;
         if !new.is_empty() {
-            sight.rewards.extend(new);
-            decision = judge(retraction.state, &sight);
+            observation.rewards.extend(new);
+            decision = evaluate(retraction.state, &observation);
         }
     }
-    if let Decision::Become(state, mut message) = decision {
-        if let Some(beside) = referral::beside(state, &kept.referrals, &after, sight.open()) {
+    if let Conclusion::Become(state, mut message) = decision {
+        if let Some(beside) = referral::beside(state, &kept.referrals, &after, observation.open()) {
             message = format!("{message}; {beside}");
         }
         crash::point("proven");
-        let details = proof_details(&sight.rewards, &after);
+        let details = proof_details(&observation.rewards, &after);
         *retraction = ledger.append(retraction, state, &message, &details, ctx.clock.now())?;
     }
     if retraction.state == State::Unknown {
-        doubt::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
+        unknown_resolver::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
     }
     Ok(())
 }
 
-/// What the ledger keeps of a conclusion: rewards, and referrals if any was read.
+/// The details of a conclusion: rewards, and referrals if any was read.
 fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value {
     if referrals.is_empty() {
         json!({ "rewards": rewards })
@@ -258,12 +260,12 @@ fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value 
     }
 }
 
-/// Whether a decision says what became of the rewards: only then is a referral read, which costs a request by REST.
-fn concludes(decision: &Decision) -> bool {
-    matches!(decision, Decision::Become(State::Confirmed | State::Partial | State::Unconfirmed, _))
+/// Whether a conclusion is about the rewards. Only then are referrals read, which cost a request each by REST.
+fn concludes(decision: &Conclusion) -> bool {
+    matches!(decision, Conclusion::Become(State::Confirmed | State::Partial | State::Unconfirmed, _))
 }
 
-/// The referrals of the plan as they are now, and rewards of the action that only they name.
+/// The referrals of the plan as they read now, and rewards of the action that only they name.
 async fn referrals_after(
     ctx: &Context<'_>,
     retraction: &Retraction,
@@ -272,32 +274,28 @@ async fn referrals_after(
     rewards: &[Snapshot],
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
     let target = retraction.target();
-    let about = About { target: &target, order_id: &retraction.order_id };
+    let about = ActionScope { target: &target, order_id: &retraction.order_id };
     referral::after(ctx, about, before, answered, rewards).await
 }
 
-/// What one read of a retraction's rewards found.
 struct RewardsNow {
-    /// The rewards as they were before anything was sent.
     before: Vec<Snapshot>,
-    /// Every known reward now.
     rewards: Vec<Snapshot>,
-    /// The referrals that came with them.
     referrals: Vec<(String, ReferralAnswer)>,
 }
 
-/// The rewards as they were before, and every known reward of the action now.
+/// The rewards before the send, and every known reward of the action now.
 pub(super) async fn rewards_now(
     ctx: &Context<'_>,
     ledger: &Ledger,
     retraction: &Retraction,
 ) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
-    read_now(ctx, ledger, retraction).await.map(|now| (now.before, now.rewards))
+    read_rewards(ctx, ledger, retraction).await.map(|now| (now.before, now.rewards))
 }
 
-/// The rewards of the plan, those that the index has learnt of since, and those that turn up in the same accounts.
-async fn read_now(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
-    let kept = Kept::of(retraction)?;
+/// Reads the rewards of the plan, those that the index has added since, and others of the target in the same accounts.
+async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
+    let kept = StoredPlan::of(retraction)?;
     if retraction.road == Road::Reward {
         let rewards = cancel::read_again(ctx, &kept.rewards).await?;
         return Ok(RewardsNow { before: kept.rewards, rewards, referrals: Vec::new() });
@@ -305,37 +303,41 @@ async fn read_now(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -
     let target = retraction.target();
     let indexed = indexed_rewards(ctx, &target)?;
     let account = |was: &Snapshot| {
-        // A crawl may have found it in another account since.
+        // A later crawl may have found it in another account.
         let newer = indexed.iter().find(|indexed| indexed.reward.reward_id.as_str() == was.reward_id);
         newer.map_or_else(|| AccountId::new(was.account_id.as_str()), |newer| newer.listed_by.clone())
     };
-    let mut known: Vec<Known> = kept
+    let mut known: Vec<KnownReward> = kept
         .rewards
         .iter()
-        .map(|r| Known {
+        .map(|r| KnownReward {
             reward_id: RewardId::new(r.reward_id.as_str()),
             account_id: account(r),
-            via: if r.by_graphql { Via::GraphQl } else { Via::Rest },
+            via: if r.by_graphql { ApiSource::GraphQl } else { ApiSource::Rest },
         })
         .collect();
     let mut gone = Vec::new();
     for indexed in indexed {
         if known.iter().all(|known| known.reward_id != indexed.reward.reward_id) {
             gone.extend(indexed.gone.then(|| indexed.reward.reward_id.clone()));
-            known.push(Known { reward_id: indexed.reward.reward_id, account_id: indexed.listed_by, via: indexed.via });
+            known.push(KnownReward {
+                reward_id: indexed.reward.reward_id,
+                account_id: indexed.listed_by,
+                via: indexed.via,
+            });
         }
     }
     let referrals: Vec<String> = kept.referrals.iter().map(|referral| referral.referral_id.clone()).collect();
-    let mut seen = look(ctx, &known, &referrals).await?;
+    let mut seen = fetch(ctx, &known, &referrals).await?;
     seen.check_sources()?;
     if let Some(trouble) = seen.trouble {
         return Err(trouble);
     }
     refresh_index(ctx, &target, &seen);
     let mut rewards = snapshots(&seen, &target, &kept.rewards);
-    // What a crawl has found gone, was no part of the plan, and is not to be found now is no reward any more.
+    // A reward that a crawl found deleted, that the plan did not have and that is missing now, no longer exists.
     rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));
-    // What a person has cancelled one by one says nothing about the retraction.
+    // A reward that a person cancelled by itself proves nothing about the retraction.
     for reward in rewards.iter_mut().filter(|reward| reward.linked) {
         let alone = ledger.attempts_by(Road::Reward, &reward.reward_id)?;
         reward.linked = !alone.iter().any(|cancelled| cancelled.state.may_have_been_sent());
@@ -343,37 +345,36 @@ async fn read_now(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -
     Ok(RewardsNow { before: kept.rewards, rewards, referrals: std::mem::take(&mut seen.referrals) })
 }
 
-/// How far the submission is; its completion is written down once.
+/// Reads how far the submission is. Its completion is written down once.
 pub(super) async fn submission(
     ctx: &Context<'_>,
-    follows: &Follows,
+    follows: &FollowSettings,
     ledger: &Ledger,
     retraction: &mut Retraction,
-) -> Result<SubmissionSeen> {
+) -> Result<SubmissionProgress> {
     if let Some(known) = retraction.detail("submission") {
         return Ok(seen_from(known));
     }
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
     let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else {
-        // One that was taken over from a list which gives it no name can be asked about by nobody.
+        // A submission from the vendor's list may have no link, so it cannot be read.
         let is_nameless = retraction.state == State::Queued && given_up;
-        return Ok(if is_nameless { SubmissionSeen::Unreadable } else { SubmissionSeen::None });
+        return Ok(if is_nameless { SubmissionProgress::Unreadable } else { SubmissionProgress::None });
     };
     let found = match ctx.brand.submission(&queued_uri).await {
         Ok(Some(found)) => found,
-        // The vendor keeps submissions for 90 days at most, and a link may be one that is not followed: after a while the
-        // rewards alone have to tell.
-        Ok(None) => return Ok(if given_up { SubmissionSeen::Unreadable } else { SubmissionSeen::Open }),
-        Err(error) if given_up && error.kind == Kind::Vendor => return Ok(SubmissionSeen::Unreadable),
+        // The vendor keeps submissions for at most 90 days. After a while the rewards alone decide.
+        Ok(None) => return Ok(if given_up { SubmissionProgress::Unreadable } else { SubmissionProgress::Open }),
+        Err(error) if given_up && error.kind == Kind::Vendor => return Ok(SubmissionProgress::Unreadable),
         Err(error) => return Err(error),
     };
-    // When it completed begins a window, so the clock must be right before that is written down.
+    // The completion starts a deadline, so the clock must be right before it is written down.
     ctx.vendor_now()?;
     if !found.is_complete() {
-        // A status of another name may be an end that nobody has published.
+        // An unknown status may be an unpublished end.
         let is_strange = matches!(found.status, SubmissionStatus::Other(_));
-        return Ok(if given_up && is_strange { SubmissionSeen::Unreadable } else { SubmissionSeen::Open });
+        return Ok(if given_up && is_strange { SubmissionProgress::Unreadable } else { SubmissionProgress::Open });
     }
     let details = json!({ "submission": {
         "status": "Complete",
@@ -395,15 +396,15 @@ pub(super) async fn submission(
     };
     *retraction = ledger.append(retraction, retraction.state, &message, &details, ctx.clock.now())?;
     crash::point("completed");
-    Ok(retraction.detail("submission").map_or(SubmissionSeen::Open, seen_from))
+    Ok(retraction.detail("submission").map_or(SubmissionProgress::Open, seen_from))
 }
 
-fn seen_from(submission: &serde_json::Value) -> SubmissionSeen {
+fn seen_from(submission: &serde_json::Value) -> SubmissionProgress {
     if submission["inconclusive"].as_bool().unwrap_or(false) {
-        return SubmissionSeen::Complete;
+        return SubmissionProgress::Complete;
     }
     let reasons: Vec<&str> =
         submission["error_reasons"].as_array().into_iter().flatten().filter_map(|reason| reason.as_str()).collect();
     let kind = submission["error_type"].as_str().unwrap_or("error");
-    SubmissionSeen::Refused(format!("{kind}: {}", reasons.join(" ")))
+    SubmissionProgress::Refused(format!("{kind}: {}", reasons.join(" ")))
 }

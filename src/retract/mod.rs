@@ -1,73 +1,75 @@
 //! Use case: from order to proof.
 //!
-//! `options` says what was asked for, `resolve` which actions an order means, `preflight` reads their rewards live, `plan` puts
-//! both together, `resend` says whether it may be sent again; `dispatch` is the only place that changes anything at the vendor,
-//! and `send` says what; `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what
-//! happened. `adjust` changes an action instead of taking it back, and `file` hands reversals over by the vendor's file.
-//! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
+//! `options` holds the request, `targets` chooses the actions that an order means, `preflight` reads their rewards live, `plan`
+//! puts both together, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
+//! anything at the vendor, and `send` builds the request. `follow` reads until the effect is proven; `proof` alone decides what
+//! counts as proof; `receipt` reports. `adjust` changes an action instead of reversing it, and `file` hands reversals over by
+//! the vendor's file. recoup sends nothing twice, sends nothing without a person's yes, and never trusts the vendor's word
+//! alone.
 
 use crate::error::{Error, Kind, Result};
 use crate::report;
 use crate::store::ledger::{Ledger, Retraction};
 
-pub mod accept;
+pub mod accept_restored;
 pub mod adjust;
-pub mod advice;
 pub mod approval;
 pub mod batch;
 pub mod cancel;
+pub mod checklist;
+pub mod checks;
 mod context;
+mod deadlines;
 mod dispatch;
-mod doubt;
 pub mod file;
 mod follow;
-pub mod guard;
-pub mod judge;
-mod live;
-pub mod mistake;
+pub mod ledger_check;
+mod match_submissions;
 mod options;
 pub mod overrides;
 pub mod plan;
+mod plan_fingerprint;
+mod poll_schedule;
 mod preflight;
+pub mod proof;
 #[cfg(test)]
 mod proof_tests;
+pub mod readiness;
 pub mod receipt;
-mod reconcile;
+pub mod record_mistake;
 pub mod referral;
 pub mod request;
 mod resend;
-mod resolve;
+mod reward_fetch;
 pub mod rule;
-mod schedule;
-mod seen;
 mod send;
-pub mod sendable;
-pub mod verdict;
+mod targets;
+mod unknown_resolver;
 pub mod verify;
-mod windows;
 
 use approval::{Demand, Subject};
+use checks::Finding;
 pub use context::{Context, Session};
 use dispatch::{Dispatched, Sent};
-pub use doubt::Lists;
-pub use live::snapshot;
+pub use match_submissions::ResolverSettings;
 use options::check_can_ask;
-pub use options::{Follows, Options, PACE, REREAD_FOR, RefundClaim, Submissions, WriterSettings};
+pub use options::{FollowSettings, Options, PACE, REREAD_FOR, RefundClaim, SubmissionPolling, WriterSettings};
 use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
-pub use reconcile::Doubts;
 use request::{RetractRequest, RunOptions};
-pub use resend::Earlier;
+pub use resend::PreviousAttempt;
+pub use reward_fetch::snapshot;
 use send::Sender;
-use verdict::Finding;
+pub use unknown_resolver::SubmissionLists;
 
-/// How far this clock and the vendor's may be apart before nothing that depends on time is concluded or sent, in seconds.
+/// Largest difference between this clock and the vendor's, in seconds. Beyond it nothing is sent, and nothing that depends on
+/// time is concluded.
 pub const CLOCKS_APART: i64 = 300;
 
-/// Takes one order from its ID to proof.
+/// Reverses one order and follows the reversal until it is proven.
 ///
-/// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
+/// An error means that nothing was sent. Once something was sent, the receipt has it, and the error that ended the run early.
 pub async fn run(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -75,31 +77,23 @@ pub async fn run(
     run: &RunOptions,
 ) -> Result<Receipt> {
     let (order_id, options) = (&request.order_id, &request.options(run));
-    sendable::check(ctx)?;
+    readiness::check(ctx)?;
     let existing = ctx.ledger()?;
     let first = existing.map_or(Ok(true), |ledger| ledger.has_confirmed().map(|any| !any))?;
     let plan = plan::make(ctx, existing, order_id, options, None).await?;
     let mut receipt = Receipt::new(ctx.identity, order_id, &plan.coverage, first);
     receipt.dry_run = options.dry_run;
-    let name = seen::name(&plan, options);
+    let name = plan_fingerprint::name(&plan, options);
     if options.seen.as_ref().is_some_and(|seen| *seen != name) {
-        return Err(Error::new(Kind::Refused, request::PLAN_CHANGED).hint("look at it again as it is now"));
+        return Err(Error::new(Kind::Refused, request::PLAN_CHANGED).hint("look at the new plan and confirm that one"));
     }
     receipt.plan = Some(name.clone());
     let demand = demand_of(&plan);
     receipt.approval = if demand.orders == 0 { None } else { approval::outlook(existing, &demand)? };
-    // Of several actions none goes where one stops: a person has asked for all of them.
+    // If one action of the order stops, none is sent: the person asked for all of them.
     let stop = plan.actions.iter().find_map(|action| action.findings.error());
     let to_send = plan.actions.iter().any(|action| matches!(action.step, Step::Send));
-    let ask = to_send && !options.yes && !options.dry_run && stop.is_none();
-    // The receipt of a dry run says the same.
-    if to_send && !options.dry_run && stop.is_none() {
-        for line in receipt::plan_lines(&plan, ctx.identity, options, first) {
-            // Nobody is asked about what they cannot see.
-            if ask { ctx.report.say(line) } else { ctx.report.note(line) }
-        }
-    }
-    // Looking at an order must not create a ledger.
+    // A look at an order does not create a ledger.
     let idle = plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled));
     if options.dry_run || stop.is_some() || idle {
         for action in &plan.actions {
@@ -113,9 +107,10 @@ pub async fn run(
         }
         return Ok(receipt);
     }
-    if ask {
+    if to_send {
         let again = plan.actions.iter().any(|action| action.again.is_some());
-        confirm(ctx, if again { "Send this AGAIN" } else { "Retract this" }).await?;
+        let lines = receipt::plan_lines(&plan, ctx.identity, options, first);
+        show_and_confirm(ctx, lines, options.yes, if again { "Send this AGAIN" } else { "Retract this" }).await?;
     }
     let ledger = ctx.open_ledger()?;
     let mut granted = None;
@@ -133,7 +128,7 @@ pub async fn run(
     let mut stopped = false;
     for action in &plan.actions {
         if stopped {
-            receipt.not_sent(action, "not tried, because of what ended the one before");
+            receipt.not_sent(action, "not tried, because the action before it ended with an error");
             continue;
         }
         if ctx.stop.is_cancelled() {
@@ -142,14 +137,18 @@ pub async fn run(
         } else {
             carry_out(ctx, writer, ledger, &plan, action, options, &mut receipt).await;
         }
-        // Credentials, quota and signals concern every further action as well.
-        stopped = receipt.error.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 8 | 130));
+        stopped = receipt.error.as_ref().is_some_and(affects_every_order);
     }
     receipt.mark(ledger);
     Ok(receipt)
 }
 
-/// What the actions of one order that would be sent come to.
+/// Whether an error is about credentials, the quota or a signal, and so affects every further order.
+pub fn affects_every_order(error: &Error) -> bool {
+    matches!(error.kind.exit_code(), 3 | 8 | 130)
+}
+
+/// The actions of a plan that would be sent, as the approval policy sees them.
 fn demand_of(plan: &Plan) -> Demand {
     let sends = || plan.actions.iter().filter(|action| action.step == Step::Send);
     let mut overrides: Vec<_> = sends().flat_map(|action| action.findings.overridden()).collect();
@@ -163,18 +162,22 @@ fn demand_of(plan: &Plan) -> Demand {
     }
 }
 
-/// Asks the person; *no*, a signal and a closed terminal all mean that nothing is sent.
+/// Shows what would be sent, and asks the person unless `yes` is given. The lines are shown under `--quiet` too if a question
+/// follows them.
+async fn show_and_confirm(ctx: &Context<'_>, lines: Vec<String>, yes: bool, what: &str) -> Result<()> {
+    for line in lines {
+        if yes { ctx.report.note(line) } else { ctx.report.say(line) }
+    }
+    if yes { Ok(()) } else { confirm(ctx, what).await }
+}
+
+/// Asks the person. *No*, a signal and a closed terminal all mean that nothing is sent.
 pub async fn confirm(ctx: &Context<'_>, what: &str) -> Result<()> {
     let question = format!(
         "{what} for tenant {} (Account SID {})? It cannot be undone.",
         ctx.identity.tenant, ctx.identity.account_sid
     );
-    ask(ctx, question).await
-}
-
-/// Asks any question; *no*, a signal and a closed terminal all mean that nothing is done.
-async fn ask(ctx: &Context<'_>, question: impl Into<String>) -> Result<()> {
-    report::confirm(question.into(), ctx.stop, "nothing was sent").await
+    report::confirm(question, ctx.stop, "nothing was sent").await
 }
 
 /// Carries out the plan for one action. Whatever happens, the receipt has what was sent.
@@ -216,7 +219,7 @@ async fn carry_out(
 /// Follows what this process, or another one before it, has sent, and adds it to the receipt.
 async fn follow_dispatched(
     ctx: &Context<'_>,
-    follows: &Follows,
+    follows: &FollowSettings,
     ledger: &Ledger,
     dispatched: Dispatched,
     findings: &[Finding],
@@ -237,7 +240,7 @@ async fn follow_dispatched(
 /// Follows a retraction, and adds it to the receipt as it is afterwards.
 async fn follow_to_the_end(
     ctx: &Context<'_>,
-    follows: &Follows,
+    follows: &FollowSettings,
     ledger: &Ledger,
     retraction: Retraction,
     sent_now: bool,

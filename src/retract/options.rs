@@ -1,15 +1,15 @@
-//! What was asked for: of an order, of the road it takes, and of the time that looking may take.
+//! The options of a retraction: the request, its channel, and how long to follow it.
 //!
-//! What cannot be meant is refused here, before any I/O. Nothing here may soften what a person has not asked for.
+//! Invalid requests are refused here, before any I/O. Defaults are never more permissive than the person's request.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::approval::Granted;
+use super::deadlines::ActionFacts;
 use super::overrides::Override;
-use super::windows::ActionFacts;
-use super::{Doubts, schedule};
+use super::{ResolverSettings, poll_schedule};
 use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
 use crate::refunds::amount::may_be_same_currency;
@@ -17,50 +17,48 @@ use crate::refunds::{DateOrTime, Decision, OrderRefund};
 use crate::store::ledger::Road;
 use crate::vendor::HostOptions;
 
-/// The longest disposition code, in characters (`docs/vendor/brand.md` §1).
+/// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
 
-/// How long and how often to look.
+/// How long and how often to read what was sent.
 #[derive(Debug, Clone, Copy)]
-pub struct Follows {
-    /// How long in all.
+pub struct FollowSettings {
+    /// Total time; zero reads once.
     pub wait: Duration,
-    /// The first pause.
     pub first_poll: Duration,
-    /// The longest pause.
     pub max_poll: Duration,
-    /// How long after the submission completed the vendor may still take.
+    /// Time that the vendor may still take after the submission completed.
     pub settle: Duration,
-    /// Whether the end of `wait` is such an end too: it is after sending, it is not for a single look.
+    /// Whether the end of `wait` makes the result *unconfirmed*. True after sending, false for a single reading.
     pub concludes: bool,
-    /// When the submission is asked for.
-    pub submissions: Submissions,
-    /// When the list of submissions is read for what nobody answered.
-    pub doubts: Doubts,
-    /// How long an *unconfirmed* one is read again.
+    /// When the submission is read.
+    pub submissions: SubmissionPolling,
+    /// When the submissions list is read for an *unknown* request.
+    pub doubts: ResolverSettings,
+    /// How long an *unconfirmed* retraction is read again.
     pub reread_for: Duration,
 }
 
-/// How long an *unconfirmed* one is read again, where nobody says otherwise.
+/// Default of [`FollowSettings::reread_for`].
 pub const REREAD_FOR: Duration = Duration::from_hours(14 * 24);
 
-/// A wait for the vendor's limit that is no longer than this belongs to the pace of requests, whatever `--wait` says.
+/// Waits for the vendor's limit up to this length are normal pacing, whatever `--wait` says.
 pub const PACE: Duration = Duration::from_secs(5);
 
-/// When the submission of a retraction is asked for. Each question counts against the Brand host's small quota.
+/// When the submission of a retraction is read. Each read costs a request of the Brand host's small quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Submissions {
-    /// With every look, before the rewards: for a few retractions that a person waits for.
-    EveryLook,
+pub enum SubmissionPolling {
+    /// Every time, before the rewards: for a few retractions that a person waits for.
+    Always,
     /// After the rewards, once all of them read as cancelled, or when the time is up: about two Brand requests an order, for
-    /// many at once.
+    /// many orders.
     Sparingly {
-        /// Now, whatever the rewards say.
+        /// Read it now, whatever the rewards say.
         now: bool,
     },
 }
 
-impl Default for Follows {
+impl Default for FollowSettings {
     fn default() -> Self {
         Self {
             wait: Duration::from_mins(10),
@@ -68,48 +66,41 @@ impl Default for Follows {
             max_poll: Duration::from_mins(1),
             settle: Duration::from_mins(10),
             concludes: true,
-            submissions: Submissions::EveryLook,
-            doubts: Doubts::default(),
+            submissions: SubmissionPolling::Always,
+            doubts: ResolverSettings::default(),
             reread_for: REREAD_FOR,
         }
     }
 }
 
-impl Follows {
-    /// The pause after this one.
+impl FollowSettings {
     pub(super) fn longer(&self, pause: Duration) -> Duration {
-        pause.mul_f64(schedule::GROWTH).min(self.max_poll).max(Duration::from_millis(1))
+        pause.mul_f64(poll_schedule::GROWTH).min(self.max_poll).max(Duration::from_millis(1))
     }
 }
 
-/// How the writing capability is built, after the person's yes and not before.
+/// Settings of the client that may write. It is built only after the person's yes.
 #[derive(Debug, Clone)]
 pub struct WriterSettings {
-    /// The Brand host with the token that may write.
+    /// The Brand host, with the token that may write.
     pub host: HostOptions,
-    /// `IR-Version`.
     pub ir_version: String,
-    /// How long to wait for another process that is sending.
+    /// Longest wait for another process that is sending.
     pub lock_wait: Duration,
 }
 
-/// What a file proves of the refund of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundClaim {
-    /// The decision.
     pub decision: Decision,
-    /// The currency of its amounts, if the file names one.
+    /// The currency of the file's amounts, if it names one.
     pub currency: Option<String>,
-    /// What it rests on, in one line.
+    /// The evidence in one line.
     pub evidence: String,
-    /// When the order was refunded, if the file says so.
     pub refunded_at: Option<DateOrTime>,
-    /// When it was ordered, if the file says so.
     pub ordered_at: Option<DateOrTime>,
 }
 
 impl RefundClaim {
-    /// The claim of one order of a file.
     pub fn of(order: &OrderRefund) -> Self {
         Self {
             decision: order.decision.clone(),
@@ -120,7 +111,7 @@ impl RefundClaim {
         }
     }
 
-    /// Whether the live action's amount decides, or can contradict an amount of the file.
+    /// Whether the action's amount decides, or can contradict the file.
     pub fn needs_the_action(&self) -> bool {
         matches!(
             self.decision,
@@ -128,12 +119,11 @@ impl RefundClaim {
         )
     }
 
-    /// The claim as the ledger keeps it beside the plan.
     pub fn json(&self) -> Value {
         json!({ "decision": self.decision.kind(), "evidence": self.evidence })
     }
 
-    /// The decision held against the live action, and why it differs.
+    /// The decision after a comparison with the action, and the reason if it differs from the file's.
     pub fn against(&self, facts: &ActionFacts) -> (Decision, Option<String>) {
         let same = match (&self.currency, &facts.currency) {
             (Some(one), Some(other)) => may_be_same_currency(one, other),
@@ -143,56 +133,50 @@ impl RefundClaim {
     }
 }
 
-/// What was asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// By which road it goes: what else the ledger must not have depends on it.
+    /// The channel. It decides which earlier entries of the ledger block this one.
     pub road: Road,
-    /// The one action, named by a person.
+    /// The one action that the person named.
     pub action_id: Option<ActionId>,
-    /// Every action of the order.
+    /// Send every action of the order.
     pub all: bool,
-    /// The fallback to order ID and action tracker.
+    /// Send by order ID and this action tracker, because the ActionId is not known.
     pub action_tracker: Option<String>,
-    /// Goes to the vendor as it is.
+    /// The vendor gets this code unchanged.
     pub disposition: String,
-    /// Goes to the ledger.
     pub reason: Option<String>,
-    /// Goes to the ledger.
     pub ticket: Option<String>,
-    /// Everything but sending.
     pub dry_run: bool,
-    /// No question.
+    /// Do not ask the person.
     pub yes: bool,
-    /// Send again what failed, was not received, or is unconfirmed.
+    /// Send again after *failed*, *not received* or *unconfirmed*.
     pub resend: bool,
-    /// The stops that the person overrides, by their names.
     pub overrides: Vec<Override>,
-    /// Whether the action itself is read before it is sent: one request of the Brand API's quota an order.
+    /// Read the action before the send: one request of the Brand quota per order.
     pub read_action: bool,
-    /// What a file proves of the refund; the live action's amount can contradict it.
+    /// The refund that a file proves. The action's amount can contradict it.
     pub refund: Option<RefundClaim>,
-    /// The batch it belongs to.
     pub batch: Option<String>,
-    /// What a person has seen and said yes to, by the name that its plan had: anything else is not sent.
+    /// Fingerprint of the plan that the person has seen. Any other plan is not sent.
     pub seen: Option<String>,
-    /// A second person's yes to it.
+    /// The approval of a second person.
     pub granted: Option<Granted>,
     /// An order that was last read longer ago than this is refused.
     pub max_index_age: Duration,
-    /// How long and how often to look.
-    pub follows: Follows,
+    /// How long and how often to read what was sent.
+    pub follows: FollowSettings,
 }
 
 impl Options {
-    /// Whether rewards are to go by the program rule: an adjustment takes none back, and neither does a refund in part.
+    /// Whether the program rule must exist. Adjustments and partial refunds take no reward back by it.
     pub(super) fn needs_the_rule(&self) -> bool {
         let is_in_part = |claim: &RefundClaim| matches!(claim.decision, Decision::InPart { .. });
         self.road.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
     }
 
     /// A wish for one road with this code, for a person who can be asked: nothing named, nothing overridden, nothing again.
-    pub fn new(road: Road, disposition: String, max_index_age: Duration, follows: Follows) -> Self {
+    pub fn new(road: Road, disposition: String, max_index_age: Duration, follows: FollowSettings) -> Self {
         Self {
             road,
             action_id: None,
@@ -215,7 +199,7 @@ impl Options {
         }
     }
 
-    /// Refuses what cannot be meant, before any I/O.
+    /// An error for an invalid request, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         let length = self.disposition.chars().count();
         if length == 0 || length > DISPOSITION_AT_MOST || self.disposition.chars().any(char::is_control) {
@@ -234,17 +218,14 @@ impl Options {
                 .hint("it is shown under Settings → Event Types"));
         }
         if self.resend && self.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
-            return Err(Error::new(
-                Kind::Usage,
-                "sending again needs a reason, for whoever asks later why it was sent twice",
-            )
-            .hint("say it with --reason TEXT"));
+            return Err(Error::new(Kind::Usage, "sending again needs a reason, which the ledger keeps")
+                .hint("say it with --reason TEXT"));
         }
         check_can_ask(self.dry_run, self.yes, can_ask)
     }
 }
 
-/// Refuses where a person must be asked and cannot be.
+/// An error if a person must be asked and there is no terminal.
 pub(super) fn check_can_ask(dry_run: bool, yes: bool, can_ask: bool) -> Result<()> {
     if dry_run || yes || can_ask {
         return Ok(());

@@ -1,16 +1,15 @@
-//! The stops that a person may override, each only by its name.
+//! The checks that a person may override, each only by its name.
 //!
-//! A name here is an argument of `--override`, a word in the ledger, and the name of the check that it overrides. What is not
-//! here cannot be overridden: it would send something twice, or for the wrong order.
+//! A name is an argument of `--override`, a word in the ledger, and the name of the check. Every other check cannot be
+//! overridden, because its override would send something twice, or for the wrong order.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// A stop that is overridden by naming it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Override {
-    /// Every reward was redeemed or has expired: it is too late, and nothing comes back
+    /// Every reward was redeemed or has expired, so nothing comes back
     Redeemed,
     /// The vendor says that the rewards are not cancellable
     NotCancellable,
@@ -29,12 +28,10 @@ pub enum Override {
 }
 
 impl Override {
-    /// The override of a word.
     pub fn named(word: &str) -> Option<Self> {
         Self::value_variants().iter().copied().find(|name| name.as_str() == word)
     }
 
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Redeemed => "redeemed",

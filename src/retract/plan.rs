@@ -1,7 +1,7 @@
-//! From order ID to a plan: which actions, in what state their rewards are right now, and what speaks against it.
+//! Makes a plan for an order: its actions, their rewards as they read now, and the findings of every check.
 //!
-//! The same code serves the dry run and the real run. It reads the index, the ledger and the vendor; it must never send
-//! anything, and whenever an answer is not certain it stops instead of guessing.
+//! A dry run and a real run share this code. It reads the index, the ledger and the vendor, and it never sends anything. If an
+//! answer is not certain, the plan stops instead of guessing.
 
 use std::collections::BTreeSet;
 
@@ -10,64 +10,55 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::guard;
-use super::judge::Snapshot;
-use super::preflight::{Question, preflight};
+use super::checks::{Check, Finding, Findings};
+use super::deadlines::ActionFacts;
+use super::ledger_check;
+use super::preflight::{Inputs, preflight};
+use super::proof::Snapshot;
 use super::referral::ReferralSnapshot;
-use super::resend::{self, Again};
-use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
-use super::verdict::{Check, Finding, Findings};
-use super::windows::ActionFacts;
+use super::resend::{self, Resend};
+use super::targets::{check_age, check_links, choose_targets, is_linked, rewards_of};
 use super::{Context, Options};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, describe_coverage};
 use crate::model::program_rule::ProgramRule;
 use crate::model::{Coverage, OrderId, RewardId, Target};
-use crate::store::index::{IndexReader, IndexedReward, Via};
+use crate::store::index::{ApiSource, IndexReader, IndexedReward};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
-/// What is to be done about one action.
+/// What the plan does with one action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Send it: nothing of it was ever received by the vendor, as far as the ledger knows.
+    /// Send it: the vendor never received it, as far as the ledger knows.
     Send,
-    /// Never send: it was sent before. Follow it to its end, or say that it is there.
+    /// Do not send it: it was sent before. Follow it to its end, or report that end.
     Follow(Box<Retraction>),
-    /// Every reward of it is cancelled already, and not by this ledger.
     AlreadyCancelled,
-    /// Something that nobody has overridden speaks against it.
+    /// A check stops it, and the person has not overridden that check.
     Stop,
 }
 
-/// The plan for one action.
 #[derive(Debug, Clone)]
 pub struct ActionPlan {
-    /// What the vendor is told.
     pub target: Target,
-    /// What is to be done.
     pub step: Step,
-    /// Its rewards as they are now, and those of the same order that have no ActionId.
+    /// The action's rewards as they read now, and those of the same order that have no ActionId.
     pub rewards: Vec<Snapshot>,
-    /// The referrals of its rewards, as they are now.
     pub referrals: Vec<ReferralSnapshot>,
-    /// Which of them are linked to this action for certain.
+    /// The rewards that name this ActionId themselves.
     pub linked: Vec<RewardId>,
-    /// The program of its rewards, where they name one.
     pub program_id: Option<String>,
-    /// The rules of the programs of the rewards that are to be taken back.
     pub rules: Vec<ProgramRule>,
-    /// When it happened, as far as that is known; read where there is something to send.
+    /// When the purchase happened, as far as that is known. Set only if there is something to send.
     pub event_at: Option<Timestamp>,
-    /// What speaks against it, and what a person should know before saying yes.
     pub findings: Findings,
-    /// The action itself, where the Brand API shows it and it was read.
+    /// What the Brand API shows of the action, if it was read.
     pub facts: ActionFacts,
-    /// Set where it was sent before and a person sends it again.
-    pub again: Option<Again>,
+    /// Set if a person sends it again.
+    pub again: Option<Resend>,
 }
 
 impl ActionPlan {
-    /// A plan for an action of which nothing was read.
     fn new(target: Target, step: Step, findings: Findings) -> Self {
         Self {
             target,
@@ -85,67 +76,48 @@ impl ActionPlan {
     }
 }
 
-/// The plan for one order.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The order.
     pub order_id: OrderId,
-    /// How much of the tenant the plan rests on.
     pub coverage: Coverage,
-    /// One per action.
     pub actions: Vec<ActionPlan>,
-    /// When everything was read.
+    /// When everything was read; a plan that grows old is made again.
     pub made: Instant,
     /// How far this clock was ahead of the vendor's then, in seconds.
     pub clock_ahead: Option<i64>,
 }
 
-/// What the ledger keeps of a plan.
-#[derive(Debug, Serialize, serde::Deserialize)]
-pub struct Kept {
-    /// The rewards before.
+/// The plan of one action as the ledger keeps it.
+#[derive(Debug, Default, Serialize, serde::Deserialize)]
+pub struct StoredPlan {
     pub rewards: Vec<Snapshot>,
-    /// The referrals of the rewards before.
     #[serde(default)]
     pub referrals: Vec<ReferralSnapshot>,
-    /// What the person saw.
     #[serde(default)]
     pub findings: Vec<Finding>,
-    /// The stops that the person overrode, by their names.
+    /// The names of the checks that the person overrode.
     #[serde(default)]
     pub overridden: Vec<String>,
-    /// The same in a ledger of recoup 0.1, as sentences.
-    #[serde(default, skip_serializing)]
-    warnings: Vec<String>,
-    /// Coverage then.
     #[serde(default)]
     pub coverage: serde_json::Value,
-    /// Set where it was a further attempt.
+    /// Set for a further attempt.
     #[serde(default)]
-    pub again: Option<Again>,
-    /// The program rules that were seen before.
+    pub again: Option<Resend>,
     #[serde(default)]
     pub program_rules: Vec<ProgramRule>,
-    /// How far this clock was ahead of the vendor's, in seconds: the ledger's dates are this machine's.
+    /// How far this clock was ahead of the vendor's, in seconds. The ledger's dates are this machine's, so proof needs the
+    /// difference.
     #[serde(default)]
     pub clock_ahead: Option<i64>,
 }
 
-impl Kept {
-    /// The plan of a retraction as the ledger has it.
+impl StoredPlan {
     pub fn of(retraction: &Retraction) -> Result<Self> {
-        let mut kept: Self = serde_json::from_value(retraction.plan.clone()).map_err(|error| {
+        serde_json::from_value(retraction.plan.clone()).map_err(|error| {
             Error::new(Kind::Storage, format!("the plan of retraction {} is damaged: {error}", retraction.id))
-        })?;
-        let mut earlier = Findings::default();
-        for warning in kept.warnings.drain(..) {
-            earlier.warn(Check::Earlier, warning, "");
-        }
-        kept.findings.extend_from_slice(earlier.list());
-        Ok(kept)
+        })
     }
 
-    /// The plan of one action, as it is to be kept.
     pub fn json(plan: &Plan, action: &ActionPlan) -> Value {
         json!({
             "rewards": action.rewards,
@@ -160,16 +132,13 @@ impl Kept {
     }
 }
 
-/// What the index knows of an order.
 struct IndexedOrder {
     coverage: Coverage,
     is_found: bool,
-    /// The order has more than one action.
     several: bool,
     actions: Vec<IndexedAction>,
 }
 
-/// What the index knows of one action that the person means.
 struct IndexedAction {
     target: Target,
     /// The action's rewards, and those of the same order that have no ActionId.
@@ -178,7 +147,7 @@ struct IndexedAction {
     referrals: Vec<String>,
 }
 
-/// Makes the plan for one order; for one action of it if `only` names that.
+/// Makes the plan for one order, or for one action of it if `only` names that.
 pub async fn make(
     ctx: &Context<'_>,
     ledger: Option<&Ledger>,
@@ -213,7 +182,7 @@ pub async fn make(
             return Err(handed_over(found));
         }
         if let Some(found) = found.as_ref().filter(|found| !options.resend || !found.state.is_open()) {
-            let rewards = Kept::of(found)?.rewards;
+            let rewards = StoredPlan::of(found)?.rewards;
             let step = Step::Follow(Box::new(found.clone()));
             actions.push(ActionPlan { rewards, linked, ..ActionPlan::new(target, step, Findings::default()) });
             continue;
@@ -228,7 +197,7 @@ pub async fn make(
         let mut findings = Findings::new(&options.overrides);
         check_links(&mut findings, order_id, &target, &known, options);
         check_age(&mut findings, &known, &coverage, ctx.clock.now(), options.max_index_age);
-        let question = Question {
+        let inputs = Inputs {
             order_id,
             target: &target,
             indexed: &known,
@@ -237,7 +206,7 @@ pub async fn make(
             several,
             options,
         };
-        let mut action = preflight(ctx, question, findings).await?;
+        let mut action = preflight(ctx, inputs, findings).await?;
         resend::apply(ledger, &mut action, again)?;
         actions.push(action);
     }
@@ -252,23 +221,23 @@ fn read_index(
     options: &Options,
     only: Option<&Target>,
 ) -> Result<IndexedOrder> {
-    guard::check_ledger(Some(index), ledger)?;
+    ledger_check::check_ledger(Some(index), ledger)?;
     let coverage = index.coverage()?;
     let matches = index.find(order_id)?;
-    let targets = if matches.is_empty() { Vec::new() } else { resolve(order_id, &matches, options)? };
+    let targets = if matches.is_empty() { Vec::new() } else { choose_targets(order_id, &matches, options)? };
     let several =
         targets.len() > 1 || matches.iter().filter_map(|m| m.action_id.as_ref()).collect::<BTreeSet<_>>().len() > 1;
     let mut actions = Vec::new();
     for target in targets.into_iter().filter(|target| only.is_none_or(|only| only == target)) {
         let rewards = rewards_of(index, &target, &matches)?;
-        let by_graphql = rewards.iter().filter(|indexed| indexed.via == Via::GraphQl);
+        let by_graphql = rewards.iter().filter(|indexed| indexed.via == ApiSource::GraphQl);
         let referrals = index.referral_ids(by_graphql.map(|indexed| &indexed.reward.reward_id))?;
         actions.push(IndexedAction { target, rewards, referrals });
     }
     Ok(IndexedOrder { coverage, is_found: !matches.is_empty(), several, actions })
 }
 
-/// An order that the index does not have, or no longer has, may still have been retracted.
+/// The plan for an order that only the ledger knows: the index never had it, or has it no longer.
 fn from_ledger(
     ledger: Option<&Ledger>,
     order_id: &OrderId,
@@ -276,7 +245,7 @@ fn from_ledger(
     options: &Options,
 ) -> Result<Option<Plan>> {
     let Some(ledger) = ledger else { return Ok(None) };
-    // Which actions the order has, only an index can say: the ledger knows those that were sent.
+    // Only an index knows all actions of an order; the ledger knows those that were sent.
     if options.all {
         return Ok(None);
     }
@@ -291,7 +260,7 @@ fn from_ledger(
         let mut findings = Findings::default();
         let evidence = "the index does not have this order: it may have other actions";
         findings.warn(Check::NotIndexed, evidence, "run `recoup crawl`");
-        let rewards = Kept::of(&retraction)?.rewards;
+        let rewards = StoredPlan::of(&retraction)?.rewards;
         let (target, step) = (retraction.target(), Step::Follow(Box::new(retraction)));
         actions.push(ActionPlan { rewards, ..ActionPlan::new(target, step, findings) });
     }
@@ -299,7 +268,7 @@ fn from_ledger(
     Ok((!actions.is_empty()).then_some(Plan { order_id, coverage, actions, made, clock_ahead: None }))
 }
 
-/// Nothing is sent for an order that the index does not have exactly; known orders that may be meant are named.
+/// The refusal for an order that the index does not have exactly. It names known orders with a similar ID.
 fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
     let error = |message| Error::new(Kind::NotIndexed, message);
     if let Some(unclear) = index.map(|index| lookup::why_unclear(index, order_id)).transpose()?.flatten() {
@@ -313,8 +282,8 @@ fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Cover
         .hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`"))
 }
 
-/// What the ledger says was, or may have been, received by the vendor for this target: under its own name, under another
-/// name for the same rewards, or for the order as a whole.
+/// The retraction, if any, by which the vendor may already have received this target: under its own name, under another name
+/// for the same rewards, or for the order as a whole.
 pub fn sent_before(
     ledger: &Ledger,
     target: &Target,
@@ -326,7 +295,7 @@ pub fn sent_before(
     {
         return Ok(Some(newest));
     }
-    // Other roads do not take the action back.
+    // An adjustment or a cancelled reward does not reverse the action.
     let sent = |retraction: &Retraction| retraction.state.may_have_been_sent() && retraction.road.takes_all_back();
     if let Some(by_file) = ledger.attempts_by(Road::File, &target.key())?.into_iter().rfind(sent) {
         return Ok(Some(by_file));
@@ -334,8 +303,9 @@ pub fn sent_before(
     if let Some(same_reward) = ledger.of_rewards(rewards)?.into_iter().rfind(sent) {
         return Ok(Some(same_reward));
     }
-    // A reversal by order ID, as every line of a file is one, reaches every action of the order, or the newest one: which,
-    // nobody knows. While one is open nothing else of the order goes out, and none goes out once an action of the order did.
+    // A reversal by order ID, which includes each line of a file, reaches every action of the order, or only the newest: the
+    // vendor does not say. While one is open, nothing else of the order is sent; and after an action was sent, no reversal by
+    // order ID is.
     let by_order = matches!(target, Target::Order { .. });
     Ok(ledger.of_order(order_id)?.into_iter().rfind(|other| {
         let other_by_order = matches!(other.target(), Target::Order { .. }) || other.road == Road::File;
@@ -343,21 +313,21 @@ pub fn sent_before(
     }))
 }
 
-/// Why an order that a file holds is not sent by another road.
+/// The refusal for an order that was handed over by file.
 pub fn handed_over(found: &Retraction) -> Error {
     let id = found.id;
     Error::new(Kind::Refused, format!("this order was handed over by file (retraction {id})")).hint(format!(
         "`recoup file check` settles it once the vendor has the file; if it was never handed in, `recoup file release {id} \
-         --ticket T`; nothing was sent, because two roads would take it back twice"
+         --ticket T`; nothing was sent, because two channels would reverse it twice"
     ))
 }
 
-/// What the vendor refused, or did not receive, is sent again only when a person says so.
+/// Refuses to send again what the vendor refused or did not receive, unless the person says so.
 pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId, options: &Options) -> Result<()> {
-    // An attempt that was never sent says nothing about the one before it.
+    // An attempt that was never sent does not change the outcome of the attempt before it.
     let ended = |event: &Event| event.state.may_be_resent();
     let mut attempts = ledger.attempts(target)?;
-    // A line of a file that the vendor refused is as much an attempt; by file it may be handed over again.
+    // A file line that the vendor refused counts as an attempt too. By file it may be handed over again.
     if options.road == Road::Reversal {
         let refused = |other: &Retraction| other.road == Road::File && other.state == State::Failed;
         attempts.extend(ledger.of_order(order_id)?.into_iter().filter(refused));
@@ -370,5 +340,5 @@ pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId
     let Some((id, end)) = newest.filter(|_| !options.resend) else { return Ok(()) };
     let what = if end.state == State::Failed { "the vendor refused this before" } else { "this was sent before" };
     Err(Error::new(Kind::VendorRefused, format!("{what} (retraction {id}): {}", end.message))
-        .hint("mend the cause, then send it again with --resend --reason TEXT"))
+        .hint("fix the cause, then send it again with --resend --reason TEXT"))
 }

@@ -1,55 +1,47 @@
-//! The rewards of an action as the vendor has them right now, and what speaks against taking them back.
+//! Reads the rewards of an action live, and checks whether they may be taken back.
 //!
-//! Every known reward is read live, in its account or by its ID. What the index says and what the vendor says must agree, or
-//! this stops. Everything that is found becomes a finding, so that a person hears of all of it at once. It must never send
-//! anything.
+//! Every known reward is read in its account or by its ID. If the index and the vendor disagree, the check stops. Every problem
+//! becomes a finding, so that the person sees all of them at once. This module never sends anything.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::judge::Snapshot;
-use super::live::{Known, LiveReward, Look, Place, look};
+use super::checks::{Check, Findings, Verdict};
+use super::deadlines::{self, ActionFacts};
 use super::options::RefundClaim;
 use super::plan::{ActionPlan, Step};
-use super::referral::{self, About};
-use super::resolve::{is_linked, linked_elsewhere};
+use super::proof::Snapshot;
+use super::referral::{self, ActionScope};
+use super::reward_fetch::{FetchedRewards, KnownReward, LiveReward, Location, fetch};
 use super::rule;
-use super::verdict::{Check, Findings, Verdict};
-use super::windows::{self, ActionFacts};
+use super::targets::{is_linked, linked_elsewhere};
 use super::{Context, Options};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
-use crate::store::index::{IndexedReward, ReadReward, Via};
+use crate::store::index::{ApiSource, IndexedReward, ReadReward};
 
-/// What a preflight is about.
-pub struct Question<'a> {
-    /// The order.
+pub struct Inputs<'a> {
     pub order_id: &'a OrderId,
-    /// The action.
     pub target: &'a Target,
-    /// Its rewards as the index has them, and those of the same order without an ActionId.
+    /// The action's rewards by the index, and those of the same order without an ActionId.
     pub indexed: &'a [IndexedReward],
-    /// How much of the tenant the index has.
     pub coverage: &'a Coverage,
-    /// The referrals that the index knows these rewards to be of.
     pub referrals: &'a [String],
-    /// Whether the order has several actions.
     pub several: bool,
-    /// What was asked for.
     pub options: &'a Options,
 }
 
-/// Reads every known reward of the action as it is now, and the action itself where there is something to send.
-pub async fn preflight(ctx: &Context<'_>, question: Question<'_>, mut findings: Findings) -> Result<ActionPlan> {
-    let Question { order_id, target, indexed, coverage, referrals, several, options } = question;
-    let known: Vec<Known> = indexed
+/// Reads every known reward of the action, and the action itself if there is something to send.
+pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Findings) -> Result<ActionPlan> {
+    let Inputs { order_id, target, indexed, coverage, referrals, several, options } = question;
+    let known: Vec<KnownReward> = indexed
         .iter()
-        .map(|r| Known { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone(), via: r.via })
+        .map(|r| KnownReward { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone(), via: r.via })
         .collect();
-    let mut seen = look(ctx, &known, referrals).await?;
-    let (referrals, of_referral) = referral::before(ctx, About { target, order_id }, &mut seen).await?;
+    let mut seen = fetch(ctx, &known, referrals).await?;
+    let (referrals, of_referral) = referral::before(ctx, ActionScope { target, order_id }, &mut seen).await?;
     if let Some(trouble) = &seen.trouble {
         findings.stop(Check::ClocksApart, trouble.message.clone(), trouble.hint.clone().unwrap_or_default());
     }
@@ -58,9 +50,10 @@ pub async fn preflight(ctx: &Context<'_>, question: Question<'_>, mut findings: 
     for (indexed, (known, place)) in indexed.iter().zip(&seen.found) {
         let id = &known.reward_id;
         match place {
-            Place::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) => {
+            Location::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) => {
                 let is_linked = if is_link_unseen(live, indexed) {
-                    let from = if indexed.via == Via::Export { "an export" } else { "GraphQL, which does not answer" };
+                    let from =
+                        if indexed.via == ApiSource::Export { "an export" } else { "GraphQL, which does not answer" };
                     findings.warn(
                         Check::UnseenLink,
                         format!("reward {id}: its link is from {from}, and cannot be seen live"),
@@ -75,7 +68,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Question<'_>, mut findings: 
                     linked.push(id.clone());
                     rewards.push(now);
                 } else if several {
-                    // It may belong to any action of the order, so it proves or denies none of them.
+                    // The reward may belong to any action of the order, so it proves nothing about this one.
                     findings.warn(
                         Check::NoActionId,
                         format!("reward {id} carries this order without an ActionId ({})", now.state),
@@ -90,18 +83,18 @@ pub async fn preflight(ctx: &Context<'_>, question: Question<'_>, mut findings: 
                     rewards.push(now);
                 }
             }
-            Place::Home(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
-            Place::Elsewhere(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
-            // A crawl has said so already: it is known, and it is not coming back.
-            Place::Missing if indexed.gone => findings.warn(
+            Location::Home(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
+            Location::Elsewhere(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
+            // A crawl has already seen that the vendor deleted it.
+            Location::Missing if indexed.gone => findings.warn(
                 Check::Gone,
                 format!("reward {id} no longer exists at the vendor and is no part of the proof"),
                 "nothing can be done about it",
             ),
-            Place::Missing => changed(&mut findings, &format!("reward {id} no longer exists at the vendor")),
+            Location::Missing => changed(&mut findings, &format!("reward {id} no longer exists at the vendor")),
         }
     }
-    // A reward of the same action that the index did not know is as much part of the proof as the others.
+    // A reward of this action that the index did not know is part of the proof too.
     for live in seen.of_target(target) {
         let id = &live.extracted.reward.reward_id;
         if live.extracted.kind == LinkKind::Ambiguous {
@@ -134,33 +127,33 @@ pub async fn preflight(ctx: &Context<'_>, question: Question<'_>, mut findings: 
         rewards.push(now);
     }
     rewards.sort_by(|a, b| a.reward_id.cmp(&b.reward_id));
-    let mut step = judge_rewards(&mut findings, &rewards, coverage);
+    let mut step = check_rewards(&mut findings, &rewards, coverage);
     let (mut event_at, mut facts, mut rules) = (None, ActionFacts::default(), Vec::new());
     if step == Step::Send {
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
-        what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
+        check_cancellable(&mut findings, &rewards, &live, now_ms);
         if options.needs_the_rule() {
             rules = rule::check(ctx, seen.relevant(target), &rewards, &mut findings).await?;
         }
         let now = seen.now;
         facts = action_facts(ctx, target, options, now, &mut findings).await?;
-        event_at = windows::event_at(target.action_id(), &live, &facts, now);
+        event_at = deadlines::event_at(target.action_id(), &live, &facts, now);
         if let Some(event_at) = event_at {
-            windows::age(&mut findings, event_at, now);
+            deadlines::age(&mut findings, event_at, now);
         }
-        windows::action(&mut findings, &facts, now);
+        deadlines::action(&mut findings, &facts, now);
         if let Some(claim) = &options.refund {
-            windows::refunded(&mut findings, claim, &facts);
-            if let Some(event) = windows::known_day(target.action_id(), &facts, now) {
-                windows::dates(&mut findings, claim, event);
+            deadlines::refunded(&mut findings, claim, &facts);
+            if let Some(event) = deadlines::known_day(target.action_id(), &facts, now) {
+                deadlines::dates(&mut findings, claim, event);
             }
         }
-        what_to_know(&mut findings, target, coverage);
+        check_scope(&mut findings, target, coverage);
     }
     if findings.verdict() == Verdict::Stop {
         step = Step::Stop;
     } else {
-        // Only now: a look that ended in a refusal must not change what the next one finds.
+        // Only after the checks: a refused plan must not change what the next one finds.
         refresh_index(ctx, target, &seen);
         referral::keep(ctx, &referrals);
     }
@@ -170,10 +163,10 @@ pub async fn preflight(ctx: &Context<'_>, question: Question<'_>, mut findings: 
     Ok(ActionPlan { target, step, rewards, referrals, linked, program_id, rules, event_at, findings, facts, again })
 }
 
-/// What the rewards as they are say: send, nothing to send, or too late.
-fn judge_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
+/// Decides by the states of the rewards: send, nothing to send, or too late.
+fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
     let cancelled = rewards.iter().filter(|r| r.state == "cancelled").count();
-    // What merely carries the same order is no reason to send anything.
+    // A reward without this ActionId is no reason to send anything.
     let standing = rewards.iter().filter(|r| r.linked && (r.stands() || r.state == "partly_redeemed")).count();
     if standing == 0 && cancelled == rewards.len() && cancelled > 0 {
         if !coverage.complete {
@@ -222,7 +215,7 @@ fn judge_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
     Step::Send
 }
 
-/// What of a reward is lost, in words.
+/// The part of a reward that was redeemed and is lost, as text.
 fn loss(reward: &Snapshot) -> Option<String> {
     let id = &reward.reward_id;
     match reward.lost() {
@@ -231,7 +224,7 @@ fn loss(reward: &Snapshot) -> Option<String> {
     }
 }
 
-fn what_is_not_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: &[&Reward], now_ms: i64) {
+fn check_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: &[&Reward], now_ms: i64) {
     let standing: Vec<&Reward> = live
         .iter()
         .copied()
@@ -241,7 +234,7 @@ fn what_is_not_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: 
         .collect();
     let mut reasons: Vec<(String, &str)> = Vec::new();
     for reward in &standing {
-        if let Some(why) = windows::not_cancellable(reward, reward.state(now_ms)) {
+        if let Some(why) = deadlines::not_cancellable(reward, reward.state(now_ms)) {
             reasons.push((reward.reward_id.to_string(), why));
         }
     }
@@ -258,7 +251,8 @@ fn what_is_not_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: 
     }
 }
 
-/// The action itself, if the Brand API shows it: whether it has an Advocate event is not published (`docs/vendor/brand.md` §3).
+/// Reads the action, if the Brand API shows it. Whether the Brand API shows Advocate events is not published
+/// (`docs/vendor/brand.md` §3).
 async fn action_facts(
     ctx: &Context<'_>,
     target: &Target,
@@ -266,7 +260,7 @@ async fn action_facts(
     now: Timestamp,
     findings: &mut Findings,
 ) -> Result<ActionFacts> {
-    // What part of it was refunded, only the action can tell.
+    // Only the action's amount tells whether a refund is partial.
     let is_wanted = options.read_action || options.refund.as_ref().is_some_and(RefundClaim::needs_the_action);
     let Some(action_id) = target.action_id().filter(|_| is_wanted) else { return Ok(ActionFacts::default()) };
     let found = match ctx.brand.action(action_id).await {
@@ -285,7 +279,7 @@ async fn action_facts(
     let locking_date = found.locks_at();
     let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
     let mut program_type = None;
-    // The list of programs is asked for only where it decides something.
+    // The list of programs is read only if the locking date has passed.
     if locking_date.is_some_and(|locked| locked <= now) {
         let programs = ctx.programs().await.unwrap_or_default();
         let program = programs.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref());
@@ -303,7 +297,7 @@ async fn action_facts(
     })
 }
 
-/// Whether a live reward still says what the index says of it.
+/// Whether a live reward agrees with the index about its order and action.
 fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
     if is_link_unseen(live, indexed) {
         return true;
@@ -313,24 +307,24 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
     let actions = || links.iter().filter_map(|link| link.action_id.as_ref());
     let action_agrees = match target {
         Target::Action(action_id) if is_linked(indexed, target) => actions().any(|id| id == action_id),
-        // Of the same order, and without an ActionId until now.
+        // The index has it without an ActionId.
         Target::Action(action_id) => actions().all(|id| id == action_id),
-        // An ActionId that turned up since makes the fallback unnecessary, and the plan wrong.
+        // An ActionId that has appeared since makes the fallback by order wrong.
         Target::Order { .. } => actions().next().is_none(),
     };
     orders_agree && action_agrees
 }
 
-/// A link that another API has shown cannot be seen in a reward that offers none: that says nothing against it.
+/// Whether this API does not show links that another API has shown. Then their absence means nothing.
 fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
-    indexed.via != Via::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
+    indexed.via != ApiSource::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }
 
 fn changed(findings: &mut Findings, what: &str) {
     findings.stop(Check::Changed, format!("the index is out of date: {what}"), "run `recoup crawl`, then try again");
 }
 
-fn what_to_know(findings: &mut Findings, target: &Target, coverage: &Coverage) {
+fn check_scope(findings: &mut Findings, target: &Target, coverage: &Coverage) {
     if let Target::Order { .. } = target {
         findings.warn(
             Check::ByOrder,
@@ -351,16 +345,16 @@ fn what_to_know(findings: &mut Findings, target: &Target, coverage: &Coverage) {
     }
 }
 
-/// What was just read is newer than the index, so it goes there: the rewards that were asked about, and no verdict about
-/// any that was not found, or that names another account: only that account's list shows that it has moved. The index is a cache: not being able to write it stops nothing, and none is made here.
-pub fn refresh_index(ctx: &Context<'_>, target: &Target, look: &Look) {
-    let asked_at = look.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
+/// Writes the rewards that were just read into the index. A reward that was not found, or is in another account now, is left to
+/// the next crawl: only that account's list proves that it has moved.
+pub fn refresh_index(ctx: &Context<'_>, target: &Target, fetch: &FetchedRewards) {
+    let asked_at = fetch.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
     ctx.cache_in_index(|index| {
-        let at_home = look.found.iter().filter_map(|(_, place)| match place {
-            Place::Home(live) => Some(&**live),
-            Place::Elsewhere(_) | Place::Missing => None,
+        let at_home = fetch.found.iter().filter_map(|(_, place)| match place {
+            Location::Home(live) => Some(&**live),
+            Location::Elsewhere(_) | Location::Missing => None,
         });
-        let own = at_home.chain(look.of_target(target));
+        let own = at_home.chain(fetch.of_target(target));
         for live in own.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
             let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
             index.record_reward(&reward, asked_at)?;

@@ -11,12 +11,14 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::judge::{Decision, Sight, Snapshot, SubmissionSeen, judge};
-use super::live::{AccountLook, Known, Look, Place, keep_what_stands, listed, own, snapshots};
+use super::proof::{Conclusion, Observation, Snapshot, SubmissionProgress, evaluate};
+use super::reward_fetch::{
+    FetchedAccount, FetchedRewards, KnownReward, Location, keep_most_cautious, listed, parse_reward_of, snapshots,
+};
 use crate::error::Result;
 use crate::extract::Mapping;
 use crate::model::{AccountId, ActionId, RewardId, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::State;
 use crate::vendor::reward_text;
 
@@ -29,7 +31,6 @@ const GIVEN: i64 = NOW - 9 * DAY;
 const TENANT: &str = "acme";
 const ACTION: &str = "1000.4636.158133";
 
-/// A moment as a date says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     AfterTheSend,
@@ -55,10 +56,9 @@ impl At {
     }
 }
 
-/// The value of a key, if it is there.
 type Said = Option<Option<At>>;
 
-/// One statement about one reward.
+/// One version of one reward in an answer.
 #[derive(Debug, Clone)]
 struct Statement {
     id: usize,
@@ -69,13 +69,12 @@ struct Statement {
     cancelled_again: Said,
     alias: Said,
     expires: Option<At>,
-    /// As JSON text.
     redeemed: &'static str,
     statuses: Option<Vec<&'static str>>,
 }
 
 impl Statement {
-    /// As JSON text, which can hold a key twice.
+    /// JSON as text, because text can hold a key twice.
     fn json(&self) -> String {
         let mut keys = vec![
             format!(r#""id":"r{}","orderId":"o","dateGiven":{GIVEN}"#, self.id),
@@ -95,7 +94,7 @@ impl Statement {
         format!("{{{}}}", keys.join(","))
     }
 
-    /// Whether it can be read, and is of this account and tenant.
+    /// Whether it can be parsed, and belongs to this account and tenant.
     fn is_readable(&self, account: &str) -> bool {
         self.account.is_none_or(|named| named == account)
             && self.tenant.is_none_or(|named| named == TENANT)
@@ -106,7 +105,7 @@ impl Statement {
         self.action.is_none_or(|named| named == ACTION)
     }
 
-    /// Whether it ended by the word of its statuses alone.
+    /// Whether only its statuses say that it ended.
     fn is_undated(&self, word: &str) -> bool {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
         let is_cancelled = word == "CANCELLED";
@@ -115,16 +114,15 @@ impl Statement {
         self.is_expired() && says(word) && !says("AVAILABLE") && !is_other && !is_odd
     }
 
-    /// Whether its end is no cancellation.
     fn is_expired(&self) -> bool {
         let stated = self.cancelled.or(self.cancelled_again);
         stated.or(self.alias).flatten().is_none_or(|at| at == At::Zero)
     }
 
-    /// How it ended, by everything that it says; `None` if that is not certain.
+    /// How it ended, by all its fields; `None` if that is not certain.
     fn end(&self) -> Option<At> {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
-        // Something of it was redeemed, or a word that nobody has published says something of it.
+        // A part was redeemed, or a field has an unpublished word.
         if self.redeemed != "0" || says("REINSTATED") {
             return None;
         }
@@ -134,14 +132,13 @@ impl Statement {
         match cancelled {
             Some(At::AfterTheSend | At::BeforeTheSend) if !is_denied => cancelled,
             Some(_) => None,
-            // Without a date of its own nothing is known of when it was cancelled.
+            // Without a date the moment of the cancellation is not known.
             None if says("CANCELLED") => None,
             None => self.expires.filter(|at| *at == At::BeforeTheSend),
         }
     }
 }
 
-/// How a reward was before the send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Available,
@@ -165,14 +162,13 @@ impl Before {
     }
 }
 
-/// Everything that the vendor answers about one retraction.
+/// All answers of the vendor about one retraction.
 #[derive(Debug, Clone)]
 struct Case {
-    /// Each reward before the send; its ID is its place, its account is `account` of that.
+    /// The rewards before the send. The ID is the index; the account is the `account` of that index.
     before: Vec<Before>,
-    /// The lists of both accounts.
     lists: [Vec<Statement>; 2],
-    /// What a reward answers by its ID; `None` is 404.
+    /// The answer for a reward by its ID; `None` is a 404.
     by_id: Vec<Option<Statement>>,
 }
 
@@ -181,46 +177,48 @@ fn account(id: usize) -> &'static str {
 }
 
 impl Case {
-    fn known(&self) -> Vec<Known> {
-        let known = |id| Known {
+    fn known(&self) -> Vec<KnownReward> {
+        let known = |id| KnownReward {
             reward_id: RewardId::new(format!("r{id}")),
             account_id: AccountId::new(account(id)),
-            via: Via::Rest,
+            via: ApiSource::Rest,
         };
         (0..self.before.len()).map(known).collect()
     }
 
-    /// Goes the way of every answer: read, weighed, placed, judged. An answer that cannot be read ends it.
-    fn decide(&self) -> Result<Decision> {
+    /// Runs an answer through the real code: parse, choose the version, locate, evaluate. An answer that cannot be parsed ends
+    /// the run.
+    fn decide(&self) -> Result<Conclusion> {
         let (now, mapping) = (Timestamp::from_millisecond(NOW).expect("a moment"), Mapping::default());
         let known = self.known();
         let mut accounts = Vec::new();
         for (place, list) in self.lists.iter().enumerate() {
             let id = AccountId::new(account(place));
             if known.iter().any(|known| known.account_id == id) {
-                let read = |said: &Statement| own(&said.json(), Some(&id), TENANT, &mapping, Via::Rest);
+                let read =
+                    |said: &Statement| parse_reward_of(&said.json(), Some(&id), TENANT, &mapping, ApiSource::Rest);
                 let rewards = list.iter().map(read).collect::<Result<_>>()?;
-                accounts.push(AccountLook { account: id, rewards: Some(rewards), asked_at: now });
+                accounts.push(FetchedAccount { account: id, rewards: Some(rewards), asked_at: now });
             }
         }
-        keep_what_stands(&mut accounts, NOW);
+        keep_most_cautious(&mut accounts, NOW);
         let mut found = Vec::new();
         for (known, by_id) in known.into_iter().zip(&self.by_id) {
             let place = match (listed(&accounts, &known), by_id) {
                 (Some(place), _) => place,
-                (None, None) => Place::Missing,
+                (None, None) => Location::Missing,
                 (None, Some(said)) => match reward_text(&Bytes::from(said.json()), &known.reward_id) {
-                    Some(raw) => Place::of(own(&raw, None, TENANT, &mapping, Via::Rest)?, &known),
-                    None => return Ok(Decision::Stay),
+                    Some(raw) => Location::of(parse_reward_of(&raw, None, TENANT, &mapping, ApiSource::Rest)?, &known),
+                    None => return Ok(Conclusion::Stay),
                 },
             };
             found.push((known, place));
         }
         let before: Vec<Snapshot> = self.before.iter().enumerate().map(|(id, was)| snapshot(id, *was)).collect();
-        let look = Look { found, accounts, now, trouble: None, referrals: Vec::new() };
+        let look = FetchedRewards { found, accounts, now, trouble: None, referrals: Vec::new() };
         let rewards = snapshots(&look, &Target::Action(ActionId::new(ACTION)), &before);
-        let sight = Sight {
-            submission: SubmissionSeen::Complete,
+        let sight = Observation {
+            submission: SubmissionProgress::Complete,
             sent_at: SENT,
             before,
             rewards,
@@ -228,11 +226,11 @@ impl Case {
             time_up: true,
             settled: false,
         };
-        Ok(judge(State::Queued, &sight))
+        Ok(evaluate(State::Queued, &sight))
     }
 
-    /// Why *confirmed* would say too much; `None` if every known reward is cancelled after the send, or was cancelled or had
-    /// expired before it, by every statement about it.
+    /// Why *confirmed* would be wrong; `None` if every version of every known reward reads as cancelled after the send, or as
+    /// cancelled or expired before it.
     fn objection(&self, message: &str) -> Option<String> {
         let asked = |place: usize| place < self.before.len();
         let said = || self.lists.iter().enumerate().filter(|(place, _)| asked(*place));
@@ -256,7 +254,8 @@ impl Case {
                 about.push(said);
             }
             if was.is_some() && said().any(|(place, list)| place != id % 2 && list.iter().any(|said| said.id == id)) {
-                // In the list of another account it has moved, or is somebody else's; in both, the home one may count.
+                // A reward in another account's list has moved or is another reward; if both lists have it, the own account
+                // counts.
                 let home = said().any(|(place, list)| place == id % 2 && list.iter().any(|said| said.id == id));
                 if !home {
                     return Some(format!("r{id} is in another account"));
@@ -269,7 +268,7 @@ impl Case {
                 }
                 match said.end() {
                     Some(end) => ends.push((end, said.is_expired())),
-                    // It had ended before, and its statuses still say so: when, nobody has to prove.
+                    // It had ended before the send, and its statuses still say so; the date does not matter.
                     None if was == Some(Before::Cancelled) && said.is_undated("CANCELLED") => {}
                     None if was == Some(Before::Expired) && said.is_undated("EXPIRED") => {
                         ends.push((At::BeforeTheSend, true));
@@ -325,7 +324,6 @@ fn any_at() -> impl Strategy<Value = At> {
     ]
 }
 
-/// Mostly absent.
 fn seldom<T: std::fmt::Debug + Clone + 'static>(value: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Option<T>> {
     prop_oneof![20 => Just(None), 1 => value.prop_map(Some)].boxed()
 }
@@ -373,7 +371,7 @@ fn any_case() -> impl Strategy<Value = Case> {
             1 => Just(Before::Cancelled),
             1 => Just(Before::Expired),
         ];
-        // How often a list says something about each reward: mostly once.
+        // Number of versions of each reward in a list: mostly one.
         let times = prop_oneof![10 => Just(1_usize), 2 => Just(0), 2 => Just(2)];
         let lists = (0..count)
             .map(|id| times.clone().prop_flat_map(move |times| prop::collection::vec(any_statement(id), times)));
@@ -394,7 +392,7 @@ fn confirmed_says_no_more_than_the_answers() {
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let confirmed = Cell::new(0_u32);
     let result = TestRunner::new(config).run(&any_case(), |case| {
-        if let Ok(Decision::Become(State::Confirmed, message)) = case.decide() {
+        if let Ok(Conclusion::Become(State::Confirmed, message)) = case.decide() {
             confirmed.set(confirmed.get() + 1);
             let objection = case.objection(&message);
             prop_assert!(objection.is_none(), "{}: {message}", objection.unwrap_or_default());
@@ -404,6 +402,6 @@ fn confirmed_says_no_more_than_the_answers() {
     if let Err(failed) = result {
         panic!("{failed}");
     }
-    // A property that hardly ever applies shows nothing.
+    // Checks that the property applies often enough to mean something.
     assert!(confirmed.get() > CASES / 10, "{} of {CASES} cases were confirmed", confirmed.get());
 }

@@ -1,114 +1,103 @@
-//! The referral behind an action's rewards: read before something is sent and after, compared, and put into words.
+//! Reads the referrals behind an action's rewards before and after a send, and compares them.
 //!
-//! The vendor's guide ends with a look at the Referral Feed: a retracted referral shows *Started*. That `dateConverted` goes
-//! back to null with it is inferred (`docs/vendor/program-rules.md`), so a referral supports a proof and never replaces the rewards. Its
-//! list of rewards finds what the index does not know: a reward of the same action or order becomes part of the proof. This
-//! module must never keep anything about the two people of a referral.
+//! The vendor's guide ends with the Referral Feed, in which a retracted referral shows *Started*. That `dateConverted` becomes
+//! null then is inferred (`docs/vendor/program-rules.md`), so a referral supports a proof and never replaces the rewards. A
+//! referral's list of rewards also shows rewards that the index does not know; those of the same action or order become part of
+//! the proof. This module keeps nothing about the two people of a referral.
 
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::judge::Snapshot;
-use super::live::{AccountLook, LiveReward, Look, Place, own};
+use super::proof::Snapshot;
+use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward_of};
 use crate::error::{Kind, Result};
 use crate::extract::referral_id;
 use crate::model::{OrderId, ReferralState, RewardId, Target};
-use crate::store::index::{ReadReward, ReferralRead, Via};
+use crate::store::index::{ApiSource, ReadReward, ReferralRead};
 use crate::store::ledger::State;
 use crate::vendor::{Referral, ReferralAnswer};
 
-/// A referral as the ledger, the plan and the receipt keep it. Dates are Unix milliseconds, the vendor's.
+/// A referral at one moment. Dates are Unix milliseconds of the vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferralSnapshot {
-    /// Its ID.
     pub referral_id: String,
-    /// Where it stands.
     pub state: ReferralState,
     /// Why it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<i64>,
-    /// When it converted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converted_at: Option<i64>,
-    /// When it was modified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_at: Option<i64>,
-    /// Rewards of it that carry neither an order nor an action.
+    /// Rewards of it that name neither an order nor an action.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlinked: Vec<UnlinkedReward>,
 }
 
-/// A reward of a referral that carries neither an order nor an action: whether it belongs to the retracted one is not known.
+/// A reward of a referral that names neither an order nor an action. Whether it belongs to the retracted action is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnlinkedReward {
-    /// The reward.
     pub reward_id: String,
-    /// Where it stands.
     pub state: String,
 }
 
-/// Referrals as they were read, and the rewards that nobody knew.
+/// Referrals, and rewards that the index did not know.
 #[derive(Debug, Default)]
 pub struct ReferralReading {
-    /// Each referral.
     pub referrals: Vec<ReferralSnapshot>,
-    /// Rewards of the same action that were not known.
     of_action: Vec<LiveReward>,
-    /// Rewards of the same order that were not known and carry no ActionId.
+    /// Rewards of the same order without an ActionId.
     of_order: Vec<LiveReward>,
 }
 
-/// What referrals are read for.
+/// The action that referrals are read for.
 #[derive(Debug, Clone, Copy)]
-pub struct About<'a> {
-    /// What is taken back.
+pub struct ActionScope<'a> {
     pub target: &'a Target,
-    /// Its order.
     pub order_id: &'a OrderId,
 }
 
-/// What a reward of a referral has to do with the retraction.
+/// How a reward of a referral relates to the action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Belongs {
-    /// It carries the action.
+enum Relation {
+    /// It names the action.
     Action,
-    /// It carries the order, and no action.
+    /// It names the order and no action.
     Order,
-    /// It carries neither order nor action.
+    /// It names neither order nor action.
     Unlinked,
-    /// It carries another order or another action.
+    /// It names another order or another action.
     Elsewhere,
 }
 
-impl About<'_> {
-    fn belongs(self, live: &LiveReward) -> Belongs {
+impl ActionScope<'_> {
+    fn belongs(self, live: &LiveReward) -> Relation {
         let links = &live.extracted.links;
         let names_order = links.iter().any(|link| link.order_id.as_ref() == Some(self.order_id));
         let names_action = links.iter().any(|link| link.action_id.is_some());
         match self.target {
-            _ if links.is_empty() => Belongs::Unlinked,
-            Target::Action(id) if links.iter().any(|link| link.action_id.as_ref() == Some(id)) => Belongs::Action,
-            Target::Order { .. } if names_order => Belongs::Action,
-            Target::Action(_) if names_order && !names_action => Belongs::Order,
-            _ => Belongs::Elsewhere,
+            _ if links.is_empty() => Relation::Unlinked,
+            Target::Action(id) if links.iter().any(|link| link.action_id.as_ref() == Some(id)) => Relation::Action,
+            Target::Order { .. } if names_order => Relation::Action,
+            Target::Action(_) if names_order && !names_action => Relation::Order,
+            _ => Relation::Elsewhere,
         }
     }
 }
 
-/// Reads the referrals of a look's rewards, those that came with the look excepted. A reward of the action that nobody knew
-/// becomes part of the look; those of the order without an ActionId are returned, as snapshots.
+/// Reads the referrals of the fetched rewards, unless they came along with them. A new reward of the action becomes part of
+/// `look`; new rewards of the order without an ActionId are returned.
 pub async fn before(
     ctx: &Context<'_>,
-    about: About<'_>,
-    look: &mut Look,
+    about: ActionScope<'_>,
+    look: &mut FetchedRewards,
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
     let mut ids: Vec<String> = Vec::new();
     let home = look.found.iter().filter_map(|(_, place)| match place {
-        Place::Home(live) => Some(&**live),
-        Place::Elsewhere(_) | Place::Missing => None,
+        Location::Home(live) => Some(&**live),
+        Location::Elsewhere(_) | Location::Missing => None,
     });
     for id in home.chain(look.of_target(about.target)).filter_map(|live| referral_id(&live.raw)) {
         if !ids.contains(&id) {
@@ -122,16 +111,16 @@ pub async fn before(
     let of_order = reading.of_order.iter().map(|live| Snapshot { linked: false, ..live.snapshot(now_ms) }).collect();
     for live in reading.of_action {
         let account = live.extracted.reward.account_id.clone();
-        look.accounts.push(AccountLook { account, rewards: Some(vec![live]), asked_at: ctx.clock.now() });
+        look.accounts.push(FetchedAccount { account, rewards: Some(vec![live]), asked_at: ctx.clock.now() });
     }
     Ok((reading.referrals, of_order))
 }
 
-/// Reads the referrals of the plan again, those that came with the rewards excepted. Rewards of the action or the order that
-/// nobody knew go into the index, and are returned.
+/// Reads the referrals of the plan again, unless they came along with the rewards. New rewards of the action or the order are
+/// written into the index and returned.
 pub async fn after(
     ctx: &Context<'_>,
-    about: About<'_>,
+    about: ActionScope<'_>,
     before: &[ReferralSnapshot],
     answered: Vec<(String, ReferralAnswer)>,
     rewards: &[Snapshot],
@@ -154,7 +143,7 @@ pub async fn after(
     Ok((reading.referrals, of_action.chain(of_order).collect()))
 }
 
-/// What was read of referrals goes into the index, for look-ups.
+/// Writes referrals into the index, for look-ups.
 pub fn keep(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
     let read_at = ctx.clock.now_ms();
     let read = referrals.iter().filter(|referral| referral.state != ReferralState::NotReadable);
@@ -174,7 +163,7 @@ pub fn keep(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
 
 async fn read(
     ctx: &Context<'_>,
-    about: About<'_>,
+    about: ActionScope<'_>,
     ids: &[String],
     mut answered: Vec<(String, ReferralAnswer)>,
     known: &[RewardId],
@@ -184,8 +173,8 @@ async fn read(
     for id in ids {
         let place = answered.iter().position(|(answered, _)| answered == id);
         let (answer, via) = match place {
-            Some(place) => (answered.swap_remove(place).1, Via::GraphQl),
-            None => (by_rest(ctx, id).await?, Via::Rest),
+            Some(place) => (answered.swap_remove(place).1, ApiSource::GraphQl),
+            None => (by_rest(ctx, id).await?, ApiSource::Rest),
         };
         let snapshot = match answer {
             ReferralAnswer::Unreadable(why) => unreadable(id, why),
@@ -202,7 +191,7 @@ async fn read(
     Ok(reading)
 }
 
-/// By REST. The quota and a signal are no reason to lose what the rewards prove.
+/// By REST. If the quota is used up or a signal came, the rewards still prove what they prove.
 async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     match ctx.advocate.referral(id).await {
         Err(error) if matches!(error.kind, Kind::Parked | Kind::Interrupted) => {
@@ -212,31 +201,33 @@ async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     }
 }
 
-/// The rewards of a referral that are not known; `None` if one of them cannot be read. By REST each is read by its ID, since a
-/// referral need not show all of it.
+/// The rewards of a referral that are not known yet; `None` if one cannot be read. By REST each is read by its ID, because a
+/// referral need not show all of a reward.
 async fn unknown(
     ctx: &Context<'_>,
-    about: About<'_>,
+    about: ActionScope<'_>,
     referral: &Referral,
-    via: Via,
+    via: ApiSource,
     known: &[RewardId],
 ) -> Result<Option<Vec<LiveReward>>> {
     let mut fresh: Vec<LiveReward> = Vec::new();
     for raw in &referral.rewards {
-        let Ok(mut live) = own(raw.get(), None, ctx.advocate.tenant(), ctx.mapping, via) else { return Ok(None) };
+        let Ok(mut live) = parse_reward_of(raw.get(), None, ctx.advocate.tenant(), ctx.mapping, via) else {
+            return Ok(None);
+        };
         let id = live.extracted.reward.reward_id.clone();
         let is_known = known.contains(&id) || fresh.iter().any(|one| one.extracted.reward.reward_id == id);
-        if is_known || about.belongs(&live) == Belongs::Elsewhere {
+        if is_known || about.belongs(&live) == Relation::Elsewhere {
             continue;
         }
-        if via == Via::Rest {
+        if via == ApiSource::Rest {
             match ctx.advocate.reward(&id).await {
-                Ok(Some(raw)) => match own(&raw, None, ctx.advocate.tenant(), ctx.mapping, via) {
+                Ok(Some(raw)) => match parse_reward_of(&raw, None, ctx.advocate.tenant(), ctx.mapping, via) {
                     Ok(read) => live = read,
                     Err(_) => return Ok(None),
                 },
                 Err(error) if !matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => return Err(error),
-                // What the referral shows of it is all that can be known.
+                // The referral's own view of the reward is used.
                 Ok(None) | Err(_) => {}
             }
         }
@@ -258,18 +249,24 @@ fn unreadable(id: &str, why: String) -> ReferralSnapshot {
 }
 
 impl ReferralReading {
-    fn take(&mut self, about: About<'_>, read: Referral, fresh: Vec<LiveReward>, now_ms: i64) -> ReferralSnapshot {
+    fn take(
+        &mut self,
+        about: ActionScope<'_>,
+        read: Referral,
+        fresh: Vec<LiveReward>,
+        now_ms: i64,
+    ) -> ReferralSnapshot {
         let mut unlinked = Vec::new();
         for live in fresh {
             match about.belongs(&live) {
-                Belongs::Action => self.of_action.push(live),
-                Belongs::Order => self.of_order.push(live),
-                Belongs::Unlinked => {
+                Relation::Action => self.of_action.push(live),
+                Relation::Order => self.of_order.push(live),
+                Relation::Unlinked => {
                     let reward = &live.extracted.reward;
                     let state = reward.state(now_ms).as_str().to_owned();
                     unlinked.push(UnlinkedReward { reward_id: reward.reward_id.as_str().to_owned(), state });
                 }
-                Belongs::Elsewhere => {}
+                Relation::Elsewhere => {}
             }
         }
         ReferralSnapshot {
@@ -284,7 +281,7 @@ impl ReferralReading {
     }
 }
 
-/// What the referrals say beside a conclusion about the rewards, as the end of a sentence.
+/// What the referrals add to a conclusion about the rewards, as the end of a sentence.
 pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
     let is = |wanted: ReferralState| after.iter().any(|now| now.state == wanted);
     if let Some(now) = after.iter().find(|now| now.state == ReferralState::NotReadable) {
@@ -312,31 +309,28 @@ pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapsh
     }
 }
 
-/// What a referral that stays converted means.
 pub const STILL_CONVERTED: &str = "the vendor takes the conversion itself back within 30 days of it only, and the rewards \
                                    are the proof";
 
-/// A referral of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ReferralLine {
-    /// Its ID.
     pub referral_id: String,
-    /// Before anything was sent; `null` if it was not read.
+    /// Before the send; `null` if it was not read.
     pub before: Option<ReferralState>,
-    /// As last read; `null` if it was not read since.
+    /// After the send; `null` if it was not read since.
     pub after: Option<ReferralState>,
-    /// Why it could not be read last; `null` if it was.
+    /// Why the last reading failed; `null` if it succeeded.
     pub why: Option<String>,
-    /// When it converted, as last read, in Unix milliseconds; `null` if it is not converted or could not be read.
+    /// When it converted, in Unix milliseconds; `null` if it is not converted or could not be read.
     pub converted_at: Option<i64>,
-    /// When it was modified, as last read, in Unix milliseconds.
+    /// When it was modified, in Unix milliseconds.
     pub modified_at: Option<i64>,
-    /// Rewards of it that carry neither an order nor an action.
+    /// Rewards of it that name neither an order nor an action.
     pub unlinked: Vec<UnlinkedReward>,
 }
 
 impl ReferralLine {
-    /// Each referral, before and after.
+    /// Each referral before and after the send.
     pub fn all(before: &[ReferralSnapshot], after: &[ReferralSnapshot]) -> Vec<Self> {
         let line = |id: &str| {
             let was = before.iter().find(|was| was.referral_id == id);
@@ -356,7 +350,6 @@ impl ReferralLine {
         before.iter().chain(new).filter_map(|one| line(&one.referral_id)).collect()
     }
 
-    /// The referral as lines for a person.
     pub fn lines(&self) -> Vec<String> {
         let word = |state: Option<ReferralState>| state.map_or("not read", ReferralState::as_str);
         let how = match self.after {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::overrides::Override;
-use super::{Follows, Options};
+use super::{FollowSettings, Options};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::{ActionId, OrderId};
@@ -67,7 +67,7 @@ pub struct RunOptions {
     pub yes: bool,
     /// Refuse an order that was last read longer ago.
     pub max_index_age: std::time::Duration,
-    pub follows: Follows,
+    pub follows: FollowSettings,
 }
 
 impl RetractRequest {

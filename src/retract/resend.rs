@@ -1,8 +1,8 @@
-//! Sending again: from which states a person may, and when.
+//! Decides whether a person may send a retraction again.
 //!
-//! From *not received*, *failed* and *unconfirmed*, and in the last case not within a day of the submission's completion
-//! unless that is named. It must never allow a second request where the first one may still be on its way: *unknown*,
-//! *sending* and *queued* are read, not repeated.
+//! Allowed after *not received*, *failed* and *unconfirmed*; after *unconfirmed* not within a day of the submission's
+//! completion, unless the person overrides that. A request that may still be on its way is never repeated: *unknown*, *sending*
+//! and *queued* are followed instead.
 
 use std::time::Duration;
 
@@ -17,43 +17,37 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Target;
 use crate::store::ledger::{Ledger, Retraction, Road, State};
 
-/// How long the vendor has after a submission completed, before a person may send it again without naming that.
+/// Time after a submission's completion before a person may send again without an override.
 pub const EARLY: Duration = Duration::from_hours(24);
 
-/// That a plan is a further attempt, and after what.
+/// A further attempt, and the attempts before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Again {
-    /// The attempt that it follows.
+pub struct Resend {
+    /// The number of the attempt before.
     pub after: i64,
-    /// That one's newest event when the plan was made: where it has moved on since, the plan is void.
+    /// The newest event of that attempt when the plan was made. If it has a newer one, the plan is void.
     pub event: i64,
-    /// The person's words.
     pub reason: String,
-    /// The rule that was set aside for it, where one was.
     #[serde(rename = "override")]
     pub allowed_by: Option<String>,
-    /// Every attempt before, oldest first.
-    pub attempts: Vec<Earlier>,
+    /// Oldest first.
+    pub attempts: Vec<PreviousAttempt>,
 }
 
-/// One earlier attempt, as a receipt shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Earlier {
-    /// Its number in the ledger.
+pub struct PreviousAttempt {
     pub id: i64,
-    /// 1 for the first.
+    /// 1 for the first attempt.
     pub attempt: i64,
-    /// Where it stood when the next one was planned.
+    /// Its state when the next attempt was planned.
     pub state: String,
-    /// When it was sent, RFC 3339; `null` where it never was.
+    /// RFC 3339; `null` if it was never sent.
     pub sent_at: Option<String>,
-    /// The vendor's batch ID.
     pub batch_id: Option<String>,
-    /// What came of it.
     pub message: String,
 }
 
-impl Earlier {
+impl PreviousAttempt {
     fn of(retraction: &Retraction) -> Self {
         Self {
             id: retraction.id,
@@ -65,7 +59,6 @@ impl Earlier {
         }
     }
 
-    /// In one line.
     pub fn line(&self) -> String {
         let sent = self.sent_at.as_deref().map_or_else(|| "never sent".to_owned(), |at| format!("sent {at}"));
         let batch = self.batch_id.as_deref().map(|id| format!(", batch ID {id}")).unwrap_or_default();
@@ -73,38 +66,37 @@ impl Earlier {
     }
 }
 
-/// Whether what was found may be sent again, as a further attempt on the same target; `None` where there is nothing to send
-/// again: the target was never sent.
+/// The further attempt that the person asks for; `None` if the target was never sent.
 pub fn again(
     ledger: &Ledger,
     target: &Target,
     found: Option<&Retraction>,
     options: &Options,
     now: Timestamp,
-) -> Result<Option<Again>> {
+) -> Result<Option<Resend>> {
     let attempts = ledger.attempts(target)?;
-    // An attempt that was never sent says nothing about the one before it, even where it has taken its place.
+    // An attempt that was never sent does not change the outcome of the attempt before it, even if it superseded that one.
     let last = match found {
         Some(found) => Some((found, found.state)),
         None => attempts.iter().rev().find_map(|attempt| Some((attempt, ended_as(attempt)?))),
     };
     let Some((last, state)) = last else { return Ok(None) };
     let allowed_by = check(last, state, target, options, now)?;
-    Ok(Some(Again {
+    Ok(Some(Resend {
         after: last.id,
         event: last.events.last().map_or(0, |event| event.id),
         reason: options.reason.clone().unwrap_or_default(),
         allowed_by: allowed_by.map(|allowed| allowed.as_str().to_owned()),
-        attempts: attempts.iter().map(Earlier::of).collect(),
+        attempts: attempts.iter().map(PreviousAttempt::of).collect(),
     }))
 }
 
-/// What an attempt came to, whatever has taken its place since.
+/// How an attempt ended, also if a later one has superseded it.
 fn ended_as(attempt: &Retraction) -> Option<State> {
     attempt.events.iter().rev().map(|event| event.state).find(|state| state.may_be_resent())
 }
 
-/// The rule itself, for an attempt and what it came to; the override that it took, where it took one. Pure.
+/// Whether an attempt that ended in `state` may be sent again, and the override that this takes. Pure.
 fn check(
     last: &Retraction,
     state: State,
@@ -144,8 +136,8 @@ fn check(
     .hint(format!("run `recoup verify`, wait until {at}, or name it: --override early")))
 }
 
-/// When the vendor was done with it: the later of its own word and when that was read here. Without either, when it became
-/// what it is.
+/// When the submission completed: the later of the vendor's date and the moment when recoup read it. Without either, when the
+/// state last changed.
 fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     let told = retraction.detail("submission").and_then(|submission| submission["completion_date"].as_str());
     let told = told.and_then(|text| text.parse::<Timestamp>().ok());
@@ -154,17 +146,17 @@ fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     told.max(read.and_then(|event| event.at.parse().ok()))
 }
 
-/// Marks a plan as a further attempt. Where its rewards turn out to be cancelled after all there is nothing to send: the
-/// attempt before is read to its end instead.
-pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Again>) -> Result<()> {
+/// Marks a plan as a further attempt. If its rewards read as cancelled after all, there is nothing to send, and the attempt
+/// before is followed instead.
+pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Resend>) -> Result<()> {
     if let (Some(ledger), Some(again), Step::AlreadyCancelled) = (ledger, &again, &action.step) {
         let before = ledger.get(again.after)?;
         if matches!(before.state, State::Unconfirmed | State::NotReceived) {
             action.step = Step::Follow(Box::new(before));
         } else if matches!(ended_as(&before), Some(State::Unconfirmed | State::NotReceived)) {
             let message = format!(
-                "every known reward of this action reads as cancelled, after retraction {} and before a later attempt went \
-                 out: there is nothing left to send",
+                "every known reward of this action reads as cancelled, after retraction {} and before a later attempt was \
+                 sent: there is nothing left to send",
                 before.id
             );
             return Err(Error::new(Kind::Refused, message).hint(format!(
@@ -177,20 +169,20 @@ pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Aga
     Ok(())
 }
 
-/// Under the lock: whether the attempt before still stands where it stood when the plan was made. A retraction where another
-/// process has sent it again meanwhile.
-pub fn still_holds(ledger: &Ledger, again: &Again, found: Option<Retraction>) -> Result<Option<Retraction>> {
+/// Checks under the lock that the attempt before has not changed since the plan was made. Returns a retraction if another
+/// process has sent it again in the meantime.
+pub fn still_holds(ledger: &Ledger, again: &Resend, found: Option<Retraction>) -> Result<Option<Retraction>> {
     if let Some(found) = found.filter(|found| found.id != again.after) {
         return Ok(Some(found));
     }
     let before = ledger.get(again.after)?;
-    // What came of an attempt in between was not looked at by the person who asked for this one.
+    // The person who asked for this attempt has not seen the outcome of one in between.
     let is_new = |attempt: &Retraction| again.attempts.iter().all(|earlier| earlier.id != attempt.id);
     let ended_since = |attempt: &Retraction| is_new(attempt) && ended_as(attempt).is_some();
     let nothing_since = !ledger.attempts(&before.target())?.iter().any(ended_since);
     let newest = before.events.last();
     let is_as_it_was = newest.map_or(0, |event| event.id) == again.event;
-    // Its place was taken by an attempt that never went out: this one, before a limit turned it away.
+    // Superseded only by this same attempt, which an earlier 429 had stopped.
     let by = newest.filter(|event| event.state == State::Superseded).and_then(|event| event.details["by"].as_i64());
     let gave_way = by.map(|by| ledger.get(by)).transpose()?.is_some_and(|by| by.state == State::Planned);
     if nothing_since && (is_as_it_was || gave_way) {
@@ -203,8 +195,8 @@ pub fn still_holds(ledger: &Ledger, again: &Again, found: Option<Retraction>) ->
     .hint("run `recoup verify`, then look at the new plan"))
 }
 
-/// What the ledger is told with a further attempt.
-pub fn notes(again: &Again) -> Vec<(&'static str, String, Value)> {
+/// The notes that the ledger gets with a further attempt.
+pub fn notes(again: &Resend) -> Vec<(&'static str, String, Value)> {
     let said = |name: &String| {
         let message = format!("a person allowed it by name: --override {name}");
         ("override", message, json!({ "override": name, "after": again.after }))
@@ -249,15 +241,14 @@ mod tests {
         Ok(retraction)
     }
 
-    /// As a plan has it that is made now, after this attempt.
-    fn planned(ledger: &Ledger, after: i64) -> Result<Again> {
+    fn planned(ledger: &Ledger, after: i64) -> Result<Resend> {
         let after = ledger.get(after)?;
-        Ok(Again {
+        Ok(Resend {
             after: after.id,
             event: after.events.last().map_or(0, |event| event.id),
             reason: "lost".into(),
             allowed_by: None,
-            attempts: ledger.attempts(&after.target())?.iter().map(Earlier::of).collect(),
+            attempts: ledger.attempts(&after.target())?.iter().map(PreviousAttempt::of).collect(),
         })
     }
 
@@ -271,7 +262,7 @@ mod tests {
         attempt(ledger, &[State::Sending, State::Planned])?;
         assert_eq!(ledger.get(first.id)?.state, State::Superseded);
         assert_eq!(still_holds(ledger, &again, None)?, None, "its own attempt met a limit");
-        // Two people ask again now, and the vendor refuses the first of them.
+        // Two people send again at the same time, and the vendor refuses the first.
         let others = planned(ledger, first.id)?;
         assert_eq!(still_holds(ledger, &others, None)?, None);
         attempt(ledger, &[State::Sending, State::Failed])?;

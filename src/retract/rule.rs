@@ -1,8 +1,8 @@
-//! The program rule, read before anything is sent: without it the vendor accepts a reversal and takes no reward back.
+//! Reads the program rule before a send: without it the vendor accepts a reversal and takes no reward back.
 //!
-//! One GraphQL request per program and hour. What was read is kept for the process and in the index; *no such rule* is read again
-//! by the next command, so that a rule that was just set up counts at once. The rule stops or warns. It never lets anything go
-//! that another check stops, and proves nothing: only the rewards do.
+//! One GraphQL request per program and hour. The answer is kept for the process and in the index. The next command reads *no
+//! such rule* again, so that a new rule counts at once. The rule can stop a send or warn. It never allows what another check
+//! stops, and it proves nothing: only the rewards do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,22 +11,22 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::Context;
-use super::judge::Snapshot;
-use super::live::LiveReward;
-use super::verdict::{Check, Findings};
+use super::checks::{Check, Findings};
+use super::proof::Snapshot;
+use super::reward_fetch::LiveReward;
 use crate::error::Result;
-use crate::model::program_rule::{ProgramRule, RewardKey, RuleState, RuledProgram, RuledReward};
-use crate::store::index::RuleRead;
+use crate::model::program_rule::{NotCompared, ProgramRule, RewardKey, RuleState, RuledProgram, RuledReward};
+use crate::store::index::{Index, RuleRead};
 use crate::vendor::Programs;
 
-/// How long what was read of a program is not read again.
+/// How long a reading of a program counts.
 const HOLDS: SignedDuration = SignedDuration::from_hours(1);
 
-/// The programs that this process has read, by their IDs.
+/// The programs that this process has read, by ID.
 #[derive(Debug, Default)]
 pub struct KnownPrograms {
     read: Mutex<BTreeMap<String, (RuledProgram, Timestamp)>>,
-    /// Held while the vendor is asked: the rows of a file are looked at together, and ask once.
+    /// Held during the request, so that the rows of a file, which are planned together, cause one request.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -35,7 +35,7 @@ impl KnownPrograms {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The rule of each program by itself, in the order of their IDs.
+    /// The rule of each program, in the order of their IDs.
     pub(super) fn rules(&self) -> Vec<ProgramRule> {
         self.read().values().map(|(program, at)| program.judge(&[], &said(*at))).collect()
     }
@@ -49,7 +49,7 @@ impl KnownPrograms {
     }
 }
 
-/// Holds the rule of each program against the rewards that are to be taken back; what is found stops or warns.
+/// Compares each program's rule with the rewards that are to be taken back.
 pub(super) async fn check<'a>(
     ctx: &Context<'_>,
     live: impl Iterator<Item = &'a LiveReward>,
@@ -100,19 +100,19 @@ pub(super) async fn check<'a>(
     Ok(rules)
 }
 
-/// Whether the rule was found for every program of these; what was not read was not found.
+/// Whether the rule was found for every program. A program that was not read counts as without.
 pub fn is_found(rules: &[ProgramRule]) -> bool {
     !rules.is_empty() && rules.iter().all(|rule| rule.state == RuleState::Found)
 }
 
-/// Whether the rule was found for every program of these, and nothing about it had to be left open but the event, which rewards by
-/// REST do not name: only then a file needs no trial.
-pub fn needs_no_trial(rules: &[ProgramRule]) -> bool {
-    let is_open = |rule: &ProgramRule| rule.not_compared.iter().any(|what| !what.starts_with("the purchase event"));
+/// Whether a file may skip the trial: the rule was found for every program, and only the purchase event, which Get Rewards does
+/// not name, could not be compared.
+pub fn may_skip_trial(rules: &[ProgramRule]) -> bool {
+    let is_open = |rule: &ProgramRule| rule.not_compared.iter().any(|what| *what != NotCompared::PurchaseEvent);
     is_found(rules) && !rules.iter().any(is_open)
 }
 
-/// These programs, as they were read within the hour or as they are now.
+/// The programs as they were read within the hour, or as they are now.
 async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
     let _asking = ctx.session.rules.asking.lock().await;
     let now = ctx.clock.now();
@@ -123,7 +123,7 @@ async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     if missing.is_empty() {
         return Ok(found);
     }
-    // The index is a cache: what it cannot say, the vendor can.
+    // A program that the index does not have is read from the vendor.
     let cached = ctx.read_index(|index| {
         let cached = |id: &String| kept(&index?.program_rule(id).ok()??, now);
         Ok(missing.iter().filter_map(cached).collect::<Vec<_>>())
@@ -142,18 +142,23 @@ async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
             (missing.iter().map(|id| RuledProgram::unread(id, why.as_str())).collect(), !passes)
         }
     };
+    if is_kept {
+        ctx.cache_in_index(|index| store(index, &programs, now));
+    }
     for program in programs {
-        if is_kept {
-            let answer = serde_json::to_string(&program).unwrap_or_default();
-            ctx.cache_in_index(|index| index.put_program_rule(&program.id, &answer, now));
-        }
         ctx.session.rules.put(program.clone(), now);
         found.push((program, now));
     }
     Ok(found)
 }
 
-/// What the index has of a program, if that still holds.
+/// Writes programs into the index, with the time when they were read.
+pub fn store(index: &mut Index, programs: &[RuledProgram], read_at: Timestamp) -> Result<()> {
+    let answer = |program: &RuledProgram| serde_json::to_string(program).unwrap_or_default();
+    programs.iter().try_for_each(|program| index.put_program_rule(&program.id, &answer(program), read_at))
+}
+
+/// The index's copy of a program, if it is not too old.
 fn kept(read: &RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     let is_missing = program.judge(&[], "").state == RuleState::NoSuchRule;
@@ -164,7 +169,7 @@ fn holds(read_at: Timestamp, now: Timestamp) -> bool {
     read_at <= now && now.duration_since(read_at) < HOLDS
 }
 
-/// What a reward's answer says of its key and its event. Get Rewards names no event.
+/// The key and event of a reward. Get Rewards names no event.
 fn ruled(live: &LiveReward) -> RuledReward {
     let raw: Value = serde_json::from_str(&live.raw).unwrap_or_default();
     let key = match raw.get("programRewardKey") {
@@ -181,4 +186,29 @@ fn ruled(live: &LiveReward) -> RuledReward {
 
 fn said(at: Timestamp) -> String {
     format!("{at:.0}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unnamed_purchase_event_lets_a_file_skip_the_trial() {
+        let program = RuledProgram::unread("p", "not read");
+        let rule = |not_compared: Vec<NotCompared>| ProgramRule {
+            state: RuleState::Found,
+            not_compared,
+            ..program.judge(&[], "2026-11-30T12:00:00Z")
+        };
+        let key = NotCompared::RewardKey("r1".to_owned());
+        for (not_compared, may_skip) in [
+            (vec![], true),
+            (vec![NotCompared::PurchaseEvent], true),
+            (vec![NotCompared::PurchaseEvent, key], false),
+            (vec![NotCompared::ProgramStatus], false),
+            (vec![NotCompared::Other("the purchase event, or another".to_owned())], false),
+        ] {
+            assert_eq!(may_skip_trial(&[rule(not_compared.clone())]), may_skip, "{not_compared:?}");
+        }
+    }
 }

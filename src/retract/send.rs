@@ -1,8 +1,8 @@
-//! Sending a reversal: what is sent for one action of a plan, and what must still hold right before it goes out.
+//! Sends the reversal of one action of a plan.
 //!
-//! The discipline itself is in `dispatch`. This module must never send what the ledger, asked again under the lock, does not
-//! allow: what was sent before, by whatever road, what the vendor refused before, and a second attempt whose first one has
-//! moved on.
+//! `dispatch` has the sequence of steps; this module has the request and the checks. The ledger is asked again under the lock:
+//! an action that was sent before through any channel, that the vendor refused before, or whose previous attempt has changed,
+//! is not sent.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 use crate::vendor::{BrandWriter, SendPermit, WriteOutcome, reversal_form};
 
-/// The capability to reverse actions, and how long sending may wait. To be built after the person's yes, and not before.
+/// The client that may reverse actions. Built only after the person's yes.
 pub struct Sender {
     writer: BrandWriter,
     max_wait: Duration,
@@ -24,7 +24,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// One quota and one deadline with the reading client of the same host.
+    /// The client shares the quota and the pace of the reading client.
     pub fn new(ctx: &Context<'_>, settings: &WriterSettings) -> Result<Self> {
         let WriterSettings { host, ir_version, lock_wait } = settings;
         let (sid, stop) = (&ctx.identity.account_sid, ctx.stop.clone());
@@ -32,7 +32,7 @@ impl Sender {
         Ok(Self { writer, max_wait: host.max_wait, lock_wait: *lock_wait })
     }
 
-    /// Sends one action of a plan, once.
+    /// Sends one action of a plan, at most once.
     pub async fn send(
         &self,
         ctx: &Context<'_>,
@@ -47,7 +47,6 @@ impl Sender {
     }
 }
 
-/// One action of a plan, about to be reversed.
 struct ReversalJob<'a> {
     ctx: &'a Context<'a>,
     writer: &'a BrandWriter,
@@ -60,9 +59,9 @@ struct ReversalJob<'a> {
 impl Job for ReversalJob<'_> {
     type Permit = SendPermit;
     const ACCEPTED: &'static str = "the vendor queued it; not done yet";
-    const REFUSED_HINT: &'static str = "mend the cause, then send it again with --resend --reason TEXT";
+    const REFUSED_HINT: &'static str = "fix the cause, then send it again with --resend --reason TEXT";
 
-    /// Waits for the pace, and reads the rewards again where the plan has grown old over it, or over a person's thinking.
+    /// Waits for the pace, and makes the plan again if it has grown old.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if self.read_at.elapsed() > PLAN_FRESH_FOR {
@@ -70,7 +69,7 @@ impl Job for ReversalJob<'_> {
             let again = plan::make(ctx, Some(ledger), &self.plan.order_id, self.options, only).await?;
             let is_same = |now: &ActionPlan| matches!(now.step, Step::Send) && now.rewards == self.action.rewards;
             let same = again.actions.iter().any(is_same);
-            // One that was sent meanwhile is found by its own check, under the lock.
+            // The check under the lock finds an action that was sent in the meantime.
             let sent = again.actions.iter().any(|now| matches!(now.step, Step::Follow(_)));
             if !same && !sent {
                 return Err(Error::new(Kind::Refused, "things have changed since the plan was made; nothing was sent")
@@ -89,7 +88,7 @@ impl Job for ReversalJob<'_> {
         if let Some(newest) = ledger.newest(&self.action.target)?
             && newest.state == State::Sending
         {
-            // Only a process that holds the lock sends, and this one holds it: the other died.
+            // Only the holder of the lock sends, and this process holds it: the sender died.
             return mark_unknown(ledger, &newest, self.ctx.clock.now()).map(Some);
         }
         let found = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)?;
@@ -108,7 +107,7 @@ impl Job for ReversalJob<'_> {
 
     fn intent(&self) -> NewRetraction {
         let Self { options, plan, action, .. } = self;
-        let mut kept = plan::Kept::json(plan, action);
+        let mut kept = plan::StoredPlan::json(plan, action);
         if let Some(claim) = &options.refund {
             kept["refund"] = claim.json();
         }

@@ -1,9 +1,8 @@
-//! Carrying open retractions forward, by reading only.
+//! Reads open retractions again until they reach an end, once or with `--watch`.
 //!
-//! What is queued, unknown or unconfirmed is looked at again: once, or with `--watch` until none is open. Each has pauses of
-//! its own, which grow with the time since something last happened to it, and many at once ask the Brand host sparingly: its
-//! quota is for sending. An *unconfirmed* one is re-read for 14 days, and then that is said once. This module must never send
-//! anything.
+//! Each retraction has its own pauses, which grow with the time since its last event. Many retractions at once read the Brand
+//! host sparingly, because its quota is for sending. An *unconfirmed* retraction is read again for 14 days; the end of that is
+//! reported once. This module never sends anything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,42 +12,40 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::follow::{follow, within};
+use super::match_submissions::has_passed;
+use super::poll_schedule::{Allowance, pause_at, submission_pause_at};
 use super::receipt::Receipt;
-use super::reconcile::has_passed;
-use super::schedule::{Allowance, pause_at, submission_pause_at};
-use super::{Context, Follows, Submissions, doubt};
+use super::{Context, FollowSettings, SubmissionPolling, affects_every_order, unknown_resolver};
 use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::store::ledger::{Ledger, Retraction, State};
 
-/// So many open retractions may ask for their submission with every look.
+/// Up to this many open retractions read their submission every time.
 const FEW: usize = 5;
 
-/// The kind of note that says that an unconfirmed retraction is not read again.
+/// Kind of the note that an unconfirmed retraction is not read again.
 const GIVEN_UP: &str = "given_up";
 
-/// One open retraction, and when it is looked at next.
 struct Open {
     retraction: Retraction,
     due: Instant,
     submission_due: Instant,
 }
 
-/// Everything that one `verify` works with.
 struct Round<'a> {
     ctx: &'a Context<'a>,
-    follows: &'a Follows,
+    follows: &'a FollowSettings,
     ledger: &'a Ledger,
     coverage: Coverage,
     began: Instant,
-    /// More than a few were open at the beginning.
+    /// More than [`FEW`] were open at the beginning.
     many: bool,
     allowance: Allowance,
     receipts: BTreeMap<i64, Receipt>,
 }
 
-/// Looks at the named retractions, or at all open ones; one receipt each.
-pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &Follows) -> Result<Vec<Receipt>> {
+/// Reads the named retractions, or all open ones. Returns one receipt each.
+pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &FollowSettings) -> Result<Vec<Receipt>> {
     if ctx.ledger()?.is_none() {
         return if ids.is_empty() {
             Ok(Vec::new())
@@ -69,16 +66,16 @@ pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &Follows)
     let mut round = Round { ctx, follows, ledger, coverage, began, many, allowance, receipts };
     let mut open = Vec::new();
     for retraction in chosen {
-        if !ids.is_empty() || !round.give_up(&retraction)? {
+        if !ids.is_empty() || !round.stop_reading(&retraction)? {
             open.push(round.opened(retraction));
         }
     }
     let stopped = round.pass(&mut open).await?;
     if ids.is_empty() {
-        // Those that had to be read once more, for the vendor's time.
+        // The first pass has read the vendor's clock, which giving up needs.
         let mut kept = Vec::with_capacity(open.len());
         for one in open {
-            if !round.give_up(&one.retraction)? {
+            if !round.stop_reading(&one.retraction)? {
                 kept.push(one);
             }
         }
@@ -101,8 +98,7 @@ impl Round<'_> {
         Open { retraction, due: now, submission_due: now + left }
     }
 
-    /// One look at each in turn, so that one without an end keeps nobody waiting. What stopped it, where something concerns
-    /// all of them.
+    /// Reads each retraction once. Returns the error that stopped the pass, if one affects all retractions.
     async fn pass(&mut self, open: &mut Vec<Open>) -> Result<Option<Error>> {
         let mut stopped: Option<Error> = None;
         for one in open.iter_mut() {
@@ -115,7 +111,7 @@ impl Round<'_> {
         Ok(stopped)
     }
 
-    /// Goes on with each in its own time until none is open, the time is up, or a signal came.
+    /// Reads each retraction by its own schedule until none is open, the time is up, or a signal came.
     async fn watch(&mut self, open: &mut Vec<Open>) -> Result<()> {
         let Self { ctx, follows, .. } = *self;
         let progress = ctx.report.progress("retractions that are open");
@@ -131,7 +127,7 @@ impl Round<'_> {
             }
             let is_over = end.is_some_and(|end| Instant::now() >= end);
             let now = ctx.clock.now();
-            // One list of submissions serves all that wait for one: they are looked at together.
+            // One submissions list serves every retraction that waits for it, so they are read together.
             let lists = open.iter().any(|one| one.due <= Instant::now() && waits(&one.retraction, follows, now));
             for one in open.iter_mut() {
                 let is_due = one.due <= Instant::now() || (lists && one.retraction.state == State::Unknown);
@@ -147,7 +143,7 @@ impl Round<'_> {
             }
             let mut kept = Vec::new();
             for one in open.drain(..).filter(|one| one.retraction.state.is_open()) {
-                if is_over || !self.give_up(&one.retraction)? {
+                if is_over || !self.stop_reading(&one.retraction)? {
                     kept.push(one);
                 }
             }
@@ -162,17 +158,17 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// One look at one retraction, and its receipt. What must stop all others, where something must.
+    /// Reads one retraction and writes its receipt. Returns an error if it affects all retractions.
     async fn look(&mut self, one: &mut Open, is_over: bool) -> Option<Error> {
         let Self { ctx, follows, .. } = *self;
         let is_waiting = one.retraction.state == State::Queued && one.retraction.detail("submission").is_none();
         let submissions = if self.many {
             let is_due = is_waiting && one.submission_due <= Instant::now();
-            Submissions::Sparingly { now: is_due && self.allowance.take(self.began.elapsed()) }
+            SubmissionPolling::Sparingly { now: is_due && self.allowance.take(self.began.elapsed()) }
         } else {
-            Submissions::EveryLook
+            SubmissionPolling::Always
         };
-        let follows = Follows { wait: Duration::ZERO, concludes: is_over, submissions, ..*follows };
+        let follows = FollowSettings { wait: Duration::ZERO, concludes: is_over, submissions, ..*follows };
         let end = self.began.checked_add(self.follows.wait);
         let followed = Box::pin(follow(ctx, &follows, self.ledger, one.retraction.clone()));
         let met = match within(ctx, end, followed).await {
@@ -190,13 +186,12 @@ impl Round<'_> {
         let age = age_of(&one.retraction, ctx.clock.now());
         let now = Instant::now();
         one.due = now + pause_at(age, &follows);
-        if submissions != (Submissions::Sparingly { now: false }) {
+        if submissions != (SubmissionPolling::Sparingly { now: false }) {
             one.submission_due = now + submission_pause_at(age, &follows);
         }
         let receipt = self.receipt_of(&one.retraction);
         self.receipts.insert(one.retraction.id, receipt);
-        // The credentials, the quota and a signal are the same for all of them.
-        let stops = met.clone().filter(|met| matches!(met.kind.exit_code(), 3 | 8 | 130));
+        let stops = met.clone().filter(affects_every_order);
         if let Some(met) = met {
             self.end_early(&one.retraction, met.context(format!("retraction {}", one.retraction.id)));
         } else if one.retraction.state.is_open() && ctx.stop.is_cancelled() {
@@ -218,9 +213,9 @@ impl Round<'_> {
         receipt
     }
 
-    /// Whether an unconfirmed retraction has been re-read for long enough; the first to find that says so, in the ledger and
-    /// in its last receipt. None is given up on the word of this machine's clock alone.
-    fn give_up(&mut self, retraction: &Retraction) -> Result<bool> {
+    /// Whether an unconfirmed retraction has been read for long enough. The first call that finds so notes it in the ledger and
+    /// in the receipt. This machine's clock alone does not decide it.
+    fn stop_reading(&mut self, retraction: &Retraction) -> Result<bool> {
         let now = self.ctx.clock.now();
         let since = unconfirmed_since(retraction);
         if still_worth_reading(retraction, self.follows.reread_for, now) {
@@ -238,7 +233,7 @@ impl Round<'_> {
         let details = json!({ "unconfirmed_since": since.map(|since| since.to_string()) });
         let noted = match self.ledger.note(retraction, GIVEN_UP, &message, &details, now) {
             Ok(noted) => noted,
-            // Another process is at it.
+            // Another process writes to this retraction.
             Err(error) if error.kind == Kind::Busy => return Ok(true),
             Err(error) => return Err(error),
         };
@@ -249,23 +244,23 @@ impl Round<'_> {
     }
 }
 
-fn waits(retraction: &Retraction, follows: &Follows, now: Timestamp) -> bool {
-    doubt::waits_for_list(retraction, &follows.doubts, now)
+fn waits(retraction: &Retraction, follows: &FollowSettings, now: Timestamp) -> bool {
+    unknown_resolver::waits_for_list(retraction, &follows.doubts, now)
 }
 
-/// How long ago something last happened to it; a look is no such thing.
+/// Time since the state last changed. A mere reading does not count.
 fn age_of(retraction: &Retraction, now: Timestamp) -> Duration {
     let newest = retraction.events.iter().rfind(|event| event.changes_state());
     let then = newest.and_then(|event| event.at.parse::<Timestamp>().ok());
     then.and_then(|then| Duration::try_from(now.duration_since(then)).ok()).unwrap_or_default()
 }
 
-/// Whether it is read again without being named: an unconfirmed one is for so long.
+/// Whether a retraction is read without being named: an unconfirmed one is for `reread_for`.
 pub fn still_worth_reading(retraction: &Retraction, reread_for: Duration, now: Timestamp) -> bool {
     !unconfirmed_since(retraction).is_some_and(|since| has_passed(since, reread_for, now))
 }
 
-/// Since when it has been unconfirmed this time: a proof that was denied later starts the time anew.
+/// Start of the current unconfirmed period. A proof that was withdrawn later begins a new one.
 fn unconfirmed_since(retraction: &Retraction) -> Option<Timestamp> {
     if retraction.state != State::Unconfirmed {
         return None;

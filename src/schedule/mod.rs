@@ -154,7 +154,7 @@ impl Schedule {
             Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job has finished"),
             Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job has finished"),
             Err(error) if error.kind == Kind::Busy => {
-                tracing::debug!(job = job.as_str(), "another process runs the scheduled job")
+                tracing::debug!(job = job.as_str(), "another process runs the scheduled job");
             }
             Err(error) => {
                 tracing::warn!(

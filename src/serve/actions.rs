@@ -24,7 +24,7 @@ use crate::report::Report;
 use crate::retract::batch::Limits;
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{RetractRequest, RunOptions};
-use crate::retract::{self, Context, Follows, Session, Submissions, WriterSettings};
+use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
@@ -53,7 +53,7 @@ pub struct ActionSettings {
     /// `IR-Version` of the Brand API.
     pub ir_version: String,
     pub writer: WriterSettings,
-    pub follows: Follows,
+    pub follows: FollowSettings,
     /// An order that was last read longer ago is refused.
     pub max_index_age: Duration,
     /// Limits of one batch.
@@ -122,7 +122,7 @@ impl Actions {
         let ran = self.tasks.spawn(async move {
             let _permit = if dry_run { Some(this.read_permit().await?) } else { None };
             let (actor, report) = (this.actor(&who), Report::silent());
-            let follows = Follows { wait: Duration::ZERO, concludes: false, ..this.settings.follows };
+            let follows = FollowSettings { wait: Duration::ZERO, concludes: false, ..this.settings.follows };
             let run = RunOptions { dry_run, yes: true, max_index_age: this.settings.max_index_age, follows };
             request.options(&run).check(false)?;
             this.apply_tombstones(&actor, &report, false)?;
@@ -145,7 +145,7 @@ impl Actions {
         let (this, actor) = (Arc::clone(self), self.actor(who));
         self.tasks.spawn(async move {
             let report = Report::silent();
-            let follows = Follows { submissions: Submissions::EveryLook, ..this.settings.follows };
+            let follows = FollowSettings { submissions: SubmissionPolling::Always, ..this.settings.follows };
             let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
             this.remember_clock();
             if let Err(error) = followed {

@@ -16,9 +16,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::model::budget::WaitReason;
 use crate::model::program_rule::{ProgramRule, RuledProgram};
-use crate::retract::judge::{Snapshot, objection};
+use crate::retract::proof::{Snapshot, objection};
 use crate::retract::receipt::Entry;
-use crate::retract::{sendable, snapshot};
+use crate::retract::{readiness, snapshot};
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
 use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, RuleRead, Run};
@@ -281,9 +281,9 @@ pub fn gather(
         }
     }
     let open = Ledger::open_read_only(ledger, identity)?;
-    let in_the_files = sendable::in_the_files(reader.as_ref(), open.as_ref(), database, ledger)?;
+    let in_the_files = readiness::in_the_files(reader.as_ref(), open.as_ref(), database, ledger)?;
     status.ledger_trouble = in_the_files.as_ref().map(|obstacle| obstacle.name);
-    let by_the_clock = status.clock.as_ref().and_then(sendable::by_the_clock);
+    let by_the_clock = status.clock.as_ref().and_then(readiness::by_the_clock);
     for (problem, obstacle) in [("ledger", in_the_files), ("clock", by_the_clock)] {
         let Some(obstacle) = obstacle else { continue };
         status.blocked.push(Problem { problem, message: obstacle.error.message.clone() });

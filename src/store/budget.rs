@@ -1,24 +1,18 @@
 //! The request quota of each host, kept in the index file so that every process on it shares one.
 //!
-//! One exchange is one short IMMEDIATE transaction on a connection of its own. The file is never created here:
-//! where there is none yet, the caller paces itself alone. What the numbers mean is in `model::budget`; nothing here decides.
+//! One exchange is one short transaction on a connection of its own. The file is never created here: until a crawl has made it, the
+//! caller paces itself alone. What the numbers mean is in `model::budget`; nothing here decides.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, named_params, params};
-
-use super::index::AUTOCHECKPOINT_PAGES;
+use super::Identity;
+use super::db::{Conn, DbError, Patience, Row, Tx};
 use super::index::LAYOUT;
-use super::{Identity, check_file, check_identity, check_version, look_again, open_as_it_is, open_reader, sql_error};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::{
     Budget, Grant, LeaseRequest, Pause, Purpose, QuotaSettings, QuotaState, Unavailable, UsageReport, WaitReason,
 };
-
-/// How long an exchange waits for another writer: a crawl's commit takes less, and nobody should wait longer for a lease.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long requests are remembered by the minute.
 const MINUTES_KEPT: i64 = 2 * 24 * 60;
@@ -26,13 +20,13 @@ const MINUTES_KEPT: i64 = 2 * 24 * 60;
 /// How many hours back requests are shown one by one.
 const HOURS_SHOWN: usize = 24;
 
-/// The budget of one host in one index. Opens the file when it is first asked.
+/// The budget of one host in one index. Opens the file at the first exchange.
 #[derive(Debug)]
 pub struct SharedBudget {
     path: PathBuf,
     host: String,
     owner: Option<Identity>,
-    conn: Mutex<Option<Connection>>,
+    conn: Mutex<Option<Conn>>,
 }
 
 /// What is known of one host's quota, for people.
@@ -60,68 +54,46 @@ pub struct Spent {
 }
 
 impl SharedBudget {
-    /// The budget of a host in the index at this path; where the index belongs to somebody else than `owner`, it has none.
-    /// No I/O.
+    /// The budget of a host in the index at this path. An index that belongs to another tenant than `owner` has none. No I/O.
     pub fn new(path: &Path, host: impl Into<String>, owner: Option<Identity>) -> Self {
         Self { path: path.to_owned(), host: host.into(), owner, conn: Mutex::new(None) }
     }
 
-    fn open(&self) -> Result<Connection, Unavailable> {
-        if !self.path.exists() {
-            return Err(Unavailable::NoDatabase);
-        }
-        let failed = |error: rusqlite::Error| Unavailable::Failed(sql_error(&error, &LAYOUT, &self.path).message);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        check_file(&self.path, &LAYOUT).map_err(|error| Unavailable::Failed(error.message))?;
-        let mut conn = open_as_it_is(&self.path, flags).map_err(failed)?;
-        conn.busy_handler(Some(|looks| look_again(looks, BUSY_TIMEOUT))).map_err(failed)?;
-        match check_version(&conn, &LAYOUT) {
-            Ok(true) => {}
+    fn open(&self) -> Result<Conn, Unavailable> {
+        match Conn::open_existing(&self.path, &LAYOUT, self.owner.as_ref(), Patience::Brief) {
+            Ok(Some(conn)) => Ok(conn),
             // The process that writes the index makes its schema; until then it has no budget.
-            Ok(false) => return Err(Unavailable::NoDatabase),
-            Err(error) => return Err(Unavailable::Failed(error.at(&LAYOUT, &self.path).message)),
+            Ok(None) => Err(Unavailable::NoDatabase),
+            Err(error) if error.kind == Kind::Identity => Err(Unavailable::NoDatabase),
+            Err(error) => Err(Unavailable::Failed(error.message)),
         }
-        if let Some(owner) = &self.owner
-            && check_identity(&conn, owner).is_err()
-        {
-            return Err(Unavailable::NoDatabase);
-        }
-        // As the index: a power cut may cost the last lease, never the file.
-        conn.pragma_update(None, "synchronous", LAYOUT.synchronous).map_err(failed)?;
-        // A lease is two rows, twice a second: it is not what the log of a crawl is copied into the file for.
-        conn.pragma_update_and_check(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES, |_| Ok(())).map_err(failed)?;
-        Ok(conn)
     }
-}
 
-impl SharedBudget {
     /// Ends the wait that is kept for this host, at a person's word: see [`QuotaState::clear`]. Whether there was one.
     ///
     /// # Errors
     /// `Storage` or `Busy`: nothing was cleared.
     pub fn clear(&self, now_ms: i64) -> Result<bool> {
-        let mut conn = self.open().map_err(|why| match why {
+        let conn = self.open().map_err(|why| match why {
             Unavailable::NoDatabase => Error::new(
                 Kind::Storage,
-                format!("the index at {} keeps no quota that this recoup and these settings can use", self.path.display()),
+                format!("the index at {} keeps no quota for this tenant, account and hosts", self.path.display()),
             )
-            .hint("check the tenant, the Account SID and the two base URLs; `recoup crawl` brings an older index up to date"),
+            .hint("check the tenant, the QuotaState SID and the two base URLs, and run `recoup crawl` if there is no index yet"),
             Unavailable::Failed(why) => Error::new(Kind::Storage, why).hint("run the same command again"),
         })?;
-        let cleared = conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-            let Some(mut account) = read(&tx, &self.host)?.map(|account| account.at(now_ms)) else { return Ok(false) };
+        conn.write(|tx| {
+            let Some(mut account) = read(tx, &self.host)?.map(|account| account.at(now_ms)) else { return Ok(false) };
             let hour_ago = now_ms.div_euclid(60_000) - 60;
-            let sent: i64 = tx.query_row(
-                "SELECT COALESCE(SUM(requests), 0) FROM budget_minutes WHERE host = ?1 AND minute >= ?2",
-                params![self.host, hour_ago],
+            let sent: u64 = tx.one(
+                "SELECT CAST(COALESCE(SUM(requests), 0) AS BIGINT) FROM budget_minutes WHERE host = ?1 AND minute >= ?2",
+                &[&self.host, &hour_ago],
                 |row| row.get(0),
             )?;
-            let cleared = account.clear(sent.max(0).unsigned_abs(), now_ms);
-            write(&tx, &self.host, &account)?;
-            tx.commit()?;
+            let cleared = account.clear(sent, now_ms);
+            write(tx, &self.host, &account)?;
             Ok(cleared)
-        });
-        cleared.map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+        })
     }
 }
 
@@ -137,151 +109,155 @@ impl Budget for SharedBudget {
         if conn.is_none() {
             *conn = Some(self.open()?);
         }
-        let Some(open) = conn.as_mut() else { return Err(Unavailable::NoDatabase) };
-        let done = open.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-            let mut account = read(&tx, &self.host)?.unwrap_or_default();
+        let Some(open) = conn.as_ref() else { return Err(Unavailable::NoDatabase) };
+        let done = open.write(|tx| {
+            let mut account = read(tx, &self.host)?.unwrap_or_default();
             let grant = account.exchange(report, request, settings, now_ms);
-            write(&tx, &self.host, &account)?;
-            count(&tx, &self.host, request.purpose, report.sent, now_ms)?;
-            tx.commit()?;
+            write(tx, &self.host, &account)?;
+            count(tx, &self.host, request.purpose, report.sent, now_ms)?;
             Ok((grant, account))
         });
         done.map_err(|error| {
-            // The file may have been replaced, or its folder made writable: the next exchange opens it afresh.
+            // The file may have been replaced, or its folder made writable: the next exchange opens it again.
             *conn = None;
-            Unavailable::Failed(sql_error(&error, &LAYOUT, &self.path).message)
+            Unavailable::Failed(error.message)
         })
     }
 }
 
-fn count(tx: &Transaction<'_>, host: &str, purpose: Purpose, sent: u64, now_ms: i64) -> rusqlite::Result<()> {
+fn count(tx: &Tx<'_>, host: &str, purpose: Purpose, sent: u64, now_ms: i64) -> Result<(), DbError> {
     if sent == 0 {
         return Ok(());
     }
     let minute = now_ms.div_euclid(60_000);
-    let mut insert = tx.prepare_cached(
+    let counted: u64 = tx.one(
         "INSERT INTO budget_minutes (host, minute, purpose, requests) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (host, minute, purpose) DO UPDATE SET requests = requests + excluded.requests
-         RETURNING requests = ?4",
+         ON CONFLICT (host, minute, purpose) DO UPDATE SET requests = budget_minutes.requests + excluded.requests
+         RETURNING requests",
+        &[&host, &minute, &purpose.as_str(), &sent],
+        |row| row.get(0),
     )?;
-    let is_new: bool = insert.query_row(params![host, minute, purpose.as_str(), sent as i64], |row| row.get(0))?;
+    let is_new = counted == sent;
     if is_new {
-        tx.execute("DELETE FROM budget_minutes WHERE host = ?1 AND minute < ?2", params![host, minute - MINUTES_KEPT])?;
+        let oldest = minute - MINUTES_KEPT;
+        tx.run("DELETE FROM budget_minutes WHERE host = ?1 AND minute < ?2", &[&host, &oldest])?;
     }
     Ok(())
 }
 
-fn read(conn: &Connection, host: &str) -> rusqlite::Result<Option<QuotaState>> {
-    conn.prepare_cached("SELECT * FROM budgets WHERE host = ?1")?.query_row([host], account).optional()
+/// The columns that [`account`] reads.
+const COLUMNS: &str =
+    "host, reserve, quota, window_ms, quota_told, window, window_ends_at, used, remaining, told_at, rate, rate_told,
+    rate_learned, rate_top, limited_at, grown_at, next_slot_us, next_retraction_us, hold_until, hold_reason";
+
+fn read(tx: &Tx<'_>, host: &str) -> Result<Option<QuotaState>, DbError> {
+    tx.opt(&format!("SELECT {COLUMNS} FROM budgets WHERE host = ?1"), &[&host], account)
 }
 
-fn account(row: &Row<'_>) -> rusqlite::Result<QuotaState> {
-    let number = |name: &str| row.get::<_, Option<i64>>(name).map(|n| n.map(|n| n.max(0).unsigned_abs()));
-    let until: Option<i64> = row.get("hold_until")?;
-    let reason: Option<String> = row.get("hold_reason")?;
+fn account(row: &Row<'_>) -> Result<QuotaState, DbError> {
+    let number = |column: usize| row.get::<Option<i64>>(column).map(|n| n.map(|n| n.max(0).unsigned_abs()));
+    let until: Option<i64> = row.get(18)?;
+    let reason: Option<&str> = row.get(19)?;
     Ok(QuotaState {
-        reserve: row.get("reserve")?,
-        limit: number("quota")?,
-        window_ms: row.get("window_ms")?,
-        limit_from_header: number("quota_told")?,
-        window_ends_ms: row.get("window_ends_at")?,
-        window: number("window")?.unwrap_or(0),
-        used: number("used")?.unwrap_or(0),
-        remaining: number("remaining")?,
-        header_at_ms: row.get("told_at")?,
-        rate: row.get("rate")?,
-        rate_from_header: row.get("rate_told")?,
-        rate_learned: row.get("rate_learned")?,
-        rate_at_last_429: row.get("rate_top")?,
-        limited_at_ms: row.get("limited_at")?,
-        rate_raised_at_ms: row.get("grown_at")?,
-        next_slot_us: row.get("next_slot_us")?,
-        next_retraction_us: row.get("next_retraction_us")?,
-        pause: until
-            .map(|until_ms| Pause { until_ms, reason: WaitReason::parse(reason.as_deref().unwrap_or_default()) }),
+        reserve: row.get(1)?,
+        limit: number(2)?,
+        window_ms: row.get(3)?,
+        limit_from_header: number(4)?,
+        window: number(5)?.unwrap_or(0),
+        window_ends_ms: row.get(6)?,
+        used: number(7)?.unwrap_or(0),
+        remaining: number(8)?,
+        header_at_ms: row.get(9)?,
+        rate: row.get(10)?,
+        rate_from_header: row.get(11)?,
+        rate_learned: row.get(12)?,
+        rate_at_last_429: row.get(13)?,
+        limited_at_ms: row.get(14)?,
+        rate_raised_at_ms: row.get(15)?,
+        next_slot_us: row.get(16)?,
+        next_retraction_us: row.get(17)?,
+        pause: until.map(|until_ms| Pause { until_ms, reason: WaitReason::parse(reason.unwrap_or_default()) }),
     })
 }
 
-fn write(tx: &Transaction<'_>, host: &str, account: &QuotaState) -> rusqlite::Result<()> {
-    let number = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-    tx.prepare_cached(
-        "INSERT OR REPLACE INTO budgets
-            (host, reserve, quota, window_ms, quota_told, window, window_ends_at, used, remaining, told_at, rate, rate_told,
-             rate_learned, rate_top, limited_at, grown_at, next_slot_us, next_retraction_us, hold_until, hold_reason)
-         VALUES
-            (:host, :reserve, :quota, :window_ms, :quota_told, :window, :window_ends_at, :used, :remaining, :told_at, :rate,
-             :rate_told, :rate_learned, :rate_top, :limited_at, :grown_at, :next_slot_us, :next_retraction_us, :hold_until,
-             :hold_reason)",
-    )?
-    .execute(named_params! {
-        ":host": host,
-        ":reserve": account.reserve,
-        ":quota": number(account.limit),
-        ":window_ms": account.window_ms,
-        ":quota_told": number(account.limit_from_header),
-        ":window": number(Some(account.window)),
-        ":window_ends_at": account.window_ends_ms,
-        ":used": number(Some(account.used)),
-        ":remaining": number(account.remaining),
-        ":told_at": account.header_at_ms,
-        ":rate": account.rate,
-        ":rate_told": account.rate_from_header,
-        ":rate_learned": account.rate_learned,
-        ":rate_top": account.rate_at_last_429,
-        ":limited_at": account.limited_at_ms,
-        ":grown_at": account.rate_raised_at_ms,
-        ":next_slot_us": account.next_slot_us,
-        ":next_retraction_us": account.next_retraction_us,
-        ":hold_until": account.pause.map(|pause| pause.until_ms),
-        ":hold_reason": account.pause.map(|pause| pause.reason.as_str()),
-    })?;
-    Ok(())
+fn write(tx: &Tx<'_>, host: &str, account: &QuotaState) -> Result<(), DbError> {
+    let columns = COLUMNS.split(',').map(str::trim);
+    let updates: Vec<String> = columns.skip(1).map(|name| format!("{name} = excluded.{name}")).collect();
+    let insert = format!(
+        "INSERT INTO budgets ({COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+         ON CONFLICT (host) DO UPDATE SET {}",
+        updates.join(", ")
+    );
+    tx.run(
+        &insert,
+        &[
+            &host,
+            &account.reserve,
+            &account.limit,
+            &account.window_ms,
+            &account.limit_from_header,
+            &account.window,
+            &account.window_ends_ms,
+            &account.used,
+            &account.remaining,
+            &account.header_at_ms,
+            &account.rate,
+            &account.rate_from_header,
+            &account.rate_learned,
+            &account.rate_at_last_429,
+            &account.limited_at_ms,
+            &account.rate_raised_at_ms,
+            &account.next_slot_us,
+            &account.next_retraction_us,
+            &account.pause.map(|pause| pause.until_ms),
+            &account.pause.map(|pause| pause.reason.as_str()),
+        ],
+    )
+    .map(drop)
 }
 
-/// The quota of every host that was ever asked from this index, at this moment. Empty where there is no index yet.
+/// The quota of every host that requests of this index went to, as of now. Empty if there is no index yet.
 pub fn budgets(path: &Path, now_ms: i64) -> Result<Vec<BudgetLine>> {
-    let Some(conn) = open_reader(path, &LAYOUT, None)? else { return Ok(Vec::new()) };
+    let Some(conn) = Conn::open_read_only(path, &LAYOUT, None)? else { return Ok(Vec::new()) };
     let minute = now_ms.div_euclid(60_000);
-    let spent = |host: &str, from: i64| -> rusqlite::Result<Spent> {
-        let mut sum = conn.prepare_cached(
-            "SELECT purpose, SUM(requests) FROM budget_minutes WHERE host = ?1 AND minute >= ?2 GROUP BY purpose",
-        )?;
-        let mut spent = Spent::default();
-        for row in sum.query_map(params![host, from], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))? {
-            let (purpose, requests) = row?;
-            let of = if purpose == Purpose::Crawl.as_str() { &mut spent.crawl } else { &mut spent.retraction };
-            *of = requests.max(0).unsigned_abs();
+    conn.read(|tx| {
+        let all = format!("SELECT {COLUMNS} FROM budgets ORDER BY host");
+        let accounts = tx.rows(&all, &[], |row| Ok((row.get::<String>(0)?, account(row)?)))?;
+        let line = |(host, account): (String, QuotaState)| {
+            let (last_hour, today) = (spent(tx, &host, minute - 59)?, spent(tx, &host, minute - minute % (24 * 60))?);
+            let hours = by_hour(tx, &host, minute)?;
+            Ok(BudgetLine { account: account.at(now_ms), last_hour, today, hours, host })
+        };
+        accounts.into_iter().map(line).collect()
+    })
+}
+
+/// Requests since the minute `from`.
+fn spent(tx: &Tx<'_>, host: &str, from: i64) -> Result<Spent, DbError> {
+    let mut spent = Spent::default();
+    let sum = "SELECT purpose, CAST(SUM(requests) AS BIGINT) FROM budget_minutes WHERE host = ?1 AND minute >= ?2 GROUP BY purpose";
+    tx.each(sum, &[&host, &from], |row| {
+        let is_crawl = row.get::<&str>(0)? == Purpose::Crawl.as_str();
+        *(if is_crawl { &mut spent.crawl } else { &mut spent.retraction }) = row.get(1)?;
+        Ok(())
+    })?;
+    Ok(spent)
+}
+
+/// Requests of each of the hours that are shown, the oldest first; the last of them ends with this minute.
+fn by_hour(tx: &Tx<'_>, host: &str, minute: i64) -> Result<Vec<u64>, DbError> {
+    let mut hours = vec![0; HOURS_SHOWN];
+    let oldest = minute - HOURS_SHOWN as i64 * 60;
+    let requests = "SELECT minute, requests FROM budget_minutes WHERE host = ?1 AND minute > ?2 AND minute <= ?3";
+    tx.each(requests, &[&host, &oldest, &minute], |row| {
+        let ago = (minute - row.get::<i64>(0)?) / 60;
+        if let Some(of) = hours.iter_mut().nth_back(usize::try_from(ago).unwrap_or(usize::MAX)) {
+            *of += row.get::<u64>(1)?;
         }
-        Ok(spent)
-    };
-    let hours = |host: &str| -> rusqlite::Result<Vec<u64>> {
-        let mut sum = conn.prepare_cached(
-            "SELECT (?2 - minute) / 60 AS ago, SUM(requests) FROM budget_minutes
-             WHERE host = ?1 AND minute > ?2 - ?3 * 60 AND minute <= ?2 GROUP BY ago",
-        )?;
-        let mut hours = vec![0; HOURS_SHOWN];
-        let rows = sum.query_map(params![host, minute, HOURS_SHOWN as i64], |row| {
-            Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?))
-        })?;
-        for row in rows {
-            let (ago, requests) = row?;
-            if let Some(of) = hours.iter_mut().nth_back(ago as usize) {
-                *of = requests.max(0).unsigned_abs();
-            }
-        }
-        Ok(hours)
-    };
-    let lines = || -> rusqlite::Result<Vec<BudgetLine>> {
-        let mut all = conn.prepare("SELECT * FROM budgets ORDER BY host")?;
-        let rows = all.query_map([], |row| Ok((row.get::<_, String>("host")?, account(row)?)))?;
-        rows.map(|row| {
-            let (host, account) = row?;
-            let (last_hour, today) = (spent(&host, minute - 59)?, spent(&host, minute - minute % (24 * 60))?);
-            Ok(BudgetLine { account: account.at(now_ms), last_hour, today, hours: hours(&host)?, host })
-        })
-        .collect()
-    };
-    lines().map_err(|error| sql_error(&error, &LAYOUT, path))
+        Ok(())
+    })?;
+    Ok(hours)
 }
 
 #[cfg(test)]
@@ -290,6 +266,7 @@ mod tests {
 
     use super::*;
     use crate::model::budget::{Quota, QuotaHeader, RateLimited};
+    use crate::store::db::RawConnection;
     use crate::store::index::Index;
 
     const NOW: i64 = 1_700_000_000_000;
@@ -383,7 +360,7 @@ mod tests {
         assert_eq!(lines[0].last_hour, Spent { crawl: 10, retraction: 5 });
         let day = 24 * 3_600_000;
         send(Purpose::Crawl, NOW + 3 * day);
-        let rows: i64 = Connection::open(&path)
+        let rows: i64 = RawConnection::open(&path)
             .and_then(|conn| conn.query_row("SELECT COUNT(*) FROM budget_minutes", [], |row| row.get(0)))
             .expect("a count");
         assert_eq!(rows, 1);

@@ -1,4 +1,4 @@
-//! A lock of one process, which ends with it.
+//! Locks between processes, which end with their process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use super::{check_folder, create_private};
 use crate::error::{Error, Kind, Result};
 
-/// A lock that dies with its process: a file beside the database, locked by the operating system.
+/// A file beside the database, locked by the operating system.
 ///
-/// A lock row in the database would outlive a `kill -9` and need a guess about whether its owner still lives.
+/// A lock row in the database would outlive a `kill -9`, and a process would have to guess whether its owner still runs.
 #[derive(Debug)]
 pub struct ProcessLock {
     _file: File,
 }
 
 impl ProcessLock {
-    /// Takes the lock `NAME.{purpose}.lock`; `None` where another process has it.
+    /// Takes the lock `NAME.{purpose}.lock`; `None` if another process has it.
     pub fn try_take(database: &Path, purpose: &str) -> Result<Option<Self>> {
         let path = lock_path(database, purpose);
         let failed = |error: std::io::Error| {
@@ -31,7 +31,7 @@ impl ProcessLock {
         }
     }
 
-    /// Fails if nobody could take the lock. One that another process has is usable; a lock file that is not there is not made.
+    /// Fails if the lock could never be taken. A lock that another process has is usable; a missing lock file is not made.
     pub fn check(database: &Path, purpose: &str) -> Result<()> {
         if lock_path(database, purpose).exists() {
             return Self::try_take(database, purpose).map(drop);

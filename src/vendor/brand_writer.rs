@@ -10,7 +10,7 @@ use super::brand::{Brand, root, unusable_base};
 use super::loose_json::Fields;
 use super::modification::{Modification, modification_form};
 use super::pace::Permit;
-use super::single_write::{SingleWriter, WriteKind, WriteOutcome};
+use super::single_write::{AcceptedBody, SingleWriter, WriteKind, WriteOutcome};
 use super::{Host, HostOptions};
 use crate::clock::Clock;
 use crate::error::Result;
@@ -114,9 +114,10 @@ impl BrandWriter {
     }
 }
 
-/// The QueuedUri of an answer with the status QUEUED.
-pub(crate) fn queued(body: &[u8]) -> Option<Option<String>> {
+/// Reads an answer with the status QUEUED and a QueuedUri.
+pub(crate) fn queued(body: &[u8]) -> Option<AcceptedBody> {
     let fields = Fields::parse(body)?;
     let is_queued = fields.text("Status")?.eq_ignore_ascii_case("QUEUED");
-    fields.text("QueuedUri").filter(|_| is_queued).map(Some)
+    let queued_uri = fields.text("QueuedUri").filter(|_| is_queued)?;
+    Some(AcceptedBody { queued_uri: Some(queued_uri) })
 }

@@ -339,7 +339,7 @@ impl Tries {
     fn spent(&self) -> String {
         let noun = if self.sent == 1 { "attempt" } else { "attempts" };
         let seconds = self.began.elapsed().as_secs_f64();
-        let digits = if seconds < 10.0 { 1 } else { 0 };
+        let digits = usize::from(seconds < 10.0);
         format!("{} {noun} in {seconds:.digits$} s", self.sent)
     }
 }
@@ -362,13 +362,11 @@ fn decoded<T>(
     }
     if (200..=299).contains(&answer.status) {
         let body = answer.body?;
-        return match decode(&answer.headers, &body) {
-            Some(value) => Ok(Decoded::Value(value, answer.headers)),
-            None => {
-                let detail = format!("answered {}", describe_unexpected(&body));
-                Err(Failure::new(TransportFailure::Unreadable, detail))
-            }
+        let Some(value) = decode(&answer.headers, &body) else {
+            let detail = format!("answered {}", describe_unexpected(&body));
+            return Err(Failure::new(TransportFailure::Unreadable, detail));
         };
+        return Ok(Decoded::Value(value, answer.headers));
     }
     let error = answer.body.as_ref().map(|body| ErrorBody::parse(body)).unwrap_or_default();
     Ok(Decoded::Error(answer, error))

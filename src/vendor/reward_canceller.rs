@@ -12,7 +12,7 @@ use super::advocate::{Advocate, HOST, parse_url, segment, tenant_root};
 use super::error_body::ErrorBody;
 use super::loose_json::{Fields, is_json};
 use super::pace::Permit;
-use super::single_write::{SingleWriter, WriteKind, WriteOutcome};
+use super::single_write::{AcceptedBody, SingleWriter, WriteKind, WriteOutcome};
 use super::{HostOptions, tenant_refused};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -61,7 +61,10 @@ impl RewardCanceller {
             Ok(url) => url,
             Err(error) => return WriteOutcome::NotSent { error },
         };
-        let is_it = |body: &[u8]| (Fields::parse(body)?.text("id")? == reward.as_str()).then_some(None);
+        let is_it = |body: &[u8]| {
+            let is_same = Fields::parse(body)?.text("id")? == reward.as_str();
+            is_same.then_some(AcceptedBody { queued_uri: None })
+        };
         // A server may refuse a POST without a content length, even if it has no body.
         let request = |http: &reqwest::Client| http.post(url.clone()).header(CONTENT_LENGTH, "0");
         // The answers of this host name people, so no body leaves this function.

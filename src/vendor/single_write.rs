@@ -43,30 +43,32 @@ pub(crate) struct WriteKind {
     pub(crate) lacking: &'static str,
 }
 
-/// What is certain about one request that changes something at the vendor.
-///
-/// The ledger and the receipt are written from this value. Its `Debug` leaves the vendor's texts out: they name people and the
-/// account.
+/// The body of an answer that says that the vendor accepted the request.
+pub(crate) struct AcceptedBody {
+    /// The vendor's link to the submission, if there is one.
+    pub(crate) queued_uri: Option<String>,
+}
+
+/// What is certain about one request that changes something at the vendor. The ledger and the receipt are written from it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// The vendor accepted the request. That is not the end of it: only a later reading proves an effect
-    /// (`docs/vendor/contradictions.md` 11 and 37).
+    /// The vendor accepted the request. Only a later reading proves its effect (`docs/vendor/contradictions.md` 11 and 37).
     Accepted {
-        /// The link of the submission, as the vendor gave it; `None` for a cancelled reward, which has no submission.
+        /// The vendor's link to the submission; `None` for a cancelled reward, which has no submission.
         queued_uri: Option<String>,
-        /// The last segment of `queued_uri`.
+        /// The last path segment of `queued_uri`.
         batch_id: Option<String>,
         body: String,
     },
-    /// The vendor refused the request; nothing was done.
+    /// The vendor refused the request. Nothing was done.
     Refused {
-        /// A 4xx, but 401, 403, 408 or 429.
+        /// Any 4xx but 401, 403, 408 and 429.
         status: u16,
-        /// The vendor's reason, if it can be recognised. May hold IDs.
+        /// The vendor's reason, if the body has one. It may hold IDs.
         message: Option<String>,
         body: String,
     },
-    /// The request may have been done. It is never sent again; reading finds out.
+    /// The request may have been done. It must not be sent again; reading finds out what happened.
     Unknown {
         /// A fragment of a sentence, without IDs.
         reason: String,
@@ -76,10 +78,12 @@ pub enum WriteOutcome {
     },
     /// Nothing was done: `Credentials`, `Scope`, `Tenant`, `Usage`, or `Network` for a connection that was never opened.
     NotSent { error: Error },
-    /// Nothing was done, because the quota is used up until then.
+    /// Nothing was done, because the quota is used up. The caller may wait and call again.
     RateLimited { until: Timestamp },
 }
 
+/// Leaves out the vendor's texts, which name people and the account.
+/// Leaves out the vendor's texts, which name people and the account.
 impl fmt::Debug for WriteOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,14 +129,14 @@ impl SingleWriter {
         self.pacer.admit(None).await
     }
 
-    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx: the link of the submission, if there is one;
-    /// `None` if the body does not say that the vendor accepted the request.
+    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx. It returns `None` unless the body says that the
+    /// vendor accepted the request.
     pub(crate) async fn send(
         &self,
         permit: &Permit,
         kind: WriteKind,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
-        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+        accepted: impl Fn(&[u8]) -> Option<AcceptedBody>,
     ) -> WriteOutcome {
         let token = self.keyring.token();
         let mut result = self.send_once(kind, &request, &token).await;
@@ -161,7 +165,7 @@ impl SingleWriter {
         permit: &Permit,
         kind: WriteKind,
         result: Result<Answer, Failure>,
-        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+        accepted: impl Fn(&[u8]) -> Option<AcceptedBody>,
     ) -> WriteOutcome {
         let now = self.clock.now();
         let Answer { status, headers, body } = match result {
@@ -191,7 +195,7 @@ impl SingleWriter {
         permit.report(health(outcome), until);
         let text = read.map(|body| String::from_utf8_lossy(body).into_owned());
         match (verdict, accepted) {
-            (WriteVerdict::Queued, Some(queued_uri)) => {
+            (WriteVerdict::Queued, Some(AcceptedBody { queued_uri })) => {
                 let last_segment = |uri: &String| uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
                 let batch_id = queued_uri.as_ref().and_then(last_segment);
                 WriteOutcome::Accepted { queued_uri, batch_id, body: text.unwrap_or_default() }

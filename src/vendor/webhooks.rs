@@ -11,7 +11,7 @@ use url::Url;
 
 use super::advocate::{Advocate, HOST, parse_url, segment, tenant_root};
 use super::http::{Download, DownloadError};
-use super::single_write::{SingleWriter, WriteKind, WriteOutcome};
+use super::single_write::{AcceptedBody, SingleWriter, WriteKind, WriteOutcome};
 use super::{HostOptions, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -92,7 +92,7 @@ impl Subscriber {
         };
         let permit = self.writer.ready().await?;
         let kind = WriteKind { endpoint, lacking: "an answer" };
-        match self.writer.send(&permit, kind, request, |_| Some(None)).await {
+        match self.writer.send(&permit, kind, request, |_| Some(AcceptedBody { queued_uri: None })).await {
             WriteOutcome::Accepted { .. } => Ok(()),
             WriteOutcome::Refused { status, message, .. } => {
                 let why = message.unwrap_or_else(|| format!("status {status}"));

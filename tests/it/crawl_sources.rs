@@ -359,7 +359,7 @@ fn a_live_look_up_without_user_events_reads_the_newest_rewards() {
     assert_eq!(answer["searched"]["asked_directly"], false, "{answer}");
     assert!(answer["searched"]["back_to"].is_string(), "{answer}");
     let none = home.check(&["lookup", "no such order", "--live", "--live-requests", "3"], 4).stdout;
-    assert!(none.contains("everything modified since") && none.contains("cannot be asked for directly"), "{none}");
+    assert!(none.contains("everything modified since") && none.contains("cannot be queried for the order"), "{none}");
 
     let sim = Sim::start(&["--participants", "200", "--graphql", "off"]);
     let home = Home::new(&sim);

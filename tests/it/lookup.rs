@@ -47,7 +47,7 @@ fn only_the_exact_order_matches_and_similar_ones_are_listed_apart() {
 }
 
 #[test]
-fn an_answer_has_the_shape_of_the_contract() {
+fn an_answer_has_the_documented_json() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -73,7 +73,7 @@ fn an_answer_has_the_shape_of_the_contract() {
 }
 
 #[test]
-fn several_orders_are_answered_in_order_and_standard_input_may_come_from_a_spreadsheet() {
+fn orders_are_answered_in_order_also_from_a_spreadsheets_list() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -142,7 +142,7 @@ fn a_participant_is_read_live_and_matched_exactly() {
         assert_eq!(answer["coverage"]["complete"], false, "one person is not the tenant");
         assert_eq!(sim.record()["requests"]["GET reward"], 1, "nobody else was asked about");
         let ran = home.check(&["lookup", &order, "--participant", "nobody@nowhere.example"], 0);
-        assert!(ran.stderr.contains("nobody matched"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("no participant matched"), "{}", ran.stderr);
         assert_eq!(sim.record()["requests"]["GET reward"], 1);
     }
 }
@@ -189,7 +189,7 @@ fn pasted(order: &str) -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn a_pasted_text_is_never_not_a_referral_while_the_index_knows_what_it_may_mean() {
+fn a_pasted_text_is_unclear_if_the_index_has_an_order_that_it_may_mean() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -222,7 +222,7 @@ fn a_pasted_text_is_never_not_a_referral_while_the_index_knows_what_it_may_mean(
 }
 
 #[test]
-fn several_orders_on_one_line_are_answered_each() {
+fn each_order_of_a_line_is_answered() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -269,7 +269,7 @@ fn an_action_a_reward_and_a_participant_lead_to_their_orders() {
 
 /// Some user IDs differ from the account ID, so they have an index of their own.
 #[test]
-fn a_user_id_that_is_not_the_account_id_leads_to_its_orders() {
+fn a_user_id_that_differs_from_the_account_id_leads_to_its_orders() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -286,7 +286,7 @@ fn a_user_id_that_is_not_the_account_id_leads_to_its_orders() {
 }
 
 #[test]
-fn nothing_is_sent_for_a_pasted_text_and_the_order_that_it_may_mean_is_named() {
+fn a_pasted_text_sends_nothing_and_names_the_order_that_it_may_mean() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain").order_id;
     for (text, _) in pasted(&order) {

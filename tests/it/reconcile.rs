@@ -47,7 +47,7 @@ fn count(ran: &Ran, class: &str) -> u64 {
 }
 
 #[test]
-fn every_class_comes_from_one_tenant() {
+fn one_tenant_has_refunds_of_every_class() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let proven = order(&sim, "plain", 0);
     let unproven = order(&sim, "plain", 1);
@@ -140,9 +140,9 @@ fn the_text_shows_totals_and_the_orders_that_need_action() {
     home.check(&["retract", &unbacked, "--yes"], 0);
     let file = refunds(&home, &[(&late, "2024-03-01", ""), (&proven, "2024-03-01", ""), (&standing, "2024-03-01", "")]);
     let ran = home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3]], 6);
-    let (head, people) = ran.stdout.split_once("rows that need a person:").expect("a list");
+    let (head, people) = ran.stdout.split_once("rows that need attention:").expect("a list");
     for words in
-        ["3 orders", "rests on the index as of", "retracted and confirmed", "at stake", "CENTS", "95th percentile"]
+        ["3 orders", "based on the index as of", "retracted and confirmed", "at stake", "CENTS", "95th percentile"]
     {
         assert!(head.contains(words), "{words}: {head}");
     }
@@ -157,7 +157,7 @@ fn the_text_shows_totals_and_the_orders_that_need_action() {
     }
     home.check(&["reconcile", &file, "--since", "03/04/2024"], 2);
 
-    // Nothing at stake and nothing open.
+    // Nothing is at stake and nothing is open.
     let file = refunds(&home, &[(&proven, "2024-03-01", ""), (&unbacked, "2024-03-01", ""), (&late, "2024-03-01", "")]);
     let ran = home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3]], 0);
     assert!(!ran.stdout.contains("without a refund"), "{}", ran.stdout);
@@ -185,7 +185,7 @@ fn a_long_list_of_rows_is_cut_with_a_notice() {
 }
 
 #[test]
-fn the_outcome_file_is_the_shops_with_columns_added() {
+fn the_outcome_file_is_the_input_with_columns_added() {
     let (sim, home) = ready(&[]);
     let (proven, standing) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
     home.check(&["retract", &proven, "--yes"], 0);

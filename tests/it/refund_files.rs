@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::batch::{Action, all_plain, column, now, outcomes, plain};
 use crate::support::{Home, Ran, Sim, ready};
 
-/// Three orders of a file: the first was refunded in full, the second not at all, the third in part (0.01).
+/// Three orders of a file: the first was refunded in full, the second not, the third in part (0.01).
 struct Three<'a>(&'a [Action]);
 
 impl Three<'_> {
@@ -35,7 +35,7 @@ fn day(form: &str) -> String {
     now().strftime(form).to_string()
 }
 
-/// Plain orders in dollars whose IDs need no quotes in any file.
+/// Orders in dollars whose IDs need no quotes.
 fn simple(sim: &Sim, wanted: usize) -> Vec<Action> {
     let is_simple = |action: &Action| {
         action.currency == "USD" && action.order.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'#' || b == b'-')
@@ -65,7 +65,7 @@ fn outcomes_in_any_dialect(path: &Path) -> Vec<String> {
     reader.records().map(|row| row.expect("a row")[place].to_owned()).collect()
 }
 
-/// Name, header and rows of a file with one order refunded in full, one not and one in part.
+/// Name, header and rows of a file with one order refunded in full, one not, and one in part.
 const EXPORTS: &[(&str, &str)] = &[
     (
         "shopify-orders",
@@ -148,7 +148,7 @@ const EXPORTS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn of_every_export_only_the_order_that_was_refunded_in_full_is_sent() {
+fn only_the_order_refunded_in_full_is_sent_for_every_export() {
     let (sim, home) = ready(&["--participants", "8000"]);
     let orders = simple(&sim, EXPORTS.len() * 3);
     let mut wanted = Vec::new();
@@ -169,7 +169,7 @@ fn of_every_export_only_the_order_that_was_refunded_in_full_is_sent() {
 }
 
 #[test]
-fn an_ordinary_orders_export_of_paid_orders_sends_nothing_and_is_a_success() {
+fn an_export_of_paid_orders_sends_nothing_and_succeeds() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     let text =
@@ -183,7 +183,7 @@ fn an_ordinary_orders_export_of_paid_orders_sends_nothing_and_is_a_success() {
 }
 
 #[test]
-fn json_is_read_in_its_three_shapes() {
+fn all_three_json_shapes_are_read() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 9);
     let rest = |status: &str, order: &str, total: &str, refunds: &str| {
@@ -230,7 +230,7 @@ fn json_is_read_in_its_three_shapes() {
 }
 
 #[test]
-fn encodings_of_spreadsheets_are_read() {
+fn spreadsheet_encodings_are_read() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 3);
     let text = |order: &str| format!("order_id\tE-Mail\r\n{order}\tännchen@example.com\r\n");
@@ -274,7 +274,7 @@ fn a_column_that_may_contradict_a_refund_stops_the_file_until_explained() {
 }
 
 #[test]
-fn order_ids_that_lack_the_shops_prefix_stop_the_file_with_the_remedy() {
+fn order_ids_without_the_shops_prefix_stop_the_file_with_a_hint() {
     let (sim, home) = ready(&["--participants", "6000"]);
     let orders: Vec<Action> = plain(&sim, 90)
         .into_iter()
@@ -295,7 +295,7 @@ fn order_ids_that_lack_the_shops_prefix_stop_the_file_with_the_remedy() {
 }
 
 #[test]
-fn a_pasted_mark_is_unclear_and_never_not_a_referral() {
+fn an_order_id_with_an_invisible_character_is_unclear() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 2);
     let text = format!(
@@ -404,14 +404,14 @@ fn a_list_that_contradicts_a_refund_sends_nothing() {
         ("order,Entscheidung\n{0},abgelehnt\n", "looks like a status"),
         ("order,ok\n{0},\u{2717}\n", "looks like a status"),
         ("order_id,amount\n{0},0.00\n{1},0.00\n", "--amount-means"),
-        // A word that recoup does not know may mean anything.
-        ("order_id,tila\n{0},hylätty\n", "that recoup does not know"),
-        ("order_id,st\n{0},P\n{1},R\n", "that recoup does not know"),
-        ("order_id,x\n{0},X\n{1},\n", "that recoup does not know"),
-        ("order_id,Tags\n{0},vip\n", "that recoup does not know"),
-        ("order_id,xyz\n{0},8000\n", "that recoup does not know"),
-        ("order_id,reason\n{0},PAID\n", "looks like texts"),
-        ("order_id,disposition\n{0},REJECTED\n", "looks like texts"),
+        // An unknown word may have any meaning.
+        ("order_id,tila\n{0},hylätty\n", "looks like an unknown column"),
+        ("order_id,st\n{0},P\n{1},R\n", "looks like an unknown column"),
+        ("order_id,x\n{0},X\n{1},\n", "looks like an unknown column"),
+        ("order_id,Tags\n{0},vip\n", "looks like an unknown column"),
+        ("order_id,xyz\n{0},8000\n", "looks like an unknown column"),
+        ("order_id,reason\n{0},PAID\n", "looks like free text"),
+        ("order_id,disposition\n{0},REJECTED\n", "looks like free text"),
     ] {
         let (ran, told) = retract(&home, "list.csv", Three(&orders).fill(text).as_bytes(), &[]);
         assert!(matches!(ran.code, Some(2 | 6)), "{text}: {ran:?}");
@@ -432,7 +432,7 @@ fn a_refund_dated_in_the_future_is_unclear() {
 }
 
 #[test]
-fn reconcile_counts_as_at_stake_only_what_was_refunded_in_full() {
+fn reconcile_counts_only_full_refunds_as_at_stake() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     let text = Three(&orders).fill(EXPORTS[0].1);
@@ -453,7 +453,7 @@ fn reconcile_counts_as_at_stake_only_what_was_refunded_in_full() {
 }
 
 #[test]
-fn an_undated_file_has_one_answer_in_reconcile_and_retract() {
+fn reconcile_and_retract_agree_on_an_undated_file() {
     let (_sim, home) = ready(&["--participants", "400"]);
     let file = home.path("list.csv");
     fs::write(&file, "order_id\nNEVER-SEEN-1\nNEVER-SEEN-2\n").expect("a file");

@@ -24,9 +24,12 @@ fn check(path: &Path, args: &[&str]) -> Output {
 }
 
 #[test]
-fn every_sample_is_named_and_decided_in_text_and_json_without_index_and_network() {
-    let mut files: Vec<_> =
-        fs::read_dir(SAMPLES).expect("samples").map(|entry| entry.expect("a file").path()).collect();
+fn every_sample_is_checked_without_index_and_network() {
+    let mut files: Vec<_> = fs::read_dir(SAMPLES)
+        .expect("samples")
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_none_or(|extension| extension != "truth"))
+        .collect();
     files.sort();
     for path in files {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
@@ -55,7 +58,7 @@ fn the_formats_are_listed_with_their_rules() {
 }
 
 #[test]
-fn an_orders_export_of_an_unknown_shop_is_refused_with_the_columns_to_explain() {
+fn an_export_of_unknown_format_is_refused_with_the_columns_to_map() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("orders.csv");
     fs::write(&path, "Order number,Payment status,Total\n1001,Paid,80.00\n1002,Refunded,20.00\n").expect("written");
@@ -72,7 +75,7 @@ fn an_orders_export_of_an_unknown_shop_is_refused_with_the_columns_to_explain() 
 }
 
 #[test]
-fn a_file_that_is_no_list_is_refused_in_one_sentence_whatever_its_bytes() {
+fn a_file_that_is_not_a_list_is_refused_in_one_sentence() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("refunds.csv");
     let noise: Vec<u8> = (0_u32..200_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::{AccountId, Participant, UserId};
 use crate::store::Identity;
-use crate::store::index::{AccountKey, AccountRead, IndexReader, NewRun, Page, Sweep, Unread};
+use crate::store::index::{AccountKey, AccountRead, IndexReader, ListPass, NewRun, Page, Unread};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -15,14 +15,14 @@ fn queue_of(accounts: usize, dir: &TempDir) -> (Index, RunKey, Vec<Unread>) {
     let (path, identity) = (dir.path().join("recoup.db"), Identity::of_a_test());
     let mut index = Index::open(&path, &identity).expect("opens");
     let (run, _) = index.begin_run(NewRun::of("participants"), NOW).expect("begins");
-    let (sweep, _) = index.begin_sweep(run, "", NOW).expect("begins");
+    let (pass, _) = index.begin_pass(run, "", NOW).expect("begins");
     let participant = |n| {
         let id = format!("account {n}");
         Participant { user_id: UserId::new(id.as_str()), account_id: AccountId::new(id), email: None }
     };
     let participants = (0..accounts).map(participant).collect();
     let page = Page { participants, unusable: Vec::new(), cursor: String::new() };
-    index.commit_page(run, &sweep, &page, NOW).expect("commits");
+    index.commit_page(run, &pass, &page, NOW).expect("commits");
     let reader = IndexReader::open(&path, Some(&identity)).expect("opens").expect("exists");
     let unread = reader.unread(run, AccountKey::START, accounts).expect("a queue");
     (index, run, unread)
@@ -62,15 +62,15 @@ async fn an_entry_larger_than_a_full_channel_does_not_deadlock() {
     let dir = TempDir::new().expect("a folder");
     let (index, run, unread) = queue_of(3, &dir);
     let (writer, task) = Writer::start(index, run, 4, || 0);
-    let (sweep, _) = writer.call(move |index| index.begin_sweep(run, "", NOW)).await.expect("begins");
+    let (pass, _) = writer.call(move |index| index.begin_pass(run, "", NOW)).await.expect("begins");
     writer.put(read_without_rewards(&unread[0])).await.expect("is taken");
     let page = Page { participants: Vec::new(), unusable: (0..9).collect(), cursor: String::new() };
-    writer.put(Entry::Page { sweep: sweep.clone(), page, at: NOW }).await.expect("is taken");
+    writer.put(Entry::Page { pass: pass.clone(), page, at: NOW }).await.expect("is taken");
     writer.put(read_without_rewards(&unread[1])).await.expect("is taken");
     drop(writer);
     let mut index = task.join().await.expect("everything is written");
     assert_eq!(accounts_read(&mut index, run), 2);
-    assert_eq!(index.participants(sweep.id).expect("reads"), 12, "three participants and nine unusable rows");
+    assert_eq!(index.participants(pass.id).expect("reads"), 12, "three participants and nine unusable rows");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,10 +78,10 @@ async fn a_failed_write_ends_the_writer_with_its_error_and_wakes_every_sender() 
     let dir = TempDir::new().expect("a folder");
     let (index, run, unread) = queue_of(40, &dir);
     let (writer, task) = Writer::start(index, run, 2, || 0);
-    let (sweep, _) = writer.call(move |index| index.begin_sweep(run, "", NOW)).await.expect("begins");
-    let unknown = Sweep { id: sweep.id + 1, ..sweep };
+    let (pass, _) = writer.call(move |index| index.begin_pass(run, "", NOW)).await.expect("begins");
+    let unknown = ListPass { id: pass.id + 1, ..pass };
     let page = Page { participants: Vec::new(), unusable: Vec::new(), cursor: String::new() };
-    writer.put(Entry::Page { sweep: unknown, page, at: NOW }).await.expect("is taken");
+    writer.put(Entry::Page { pass: unknown, page, at: NOW }).await.expect("is taken");
     let mut refused = None;
     for unread in &unread {
         refused = refused.or(writer.put(read_without_rewards(unread)).await.err());

@@ -47,9 +47,11 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         if amount.is_zero() { Err(format!("a {kind} row without an amount")) } else { Ok(amount) }
     };
     match kind.as_str() {
-        "settled" => Ok(RowMeaning::Money { charged: amount(Column::Credit)?, refunded: Decimal::ZERO }),
-        "refunded" => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount(Column::Debit)? }),
-        "refundedreversed" => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: -amount(Column::Credit)? }),
+        "settled" => Ok(RowMeaning::Transaction { charged: amount(Column::Credit)?, refunded: Decimal::ZERO }),
+        "refunded" => Ok(RowMeaning::Transaction { charged: Decimal::ZERO, refunded: amount(Column::Debit)? }),
+        "refundedreversed" => {
+            Ok(RowMeaning::Transaction { charged: Decimal::ZERO, refunded: -amount(Column::Credit)? })
+        }
         "refundfailed" => Err("a refund of the order failed".to_owned()),
         "chargeback"
         | "chargebackreversed"

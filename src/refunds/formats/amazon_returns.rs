@@ -22,7 +22,7 @@ pub(super) static FORMAT: Format = Format {
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     // Reading the cell adds it to the evidence.
     cells.text(Column::Status);
-    Err("a unit came back, and the report says neither what was refunded nor whether the order has others; use the settlement \
+    Err("a unit was returned, and this report has neither refunds nor the other units of the order; use the settlement \
          report"
         .to_owned())
 }

@@ -48,7 +48,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         "refund retrocharge" => return Err("a refund of it was charged back".to_owned()),
         // The total line of the settlement.
         "" if cells.text(Column::OrderId).is_empty() && cells.text(Column::AmountType).is_empty() => {
-            return Ok(RowMeaning::NoRefund("the line of the settlement itself".to_owned()));
+            return Ok(RowMeaning::NoRefund("the total of the settlement".to_owned()));
         }
         _ => return Err(cells.unknown(Column::Type)),
     };
@@ -56,8 +56,8 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         ("itemprice", "principal") => {
             let amount = cells.needed(Column::Amount)?;
             match (is_refund, amount.is_negative()) {
-                (true, true) => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
-                (false, false) => Ok(RowMeaning::Money { charged: amount, refunded: Decimal::ZERO }),
+                (true, true) => Ok(RowMeaning::Transaction { charged: Decimal::ZERO, refunded: amount.abs() }),
+                (false, false) => Ok(RowMeaning::Transaction { charged: amount, refunded: Decimal::ZERO }),
                 _ => Err(format!("a principal of {amount} on a line of type {}", cells.text(Column::Type))),
             }
         }

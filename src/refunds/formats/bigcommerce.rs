@@ -1,6 +1,6 @@
 //! BigCommerce, orders.
 
-use super::{Column, Format, OrderStatus, RowCells, RowMeaning, order_of};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning, interpret_order};
 
 pub(super) static FORMAT: Format = Format {
     name: "bigcommerce-orders",
@@ -42,5 +42,5 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         | "incomplete" => OrderStatus::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),
     };
-    order_of(cells, status)
+    interpret_order(cells, status)
 }

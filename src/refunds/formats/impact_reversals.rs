@@ -24,11 +24,11 @@ pub(super) static FORMAT: Format = Format {
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if !cells.text(Column::Detail).is_empty() || !cells.text(Column::AmountType).is_empty() {
-        return Err("the line is of an item, not of the order".to_owned());
+        return Err("the line is about an item, not about the order".to_owned());
     }
     let amount = cells.needed(Column::Amount)?;
     if amount.is_negative() {
-        return Err(format!("a new amount of {amount} is less than nothing"));
+        return Err(format!("the new amount {amount} is negative"));
     }
     Ok(RowMeaning::NewAmount(amount))
 }

@@ -45,7 +45,11 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let Some(refunded) = cells.amount(Column::Amount)? else {
         // The grid leaves the cell blank if nothing was refunded.
         return if is_open(&status) {
-            Ok(RowMeaning::Order { status: OrderStatus::NotInFull, refunded: Some(Decimal::ZERO), total: Some(total) })
+            Ok(RowMeaning::OrderState {
+                status: OrderStatus::NotInFull,
+                refunded: Some(Decimal::ZERO),
+                total: Some(total),
+            })
         } else {
             Err(cells.blank(Column::Amount))
         };
@@ -56,5 +60,5 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         _ if is_open(&status) => OrderStatus::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),
     };
-    Ok(RowMeaning::Order { status, refunded: Some(refunded.abs()), total: Some(total) })
+    Ok(RowMeaning::OrderState { status, refunded: Some(refunded.abs()), total: Some(total) })
 }

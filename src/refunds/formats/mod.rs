@@ -23,9 +23,6 @@ mod woocommerce_analytics;
 mod woocommerce_export;
 mod woocommerce_refunds;
 
-#[cfg(test)]
-pub(super) mod samples;
-
 use std::collections::{BTreeSet, HashMap};
 
 use super::amount::{self, AmountError};
@@ -35,7 +32,7 @@ use super::row::RefundRow;
 use crate::model::decimal::Decimal;
 
 /// In the order of the documentation.
-pub static ALL: [&Format; 18] = [
+pub static ALL: &[&Format] = &[
     &shopify_orders::FORMAT,
     &shopify_payments::FORMAT,
     &shopify_json::FORMAT,
@@ -100,11 +97,11 @@ impl Format {
         signature: &[],
         columns: &[],
         required: &[],
-        interpret: |_| Ok(RowMeaning::Nothing),
+        interpret: |_| Ok(RowMeaning::Ignored),
     };
 
     /// The number of signature groups if the header has all of them.
-    fn recognises(&self, header: &Header) -> Option<usize> {
+    fn matches(&self, header: &Header) -> Option<usize> {
         self.signature
             .iter()
             .all(|group| group.iter().any(|name| header.has(name, self.exact_names)))
@@ -137,13 +134,13 @@ impl Header {
 }
 
 /// Detects the format with the longest matching signature. `Err` has two formats that match equally.
-pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
+pub fn detect(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
     let header = Header::of(header);
     let mut best: Option<(usize, &'static Format)> = None;
     let mut tie = None;
-    for format in ALL {
+    for format in ALL.iter().copied() {
         let fits = format.is_json.is_none_or(|only| only == is_json);
-        let Some(groups) = fits.then(|| format.recognises(&header)).flatten() else { continue };
+        let Some(groups) = fits.then(|| format.matches(&header)).flatten() else { continue };
         match best {
             Some((most, _)) if groups < most => {}
             Some((most, other)) if groups == most => tie = Some([other, format]),
@@ -157,28 +154,28 @@ pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static For
 }
 
 /// Finds a format whose signature lacks one column in the header. Returns it with the name of that column.
-pub fn nearly(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
+pub fn missing_one_column(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
     let header = Header::of(header);
     let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 3;
-    ALL.into_iter().filter(fits).find_map(|format| match format.missing(&header).as_slice() {
+    ALL.iter().copied().filter(fits).find_map(|format| match format.missing(&header).as_slice() {
         [only] => Some((format, *only)),
         _ => None,
     })
 }
 
-pub fn named(name: &str) -> Option<&'static Format> {
-    ALL.into_iter().find(|format| format.name.eq_ignore_ascii_case(name))
+pub fn by_name(name: &str) -> Option<&'static Format> {
+    ALL.iter().copied().find(|format| format.name.eq_ignore_ascii_case(name))
 }
 
 /// What one row says about the money of its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowMeaning {
-    /// Nothing. It is a further line item, and the order's first row has the amounts.
-    Nothing,
+    /// A further line item. The first row of the order has the amounts.
+    Ignored,
     /// The user submitted the order as refunded.
     Listed,
     /// The state of the whole order.
-    Order {
+    OrderState {
         status: OrderStatus,
         refunded: Option<Decimal>,
         /// The price before the refund.
@@ -187,13 +184,13 @@ pub enum RowMeaning {
     /// The price after the refund; 0 is a refund in full.
     NewAmount(Decimal),
     /// Money that moved. The rows of an order add up.
-    Money {
+    Transaction {
         charged: Decimal,
         /// Negative if a refund was undone.
         refunded: Decimal,
     },
     /// A payment that was refunded only in part, as its status says.
-    KeptInPart { charged: Decimal },
+    PartlyRefundedPayment { charged: Decimal },
     /// A refund. The rows of an order add up.
     Refund {
         refunded: Decimal,
@@ -209,12 +206,12 @@ impl RowMeaning {
     pub(super) fn is_refund(&self) -> bool {
         match self {
             Self::Listed | Self::Refund { .. } => true,
-            Self::Order { status, refunded, .. } => {
+            Self::OrderState { status, refunded, .. } => {
                 *status == OrderStatus::Refunded || refunded.is_some_and(|refunded| !refunded.is_zero())
             }
-            Self::Money { refunded, .. } => !refunded.is_zero(),
+            Self::Transaction { refunded, .. } => !refunded.is_zero(),
             Self::NewAmount(amount) => amount.is_zero(),
-            Self::Nothing | Self::KeptInPart { .. } | Self::NoRefund(_) => false,
+            Self::Ignored | Self::PartlyRefundedPayment { .. } | Self::NoRefund(_) => false,
         }
     }
 }
@@ -291,11 +288,11 @@ impl<'a> RowCells<'a> {
                 Ok(amount.map(|amount| amount.value))
             }
             Err(AmountError::Ambiguous) => Err(format!(
-                "{} {text:?} can be read in two ways, a thousandfold apart: write it without thousands separators and with two \
+                "{} {text:?} has two readings, a thousandfold apart: write it without thousands separators and with two \
                  decimals",
                 name()
             )),
-            Err(AmountError::Unreadable) => Err(format!("{} {text:?} is no amount", name())),
+            Err(AmountError::Unreadable) => Err(format!("{} {text:?} is not an amount", name())),
         }
     }
 
@@ -319,7 +316,7 @@ impl<'a> RowCells<'a> {
             return self.blank(column);
         }
         let name = self.columns.get(column).and_then(|place| self.columns.header.get(place));
-        format!("{} {text:?} is not a word that recoup knows here", name.map_or("", String::as_str))
+        format!("{} {text:?} is not a known value here", name.map_or("", String::as_str))
     }
 
     /// The cells that were read and are not blank.
@@ -336,14 +333,14 @@ impl<'a> RowCells<'a> {
 
 /// Interprets a row that has status, refunded amount and total of a whole order. An amount may be missing only if the file
 /// lacks its column.
-fn order_of(cells: &RowCells<'_>, status: OrderStatus) -> Result<RowMeaning, String> {
+fn interpret_order(cells: &RowCells<'_>, status: OrderStatus) -> Result<RowMeaning, String> {
     let (refunded, total) = (cells.amount(Column::Amount)?, cells.amount(Column::Total)?);
     for (column, amount) in [(Column::Amount, refunded), (Column::Total, total)] {
         if cells.has(column) && amount.is_none() {
             return Err(cells.blank(column));
         }
     }
-    Ok(RowMeaning::Order { status, refunded: refunded.map(Decimal::abs), total })
+    Ok(RowMeaning::OrderState { status, refunded: refunded.map(Decimal::abs), total })
 }
 
 #[cfg(test)]
@@ -351,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_format_is_described_and_finds_its_columns() {
+    fn every_format_is_described_and_maps_its_columns() {
         let mut names: Vec<&str> = ALL.iter().map(|format| format.name).collect();
         names.sort_unstable();
         names.dedup();
@@ -365,7 +362,7 @@ mod tests {
             for required in format.required {
                 assert!(format.columns.iter().any(|(column, _)| column == required), "{}", format.name);
             }
-            assert_eq!(named(format.name).map(|it| it.name), Some(format.name));
+            assert_eq!(by_name(format.name).map(|it| it.name), Some(format.name));
         }
     }
 }

@@ -157,7 +157,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         | "gedeeltelijk terugbetaald"
             if !amount.is_negative() =>
         {
-            return Ok(RowMeaning::KeptInPart { charged: amount });
+            return Ok(RowMeaning::PartlyRefundedPayment { charged: amount });
         }
         "denied" | "canceled" | "cancelled" | "expired" | "failed" | "abgelehnt" | "storniert" | "abgebrochen"
         | "refusé" | "annulé" | "rechazado" | "cancelado" | "negato" | "annullato" | "geweigerd" | "geannuleerd" => {
@@ -173,7 +173,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             (true, true) if matches!(cells.word(Column::Detail).as_str(), "memo" | "vermerk") => {
                 Err(cells.unknown(Column::Detail))
             }
-            (true, true) => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+            (true, true) => Ok(RowMeaning::Transaction { charged: Decimal::ZERO, refunded: amount.abs() }),
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }
@@ -189,5 +189,5 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if amount.is_negative() {
         return Err(cells.unknown(Column::Type));
     }
-    Ok(RowMeaning::Money { charged: amount, refunded: Decimal::ZERO })
+    Ok(RowMeaning::Transaction { charged: amount, refunded: Decimal::ZERO })
 }

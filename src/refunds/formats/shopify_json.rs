@@ -63,7 +63,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if status == OrderStatus::Refunded && total.is_some_and(Decimal::is_zero) {
         return Err("the order's total is 0".to_owned());
     }
-    Ok(RowMeaning::Order { status, refunded, total })
+    Ok(RowMeaning::OrderState { status, refunded, total })
 }
 
 /// Interprets a child line of a bulk operation. The refund's total includes its transactions and line items.
@@ -75,7 +75,7 @@ fn child(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     check_transactions(cells.text(Column::Part), false)?;
     Ok(match money(cells.text(Column::Amount))? {
         Some(refunded) => RowMeaning::Refund { refunded, total: None },
-        None => RowMeaning::Nothing,
+        None => RowMeaning::Ignored,
     })
 }
 
@@ -102,7 +102,7 @@ fn check_transactions(text: &str, may_fail: bool) -> Result<(), String> {
                     return Err(format!("a refund of it has the status {:?}", word("status")));
                 }
                 if map.get("test") == Some(&serde_json::Value::Bool(true)) {
-                    return Err("a refund of it is one of the test mode".to_owned());
+                    return Err("a refund of it was made in test mode".to_owned());
                 }
                 open.extend(map.values());
             }
@@ -123,7 +123,7 @@ fn money(text: &str) -> Result<Option<Decimal>, String> {
     struct Money {
         amount: Text,
     }
-    let wrong = || format!("{text:?} is no amount");
+    let wrong = || format!("{text:?} is not an amount");
     if text.is_empty() {
         return Ok(None);
     }
@@ -176,10 +176,10 @@ fn sum_of_refunds(text: &str, currency: &str) -> Result<Decimal, String> {
                 if let Some(id) = &transaction.id
                     && !ids.insert(&id.0)
                 {
-                    return Err(format!("the transaction {} stands there twice", id.0));
+                    return Err(format!("the transaction {} occurs twice", id.0));
                 }
                 let amount = Decimal::parse(&transaction.amount.0);
-                sum = sum + amount.ok_or_else(|| format!("{:?} is no amount of a refund", transaction.amount.0))?;
+                sum = sum + amount.ok_or_else(|| format!("{:?} is not an amount", transaction.amount.0))?;
             }
             ("refund" | "capture" | "sale", "failure" | "error") | ("void" | "authorization", _) => {}
             (kind, status) => return Err(format!("a refund has a transaction {kind:?} with status {status:?}")),

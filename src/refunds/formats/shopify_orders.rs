@@ -1,6 +1,6 @@
 //! Shopify orders export. The first row of an order has status and totals; further line items leave them blank.
 
-use super::{Column, Format, OrderStatus, RowCells, RowMeaning, order_of};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning, interpret_order};
 
 pub(super) static FORMAT: Format = Format {
     name: "shopify-orders",
@@ -25,10 +25,10 @@ pub(super) static FORMAT: Format = Format {
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let all = [Column::Status, Column::Amount, Column::Total];
     if all.iter().all(|column| cells.text(*column).is_empty()) {
-        return Ok(RowMeaning::Nothing);
+        return Ok(RowMeaning::Ignored);
     }
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
-    order_of(cells, status)
+    interpret_order(cells, status)
 }
 
 /// Financial statuses of Shopify, which the Admin API uses, too.

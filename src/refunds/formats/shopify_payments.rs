@@ -30,12 +30,12 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     match kind.as_str() {
         "charge" | "sale" | "capture" => match money()? {
             amount if amount.is_negative() => Err(format!("a charge of {amount} is not a charge")),
-            charged => Ok(RowMeaning::Money { charged, refunded: Decimal::ZERO }),
+            charged => Ok(RowMeaning::Transaction { charged, refunded: Decimal::ZERO }),
         },
         "refund" => match money()? {
             amount if amount.is_negative() => match cells.word(Column::Status).as_str() {
                 "failed" | "canceled" | "cancelled" => Err(cells.unknown(Column::Status)),
-                _ => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+                _ => Ok(RowMeaning::Transaction { charged: Decimal::ZERO, refunded: amount.abs() }),
             },
             amount => Err(format!("a refund of {amount} is not negative, so it took no money back")),
         },

@@ -25,7 +25,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         return Err(cells.unknown(Column::Type));
     }
     if cells.needed(Column::Amount)?.is_negative() {
-        return Err("money went back, and this report does not say of how much".to_owned());
+        return Err("money went back, and this report does not have the price of the order".to_owned());
     }
     Ok(RowMeaning::NoRefund("a report of payments cannot show a refund".to_owned()))
 }

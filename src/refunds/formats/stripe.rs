@@ -1,7 +1,6 @@
 //! Stripe, payments. `Status` stays `Paid` on a partial refund. The order ID is in a metadata column.
 
 use super::{Column, Format, RowCells, RowMeaning};
-use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
     name: "stripe-payments",
@@ -63,7 +62,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         return Err(format!("a charge of {charged} is not a charge"));
     }
     if cells.word(Column::Detail) == "test" {
-        return Ok(RowMeaning::NoRefund("a payment of the test mode".to_owned()));
+        return Ok(RowMeaning::NoRefund("a payment in test mode".to_owned()));
     }
     if status.starts_with("partial") && refunded == charged {
         return Err(format!("Status is {status}, and {refunded} of {charged} was refunded"));
@@ -72,7 +71,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         return Err(format!("Status is refunded, and {refunded} of {charged} was"));
     }
     if status == "disputed" && !refunded.is_zero() {
-        return Err("the payment is disputed, and money of it was refunded".to_owned());
+        return Err("the payment is disputed and was refunded".to_owned());
     }
-    Ok(RowMeaning::Money { charged, refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded } })
+    Ok(RowMeaning::Transaction { charged, refunded })
 }

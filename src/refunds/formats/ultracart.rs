@@ -1,7 +1,6 @@
 //! UltraCart, refund report. A second table with a header of its own may follow.
 
 use super::{Column, Format, RowCells, RowMeaning};
-use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
     name: "ultracart-refunds",
@@ -32,5 +31,5 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.has(Column::Total) && total.is_none() {
         return Err(cells.blank(Column::Total));
     }
-    Ok(RowMeaning::Refund { refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded }, total })
+    Ok(RowMeaning::Refund { refunded, total })
 }

@@ -25,7 +25,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if status == OrderStatus::Refunded && !cells.needed(Column::Amount)?.is_zero() {
         return Err("the status is refunded, and the order still has net sales".to_owned());
     }
-    Ok(RowMeaning::Order { status, refunded: None, total: None })
+    Ok(RowMeaning::OrderState { status, refunded: None, total: None })
 }
 
 /// Order statuses of WooCommerce. Only `refunded` shows that money went back.

@@ -1,7 +1,7 @@
 //! Order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
 
 use super::woocommerce_analytics::status_of;
-use super::{Column, Format, OrderStatus, RowCells, RowMeaning, fold, order_of};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning, fold, interpret_order};
 
 pub(super) static FORMAT: Format = Format {
     name: "woocommerce-export",
@@ -39,23 +39,25 @@ pub(super) static FORMAT: Format = Format {
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
     if cells.has(Column::Amount) {
-        return order_of(cells, status);
+        return interpret_order(cells, status);
     }
     if status == OrderStatus::Refunded && !cells.text(Column::Detail).is_empty() {
-        return Err("its refunds are listed, and recoup adds up only a column with the refunded total".to_owned());
+        return Err(
+            "its refunds are listed one by one, and recoup reads only a column with the refunded total".to_owned()
+        );
     }
     // Without a refunded amount the total proves nothing. An unreadable total is still a reason for doubt.
     let total = cells.needed(Column::Total)?;
     if status == OrderStatus::Refunded && (total.is_zero() || total.is_negative()) {
-        return Err(format!("what the order cost, {total}, is not more than 0"));
+        return Err(format!("the total of the order, {total}, is not more than 0"));
     }
     // Refund columns of items are included in the total.
-    let speaks = |(place, name): (usize, &String)| {
+    let is_about_refund = |(place, name): (usize, &String)| {
         let name = fold(name);
         name.contains("refund") && !name.contains("item") && !cells.row.cell(place).trim().is_empty()
     };
-    if status == OrderStatus::Refunded && cells.columns.header.iter().enumerate().any(speaks) {
-        return Err("a column about its refunds is not one that recoup knows".to_owned());
+    if status == OrderStatus::Refunded && cells.columns.header.iter().enumerate().any(is_about_refund) {
+        return Err("a column about its refunds is unknown".to_owned());
     }
-    Ok(RowMeaning::Order { status, refunded: None, total: None })
+    Ok(RowMeaning::OrderState { status, refunded: None, total: None })
 }

@@ -27,7 +27,7 @@ const COLUMNS: &[super::ColumnNames] = &[
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.text(Column::OrderId) == "0" {
-        return Err("a refund of no order".to_owned());
+        return Err("a refund without an order".to_owned());
     }
     if !matches!(cells.word(Column::Status).as_str(), "" | "completed" | "refunded") {
         return Err(cells.unknown(Column::Status));

@@ -1,8 +1,8 @@
-//! Exports of known platforms in which one row or cell speaks against a refund in full.
+//! Exports of known platforms in which one row or cell denies a full refund.
 
 use super::{DecisionKind, decisions, read};
 
-/// What a file with one order proves.
+/// The decision on a file with one order.
 fn decision(format: &str, text: &str) -> DecisionKind {
     let refunds = read(text).unwrap_or_else(|error| panic!("{format}: {error}"));
     assert_eq!(refunds.reading.format, format, "{text}");
@@ -15,7 +15,7 @@ fn decision(format: &str, text: &str) -> DecisionKind {
 const STRIPE: &str = "id,Amount,Amount Refunded,Currency,Mode,Status,Captured,order_id (metadata)\n";
 
 #[test]
-fn a_payment_of_the_test_mode_of_stripe_refunds_nothing() {
+fn a_stripe_payment_in_test_mode_refunds_nothing() {
     let charge =
         |mode: &str| decision("stripe-payments", &format!("{STRIPE}ch_1,100.00,100.00,usd,{mode},Refunded,true,1\n"));
     assert_eq!(charge("Live"), DecisionKind::RefundedInFull);
@@ -23,7 +23,7 @@ fn a_payment_of_the_test_mode_of_stripe_refunds_nothing() {
 }
 
 #[test]
-fn a_status_of_stripe_that_its_amounts_deny_is_unclear() {
+fn a_stripe_status_that_contradicts_its_amounts_is_unclear() {
     for cells in [
         "100.00,100.00,usd,Live,Partially refunded",
         "100.00,60.00,usd,Live,Refunded",
@@ -41,7 +41,7 @@ const PAYPAL: &str = "Type,Status,Currency,Gross,Transaction ID,Reference Txn ID
                       Express Checkout Payment,Completed,EUR,100.00,P1,,1\n";
 
 #[test]
-fn types_of_paypal_that_only_sound_like_a_refund_are_unclear() {
+fn paypal_types_that_only_sound_like_a_refund_are_unclear() {
     let with = |row: &str| decision("paypal-activity", &format!("{PAYPAL}{row}\n"));
     assert_eq!(with("Payment Refund,Completed,EUR,-100.00,P2,P1,1"), DecisionKind::RefundedInFull);
     for row in [
@@ -60,7 +60,7 @@ fn types_of_paypal_that_only_sound_like_a_refund_are_unclear() {
 }
 
 #[test]
-fn a_refund_of_woocommerce_that_is_not_completed_is_unclear() {
+fn a_woocommerce_refund_that_is_not_completed_is_unclear() {
     let refund = |status: &str| {
         decision("woocommerce-refunds", &format!("id,parent_id,amount,reason,status\n1,1001,100.00,size,{status}\n"))
     };
@@ -71,7 +71,7 @@ fn a_refund_of_woocommerce_that_is_not_completed_is_unclear() {
 }
 
 #[test]
-fn an_order_of_woocommerce_analytics_that_is_refunded_and_still_has_sales_is_unclear() {
+fn a_refunded_woocommerce_analytics_order_with_net_sales_is_unclear() {
     let order = |sales: &str| {
         let header = "Date,Order #,N. Revenue (formatted),Status,Net Sales\n";
         decision("woocommerce-analytics", &format!("{header}2026-11-01,1001,$0,refunded,{sales}\n"))
@@ -82,7 +82,7 @@ fn an_order_of_woocommerce_analytics_that_is_refunded_and_still_has_sales_is_unc
 }
 
 #[test]
-fn amounts_of_adyen_on_the_wrong_side_are_unclear() {
+fn adyen_amounts_on_the_wrong_side_are_unclear() {
     let header = "Psp Reference,Merchant Reference,Type,Modification Reference,Gross Currency,Gross Debit (GC),Gross Credit (GC)\n";
     let with = |row: &str| decision("adyen-settlement", &format!("{header}8,1,Settled,M1,EUR,,100.00\n{row}\n"));
     assert_eq!(with("8,1,Refunded,M2,EUR,100.00,"), DecisionKind::RefundedInFull);
@@ -97,7 +97,7 @@ fn amounts_of_adyen_on_the_wrong_side_are_unclear() {
 }
 
 #[test]
-fn a_return_for_store_credit_or_an_exchange_leaves_the_money_with_the_shop() {
+fn a_return_for_store_credit_or_an_exchange_is_unclear() {
     let with = |kind: &str| {
         let header = "return_id,return_status,return_type,order_name,total_refund\n";
         decision("returns-app", &format!("{header}1,COMPLETED,{kind},#1001,100.00\n"))
@@ -109,7 +109,7 @@ fn a_return_for_store_credit_or_an_exchange_leaves_the_money_with_the_shop() {
 }
 
 #[test]
-fn an_item_line_of_the_vendors_reversal_file_is_not_the_order() {
+fn an_item_line_of_a_reversal_file_does_not_refund_the_order() {
     let with = |sku: &str, quantity: &str| {
         let header = "ActionTrackerId,OrderId,Amount,Reason,Sku,Quantity\n";
         decision("impact-reversals", &format!("{header}12345,1001,0,ITEM_RETURNED,{sku},{quantity}\n"))
@@ -120,7 +120,7 @@ fn an_item_line_of_the_vendors_reversal_file_is_not_the_order() {
 }
 
 #[test]
-fn child_refunds_of_shopify_count_whatever_their_ids_look_like() {
+fn shopify_child_refunds_count_with_any_form_of_id() {
     let money = |amount: &str| format!(r#"{{"shopMoney":{{"amount":"{amount}","currencyCode":"USD"}}}}"#);
     let with = |refunded: &str, child: &str| {
         let order = format!(
@@ -136,7 +136,7 @@ fn child_refunds_of_shopify_count_whatever_their_ids_look_like() {
 }
 
 #[test]
-fn an_order_of_magento_that_is_not_closed_is_not_refunded_in_full() {
+fn a_magento_order_that_is_not_closed_is_not_refunded_in_full() {
     let with = |status: &str| {
         let header = "ID,Grand Total (Purchased),Total Refunded,Status\n";
         decision("magento-orders", &format!("{header}000001001,100.00,100.00,{status}\n"))
@@ -148,7 +148,7 @@ fn an_order_of_magento_that_is_not_closed_is_not_refunded_in_full() {
 }
 
 #[test]
-fn a_payment_of_paypal_that_is_marked_as_refunded_in_part_is_not_refunded_in_full() {
+fn a_paypal_payment_marked_as_partially_refunded_is_not_refunded_in_full() {
     let with = |status: &str| {
         let payment = PAYPAL.replace("Completed", status);
         decision("paypal-activity", &format!("{payment}Payment Refund,Completed,EUR,-100.00,P2,P1,1\n"))
@@ -160,7 +160,7 @@ fn a_payment_of_paypal_that_is_marked_as_refunded_in_part_is_not_refunded_in_ful
 }
 
 #[test]
-fn a_restocking_fee_and_a_charged_back_refund_of_amazon_are_unclear() {
+fn an_amazon_restocking_fee_or_charged_back_refund_is_unclear() {
     let header = "settlement-id\ttransaction-type\torder-id\tamount-type\tamount-description\tamount\n";
     let with = |line: &str| {
         let lines = "S\tOrder\t1\tItemPrice\tPrincipal\t80.00\nS\tRefund\t1\tItemPrice\tPrincipal\t-80.00\n";
@@ -187,14 +187,14 @@ fn a_row_without_an_order_belongs_to_the_order_of_its_payment() {
 }
 
 #[test]
-fn two_payments_of_adyen_that_share_all_but_their_reference_are_two() {
+fn adyen_payments_with_different_references_are_different() {
     let header = "Psp Reference,Merchant Reference,Type,Modification Reference,Gross Currency,Gross Debit (GC),Gross Credit (GC)\n";
     let rows = "8811,1,Settled,M1,EUR,,80.00\n8812,1,Settled,M1,EUR,,80.00\n8811,1,Refunded,M2,EUR,80.00,\n";
     assert_eq!(decision("adyen-settlement", &format!("{header}{rows}")), DecisionKind::RefundedInPart);
 }
 
 #[test]
-fn a_reversal_in_the_shops_favour_may_undo_a_refund_of_paypal() {
+fn a_paypal_reversal_in_the_shops_favour_may_undo_a_refund() {
     let with = |row: &str| {
         let refund = "Payment Refund,Completed,EUR,-100.00,R1,P1,1\n";
         decision("paypal-activity", &format!("{PAYPAL}{refund}{row}\n"))
@@ -204,7 +204,7 @@ fn a_reversal_in_the_shops_favour_may_undo_a_refund_of_paypal() {
 }
 
 #[test]
-fn a_refund_of_paypal_that_names_another_orders_payment_is_unclear() {
+fn a_paypal_refund_that_references_the_payment_of_another_order_is_unclear() {
     let text = format!(
         "{PAYPAL}Express Checkout Payment,Completed,EUR,100.00,P2,,2\nPayment Refund,Completed,EUR,-100.00,R1,P2,1\n"
     );
@@ -213,7 +213,7 @@ fn a_refund_of_paypal_that_names_another_orders_payment_is_unclear() {
 }
 
 #[test]
-fn shopify_orders_of_the_test_mode_and_refunds_that_contradict_their_order_count_as_none() {
+fn shopify_test_orders_and_contradictory_refunds_do_not_count() {
     let order = |more: &str| {
         decision(
             "shopify-json",
@@ -250,7 +250,7 @@ fn a_reason_that_denies_the_refund_is_unclear_in_every_format_that_has_one() {
 }
 
 #[test]
-fn an_order_of_a_woocommerce_export_whose_refunds_are_only_listed_is_unclear() {
+fn a_woocommerce_export_without_a_refunded_total_is_unclear() {
     let header = "order_id,order_number,status,order_total,refund_items\n";
     let with = |items: &str| decision("woocommerce-export", &format!("{header}1,1,refunded,80.00,{items}\n"));
     assert_eq!(with(""), DecisionKind::RefundedInFull);
@@ -258,7 +258,7 @@ fn an_order_of_a_woocommerce_export_whose_refunds_are_only_listed_is_unclear() {
 }
 
 #[test]
-fn a_row_that_may_undo_a_refund_and_names_no_order_makes_every_refund_of_its_amount_unclear() {
+fn a_row_without_an_order_that_may_undo_a_refund_makes_every_refund_of_its_amount_unclear() {
     let refund = "Payment Refund,Completed,EUR,-100.00,R1,P1,1\n";
     let paypal = |row: &str| decision("paypal-activity", &format!("{PAYPAL}{refund}{row}\n"));
     assert_eq!(paypal("Refund Reversal,Completed,EUR,100.00,P3,,"), DecisionKind::Unclear);
@@ -276,7 +276,7 @@ fn a_row_that_may_undo_a_refund_and_names_no_order_makes_every_refund_of_its_amo
 }
 
 #[test]
-fn a_line_for_the_record_of_paypal_moves_no_money() {
+fn a_paypal_memo_line_moves_no_money() {
     let header =
         PAYPAL.replacen("Invoice Number", "Invoice Number,Balance Impact", 1).replacen("P1,,1", "P1,,1,Credit", 1);
     let with = |impact: &str| {
@@ -287,7 +287,7 @@ fn a_line_for_the_record_of_paypal_moves_no_money() {
 }
 
 #[test]
-fn transactions_of_a_bulk_operation_that_did_not_succeed_are_unclear() {
+fn failed_transactions_of_a_bulk_operation_are_unclear() {
     let set = |currency: &str| format!(r#"{{"shopMoney":{{"amount":"80.0","currencyCode":"{currency}"}}}}"#);
     let with = |currency: &str, child: &str| {
         let order = format!(
@@ -306,7 +306,7 @@ fn transactions_of_a_bulk_operation_that_did_not_succeed_are_unclear() {
 }
 
 #[test]
-fn a_woocommerce_export_with_a_refund_column_that_recoup_does_not_know_is_unclear() {
+fn a_woocommerce_export_with_an_unknown_refund_column_is_unclear() {
     let with = |name: &str, cells: &str| {
         let header = format!("order_id,order_number,status,order_total,{name}\n");
         decision("woocommerce-export", &format!("{header}9,1,refunded,{cells}\n"))
@@ -319,7 +319,7 @@ fn a_woocommerce_export_with_a_refund_column_that_recoup_does_not_know_is_unclea
 }
 
 #[test]
-fn a_refund_of_the_other_sign_may_undo_one() {
+fn a_refund_with_the_opposite_sign_may_undo_another() {
     let header = "Order ID,Refund By User,Total,Total Refunded\n";
     let with = |row: &str| decision("ultracart-refunds", &format!("{header}1,ann,80,80\n{row}"));
     assert_eq!(with(""), DecisionKind::RefundedInFull);
@@ -327,7 +327,7 @@ fn a_refund_of_the_other_sign_may_undo_one() {
 }
 
 #[test]
-fn nested_transactions_of_shopify_that_did_not_succeed_or_charged_again_are_unclear() {
+fn shopify_transactions_that_failed_or_charged_again_are_unclear() {
     let set = r#"{"shopMoney":{"amount":"80.0","currencyCode":"USD"}}"#;
     let graph = |status: &str| {
         let refunds = format!(r#"[{{"transactions":{{"nodes":[{{"kind":"REFUND","status":"{status}"}}]}}}}]"#);

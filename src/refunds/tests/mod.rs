@@ -1,10 +1,11 @@
-//! Tests over several files of this module: what is written is read back, and nothing panics.
+//! Tests across files of this module: round trips, and no panics.
 
 mod denials;
 mod outcomes;
 mod plans;
 mod reading;
 mod safety;
+mod samples;
 
 use proptest::prelude::*;
 
@@ -21,7 +22,7 @@ fn read(text: &str) -> Result<Refunds> {
     from_bytes("refunds.csv", text.as_bytes(), &Options::default())
 }
 
-/// Reads a file whose column *note*, and *Reason* if it has one, a person has looked into.
+/// Reads a file with the columns *note* and *Reason* ignored.
 fn read_without_note(text: &str) -> Result<Refunds> {
     let mut ignore_columns = vec!["note".to_owned()];
     ignore_columns.extend(text.contains("Reason").then(|| "Reason".to_owned()));
@@ -33,13 +34,13 @@ fn kinds(row: &RefundRow) -> Vec<ProblemKind> {
     row.problems.iter().map(|problem| problem.kind).collect()
 }
 
-/// Any cells that a file can hold: no NUL.
+/// Any cell that a file can contain.
 fn any_cell() -> impl Strategy<Value = String> {
     prop_oneof!["[^\0]{0,8}", "['=+@\t\r\n\",;|-]{0,5}[a-z0-9]{0,3}", Just(String::new()),]
 }
 
 prop_compose! {
-    /// A file with its order IDs in front.
+    /// A file whose first column is the order ID.
     fn any_refunds()(width in 1_usize..5)(
         names in prop::collection::vec(any_cell(), width - 1),
         rows in prop::collection::vec(prop::collection::vec(any_cell(), width), 0..6),
@@ -59,12 +60,12 @@ fn as_list() -> FileReading {
         format: LIST_FORMAT.to_owned(),
         mapping,
         order_id_rewrite,
-        days: DateOrder::Unknown,
+        date_order: DateOrder::Unknown,
         both_signs: false,
     }
 }
 
-/// The decisions, in the order of the orders' first rows.
+/// The decisions, in the order of first appearance.
 fn decisions(refunds: &Refunds) -> Vec<DecisionKind> {
     refunds.orders.iter().map(|order| order.decision.kind()).collect()
 }
@@ -74,7 +75,7 @@ fn values_for(refunds: &Refunds, cell: &str) -> Vec<Vec<String>> {
     (0..refunds.rows.len()).map(|n| vec![cell.to_owned(), format!("v{n}")]).collect()
 }
 
-/// The cells of a CSV text as they stand there.
+/// The cells of a CSV text, without unescaping.
 fn grid(bytes: &[u8], separator: u8) -> Vec<Vec<String>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(separator).from_reader(bytes);

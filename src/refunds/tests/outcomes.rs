@@ -1,11 +1,11 @@
-//! Outcome files are the refunds and what became of them, and can be read again.
+//! Outcome files extend the refunds and can be read again.
 
 use super::*;
 use crate::refunds::outcome_file::{free_names, outcomes};
 use crate::refunds::{csv_injection, csv_table, input};
 
 #[test]
-fn outcomes_stand_beside_the_rows_they_belong_to() {
+fn outcomes_are_added_to_their_rows() {
     let refunds = read_without_note("order_id;note;recoup_outcome\r\n=1;a\r\n-12.50;\"x;y\";old\r\n").expect("a file");
     let values = [vec!["confirmed".to_owned(), "@x".to_owned()], vec!["pending".to_owned(), String::new()]];
     let names = ["recoup_outcome", "recoup_why"];
@@ -26,7 +26,7 @@ fn outcomes_stand_beside_the_rows_they_belong_to() {
 }
 
 #[test]
-fn an_object_keeps_its_text() {
+fn a_json_row_keeps_its_text() {
     let refunds = read_without_note("{ \"order_id\" : 1.0e2 , \"note\":{\"b\":1,\"a\":2} }\n{\"order_id\":\"2\"}\n")
         .expect("a file");
     let values = [vec!["a".to_owned()], vec!["b".to_owned()]];

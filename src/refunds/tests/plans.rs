@@ -1,4 +1,4 @@
-//! Plans say where they were changed.
+//! Changes to a plan are detected and located.
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ fn seal(refunds: &Refunds, planned: &[Vec<String>]) -> Vec<u8> {
 }
 
 fn open(bytes: &[u8]) -> Result<Plan> {
-    plan_file::plan_of("plan.csv", bytes, &Options::default())
+    plan_file::plan_of("plan.csv", bytes)
 }
 
 #[test]
@@ -46,10 +46,10 @@ fn a_plan_that_was_changed_says_where() {
         (of(&[0, 1, 3, 4]), "from row 3 on"),
         (of(&[0, 1, 2, 4]), "row 4 and what followed it are gone"),
         (of(&[0, 1, 1, 2, 3, 4]), "from row 3 on"),
-        (of(&[0, 1, 2, 3]), "last row, which seals it"),
-        (of(&[0]), "last row, which seals it"),
+        (of(&[0, 1, 2, 3]), "last row, which protects it"),
+        (of(&[0]), "last row, which protects it"),
         (of(&[0, 1, 2, 3, 4, 4]), "from row 5 on"),
-        (of(&[0, 1, 2, 4, 3]), "last row, which seals it"),
+        (of(&[0, 1, 2, 4, 3]), "last row, which protects it"),
         (of(&[1, 0, 1, 2, 3, 4]), "line 1 was not written by recoup"),
         (format!("{text}Total,18\n"), "line 6 was not written by recoup"),
     ] {
@@ -58,18 +58,18 @@ fn a_plan_that_was_changed_says_where() {
     }
     for (other, says) in [
         ("order_id\n1\n".to_owned(), "is no plan"),
-        (text.replace("recoup plan 2", "recoup plan 1"), "another version"),
+        (text.replace("recoup plan 3", "recoup plan 2"), "another version"),
     ] {
         let error = open(other.as_bytes()).expect_err(says);
         assert!(error.kind == Kind::Usage && error.message.contains(says), "{error}");
     }
-    // The same cells in another dress are the same plan.
+    // The same cells with other line ends are the same plan.
     let dressed = format!("\u{feff}{}", text.replace('\n', "\r\n"));
     assert_eq!(open(dressed.as_bytes()).expect("unchanged").digest, plan.digest);
 }
 
 #[test]
-fn a_plan_remembers_which_column_a_person_named() {
+fn a_plan_keeps_the_column_mapping() {
     let mapping = ColumnMapping { order_column: Some("Ref".to_owned()), ..ColumnMapping::default() };
     let options = Options { mapping, ..Options::default() };
     let refunds = from_bytes("x", b"E-Mail,ref\na@example.com,A\n", &options).expect("a file");
@@ -79,7 +79,7 @@ fn a_plan_remembers_which_column_a_person_named() {
 }
 
 #[test]
-fn an_amount_that_was_a_json_number_stays_certain() {
+fn an_amount_from_a_json_number_stays_unambiguous_in_a_plan() {
     let refunds = read("{\"order_id\":1,\"refund_amount\":1.234}\n{\"order_id\":2,\"refund_amount\":\"1.234\"}\n")
         .expect("a file");
     let planned = open(&seal(&refunds, &values_for(&refunds, "go"))).expect("a plan").refunds;
@@ -88,7 +88,7 @@ fn an_amount_that_was_a_json_number_stays_certain() {
 }
 
 #[test]
-fn a_plan_decides_as_the_file_did() {
+fn a_plan_gives_the_same_decisions_as_the_file() {
     use DecisionKind::{NotRefunded, RefundedInFull, RefundedInPart, Unclear};
     let text = "Name,Financial Status,Refunded Amount,Total\n#1,refunded,5.00,5.00\n#2,paid,0.00,5.00\n#1,,,\n\
                 #3,partially_refunded,1.00,5.00\n#4,on fire,0.00,5.00\n";
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn every_changed_cell_of_a_plan_is_seen(
+    fn every_changed_cell_of_a_plan_is_detected(
         refunds in any_refunds(), row in any::<prop::sample::Index>(), column in any::<prop::sample::Index>(), cell in any_cell(),
     ) {
         let separator = separator_of(&refunds);
@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn every_moved_added_or_removed_row_of_a_plan_is_seen(
+    fn every_moved_added_or_removed_row_of_a_plan_is_detected(
         refunds in any_refunds(), one in any::<prop::sample::Index>(), other in any::<prop::sample::Index>(), how in 0..3,
     ) {
         let separator = separator_of(&refunds);

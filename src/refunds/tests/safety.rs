@@ -1,24 +1,23 @@
-//! No damage to a file makes a full refund of an order that was not refunded in full.
+//! Property tests: no damage to a file makes an order *refunded in full* that was not.
 //!
-//! Rows are shuffled, dropped and doubled, columns dropped, blanked and robbed of their names, cells blanked or replaced, JSON
-//! values removed or replaced at any depth, in any combination. An order is safe if its decision, held against what the order
-//! really cost, is not *refunded in full*; a file that is refused is safe.
+//! Damage shuffles, drops and duplicates rows, drops and blanks columns and column names, blanks and replaces cells, and
+//! removes or replaces JSON values at any depth. An order is safe if its decision, after the comparison with its real price,
+//! is not *refunded in full*, or if the file is refused.
 //!
-//! Two losses cannot be noticed, because a true file looks the same, and are left out by name: [`lost_its_undoing`] and
-//! [`is_bare_list`].
+//! Two kinds of damage are excluded, because the result equals a valid file: [`lost_its_undoing`] and [`is_bare_list`].
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
 
+use super::samples::{self, Sample, Truth};
 use super::*;
 use crate::refunds::Decimal;
 use crate::refunds::columns::LIST_COLUMNS;
 use crate::refunds::decision::Decision;
 use crate::refunds::formats;
-use crate::refunds::formats::samples::{self, Sample, Truth};
 
-/// One damage to a table. An index chooses a row or a column.
+/// An index selects a row or a column.
 #[derive(Debug, Clone)]
 enum Damage {
     Shuffle(Vec<Index>),
@@ -33,8 +32,8 @@ enum Damage {
     ReplaceColumn(Index, &'static str),
 }
 
-/// What a cell is replaced by: nothing, garbage that is no amount, words that no platform writes. The ID of a row is never
-/// replaced, only blanked: a copy of a refund with an ID of its own is another refund.
+/// Replacements for cells: nothing, unreadable amounts, unknown words. Row IDs are only blanked, because a copy of a refund
+/// with another ID is another refund.
 const GARBAGE: [&str; 9] = ["", " ", "x", "#REF!", "1,234", "1e3", "NaN", "frobnicated", "weder noch"];
 
 fn any_damage() -> impl Strategy<Value = Damage> {
@@ -54,28 +53,28 @@ fn any_damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// A table that remembers where its rows and columns were.
+/// A table that knows the original places of its rows and columns.
 #[derive(Clone)]
 struct Grid {
     separator: u8,
     header: Vec<String>,
     rows: Vec<(usize, Vec<String>)>,
-    /// The place of each column in the original.
+    /// The original place of each column.
     origin: Vec<usize>,
     original: Vec<Vec<String>>,
     original_header: Vec<String>,
-    /// The columns with IDs of rows, by their original places.
+    /// Original places of the columns with row IDs.
     ids: Vec<usize>,
 }
 
 impl Grid {
     fn of(sample: &Sample) -> Self {
-        let text = crate::refunds::input::decode(sample.name, sample.bytes).expect("text");
+        let text = crate::refunds::input::decode(&sample.name, &sample.bytes).expect("text");
         let options = Options { mapping: sample.mapping.clone(), ..Options::default() };
-        let columns = from_bytes(sample.name, sample.bytes, &options).expect("a sample").columns;
+        let columns = from_bytes(&sample.name, &sample.bytes, &options).expect("a sample").columns;
         let is_header = |cells: &[String]| usize::from(*cells == *columns.header);
         let (table, _) =
-            crate::refunds::csv_table::read_section(sample.name, &text, 1000, &is_header).expect("a table");
+            crate::refunds::csv_table::read_section(&sample.name, &text, 1000, &is_header).expect("a table");
         let width = table.header.len();
         let wide = |mut cells: Vec<String>| {
             cells.resize(width, String::new());
@@ -145,21 +144,19 @@ impl Grid {
     }
 }
 
-/// The row that says that a refund of the order was undone was cut out, or says it of no order any more: what is left is the
-/// file of a refund that holds.
+/// The row that undoes a refund was removed, or no longer names the order. What is left equals the file of a valid refund.
 fn lost_its_undoing(grid: &Grid, truth: &Truth) -> bool {
-    let Some(word) = truth.undone_by else { return false };
+    let Some(word) = &truth.undone_by else { return false };
     let is_undoing =
-        |cells: &[String]| cells.iter().any(|cell| cell == word) && cells.iter().any(|cell| cell == truth.order);
+        |cells: &[String]| cells.iter().any(|cell| cell == word) && cells.iter().any(|cell| *cell == truth.order);
     let place = grid.original.iter().position(|cells| is_undoing(cells)).expect("the row that undoes");
-    !grid.rows.iter().any(|(origin, cells)| *origin == place && cells.iter().any(|cell| cell == truth.order))
+    !grid.rows.iter().any(|(origin, cells)| *origin == place && cells.iter().any(|cell| *cell == truth.order))
 }
 
-/// Nothing is left of the columns by which the platform says what became of an order: a list of order IDs, which a person
-/// hands in as refunded.
+/// No column with evidence is left. What remains is a plain list of order IDs, which the user submits as refunded.
 fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
     use Column::{OrderId, OrderedAt, Reason, RefundedAt, RowId};
-    let columns = formats::named(sample.format()).map_or(LIST_COLUMNS, |format| format.columns);
+    let columns = formats::by_name(sample.format()).map_or(LIST_COLUMNS, |format| format.columns);
     let is_evidence = |name: &str| {
         let of = |column: &Column| !matches!(column, OrderId | Reason | OrderedAt | RefundedAt | RowId);
         columns
@@ -172,20 +169,20 @@ fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
             .all(|column| grid.rows.iter().all(|(_, cells)| GARBAGE.contains(&cells[column].as_str())))
 }
 
-/// The formats in which what an order cost is the sum of its payments.
+/// The formats in which the price of an order is the sum of its payments.
 const SUMS_PAYMENTS: [&str; 5] =
     ["shopify-payments", "stripe-payments", "paypal-activity", "adyen-settlement", "amazon-settlement"];
 
-/// What is wrong with the decisions on the orders that were not refunded in full.
+/// Fails if an order that was not refunded in full is decided so.
 fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> bool) -> Result<(), String> {
     for order in &refunds.orders {
         let Some(truth) = truths.iter().find(|truth| truth.order == order.order_id.as_str()) else { continue };
         if truth.is_full || is_excused(truth) {
             continue;
         }
-        let cost = Decimal::parse(truth.total).expect("an amount");
+        let cost = Decimal::parse(&truth.total).expect("an amount");
         let held = order.decision.check_against_action(Some(cost), true).0;
-        // What an order cost is only in doubt if it is the sum of payments, of which one may be gone.
+        // The price is in doubt only if it is the sum of payments, because one may be missing.
         let is_sum = SUMS_PAYMENTS.contains(&refunds.reading.format.as_str());
         let alone = !is_sum && matches!(order.decision, Decision::InFull { .. });
         if held.kind() == DecisionKind::RefundedInFull || alone {
@@ -209,10 +206,9 @@ fn is_json(sample: &Sample) -> bool {
     matches!(sample.bytes.first(), Some(b'{' | b'['))
 }
 
-/// The objects of a JSON sample.
 fn objects(sample: &Sample) -> Vec<Value> {
     let values: Vec<Value> =
-        serde_json::Deserializer::from_slice(sample.bytes).into_iter().map(|value| value.expect("JSON")).collect();
+        serde_json::Deserializer::from_slice(&sample.bytes).into_iter().map(|value| value.expect("JSON")).collect();
     match values.as_slice() {
         [Value::Array(list)] => list.clone(),
         [Value::Object(one)] => one["orders"].as_array().expect("orders").clone(),
@@ -220,14 +216,14 @@ fn objects(sample: &Sample) -> Vec<Value> {
     }
 }
 
-/// One damage to a list of JSON objects. The indices lead from the list to a value at some depth.
+/// The indexes form a path from the list to a value.
 #[derive(Debug, Clone)]
 enum JsonDamage {
     Shuffle(Vec<Index>),
     Remove(Vec<Index>),
     Double(Index),
     Replace(Vec<Index>, Value),
-    /// A key of all objects.
+    /// Removes a key from all objects.
     RemoveKey(Index, Index),
 }
 
@@ -282,7 +278,7 @@ fn suffer(list: &mut Vec<Value>, damage: &JsonDamage) {
 }
 
 fn for_each_leaf(list: &mut Vec<Value>, path: &[Index], by: &Value) {
-    // A row stays an object: what is no list of objects is refused anyway.
+    // Rows stay objects: other lists are refused anyway.
     if path.len() > 1 {
         let mut whole = Value::Array(std::mem::take(list));
         change(&mut whole, path, &|_| Some(by.clone()));
@@ -290,7 +286,7 @@ fn for_each_leaf(list: &mut Vec<Value>, path: &[Index], by: &Value) {
     }
 }
 
-/// Replaces or removes the value that a path leads to; a path ends early at a value without parts.
+/// Replaces or removes the value at a path. A path ends early at a value without children.
 fn change(value: &mut Value, path: &[Index], by: &dyn Fn(&Value) -> Option<Value>) {
     let Some((first, rest)) = path.split_first() else { return };
     let is_last = |value: &Value| rest.is_empty() || !(value.is_array() || value.is_object());
@@ -322,7 +318,7 @@ fn change(value: &mut Value, path: &[Index], by: &dyn Fn(&Value) -> Option<Value
     }
 }
 
-/// A quarter of the cases of other properties for each sample: there are many samples.
+/// A quarter of the usual number of cases, because there are many samples.
 fn cases() -> ProptestConfig {
     let cases = ProptestConfig::default().cases.div_ceil(4);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -339,7 +335,7 @@ fn no_damage_to_a_table_makes_a_full_refund_of_another_order() {
             for damage in &damages {
                 grid.suffer(damage);
             }
-            if let Ok(refunds) = from_bytes(sample.name, &grid.bytes(), &options)
+            if let Ok(refunds) = from_bytes(&sample.name, &grid.bytes(), &options)
                 && !is_bare_list(&grid, &refunds, &sample)
             {
                 let checked = check(&refunds, &truths, &|truth| lost_its_undoing(&grid, truth));
@@ -372,15 +368,15 @@ fn no_damage_to_json_makes_a_full_refund_of_another_order() {
 }
 
 #[test]
-fn a_file_that_was_cut_off_makes_no_full_refund_of_another_order() {
+fn a_truncated_file_makes_no_full_refund_of_another_order() {
     for sample in all_samples() {
         let truths = sample.truths();
         let options = Options { mapping: sample.mapping.clone(), ..Options::default() };
         proptest!(cases(), |(end in 0..sample.bytes.len())| {
-            let Ok(refunds) = from_bytes(sample.name, &sample.bytes[..end], &options) else { return Ok(()) };
+            let Ok(refunds) = from_bytes(&sample.name, &sample.bytes[..end], &options) else { return Ok(()) };
             for order in &refunds.orders {
                 let Some(truth) = truths.iter().find(|truth| truth.order == order.order_id.as_str()) else { continue };
-                let cost = Decimal::parse(truth.total).expect("an amount");
+                let cost = Decimal::parse(&truth.total).expect("an amount");
                 let kind = order.decision.check_against_action(Some(cost), true).0.kind();
                 let is_safe = truth.is_full || truth.undone_by.is_some() || kind != DecisionKind::RefundedInFull;
                 prop_assert!(is_safe, "{} cut at {end}: {} {:?}", sample.name, truth.order, order.decision);

@@ -1,7 +1,7 @@
-//! Following a modification: its submission, and what can be read of the action and its rewards afterwards.
+//! Reads a modification until its submission completed, and what the action and its rewards show afterwards.
 //!
-//! The submission says whether the vendor has processed it, and nothing says more: what is read afterwards is evidence and no
-//! proof. This must never call a modification confirmed, and must never send anything.
+//! The submission only says that the vendor has processed it. What is read afterwards is evidence and no proof, so a
+//! modification is never *confirmed*. This module never sends anything.
 
 use serde_json::json;
 
@@ -10,24 +10,29 @@ use super::preview::{Level, Measure, Preview};
 use crate::crash;
 use crate::error::{Kind, Result};
 use crate::model::Target;
-use crate::retract::doubt;
 use crate::retract::follow::{rewards_now, submission};
-use crate::retract::judge::SubmissionSeen;
-use crate::retract::{Context, Follows, Submissions};
+use crate::retract::proof::SubmissionProgress;
+use crate::retract::unknown_resolver;
+use crate::retract::{Context, FollowSettings, SubmissionPolling};
 use crate::store::ledger::{Ledger, Retraction, State};
 
-/// One look at a modification that is open.
-pub async fn look(ctx: &Context<'_>, follows: &Follows, ledger: &Ledger, retraction: &mut Retraction) -> Result<()> {
+/// Reads an open modification once.
+pub async fn observe(
+    ctx: &Context<'_>,
+    follows: &FollowSettings,
+    ledger: &Ledger,
+    retraction: &mut Retraction,
+) -> Result<()> {
     if retraction.state == State::Unknown {
-        doubt::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
+        unknown_resolver::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
     }
-    // No reward says when it is time to ask, so where there are many they are asked about when it is their turn.
+    // No reward shows that a modification completed, so many modifications read their submissions by schedule.
     let waits = retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none();
-    if waits && follows.submissions == (Submissions::Sparingly { now: false }) {
+    if waits && follows.submissions == (SubmissionPolling::Sparingly { now: false }) {
         return Ok(());
     }
     let seen = submission(ctx, follows, ledger, retraction).await?;
-    if matches!(seen, SubmissionSeen::Open | SubmissionSeen::None) {
+    if matches!(seen, SubmissionProgress::Open | SubmissionProgress::None) {
         return Ok(());
     }
     let after = read_after(ctx, retraction).await?;
@@ -38,7 +43,7 @@ pub async fn look(ctx: &Context<'_>, follows: &Follows, ledger: &Ledger, retract
     }
     let rewards = match rewards_now(ctx, ledger, retraction).await {
         Ok((_, rewards)) => Some(rewards),
-        // Evidence, and no more.
+        // The rewards are only evidence.
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => None,
         Err(error) => return Err(error),
     };
@@ -48,33 +53,33 @@ pub async fn look(ctx: &Context<'_>, follows: &Follows, ledger: &Ledger, retract
     Ok(())
 }
 
-/// Where it stands now; `changed` says whether what was to change reads differently than before, where that is known. Pure.
-fn outcome(seen: &SubmissionSeen, changed: Option<bool>) -> Option<(State, String)> {
+/// The state that follows; `changed`: whether the action reads differently than before, if that is known. Pure.
+fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, String)> {
     let read = match changed {
         Some(true) => "; what can be read of the action has changed",
         Some(false) => "; what can be read of the action has not changed so far",
         None => "; the action cannot be read",
     };
     Some(match seen {
-        SubmissionSeen::Open | SubmissionSeen::None => return None,
-        SubmissionSeen::Complete => {
+        SubmissionProgress::Open | SubmissionProgress::None => return None,
+        SubmissionProgress::Complete => {
             (State::Processed, format!("the vendor has processed it, which no published read proves{read}"))
         }
-        // A refusal may be sent again: what has changed all the same must not be.
-        SubmissionSeen::Refused(why) if changed == Some(true) => {
+        // A refused change may be sent again; a change that took effect must not be.
+        SubmissionProgress::Refused(why) if changed == Some(true) => {
             (State::Unconfirmed, format!("the submission completed with {why}, and yet the action has changed"))
         }
-        SubmissionSeen::Refused(why) => (State::Failed, format!("the vendor refused it: {why}{read}")),
-        SubmissionSeen::Unreadable => (
+        SubmissionProgress::Refused(why) => (State::Failed, format!("the vendor refused it: {why}{read}")),
+        SubmissionProgress::Unreadable => (
             State::Unconfirmed,
             format!("its submission can no longer be read, so whether it was made is not known{read}"),
         ),
     })
 }
 
-/// What the vendor shows of what was to change; empty where it shows nothing.
+/// The changed items or amount as the vendor shows them; empty if it shows nothing.
 async fn read_after(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<(Option<String>, Measure)>> {
-    // What nobody knows the change of shows nothing by what is there now.
+    // If the change is not known, the present values show nothing.
     let (Target::Action(action_id), Some(change)) = (retraction.target(), change_of(retraction)) else {
         return Ok(Vec::new());
     };
@@ -102,17 +107,17 @@ mod tests {
 
     #[test]
     fn processed_is_the_best_that_is_ever_said() {
-        let refused = || SubmissionSeen::Refused("Validation: MALFORMED".into());
+        let refused = || SubmissionProgress::Refused("Validation: MALFORMED".into());
         for (seen, changed, expected) in [
-            (SubmissionSeen::Open, Some(true), None),
-            (SubmissionSeen::None, None, None),
-            (SubmissionSeen::Complete, Some(true), Some(State::Processed)),
-            (SubmissionSeen::Complete, Some(false), Some(State::Processed)),
-            (SubmissionSeen::Complete, None, Some(State::Processed)),
+            (SubmissionProgress::Open, Some(true), None),
+            (SubmissionProgress::None, None, None),
+            (SubmissionProgress::Complete, Some(true), Some(State::Processed)),
+            (SubmissionProgress::Complete, Some(false), Some(State::Processed)),
+            (SubmissionProgress::Complete, None, Some(State::Processed)),
             (refused(), None, Some(State::Failed)),
             (refused(), Some(false), Some(State::Failed)),
             (refused(), Some(true), Some(State::Unconfirmed)),
-            (SubmissionSeen::Unreadable, Some(true), Some(State::Unconfirmed)),
+            (SubmissionProgress::Unreadable, Some(true), Some(State::Unconfirmed)),
         ] {
             let found = outcome(&seen, changed);
             assert_eq!(found.as_ref().map(|(state, _)| *state), expected, "{seen:?} {changed:?}");

@@ -1,22 +1,21 @@
-//! One modification, about to be sent: what goes out, and what must still hold right before it does.
+//! The request of one modification, and the checks right before it is sent.
 //!
-//! The discipline itself is in `dispatch`. This must never send a change to an action that has changed since it was shown,
-//! nor one that the ledger, asked again under the lock, does not allow.
+//! `dispatch` has the sequence of steps. A change is not sent if the action has changed since the plan was shown, or if the
+//! ledger, asked again under the lock, does not allow it.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::guard::{self, CHANGE, Earlier, Question};
+use super::preconditions::{self, CHANGE, PreviousAdjustments, Proposal};
 use super::preview::{Before, Preview};
 use super::{AdjustOptions, read_before};
 use crate::error::{Error, Kind, Result};
 use crate::retract::Context;
 use crate::retract::dispatch::{Job, PLAN_FRESH_FOR, mark_unknown};
-use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step};
+use crate::retract::plan::{self, ActionPlan, Plan, Step, StoredPlan};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 use crate::vendor::{BrandWriter, Modification, SendPermit, WriteOutcome, modification_form};
 
-/// One modification of a plan.
 pub struct ModificationJob<'a> {
     pub ctx: &'a Context<'a>,
     pub writer: &'a BrandWriter,
@@ -25,14 +24,14 @@ pub struct ModificationJob<'a> {
     pub action: &'a ActionPlan,
     pub modification: &'a Modification,
     pub preview: &'a Preview,
-    /// What the ledger had when the plan was made.
-    pub earlier: Earlier,
+    /// The ledger's adjustments when the plan was made.
+    pub earlier: PreviousAdjustments,
     pub read_at: Instant,
 }
 
 impl ModificationJob<'_> {
-    fn question(&self) -> Question<'_> {
-        Question {
+    fn proposal(&self) -> Proposal<'_> {
+        Proposal {
             target: &self.action.target,
             order_id: &self.plan.order_id,
             rewards: &self.action.linked,
@@ -50,9 +49,9 @@ fn changed() -> Error {
 impl Job for ModificationJob<'_> {
     type Permit = SendPermit;
     const ACCEPTED: &'static str = "the vendor queued it; not done yet";
-    const REFUSED_HINT: &'static str = "mend the cause, then run the same command again";
+    const REFUSED_HINT: &'static str = "fix the cause, then run the same command again";
 
-    /// Waits for the pace, and reads rewards and items again where the plan has grown old over it.
+    /// Waits for the pace, and reads rewards and items again if the plan has grown old.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if !self.is_fresh() {
@@ -75,15 +74,15 @@ impl Job for ModificationJob<'_> {
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         let newest = ledger.attempts_by(Road::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
-            // Only a process that holds the lock sends, and this one holds it: the other died.
+            // Only the holder of the lock sends, and this process holds it: the sender died.
             mark_unknown(ledger, &newest, self.ctx.clock.now())?;
         }
-        if guard::check(ledger, self.question())? == self.earlier { Ok(None) } else { Err(changed()) }
+        if preconditions::check(ledger, self.proposal())? == self.earlier { Ok(None) } else { Err(changed()) }
     }
 
     fn intent(&self) -> NewRetraction {
         let Self { options, plan, action, .. } = self;
-        let mut kept = Kept::json(plan, action);
+        let mut kept = StoredPlan::json(plan, action);
         kept[CHANGE] = json!(self.preview);
         NewRetraction {
             road: Road::Modification,

@@ -1,48 +1,46 @@
-//! Use case: a partial refund. An action is changed, item by item or in its total, and not taken back.
+//! Use case: a partial refund changes an action, item by item or in its total, and does not reverse it.
 //!
-//! It goes the way of a retraction: the same plan and preflight, the same ledger, one PUT at most, and following by reading.
-//! Its end is *processed* and never *confirmed*: no published read proves what a modification does to a reward
-//! (`docs/vendor/contradictions.md` 9). It must never empty an action, which is a retraction, nor send the same change twice by itself.
+//! An adjustment uses the same plan, checks, ledger and send-once rule as a retraction, with one PUT. It ends as *processed*
+//! and never as *confirmed*: no published read proves what a modification does to a reward (`docs/vendor/contradictions.md` 9).
+//! It never empties an action, which would be a reversal, and never sends the same change twice by itself.
 
+pub mod change_flags;
 pub mod follow;
-mod guard;
 mod job;
+mod preconditions;
 pub mod preview;
-pub mod wanted;
 
-pub use guard::change_of;
-use guard::{Earlier, Question};
 use job::ModificationJob;
+pub use preconditions::change_of;
+use preconditions::{PreviousAdjustments, Proposal};
 use preview::{Before, Preview};
 
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
+use super::checks::Check;
 use super::dispatch::Dispatch;
 use super::plan::{self, ActionPlan, Plan, Step};
 use super::receipt::{Receipt, finding_lines};
-use super::verdict::Check;
-use super::{Context, Options, WriterSettings, confirm, seen, sendable};
+use super::{Context, Options, WriterSettings, plan_fingerprint, readiness, show_and_confirm};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::refunds::{Decimal, shell_quote};
 use crate::vendor::{BrandWriter, Change, Modification, is_full_retraction};
 
-/// What was asked for.
 #[derive(Debug, Clone)]
 pub struct AdjustOptions {
-    /// What it shares with a retraction; the disposition is the code of the modification.
+    /// The options shared with a retraction. The disposition is the code of the modification.
     pub plan: Options,
-    /// What is to change.
     pub change: Change,
-    /// The same change may go out again.
+    /// The person allows the same change again.
     pub again: bool,
-    /// A person says that the order has other items, which stay.
+    /// The person says that the order has other items, which stay.
     pub others_stay: bool,
 }
 
 impl AdjustOptions {
-    /// Refuses what cannot be meant, before any I/O.
+    /// An error for an invalid request, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         if matches!(&self.change, Change::Order(amount) if amount.is_zero()) {
             return Err(that_is_a_retraction());
@@ -51,7 +49,7 @@ impl AdjustOptions {
     }
 }
 
-/// The command that adjusts an order to `left`, which was held against the action's amount.
+/// The command that adjusts an order to `left`, for messages.
 pub fn command_for(order_id: &OrderId, left: Decimal) -> String {
     format!("recoup adjust {} --amount {left}", shell_quote(order_id.as_str()))
 }
@@ -63,14 +61,14 @@ fn that_is_a_retraction() -> Error {
 
 /// Changes one action of an order.
 ///
-/// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
+/// An error means that nothing was sent. Once something was sent, the receipt has it, and the error that ended the run early.
 pub async fn run(
     ctx: &Context<'_>,
     writer: &WriterSettings,
     order_id: &OrderId,
     options: &AdjustOptions,
 ) -> Result<Receipt> {
-    sendable::check(ctx)?;
+    readiness::check(ctx)?;
     let existing = ctx.ledger()?;
     let mut plan = plan::make(ctx, existing, order_id, &options.plan, None).await?;
     let mut receipt = Receipt::new(ctx.identity, order_id, &plan.coverage, false);
@@ -87,24 +85,19 @@ pub async fn run(
     };
     let action = only(&plan)?;
     let earlier = match existing {
-        Some(ledger) => guard::check(ledger, question(&plan, action, &preview, options))?,
-        None => Earlier::default(),
+        Some(ledger) => preconditions::check(ledger, proposal(&plan, action, &preview, options))?,
+        None => PreviousAdjustments::default(),
     };
     if options.plan.dry_run {
         receipt.would_adjust(action, &preview);
         return Ok(receipt);
     }
-    for line in plan_lines(ctx, &plan, action, &preview, &earlier, options) {
-        // Nobody is asked about what they cannot see.
-        if options.plan.yes { ctx.report.note(line) } else { ctx.report.say(line) }
-    }
-    if !options.plan.yes {
-        confirm(ctx, "Change this").await?;
-    }
+    let lines = plan_lines(ctx, &plan, action, &preview, &earlier, options);
+    show_and_confirm(ctx, lines, options.plan.yes, "Change this").await?;
     let demand =
         Demand { overrides: action.findings.overridden(), again: options.again, ..Demand::of_rewards(&action.rewards) };
     let subject = Subject {
-        name: seen::short_name(&format!("{} {}", action.target.key(), preview.table().join(" "))),
+        name: plan_fingerprint::short_hash(&format!("{} {}", action.target.key(), preview.table().join(" "))),
         items: Vec::new(),
         json: json!({ "what": "adjustment", "order_id": order_id, "change": preview.table() }),
         reason: options.plan.reason.as_deref(),
@@ -134,8 +127,8 @@ pub async fn run(
     Ok(receipt)
 }
 
-fn question<'a>(plan: &'a Plan, action: &'a ActionPlan, preview: &'a Preview, options: &AdjustOptions) -> Question<'a> {
-    Question {
+fn proposal<'a>(plan: &'a Plan, action: &'a ActionPlan, preview: &'a Preview, options: &AdjustOptions) -> Proposal<'a> {
+    Proposal {
         target: &action.target,
         order_id: &plan.order_id,
         rewards: &action.linked,
@@ -144,7 +137,6 @@ fn question<'a>(plan: &'a Plan, action: &'a ActionPlan, preview: &'a Preview, op
     }
 }
 
-/// The one action that is changed.
 fn only(plan: &Plan) -> Result<&ActionPlan> {
     match plan.actions.as_slice() {
         [action] => Ok(action),
@@ -153,11 +145,11 @@ fn only(plan: &Plan) -> Result<&ActionPlan> {
     }
 }
 
-/// An action that is taken back, or has no reward left, is not adjusted.
+/// An action that is reversed, or has no reward left, is not adjusted.
 fn check_step(plan: &Plan) -> Result<()> {
     let action = only(plan)?;
     match &action.step {
-        Step::Follow(found) => Err(guard::taken_back(found)),
+        Step::Follow(found) => Err(preconditions::taken_back(found)),
         Step::AlreadyCancelled => Err(Error::new(
             Kind::Refused,
             "every known reward of this action is cancelled already: there is nothing left to adjust; nothing was sent",
@@ -175,7 +167,7 @@ fn check_step(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Reads what is to be changed and holds the change against it; what a person should know becomes a finding.
+/// Reads the items or the amount, and checks that the change fits.
 async fn fit(
     ctx: &Context<'_>,
     plan: &mut Plan,
@@ -225,7 +217,7 @@ async fn fit(
     Ok(preview)
 }
 
-/// What is there before, if the vendor shows it: whether the Brand API has an Advocate event is not published
+/// The items or the amount before, if the vendor shows them. Whether the Brand API shows Advocate events is not published
 /// (`docs/vendor/brand.md` §3).
 async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
     if matches!(change, Change::Order(_)) {
@@ -248,13 +240,13 @@ async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) ->
     }
 }
 
-/// What will happen, before the question.
+/// The lines that a person sees before the question.
 fn plan_lines(
     ctx: &Context<'_>,
     plan: &Plan,
     action: &ActionPlan,
     preview: &Preview,
-    earlier: &Earlier,
+    earlier: &PreviousAdjustments,
     options: &AdjustOptions,
 ) -> Vec<String> {
     let identity = ctx.identity;

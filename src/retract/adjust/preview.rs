@@ -1,7 +1,7 @@
-//! A change item by item, before and after: what is shown before the yes, kept in the ledger, and compared afterwards. Pure.
+//! A change item by item, before and after: shown before the yes, kept in the ledger, and compared afterwards. Pure.
 //!
-//! Where the action can be read, what is asked for must fit it: an item that it has, and less of it than there is. It must
-//! never show an amount that nobody has read as if it were one: what is not known is *not known*.
+//! If the action can be read, the change must fit it: each item exists, and its amount decreases. An amount that was not read
+//! is shown as *not known*.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,80 +10,69 @@ use crate::model::decimal::Decimal;
 use crate::report::table;
 use crate::vendor::{ActionItem, Change, ItemMoney};
 
-/// A change, line by line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preview {
-    /// `items` or `order`.
     pub level: Level,
-    /// The currency of all amounts, where it is known.
     pub currency: Option<String>,
-    /// Why what was there before is not known; `null` where it was read.
+    /// Why the values before could not be read; `null` if they were.
     pub unread: Option<String>,
-    /// The order as one line, or each of its items, also those that stay as they are.
+    /// The order as one line, or all its items, including those that stay.
     pub lines: Vec<Line>,
 }
 
-/// What an amount is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Each line is an item.
     Items,
-    /// The one line is the order.
     Order,
 }
 
-/// One item, or the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// The item; `null` for the order.
     pub sku: Option<String>,
-    /// Its name.
     pub name: Option<String>,
-    /// As it was read before anything was sent.
+    /// As read before the send.
     pub before: Option<Measure>,
-    /// What the vendor is told; `null` for an item that stays as it is.
+    /// The values that are sent; `null` for an item that stays.
     pub sent: Option<Sent>,
-    /// What should then be there, as far as that follows.
+    /// The values that follow from the change, if they can be computed.
     pub expected: Option<Measure>,
-    /// As it was read afterwards.
+    /// As read after the send.
     #[serde(default)]
     pub after: Option<Measure>,
 }
 
-/// How many, and what they cost together.
+/// A quantity and its total amount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measure {
-    /// How many.
     pub quantity: Option<String>,
-    /// What they cost, as decimal text.
+    /// Total amount, as decimal text.
     pub amount: Option<String>,
 }
 
-/// What the vendor is told of one line.
+/// The values that are sent for one line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sent {
-    /// How many remain.
+    /// Items that remain.
     pub quantity: Option<u64>,
-    /// What it costs then.
+    /// The new amount.
     pub amount: Option<String>,
-    /// What is taken off.
+    /// The amount to take off.
     pub delta: Option<String>,
 }
 
-/// What is known of the action before.
+/// The values before the change.
 #[derive(Debug, Clone)]
 pub enum Before {
-    /// Its items.
     Items(Vec<ActionItem>),
-    /// Its amount, and the currency of that.
+    /// Amount and currency.
     Order(Option<String>, Option<String>),
-    /// Nothing, and why.
+    /// They could not be read. Holds the reason.
     Unread(String),
 }
 
 impl Preview {
-    /// What a change would do to what was there before. An error where it does not fit.
+    /// Applies a change to the values before. An error if it does not fit.
     pub fn of(change: &Change, before: &Before) -> Result<Self> {
         match change {
             Change::Order(amount) => of_order(*amount, before),
@@ -91,7 +80,7 @@ impl Preview {
         }
     }
 
-    /// Whether both ask for the same.
+    /// Whether both ask for the same change.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let asked = |of: &Self| {
             let mut asked: Vec<(Option<String>, Sent)> =
@@ -102,7 +91,7 @@ impl Preview {
         self.level == other.level && asked(self) == asked(other)
     }
 
-    /// The same with what was read afterwards.
+    /// Adds the values that were read after the send.
     #[must_use]
     pub fn read_again(mut self, after: &[(Option<String>, Measure)]) -> Self {
         for line in &mut self.lines {
@@ -111,7 +100,7 @@ impl Preview {
         self
     }
 
-    /// Whether anything that was to change reads differently than before; `None` where that cannot be told.
+    /// Whether a changed line reads differently than before; `None` if that is not known.
     pub fn has_changed(&self) -> Option<bool> {
         let mut told = self.lines.iter().filter(|line| line.sent.is_some()).map(|line| {
             let (before, after) = (line.before.as_ref()?, line.after.as_ref()?);
@@ -120,7 +109,6 @@ impl Preview {
         told.try_fold(false, |any, changed| Some(any | changed?))
     }
 
-    /// The lines of a table.
     pub fn table(&self) -> Vec<String> {
         let unit = self.currency.as_deref().unwrap_or("");
         let show = |measure: Option<&Measure>, other: &str| match measure {
@@ -157,7 +145,6 @@ impl Measure {
         self.quantity.as_deref().map_or_else(|| amount.to_owned(), |quantity| format!("{quantity} for {amount}"))
     }
 
-    /// An item as it was read.
     pub fn of(item: &ActionItem) -> Self {
         Self { quantity: item.quantity.clone(), amount: item.sale_amount.clone() }
     }
@@ -257,14 +244,14 @@ fn expected(before: Option<&Measure>, sent: &Sent) -> Option<Measure> {
         (Some(amount), _, _) => Some(amount.clone()),
         (None, Some(delta), _) => was.zip(Decimal::parse(delta)).map(|(was, delta)| (was + delta).to_string()),
         (None, None, Some(0)) => Some(Decimal::ZERO.to_string()),
-        // What the remaining ones cost is for the vendor to say.
+        // The vendor computes what the remaining items cost.
         _ => None,
     };
     let quantity = sent.quantity.map(|n| n.to_string()).or_else(|| before.and_then(|before| before.quantity.clone()));
     (amount.is_some() || quantity.is_some()).then_some(Measure { quantity, amount })
 }
 
-/// What is asked for must be there, and be a refund.
+/// An error unless every item exists and its amount decreases.
 fn check(changes: &[crate::vendor::ItemChange], items: &[ActionItem]) -> Result<()> {
     for change in changes {
         let sku = &change.sku;
@@ -307,7 +294,7 @@ fn check(changes: &[crate::vendor::ItemChange], items: &[ActionItem]) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::super::wanted::{self, Wanted};
+    use super::super::change_flags::{self, ChangeFlags};
     use super::*;
 
     fn item(sku: &str, quantity: &str, amount: &str) -> ActionItem {
@@ -324,11 +311,11 @@ mod tests {
     fn change(amounts: &[&str], quantities: &[&str], deltas: &[&str]) -> Change {
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         let wanted =
-            Wanted { amounts: texts(amounts), quantities: texts(quantities), deltas: texts(deltas), total: None };
-        wanted::change(&wanted).expect("a change")
+            ChangeFlags { amounts: texts(amounts), quantities: texts(quantities), deltas: texts(deltas), total: None };
+        change_flags::change(&wanted).expect("a change")
     }
 
-    /// Amounts, quantities, deltas; why it is refused, or nothing.
+    /// Amounts, quantities, deltas, and part of the refusal.
     type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
 
     #[test]

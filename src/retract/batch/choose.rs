@@ -1,45 +1,42 @@
-//! Which rows go first, and whether so many may go at all. Pure.
+//! Chooses the rows that are sent first, and checks the limits of a batch. Pure.
 //!
-//! A program in which nothing was confirmed lately is tried with three orders first, unless its rule was found: without the
-//! vendor's program rule nothing is taken back, and eight hundred reversals that do nothing help nobody.
+//! Without the vendor's program rule nothing is taken back. So a program without a recent confirmation is tried with three
+//! orders first, unless its rule was found.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
-use crate::retract::verdict::Verdict;
+use crate::retract::checks::Verdict;
 
-/// Orders that a program is tried with.
+/// Orders of a program's trial.
 pub const TRIAL: usize = 3;
 
-/// What is known of a row that could be sent.
+/// A row that can be sent.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Its place in the file.
+    /// Its position in the file.
     pub row: usize,
-    /// Its program; empty where the rewards name none.
+    /// Empty if the rewards name no program.
     pub program: String,
-    /// Whether the program rule was found for all of its rewards.
     pub rule_found: bool,
-    /// *Go*, or *go with warning*.
     pub verdict: Verdict,
-    /// When it happened, where that is known.
     pub event_at: Option<Timestamp>,
-    /// What its standing rewards are worth, by unit.
+    /// The worth of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
 }
 
-/// The candidates in the order in which they are sent: the oldest conversion first, since the vendor's windows close on it
-/// first; what has no date comes last; ties stay as they are in the file.
+/// The candidates in sending order: the oldest conversion first, because the vendor's deadlines end for it first; rows without
+/// a date last; ties in file order.
 pub fn in_order(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort_by_key(|one| (one.event_at.unwrap_or(Timestamp::MAX), one.row));
     candidates
 }
 
-/// The rows that are sent first and waited for. `trusted`: programs in which something was confirmed lately. A row for which
-/// the program rule was found needs no trial. Orders without a
-/// warning are taken where there are any: what they show is about the program and not about themselves.
+/// The rows that are sent first and waited for. `trusted`: programs with a recent confirmation. A row whose program rule was
+/// found needs no trial. Orders without a warning are preferred, because they show more about the program than about
+/// themselves.
 pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<usize> {
     let mut programs: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
     for one in candidates.iter().filter(|one| !one.rule_found && !trusted.contains(&one.program)) {
@@ -53,16 +50,15 @@ pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<u
     rows.collect()
 }
 
-/// How many, and how much, may go without being named.
+/// Limits of a batch; a flag raises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Orders.
     pub count: u64,
-    /// What the rewards of all of them are worth, in each unit for itself.
+    /// Worth of all rewards, for each unit.
     pub value: u64,
 }
 
-/// What all candidates are worth, by unit.
+/// The worth of all candidates, by unit.
 pub fn value(candidates: &[Candidate]) -> BTreeMap<String, i64> {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for (unit, worth) in candidates.iter().flat_map(|one| &one.value) {
@@ -72,7 +68,6 @@ pub fn value(candidates: &[Candidate]) -> BTreeMap<String, i64> {
     sums
 }
 
-/// Refuses more than the limits allow.
 pub fn check(candidates: &[Candidate], adjustments: usize, limits: Limits) -> Result<()> {
     let count = candidates.len() as u64 + adjustments as u64;
     if count > limits.count {

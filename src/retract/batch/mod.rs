@@ -1,9 +1,8 @@
-//! Many refunds at once: from a shop's file to one outcome for each of its rows.
+//! Use case: many refunds at once, from a shop's file to one outcome for each of its rows.
 //!
-//! `rows` says what each row asks for and plans it, `choose` which go first and whether so many may go, `send` sends and waits
-//! for the trial, `outcome` has the words of the file. Every row goes through the same plan, the same verdicts and the same
-//! dispatch as a single order. A row is never sent because another one was, and running the same file again does only what is
-//! left, since the ledger knows what was done.
+//! `rows` plans each row, `choose` orders them and checks the limits, `send` sends and waits for the trial, and `outcome` has
+//! the words of the outcome file. Every row takes the same plan, checks and dispatch as a single order. The same file again
+//! does only what is left, because the ledger knows what was done.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
-use super::{Context, Options, WriterSettings, seen, sendable};
+use super::{Context, Options, WriterSettings, plan_fingerprint, readiness};
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::program_rule::ProgramRule;
@@ -28,11 +27,11 @@ mod rows;
 mod send;
 
 pub use choose::{Limits, TRIAL};
-pub use outcome::{COLUMNS, Done, Outcome};
+pub use outcome::{OUTCOME_COLUMNS, Outcome, RowOutcome};
 use rows::Item;
 
-/// The columns that a plan file adds: what is to be done with a row, and what that rests on.
-pub const PLANNED: [&str; 9] = [
+/// The columns that a plan file adds.
+pub const PLAN_COLUMNS: [&str; 9] = [
     "recoup_plan",
     "recoup_action",
     "recoup_reward",
@@ -43,17 +42,16 @@ pub const PLANNED: [&str; 9] = [
     "recoup_decision",
     "recoup_evidence",
 ];
-/// The place of `recoup_why`, of `recoup_decision` and of `recoup_evidence`.
+/// Positions of `recoup_why`, `recoup_decision` and `recoup_evidence`.
 const WHY: usize = 6;
 const DECISION: usize = 7;
 const EVIDENCE: usize = 8;
 
-/// The word of a row that will be sent.
+/// `recoup_plan` of a row that will be sent.
 const SEND: &str = "send";
-/// The word of a row whose action will be adjusted.
+/// `recoup_plan` of a row whose action will be adjusted.
 const ADJUST: &str = "adjust";
 
-/// A batch on its way.
 pub struct Batch<'a> {
     ctx: &'a Context<'a>,
     refunds: &'a Refunds,
@@ -61,54 +59,42 @@ pub struct Batch<'a> {
     ended: Option<Error>,
 }
 
-/// What a batch came to.
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    /// The format that the file was read as.
     pub format: String,
-    /// How many orders have each decision by the file.
+    /// Number of orders by the file's decision.
     pub decisions: BTreeMap<DecisionKind, usize>,
-    /// Rows of the file.
     pub rows: usize,
-    /// How many rows have each outcome.
     pub outcomes: BTreeMap<&'static str, u64>,
     /// Requests that changed something at the vendor, or may have.
     pub sent: usize,
-    /// What ended it early; `null` where nothing did.
+    /// `null` if nothing ended it early.
     pub error: Option<Error>,
 }
 
-/// What a batch is about to do.
 #[derive(Debug, Serialize)]
 pub struct Intent {
-    /// The format that the file was read as.
     pub format: String,
-    /// How many orders have each decision by the file.
+    /// Number of orders by the file's decision.
     pub decisions: BTreeMap<DecisionKind, usize>,
-    /// One of the orders that will be sent, and what the file proves of it.
+    /// One order that will be sent, with its evidence.
     pub example: Option<Example>,
-    /// How many orders have each step.
+    /// Number of orders by step of the plan.
     pub steps: BTreeMap<String, usize>,
-    /// Orders that will be sent.
     pub orders: usize,
-    /// What their standing rewards are worth, by unit.
+    /// The worth of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
     /// Orders that are sent first and waited for.
     pub trial: usize,
-    /// The rule of each program that has orders in the file.
     pub program_rules: Vec<ProgramRule>,
-    /// What was sent before and is only looked at.
+    /// Orders that were sent before and are only followed.
     pub followed: usize,
-    /// Actions that will be adjusted for a refund in part.
     pub adjustments: usize,
 }
 
-/// What the file proves of one order.
 #[derive(Debug, Serialize)]
 pub struct Example {
-    /// The order.
     pub order_id: String,
-    /// The evidence, as a line.
     pub evidence: String,
 }
 
@@ -120,7 +106,7 @@ impl<'a> Batch<'a> {
         template: &Options,
         undated: Timestamp,
     ) -> Result<Self> {
-        sendable::check(ctx)?;
+        readiness::check(ctx)?;
         let mut items = rows::items(refunds, template);
         if let Some(error) = ctx.read_index(|index| index.map_or(Ok(None), |index| prefix::remedy(index, &items)))? {
             return Err(error);
@@ -129,7 +115,7 @@ impl<'a> Batch<'a> {
         Ok(Self { ctx, refunds, items, ended })
     }
 
-    /// Holds the batch to a plan that a person has seen: a row goes only where the plan says so, to the same actions.
+    /// Restricts the batch to a plan file that a person has seen: a row is sent only if the plan says so, for the same actions.
     pub fn hold_to(&mut self, planned: &[Vec<String>]) {
         for (item, cells) in self.items.iter_mut().zip(planned) {
             let cell = |n: usize| cells.get(n).map_or("", String::as_str);
@@ -152,7 +138,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// What is about to be done; refuses more than the limits allow.
+    /// What the batch is about to do. An error if that is more than the limits allow.
     pub fn intent(&self, limits: Limits) -> Result<Intent> {
         if let Some(error) = &self.ended {
             return Err(error.clone());
@@ -175,7 +161,6 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// How many orders have each step of the plan.
     fn steps(&self) -> BTreeMap<String, usize> {
         let mut steps = BTreeMap::new();
         for item in self.items.iter().filter(|item| item.same_as.is_none()) {
@@ -185,30 +170,28 @@ impl<'a> Batch<'a> {
         steps
     }
 
-    /// Something ended it; what was sent is in the ledger, and in the outcomes.
     pub fn end_early(&mut self, error: Error) {
         self.ended.get_or_insert(error);
     }
 
-    /// Whether something kept rows from being looked at.
     pub fn ended(&self) -> Option<&Error> {
         self.ended.as_ref()
     }
 
-    /// The values of [`PLANNED`] for each row.
+    /// The values of [`PLAN_COLUMNS`] for each row.
     pub fn planned(&self) -> Vec<Vec<String>> {
         let one_line = |cell: String| crate::report::one_line(&cell).into_owned();
         self.items.iter().map(|item| item.planned().into_iter().map(one_line).collect()).collect()
     }
 
-    /// Sends what is to be sent, and looks at it and at what was sent before until it is proven or the time is up.
+    /// Sends the planned rows, and follows them and earlier sends until they are proven or the time is up.
     pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
         let candidates = choose::in_order(self.candidates());
         let trusted = self.trusted()?;
         let ledger = self.ctx.open_ledger()?;
         self.ask_second_person(ledger, &candidates)?;
         self.send_all(writer, ledger, &candidates, &trusted).await?;
-        // What was sent is looked at even where the rest was not sent; a signal and the vendor's refusal end that too.
+        // Sent rows are followed even if the rest was not sent, unless a signal came or the vendor refuses the credentials.
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
             self.settle().await?;
         }
@@ -216,7 +199,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// What many orders at once come to, and whether a second person must approve it.
+    /// Asks the approval policy about the whole batch.
     fn ask_second_person(&mut self, ledger: &Ledger, candidates: &[choose::Candidate]) -> Result<()> {
         if candidates.is_empty() {
             return Ok(());
@@ -230,7 +213,7 @@ impl<'a> Batch<'a> {
         };
         let mut items: Vec<String> = going().map(Item::name).collect();
         items.sort();
-        let name = seen::short_name(&items.join(" "));
+        let name = plan_fingerprint::short_hash(&items.join(" "));
         let first = going().next().map(|item| item.options.clone());
         let batch = first.as_ref().and_then(|options| options.batch.clone());
         let json = json!({ "what": "batch", "batch": batch, "orders": demand.orders, "value": demand.value });
@@ -243,18 +226,21 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Every row's outcome, in the order of the file. `dry_run`: what could be sent was not to be.
-    pub fn outcomes(&mut self, dry_run: bool) -> Result<Vec<Done>> {
+    /// The outcome of every row, in file order.
+    pub fn outcomes(&mut self, dry_run: bool) -> Result<Vec<RowOutcome>> {
         let ledger = self.ctx.ledger()?;
         for item in &mut self.items {
             item.conclude(ledger, dry_run)?;
         }
-        let mut outcomes: Vec<Done> = Vec::with_capacity(self.items.len());
+        let mut outcomes: Vec<RowOutcome> = Vec::with_capacity(self.items.len());
         for item in &self.items {
-            // All rows of an order have one outcome.
+            // All rows of an order share one outcome.
             let mut done = match item.same_as.and_then(|first| outcomes.get(first)) {
                 Some(first) => first.clone(),
-                None => item.done.clone().unwrap_or_else(|| Done::new(Outcome::NotAttempted, "nothing was to be done")),
+                None => item
+                    .done
+                    .clone()
+                    .unwrap_or_else(|| RowOutcome::new(Outcome::NotAttempted, "nothing was to be done")),
             };
             if item.same_as.is_none() {
                 (done.decision, done.evidence) = item.words();
@@ -264,8 +250,8 @@ impl<'a> Batch<'a> {
         Ok(outcomes)
     }
 
-    /// What it all came to, and what the command ends with.
-    pub fn summary(&self, outcomes: &[Done]) -> (Summary, Option<Error>) {
+    /// The summary, and the error that the command ends with.
+    pub fn summary(&self, outcomes: &[RowOutcome]) -> (Summary, Option<Error>) {
         let summary = Summary {
             format: self.refunds.reading.title(),
             decisions: self.refunds.counts(),
@@ -278,7 +264,7 @@ impl<'a> Batch<'a> {
         (summary, problem)
     }
 
-    /// Orders that the index may have later.
+    /// Orders that a later crawl may add to the index.
     pub fn not_found_yet(&self) -> impl Iterator<Item = (&crate::refunds::OrderRefund, &Options)> {
         let waits = |item: &&Item<'_>| {
             item.same_as.is_none() && item.done.as_ref().is_some_and(|done| done.outcome == Outcome::NotFoundYet)
@@ -290,7 +276,7 @@ impl<'a> Batch<'a> {
         self.items.iter().enumerate().filter_map(|(row, item)| item.candidate(row)).collect()
     }
 
-    /// Programs in which something was confirmed lately.
+    /// Programs with a recent confirmation.
     fn trusted(&self) -> Result<std::collections::BTreeSet<String>> {
         let since = self.ctx.clock.now().checked_sub(send::TRUSTED_FOR).unwrap_or(Timestamp::MIN);
         self.ctx
@@ -300,7 +286,6 @@ impl<'a> Batch<'a> {
 }
 
 impl Summary {
-    /// The summary as lines for a person.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{} rows of a {}, {} sent now", self.rows, self.format, self.sent)];
         lines.extend(self.outcomes.iter().map(|(words, count)| format!("  {count:>6} {words}")));
@@ -312,7 +297,6 @@ impl Summary {
 }
 
 impl Intent {
-    /// What is about to be done, for a person.
     pub fn lines(&self) -> Vec<String> {
         let worth: Vec<String> = self.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
         let worth = if worth.is_empty() { "nothing that is known".to_owned() } else { worth.join(", ") };
@@ -348,12 +332,11 @@ impl Intent {
     }
 }
 
-/// Whether a plan adjusts orders that were refunded in part.
 pub fn has_adjustments(planned: &[Vec<String>]) -> bool {
     planned.iter().any(|cells| cells.first().is_some_and(|word| word == ADJUST))
 }
 
-/// Refuses what cannot be meant for many orders.
+/// An error for options that make no sense for many orders.
 pub fn check(template: &Options) -> Result<()> {
     if template.action_id.is_some() {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and a file has many orders")

@@ -1,6 +1,6 @@
-//! What became of each row of a batch, in the words of the outcome file. Pure.
+//! The outcome of each row of a batch, in the words of the outcome file. Pure.
 //!
-//! It must never call a row done that the ledger does not, nor a row no referral that nobody can be sure about.
+//! A row is done only if the ledger says so, and *not a referral* only if the index proves it.
 
 use std::collections::BTreeMap;
 
@@ -10,42 +10,39 @@ use crate::error::{Error, Kind};
 use crate::retract::receipt::Entry;
 use crate::store::ledger::State;
 
-/// What became of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Retracted by this run, and every reward reads as cancelled.
+    /// Retracted by this run; every reward reads as cancelled.
     Confirmed,
-    /// The same, but for what had been redeemed before.
+    /// Retracted by this run; redeemed parts are lost.
     Partial,
-    /// Sent, and the vendor has not finished with it.
+    /// Sent; the vendor has not finished.
     Pending,
-    /// The vendor has finished with it, and a reward still stands.
+    /// The vendor has finished, but a reward was not cancelled.
     Unconfirmed,
-    /// Sent, perhaps: no answer came.
+    /// No answer came, so it may have been sent.
     Unknown,
     /// The index is complete and newer than the refund, and does not have the order.
     NotAReferral,
-    /// The index does not have the order, and may yet.
+    /// The index does not have the order; a later crawl may add it.
     NotFoundYet,
-    /// The file does not say that it was refunded.
     NotRefunded,
-    /// A part of it was refunded: nothing was sent, and the message is the command that adjusts it.
+    /// A partial refund: nothing was sent, and the message is the command that adjusts it.
     RefundedInPart,
-    /// Adjusted for a refund in part; whether a reward follows is not published.
+    /// Adjusted for a partial refund. Whether a reward follows is not published.
     Adjusted,
-    /// By an earlier run, or by somebody else.
+    /// By an earlier run, or outside recoup.
     AlreadyRetracted,
-    /// A verdict, or the row itself, stops it.
+    /// A check, or the row itself, stops it.
     Stopped,
-    /// The vendor refused it, or it was not received.
+    /// The vendor refused it or did not receive it.
     Failed,
-    /// Nothing was sent for it: a dry run, an interruption, a trial that failed.
+    /// Nothing was sent: a dry run, an interruption or a failed trial.
     NotAttempted,
 }
 
 impl Outcome {
-    /// The words of the outcome file.
     pub fn words(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
@@ -65,7 +62,7 @@ impl Outcome {
         }
     }
 
-    /// What it would make a command end with; `None` where it is as good as done.
+    /// The error kind for the exit code; `None` if the row is done.
     fn kind(self) -> Option<Kind> {
         match self {
             Self::Confirmed
@@ -80,7 +77,7 @@ impl Outcome {
         }
     }
 
-    /// How a retraction of the ledger reads in the file. `before`: it was there before this run.
+    /// The outcome of a retraction in `state`. `before`: it was in the ledger before this run.
     pub fn of_state(state: State, before: bool) -> Self {
         match state {
             State::Confirmed | State::Partial if before => Self::AlreadyRetracted,
@@ -90,38 +87,30 @@ impl Outcome {
             State::Unconfirmed => Self::Unconfirmed,
             State::Unknown | State::Sending => Self::Unknown,
             State::Failed | State::NotReceived => Self::Failed,
-            // Neither is the end of a reversal.
+            // None of these is an end of a reversal.
             State::Processed | State::HandedOver | State::Released => Self::Stopped,
             State::Planned | State::Superseded => Self::NotAttempted,
         }
     }
 }
 
-/// One row's outcome, with everything that the file says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Done {
-    /// What became of it.
+pub struct RowOutcome {
     pub outcome: Outcome,
-    /// Why, where a word is not enough.
+    /// The reason, if the word is not enough.
     pub message: String,
-    /// Its actions.
     pub actions: Vec<String>,
-    /// Their rewards.
     pub rewards: Vec<String>,
-    /// The retractions of the ledger.
     pub retractions: Vec<i64>,
-    /// The vendor's batch IDs.
     pub batch_ids: Vec<String>,
-    /// When the last of them was confirmed, RFC 3339.
+    /// When the last retraction was confirmed, RFC 3339.
     pub confirmed_at: Option<String>,
-    /// What the file proves, in words.
     pub decision: String,
-    /// What that rests on.
     pub evidence: String,
 }
 
-/// The columns that a batch adds.
-pub const COLUMNS: [&str; 9] = [
+/// The columns that an outcome file adds.
+pub const OUTCOME_COLUMNS: [&str; 9] = [
     "recoup_outcome",
     "recoup_action",
     "recoup_reward",
@@ -133,8 +122,7 @@ pub const COLUMNS: [&str; 9] = [
     "recoup_evidence",
 ];
 
-impl Done {
-    /// An outcome that nothing was sent for.
+impl RowOutcome {
     pub fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self {
             outcome,
@@ -149,8 +137,8 @@ impl Done {
         }
     }
 
-    /// The outcome of a row from the receipt of each of its actions; the one that needs most looking after decides. An entry
-    /// that was in the ledger before this run says so by the second part of its pair.
+    /// The outcome of a row by the receipts of its actions; the most severe decides. The flag says that the entry was in the
+    /// ledger before this run.
     pub fn of_entries(entries: &[(Entry, bool)]) -> Self {
         let judged = |(entry, before): &(Entry, bool)| match entry.ledger_state {
             Some(state) => Outcome::of_state(state, *before),
@@ -178,7 +166,7 @@ impl Done {
         done
     }
 
-    /// The values of [`COLUMNS`].
+    /// The values of [`OUTCOME_COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
         let word = match self.outcome {
             Outcome::Stopped | Outcome::Failed if !self.message.is_empty() => {
@@ -202,7 +190,7 @@ impl Done {
     }
 }
 
-/// How much a person must look after it.
+/// Severity for a person: the highest of several decides.
 pub(super) fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::AlreadyRetracted | Outcome::NotAReferral | Outcome::NotRefunded => 0,
@@ -218,8 +206,7 @@ pub(super) fn severity(outcome: Outcome) -> u8 {
     }
 }
 
-/// How many rows have each outcome, in the order of [`Outcome`].
-pub fn counts(done: &[Done]) -> BTreeMap<&'static str, u64> {
+pub fn counts(done: &[RowOutcome]) -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
     for one in done {
         *counts.entry(one.outcome.words()).or_insert(0) += 1;
@@ -227,15 +214,14 @@ pub fn counts(done: &[Done]) -> BTreeMap<&'static str, u64> {
     counts
 }
 
-/// What the command ends with; `None` where every row is as good as done. `ended` is what ended it early.
-pub fn problem(done: &[Done], ended: Option<&Error>) -> Option<Error> {
+/// The error that the command ends with; `None` if every row is done. `ended`: what ended the batch early.
+pub fn problem(done: &[RowOutcome], ended: Option<&Error>) -> Option<Error> {
     let left = done.iter().filter(|one| one.outcome.kind().is_some()).count();
     let worst = done.iter().filter_map(|one| one.outcome.kind()).min_by_key(|kind| kind.rank());
     let message = format!("{left} of {} rows are not done", done.len());
     match (ended, worst) {
         (Some(ended), worst) => {
             let kind = worst.filter(|kind| kind.rank() < ended.kind.rank()).unwrap_or(ended.kind);
-            // Wherever the signal was met, this is what to do about it.
             let again = || "run the same file again: it does only what is left".to_owned();
             let hint = if ended.kind == Kind::Interrupted { Some(again()) } else { ended.hint.clone() };
             Some(Error { kind, message: format!("{message}: {}", ended.message), hint })
@@ -284,7 +270,7 @@ mod tests {
         use Outcome::{
             Confirmed, Failed, NotAReferral, NotFoundYet, NotRefunded, Pending, RefundedInPart, Stopped, Unknown,
         };
-        let rows = |outcomes: &[Outcome]| outcomes.iter().map(|one| Done::new(*one, "why")).collect::<Vec<_>>();
+        let rows = |outcomes: &[Outcome]| outcomes.iter().map(|one| RowOutcome::new(*one, "why")).collect::<Vec<_>>();
         let code = |outcomes: &[Outcome], ended: Option<Kind>| {
             let ended = ended.map(|kind| Error::new(kind, "ended"));
             problem(&rows(outcomes), ended.as_ref()).map_or(0, |error| error.kind.exit_code())
@@ -302,11 +288,11 @@ mod tests {
 
     #[test]
     fn a_row_says_why_it_stopped() {
-        let cells = Done::new(Outcome::Stopped, "it is too late").cells();
+        let cells = RowOutcome::new(Outcome::Stopped, "it is too late").cells();
         assert_eq!(
             (cells.len(), cells[0].as_str(), cells[6].as_str()),
-            (COLUMNS.len(), "stopped: it is too late", "it is too late")
+            (OUTCOME_COLUMNS.len(), "stopped: it is too late", "it is too late")
         );
-        assert_eq!(Done::new(Outcome::NotFoundYet, "the index is not complete").cells()[0], "not found yet");
+        assert_eq!(RowOutcome::new(Outcome::NotFoundYet, "the index is not complete").cells()[0], "not found yet");
     }
 }

@@ -1,9 +1,9 @@
-//! Refunds in part (`--partials`): each goes through everything that `recoup adjust` does and refuses, one after the other.
+//! Partial refunds of a batch (`--partials`): each runs `recoup adjust`, one after the other.
 //!
-//! The new amount is what the file says the order costs now. It is used only if the action's amount before is what the file says
-//! the order cost: two different totals would take away the wrong sum.
+//! The new amount is what the file says the order costs now. It is used only if the action's amount equals the file's amount
+//! before the refund; otherwise the adjustment would take away the wrong sum.
 
-use super::outcome::{Done, Outcome};
+use super::outcome::{Outcome, RowOutcome};
 use super::rows::Item;
 use super::{ADJUST, Batch};
 use crate::error::Error;
@@ -14,24 +14,22 @@ use crate::refunds::amount::may_be_same_currency;
 use crate::retract::adjust::preview::Level;
 use crate::retract::adjust::{self, AdjustOptions, change_of};
 use crate::retract::receipt::Receipt;
-use crate::retract::{Context, Options, WriterSettings};
+use crate::retract::{Context, Options, WriterSettings, affects_every_order};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
 use crate::vendor::Change;
 
-/// The code of an adjustment, as `recoup adjust` has it.
 const CODE: &str = "ORDER_UPDATE";
 
-/// An adjustment that is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Adjustment {
-    /// What the order cost.
+    /// Amount before the refund.
     pub total: Decimal,
-    /// What it costs now.
+    /// Amount after the refund.
     pub left: Decimal,
 }
 
 impl Batch<'_> {
-    /// Plans the adjustment of every order that was refunded in part; nothing is sent.
+    /// Plans the adjustment of every partial refund; nothing is sent.
     pub async fn plan_partials(&mut self, writer: &WriterSettings) {
         let ctx = self.ctx;
         let progress = ctx.report.progress("refunds in part checked");
@@ -51,7 +49,6 @@ impl Batch<'_> {
         }
     }
 
-    /// Sends the adjustments that are planned.
     pub(super) async fn carry_out_partials(&mut self, writer: &WriterSettings) {
         let ctx = self.ctx;
         for item in &mut self.items {
@@ -66,23 +63,22 @@ impl Batch<'_> {
                 Ok(receipt) => {
                     item.changed += usize::from(receipt.retractions.iter().any(|entry| entry.sent_now));
                     item.done = Some(of_receipt(&receipt));
-                    self.ended = receipt.error.clone().filter(ends_all);
+                    self.ended = receipt.error.clone().filter(affects_every_order);
                 }
                 Err(error) => {
-                    item.done = Some(Done::new(Outcome::Stopped, error.message.clone()));
-                    self.ended = Some(error).filter(ends_all);
+                    item.done = Some(RowOutcome::new(Outcome::Stopped, error.message.clone()));
+                    self.ended = Some(error).filter(affects_every_order);
                 }
             }
         }
     }
 
-    /// How many adjustments are planned.
     pub(super) fn adjustments(&self) -> usize {
         self.items.iter().filter(|item| item.adjust.is_some() && item.done.is_none()).count()
     }
 }
 
-/// What an order that was refunded in part costs now, if file or action say it.
+/// The adjustment of a partial refund, if file or action give the amounts.
 fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
     let is_open =
         item.done.as_ref().is_some_and(|done| done.outcome == Outcome::RefundedInPart) && item.same_as.is_none();
@@ -96,18 +92,19 @@ fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
     }
 }
 
-/// `None` if the adjustment may go; its outcome otherwise. An error concerns every order.
+/// `None` if the adjustment can be sent; its outcome otherwise. An error affects every order.
 async fn plan_one(
     ctx: &Context<'_>,
     writer: &WriterSettings,
     item: &Item<'_>,
     adjustment: Adjustment,
-) -> Result<Option<Done>, Error> {
+) -> Result<Option<RowOutcome>, Error> {
     let Some(order) = item.order else { return Ok(None) };
-    let refused = |why: &str| Ok(Some(Done::new(Outcome::RefundedInPart, format!("it cannot be adjusted: {why}"))));
+    let refused =
+        |why: &str| Ok(Some(RowOutcome::new(Outcome::RefundedInPart, format!("it cannot be adjusted: {why}"))));
     let receipt = match adjust::run(ctx, writer, &order.order_id, &options_of(item, adjustment, true)).await {
         Ok(receipt) => receipt,
-        Err(error) if ends_all(&error) => return Err(error),
+        Err(error) if affects_every_order(&error) => return Err(error),
         Err(error) => return refused(&error.message),
     };
     if let Some(error) = &receipt.error {
@@ -130,17 +127,16 @@ async fn plan_one(
     }
 }
 
-/// What the ledger has of adjustments of an order.
+/// Earlier adjustments of an order.
 pub(super) enum Before {
-    /// None that may have been sent.
+    /// None that the vendor may have received.
     Nothing,
-    /// The same one: its outcome.
-    Same(Done),
-    /// Another one: why a further one is not certain.
+    /// The same adjustment, with its outcome.
+    Same(RowOutcome),
     Other(String),
 }
 
-/// The adjustments of an order in the ledger. `left`: the new amount that is wanted.
+/// The earlier adjustments of an order. `left`: the new amount.
 pub(super) fn before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Before, Error> {
     let Some(ledger) = ledger else { return Ok(Before::Nothing) };
     let is_sent = |found: &Retraction| found.road == Road::Modification && found.state.may_have_been_sent();
@@ -152,8 +148,8 @@ pub(super) fn before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<D
     if left.is_some() && amount == left {
         let outcome =
             if found.state == State::Processed { Outcome::Adjusted } else { Outcome::of_state(found.state, true) };
-        let done = Done::new(outcome, format!("adjustment {}, sent before", found.id));
-        return Ok(Before::Same(Done { retractions: vec![found.id], ..done }));
+        let done = RowOutcome::new(outcome, format!("adjustment {}, sent before", found.id));
+        return Ok(Before::Same(RowOutcome { retractions: vec![found.id], ..done }));
     }
     let to = amount.map_or_else(String::new, |amount| format!(" to {amount}"));
     Ok(Before::Other(format!(
@@ -182,31 +178,26 @@ fn options_of(item: &Item<'_>, adjustment: Adjustment, dry_run: bool) -> AdjustO
     }
 }
 
-fn of_receipt(receipt: &Receipt) -> Done {
+fn of_receipt(receipt: &Receipt) -> RowOutcome {
     let Some(entry) = receipt.retractions.first() else {
         let why = receipt.error.as_ref().map_or_else(|| "nothing was sent".to_owned(), ToString::to_string);
-        return Done::new(Outcome::Stopped, why);
+        return RowOutcome::new(Outcome::Stopped, why);
     };
     let outcome = match entry.ledger_state {
         Some(State::Processed) => Outcome::Adjusted,
         Some(state) => Outcome::of_state(state, false),
         None => Outcome::Stopped,
     };
-    Done {
+    RowOutcome {
         actions: entry.action_id.iter().cloned().collect(),
         retractions: entry.id.iter().copied().collect(),
         batch_ids: entry.batch_id.iter().cloned().collect(),
-        ..Done::new(outcome, entry.message.clone())
+        ..RowOutcome::new(outcome, entry.message.clone())
     }
 }
 
-/// Credentials, quota and signals concern every further order as well.
-fn ends_all(error: &Error) -> bool {
-    matches!(error.kind.exit_code(), 3 | 8 | 130)
-}
-
 impl Item<'_> {
-    /// The cells of a plan that hold it to this adjustment.
+    /// The cells of a plan file that identify this adjustment.
     pub(super) fn planned_adjustment(&self) -> Option<(String, String)> {
         let adjustment = self.adjust?;
         Some((ADJUST.to_owned(), adjustment.left.to_string()))

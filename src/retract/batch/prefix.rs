@@ -1,7 +1,7 @@
-//! Whether a file writes its order IDs with another constant in front than the index does.
+//! Detects a file whose order IDs differ from the index by a constant prefix.
 //!
-//! A shop shows `#1001` and its API says `1001`. Order by order that is an absence that needs a person; for a whole file it is
-//! one setting. Nothing here changes an ID: it names the remedy.
+//! A shop shows `#1001`, and its API says `1001`. For one order that is an absence that needs a person; for a whole file it is
+//! one setting. This module changes no ID: it names the setting.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::model::OrderId;
 use crate::refunds::shell_quote;
 use crate::store::index::IndexReader;
 
-/// Orders that are looked up.
+/// Number of orders that are looked up.
 const SAMPLE: usize = 200;
 
-/// The remedy for a file of which most orders that may be sent are known only with one constant added or removed in front.
+/// The error with the setting, if the index knows most sendable orders only with one constant added or removed in front.
 pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>> {
     let may_be_sent =
         |item: &&Item<'_>| item.same_as.is_none() && item.order.is_some_and(|it| it.decision.may_be_sent());
@@ -57,7 +57,7 @@ pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>>
     Ok(Some(Error::new(Kind::Refused, message).hint(format!("if these are the same orders, say so: {flag}"))))
 }
 
-/// What nearly all of these IDs have in front of their first digit.
+/// The text before the first digit that nearly all IDs share.
 fn common_prefix(ids: &[OrderId]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for id in ids {
@@ -68,7 +68,7 @@ fn common_prefix(ids: &[OrderId]) -> Option<String> {
     (!prefix.is_empty() && count * 10 >= ids.len() * 9).then(|| prefix.to_owned())
 }
 
-/// What the IDs of the index have in front and those of the file lack, or the other way round.
+/// A prefix that the file's IDs lack, or have in addition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
     Missing(String),
@@ -79,7 +79,7 @@ impl Difference {
     fn between(of_file: &str, known: &str) -> Option<Self> {
         let front = |long: &str, short: &str| {
             let prefix = long.strip_suffix(short)?;
-            // Zeros that a spreadsheet dropped are no constant, and neither is another number.
+            // A prefix that ends in a digit is another number, or zeros that a spreadsheet dropped.
             let is_constant =
                 !prefix.is_empty() && !short.is_empty() && !prefix.ends_with(|c: char| c.is_ascii_digit());
             is_constant.then(|| prefix.to_owned())

@@ -1,16 +1,13 @@
-//! The rows of a batch before anything is sent: what each asks for, and the plan for it.
+//! Plans the rows of a batch. Reads index, ledger and vendor, and sends nothing.
 //!
-//! Reads the index, the ledger and the vendor; it must never send anything, and a row that is not certain gets an outcome
-//! that says so instead of a plan.
-
-use std::collections::BTreeMap;
+//! A row that is not certain gets an outcome that says so instead of a plan.
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use jiff::{SignedDuration, Timestamp};
 
 use super::choose::Candidate;
-use super::outcome::{Done, Outcome};
+use super::outcome::{Outcome, RowOutcome};
 use super::partials::{Adjustment, Before, before};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, describe_coverage};
@@ -18,53 +15,45 @@ use crate::model::decimal::Decimal;
 use crate::model::{Coverage, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
 use crate::retract::adjust::command_for;
-use crate::retract::judge::losses;
+use crate::retract::approval::Demand;
+use crate::retract::checks::Verdict;
 use crate::retract::plan::{self, Plan, Step};
-use crate::retract::verdict::Verdict;
+use crate::retract::proof::losses;
 use crate::retract::{Context, Options, RefundClaim, rule};
 use crate::store::ledger::Ledger;
 
-/// How far in the future a refund date may be.
+/// Tolerance for refund dates in the future.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
-/// Orders that are planned at once. The rewards of each are read live, at the pace of the host.
+/// Orders that are planned at once; the host's pace limits their requests.
 const AT_ONCE: usize = 8;
 
-/// One row on its way.
 pub struct Item<'a> {
-    /// The row.
     pub row: &'a RefundRow,
-    /// What the file proves of its order; `None` if the row names none.
+    /// `None` if the row names no order.
     pub order: Option<&'a OrderRefund>,
-    /// The place of the first row of the same order, whose outcome is this one's too.
+    /// Position of the first row of the same order, whose outcome this row shares.
     pub same_as: Option<usize>,
-    /// What is asked for this row.
     pub options: Options,
-    /// What is to be done.
     pub plan: Option<Plan>,
-    /// The decision after the live action was read, if it differs from the file's.
+    /// The decision after a comparison with the action, if it differs from the file's.
     pub final_decision: Option<(Decision, String)>,
-    /// Retractions that this run has sent.
     pub sent: Vec<i64>,
-    /// How many of these changed something at the vendor, or may have.
+    /// Number of `sent` that changed something at the vendor, or may have.
     pub changed: usize,
-    /// Actions that are to be sent and have not been.
+    /// Number of planned actions that were not sent.
     pub unsent: usize,
-    /// Retractions that were in the ledger before.
     pub before: Vec<i64>,
-    /// The adjustment that is planned for a refund in part.
     pub adjust: Option<Adjustment>,
-    /// What became of it, where that is known.
-    pub done: Option<Done>,
+    /// The outcome, once it is known.
+    pub done: Option<RowOutcome>,
 }
 
 impl Item<'_> {
-    /// Whether something of it is to be sent.
     pub fn is_to_send(&self) -> bool {
         self.done.is_none()
             && self.plan.as_ref().is_some_and(|plan| plan.actions.iter().any(|action| action.step == Step::Send))
     }
 
-    /// The decision and its evidence, as cells.
     pub fn words(&self) -> (String, String) {
         let Some(order) = self.order else { return (String::new(), String::new()) };
         let evidence = order.evidence.sentence();
@@ -74,25 +63,19 @@ impl Item<'_> {
         }
     }
 
-    /// Whether a word of an end says that it is over; what was sent before stays with it.
+    /// Sets the outcome, unless the row has one.
     pub fn end(&mut self, outcome: Outcome, message: impl Into<String>) {
-        self.done.get_or_insert_with(|| Done::new(outcome, message));
+        self.done.get_or_insert_with(|| RowOutcome::new(outcome, message));
     }
 
-    /// What the choice of rows needs to know of it.
     pub fn candidate(&self, row: usize) -> Option<Candidate> {
         let plan = self.plan.as_ref().filter(|_| self.is_to_send())?;
         let sends = || plan.actions.iter().filter(|action| action.step == Step::Send);
-        let mut value: BTreeMap<String, i64> = BTreeMap::new();
-        for reward in sends().flat_map(|action| &action.rewards).filter(|reward| reward.linked && reward.stands()) {
-            let unit = reward.unit.clone().unwrap_or_else(|| "of unknown unit".to_owned());
-            let sum = value.entry(unit).or_default();
-            *sum = sum.saturating_add(reward.assigned.unwrap_or(0).max(0));
-        }
+        let Demand { value, .. } = Demand::of_rewards(sends().flat_map(|action| &action.rewards));
         Some(Candidate {
             row,
             program: sends().find_map(|action| action.program_id.clone()).unwrap_or_default(),
-            rule_found: sends().all(|action| rule::needs_no_trial(&action.rules)),
+            rule_found: sends().all(|action| rule::may_skip_trial(&action.rules)),
             verdict: sends().map(|action| action.findings.verdict()).max().unwrap_or(Verdict::Go),
             event_at: sends().filter_map(|action| action.event_at).min(),
             value,
@@ -100,7 +83,7 @@ impl Item<'_> {
     }
 }
 
-/// What every row asks for; further rows of an order point to its first one.
+/// The items of all rows. Further rows of an order point to its first row.
 pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
     let item = |(n, row): (usize, &'a RefundRow)| {
         let order = row.order.and_then(|order| refunds.orders.get(order));
@@ -133,7 +116,7 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
     refunds.rows.iter().enumerate().map(item).collect()
 }
 
-/// Plans every row. `undated`: refunds without a date happened before this. What concerns all rows ends it.
+/// Plans every row. `undated`: refunds without a date happened before this. Returns an error if it affects all rows.
 pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], undated: Timestamp) -> Option<Error> {
     let total = items.len() as u64;
     let progress = ctx.report.progress("refunds checked");
@@ -143,7 +126,7 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
         Err(error) => return Some(error),
     };
     let mut planned = Vec::new();
-    // Not `buffered`: the stream would hold a closure over borrowed rows, and its future would not be `Send`.
+    // Not `buffered`: its stream would hold a closure over borrowed rows, and the future would not be `Send`.
     let (mut waiting, mut running) = (items.iter(), FuturesOrdered::new());
     loop {
         while running.len() < AT_ONCE
@@ -171,41 +154,43 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
                 let (plan, options) = *planned;
                 item.accept(plan, options);
             }
-            Some(Planned::Done(done)) => item.done = Some(done),
+            Some(Planned::RowOutcome(done)) => item.done = Some(done),
             Some(Planned::Decided(decision, why, done)) => {
                 (item.final_decision, item.done) = (Some((decision, why)), Some(done));
             }
             Some(Planned::SameAsBefore) => {}
             Some(Planned::Over(_)) | None => {
-                item.end(Outcome::NotAttempted, "not looked at: something ended it before");
+                item.end(Outcome::NotAttempted, "not checked: the batch ended before this row");
             }
         }
     }
     ended
 }
 
-/// What came of planning one row.
 enum Planned {
-    /// The plan, and what it was made for: it is made again where it has grown old before it is sent.
+    /// The plan and its options; an old plan is made again with them.
     Plan(Box<(Plan, Options)>),
-    Done(Done),
-    /// The live action says otherwise than the file.
-    Decided(Decision, String, Done),
+    RowOutcome(RowOutcome),
+    /// The action contradicts the file.
+    Decided(Decision, String, RowOutcome),
     SameAsBefore,
-    /// Something that concerns every row.
+    /// An error that affects every row.
     Over(Error),
 }
 
 impl Item<'_> {
-    /// Takes a plan over: what is to be sent, what was sent, what stops.
     fn accept(&mut self, plan: Plan, options: Options) {
         self.options = options;
         if let Some(error) = plan.actions.iter().find_map(|action| action.findings.error()) {
-            self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::Stopped, with_the_way_out(error)) });
+            self.done = Some(RowOutcome {
+                actions: names(&plan),
+                ..RowOutcome::new(Outcome::Stopped, with_the_way_out(error))
+            });
         } else if plan.actions.iter().all(|action| action.step == Step::AlreadyCancelled) {
             let lost: String = plan.actions.iter().map(|action| losses(&action.rewards)).collect();
             let message = format!("every known reward is cancelled already, and not by this ledger{lost}");
-            self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::AlreadyRetracted, message) });
+            self.done =
+                Some(RowOutcome { actions: names(&plan), ..RowOutcome::new(Outcome::AlreadyRetracted, message) });
         }
         self.unsent = plan.actions.iter().filter(|action| action.step == Step::Send).count();
         for action in &plan.actions {
@@ -217,7 +202,7 @@ impl Item<'_> {
     }
 }
 
-/// Whoever reads the outcome file sees no hints but these.
+/// The outcome file has no column for hints, so the message holds them.
 fn with_the_way_out(error: Error) -> String {
     match error.hint {
         Some(hint) => format!("{} ({hint})", error.message),
@@ -242,15 +227,15 @@ async fn plan_one(
     match try_plan(ctx, ledger, refunds, item, undated).await {
         Ok(planned) => planned,
         Err(error) => match error.kind {
-            // One row may fail to be read; a file that cannot be read, a refused token and a used-up quota concern all rows.
+            // A failed read affects one row; a refused token or a used-up quota affects all rows.
             Kind::Network | Kind::Vendor => {
-                Planned::Done(Done::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
+                Planned::RowOutcome(RowOutcome::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
             }
-            Kind::VendorRefused => Planned::Done(Done::new(Outcome::Failed, with_the_way_out(error))),
-            // The ledger has the order and the index does not, and what was asked for needs the index.
-            Kind::NotIndexed => Planned::Done(Done::new(Outcome::NotFoundYet, with_the_way_out(error))),
+            Kind::VendorRefused => Planned::RowOutcome(RowOutcome::new(Outcome::Failed, with_the_way_out(error))),
+            // The ledger has the order, but the request needs the index.
+            Kind::NotIndexed => Planned::RowOutcome(RowOutcome::new(Outcome::NotFoundYet, with_the_way_out(error))),
             Kind::Refused | Kind::Ambiguous | Kind::Usage => {
-                Planned::Done(Done::new(Outcome::Stopped, with_the_way_out(error)))
+                Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, with_the_way_out(error)))
             }
             _ => Planned::Over(error),
         },
@@ -264,26 +249,29 @@ async fn try_plan(
     item: &Item<'_>,
     undated: Timestamp,
 ) -> Result<Planned> {
-    let stopped = |why: String| Ok(Planned::Done(Done::new(Outcome::Stopped, why)));
+    let stopped = |why: String| Ok(Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, why)));
     let Some(order) = item.order else {
         return match &item.row.no_order_needed {
-            Some(what) => Ok(Planned::Done(Done::new(Outcome::NotRefunded, format!("the row names no order: {what}")))),
+            Some(what) => Ok(Planned::RowOutcome(RowOutcome::new(
+                Outcome::NotRefunded,
+                format!("the row names no order: {what}"),
+            ))),
             None => {
                 stopped(item.row.blocking_problem(false).map_or_else(|| "no order ID".to_owned(), ToString::to_string))
             }
         };
     };
     if let Some(done) = without_sending(order) {
-        return Ok(Planned::Done(done));
+        return Ok(Planned::RowOutcome(done));
     }
-    // A day of grace: a date without an offset may be another zone's.
+    // A date without an offset may be from another time zone.
     let tomorrow = ctx.clock.now().checked_add(GRACE).unwrap_or(Timestamp::MAX);
     if let Some(refunded_at) = order.refunded_at.filter(|when| when.earliest() > tomorrow) {
         let why = format!("the refund date {refunded_at} is in the future");
         return Ok(Planned::Decided(
             Decision::Unclear,
             why.clone(),
-            Done::new(Outcome::Stopped, format!("unclear: {why}")),
+            RowOutcome::new(Outcome::Stopped, format!("unclear: {why}")),
         ));
     }
     let order_id = &order.order_id;
@@ -297,13 +285,13 @@ async fn try_plan(
             ctx.read_index(|index| index.map_or(Ok(None), |index| lookup::why_unclear(index, order_id)))?
         {
             let why = unclear.trim_start_matches("unclear: ").to_owned();
-            return Ok(Planned::Decided(Decision::Unclear, why, Done::new(Outcome::Stopped, unclear)));
+            return Ok(Planned::Decided(Decision::Unclear, why, RowOutcome::new(Outcome::Stopped, unclear)));
         }
-        return Ok(Planned::Done(missing(order, &ctx.coverage()?, undated)));
+        return Ok(Planned::RowOutcome(missing(order, &ctx.coverage()?, undated)));
     }
-    // What was taken off an action before may or may not be in what the file says was refunded.
+    // An earlier adjustment may or may not be part of the refund that the file shows.
     if let (Decision::ToCompare { .. }, Before::Other(why)) = (&order.decision, before(ledger, order_id, None)?) {
-        let done = Done::new(Outcome::Stopped, format!("unclear: {why}"));
+        let done = RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"));
         return Ok(Planned::Decided(Decision::Unclear, why, done));
     }
     let mut options = item.options.clone();
@@ -314,7 +302,7 @@ async fn try_plan(
     if let Decision::InPart { left, .. } = order.decision
         && let Some(done) = adjusted_before(ledger, order_id, left)?
     {
-        return Ok(Planned::Done(done));
+        return Ok(Planned::RowOutcome(done));
     }
     let plan = plan::make(ctx, ledger, order_id, &options, None).await?;
     if let Decision::InPart { .. } = order.decision {
@@ -324,39 +312,39 @@ async fn try_plan(
         let done = match &decision {
             Decision::InPart { left: Some(left), .. } => match adjusted_before(ledger, order_id, Some(*left))? {
                 Some(done) => done,
-                None => Done::new(Outcome::RefundedInPart, command_for(order_id, *left)),
+                None => RowOutcome::new(Outcome::RefundedInPart, command_for(order_id, *left)),
             },
-            _ => Done::new(Outcome::Stopped, format!("unclear: {why}")),
+            _ => RowOutcome::new(Outcome::Stopped, format!("unclear: {why}")),
         };
-        return Ok(Planned::Decided(decision, why, Done { actions: names(&plan), ..done }));
+        return Ok(Planned::Decided(decision, why, RowOutcome { actions: names(&plan), ..done }));
     }
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 
-/// The outcome of an order that the file does not prove to be refunded at all.
-fn without_sending(order: &OrderRefund) -> Option<Done> {
+/// The outcome of an order that the file does not prove to be refunded.
+fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
     let why = || order.evidence.why.clone().unwrap_or_default();
     match &order.decision {
         Decision::InFull { .. } | Decision::ToCompare { .. } | Decision::InPart { .. } => None,
-        Decision::NotRefunded => Some(Done::new(Outcome::NotRefunded, why())),
-        Decision::Unclear => Some(Done::new(Outcome::Stopped, format!("unclear: {}", why()))),
+        Decision::NotRefunded => Some(RowOutcome::new(Outcome::NotRefunded, why())),
+        Decision::Unclear => Some(RowOutcome::new(Outcome::Stopped, format!("unclear: {}", why()))),
     }
 }
 
 /// The outcome of an order whose action was adjusted before, to `left` or otherwise; `None` if it was not.
-fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Option<Done>> {
+fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Option<RowOutcome>> {
     Ok(match before(ledger, order_id, left)? {
         Before::Same(done) => Some(done),
-        Before::Other(why) => Some(Done::new(Outcome::Stopped, format!("unclear: {why}"))),
+        Before::Other(why) => Some(RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"))),
         Before::Nothing => None,
     })
 }
 
-/// An order that was refunded in part, held against its live action: the command that adjusts it, or why there is none.
+/// A partial refund compared with the action: the command that adjusts it, or the reason why there is none.
 fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Result<Planned> {
     let in_part = |why: &str| {
-        let done = Done { actions: names(plan), ..Done::new(Outcome::RefundedInPart, why) };
-        Ok(Planned::Done(done))
+        let done = RowOutcome { actions: names(plan), ..RowOutcome::new(Outcome::RefundedInPart, why) };
+        Ok(Planned::RowOutcome(done))
     };
     let mut open = plan.actions.iter().filter(|action| matches!(action.step, Step::Send | Step::Stop));
     let Some(action) = open.next() else {
@@ -369,31 +357,31 @@ fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Resu
         return in_part("the action's amount could not be read, and without it the new amount is not certain");
     };
     let decided = claim.against(&action.facts);
-    // Adjusted at the vendor, and not by this ledger.
+    // Somebody adjusted the action outside recoup.
     let changed = action.facts.amount_now.filter(|now| action.facts.amount != Some(*now));
     match decided {
         (Decision::InPart { left: Some(left), .. }, _) if changed == Some(left) => {
-            let done = Done::new(Outcome::Adjusted, format!("the action's amount is {left} already"));
-            Ok(Planned::Done(Done { actions: names(plan), ..done }))
+            let done = RowOutcome::new(Outcome::Adjusted, format!("the action's amount is {left} already"));
+            Ok(Planned::RowOutcome(RowOutcome { actions: names(plan), ..done }))
         }
         (Decision::InPart { .. }, _) if let Some(now) = changed => {
             let why = format!(
                 "its action was adjusted to {now} before, and the file does not show whether this refund includes that"
             );
-            let done = Done::new(Outcome::Stopped, format!("unclear: {why}"));
-            Ok(Planned::Decided(Decision::Unclear, why, Done { actions: names(plan), ..done }))
+            let done = RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"));
+            Ok(Planned::Decided(Decision::Unclear, why, RowOutcome { actions: names(plan), ..done }))
         }
         (Decision::InPart { left: Some(left), .. }, _) => in_part(&command_for(&order.order_id, left)),
         (Decision::InPart { .. }, _) => in_part("the file does not say what the order costs now"),
         (decision, why) => {
             let why = why.unwrap_or_default();
-            let done = Done::new(Outcome::Stopped, format!("unclear: {why}"));
-            Ok(Planned::Decided(decision, why, Done { actions: names(plan), ..done }))
+            let done = RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"));
+            Ok(Planned::Decided(decision, why, RowOutcome { actions: names(plan), ..done }))
         }
     }
 }
 
-/// What the live action says against the decision of the file, if that still lets something be sent.
+/// The contradiction between the action and the file's decision, for an order that would be sent.
 fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
     let claim = options.refund.as_ref()?;
     let mut sends = plan.actions.iter().filter(|action| matches!(action.step, Step::Send | Step::Stop));
@@ -406,14 +394,17 @@ fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
     Some((decision, why?))
 }
 
-/// An order that the index does not have. `undated`: a refund without a date happened before this.
-fn missing(order: &OrderRefund, coverage: &Coverage, undated: Timestamp) -> Done {
+/// The outcome of an order that the index does not have. `undated`: a refund without a date happened before this.
+fn missing(order: &OrderRefund, coverage: &Coverage, undated: Timestamp) -> RowOutcome {
     let refunded = order.refunded_at.map_or(undated, |when| when.latest().min(undated));
     match lookup::why_absence_is_unproven(coverage, refunded) {
-        None => Done::new(Outcome::NotAReferral, format!("{}, refunded by {refunded:.0}", describe_coverage(coverage))),
+        None => RowOutcome::new(
+            Outcome::NotAReferral,
+            format!("{}, refunded by {refunded:.0}", describe_coverage(coverage)),
+        ),
         Some(why) => {
             let shown = crate::report::one_line(order.order_id.as_str());
-            Done::new(Outcome::NotFoundYet, format!("order {shown}: {why}"))
+            RowOutcome::new(Outcome::NotFoundYet, format!("order {shown}: {why}"))
         }
     }
 }

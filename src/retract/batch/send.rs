@@ -1,7 +1,7 @@
-//! Sending a batch: the trial of each program first, then the rest, the oldest conversion first; then looking at all of it.
+//! Sends a batch: the trial of each program first, then the rest, the oldest conversion first; then follows all of it.
 //!
-//! Sends go first, because the vendor's windows close on them; proof can wait. It must never go on after the vendor has
-//! refused the credentials, nor in a program whose trial took nothing back.
+//! Sends come before proof, because the vendor's deadlines end for sends. The batch stops if the vendor refuses the
+//! credentials, and skips a program whose trial took nothing back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,26 +10,28 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::choose::{Candidate, trial};
-use super::outcome::{Done, Outcome, severity};
+use super::outcome::{Outcome, RowOutcome, severity};
 use super::rows::Item;
 use super::{Batch, SEND};
 use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
 use crate::model::time_left::{duration, time_left};
+use crate::retract::checks::Finding;
 use crate::retract::dispatch::{Dispatched, Sent};
 use crate::retract::overrides::Override;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
 use crate::retract::send::Sender;
-use crate::retract::verdict::Finding;
-use crate::retract::{Context, Follows, Options, Submissions, WriterSettings, advice, seen, verify};
+use crate::retract::{
+    Context, FollowSettings, Options, SubmissionPolling, WriterSettings, affects_every_order, checklist,
+    plan_fingerprint, verify,
+};
 use crate::store::ledger::{Ledger, State};
 
-/// How long a confirmation speaks for its program.
+/// How long a confirmation makes its program trusted.
 pub const TRUSTED_FOR: Duration = Duration::from_hours(30 * 24);
 
 impl Batch<'_> {
-    /// Sends every candidate, the trial first.
     pub(super) async fn send_all(
         &mut self,
         writer: &WriterSettings,
@@ -46,13 +48,13 @@ impl Batch<'_> {
             self.ctx.report.note(format!("waiting for the {} orders that went first", tried.len()));
             let (failed, ended) = self.failed_programs(&tried).await?;
             self.ended = ended;
-            // What ended the wait for it says nothing about a program.
+            // An interrupted wait shows nothing about a program.
             if self.ended.is_some() { BTreeSet::new() } else { failed }
         };
         for program in &failed {
             let name = if program.is_empty() { "of no name".to_owned() } else { program.clone() };
             self.ctx.report.warn(format!("in program {name} nothing was taken back, so its other orders are not sent"));
-            for step in advice::PROGRAM_RULE {
+            for step in checklist::PROGRAM_RULE {
                 self.ctx.report.note(format!("program rule: {step}"));
             }
         }
@@ -74,7 +76,7 @@ impl Batch<'_> {
         }
         let progress = self.ctx.report.progress("orders sent");
         let began = Instant::now();
-        // One for all of them: to build it is to read the token and every certificate.
+        // One client for all: building it reads the token and every certificate.
         let sender = match Sender::new(self.ctx, writer) {
             Ok(sender) => sender,
             Err(error) => {
@@ -103,10 +105,10 @@ impl Batch<'_> {
         }
     }
 
-    /// Programs of which no order that went first was confirmed, and what ended the wait before its time.
+    /// Programs without a confirmed trial order, and the error that ended the wait early.
     async fn failed_programs(&self, tried: &[&Candidate]) -> Result<(BTreeSet<String>, Option<Error>)> {
         let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
-        let ended = self.look_at(&ids, Submissions::EveryLook).await?;
+        let ended = self.look_at(&ids, SubmissionPolling::Always).await?;
         let ledger = self.ctx.open_ledger()?;
         let mut failed: BTreeSet<String> = tried.iter().map(|one| one.program.clone()).collect();
         for one in tried {
@@ -119,39 +121,40 @@ impl Batch<'_> {
         Ok((failed, ended))
     }
 
-    /// Looks at everything that is open until it is proven or the time is up.
+    /// Follows everything that is open until it is proven or the time is up.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let ids: Vec<i64> = self.items.iter().flat_map(|item| item.sent.iter().chain(&item.before).copied()).collect();
         let ledger = self.ctx.open_ledger()?;
         let mut open = Vec::new();
         for id in ids {
-            // What is proven is not read again: a batch may have thousands of them.
+            // Proven retractions are not read again: a batch may have thousands.
             if ledger.get(id)?.state.is_open() {
                 open.push(id);
             }
         }
-        let problem = self.look_at(&open, Submissions::Sparingly { now: false }).await?;
+        let problem = self.look_at(&open, SubmissionPolling::Sparingly { now: false }).await?;
         if let Some(problem) = problem {
             self.ended.get_or_insert(problem);
         }
         Ok(())
     }
 
-    /// Looks at these until none is open or the time is up. What ended it for all of them.
-    async fn look_at(&self, ids: &[i64], submissions: Submissions) -> Result<Option<Error>> {
+    /// Follows these until none is open or the time is up. Returns the error that ended it for all.
+    async fn look_at(&self, ids: &[i64], submissions: SubmissionPolling) -> Result<Option<Error>> {
         if ids.is_empty() {
             return Ok(None);
         }
-        let Some(follows) = self.items.first().map(|item| Follows { submissions, ..item.options.follows }) else {
+        let Some(follows) = self.items.first().map(|item| FollowSettings { submissions, ..item.options.follows })
+        else {
             return Ok(None);
         };
         let receipts = verify::run(self.ctx, ids, true, &follows).await?;
         let errors = receipts.into_iter().filter_map(|receipt| receipt.error);
-        Ok(errors.filter(|error| matches!(error.kind.exit_code(), 3 | 8 | 130)).min_by_key(|error| error.kind.rank()))
+        Ok(errors.filter(affects_every_order).min_by_key(|error| error.kind.rank()))
     }
 }
 
-/// How long the rest will take, the waits for the Brand host's quota included: one request to send each, one to prove it.
+/// The time that the rest will take, with the waits for the Brand quota: one request to send each order, and one to prove it.
 fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String {
     let per_second = done as f64 / began.elapsed().as_secs_f64().max(0.001);
     if done == 0 {
@@ -163,7 +166,7 @@ fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String 
     format!("about {} until all of it is proven", duration(seconds))
 }
 
-/// Sends the actions of one row. An error that concerns every row; the row's own are in its outcome.
+/// Sends the actions of one row. Returns an error if it affects every row; the row's own errors are in its outcome.
 async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();
@@ -182,7 +185,7 @@ async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &m
                 Some(error)
             }
         };
-        if let Some(error) = error.filter(|error| matches!(error.kind.exit_code(), 3 | 8 | 130)) {
+        if let Some(error) = error.filter(affects_every_order) {
             ended = Some(error);
             break;
         }
@@ -192,31 +195,28 @@ async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &m
 }
 
 impl Item<'_> {
-    /// The name of exactly this row's plan.
+    /// The fingerprint of this row's plan, with its reason and ticket.
     pub(super) fn name(&self) -> String {
         let Self { plan, options, .. } = self;
-        let named = |plan| json!([seen::name(plan, options), options.reason, options.ticket]).to_string();
-        plan.as_ref().map(|plan| seen::short_name(&named(plan))).unwrap_or_default()
+        let named = |plan| json!([plan_fingerprint::name(plan, options), options.reason, options.ticket]).to_string();
+        plan.as_ref().map(|plan| plan_fingerprint::short_hash(&named(plan))).unwrap_or_default()
     }
 
-    /// Whether anything of it was sent before.
     pub(super) fn is_again(&self) -> bool {
         self.plan.iter().flat_map(|plan| &plan.actions).any(|action| action.again.is_some())
     }
 
-    /// The stops that were overridden in it.
     pub(super) fn overridden(&self) -> Vec<Override> {
         self.plan.iter().flat_map(|plan| &plan.actions).flat_map(|action| action.findings.overridden()).collect()
     }
 
-    /// The actions that are to be sent, as one cell.
     pub(super) fn actions_to_send(&self) -> String {
         let plan = self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step == Step::Send);
         let name = |action: &crate::retract::plan::ActionPlan| action.target.key();
         plan.map(|action| name(action).trim_start_matches("action:").to_owned()).collect::<Vec<_>>().join(" ")
     }
 
-    /// What keeps it from what a plan says, by the plan's cells. What was sent of it since is not missing.
+    /// The difference between this row and a plan file. An action that was sent since is no difference.
     pub(super) fn unlike(&self, planned: &[String]) -> Option<String> {
         let cell = |cells: &[String], n: usize| cells.get(n).cloned().unwrap_or_default();
         let now = self.planned();
@@ -252,7 +252,7 @@ impl Item<'_> {
         None
     }
 
-    /// The values of [`super::PLANNED`].
+    /// The values of [`super::PLAN_COLUMNS`].
     pub(super) fn planned(&self) -> Vec<String> {
         let Some(candidate) = self.candidate(0) else {
             let (word, why) = match (&self.done, self.same_as) {
@@ -263,7 +263,7 @@ impl Item<'_> {
                 }
                 (None, None) => (String::new(), String::new()),
             };
-            let mut cells = vec![String::new(); super::PLANNED.len()];
+            let mut cells = vec![String::new(); super::PLAN_COLUMNS.len()];
             let (word, why) = match self.planned_adjustment() {
                 Some((word, left)) if self.done.is_none() => {
                     cells[3] = left;
@@ -294,7 +294,7 @@ impl Item<'_> {
         ]
     }
 
-    /// Settles what became of it, from the ledger where it is there.
+    /// Sets the outcome, by the ledger if it has the row.
     pub(super) fn conclude(&mut self, ledger: Option<&Ledger>, dry_run: bool) -> Result<()> {
         let ids: Vec<(i64, bool)> =
             self.before.iter().map(|id| (*id, true)).chain(self.sent.iter().map(|id| (*id, false))).collect();
@@ -305,7 +305,7 @@ impl Item<'_> {
                     (None, true) => "a dry run: it would be sent".to_owned(),
                     (_, false) => "it was not sent".to_owned(),
                 };
-                self.done = Some(Done::new(Outcome::NotAttempted, message));
+                self.done = Some(RowOutcome::new(Outcome::NotAttempted, message));
             }
             return Ok(());
         }
@@ -314,13 +314,13 @@ impl Item<'_> {
         for (id, before) in ids {
             entries.push((Entry::of(&ledger.get(id)?, &[]), before));
         }
-        let mut done = Done::of_entries(&entries);
-        // What was done of the others says nothing of an action that was not sent.
+        let mut done = RowOutcome::of_entries(&entries);
+        // The other actions' outcome does not cover an action that was not sent.
         if self.unsent > 0 && severity(Outcome::NotAttempted) > severity(done.outcome) {
             done.outcome = Outcome::NotAttempted;
             done.message = format!("{} of its actions were not sent", self.unsent);
         }
-        // Of several actions one that could not be sent is what a person must hear of.
+        // An action that could not be sent outranks the outcomes of the others.
         if let Some(stopped) = self.done.take().filter(|stopped| severity(stopped.outcome) > severity(done.outcome)) {
             done.outcome = stopped.outcome;
             done.message = stopped.message;

@@ -1,8 +1,8 @@
-//! Reading back what became of the files: the vendor's file submissions and their errors, and then the rewards of every line.
+//! Use case: reads what became of the reversal files, by the vendor's file submissions and by the rewards of every line.
 //!
-//! The vendor's list says that a file was processed and which lines it complains about; `ACTION_NOT_FOUND` on a line is normal
-//! for Advocate and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same judgement as any
-//! retraction. This must never send anything, and never take an error of another file for one of this line.
+//! The vendor's list says that a file was processed, and names lines with errors. `ACTION_NOT_FOUND` is normal for an Advocate
+//! line and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same proof as any
+//! retraction. An error of another file never counts for a line. This module sends nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,40 +10,38 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{CLOCKS_DIFFER, handed_at, handed_of};
+use super::{CLOCK_TOLERANCE, file_line_of, handed_over_at};
 use crate::error::{Error, Kind, Result};
 use crate::retract::follow::follow;
 use crate::retract::receipt::Receipt;
-use crate::retract::{Context, Follows};
+use crate::retract::{Context, FollowSettings, affects_every_order};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
 use crate::vendor::{FileError, FileSubmission};
 
-/// The kind of note that holds what the vendor's list says.
+/// Kind of the note that holds the vendor's file submission.
 const SEEN: &str = "file_submission";
 
-/// The reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
+/// Reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
-/// What was asked for.
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// One file submission of the vendor's; all of the right name without it.
+    /// One file submission of the vendor; without it, all with the right name.
     pub submission: Option<String>,
-    /// The name under which recoup wrote the file, where it was handed in under another.
+    /// The name under which recoup wrote the file, if it was handed in under another.
     pub file: Option<String>,
-    /// How long and how often to look.
-    pub follows: Follows,
+    pub follows: FollowSettings,
 }
 
-/// What the vendor has of one file.
-struct Seen {
+/// The vendor's file submission of one file.
+struct FileStatus {
     file: FileSubmission,
     errors: Vec<FileError>,
-    /// Why its errors say nothing; `None` where they are all there.
+    /// Why the errors are incomplete; `None` if they are complete.
     silent: Option<String>,
 }
 
-/// Looks at every line that is handed over and not settled; one receipt each.
+/// Reads every line that is handed over and not settled. Returns one receipt each.
 pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receipt>> {
     let lines = match ctx.ledger()? {
         Some(ledger) => open_lines(ledger)?,
@@ -55,7 +53,7 @@ pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receip
     let coverage = ctx.coverage()?;
     let mut files: BTreeMap<String, Vec<Retraction>> = BTreeMap::new();
     for line in lines {
-        files.entry(handed_of(&line).map(|handed| handed.name).unwrap_or_default()).or_default().push(line);
+        files.entry(file_line_of(&line).map(|handed| handed.name).unwrap_or_default()).or_default().push(line);
     }
     let found = match &options.submission {
         Some(id) => {
@@ -83,7 +81,7 @@ pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receip
                 Ok(line) => receipt.add(&line, &[], false),
                 Err(error) => {
                     receipt.add(&ledger.get(id)?, &[], false);
-                    let stops = matches!(error.kind.exit_code(), 3 | 8 | 130);
+                    let stops = affects_every_order(&error);
                     receipt.end_early(error.clone().context(format!("retraction {id}")));
                     if stops {
                         receipts.push(receipt);
@@ -104,15 +102,14 @@ fn nothing_open(name: &str) -> Error {
         .hint("where it was handed in under another name, say the one that recoup wrote with --file NAME")
 }
 
-/// The lines that are not at an end.
 fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
     Ok(ledger.open_ones()?.into_iter().filter(|line| line.road == Road::File).collect())
 }
 
-/// The vendor's list since the first of these lines was handed over.
+/// The vendor's file submissions since the first of these lines was handed over.
 async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) -> Result<Vec<FileSubmission>> {
-    let oldest = files.values().flatten().filter_map(handed_at).min().unwrap_or_else(|| ctx.clock.now());
-    let since = oldest.checked_sub(CLOCKS_DIFFER).unwrap_or(oldest);
+    let oldest = files.values().flatten().filter_map(handed_over_at).min().unwrap_or_else(|| ctx.clock.now());
+    let since = oldest.checked_sub(CLOCK_TOLERANCE).unwrap_or(oldest);
     match ctx.brand.file_submissions(since).await {
         Ok(list) => {
             if !list.complete {
@@ -120,7 +117,7 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
             }
             Ok(list.rows)
         }
-        // The rewards tell without it.
+        // The rewards decide without the list.
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
             ctx.report.warn(format!("the vendor's list of files could not be read: {error}"));
             Ok(Vec::new())
@@ -129,15 +126,15 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
     }
 }
 
-/// What the vendor has of one file, and its errors; `None` where it does not have it yet, or not for certain.
+/// The vendor's submission of one file and its errors; `None` if there is none yet, or not exactly one.
 async fn of_file(
     ctx: &Context<'_>,
     name: &str,
     lines: &[Retraction],
     found: &[FileSubmission],
-) -> Result<Option<Seen>> {
-    let handed = lines.iter().filter_map(handed_at).min();
-    let earliest = handed.and_then(|at| at.checked_sub(CLOCKS_DIFFER).ok()).unwrap_or(Timestamp::MIN);
+) -> Result<Option<FileStatus>> {
+    let handed = lines.iter().filter_map(handed_over_at).min();
+    let earliest = handed.and_then(|at| at.checked_sub(CLOCK_TOLERANCE).ok()).unwrap_or(Timestamp::MIN);
     let is_it = |file: &&FileSubmission| {
         file.file_name.as_deref() == Some(name) && file.submitted_at().is_none_or(|at| at >= earliest)
     };
@@ -176,28 +173,28 @@ async fn of_file(
     if let Some(why) = &silent {
         ctx.report.warn(format!("{name}: {why}; the rewards alone have to tell"));
     }
-    Ok(Some(Seen { file: file.clone(), errors, silent }))
+    Ok(Some(FileStatus { file: file.clone(), errors, silent }))
 }
 
-/// One look at one line: what the vendor's list says is written down once, then the rewards are read.
+/// Reads one line once: the vendor's file submission is written down once, then the rewards are read.
 async fn look(
     ctx: &Context<'_>,
     options: &CheckOptions,
     ledger: &Ledger,
     mut line: Retraction,
-    seen: Option<&Seen>,
+    seen: Option<&FileStatus>,
 ) -> Result<Retraction> {
     if let Some(seen) = seen.filter(|_| line.detail("submission").is_none()) {
         let (message, details) = what_it_says(&line, seen);
         line = ledger.note(&line, SEEN, &message, &details, ctx.clock.now())?;
     }
-    let once = Follows { wait: Duration::ZERO, concludes: false, ..options.follows };
+    let once = FollowSettings { wait: Duration::ZERO, concludes: false, ..options.follows };
     follow(ctx, &once, ledger, line).await
 }
 
-/// What the vendor says of one line, in the form in which submissions are kept.
-fn what_it_says(line: &Retraction, seen: &Seen) -> (String, Value) {
-    let tracker = handed_of(line).map(|handed| handed.action_tracker_id);
+/// The vendor's result for one line, in the form of a submission.
+fn what_it_says(line: &Retraction, seen: &FileStatus) -> (String, Value) {
+    let tracker = file_line_of(line).map(|handed| handed.action_tracker_id);
     let own: Vec<&FileError> = seen
         .errors
         .iter()
@@ -209,7 +206,7 @@ fn what_it_says(line: &Retraction, seen: &Seen) -> (String, Value) {
     let reasons: Vec<&str> =
         own.iter().filter_map(|error| error.reason.as_deref()).flat_map(str::split_whitespace).collect();
     let kind = own.iter().find_map(|error| error.status.clone());
-    // An error without a reason is one all the same.
+    // An error without a reason counts as an error.
     let inconclusive = own.is_empty() || (!reasons.is_empty() && reasons.iter().all(|reason| *reason == INCONCLUSIVE));
     let id = &seen.file.batch_id;
     let message = if !inconclusive {
@@ -241,11 +238,11 @@ fn what_it_says(line: &Retraction, seen: &Seen) -> (String, Value) {
     (message, details)
 }
 
-/// Whether the vendor has a file of a line; a sentence where it has, or where that cannot be told.
+/// A sentence if the vendor has the file of a line, or if that is not certain.
 pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Option<String>> {
-    let Some(handed) = handed_of(line) else { return Ok(None) };
-    let at = handed_at(line).unwrap_or_else(|| ctx.clock.now());
-    let since = at.checked_sub(CLOCKS_DIFFER).unwrap_or(at);
+    let Some(handed) = file_line_of(line) else { return Ok(None) };
+    let at = handed_over_at(line).unwrap_or_else(|| ctx.clock.now());
+    let since = at.checked_sub(CLOCK_TOLERANCE).unwrap_or(at);
     let list = ctx.brand.file_submissions(since).await?;
     let same = list.rows.iter().find(|file| {
         file.file_name.as_deref() == Some(&handed.name) && file.submitted_at().is_none_or(|at| at >= since)
@@ -257,7 +254,7 @@ pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Op
     })
 }
 
-/// Whether a line is open and handed over, for whoever asks about one.
+/// Whether a line is handed over and not settled.
 pub(super) fn is_open(line: &Retraction) -> bool {
     line.road == Road::File && matches!(line.state, State::HandedOver | State::Unconfirmed)
 }

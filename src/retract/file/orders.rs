@@ -1,41 +1,32 @@
-//! Which orders are to be handed over: from the command line, or from a list of refunds. Pure.
+//! The orders of a reversal file: from the command line, or from a list of refunds. Pure.
 //!
-//! A row that is wrong, or is not a refund of the whole order, is carried along with the reason, and never written. Nothing
-//! here repairs an order ID or guesses an amount.
+//! A row that is wrong, or is no refund in full, keeps its reason and is never written. This module repairs no order ID and
+//! guesses no amount.
 
 use crate::model::{ActionId, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
 use crate::retract::RefundClaim;
 
-/// One order to be handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// The line of the list, from 1; `None` on the command line.
+pub struct FileOrder {
+    /// Line of the list, from 1; `None` on the command line.
     pub line: Option<u64>,
-    /// The order; empty where the list has none.
     pub order_id: OrderId,
-    /// The action that the list names.
     pub action_id: Option<ActionId>,
-    /// The action tracker that the list names.
     pub action_tracker: Option<String>,
-    /// The reason code that the list names.
     pub reason_code: Option<String>,
-    /// A person's words.
     pub reason: Option<String>,
-    /// A ticket.
     pub ticket: Option<String>,
-    /// What the list proves of its refund.
     pub refund: Option<RefundClaim>,
-    /// It was not refunded in full, and that is no failure.
+    /// The list says that it was not refunded, which is no failure.
     pub not_refunded: bool,
-    /// Why it is not written whatever the index says.
+    /// Why it is never written.
     pub stopped: Option<String>,
-    /// Why it is not written unless the index has exactly this order ID.
+    /// Why it is written only if the index has exactly this order ID.
     pub doubtful: Option<String>,
 }
 
-impl Wish {
-    /// An order of the command line.
+impl FileOrder {
     pub fn named(order_id: OrderId) -> Self {
         Self {
             line: None,
@@ -53,8 +44,8 @@ impl Wish {
     }
 }
 
-/// The orders of a list, each once, and rows without an order ID.
-pub fn of_list(list: &Refunds) -> Vec<Wish> {
+/// The orders of a list, each once, and the rows without an order ID.
+pub fn of_list(list: &Refunds) -> Vec<FileOrder> {
     let first_of_order = |(n, row): &(usize, &RefundRow)| match row.order.and_then(|order| list.orders.get(order)) {
         Some(order) => order.rows.first() == Some(n),
         None => row.no_order_needed.is_none(),
@@ -62,13 +53,13 @@ pub fn of_list(list: &Refunds) -> Vec<Wish> {
     list.rows.iter().enumerate().filter(first_of_order).map(|(_, row)| of_row(list, row)).collect()
 }
 
-fn of_row(list: &Refunds, row: &RefundRow) -> Wish {
+fn of_row(list: &Refunds, row: &RefundRow) -> FileOrder {
     let order = row.order.and_then(|order| list.orders.get(order));
     let stopped = match order {
         None => Some("the row has no order ID".to_owned()),
         Some(order) => not_in_full(order).or_else(|| list.blocking_problem(order, true).map(ToString::to_string)),
     };
-    Wish {
+    FileOrder {
         line: Some(row.line),
         order_id: order.map_or_else(|| OrderId::new(""), |order| order.order_id.clone()),
         action_id: row.action_id.clone(),

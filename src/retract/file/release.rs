@@ -1,7 +1,7 @@
-//! A person's word that a line was not handed in, or not for this order.
+//! Use case: a person says that a line of a reversal file was not handed in.
 //!
-//! It makes the order free for another road, so it is checked as far as reading goes: a line whose rewards read as cancelled,
-//! or whose file the vendor has, was handed in. It needs a ticket, and the ledger keeps who said so.
+//! The order is then free for another channel, so this is checked as far as possible: a line whose rewards read as cancelled,
+//! or whose file the vendor has, was handed in. A ticket is required, and the ledger keeps the person.
 
 use std::time::Duration;
 
@@ -16,20 +16,15 @@ use crate::retract::follow::rewards_now;
 use crate::retract::receipt::Receipt;
 use crate::store::ledger::{Road, State};
 
-/// What was asked for.
 #[derive(Debug, Clone)]
 pub struct ReleaseOptions {
-    /// Its number in the ledger.
     pub id: i64,
-    /// The ticket.
     pub ticket: String,
-    /// A person's words.
     pub reason: Option<String>,
-    /// How long to wait for another process that is sending, or writing a file.
+    /// Longest wait for another process that is sending or writing a file.
     pub lock_wait: Duration,
 }
 
-/// Releases one line.
 pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt> {
     let id = options.id;
     if options.ticket.trim().is_empty() {
@@ -71,9 +66,9 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         Err(error) => return Err(error),
     }
     let message = format!("a person says that it was not handed in (ticket {})", options.ticket);
-    // A person's words may name a person: they are sealed, which a message is not.
+    // The reason may name a person. Details are redactable; a message is not.
     let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
-    // A file that is just being written must not get a line that is released meanwhile.
+    // The lock keeps a file that is being written now from containing a released line.
     let _lock = take_lock(ledger.path(), options.lock_wait, ctx.clock, ctx.stop).await?;
     let released = ledger.append(&line, State::Released, &message, &details, ctx.clock.now())?;
     let mut receipt = Receipt::new(ctx.identity, &released.order_id, &Coverage::default(), false);

@@ -1,9 +1,9 @@
-//! Writing a reversal file: every order is checked as a retraction would be, its line goes into the ledger, then the file gets
-//! its name.
+//! Use case: writes a reversal file. Every order is checked as a retraction would be, and its line enters the ledger before the
+//! file.
 //!
-//! Under the lock that every sender takes, the ledger is asked again, each line is written down as *handed over*, and only then
-//! the file appears; where it cannot, the lines are released with that reason. A crash in between leaves lines without a file,
-//! which a person releases: never a file with a line that the ledger does not have.
+//! Under the lock that every sender takes, the ledger is asked again, each line is recorded as *handed over*, and only then the
+//! file appears. If it cannot be written, its lines are released. A crash in between leaves lines without a file, which a
+//! person releases; it never leaves a file with a line that the ledger does not have.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,9 +11,9 @@ use std::time::Duration;
 use jiff::civil::Date;
 use serde_json::json;
 
-use super::orders::Wish;
+use super::orders::FileOrder;
 use super::written::{Row, Written};
-use super::{FILE, Handed, handed_of};
+use super::{FILE, FileLine, file_line_of};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId, Target};
@@ -21,52 +21,52 @@ use crate::out_file::{OutFile, Rules};
 use crate::refunds::reversal_file::{self, Reversal};
 use crate::retract::approval::{self, Demand, Granted, Subject};
 use crate::retract::dispatch::take_lock;
-use crate::retract::plan::{self, ActionPlan, Kept, Step, handed_over, sent_before};
+use crate::retract::plan::{self, ActionPlan, Step, StoredPlan, handed_over, sent_before};
 use crate::retract::receipt::Mark;
-use crate::retract::{Context, Options, confirm, seen, sendable};
+use crate::retract::{Context, Options, affects_every_order, plan_fingerprint, readiness, show_and_confirm};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 
-/// What was asked for.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
-    /// What every order shares with a retraction; the disposition is the reason code where the list has none.
+    /// The options shared with a retraction. The disposition is the default reason code.
     pub plan: Options,
-    /// The action tracker where neither the list nor the action names one.
+    /// The action tracker if neither the list nor the action names one.
     pub action_tracker: Option<String>,
-    /// The operator's own reason codes.
     pub own_reasons: Vec<String>,
-    /// The day in the file's name.
     pub day: Date,
-    /// A folder, or the file.
     pub out: PathBuf,
-    /// Replace a file that is there.
+    /// Replace an existing file.
     pub force: bool,
 }
 
 /// Checks every order, and writes the file. An error means that nothing was handed over.
-pub async fn run(ctx: &Context<'_>, lock_wait: Duration, wishes: &[Wish], options: &WriteOptions) -> Result<Written> {
-    sendable::check(ctx)?;
+pub async fn run(
+    ctx: &Context<'_>,
+    lock_wait: Duration,
+    orders: &[FileOrder],
+    options: &WriteOptions,
+) -> Result<Written> {
+    readiness::check(ctx)?;
     let existing = ctx.ledger()?;
     let path = place(existing, options)?;
     make_folder(&options.out)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // The ledger remembers the file by its name, and a line that a FIFO has taken could not be released.
+    // A line that a FIFO has consumed could not be released.
     let mut out = OutFile::reserve_by(&path, Rules { force: options.force, streams: false, ..Rules::default() })?;
-    let mut rows = Vec::with_capacity(wishes.len());
+    let mut rows = Vec::with_capacity(orders.len());
     let progress = ctx.report.progress("orders checked");
-    for wish in wishes {
+    for order in orders {
         if ctx.stop.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "interrupted; nothing was written"));
         }
-        let mut row = Row::new(wish, &options.plan.disposition);
+        let mut row = Row::new(order, &options.plan.disposition);
         match check(ctx, existing, &mut row, options).await {
             Ok(()) => row.written = true,
-            // Credentials, quota and signals concern every further order as well.
-            Err(error) if matches!(error.kind.exit_code(), 3 | 8 | 130) => return Err(error),
+            Err(error) if affects_every_order(&error) => return Err(error),
             Err(error) => row.refuse(error),
         }
         rows.push(row);
-        progress.show(rows.len() as u64, Some(wishes.len() as u64), "");
+        progress.show(rows.len() as u64, Some(orders.len() as u64), "");
     }
     drop(progress);
     text_of(&mut rows, options);
@@ -76,13 +76,8 @@ pub async fn run(ctx: &Context<'_>, lock_wait: Duration, wishes: &[Wish], option
     if options.plan.dry_run || answer.written == 0 {
         return Ok(answer);
     }
-    for line in answer.table() {
-        // Nobody is asked about what they cannot see.
-        if options.plan.yes { ctx.report.note(line) } else { ctx.report.say(line) }
-    }
-    if !options.plan.yes {
-        confirm(ctx, &format!("Write {} line(s) of reversals into {}", answer.written, path.display())).await?;
-    }
+    let question = format!("Write {} line(s) of reversals into {}", answer.written, path.display());
+    show_and_confirm(ctx, answer.table(), options.plan.yes, &question).await?;
     let ledger = ctx.open_ledger()?;
     let granted = ask_second_person(ctx, ledger, &answer, options)?;
     let lock = take_lock(ledger.path(), lock_wait, ctx.clock, ctx.stop).await?;
@@ -104,7 +99,6 @@ pub async fn run(ctx: &Context<'_>, lock_wait: Duration, wishes: &[Wish], option
     Ok(answer)
 }
 
-/// Whether so many lines need a second person.
 fn ask_second_person(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -119,10 +113,10 @@ fn ask_second_person(
         ..Demand::of_rewards(actions().flat_map(|action| &action.rewards))
     };
     let mut items: Vec<String> =
-        going().filter_map(|row| Some(seen::name(row.plan.as_ref()?, &options.plan))).collect();
+        going().filter_map(|row| Some(plan_fingerprint::name(row.plan.as_ref()?, &options.plan))).collect();
     items.sort();
     let subject = Subject {
-        name: seen::short_name(&format!("file {}", items.join(" "))),
+        name: plan_fingerprint::short_hash(&format!("file {}", items.join(" "))),
         items: Vec::new(),
         json: json!({ "what": "file", "orders": demand.orders, "value": demand.value }),
         reason: options.plan.reason.as_deref(),
@@ -131,11 +125,11 @@ fn ask_second_person(
     approval::before_sending(ctx, ledger, &demand, &subject)
 }
 
-/// Where the file goes. In a folder the first name of that day that neither the folder nor an open line of the ledger has:
-/// the vendor's list knows files by their names.
+/// The path of the file. In a folder, the first name of that day that neither the folder nor an open line of the ledger has:
+/// the vendor's list identifies files by name.
 fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     let open: Vec<String> = match ledger {
-        Some(ledger) => ledger.open_ones()?.iter().filter_map(handed_of).map(|handed| handed.name).collect(),
+        Some(ledger) => ledger.open_ones()?.iter().filter_map(file_line_of).map(|handed| handed.name).collect(),
         None => Vec::new(),
     };
     let is_taken = |path: &Path| {
@@ -159,13 +153,12 @@ fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     Ok(options.out.clone())
 }
 
-/// Whether a path is that of a folder: an existing one, or one that is written like a folder and is not there yet.
+/// Whether a path is a folder: an existing one, or a missing path that looks like one.
 fn is_folder(path: &Path) -> bool {
     let is_written_so = || path.to_string_lossy().ends_with('/') || path.extension().is_none();
     path.is_dir() || (path.symlink_metadata().is_err() && is_written_so())
 }
 
-/// Makes the folder of a file that is written now.
 fn make_folder(out: &Path) -> Result<()> {
     if out.is_dir() || !is_folder(out) {
         return Ok(());
@@ -176,16 +169,16 @@ fn make_folder(out: &Path) -> Result<()> {
     })
 }
 
-/// Everything that speaks for and against one order.
+/// Checks one order. An error keeps it out of the file.
 async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, options: &WriteOptions) -> Result<()> {
     let refused = |message: String| Error::new(Kind::Refused, message);
-    let wish = row.wish.clone();
-    if let Some(why) = &wish.stopped {
+    let order = row.order.clone();
+    if let Some(why) = &order.stopped {
         return Err(refused(why.clone()));
     }
-    let order_id = &wish.order_id;
+    let order_id = &order.order_id;
     let matches = ctx.read_index(|index| index.map_or_else(|| Ok(Vec::new()), |index| index.find(order_id)))?;
-    if let Some(doubt) = wish.doubtful.as_ref().filter(|_| matches.is_empty()) {
+    if let Some(doubt) = order.doubtful.as_ref().filter(|_| matches.is_empty()) {
         return Err(refused(doubt.clone()));
     }
     let actions: std::collections::BTreeSet<&ActionId> = matches.iter().filter_map(|m| m.action_id.as_ref()).collect();
@@ -198,10 +191,10 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     }
     let mut plan_options = options.plan.clone();
     plan_options.disposition.clone_from(&row.reason_code);
-    plan_options.action_id.clone_from(&wish.action_id);
-    // A line of the file takes everything back, so what was refunded must be everything: the preflight says whether it was.
-    plan_options.refund.clone_from(&wish.refund);
-    let given = wish.action_tracker.as_ref().or(options.action_tracker.as_ref());
+    plan_options.action_id.clone_from(&order.action_id);
+    // A line reverses the whole order, so the preflight checks that the refund was in full.
+    plan_options.refund.clone_from(&order.refund);
+    let given = order.action_tracker.as_ref().or(options.action_tracker.as_ref());
     if actions.is_empty() && !matches.is_empty() {
         plan_options.action_tracker = given.cloned();
         row.action_tracker_id = given.cloned();
@@ -211,7 +204,7 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     }
     let plan = plan::make(ctx, ledger, order_id, &plan_options, None).await?;
     let [action] = plan.actions.as_slice() else {
-        return Err(refused("this order went out more than once before".to_owned()));
+        return Err(refused("this order was sent more than once before".to_owned()));
     };
     row.action_id = action.target.action_id().cloned();
     row.findings = action.findings.list().to_vec();
@@ -232,7 +225,7 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     {
         return Err(sent(&found));
     }
-    row.action_tracker_id = Some(tracker(&wish, action, options)?);
+    row.action_tracker_id = Some(tracker(&order, action, options)?);
     row.plan = Some(plan);
     Ok(())
 }
@@ -243,10 +236,10 @@ fn no_tracker() -> Error {
     )
 }
 
-/// The event type that names the order: of the list, of the action, or as configured. Two that differ would name another order.
-fn tracker(wish: &Wish, action: &ActionPlan, options: &WriteOptions) -> Result<String> {
+/// The event type: of the list, of the action, or as configured. Two that differ would name another order.
+fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Result<String> {
     let of_action = action.facts.action_tracker_id.as_ref();
-    if let (Some(given), Some(known)) = (&wish.action_tracker, of_action)
+    if let (Some(given), Some(known)) = (&order.action_tracker, of_action)
         && given != known
     {
         return Err(Error::new(
@@ -255,7 +248,7 @@ fn tracker(wish: &Wish, action: &ActionPlan, options: &WriteOptions) -> Result<S
         )
         .hint("put the list right: with another action tracker the line names another order"));
     }
-    let found = wish.action_tracker.as_ref().or(of_action).or(options.action_tracker.as_ref());
+    let found = order.action_tracker.as_ref().or(of_action).or(options.action_tracker.as_ref());
     let found = found.ok_or_else(no_tracker)?;
     if found.is_empty() || !found.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Error::new(Kind::Refused, format!("action tracker {found:?} is no whole number")));
@@ -263,7 +256,7 @@ fn tracker(wish: &Wish, action: &ActionPlan, options: &WriteOptions) -> Result<S
     Ok(found.clone())
 }
 
-/// What was sent for this order, by any road. A line names the order, so that it reaches every action of it.
+/// An earlier send for this order through any channel. A line names the order, so it reaches every action of it.
 fn of_other_road(
     ledger: &Ledger,
     target: &Target,
@@ -273,7 +266,7 @@ fn of_other_road(
     if let Some(found) = sent_before(ledger, target, order_id, &action.linked)? {
         return Ok(Some(found));
     }
-    // What the vendor refused, or did not receive, is sent again by a person who says why, and not by another road.
+    // After a refusal a person sends again with a reason, and not through another channel.
     let refused =
         |other: &Retraction| other.road == Road::Reversal && matches!(other.state, State::Failed | State::NotReceived);
     let sent = |other: &Retraction| other.road.takes_all_back() && (other.state.may_have_been_sent() || refused(other));
@@ -286,10 +279,10 @@ fn sent(found: &Retraction) -> Error {
     }
     let state = found.state.as_str();
     Error::new(Kind::Refused, format!("it was sent before (retraction {}, {state})", found.id))
-        .hint("`recoup verify` carries it on; two roads would take it back twice")
+        .hint("`recoup verify` carries it on; two channels would reverse it twice")
 }
 
-/// The text of the file; rows that it cannot hold are refused on the way.
+/// The text of the file. Rows that the format cannot hold are refused.
 fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
     let places: Vec<usize> = (0..rows.len()).filter(|n| rows[*n].written).collect();
     let reversals: Vec<Reversal> = places
@@ -300,7 +293,7 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
             reason: rows[*n].reason_code.clone(),
         })
         .collect();
-    let made = reversal_file::build(&reversals, &options.own_reasons, options.day, None);
+    let made = reversal_file::build(&reversals, &options.own_reasons);
     for not in made.skipped {
         let hint = match not.why {
             reversal_file::SkipReason::UnknownReason => {
@@ -310,10 +303,10 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
         };
         rows[places[not.index]].refuse(Error::new(Kind::Refused, not.message).hint(hint));
     }
-    made.files.into_iter().next().map(|file| file.text).unwrap_or_default()
+    made.text.unwrap_or_default()
 }
 
-/// Writes every line down as *handed over*, under the lock. A line that another process was faster with is left out.
+/// Records every line as *handed over*, under the lock. A line that another process has sent in the meantime is left out.
 fn hand_over(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -329,7 +322,7 @@ fn hand_over(
             row.refuse(sent(&found));
             continue;
         }
-        let handed = Handed {
+        let handed = FileLine {
             name: name.clone(),
             path: path.display().to_string(),
             action_tracker_id: tracker,
@@ -357,17 +350,17 @@ fn hand_over(
     ctx.write_index(|index| index.remember_ledger(&id, &head))
 }
 
-fn intent(row: &Row, options: &WriteOptions, handed: &Handed) -> Option<NewRetraction> {
+fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRetraction> {
     let (plan, action) = (row.plan.as_ref()?, row.action()?);
-    let mut kept = Kept::json(plan, action);
+    let mut kept = StoredPlan::json(plan, action);
     kept[FILE] = json!(handed);
     Some(NewRetraction {
         road: Road::File,
         target: action.target.clone(),
         order_id: plan.order_id.clone(),
         disposition: row.reason_code.clone(),
-        reason: row.wish.reason.clone().or_else(|| options.plan.reason.clone()),
-        ticket: row.wish.ticket.clone().or_else(|| options.plan.ticket.clone()),
+        reason: row.order.reason.clone().or_else(|| options.plan.reason.clone()),
+        ticket: row.order.ticket.clone().or_else(|| options.plan.ticket.clone()),
         batch: Some(handed.name.clone()),
         program_id: action.program_id.clone(),
         rewards: action.linked.clone(),
@@ -375,7 +368,7 @@ fn intent(row: &Row, options: &WriteOptions, handed: &Handed) -> Option<NewRetra
     })
 }
 
-/// There is no file, so none of its lines can be handed in.
+/// Releases all lines, because there is no file to hand in.
 fn release_all(ctx: &Context<'_>, ledger: &Ledger, rows: &[Row], why: &Error) {
     for id in rows.iter().filter_map(|row| row.retraction) {
         let message = format!("the file could not be written, so it was not handed over: {}", why.message);

@@ -1,79 +1,64 @@
-//! What came of writing a reversal file: one row for each order, and the same for a person.
+//! The result of writing a reversal file: one row for each order, as JSON and as text.
 //!
-//! Only says it: what is checked, and what is written down, is in `write`. A row that is not a line of the file must say why.
+//! A row that is no line of the file says why.
 
 use serde::Serialize;
 
-use super::orders::Wish;
+use super::orders::FileOrder;
 use crate::error::{Error, Kind};
 use crate::model::{ActionId, OrderId};
 use crate::report::table;
+use crate::retract::checks::{Finding, Verdict};
 use crate::retract::plan::{ActionPlan, Plan};
 use crate::retract::receipt::{Mark, finding_lines};
-use crate::retract::verdict::{Finding, Verdict};
 
-/// What came of it.
 #[derive(Debug, Serialize)]
 pub struct Written {
-    /// Where the file is; `null` where none was written.
+    /// `null` if no file was written.
     pub path: Option<String>,
-    /// Its name.
     pub name: String,
-    /// Nothing was written, because nothing was to be written.
     pub dry_run: bool,
-    /// How many lines it has, or would have.
+    /// Number of lines.
     pub written: usize,
-    /// How many orders are not in it.
+    /// Number of orders that are not in the file.
     pub not_written: usize,
-    /// One for each order, in order.
+    /// One for each order.
     pub rows: Vec<Row>,
-    /// The ledger and how far it is; `null` where nothing was written.
+    /// `null` if nothing was written.
     pub ledger: Option<Mark>,
 }
 
-/// One order.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// The line of the list, from 1; `null` on the command line.
+    /// Line of the list, from 1; `null` on the command line.
     pub line: Option<u64>,
-    /// The order.
     pub order_id: OrderId,
-    /// Its action, where the index has it.
     pub action_id: Option<ActionId>,
-    /// The event type that names the order in the file.
     pub action_tracker_id: Option<String>,
-    /// The reason code.
     pub reason_code: String,
     /// Whether it is, or would be, a line of the file.
     pub written: bool,
-    /// Its number in the ledger.
     pub retraction: Option<i64>,
-    /// Why it is not written.
     pub message: Option<String>,
-    /// What to do about that.
     pub hint: Option<String>,
-    /// Whether it may go.
     pub verdict: Option<Verdict>,
-    /// What was found, each with its evidence and its remedy.
     pub findings: Vec<Finding>,
     #[serde(skip)]
     kind: Option<Kind>,
-    /// What is to be done, once it was checked.
     #[serde(skip)]
     pub(super) plan: Option<Plan>,
-    /// What was asked for.
     #[serde(skip)]
-    pub(super) wish: Wish,
+    pub(super) order: FileOrder,
 }
 
 impl Row {
-    pub(super) fn new(wish: &Wish, disposition: &str) -> Self {
+    pub(super) fn new(order: &FileOrder, disposition: &str) -> Self {
         Self {
-            line: wish.line,
-            order_id: wish.order_id.clone(),
+            line: order.line,
+            order_id: order.order_id.clone(),
             action_id: None,
             action_tracker_id: None,
-            reason_code: wish.reason_code.clone().unwrap_or_else(|| disposition.to_owned()),
+            reason_code: order.reason_code.clone().unwrap_or_else(|| disposition.to_owned()),
             written: false,
             retraction: None,
             message: None,
@@ -82,11 +67,10 @@ impl Row {
             findings: Vec::new(),
             kind: None,
             plan: None,
-            wish: wish.clone(),
+            order: order.clone(),
         }
     }
 
-    /// It is not, or no longer, to be a line.
     pub(super) fn refuse(&mut self, error: Error) {
         self.written = false;
         self.kind = Some(error.kind);
@@ -100,12 +84,12 @@ impl Row {
 }
 
 impl Written {
-    /// What the command ends with, where that is not success.
+    /// The error that the command ends with; `None` for success.
     pub fn problem(&self) -> Option<Error> {
         let worst = self
             .rows
             .iter()
-            .filter(|row| !row.wish.not_refunded)
+            .filter(|row| !row.order.not_refunded)
             .filter_map(|row| row.kind.map(|kind| (kind, row)))
             .min_by_key(|(kind, _)| kind.rank());
         let (kind, row) = worst?;
@@ -123,7 +107,6 @@ impl Written {
         })
     }
 
-    /// The answer as text.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = self.table();
         lines.push(match (&self.path, self.dry_run) {
@@ -147,7 +130,6 @@ impl Written {
         lines
     }
 
-    /// Every order in a table, and what was found below it.
     pub(super) fn table(&self) -> Vec<String> {
         let rows = self.rows.iter().map(|row| {
             [
@@ -171,7 +153,6 @@ impl Written {
         lines
     }
 
-    /// Counts the lines anew.
     pub(super) fn count(&mut self) {
         self.written = self.rows.iter().filter(|row| row.written).count();
         self.not_written = self.rows.len() - self.written;

@@ -1,6 +1,6 @@
-//! The receipt: what was taken back, what was sent, what came of it, as text fit for a ticket and as JSON.
+//! The receipt of an order: what was sent and what came of it, as text for a ticket and as JSON.
 //!
-//! A receipt must never say more than the ledger does, and never names an account: account IDs are often e-mail addresses.
+//! A receipt never says more than the ledger. It never names an account, because account IDs are often e-mail addresses.
 
 mod entry;
 mod text;
@@ -8,9 +8,9 @@ mod text;
 use serde::Serialize;
 
 use super::adjust::preview::Preview;
-use super::judge::{Snapshot, losses};
+use super::checks::{Finding, Findings};
 use super::plan::{ActionPlan, Step};
-use super::verdict::{Finding, Findings};
+use super::proof::{Snapshot, losses};
 use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId};
 use crate::store::Identity;
@@ -19,60 +19,52 @@ use crate::store::ledger::{Head, Ledger, Retraction, Road, State};
 pub use entry::{Entry, EventLine, RewardLine};
 pub use text::{coverage_line, finding_lines, plan_lines};
 
-/// What happened to one order.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Receipt {
-    /// The order.
     pub order_id: OrderId,
-    /// The tenant it was done for.
     pub tenant: String,
-    /// The Account SID it was done for.
     pub account_sid: String,
-    /// Nothing was sent, because nothing was to be sent.
     pub dry_run: bool,
-    /// The name of the plan: another plan has another name, so that a yes to one is no yes to another. `null` where no plan
-    /// was made.
+    /// Fingerprint of the plan; `null` if no plan was made. A yes to one fingerprint is no yes to another.
     pub plan: Option<String>,
-    /// Why a second person would have to approve it; `null` where nobody has to.
+    /// Why a second person has to approve it; `null` if that is not required.
     pub approval: Option<String>,
     /// One per action.
     pub retractions: Vec<Entry>,
-    /// How much of the tenant this rests on: *confirmed* speaks of the rewards that are known.
+    /// How much of the tenant the index has read. *Confirmed* is about the known rewards.
     pub coverage: Coverage,
-    /// A tenant's first retraction gets the program rule explained.
+    /// The first retraction of a tenant explains the program rule.
     #[serde(skip)]
     pub first: bool,
-    /// The ledger and how far it is: with it, `recoup audit verify --head` finds a cut tail. `null` where nothing was written.
+    /// The ledger and its newest event, with which `recoup audit verify --head` finds a cut tail. `null` if nothing was
+    /// written.
     pub ledger: Option<Mark>,
-    /// What ended it early; `null` where nothing did.
+    /// What ended it early; `null` if nothing did.
     #[schema(value_type = Option<Object>)]
     pub error: Option<Error>,
 }
 
-/// Which ledger a receipt is from, and its newest event then.
+/// A ledger and its newest event.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Mark {
-    /// The ledger's own name.
+    /// The ledger's own ID.
     pub id: String,
-    /// Its newest event.
     #[serde(flatten)]
     pub head: Head,
 }
 
 impl Mark {
-    /// The mark of a ledger as it is now; `None` where that cannot be read.
+    /// `None` if the ledger cannot be read.
     pub fn of(ledger: &Ledger) -> Option<Self> {
         ledger.ledger_id().and_then(|id| Ok(Self { id, head: ledger.head()? })).ok()
     }
 
-    /// The same as a line.
     pub fn line(&self) -> String {
         format!("ledger {}, event {}, head {}", self.id, self.head.sequence, self.head.hash)
     }
 }
 
 impl Receipt {
-    /// An empty receipt.
     pub fn new(identity: &Identity, order_id: &OrderId, coverage: &Coverage, first: bool) -> Self {
         Self {
             order_id: order_id.clone(),
@@ -89,12 +81,12 @@ impl Receipt {
         }
     }
 
-    /// Marks it with how far the ledger is. Where that cannot be read, what was sent is still worth a receipt.
+    /// Adds the ledger's newest event. If that cannot be read, the receipt is still worth having.
     pub fn mark(&mut self, ledger: &Ledger) {
         self.ledger = Mark::of(ledger);
     }
 
-    /// An action as it stands, with nothing sent.
+    /// An action of which nothing is sent now.
     pub fn planned(&mut self, action: &ActionPlan) {
         match &action.step {
             Step::Send => {
@@ -116,14 +108,14 @@ impl Receipt {
         }
     }
 
-    /// A change of an action, with nothing sent.
+    /// An adjustment that a dry run would send.
     pub fn would_adjust(&mut self, action: &ActionPlan, change: &Preview) {
         let message = "a dry run: nothing was sent; this action would be changed as shown";
         let entry = Entry::unsent(action, "would_send", message);
         self.retractions.push(Entry { road: Road::Modification, change: Some(change.clone()), ..entry });
     }
 
-    /// A reward that would be cancelled by itself, with nothing sent.
+    /// A reward that a dry run would cancel.
     pub fn would_cancel(&mut self, reward: &Snapshot, findings: &Findings) {
         self.retractions.push(Entry {
             road: Road::Reward,
@@ -136,7 +128,7 @@ impl Receipt {
         });
     }
 
-    /// An action that was left as it is.
+    /// An action that was not sent, and why.
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
             Step::Send => self.retractions.push(Entry::unsent(action, "not_sent", why)),
@@ -149,19 +141,19 @@ impl Receipt {
         self.retractions.push(Entry { sent_now, ..Entry::of(retraction, findings) });
     }
 
-    /// Something ended it early; of several, the one that decides the exit code.
+    /// Records what ended it early. Of several errors, the one that decides the exit code is kept.
     pub fn end_early(&mut self, error: Error) {
         if self.error.as_ref().is_none_or(|known| error.kind.rank() < known.kind.rank()) {
             self.error = Some(error);
         }
     }
 
-    /// What the command ends with, where that is not success.
+    /// The error that the command ends with; `None` for success.
     pub fn problem(&self) -> Option<Error> {
         let worst = self.retractions.iter().filter_map(|entry| Some((entry.problem()?, entry)));
         let worst = worst.min_by_key(|(kind, _)| kind.rank());
         if let Some(error) = &self.error {
-            // What was sent and cannot be looked at is still sent.
+            // An entry that was sent and cannot be read may outrank the error.
             return Some(match worst {
                 Some((kind, _)) if kind.rank() < error.kind.rank() => Error { kind, ..error.clone() },
                 _ => error.clone(),
@@ -173,18 +165,18 @@ impl Receipt {
             Kind::NotConfirmed if entry.road == Road::File => Error::new(kind, message)
                 .hint("run `recoup file check` once the vendor has processed the file; it is not sent by another road"),
             Kind::VendorRefused if entry.road == Road::File => Error::new(kind, message)
-                .hint("mend the cause, then use `recoup retract`, or write it into another file"),
+                .hint("fix the cause, then use `recoup retract`, or write it into another file"),
             Kind::NotConfirmed => {
                 Error::new(kind, message).hint("run `recoup verify` to carry it on; it is never sent again by itself")
             }
             Kind::VendorRefused if entry.road == Road::Modification => {
-                Error::new(kind, message).hint("nothing was changed: mend the cause, then run the same command again")
+                Error::new(kind, message).hint("nothing was changed: fix the cause, then run the same command again")
             }
             Kind::VendorRefused => {
-                Error::new(kind, message).hint("mend the cause, then send it again with --resend --reason TEXT")
+                Error::new(kind, message).hint("fix the cause, then send it again with --resend --reason TEXT")
             }
             _ if entry.ledger_state == Some(State::Superseded) => Error::new(kind, message)
-                .hint("another attempt has taken its place, and says what came of it: `recoup verify` with its number"),
+                .hint("a later attempt superseded it: see that attempt with `recoup status --retraction ID`"),
             _ if entry.ledger_state == Some(State::Released) => {
                 Error::new(kind, message).hint("nothing was taken back by it: use `recoup retract ORDER`")
             }

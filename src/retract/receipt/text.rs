@@ -1,20 +1,18 @@
-//! A receipt as text fit for a ticket: what was done, what was sent, what was read, what a person should know. It must never
-//! name an account.
+//! Renders a receipt as text for a ticket. It never names an account.
 
 use super::{Entry, Mark, Receipt};
 use crate::model::program_rule::{ProgramRule, RuleState};
 use crate::model::{Coverage, Target};
 use crate::report::{one_line, table};
-use crate::retract::file::Handed;
+use crate::retract::checks::{Check, Finding};
+use crate::retract::file::FileLine;
 use crate::retract::plan::{Plan, Step};
 use crate::retract::referral::ReferralLine;
-use crate::retract::verdict::{Check, Finding};
-use crate::retract::{Options, advice, rule};
+use crate::retract::{Options, checklist, rule};
 use crate::store::Identity;
 use crate::store::ledger::Road;
 
 impl Entry {
-    /// The entry as text fit for a ticket.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let what = match (&self.action_id, &self.action_tracker_id) {
@@ -49,7 +47,7 @@ impl Entry {
             }
         }
         lines.extend(self.attempts_before.iter().map(|attempt| format!("  before: {}", attempt.line())));
-        if let Some(Handed { name, action_tracker_id, reason_code, .. }) = &self.file {
+        if let Some(FileLine { name, action_tracker_id, reason_code, .. }) = &self.file {
             lines.push(format!(
                 "  handed over in {name}: action tracker {action_tracker_id}, Amount=0, reason {reason_code}"
             ));
@@ -76,7 +74,7 @@ impl Entry {
         each_one_line(lines)
     }
 
-    /// What was seen of the program rule; what a finding or the list to check says is not said twice.
+    /// The program rules, unless a finding or the checklist mentions them.
     pub fn rule_lines(&self) -> Vec<String> {
         if self.state == "unconfirmed" {
             return Vec::new();
@@ -84,7 +82,7 @@ impl Entry {
         unsaid(&self.program_rules, &self.findings).map(ProgramRule::dated_line).collect()
     }
 
-    /// The same, with everything that happened.
+    /// [`Entry::lines`] with all events.
     pub fn full_lines(&self) -> Vec<String> {
         let mut lines = self.lines();
         lines.extend(self.events.iter().map(|event| {
@@ -96,7 +94,6 @@ impl Entry {
 }
 
 impl Receipt {
-    /// The receipt as text fit for a ticket.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "order {} · tenant {} · Account SID {}{}",
@@ -113,40 +110,39 @@ impl Receipt {
         }
         lines.push(coverage_line(&self.coverage));
         lines.extend(self.ledger.as_ref().map(Mark::line));
-        // An unconfirmed entry names the rule among what to check.
+        // The checklist of an unconfirmed entry has the rule already.
         let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
         let mut sent = self.retractions.iter().filter(|entry| entry.sent_now).peekable();
         if !unsettled && self.first && sent.peek().is_some() {
             if !sent.all(|entry| rule::is_found(&entry.program_rules)) {
-                lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("program rule: {step}")));
+                lines.extend(checklist::PROGRAM_RULE.iter().map(|step| format!("program rule: {step}")));
             }
-            lines.push(format!("proof at the vendor: {}", advice::WHERE_TO_LOOK));
+            lines.push(format!("proof at the vendor: {}", checklist::WHERE_TO_LOOK));
         }
         each_one_line(lines)
     }
 }
 
-/// The lines, whatever somebody or the vendor has put into their words: nobody forges one.
+/// Escapes line breaks, so that words of a person or the vendor cannot forge a line.
 fn each_one_line(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| one_line(&line).into_owned()).collect()
 }
 
-/// The rules that no finding names already.
+/// The rules that no finding mentions.
 fn unsaid<'a>(rules: &'a [ProgramRule], findings: &[Finding]) -> impl Iterator<Item = &'a ProgramRule> {
     let is_said = findings.iter().any(|finding| matches!(finding.check, Check::NoRule | Check::RuleLimits));
     rules.iter().filter(move |rule| !is_said || matches!(rule.state, RuleState::Found | RuleState::NotReadable))
 }
 
-/// A finding, and what to do about it.
 pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     let mut lines = vec![format!("{margin}{}", finding.line())];
     if finding.stops() {
-        lines.push(format!("{margin}  → {}", finding.way_out()));
+        lines.push(format!("{margin}  → {}", finding.remedy_line()));
     }
     lines
 }
 
-/// *Confirmed* speaks of the rewards that are known: how many that is.
+/// How much of the tenant the index has read: *confirmed* is about the known rewards.
 pub fn coverage_line(coverage: &Coverage) -> String {
     match &coverage.as_of {
         Some(as_of) => format!(
@@ -159,7 +155,7 @@ pub fn coverage_line(coverage: &Coverage) -> String {
     }
 }
 
-/// What will happen, before the question.
+/// The lines that a person sees before the question.
 pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bool) -> Vec<String> {
     let mut lines =
         vec![format!("will retract for tenant {} (Account SID {}):", identity.tenant, identity.account_sid)];
@@ -204,12 +200,12 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
     let mut sends = plan.actions.iter().filter(|action| action.step == Step::Send);
     if first && !sends.all(|action| rule::is_found(&action.rules)) {
         lines.push("this is the first retraction from this ledger, so make sure of this once:".to_owned());
-        lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("  {step}")));
+        lines.extend(checklist::PROGRAM_RULE.iter().map(|step| format!("  {step}")));
     }
     lines
 }
 
-/// What a reward is worth, in its unit; empty where that is not known.
+/// The amount of a reward with its unit; empty if it is not known.
 pub(super) fn amount(assigned: Option<i64>, unit: Option<&str>) -> String {
     match (assigned, unit) {
         (Some(assigned), Some(unit)) => format!("{assigned} {unit}"),

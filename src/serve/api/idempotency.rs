@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use ring::digest::{Context, SHA256};
 
 use super::{PROBLEM_JSON, Problem, json_text};
-use crate::access::Once;
+use crate::access::Idempotency;
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 use crate::serve::app::App;
@@ -59,20 +59,20 @@ pub(super) fn begin(
     }
     let (user, hash) = (caller.who.name.clone(), hex(context.finish().as_ref()));
     let known = app.access.with(|access| match access {
-        Some(access) => access.begin_once(&user, key, &hash, app.clock.now()),
-        None => Ok(Once::New),
+        Some(access) => access.begin_idempotent(&user, key, &hash, app.clock.now()),
+        None => Ok(Idempotency::New),
     })?;
     match known {
-        Once::New => Ok(Begun::New(Idempotent { user, key: key.to_owned() })),
-        Once::Done { status, body } => Ok(Begun::Replay(response(status, body))),
-        Once::InFlight => Err(Problem::new(
+        Idempotency::New => Ok(Begun::New(Idempotent { user, key: key.to_owned() })),
+        Idempotency::Done { status, body } => Ok(Begun::Replay(response(status, body))),
+        Idempotency::InFlight => Err(Problem::new(
             StatusCode::CONFLICT,
             "busy",
             "The first request is still running",
             "a request with this Idempotency-Key is being carried out",
         )
         .hint("repeat the request in a moment, with the same key")),
-        Once::Different => Err(Problem::new(
+        Idempotency::Different => Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "usage",
             "This key was used for another request",
@@ -85,7 +85,7 @@ impl Idempotent {
     /// Stores the response for repeated requests, and returns it.
     pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Response> {
         app.access.with(|access| {
-            access.map_or(Ok(()), |access| access.finish_once(&self.user, &self.key, status.as_u16(), &body))
+            access.map_or(Ok(()), |access| access.finish_idempotent(&self.user, &self.key, status.as_u16(), &body))
         })?;
         Ok(response(status.as_u16(), body))
     }
@@ -103,7 +103,7 @@ impl Idempotent {
 
     /// Responds with a problem and frees the key.
     pub(super) fn release(self, app: &App, problem: Problem) -> Result<Response> {
-        app.access.with(|access| access.map_or(Ok(()), |access| access.forget_once(&self.user, &self.key)))?;
+        app.access.with(|access| access.map_or(Ok(()), |access| access.forget_idempotent(&self.user, &self.key)))?;
         Ok(problem.into_response())
     }
 }

@@ -6,9 +6,9 @@ use super::{Batch, Terms};
 use crate::access::Who;
 use crate::error::{Error, Result};
 use crate::refunds::plan_file::{self, PlanTarget};
-use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
+use crate::refunds::{DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
 use crate::report::Report;
-use crate::retract::batch::{self, COLUMNS, Limits, PLANNED};
+use crate::retract::batch::{self, Limits, OUTCOME_COLUMNS, PLAN_COLUMNS};
 use crate::retract::{Options, WriterSettings};
 use crate::serve::actions::Actions;
 use crate::store::ledger::Road;
@@ -43,7 +43,7 @@ pub(super) async fn plan(
     let cells = planned.planned();
     batch.counts = counted(cells.iter().map(|cells| cells.first().map_or("", String::as_str)));
     batch.decisions = decisions(refunds, &cells);
-    plan_file::write_plan(refunds, &PLANNED, &cells, &made_for(actions), now)
+    plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(actions), now)
 }
 
 /// Carries out a plan and returns the outcomes as a file. Each row is checked live again, and only what the plan says is sent.
@@ -54,7 +54,7 @@ pub(super) async fn apply(
     batch: &mut Batch,
     report: &Report,
 ) -> Result<Vec<u8>> {
-    let planned = plan_file::plan_of(NAME, plan, &refunds::Options::default())?;
+    let planned = plan_file::plan_of(NAME, plan)?;
     planned.check_target(&made_for(actions))?;
     let refunds = &planned.refunds;
     let actor = actions.actor(who);
@@ -78,8 +78,8 @@ pub(super) async fn apply(
     batch.sent += summary.sent;
     batch.counts = summary.outcomes.iter().map(|(words, count)| ((*words).to_owned(), *count)).collect();
     batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
-    let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
-    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
+    let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
+    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &OUTCOME_COLUMNS, &values)
 }
 
 /// Waits for the vendor's limit as the command line does: no user waits for it.
@@ -124,7 +124,7 @@ fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKin
 
 /// The cell of one column of [`PLANNED`].
 pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a str {
-    let column = PLANNED.iter().position(|known| *known == name);
+    let column = PLAN_COLUMNS.iter().position(|known| *known == name);
     column.and_then(|column| planned.get(column)).map_or("", String::as_str)
 }
 

@@ -111,7 +111,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     }
     let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
     let plan = app.batches.read(&id, Part::Plan).ok();
-    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes, &crate::refunds::Options::default()).ok());
+    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes).ok());
     let mut layout = Layout::of(&app, format!("Batch {id}"), Some(&caller));
     layout.reload_seconds = if running { RELOAD_SECONDS } else { 0 };
     let text = |text: &String| without_flags(&with_file_fields(text, Audience::Page), Audience::Page);

@@ -5,8 +5,8 @@ use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, descri
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
+use crate::retract::checks::{Finding, Verdict};
 use crate::retract::receipt::{Entry, Receipt};
-use crate::retract::verdict::{Finding, Verdict};
 use crate::serve::flag_names::{entry_for, without_flags};
 use crate::serve::routes::Audience;
 use crate::serve::ui_text;

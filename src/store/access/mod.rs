@@ -1,27 +1,26 @@
-//! The access file in domain terms: users, sessions, tokens, failed attempts, and requests that are done once.
+//! The access file: users, sessions, tokens, sign-in attempts and idempotency keys.
 //!
-//! `access.sql` says what every column means. A disabled user has no session and no token from the same transaction on. Nothing
-//! here hashes a password or decides what a role may.
+//! `access.sql` says what every column means. Disabling a user ends their sessions and tokens in the same transaction. Nothing
+//! here hashes a password or decides what a role may do.
 
-mod attempts;
-mod once;
+mod idempotency;
 mod sessions;
+mod sign_in_attempts;
 mod tokens;
 mod users;
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Identity, Layout, locked, open_writer, sql_error};
+use super::db::{Conn, ToValue};
+use super::{Identity, Layout};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, hex};
 
-pub use attempts::Counted;
-pub use once::Once;
+pub use idempotency::Idempotency;
 pub use sessions::SessionRow;
+pub use sign_in_attempts::CountedKey;
 pub use tokens::{NewToken, TokenRow};
 pub use users::UserRow;
 
@@ -30,96 +29,75 @@ pub(super) const LAYOUT: Layout = Layout {
     schema: include_str!("../../../access.sql"),
     version: 1,
     synchronous: "FULL",
-    functions: |_| Ok(()),
+    autocheckpoint_pages: 1000,
     application_id: 0x7265_6361, // "reca"
 };
 
-/// A request is written down as the newest of its session or token at most this often.
+/// The newest request of a session or token is written down at most this often.
 const SEEN_EVERY_MS: i64 = 60_000;
 
-/// The access file, open.
+/// The access file, open. Tasks and threads share it and take turns.
 #[derive(Debug)]
 pub struct AccessFile {
-    conn: Mutex<Connection>,
-    path: std::path::PathBuf,
+    conn: Conn,
     csrf_key: String,
 }
 
 impl AccessFile {
-    /// Opens it; creates it where it is missing.
+    /// Opens the file; creates it if it is missing.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
-        let conn = open_writer(path, &LAYOUT, identity)?;
-        conn.set_prepared_statement_cache_capacity(32);
-        let csrf_key = csrf_key(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { conn: Mutex::new(conn), path: path.to_owned(), csrf_key })
+        let conn = Conn::open(path, &LAYOUT, identity)?;
+        let csrf_key = csrf_key(&conn)?;
+        Ok(Self { conn, csrf_key })
     }
 
-    /// Opens it; `None` where there is no user yet.
+    /// Opens the file; `None` if there is no user yet.
     pub fn open_existing(path: &Path, identity: &Identity) -> Result<Option<Self>> {
-        // A file that cannot be seen is not a file that is not there.
-        let there = path.try_exists().map_err(|error| {
+        // A folder that cannot be searched is an error, not a missing file.
+        let exists = path.try_exists().map_err(|error| {
             Error::new(Kind::Storage, format!("failed to open the access file at {}: {error}", path.display()))
                 .hint("check who owns the file and its folder")
         })?;
-        there.then(|| Self::open(path, identity)).transpose()
+        exists.then(|| Self::open(path, identity)).transpose()
     }
 
-    /// The key that CSRF tokens are made with.
+    /// The key of CSRF tokens.
     pub fn csrf_key(&self) -> &str {
         &self.csrf_key
     }
 
-    /// Writes down what was done to users and tokens.
+    /// Records a change to users or tokens.
     pub fn log(&self, actor: &Actor, what: &str, now: Timestamp) -> Result<()> {
-        self.write(|tx| {
-            tx.execute(
-                "INSERT INTO log (at, person, host, what) VALUES (?1, ?2, ?3, ?4)",
-                [&text(now), &actor.person, &actor.host, what],
-            )
-            .map(drop)
-        })
+        let insert = "INSERT INTO log (at, person, host, what) VALUES (?1, ?2, ?3, ?4)";
+        self.run(insert, &[&text(now), &actor.person, &actor.host, &what])
     }
 
-    /// What was done to users and tokens, oldest first: when, by whom, what.
+    /// Changes to users and tokens, oldest first: when, by whom, what.
     pub fn logged(&self) -> Result<Vec<(String, String, String)>> {
-        self.read(|conn| {
-            let mut rows = conn.prepare_cached("SELECT at, person, what FROM log ORDER BY id")?;
-            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
-        })
+        let select = "SELECT at, person, what FROM log ORDER BY id";
+        self.conn.read(|tx| tx.rows(select, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
     }
 
-    fn write<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        let mut conn = locked(&self.conn);
-        let run = || {
-            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&tx)?;
-            tx.commit()?;
-            Ok(value)
-        };
-        run().map_err(|error| sql_error(&error, &LAYOUT, &self.path))
-    }
-
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&locked(&self.conn)).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+    /// A transaction of one statement.
+    fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<()> {
+        self.conn.write(|tx| tx.run(sql, args)).map(drop)
     }
 }
 
-fn csrf_key(conn: &Connection) -> rusqlite::Result<String> {
-    let mut key = [0_u8; 32];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
-        .map_err(|_cause| rusqlite::Error::ToSqlConversionFailure("the system gives no random bytes".into()))?;
-    let get = || conn.query_row("SELECT value FROM identity WHERE key = 'csrf_key'", [], |row| row.get(0));
-    match get() {
-        Err(rusqlite::Error::QueryReturnedNoRows) => {
-            conn.execute(
-                "INSERT INTO identity (key, value) VALUES ('csrf_key', ?1) ON CONFLICT DO NOTHING",
-                [hex(&key)],
-            )?;
-            // Another process may have been faster.
-            get()
-        }
-        found => found,
+/// Reads the key of CSRF tokens; makes it at random with the file.
+fn csrf_key(conn: &Conn) -> Result<String> {
+    let select = "SELECT value FROM identity WHERE key = 'csrf_key'";
+    // A process that only opens the file does not wait for one that writes.
+    if let Some(key) = conn.read(|tx| tx.opt(select, &[], |row| row.get(0)))? {
+        return Ok(key);
     }
+    let key = hex(&super::random::<32>()?);
+    conn.write(|tx| {
+        let insert = "INSERT INTO identity (key, value) VALUES ('csrf_key', ?1) ON CONFLICT (key) DO NOTHING";
+        tx.run(insert, &[&key])?;
+        // Another process may have been faster.
+        tx.one(select, &[], |row| row.get(0))
+    })
 }
 
 fn text(at: Timestamp) -> String {

@@ -1,15 +1,13 @@
 //! Users, as rows.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
 
 use super::{AccessFile, text};
 use crate::error::Result;
+use crate::store::db::{DbError, Row, ToValue};
 
-/// One user. The role is a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserRow {
-    /// The name.
     pub name: String,
     /// `viewer`, `agent`, `lead`, `admin`.
     pub role: String,
@@ -23,7 +21,7 @@ pub struct UserRow {
 
 const COLUMNS: &str = "name, role, os_user, created_at, disabled_at";
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
+fn from_row(row: &Row<'_>) -> Result<UserRow, DbError> {
     Ok(UserRow {
         name: row.get(0)?,
         role: row.get(1)?,
@@ -34,81 +32,62 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
 }
 
 impl AccessFile {
-    /// Adds a user; `false` where the name, or the operating system's user, is taken.
+    /// Adds a user; `false` if the name, or the operating system's user, is taken.
     pub fn add_user(&self, user: &UserRow, password: &str, now: Timestamp) -> Result<bool> {
-        self.write(|tx| {
-            let added = tx.execute(
-                "INSERT INTO users (name, role, password, os_user, created_at, password_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING",
-                params![user.name, user.role, password, user.os_user, text(now)],
-            )?;
-            Ok(added > 0)
-        })
+        // No target: either of the two unique columns may be taken.
+        let insert = "INSERT INTO users (name, role, password, os_user, created_at, password_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING";
+        let args: [&dyn ToValue; 5] = [&user.name, &user.role, &password, &user.os_user, &text(now)];
+        Ok(self.conn.write(|tx| tx.run(insert, &args))? > 0)
     }
 
     /// Every user, by name.
     pub fn users(&self) -> Result<Vec<UserRow>> {
-        self.read(|conn| {
-            let mut users = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM users ORDER BY name"))?;
-            users.query_map([], from_row)?.collect()
-        })
+        self.conn.read(|tx| tx.rows(&format!("SELECT {COLUMNS} FROM users ORDER BY name"), &[], from_row))
     }
 
-    /// One user by name.
     pub fn user(&self, name: &str) -> Result<Option<UserRow>> {
-        self.user_where("name", name)
+        self.conn.read(|tx| tx.opt(&format!("SELECT {COLUMNS} FROM users WHERE name = ?1"), &[&name], from_row))
     }
 
-    /// One user by the operating system's user.
+    /// The user that is the same person as this user of the operating system.
     pub fn user_of_os(&self, os_user: &str) -> Result<Option<UserRow>> {
-        self.user_where("os_user", os_user)
+        self.conn.read(|tx| tx.opt(&format!("SELECT {COLUMNS} FROM users WHERE os_user = ?1"), &[&os_user], from_row))
     }
 
-    fn user_where(&self, column: &str, value: &str) -> Result<Option<UserRow>> {
-        self.read(|conn| {
-            let mut user = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE {column} = ?1"))?;
-            user.query_row([value], from_row).optional()
-        })
-    }
-
-    /// The hash of a user's password; `None` where there is no such user, or they are disabled.
+    /// The hash of a user's password; `None` if there is no such user, or they are disabled.
     pub fn password_of(&self, name: &str) -> Result<Option<String>> {
-        self.read(|conn| {
-            let mut user = conn.prepare_cached("SELECT password FROM users WHERE name = ?1 AND disabled_at IS NULL")?;
-            user.query_row([name], |row| row.get(0)).optional()
-        })
+        let select = "SELECT password FROM users WHERE name = ?1 AND disabled_at IS NULL";
+        self.conn.read(|tx| tx.opt(select, &[&name], |row| row.get(0)))
     }
 
-    /// Gives a user another role.
     pub fn set_role(&self, name: &str, role: &str) -> Result<()> {
-        self.write(|tx| tx.execute("UPDATE users SET role = ?2 WHERE name = ?1", [name, role]).map(drop))
+        self.run("UPDATE users SET role = ?2 WHERE name = ?1", &[&name, &role])
     }
 
-    /// Gives a user another password, and ends their sessions.
+    /// Changes a user's password, and ends their sessions.
     pub fn set_password(&self, name: &str, password: &str, now: Timestamp) -> Result<()> {
-        self.write(|tx| {
-            tx.execute(
-                "UPDATE users SET password = ?2, password_at = ?3 WHERE name = ?1",
-                params![name, password, text(now)],
-            )?;
-            tx.execute("DELETE FROM sessions WHERE user = ?1", [name])?;
-            tx.execute("DELETE FROM attempts WHERE key = ?1", [format!("user:{name}")]).map(drop)
+        self.conn.write(|tx| {
+            let update = "UPDATE users SET password = ?2, password_at = ?3 WHERE name = ?1";
+            tx.run(update, &[&name, &password, &text(now)])?;
+            tx.run("DELETE FROM sessions WHERE user_name = ?1", &[&name])?;
+            tx.run("DELETE FROM sign_in_attempts WHERE key = ?1", &[&format!("user:{name}")]).map(drop)
         })
     }
 
-    /// Disables a user, and with them every session and token, at once.
+    /// Disables a user, and ends all their sessions and tokens.
     pub fn disable(&self, name: &str, now: Timestamp) -> Result<()> {
-        self.write(|tx| {
-            let now = text(now);
-            tx.execute("UPDATE users SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL", [name, &now])?;
-            tx.execute("DELETE FROM sessions WHERE user = ?1", [name])?;
-            tx.execute("UPDATE tokens SET revoked_at = ?2 WHERE user = ?1 AND revoked_at IS NULL", [name, &now])
-                .map(drop)
+        let now = text(now);
+        self.conn.write(|tx| {
+            tx.run("UPDATE users SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL", &[&name, &now])?;
+            tx.run("DELETE FROM sessions WHERE user_name = ?1", &[&name])?;
+            let revoke = "UPDATE tokens SET revoked_at = ?2 WHERE user_name = ?1 AND revoked_at IS NULL";
+            tx.run(revoke, &[&name, &now]).map(drop)
         })
     }
 
     /// Lets a user sign in again. Their tokens stay revoked.
     pub fn enable(&self, name: &str) -> Result<()> {
-        self.write(|tx| tx.execute("UPDATE users SET disabled_at = NULL WHERE name = ?1", [name]).map(drop))
+        self.run("UPDATE users SET disabled_at = NULL WHERE name = ?1", &[&name])
     }
 }

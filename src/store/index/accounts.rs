@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::batch::{Batch, RunAncestry, count_accounts};
 use super::sums::ACCOUNTS;
-use super::{AccountKey, Index, IndexReader, RunKey, Sweep, moment};
+use super::{AccountKey, Index, IndexReader, ListPass, RunKey, moment};
 use crate::error::Result;
 use crate::model::{AccountId, Participant, fnv1a};
 
@@ -63,8 +63,8 @@ pub(super) const IS_QUEUED: &str =
 
 impl Index {
     /// Writes a page and its cursor in one transaction.
-    pub fn commit_page(&mut self, run: RunKey, sweep: &Sweep, page: &Page, at: Timestamp) -> Result<PageCommitted> {
-        self.write_batch(|batch| write_page(batch, run, sweep, page, at))
+    pub fn commit_page(&mut self, run: RunKey, pass: &ListPass, page: &Page, at: Timestamp) -> Result<PageCommitted> {
+        self.write_batch(|batch| write_page(batch, run, pass, page, at))
     }
 }
 
@@ -244,7 +244,7 @@ enum Seen {
 pub(super) fn write_page(
     batch: &Batch<'_>,
     run: RunKey,
-    sweep: &Sweep,
+    pass: &ListPass,
     page: &Page,
     at: Timestamp,
 ) -> rusqlite::Result<PageCommitted> {
@@ -254,11 +254,11 @@ pub(super) fn write_page(
         if batch.forgotten.has(participant.account_id.as_str()) {
             // It must count, or the pass would miss a row. A keyed hash stands for the row.
             let row = format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str());
-            seen += see_row(tx, sweep.id, batch.forgotten.number(&row).unwrap_or(0))?;
+            seen += see_row(tx, pass.id, batch.forgotten.number(&row).unwrap_or(0))?;
             continue;
         }
-        let (account, what) = see_account(tx, run, sweep, &participant.account_id, at)?;
-        seen += see_row(tx, sweep.id, row_hash(account, participant))?;
+        let (account, what) = see_account(tx, run, pass, &participant.account_id, at)?;
+        seen += see_row(tx, pass.id, row_hash(account, participant))?;
         match what {
             Seen::New => {
                 new += 1;
@@ -273,16 +273,16 @@ pub(super) fn write_page(
     }
     let mut unusable = 0;
     for row in &page.unusable {
-        unusable += see_row(tx, sweep.id, row.cast_signed())?;
+        unusable += see_row(tx, pass.id, row.cast_signed())?;
     }
     count_accounts(tx, run, known, 0)?;
     tx.prepare_cached(
         "UPDATE passes SET cursor = ?2, participants = participants + ?3, accounts_new = accounts_new + ?4,
              rows_unusable = rows_unusable + ?5, accounts_returned = accounts_returned + ?6 WHERE id = ?1",
     )?
-    .execute(params![sweep.id, page.cursor, seen, new, unusable, returned])?;
+    .execute(params![pass.id, page.cursor, seen, new, unusable, returned])?;
     tx.prepare_cached("SELECT participants, (SELECT accounts_known FROM runs WHERE id = ?2) FROM passes WHERE id = ?1")?
-        .query_row(params![sweep.id, run.0], |row| {
+        .query_row(params![pass.id, run.0], |row| {
             Ok(PageCommitted {
                 participants: row.get::<_, i64>(0)? as u64,
                 accounts_known: row.get::<_, i64>(1)? as u64,
@@ -310,7 +310,7 @@ fn row_hash(account: i64, participant: &Participant) -> i64 {
 fn see_account(
     tx: &Transaction<'_>,
     run: RunKey,
-    sweep: &Sweep,
+    pass: &ListPass,
     account: &AccountId,
     at: Timestamp,
 ) -> rusqlite::Result<(i64, Seen)> {
@@ -320,21 +320,21 @@ fn see_account(
         .optional()?;
     let Some((id, seen_pass, gone_at)) = row else {
         let insert = "INSERT INTO accounts (account_id, first_seen_at, seen_pass) VALUES (?1, ?2, ?3)";
-        let id = ACCOUNTS.insert(tx, insert, params![account, at.as_millisecond(), sweep.id])?;
+        let id = ACCOUNTS.insert(tx, insert, params![account, at.as_millisecond(), pass.id])?;
         return Ok((id, Seen::New));
     };
-    if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= sweep.began_at.as_millisecond()) {
+    if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {
         // The account is listed again, so its rewards must be read again. An account that a live request found gone during this
         // very pass is left alone: the list and Get Rewards would contradict each other in an endless loop.
         let update = "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0 WHERE id = ?1";
-        ACCOUNTS.update(tx, update, [id, sweep.id])?;
+        ACCOUNTS.update(tx, update, [id, pass.id])?;
         let first_pass: i64 = tx
             .prepare_cached("SELECT coalesce(min(started_at), 0) FROM passes WHERE run = ?1")?
             .query_row([run.0], |row| row.get(0))?;
         return Ok((id, Seen::Returned { within_run: gone_at >= first_pass }));
     }
-    if seen_pass != sweep.id {
-        tx.prepare_cached("UPDATE accounts SET seen_pass = ?2 WHERE id = ?1")?.execute([id, sweep.id])?;
+    if seen_pass != pass.id {
+        tx.prepare_cached("UPDATE accounts SET seen_pass = ?2 WHERE id = ?1")?.execute([id, pass.id])?;
     }
     Ok((id, Seen::Known))
 }

@@ -37,7 +37,7 @@ pub struct Erased {
 }
 
 impl Index {
-    /// Erases accounts. They must have tombstones, or the next crawl adds them again. `erased` is what [`Index::bury`] deleted before.
+    /// Erases accounts. They must have tombstones, or the next crawl adds them again. `erased` is what [`Index::import_tombstones`] deleted before.
     /// `each` is called with the number of rewards looked through so far.
     pub fn erase(&mut self, accounts: &[AccountId], mut erased: Erased, mut each: impl FnMut(u64)) -> Result<Erased> {
         let secure = self.conn.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()));

@@ -11,7 +11,7 @@ use crate::model::RewardId;
 
 /// A reward as it was last read.
 #[derive(Debug, Clone)]
-pub struct Copied {
+pub struct IndexedSnapshot {
     pub indexed: IndexedReward,
     /// The start of the run that read it. The reading is later than this.
     pub began_at: Timestamp,
@@ -20,22 +20,22 @@ pub struct Copied {
 impl Index {
     /// Those of these rewards that a run has read, or a run that it refreshes. A reading of an older run is left out: it may be from
     /// another source, whose runs start by another clock.
-    pub fn copies(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<Copied>> {
+    pub fn snapshots(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<IndexedSnapshot>> {
         self.read(|conn| {
             let mut find = conn.prepare_cached(
                 "SELECT rewards.id, runs.started_at FROM rewards JOIN runs ON runs.id = read_run
                  WHERE reward_id = ?1 AND read_run >= (SELECT base FROM runs WHERE id = ?2)",
             )?;
-            let mut copies = Vec::with_capacity(rewards.len());
+            let mut snapshots = Vec::with_capacity(rewards.len());
             for reward in rewards {
                 let found: Option<(i64, i64)> =
                     find.query_row((reward, run.0), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
                 if let Some((row, began_at)) = found {
                     let indexed = indexed(conn, row, &links_of(conn, row)?)?;
-                    copies.push(Copied { indexed, began_at: moment(began_at) });
+                    snapshots.push(IndexedSnapshot { indexed, began_at: moment(began_at) });
                 }
             }
-            Ok(copies)
+            Ok(snapshots)
         })
     }
 }

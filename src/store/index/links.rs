@@ -247,11 +247,11 @@ mod tests {
     use serde_json::json;
     use tempfile::TempDir;
 
-    use super::super::{Erased, Index, IndexReader, NewRun, ReadReward, RewardRows, RunKey, moment};
+    use super::super::{Erased, Index, IndexReader, NewRun, ReadReward, RewardListPage, RunKey, moment};
     use super::*;
     use crate::extract::{self, Mapping};
     use crate::model::{AccountId, ActionId, OrderId};
-    use crate::store::{Identity, Whole};
+    use crate::store::{Identity, StoreFile};
 
     fn open(dir: &TempDir) -> (Index, IndexReader, RunKey) {
         let identity = Identity::of_a_test();
@@ -269,7 +269,7 @@ mod tests {
             let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
             (account.clone(), ReadReward::new(extracted, &raw))
         });
-        let page = RewardRows { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
+        let page = RewardListPage { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
         index.commit_rewards(run, &page, moment(ms)).expect("commits");
     }
 
@@ -339,7 +339,8 @@ mod tests {
         let (mut index, reader, run) = open(&dir);
         let rewards = ["r1", "r2", "r3"].map(|id| (id, id, "1.2.3"));
         record(&mut index, run, 2, &rewards);
-        let inspect = || Whole::index(&dir.path().join("recoup.db"), None).expect("opens").expect("exists").inspect();
+        let inspect =
+            || StoreFile::index(&dir.path().join("recoup.db"), None).expect("opens").expect("exists").check_integrity();
         inspect().expect("sound");
         for damage in [
             "DELETE FROM links WHERE reward = 2",

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::links::{KeyIndex, action_key, links_of, order_key, rewards_by_key};
 use super::sums::{ACCOUNTS, DESCRIPTORS, LINK_PATTERNS, REWARDS, damaged};
-use super::{Index, IndexReader, Via, moment};
+use super::{ApiSource, Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::order_text::skeleton;
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, RewardId, UserId};
@@ -28,7 +28,7 @@ pub struct IndexedReward {
     /// The vendor no longer lists it, or its account.
     pub gone: bool,
     /// The API that its links are from.
-    pub via: Via,
+    pub via: ApiSource,
     /// It carries different values for one thing. recoup does not retract it until a JSONPath is configured.
     pub ambiguous: bool,
     /// When it was requested.
@@ -252,7 +252,7 @@ fn from_row(row: &Row<'_>, links: &[Link]) -> rusqlite::Result<IndexedReward> {
         gone: account_gone_at.is_some() || row.get::<_, Option<i64>>(8)?.is_some(),
         ambiguous: link_kind == LinkKind::Ambiguous,
         read_at: moment(row.get(7)?),
-        via: Via::of_number(row.get(21)?),
+        via: ApiSource::of_number(row.get(21)?),
     })
 }
 

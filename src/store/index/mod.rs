@@ -40,19 +40,19 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use forget::Erased;
-pub use indexed_snapshot::Copied;
+pub use indexed_snapshot::IndexedSnapshot;
 pub use jobs::JobRow;
 pub use lookups::{IndexedReward, Match};
-pub use passes::{Sweep, SweepEnd, SweepVerdict};
+pub use passes::{ListPass, PassEvidence, PassResult};
 pub use program_rules::RuleRead;
 pub use raw_json::Reextracted;
 pub use referrals::ReferralRead;
 pub use refusals::Refusal;
-pub use reward_pages::{RewardRows, RowsCommitted, Unseen};
-pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
-pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
+pub use reward_pages::{RewardListCommitted, RewardListPage, Unseen};
+pub use rewards::{AccountAnswer, AccountRead, ApiSource, Entry, ReadReward};
+pub use runs::{NewRun, PatternCount, Run, RunKey, RunState};
 pub use sums::renew_reward_sums;
-pub use tombstones::Buried;
+pub use tombstones::ImportedTombstones;
 pub use vendor_clock::{ClockOffset, JudgedBy, JudgedNow};
 
 use batch::{Batch, CounterDeltas};
@@ -66,18 +66,16 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
 
+// 64 MB of log: IDs arrive in no order, so a crawl writes pages all over the file, and with SQLite's default of 4 MB each page would
+// be copied dozens of times.
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
     version: 1,
     synchronous: "NORMAL",
-    functions: |_| Ok(()),
+    autocheckpoint_pages: 16_384,
     application_id: 0x7265_6378, // "recx"
 };
-
-/// Pages in the write-ahead log at which SQLite copies them into the file: 64 MB. IDs arrive in no order, so a crawl writes pages all
-/// over the file. With SQLite's default of 4 MB, each page would be copied dozens of times.
-pub(super) const AUTOCHECKPOINT_PAGES: i64 = 16_384;
 
 /// The row of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,10 +109,8 @@ impl Index {
     pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
         let conn = open_writer(path, &LAYOUT, identity)?;
         conn.set_prepared_statement_cache_capacity(128);
-        // For the same reason as AUTOCHECKPOINT_PAGES. SQLite's default is 2 MB.
-        let tuned = conn
-            .pragma_update(None, "cache_size", -32 * 1024)
-            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES, |_| Ok(())));
+        // For the same reason as the large log. SQLite's default is 2 MB.
+        let tuned = conn.pragma_update(None, "cache_size", -32 * 1024);
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let compressor = JsonCompressor::new()
             .map_err(|error| Error::new(Kind::Failed, format!("zstd failed to start: {error}")))?;

@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// One pass over the list of participants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sweep {
+pub struct ListPass {
     /// Increases over all runs.
     pub id: i64,
     pub began_at: Timestamp,
@@ -23,7 +23,7 @@ pub struct Sweep {
 
 /// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SweepEnd {
+pub struct PassResult {
     /// Distinct participants seen.
     pub participants: u64,
     /// Accounts seen for the first time.
@@ -46,7 +46,7 @@ pub struct SweepEnd {
 
 /// What the pagination concludes at the end of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SweepVerdict {
+pub struct PassEvidence {
     /// `totalCount` at the end.
     pub total: Option<u64>,
     /// The pages were continuous: every participant that was listed the whole time was seen, so the others are gone.
@@ -59,13 +59,13 @@ pub struct SweepVerdict {
 
 impl Index {
     /// The run's unfinished pass, or a new one with this cursor. The second value says whether the pass is resumed.
-    pub fn begin_sweep(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(Sweep, bool)> {
+    pub fn begin_pass(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(ListPass, bool)> {
         self.write(|tx| {
             let open = "SELECT id, started_at, cursor FROM passes WHERE run = ?1 AND ended_at IS NULL ORDER BY id DESC";
             let read =
-                |row: &Row<'_>| Ok(Sweep { id: row.get(0)?, began_at: moment(row.get(1)?), cursor: row.get(2)? });
-            if let Some(sweep) = tx.query_row(open, [run.0], read).optional()? {
-                return Ok((sweep, true));
+                |row: &Row<'_>| Ok(ListPass { id: row.get(0)?, began_at: moment(row.get(1)?), cursor: row.get(2)? });
+            if let Some(pass) = tx.query_row(open, [run.0], read).optional()? {
+                return Ok((pass, true));
             }
             let insert =
                 "INSERT INTO passes (run, started_at, cursor) VALUES (?1, ?2, ?3) RETURNING id, started_at, cursor";
@@ -75,10 +75,10 @@ impl Index {
 
     /// Ends a pass. If it is proven, the accounts that it did not list are gone. An account that neither Get Rewards knows nor any
     /// pass lists is gone too. A list that lost most of its accounts at once is not believed.
-    pub fn end_sweep(&mut self, run: RunKey, sweep: i64, verdict: SweepVerdict, at: Timestamp) -> Result<SweepEnd> {
+    pub fn end_pass(&mut self, run: RunKey, pass: i64, verdict: PassEvidence, at: Timestamp) -> Result<PassResult> {
         self.write(|tx| {
             let started_at: i64 =
-                tx.query_row("SELECT started_at FROM passes WHERE id = ?1", [sweep], |row| row.get(0))?;
+                tx.query_row("SELECT started_at FROM passes WHERE id = ?1", [pass], |row| row.get(0))?;
             // An account that was marked as gone and is listed again was never gone. So the order of the list is not stable, and
             // continuous pages prove nothing.
             let unstable: bool = tx.query_row(
@@ -91,7 +91,7 @@ impl Index {
             let missing = "gone_at IS NULL AND seen_pass < ?1 AND first_seen_at < ?2 AND (?3 = 1 OR unknown = 1)";
             let (missed, known): (i64, i64) = tx.query_row(
                 &format!("SELECT count(*) FILTER (WHERE {missing}), count(*) FROM accounts WHERE gone_at IS NULL"),
-                params![sweep, started_at, proven],
+                params![pass, started_at, proven],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             let withheld = if is_few(missed, known) { 0 } else { missed };
@@ -99,14 +99,14 @@ impl Index {
             if withheld == 0 {
                 read = tx.query_row(
                     &format!("SELECT count(*) FROM accounts WHERE {missing} AND read_run = ?4"),
-                    params![sweep, started_at, proven, run.0],
+                    params![pass, started_at, proven, run.0],
                     |row| row.get(0),
                 )?;
                 let update = format!(
                     "UPDATE accounts SET gone_at = ?4, failed_run = NULL, failed_at = NULL, failed_reason = NULL,
                          unknown = 0 WHERE {missing}"
                 );
-                let values = params![sweep, started_at, proven, at.as_millisecond()];
+                let values = params![pass, started_at, proven, at.as_millisecond()];
                 vanished = ACCOUNTS.update(tx, &update, values)? as i64;
             }
             count_accounts(tx, run, -vanished, -read)?;
@@ -115,10 +115,10 @@ impl Index {
                     "UPDATE passes SET ended_at = ?2, accounts_vanished = ?3, accounts_withheld = ?7, proven = ?5,
                          total = ?6,
                          quiet = CASE WHEN ?4 = 1 AND accounts_new = 0 AND accounts_returned = 0 AND ?3 = 0 THEN 1 ELSE 0 END
-                     WHERE id = ?1 RETURNING {SWEEP_END}"
+                     WHERE id = ?1 RETURNING {PASS_RESULT}"
                 ),
                 params![
-                    sweep,
+                    pass,
                     at.as_millisecond(),
                     vanished,
                     verdict.still,
@@ -126,23 +126,23 @@ impl Index {
                     verdict.total.map(|total| total as i64),
                     withheld
                 ],
-                sweep_end,
+                pass_result,
             )
         })
     }
 
     /// The ended passes of a run, oldest first.
-    pub fn sweeps(&self, run: RunKey) -> Result<Vec<SweepEnd>> {
+    pub fn passes(&self, run: RunKey) -> Result<Vec<PassResult>> {
         self.read(|conn| {
-            let sql = format!("SELECT {SWEEP_END} FROM passes WHERE run = ?1 AND ended_at IS NOT NULL ORDER BY id");
-            conn.prepare(&sql)?.query_map([run.0], sweep_end)?.collect()
+            let sql = format!("SELECT {PASS_RESULT} FROM passes WHERE run = ?1 AND ended_at IS NOT NULL ORDER BY id");
+            conn.prepare(&sql)?.query_map([run.0], pass_result)?.collect()
         })
     }
 
     /// How many distinct rows of the list a pass has seen, including rows without IDs.
-    pub fn participants(&self, sweep: i64) -> Result<u64> {
+    pub fn participants(&self, pass: i64) -> Result<u64> {
         self.read(|conn| {
-            conn.query_row("SELECT participants + rows_unusable FROM passes WHERE id = ?1", [sweep], |row| {
+            conn.query_row("SELECT participants + rows_unusable FROM passes WHERE id = ?1", [pass], |row| {
                 row.get::<_, i64>(0)
             })
         })
@@ -167,11 +167,11 @@ pub(super) fn is_few(missed: i64, known: i64) -> bool {
     missed <= FEW || missed <= known / 2
 }
 
-const SWEEP_END: &str = "participants, accounts_new, accounts_vanished, rows_unusable, quiet, total, proven,
+const PASS_RESULT: &str = "participants, accounts_new, accounts_vanished, rows_unusable, quiet, total, proven,
      accounts_returned, accounts_withheld";
 
-fn sweep_end(row: &Row<'_>) -> rusqlite::Result<SweepEnd> {
-    Ok(SweepEnd {
+fn pass_result(row: &Row<'_>) -> rusqlite::Result<PassResult> {
+    Ok(PassResult {
         participants: row.get::<_, i64>(0)? as u64,
         accounts_new: row.get::<_, i64>(1)? as u64,
         accounts_vanished: row.get::<_, i64>(2)? as u64,

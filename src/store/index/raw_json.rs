@@ -176,10 +176,10 @@ mod tests {
         let mut index = Index::open(&dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
         let (run, _) = index.begin_run(NewRun::of("participants"), moment(1)).expect("begins");
         let account = AccountId::new("a");
-        let (sweep, _) = index.begin_sweep(run, "", moment(1)).expect("begins");
+        let (pass, _) = index.begin_pass(run, "", moment(1)).expect("begins");
         let participant = Participant { user_id: UserId::new("a"), account_id: account.clone(), email: None };
         let page = Page { participants: vec![participant], unusable: Vec::new(), cursor: String::new() };
-        index.commit_page(run, &sweep, &page, moment(1)).expect("commits");
+        index.commit_page(run, &pass, &page, moment(1)).expect("commits");
         let read = |raw: &String| {
             ReadReward::new(extract::read(raw, &account, &Mapping::default()).expect("a reward"), raw.as_str())
         };

@@ -20,11 +20,11 @@ fn reward(account: &str, id: &str, order: Option<&str>, modified: i64) -> (Accou
         json!({"id": id, "orderId": order, "actionId": order.map(|_| "1.2.3"), "dateModified": modified}).to_string();
     let account = AccountId::new(account);
     let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
-    (account, ReadReward::new(extracted, &raw).via(Via::GraphQl))
+    (account, ReadReward::new(extracted, &raw).via(ApiSource::GraphQl))
 }
 
-fn page(rewards: Vec<(AccountId, ReadReward)>) -> RewardRows {
-    RewardRows { rewards, unusable: 0, cursor: "{}".to_owned() }
+fn page(rewards: Vec<(AccountId, ReadReward)>) -> RewardListPage {
+    RewardListPage { rewards, unusable: 0, cursor: "{}".to_owned() }
 }
 
 fn at(ms: i64) -> Timestamp {
@@ -57,7 +57,7 @@ fn what_is_read_again_counts_once_and_the_rest_goes_on_counting() {
     let second = refresh(&mut index, 2000);
     let rewards = vec![reward("b", "r3", Some("o3"), 40), reward("c", "r4", Some("o4"), 41)];
     let committed = index.commit_rewards(second, &page(rewards), at(2001)).expect("commits");
-    assert_eq!(committed, RowsCommitted { rewards: 4, accounts_known: 3 });
+    assert_eq!(committed, RewardListCommitted { rewards: 4, accounts_known: 3 });
     index.set_watermark(second, Some(41), Some(4)).expect("marks");
     index.recount(second).expect("counts");
     index.finish_run(second, &[], at(2100)).expect("ends");
@@ -88,7 +88,7 @@ fn another_api_that_shows_no_link_does_not_take_it_back() {
         assert_eq!(found.len(), 1, "{order}");
         let indexed = &found[0].indexed;
         assert_eq!((indexed.reward.reward_id.as_str(), indexed.reward.date_cancelled), (id, Some(cancelled)));
-        assert_eq!((indexed.link_kind, indexed.via), (LinkKind::Both, Via::GraphQl));
+        assert_eq!((indexed.link_kind, indexed.via), (LinkKind::Both, ApiSource::GraphQl));
         let kept = index.raw_after(0, 9).expect("reads").into_iter().find(|(_, _, raw)| raw.contains(id));
         assert!(kept.expect("kept").2.contains("1.2.3"), "it can be extracted again");
     }
@@ -113,7 +113,7 @@ fn what_a_full_walk_does_not_see_is_gone_unless_it_is_most_of_all() {
     {
         let (run, _) = index.begin_run(NewRun { fresh: true, ..NewRun::of("graphql") }, at(run_at)).expect("begins");
         index.commit_rewards(run, &page(many(seen)), at(run_at + 1)).expect("commits");
-        assert_eq!(index.forget_unseen(run, at(run_at + 2)).expect("marks"), expected);
+        assert_eq!(index.mark_unseen_gone(run, at(run_at + 2)).expect("marks"), expected);
     }
     assert!(reader.find(&OrderId::new("o55")).expect("finds")[0].indexed.gone);
     assert!(!reader.find(&OrderId::new("o5")).expect("finds")[0].indexed.gone);

@@ -1,7 +1,7 @@
 //! Pages of the list of all rewards (GraphQL, exports): the rewards of a page and its cursor in one transaction.
 //!
 //! Such a list never shows an account as a whole, so no page marks a reward as gone. Once a full pass over it is proven, the rewards
-//! that it did not show are gone ([`Index::forget_unseen`]).
+//! that it did not show are gone ([`Index::mark_unseen_gone`]).
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::model::{AccountId, Reward};
 
 /// One page of the list of rewards.
 #[derive(Debug)]
-pub struct RewardRows {
+pub struct RewardListPage {
     /// Each reward with its account.
     pub rewards: Vec<(AccountId, ReadReward)>,
     /// Rewards that cannot be stored, because they name no account or cannot be read.
@@ -32,7 +32,7 @@ pub struct RewardRows {
 
 /// The counts after a page was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowsCommitted {
+pub struct RewardListCommitted {
     /// Rewards of the run so far, including those of the runs that it refreshes.
     pub rewards: u64,
     pub accounts_known: u64,
@@ -49,7 +49,12 @@ pub struct Unseen {
 
 impl Index {
     /// Writes a page and its cursor in one transaction. `asked_at` is when the page was requested.
-    pub fn commit_rewards(&mut self, run: RunKey, page: &RewardRows, asked_at: Timestamp) -> Result<RowsCommitted> {
+    pub fn commit_rewards(
+        &mut self,
+        run: RunKey,
+        page: &RewardListPage,
+        asked_at: Timestamp,
+    ) -> Result<RewardListCommitted> {
         self.write_batch(|batch| {
             let tx = batch.tx;
             let ancestry = RunAncestry::of(tx, run)?;
@@ -78,7 +83,7 @@ impl Index {
                          WHERE run BETWEEN runs.base AND runs.id), accounts_known FROM runs WHERE id = ?1",
             )?
             .query_row([run.0], |row| {
-                Ok(RowsCommitted {
+                Ok(RewardListCommitted {
                     rewards: row.get::<_, i64>(0)? as u64,
                     accounts_known: row.get::<_, i64>(1)? as u64,
                 })
@@ -111,7 +116,7 @@ impl Index {
     }
 
     /// Marks the rewards as gone that a full pass over all rewards did not show, unless that would be most of them.
-    pub fn forget_unseen(&mut self, run: RunKey, at: Timestamp) -> Result<Unseen> {
+    pub fn mark_unseen_gone(&mut self, run: RunKey, at: Timestamp) -> Result<Unseen> {
         self.write(|tx| {
             let started_at: i64 =
                 tx.query_row("SELECT started_at FROM runs WHERE id = ?1", [run.0], |row| row.get(0))?;

@@ -11,7 +11,7 @@ use super::descriptors::{descriptor, link_pattern};
 use super::links::{links_of, write_links};
 use super::sums::{REWARDS, next_id};
 use super::tombstones::skip_reward;
-use super::{AccountKey, ReadReward, Via};
+use super::{AccountKey, ApiSource, ReadReward};
 use crate::model::{AccountId, Link, Reward, RewardId};
 
 /// A reward's row before the current transaction changes it.
@@ -23,7 +23,7 @@ pub(super) struct PreviousReward {
     pub(super) read_at: i64,
     pub(super) gone: bool,
     pub(super) unreadable: i64,
-    pub(super) source: Via,
+    pub(super) source: ApiSource,
     pub(super) referral_id: Option<String>,
     pub(super) date_modified: Option<i64>,
     pub(super) links: Vec<Link>,
@@ -43,7 +43,7 @@ pub(super) fn previous_from(row: &Row<'_>) -> rusqlite::Result<PreviousReward> {
         read_at: row.get(4)?,
         gone: row.get(5)?,
         unreadable: row.get(6)?,
-        source: Via::of_number(row.get(7)?),
+        source: ApiSource::of_number(row.get(7)?),
         referral_id: row.get(8)?,
         date_modified: row.get(9)?,
         links: Vec::new(),
@@ -188,7 +188,7 @@ struct Columns {
     pattern: i64,
     descriptor: i64,
     unreadable: i64,
-    source: Via,
+    source: ApiSource,
     referral_id: Option<String>,
     date_modified: Option<i64>,
 }

@@ -14,7 +14,7 @@ use super::accounts::{Page, PageCommitted, write_page};
 use super::batch::{Batch, RunAncestry, count_accounts};
 use super::reward_rows::{RewardWrite, previous_of_account};
 use super::sums::{ACCOUNTS, REWARDS};
-use super::{AccountKey, Index, RunKey, Sweep};
+use super::{AccountKey, Index, ListPass, RunKey};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
@@ -24,14 +24,14 @@ use crate::model::{AccountId, RewardId};
 pub struct ReadReward {
     pub(super) extracted: Extracted,
     pub(super) raw: Box<str>,
-    pub(super) source: Via,
+    pub(super) source: ApiSource,
     pub(super) referral_id: Option<String>,
 }
 
 /// The API that a reward was read from. The APIs differ in what they say about a link, so a reading from one does not remove a link
 /// that another one gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
+pub enum ApiSource {
     /// Get Rewards, or a reward by its ID.
     Rest,
     GraphQl,
@@ -39,7 +39,7 @@ pub enum Via {
     Export,
 }
 
-impl Via {
+impl ApiSource {
     pub(super) fn number(self) -> i64 {
         match self {
             Self::Rest => 0,
@@ -59,7 +59,7 @@ impl Via {
 
 impl ReadReward {
     pub fn new(extracted: Extracted, raw: &str) -> Self {
-        Self { extracted, raw: raw.into(), source: Via::Rest, referral_id: extract::referral_id(raw) }
+        Self { extracted, raw: raw.into(), source: ApiSource::Rest, referral_id: extract::referral_id(raw) }
     }
 
     /// The rewards in a response of Get Rewards, and how many cannot be stored because they have no ID.
@@ -84,7 +84,7 @@ impl ReadReward {
 
     /// The same reward, read from another API than Get Rewards.
     #[must_use]
-    pub fn via(mut self, source: Via) -> Self {
+    pub fn via(mut self, source: ApiSource) -> Self {
         self.source = source;
         self
     }
@@ -109,7 +109,7 @@ pub enum Entry {
     Read(AccountRead),
     /// A page of participants with its cursor. `at` is when it arrived.
     Page {
-        sweep: Sweep,
+        pass: ListPass,
         page: Page,
         at: Timestamp,
     },
@@ -143,7 +143,7 @@ impl Index {
             for entry in entries {
                 match entry {
                     Entry::Read(read) => record_account(batch, ancestry, &read)?,
-                    Entry::Page { sweep, page, at } => pages.push(write_page(batch, run, &sweep, &page, at)?),
+                    Entry::Page { pass, page, at } => pages.push(write_page(batch, run, &pass, &page, at)?),
                 }
             }
             Ok(pages)

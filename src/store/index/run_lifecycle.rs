@@ -122,7 +122,7 @@ impl Index {
     }
 
     /// Moves the start of a run to an earlier time, if its data may be as old as that. Answers are true as of the start.
-    pub fn begun_by(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
+    pub fn move_start_back(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
         self.write(|tx| {
             let earlier = "UPDATE runs SET started_at = ?2 WHERE id = ?1 AND started_at > ?2";
             RUNS.update(tx, earlier, params![run.0, at.as_millisecond()]).map(drop)

@@ -74,12 +74,12 @@ pub struct Run {
     /// Values under a matching key that cannot be taken exactly, and are not indexed.
     pub values_unreadable: u64,
     /// The link patterns of its rewards, most rewards first.
-    pub coverage: Vec<FindingCount>,
+    pub coverage: Vec<PatternCount>,
 }
 
 /// How many rewards carry their links in one pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FindingCount {
+pub struct PatternCount {
     /// `both`, `order_only`, `action_only`, `neither`, `ambiguous`.
     pub kind: String,
     /// JSONPath of the order ID.
@@ -315,7 +315,7 @@ fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> ru
     Ok(runs)
 }
 
-fn link_patterns(conn: &Connection, base: RunKey, run: RunKey) -> rusqlite::Result<Vec<FindingCount>> {
+fn link_patterns(conn: &Connection, base: RunKey, run: RunKey) -> rusqlite::Result<Vec<PatternCount>> {
     let path = |text: String| (!text.is_empty()).then_some(text);
     conn.prepare_cached(
         "SELECT kind, order_path, action_path, CAST(sum(rewards) AS BIGINT), CAST(sum(links) AS BIGINT)
@@ -323,7 +323,7 @@ fn link_patterns(conn: &Connection, base: RunKey, run: RunKey) -> rusqlite::Resu
          GROUP BY kind, order_path, action_path HAVING sum(rewards) > 0 ORDER BY sum(rewards) DESC, kind, order_path",
     )?
     .query_map([base.0, run.0], |row| {
-        Ok(FindingCount {
+        Ok(PatternCount {
             kind: row.get(0)?,
             order_path: path(row.get(1)?),
             action_path: path(row.get(2)?),

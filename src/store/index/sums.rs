@@ -17,7 +17,7 @@ use crate::model::fnv1a;
 /// A table whose rows have checksums.
 pub(super) struct SummedTable {
     pub(super) name: &'static str,
-    columns: &'static [&'static str],
+    columns: Vec<&'static str>,
     /// The primary key is this many of the first columns.
     key: usize,
     /// `sum` and the columns, each with the name of the table: what [`SummedTable::verify`] reads.
@@ -31,52 +31,26 @@ pub(super) static RUNS: LazyLock<SummedTable> = LazyLock::new(|| {
         "runs",
         1,
         1,
-        &[
-            "id",
-            "source",
-            "state",
-            "started_at",
-            "finished_at",
-            "complete",
-            "gaps",
-            "accounts_known",
-            "accounts_read",
-            "rewards_unusable",
-            "values_unreadable",
-            "base",
-            "watermark",
-            "rewards_known",
-        ],
+        "id, source, state, started_at, finished_at, complete, gaps, accounts_known, accounts_read, \
+         rewards_unusable, values_unreadable, base, watermark, rewards_known",
     )
 });
 
 pub(super) static ACCOUNTS: LazyLock<SummedTable> =
-    LazyLock::new(|| SummedTable::new("accounts", 1, 1, &["id", "account_id", "gone_at"]));
+    LazyLock::new(|| SummedTable::new("accounts", 1, 1, "id, account_id, gone_at"));
 
-pub(super) static LINK_PATTERNS: LazyLock<SummedTable> = LazyLock::new(|| {
-    SummedTable::new("link_patterns", 1, 1, &["id", "kind", "order_path", "action_path", "by_search"])
-});
+pub(super) static LINK_PATTERNS: LazyLock<SummedTable> =
+    LazyLock::new(|| SummedTable::new("link_patterns", 1, 1, "id, kind, order_path, action_path, by_search"));
 
 pub(super) static RUN_LINK_PATTERNS: LazyLock<SummedTable> =
-    LazyLock::new(|| SummedTable::new("run_link_patterns", 2, 2, &["run", "pattern", "rewards", "links"]));
+    LazyLock::new(|| SummedTable::new("run_link_patterns", 2, 2, "run, pattern, rewards, links"));
 
 pub(super) static DESCRIPTORS: LazyLock<SummedTable> = LazyLock::new(|| {
     SummedTable::new(
         "descriptors",
         1,
         1,
-        &[
-            "id",
-            "hash",
-            "reward_type",
-            "reward_source",
-            "unit",
-            "program_id",
-            "name",
-            "currency",
-            "statuses",
-            "cancellable",
-        ],
+        "id, hash, reward_type, reward_source, unit, program_id, name, currency, statuses, cancellable",
     )
 });
 
@@ -85,42 +59,20 @@ pub(super) static REWARDS: LazyLock<SummedTable> = LazyLock::new(|| {
         "rewards",
         1,
         2,
-        &[
-            "id",
-            "reward_id",
-            "account",
-            "pattern",
-            "descriptor",
-            "read_run",
-            "read_at",
-            "gone_at",
-            "account_id",
-            "user_id",
-            "referral_id",
-            "assigned",
-            "redeemed",
-            "date_created",
-            "date_given",
-            "date_scheduled_for",
-            "date_expires",
-            "date_cancelled",
-            "date_redeemed",
-            "unreadable",
-            "source",
-            "date_modified",
-        ],
+        "id, reward_id, account, pattern, descriptor, read_run, read_at, gone_at, account_id, user_id, \
+         referral_id, assigned, redeemed, date_created, date_given, date_scheduled_for, date_expires, \
+         date_cancelled, date_redeemed, unreadable, source, date_modified",
     )
 });
 
-pub(super) static LINKS: LazyLock<SummedTable> = LazyLock::new(|| {
-    SummedTable::new("links", 2, 2, &["reward", "n", "count", "order_id", "order_key", "action_id", "action_key"])
-});
+pub(super) static LINKS: LazyLock<SummedTable> =
+    LazyLock::new(|| SummedTable::new("links", 2, 2, "reward, n, count, order_id, order_key, action_id, action_key"));
 
 pub(super) static PROGRAM_RULES: LazyLock<SummedTable> =
-    LazyLock::new(|| SummedTable::new("program_rules", 1, 1, &["program_id", "answer", "read_at"]));
+    LazyLock::new(|| SummedTable::new("program_rules", 1, 1, "program_id, answer, read_at"));
 
 pub(super) static REFERRALS: LazyLock<SummedTable> = LazyLock::new(|| {
-    SummedTable::new("referrals", 1, 1, &["referral_id", "started_at", "converted_at", "modified_at", "read_at"])
+    SummedTable::new("referrals", 1, 1, "referral_id, started_at, converted_at, modified_at, read_at")
 });
 
 pub(super) fn summed_tables() -> [&'static SummedTable; 9] {
@@ -129,15 +81,15 @@ pub(super) fn summed_tables() -> [&'static SummedTable; 9] {
 
 impl SummedTable {
     /// `fixed` is how many of the first columns never change. Leaving them out of an update spares SQLite their indexes.
-    fn new(name: &'static str, key: usize, fixed: usize, columns: &'static [&'static str]) -> Self {
+    fn new(name: &'static str, key: usize, fixed: usize, columns: &'static str) -> Self {
+        let columns: Vec<&str> = columns.split(", ").collect();
         let numbers: Vec<String> = (1..=columns.len() + 1).map(|n| format!("?{n}")).collect();
         let changed = columns[fixed..].iter().chain(&["sum"]);
         let changed: Vec<String> = changed.map(|column| format!("{column} = excluded.{column}")).collect();
-        let selected = ["sum"].iter().chain(columns).map(|column| format!("{name}.{column}"));
+        let selected = ["sum"].iter().chain(&columns).map(|column| format!("{name}.{column}"));
         let keys: Vec<String> = columns[..key].iter().zip(2..).map(|(column, n)| format!("{column} = ?{n}")).collect();
         Self {
             name,
-            columns,
             key,
             selected: selected.collect::<Vec<_>>().join(", "),
             put: format!(
@@ -148,6 +100,7 @@ impl SummedTable {
                 changed.join(", ")
             ),
             set_sum: format!("UPDATE {name} SET sum = ?1 WHERE {}", keys.join(" AND ")),
+            columns,
         }
     }
 

@@ -63,8 +63,8 @@ fn an_order_is_found_with_its_reward_and_its_coverage() {
     assert_eq!(reader.coverage().expect("reads").source, None);
     let (run, goes_on) = index.begin_run(NewRun::of("participants"), at(1000)).expect("begins");
     assert!(!goes_on);
-    let (sweep, _) = index.begin_sweep(run, "start", at(1000)).expect("begins");
-    let seen = index.commit_page(run, &sweep, &page(&["a", "b", "a"]), at(1001)).expect("commits");
+    let (pass, _) = index.begin_pass(run, "start", at(1000)).expect("begins");
+    let seen = index.commit_page(run, &pass, &page(&["a", "b", "a"]), at(1001)).expect("commits");
     assert_eq!(seen, PageCommitted { participants: 2, accounts_known: 2 });
     let queue = keys(&reader, run);
     let (a, b) = (queue[0], queue[1]);
@@ -112,8 +112,8 @@ fn a_refresh_moves_marks_and_forgives() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
     let (first, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
-    let (sweep, _) = index.begin_sweep(first, "", at(1)).expect("begins");
-    index.commit_page(first, &sweep, &page(&["a", "b", "c"]), at(1)).expect("commits");
+    let (pass, _) = index.begin_pass(first, "", at(1)).expect("begins");
+    index.commit_page(first, &pass, &page(&["a", "b", "c"]), at(1)).expect("commits");
     let queue = keys(&reader, first);
     let (a, b, c) = (queue[0], queue[1], queue[2]);
     let r = |account, id| reward(account, id, Some(id), Some("1.2.3"));
@@ -133,7 +133,7 @@ fn a_refresh_moves_marks_and_forgives() {
     index.finish_run(first, &["one account failed".into()], at(3)).expect("ends");
     assert!(!reader.coverage().expect("reads").complete);
 
-    let verdict = SweepVerdict { total: Some(1), whole: true, still: true, counted: true };
+    let verdict = PassEvidence { total: Some(1), whole: true, still: true, counted: true };
     let (second, goes_on) = index.begin_run(NewRun::of("participants"), at(10)).expect("begins");
     assert!(!goes_on);
     assert_eq!(keys(&reader, second).len(), 3);
@@ -149,25 +149,25 @@ fn a_refresh_moves_marks_and_forgives() {
         .expect("records");
     let gone = |order: &str| reader.find(&OrderId::new(order)).expect("finds")[0].indexed.gone;
     assert_eq!((gone("r1"), gone("r2"), gone("r3")), (false, true, false));
-    let (sweep, _) = index.begin_sweep(second, "", at(12)).expect("begins");
-    index.commit_page(second, &sweep, &page(&["a"]), at(13)).expect("commits");
-    let end = index.end_sweep(second, sweep.id, verdict, at(14)).expect("ends");
+    let (pass, _) = index.begin_pass(second, "", at(12)).expect("begins");
+    index.commit_page(second, &pass, &page(&["a"]), at(13)).expect("commits");
+    let end = index.end_pass(second, pass.id, verdict, at(14)).expect("ends");
     assert_eq!((end.accounts_vanished, end.quiet), (1, false), "c is not listed any more");
     let run = index.run(second).expect("reads").expect("one");
     assert_eq!((run.accounts_known, run.accounts_read, run.accounts_failed, run.rewards()), (1, 1, 0, 2));
     assert_eq!(index.accounts_gone_since(at(10)).expect("counts"), 2);
 
-    let (sweep, goes_on) = index.begin_sweep(second, "", at(15)).expect("begins");
+    let (pass, goes_on) = index.begin_pass(second, "", at(15)).expect("begins");
     assert!(!goes_on);
-    index.commit_page(second, &sweep, &page(&["a", "b"]), at(16)).expect("commits");
+    index.commit_page(second, &pass, &page(&["a", "b"]), at(16)).expect("commits");
     assert_eq!(keys(&reader, second), [b], "one that is back is read again");
     index.record(second, vec![listed(b, 17, vec![r("b", "r2")])]).expect("records");
     assert!(!gone("r2"));
     let run = index.run(second).expect("reads").expect("one");
     assert_eq!((run.accounts_known, run.accounts_read, run.rewards()), (2, 2, 3));
-    let end = index.end_sweep(second, sweep.id, verdict, at(18)).expect("ends");
+    let end = index.end_pass(second, pass.id, verdict, at(18)).expect("ends");
     assert!(end.quiet);
-    assert_eq!(index.sweeps(second).expect("reads").len(), 2);
+    assert_eq!(index.passes(second).expect("reads").len(), 2);
 }
 
 #[test]
@@ -175,13 +175,13 @@ fn a_killed_run_goes_on_and_full_begins_another() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
-    let (sweep, _) = index.begin_sweep(run, "0", at(1)).expect("begins");
-    index.commit_page(run, &sweep, &page(&["a"]), at(1)).expect("commits");
+    let (pass, _) = index.begin_pass(run, "0", at(1)).expect("begins");
+    index.commit_page(run, &pass, &page(&["a"]), at(1)).expect("commits");
     drop(index);
     let (mut index, _) = open(&dir);
     assert_eq!(index.begin_run(NewRun::of("participants"), at(2)).expect("begins"), (run, true));
-    let (again, goes_on) = index.begin_sweep(run, "0", at(2)).expect("begins");
-    assert_eq!((goes_on, again.id, again.cursor.as_str()), (true, sweep.id, "next"));
+    let (again, goes_on) = index.begin_pass(run, "0", at(2)).expect("begins");
+    assert_eq!((goes_on, again.id, again.cursor.as_str()), (true, pass.id, "next"));
     let (fresh, goes_on) =
         index.begin_run(NewRun { fresh: true, ..NewRun::of("participants") }, at(3)).expect("begins");
     assert!(fresh != run && !goes_on);
@@ -235,26 +235,26 @@ fn extracting_again_moves_links_and_counters() {
     assert_eq!((run.rewards(), run.links(), run.coverage.len()), (1, 1, 1));
 }
 
-const WHOLE: SweepVerdict = SweepVerdict { total: None, whole: true, still: true, counted: false };
+const WHOLE: PassEvidence = PassEvidence { total: None, whole: true, still: true, counted: false };
 
 #[test]
 fn an_account_that_get_rewards_does_not_know_waits_for_the_list_to_agree() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
-    let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
-    index.commit_page(run, &sweep, &page(&["a", "b"]), at(1)).expect("commits");
+    let (pass, _) = index.begin_pass(run, "", at(1)).expect("begins");
+    index.commit_page(run, &pass, &page(&["a", "b"]), at(1)).expect("commits");
     let queue = reader.unread(run, AccountKey::START, 9).expect("reads");
     assert!(queue.iter().all(|unread| unread.listed));
     let reads: Vec<AccountRead> = queue.iter().map(|unread| answered(unread.key, 2, AccountAnswer::Unknown)).collect();
     index.record(run, reads).expect("records");
-    index.end_sweep(run, sweep.id, WHOLE, at(3)).expect("ends");
+    index.end_pass(run, pass.id, WHOLE, at(3)).expect("ends");
     let state = index.run(run).expect("reads").expect("one");
     assert_eq!((state.accounts_known, state.accounts_failed, state.accounts_unknown), (2, 2, 2), "none has vanished");
-    let (sweep, _) = index.begin_sweep(run, "", at(4)).expect("begins");
-    index.commit_page(run, &sweep, &page(&["a"]), at(5)).expect("commits");
+    let (pass, _) = index.begin_pass(run, "", at(4)).expect("begins");
+    index.commit_page(run, &pass, &page(&["a"]), at(5)).expect("commits");
     // Also a walk that proves nothing: the list and Get Rewards agree.
-    let end = index.end_sweep(run, sweep.id, SweepVerdict { whole: false, ..WHOLE }, at(6)).expect("ends");
+    let end = index.end_pass(run, pass.id, PassEvidence { whole: false, ..WHOLE }, at(6)).expect("ends");
     assert_eq!(end.accounts_vanished, 1);
     let state = index.run(run).expect("reads").expect("one");
     assert_eq!((state.accounts_known, state.accounts_failed, state.accounts_unknown), (1, 1, 1));
@@ -268,13 +268,13 @@ fn a_list_that_lost_most_of_its_accounts_is_not_believed() {
     let names: Vec<String> = (0..50).map(|n| format!("a{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
-    let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
-    index.commit_page(run, &sweep, &page(&names), at(1)).expect("commits");
-    index.end_sweep(run, sweep.id, WHOLE, at(2)).expect("ends");
+    let (pass, _) = index.begin_pass(run, "", at(1)).expect("begins");
+    index.commit_page(run, &pass, &page(&names), at(1)).expect("commits");
+    index.end_pass(run, pass.id, WHOLE, at(2)).expect("ends");
     for (listed, gone, withheld) in [(0, 0, 50), (24, 0, 26), (26, 24, 0), (10, 16, 0)] {
-        let (sweep, _) = index.begin_sweep(run, "", at(10)).expect("begins");
-        index.commit_page(run, &sweep, &page(&names[..listed]), at(11)).expect("commits");
-        let end = index.end_sweep(run, sweep.id, WHOLE, at(12)).expect("ends");
+        let (pass, _) = index.begin_pass(run, "", at(10)).expect("begins");
+        index.commit_page(run, &pass, &page(&names[..listed]), at(11)).expect("commits");
+        let end = index.end_pass(run, pass.id, WHOLE, at(12)).expect("ends");
         assert_eq!((end.accounts_vanished, end.accounts_withheld), (gone, withheld), "{listed} listed");
     }
 }
@@ -284,18 +284,18 @@ fn an_account_that_comes_back_within_a_run_shows_that_the_order_proves_nothing()
     let dir = TempDir::new().expect("a folder");
     let (mut index, _) = open(&dir);
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
-    let mut sweep = |accounts: &[&str], counted: bool, ms: i64| {
-        let (sweep, _) = index.begin_sweep(run, "", at(ms)).expect("begins");
-        index.commit_page(run, &sweep, &page(accounts), at(ms)).expect("commits");
-        index.end_sweep(run, sweep.id, SweepVerdict { counted, ..WHOLE }, at(ms)).expect("ends")
+    let mut pass = |accounts: &[&str], counted: bool, ms: i64| {
+        let (pass, _) = index.begin_pass(run, "", at(ms)).expect("begins");
+        index.commit_page(run, &pass, &page(accounts), at(ms)).expect("commits");
+        index.end_pass(run, pass.id, PassEvidence { counted, ..WHOLE }, at(ms)).expect("ends")
     };
-    assert!(sweep(&["a", "b"], false, 1).whole);
-    assert_eq!(sweep(&["a"], false, 2).accounts_vanished, 1);
-    let end = sweep(&["a", "b"], false, 3);
+    assert!(pass(&["a", "b"], false, 1).whole);
+    assert_eq!(pass(&["a"], false, 2).accounts_vanished, 1);
+    let end = pass(&["a", "b"], false, 3);
     assert_eq!((end.accounts_returned, end.whole, end.quiet), (1, false, false));
-    let end = sweep(&["a"], false, 4);
+    let end = pass(&["a"], false, 4);
     assert_eq!((end.whole, end.accounts_vanished), (false, 0), "continuity marks nobody any more");
-    assert!(sweep(&["a", "b"], true, 5).whole, "counting does");
+    assert!(pass(&["a", "b"], true, 5).whole, "counting does");
 }
 
 #[test]
@@ -303,11 +303,11 @@ fn a_row_that_pages_share_is_counted_once() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, _) = open(&dir);
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
-    let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
+    let (pass, _) = index.begin_pass(run, "", at(1)).expect("begins");
     for unusable in [vec![1, 2], vec![2, 3]] {
-        index.commit_page(run, &sweep, &Page { unusable, ..page(&["a", "b"]) }, at(1)).expect("commits");
+        index.commit_page(run, &pass, &Page { unusable, ..page(&["a", "b"]) }, at(1)).expect("commits");
     }
-    assert_eq!(index.participants(sweep.id).expect("counts"), 5, "two people, and three rows without");
+    assert_eq!(index.participants(pass.id).expect("counts"), 5, "two people, and three rows without");
 }
 
 #[test]
@@ -315,8 +315,8 @@ fn a_later_reading_of_one_reward_outlives_an_earlier_one_of_its_account() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
-    let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
-    index.commit_page(run, &sweep, &page(&["a"]), at(1)).expect("commits");
+    let (pass, _) = index.begin_pass(run, "", at(1)).expect("begins");
+    index.commit_page(run, &pass, &page(&["a"]), at(1)).expect("commits");
     let key = keys(&reader, run)[0];
     index.record_reward(&reward("a", "r", Some("new"), None), at(9)).expect("records");
     index.record_reward(&reward("a", "s", Some("kept"), None), at(9)).expect("records");
@@ -334,13 +334,13 @@ fn a_run_that_read_nothing_is_taken_back_and_one_that_did_stays() {
     let (first, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     index.finish_run(first, &[], at(2)).expect("ends");
     let (second, _) = index.begin_run(NewRun::of("participants"), at(3)).expect("begins");
-    let (sweep, _) = index.begin_sweep(second, "", at(3)).expect("begins");
+    let (pass, _) = index.begin_pass(second, "", at(3)).expect("begins");
     assert!(index.withdraw_run(second).expect("writes"));
     assert_eq!(reader.runs(1).expect("reads").pop().map(|run| run.run), Some(first));
     let (second, goes_on) = index.begin_run(NewRun::of("participants"), at(4)).expect("begins");
     assert!(!goes_on);
-    let (sweep, _) = index.begin_sweep(second, &sweep.cursor, at(4)).expect("begins");
-    index.commit_page(second, &sweep, &page(&["a"]), at(5)).expect("commits");
+    let (pass, _) = index.begin_pass(second, &pass.cursor, at(4)).expect("begins");
+    index.commit_page(second, &pass, &page(&["a"]), at(5)).expect("commits");
     assert!(!index.withdraw_run(second).expect("writes"));
     assert!(reader.coverage().expect("reads").complete, "answers rest on the finished one");
 }

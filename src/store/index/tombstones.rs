@@ -20,7 +20,7 @@ use crate::store::ledger::{FORGOTTEN, Tombstones, mac_of};
 
 /// Accounts that the index had when their tombstones arrived.
 #[derive(Debug, Default)]
-pub struct Buried {
+pub struct ImportedTombstones {
     pub accounts: Vec<AccountId>,
     /// What was deleted with the tombstones. [`Index::erase`] deletes the rest.
     pub erased: Erased,
@@ -168,7 +168,7 @@ impl Index {
     }
 
     /// Counts the rewards of forgotten accounts among those that a list names. Stores nothing else about them.
-    pub fn leave_out(&mut self, run: RunKey, rewards: &[(AccountId, RewardId)]) -> Result<()> {
+    pub fn count_skipped(&mut self, run: RunKey, rewards: &[(AccountId, RewardId)]) -> Result<()> {
         self.write_batch(|batch| {
             for (account, reward) in rewards {
                 if batch.forgotten.has(account.as_str()) {
@@ -181,7 +181,7 @@ impl Index {
 
     /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction: an older copy of an index may
     /// hold an account that was forgotten since. [`Index::erase`] then deletes the rest. If no tombstone is new, nothing is scanned.
-    pub fn bury(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<Buried> {
+    pub fn import_tombstones(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<ImportedTombstones> {
         self.write_batch(|batch| {
             let mut new = HashSet::new();
             for mac in &tombstones.macs {
@@ -193,22 +193,22 @@ impl Index {
                 }
             }
             batch.forgotten.refresh(batch.tx)?;
-            let mut buried = Buried::default();
+            let mut imported = ImportedTombstones::default();
             if new.is_empty() {
-                return Ok(buried);
+                return Ok(imported);
             }
             let mut select = batch.tx.prepare("SELECT account_id FROM accounts")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let account: AccountId = row.get(0)?;
                 if new.contains(&mac_of(&tombstones.key, account.as_str())) {
-                    buried.accounts.push(account);
+                    imported.accounts.push(account);
                 }
             }
-            for account in &buried.accounts {
-                erase_rows(batch, account, &mut buried.erased)?;
+            for account in &imported.accounts {
+                erase_rows(batch, account, &mut imported.erased)?;
             }
-            Ok(buried)
+            Ok(imported)
         })
     }
 

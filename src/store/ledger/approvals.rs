@@ -1,19 +1,18 @@
-//! What needs a second person, who asked, and who said yes: events of the ledger as a whole, in its chain.
+//! Approvals: what needs a second person, who asked, and who approved. They are events of the ledger as a whole, in its chain.
 //!
-//! The policy in force is the newest one; an approval is the events of its number, which is the number of the event that asked for it.
-//! Nothing here is ever changed, so that months later it can be told who approved what. It must never let anybody approve what
-//! they have asked for themselves, under any of their names.
+//! The newest policy is in force. The number of an approval is the number of the event that asked for it. Events never change, so
+//! that months later it can be shown who approved what. Nobody approves a request of their own, under any of their names.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::seal::unseal;
+use super::redaction::restore;
 use super::{Entry, Ledger, insert_event};
 use crate::error::{Error, Kind, Result};
+use crate::store::db::{DbError, Tx};
 
 /// The kind of an event that sets the policy.
 const POLICY: &str = "policy";
@@ -21,10 +20,10 @@ const POLICY: &str = "policy";
 /// The kind of an event of an approval.
 pub(super) const APPROVAL: &str = "approval";
 
-/// Nobody is asked for longer.
+/// A request that is not answered lapses after this time.
 const ASKED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// A yes holds this long.
+/// An approval that is not carried out lapses after this time.
 const HOLDS_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// What needs a second person. By default nothing does.
@@ -32,7 +31,7 @@ const HOLDS_FOR: SignedDuration = SignedDuration::from_hours(24);
 pub struct Policy {
     /// Everything.
     pub always: bool,
-    /// Whatever overrides a stop, or sends again.
+    /// Overriding a stop, and sending again.
     pub overrides: bool,
     /// More orders at once than this.
     pub count: Option<u64>,
@@ -40,26 +39,22 @@ pub struct Policy {
     pub value: Option<u64>,
 }
 
-/// Where an approval stands.
+/// The stage of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Somebody has asked.
     Asked,
-    /// A second person has said yes.
     Approved,
-    /// A second person has said no.
     Declined,
-    /// It was taken back, or whoever asked or approved may no longer.
+    /// It was taken back, or the person who asked or approved was disabled.
     Withdrawn,
     /// It was carried out.
     Used,
-    /// Nobody answered, or nobody carried it out, in time.
+    /// It was not answered, or not carried out, in time.
     Lapsed,
 }
 
 impl Stage {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
@@ -84,15 +79,14 @@ impl Stage {
 /// What is to be approved.
 #[derive(Debug, Clone)]
 pub struct NewApproval<'a> {
-    /// The name of exactly this: another plan has another name.
+    /// Identifies the plan: another plan has another name.
     pub name: &'a str,
     /// Why it needs a second person.
     pub why: &'a str,
-    /// What it is, as whoever carries it out understands it.
+    /// JSON for the code that carries it out.
     pub subject: Value,
     /// A person's words.
     pub reason: Option<&'a str>,
-    /// Their ticket.
     pub ticket: Option<&'a str>,
 }
 
@@ -138,24 +132,20 @@ pub struct Approval {
 impl Ledger {
     /// The policy in force.
     pub fn policy(&self) -> Result<Policy> {
-        let newest = self.read(|conn| {
-            let mut events = conn.prepare_cached(
-                "SELECT details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id DESC LIMIT 1",
-            )?;
-            events.query_map([POLICY], |row| row.get::<_, String>(0))?.next().transpose()
-        })?;
+        let policy = "SELECT details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id DESC LIMIT 1";
+        let newest = self.conn.read(|tx| tx.opt(policy, &[&POLICY], |row| row.get::<String>(0)))?;
         let Some(text) = newest else { return Ok(Policy::default()) };
-        // A policy that cannot be read is no leave to do without.
+        // A policy that cannot be parsed must not turn the limits off.
         serde_json::from_str(&text)
             .map_err(|error| Error::new(Kind::Storage, format!("the approval limits cannot be read: {error}")))
     }
 
-    /// Sets the policy, for everybody who uses this ledger from now on.
+    /// Sets the policy for every user of this ledger.
     pub fn set_policy(&self, policy: &Policy, now: Timestamp) -> Result<()> {
         self.note_ledger(POLICY, &policy.describe(), &json!(policy), now)
     }
 
-    /// Asks for a second person. The same question that is open already is not asked twice.
+    /// Asks for a second person. Gives the open request if the same person has asked for the same before.
     pub fn ask_approval(&self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
         let (names, known) = (self.actor.names(), self.approvals(now)?);
         let has_words = |one: &Approval| (one.reason.as_deref(), one.ticket.as_deref()) == (new.reason, new.ticket);
@@ -169,61 +159,48 @@ impl Ledger {
             "stage": Stage::Asked, "name": new.name, "names": names, "why": new.why, "subject": new.subject,
             "reason": new.reason, "ticket": new.ticket,
         });
-        let id = self.transact(|tx, actor| {
-            let message = format!("a second person is needed: {}", new.why);
-            let entry =
-                Entry { retraction_id: None, state: None, kind: APPROVAL, message: &message, details: &details };
-            insert_event(tx, &entry, actor, now)?;
-            tx.query_row("SELECT max(id) FROM events", [], |row| row.get::<_, i64>(0))
-        })?;
+        let message = format!("a second person is needed: {}", new.why);
+        let id =
+            self.transact(|tx, actor| insert_event(tx, &Entry::of_ledger(APPROVAL, &message, &details), actor, now))?;
         self.approval(id, now)
     }
 
-    /// One approval by its number.
     pub fn approval(&self, id: i64, now: Timestamp) -> Result<Approval> {
         self.approvals(now)?.into_iter().find(|one| one.id == id).ok_or_else(|| no_such(id))
     }
 
     /// Every approval, the newest first.
     pub fn approvals(&self, now: Timestamp) -> Result<Vec<Approval>> {
-        self.read(|conn| all(conn, now))
+        self.conn.read(|tx| all(tx, now))
     }
 
-    /// Takes an approval on, by the actor of this ledger. Nobody approves or declines what they have asked for themselves;
-    /// whoever has asked, or has approved, may withdraw.
+    /// Moves an approval to its next stage, by the actor of this ledger. Nobody approves or declines their own request; the person
+    /// who asked, or who approved, may withdraw it.
     pub fn decide(&self, id: i64, next: Stage, words: Option<&str>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
-        let refused = self.transact(|tx, actor| {
-            let Some(one) = all(tx, now)?.into_iter().find(|one| one.id == id) else { return Ok(Some(no_such(id))) };
+        self.transact(|tx, actor| {
+            let one = all(tx, now)?.into_iter().find(|one| one.id == id).ok_or_else(|| no_such(id))?;
             if !one.stage.may_become(next) {
-                return Ok(Some(
-                    Error::new(Kind::Refused, format!("approval {id} is {}", one.stage.as_str()))
-                        .hint("`recoup approval list` shows what is open; nothing was sent"),
-                ));
+                return Err(Error::new(Kind::Refused, format!("approval {id} is {}", one.stage.as_str()))
+                    .hint("`recoup approval list` shows what is open; nothing was sent")
+                    .into());
             }
-            let is_own = shares(&one.names, &names);
-            if is_own && matches!(next, Stage::Approved | Stage::Declined) {
-                return Ok(Some(
-                    Error::new(
-                        Kind::Refused,
-                        format!("approval {id} was asked for by {}: nobody approves their own", one.person),
-                    )
-                    .hint("ask another lead; nothing was sent"),
-                ));
+            if shares(&one.names, &names) && matches!(next, Stage::Approved | Stage::Declined) {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("approval {id} was asked for by {}: nobody approves their own", one.person),
+                )
+                .hint("ask another lead; nothing was sent")
+                .into());
             }
             let message = format!("approval {id} {} by {}", next.as_str(), actor.person);
             let details = json!({ "approval": id, "stage": next, "names": names, "reason": words });
-            let entry =
-                Entry { retraction_id: None, state: None, kind: APPROVAL, message: &message, details: &details };
-            insert_event(tx, &entry, actor, now).map(|()| None)
+            insert_event(tx, &Entry::of_ledger(APPROVAL, &message, &details), actor, now)
         })?;
-        match refused {
-            Some(error) => Err(error),
-            None => self.approval(id, now),
-        }
+        self.approval(id, now)
     }
 
-    /// Takes back everything that is open and was asked for, or approved, under one of these names: they may no longer.
+    /// Withdraws every open approval that was asked for, or approved, under one of these names.
     pub fn withdraw_all_of(&self, names: &[String], now: Timestamp) -> Result<Vec<i64>> {
         let concerns = |one: &Approval| match one.stage {
             Stage::Asked => shares(&one.names, names),
@@ -273,19 +250,19 @@ impl Approval {
         }
     }
 
-    /// Whether its yes still holds.
+    /// Whether it is approved and has not lapsed.
     pub fn holds(&self, now: Timestamp) -> bool {
         let decided = self.decided_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
         decided.is_some_and(|at| now.duration_since(at) <= HOLDS_FOR)
     }
 
-    /// Whether it is one of this person's, whose names these are.
+    /// Whether it was asked for under one of these names.
     pub fn is_of(&self, names: &[String]) -> bool {
         shares(&self.names, names)
     }
 }
 
-/// Whether two people are one.
+/// Whether two lists of names belong to one person.
 fn shares(these: &[String], those: &[String]) -> bool {
     these.iter().any(|name| those.contains(name))
 }
@@ -296,15 +273,13 @@ fn no_such(id: i64) -> Error {
 }
 
 /// Every approval, put together from its events.
-fn all(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Approval>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT id, at, person, host, details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id",
-    )?;
-    let mut rows = statement.query([APPROVAL])?;
+fn all(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Approval>, DbError> {
+    let events =
+        "SELECT id, at, person, host, details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id";
     let mut known: BTreeMap<i64, Approval> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let details: Value = serde_json::from_str(row.get_ref(4)?.as_str()?).unwrap_or_default();
-        let details = unseal(conn, &details)?;
+    tx.each(events, &[&APPROVAL], |row| {
+        let details: Value = serde_json::from_str(row.get(4)?).unwrap_or_default();
+        let details = restore(tx, &details)?;
         let text = |key: &str| details[key].as_str().map(str::to_owned);
         let names = serde_json::from_value(details["names"].clone()).unwrap_or_default();
         let stage = serde_json::from_value(details["stage"].clone()).unwrap_or(Stage::Withdrawn);
@@ -333,7 +308,7 @@ fn all(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Approval>> {
             Some(of) => {
                 if let Some(one) = known.get_mut(&of) {
                     one.stage = stage;
-                    // Carrying it out does not change who has approved it.
+                    // Carrying it out does not change the person who approved it.
                     if stage != Stage::Used {
                         (one.decided_at, one.decided_by, one.decider_names) = (Some(at), Some(person), names);
                         one.words = text("reason");
@@ -341,7 +316,8 @@ fn all(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Approval>> {
                 }
             }
         }
-    }
+        Ok(())
+    })?;
     let mut list: Vec<Approval> = known.into_values().rev().collect();
     for one in &mut list {
         let since = match one.stage {

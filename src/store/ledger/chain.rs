@@ -1,24 +1,23 @@
-//! The chain: every event holds a hash over itself and the one before it, the first event of a retraction also one over the
-//! retraction's row.
+//! The chain of hashes. Every event holds a hash over itself and the event before it; the first event of a retraction also holds one
+//! over the retraction's row.
 //!
-//! An altered, removed, added or reordered row is found at its number. A bare chain cannot tell that its tail was cut or that
-//! all of it was written anew: for that somebody must have kept a [`Head`], and every receipt has one. This module computes
-//! and compares; it must never write.
+//! An altered, removed, added or reordered row is found at its number. A chain alone cannot tell that its tail was cut, or that
+//! all of it was written anew: that takes a [`Head`] that was kept elsewhere, and every receipt has one. Nothing here writes.
 
 use std::collections::BTreeMap;
 
 use ring::digest::{Context, SHA256};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::before_send::Newest;
+use super::pre_send_check::Newest;
 use super::{State, hex, main_file};
+use crate::store::db::{DbError, Row, Tx};
 
 /// A hash of the chain.
 pub(super) type Hash = [u8; 32];
 
-/// How far the ledger is: what a receipt carries, and what an index remembers.
+/// The newest event of the ledger. Every receipt has it, and the index remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Head {
     /// The number of the newest event; 0 in an empty ledger.
@@ -27,7 +26,7 @@ pub struct Head {
     pub hash: String,
 }
 
-/// What the chain says of the whole ledger.
+/// The result of verifying the whole ledger.
 #[derive(Debug, Clone, Serialize)]
 pub struct Audit {
     /// The ledger's own name.
@@ -38,7 +37,6 @@ pub struct Audit {
     pub retractions: u64,
     /// Personal values that are there and fit their commitments.
     pub personal_kept: u64,
-    /// How far the ledger is.
     pub head: Head,
     /// What is wrong, in the order of the events.
     pub faults: Vec<Fault>,
@@ -46,7 +44,7 @@ pub struct Audit {
     pub outside_chain: &'static [&'static str],
 }
 
-/// What the file holds beside the chain, and what is known of it all the same.
+/// What the chain does not cover, and what is known of it all the same.
 const OUTSIDE: &[&str] = &[
     "whom the ledger belongs to, and the mark of a copy: every command compares the first with the settings",
     "that a personal value is there: each one fits its commitment, and one that is missing reads as forgotten",
@@ -54,10 +52,10 @@ const OUTSIDE: &[&str] = &[
     "SQLite's indexes: its integrity check compares them with the tables",
 ];
 
-/// One place where the ledger is not what was written.
+/// A place where the ledger is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The event at which it shows; `null` where it is not in an event.
+    /// The event at which it shows; `null` if it is not in an event.
     pub sequence: Option<i64>,
     /// The retraction that it concerns.
     pub retraction: Option<i64>,
@@ -96,7 +94,7 @@ impl Link<'_> {
     }
 }
 
-/// Length first, so that no two rows are the same bytes; nothing and empty text differ.
+/// The length comes first, so that no two rows give the same bytes. `None` and empty text differ.
 fn field(context: &mut Context, text: Option<&str>) {
     match text {
         None => context.update(&u64::MAX.to_be_bytes()),
@@ -113,7 +111,7 @@ fn finish(context: Context) -> Hash {
     hash
 }
 
-/// What stands before the first event.
+/// The hash before the first event.
 pub(super) fn genesis(ledger_id: &str) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(b"recoup ledger 1\n");
@@ -121,29 +119,25 @@ pub(super) fn genesis(ledger_id: &str) -> Hash {
     finish(context)
 }
 
-/// The hash of the newest event.
-pub(super) fn newest(conn: &Connection) -> rusqlite::Result<(i64, Hash)> {
-    let newest = conn
-        .prepare_cached("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    match newest {
+/// The number of the newest event, and its hash.
+pub(super) fn newest(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
+    let newest = "SELECT id, hash FROM events ORDER BY id DESC LIMIT 1";
+    match tx.opt(newest, &[], |row| Ok((row.get(0)?, row.get(1)?)))? {
         Some(newest) => Ok(newest),
-        None => Ok((0, genesis(&super::ledger_id(conn)?))),
+        None => Ok((0, genesis(&super::ledger_id(tx)?))),
     }
 }
 
-/// The key of a first event's details under which the hash of the retraction's row stands.
+/// The key of a first event's details that holds the hash of the retraction's row.
 pub(super) const ROW: &str = "row";
 
 /// The rewards that each retraction takes back, in the order of their IDs; every row of the table is read.
-pub(super) fn rewards_by_retraction(conn: &Connection) -> rusqlite::Result<BTreeMap<i64, Vec<String>>> {
+pub(super) fn rewards_by_retraction(tx: &Tx<'_>) -> Result<BTreeMap<i64, Vec<String>>, DbError> {
     let mut rewards: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    let mut select = conn.prepare_cached("SELECT retraction_id, reward_id FROM retraction_rewards")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
+    tx.each("SELECT retraction_id, reward_id FROM retraction_rewards", &[], |row| {
         rewards.entry(row.get(0)?).or_default().push(row.get(1)?);
-    }
+        Ok(())
+    })?;
     for of in rewards.values_mut() {
         of.sort();
     }
@@ -151,130 +145,115 @@ pub(super) fn rewards_by_retraction(conn: &Connection) -> rusqlite::Result<BTree
 }
 
 /// A hash over a retraction's row and the rewards that it takes back.
-pub(super) fn row_hash(conn: &Connection, retraction_id: i64) -> rusqlite::Result<String> {
-    let mut rewards =
-        conn.prepare_cached("SELECT reward_id FROM retraction_rewards WHERE retraction_id = ?1 ORDER BY reward_id")?;
-    let rewards: Vec<String> = rewards.query_map([retraction_id], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    row_hash_with(conn, retraction_id, &rewards)
+pub(super) fn row_hash(tx: &Tx<'_>, retraction_id: i64) -> Result<String, DbError> {
+    let select = "SELECT reward_id FROM retraction_rewards WHERE retraction_id = ?1";
+    let mut rewards: Vec<String> = tx.rows(select, &[&retraction_id], |row| row.get(0))?;
+    // Not by the database, whose order depends on its collation.
+    rewards.sort();
+    row_hash_with(tx, retraction_id, &rewards)
 }
 
-fn row_hash_with(conn: &Connection, retraction_id: i64, rewards: &[String]) -> rusqlite::Result<String> {
+fn row_hash_with(tx: &Tx<'_>, retraction_id: i64, rewards: &[String]) -> Result<String, DbError> {
     let mut context = Context::new(&SHA256);
     context.update(b"recoup retraction 1\n");
     context.update(&retraction_id.to_be_bytes());
-    let columns = conn
-        .prepare_cached(
-            "SELECT road, target, CAST(attempt AS TEXT), order_id, action_id, action_tracker_id, program_id, disposition, reason,
-                 ticket, batch, person, host, created_at, plan FROM retractions WHERE id = ?1",
-        )?
-        .query_row([retraction_id], |row| (0..15).map(|n| row.get(n)).collect::<rusqlite::Result<Vec<Option<String>>>>())
-        .optional()?;
-    for column in columns.iter().flatten() {
-        field(&mut context, column.as_deref());
-    }
+    let select =
+        "SELECT road, target, CAST(attempt AS TEXT), order_id, action_id, action_tracker_id, program_id, disposition,
+         reason, ticket, batch, person, host, created_at, plan FROM retractions WHERE id = ?1";
+    tx.each(select, &[&retraction_id], |row| {
+        for column in 0..15 {
+            field(&mut context, row.get(column)?);
+        }
+        Ok(())
+    })?;
     for reward in rewards {
         field(&mut context, Some(reward));
     }
     Ok(hex(&finish(context)))
 }
 
-/// Goes through the whole chain. `expected` is a head that somebody kept, on a receipt for example.
-pub(super) fn audit(conn: &Connection, expected: Option<&str>) -> rusqlite::Result<Audit> {
-    let ledger_id = super::ledger_id(conn)?;
-    let mut walk = Walk::from_the_beginning(conn)?;
-    let seen = walk.go_on(conn, &rewards_by_retraction(conn)?, expected)?;
+/// Verifies the whole chain. `expected` is the hash of a head that was kept elsewhere, on a receipt for example.
+pub(super) fn audit(tx: &Tx<'_>, expected: Option<&str>) -> Result<Audit, DbError> {
+    let ledger_id = super::ledger_id(tx)?;
+    let mut walk = Walk::from_the_beginning(tx)?;
+    let seen = walk.go_on(tx, &rewards_by_retraction(tx)?, expected)?;
     let Walk { before, at, newest, mut faults } = walk;
-    let mut retractions = 0;
-    let mut ids = conn.prepare("SELECT id FROM retractions ORDER BY id")?;
-    for id in ids.query_map([], |row| row.get::<_, i64>(0))? {
-        let id = id?;
-        retractions += 1;
-        if !newest.contains_key(&id) {
-            faults.push(Fault {
-                sequence: None,
-                retraction: Some(id),
-                what: "this retraction has no first event".to_owned(),
-            });
-        }
+    let retractions: Vec<i64> = tx.rows("SELECT id FROM retractions ORDER BY id", &[], |row| row.get(0))?;
+    for id in retractions.iter().filter(|id| !newest.contains_key(id)) {
+        let what = "this retraction has no first event".to_owned();
+        faults.push(Fault { sequence: None, retraction: Some(*id), what });
     }
-    let personal_kept = super::seal::check(conn, &mut faults)?;
+    let personal_kept = super::redaction::check(tx, &mut faults)?;
     if let Some(expected) = expected
         && !seen
     {
         let what = format!("no event has the hash {expected}: the tail was cut, or the ledger was written anew since");
         faults.push(Fault { sequence: None, retraction: None, what });
     }
-    if let Some(what) = main_file::gap(conn, at, &before)? {
+    if let Some(what) = main_file::gap(tx, at, &before)? {
         faults.push(Fault { sequence: None, retraction: None, what });
     }
     let head = Head { sequence: at, hash: hex(&before) };
-    let events = at.max(0) as u64;
+    let (events, retractions) = (at.max(0) as u64, retractions.len() as u64);
     Ok(Audit { ledger_id, events, retractions, personal_kept, head, faults, outside_chain: OUTSIDE })
 }
 
-/// The chain as it is computed from the table, event by event.
+/// The chain as far as it was computed from the table.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// The hash of the newest event that was read.
+    /// The hash of the newest event that was read: what the next one follows.
     pub before: Hash,
     /// Its number.
     pub at: i64,
-    /// Where each retraction stands by the events that were read.
+    /// The state of each retraction by the events that were read.
     pub newest: BTreeMap<i64, Newest>,
-    /// What is wrong, in the order of the events.
     pub faults: Vec<Fault>,
 }
 
 impl Walk {
-    /// Before the first event.
-    pub fn from_the_beginning(conn: &Connection) -> rusqlite::Result<Self> {
-        let before = genesis(&super::ledger_id(conn)?);
+    /// Starts before the first event.
+    pub fn from_the_beginning(tx: &Tx<'_>) -> Result<Self, DbError> {
+        let before = genesis(&super::ledger_id(tx)?);
         Ok(Self { before, at: 0, newest: BTreeMap::new(), faults: Vec::new() })
     }
 
     /// Whether the table has the newest event that was read, as it was.
-    pub fn still_holds(&self, conn: &Connection) -> rusqlite::Result<bool> {
-        Ok(self.at == 0 || hash_at(conn, self.at)?.as_deref() == Some(&hex(&self.before)))
+    pub fn still_holds(&self, tx: &Tx<'_>) -> Result<bool, DbError> {
+        Ok(self.at == 0 || hash_at(tx, self.at)?.as_deref() == Some(&hex(&self.before)))
     }
 
     /// Reads the events that come next; gives whether one of them has the hash `expected`.
     pub fn go_on(
         &mut self,
-        conn: &Connection,
+        tx: &Tx<'_>,
         rewards: &BTreeMap<i64, Vec<String>>,
         expected: Option<&str>,
-    ) -> rusqlite::Result<bool> {
-        let mut events = conn.prepare_cached(
-            "SELECT id, retraction_id, at, state, kind, message, details, person, host, hash FROM events NOT INDEXED
-             WHERE id > ?1 ORDER BY id",
-        )?;
-        let mut rows = events.query([self.at])?;
+    ) -> Result<bool, DbError> {
+        // Only the table has all of these columns, so no index is read.
+        let select = "SELECT id, retraction_id, at, state, kind, message, details, person, host, hash FROM events
+             WHERE id > ?1 ORDER BY id";
         let mut seen = false;
-        while let Some(row) = rows.next()? {
-            self.event(conn, row, rewards)?;
+        let after = self.at;
+        tx.each(select, &[&after], |row| {
+            self.event(tx, row, rewards)?;
             seen |= expected.is_some_and(|expected| expected.eq_ignore_ascii_case(&hex(&self.before)));
-        }
+            Ok(())
+        })?;
         Ok(seen)
     }
 
-    fn event(
-        &mut self,
-        conn: &Connection,
-        row: &Row<'_>,
-        rewards: &BTreeMap<i64, Vec<String>>,
-    ) -> rusqlite::Result<()> {
-        let text = |n: usize| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?.unwrap_or_default()));
+    fn event(&mut self, tx: &Tx<'_>, row: &Row<'_>, rewards: &BTreeMap<i64, Vec<String>>) -> Result<(), DbError> {
         let (id, retraction_id): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
         let link = Link {
             id,
             retraction_id,
-            at: text(2)?,
-            state: row.get_ref(3)?.as_str_or_null()?,
-            kind: text(4)?,
-            message: text(5)?,
-            details: text(6)?,
-            person: text(7)?,
-            host: text(8)?,
+            at: row.get(2)?,
+            state: row.get(3)?,
+            kind: row.get(4)?,
+            message: row.get(5)?,
+            details: row.get(6)?,
+            person: row.get(7)?,
+            host: row.get(8)?,
         };
         let mut fault = |what: String| self.faults.push(Fault { sequence: Some(id), retraction: retraction_id, what });
         if id != self.at + 1 {
@@ -291,7 +270,7 @@ impl Walk {
             if before.is_none() {
                 let details: Value = serde_json::from_str(link.details).unwrap_or_default();
                 let rewards = rewards.get(&retraction_id).map_or(&[][..], Vec::as_slice);
-                if details[ROW].as_str() != Some(&row_hash_with(conn, retraction_id, rewards)?) {
+                if details[ROW].as_str() != Some(&row_hash_with(tx, retraction_id, rewards)?) {
                     fault(format!(
                         "the row of retraction {retraction_id}, or its list of rewards, is not what was written"
                     ));
@@ -302,13 +281,13 @@ impl Walk {
                 && matches!(to, State::Planned | State::Sending | State::HandedOver | State::Superseded)
                 && !from.may_become(to)
             {
-                // Written by a process that was shown an older state: it would let the action out again.
+                // Written by a process that read an older state, which would allow a second request.
                 fault(format!("{} may not follow {}", to.as_str(), from.as_str()));
             }
             let state = state.or(from);
             self.newest.insert(retraction_id, Newest { event: id, state });
         }
-        // What follows is judged by what is stored, so that one altered row is one fault.
+        // The next event is compared with the stored hash, so that one altered row is one fault.
         self.before = stored.try_into().unwrap_or(computed);
         self.at = id;
         Ok(())
@@ -316,9 +295,6 @@ impl Walk {
 }
 
 /// The hash of one event, in hexadecimal.
-pub(super) fn hash_at(conn: &Connection, sequence: i64) -> rusqlite::Result<Option<String>> {
-    conn.prepare_cached("SELECT hash FROM events WHERE id = ?1")?
-        .query_row(params![sequence], |row| row.get::<_, Hash>(0))
-        .optional()
-        .map(|hash| hash.map(|hash| hex(&hash)))
+pub(super) fn hash_at(tx: &Tx<'_>, sequence: i64) -> Result<Option<String>, DbError> {
+    tx.opt("SELECT hash FROM events WHERE id = ?1", &[&sequence], |row| Ok(hex(&row.get::<Hash>(0)?)))
 }

@@ -1,20 +1,20 @@
-//! Forgetting an account: its values go, a keyed hash stays, and an event says that it happened and under which ticket.
+//! Forgets an account: deletes its values, keeps a keyed hash, and records that it happened and under which ticket.
 //!
-//! The hashed rows hold commitments only, so the chain verifies as before. Nothing here may write the account down, not even
-//! in the event; the file is written anew afterwards, because SQLite leaves deleted text where it was until then.
+//! The hashed rows hold only commitments, so the chain still verifies. Nothing here writes the account itself, not even in the
+//! event. The file is rewritten afterwards, because SQLite leaves deleted text in its pages until then.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use ring::hmac;
-use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::approvals::APPROVAL;
-use super::seal::{REASON, RESPONSE};
+use super::redaction::{REASON, RESPONSE};
 use super::{Entry, Ledger, Retraction, insert_event, text};
 use crate::error::Result;
 use crate::model::AccountId;
+use crate::store::db::{DbError, Tx};
 
 /// The tombstones of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub struct Tombstones {
     pub macs: Vec<Vec<u8>>,
 }
 
-/// What forgetting took out of the ledger.
+/// What was deleted from the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForgottenHere {
-    /// Values: the account's own, and the reasons and the vendor's answers of the retractions that it is in.
+    /// The account's own values, and the reasons and the vendor's answers of its retractions.
     pub values: u64,
-    /// Retractions that it is in.
+    /// Retractions with a reward in the account.
     pub retractions: u64,
 }
 
@@ -42,133 +42,113 @@ pub fn mac_of(key: &[u8], account: &str) -> Vec<u8> {
 impl Ledger {
     /// Every retraction with a reward in this account, oldest first.
     pub fn of_account(&self, account: &AccountId) -> Result<Vec<Retraction>> {
-        let ids: Vec<i64> = self.read(|conn| retractions_of(conn, account))?.into_iter().collect();
+        let ids = self.conn.read(|tx| retractions_of(tx, account))?;
         ids.into_iter().map(|id| self.get(id)).collect()
     }
 
-    /// Whether this account was forgotten.
-    pub fn is_forgotten(&self, account: &AccountId) -> Result<bool> {
-        self.read(|conn| is_forgotten(conn, account.as_str()))
-    }
-
-    /// Takes every value of this account, and leaves a tombstone. Gives `None`, and changes nothing, where the account was
-    /// forgotten before and nothing of it is here. `details` is what else the event is to say.
-    pub fn forget(&self, account: &AccountId, mut details: Value, now: Timestamp) -> Result<Option<ForgottenHere>> {
-        self.erase_for_good()?;
+    /// Deletes every value of this account, and leaves a tombstone. Gives `None`, and changes nothing, if the account was
+    /// forgotten before and the ledger has nothing of it. `details` is added to the event.
+    pub fn forget(&self, account: &AccountId, details: &Value, now: Timestamp) -> Result<Option<ForgottenHere>> {
+        self.conn.overwrite_deleted()?;
         self.transact(|tx, actor| {
             let mac = mac_of(&key(tx)?, account.as_str());
             let retractions = retractions_of(tx, account)?;
-            let mut values = 0;
-            for id in &retractions {
-                values += erase_texts(tx, *id)?;
-            }
-            values += erase_asked(tx, &retractions)?;
-            values += tx.execute("DELETE FROM personal WHERE value = ?1", [account.as_str()])?;
-            let buried = tx.execute(
-                "INSERT INTO tombstones (mac, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                params![mac, text(now)],
-            )?;
-            if buried == 0 && values == 0 {
+            let values = erase(tx, account.as_str(), &retractions)?;
+            if !bury(tx, &mac, now)? && values == 0 {
                 return Ok(None);
             }
-            let here = ForgottenHere { values: values as u64, retractions: retractions.len() as u64 };
+            let here = ForgottenHere { values, retractions: retractions.len() as u64 };
+            let mut details = details.clone();
             details["values"] = here.values.into();
             details["retractions"] = here.retractions.into();
-            let message = "an account was forgotten";
-            let entry = Entry { retraction_id: None, state: None, kind: "forgotten", message, details: &details };
-            insert_event(tx, &entry, actor, now)?;
+            insert_event(tx, &Entry::of_ledger("forgotten", "an account was forgotten", &details), actor, now)?;
             Ok(Some(here))
         })
     }
 
     /// The key and every tombstone.
     pub fn tombstones(&self) -> Result<Tombstones> {
-        self.read(|conn| {
-            let mut select = conn.prepare_cached("SELECT mac FROM tombstones ORDER BY mac")?;
-            let macs = select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-            Ok(Tombstones { key: key(conn)?, macs })
+        self.conn.read(|tx| {
+            let macs = tx.rows("SELECT mac FROM tombstones ORDER BY mac", &[], |row| row.get(0))?;
+            Ok(Tombstones { key: key(tx)?, macs })
         })
     }
 
-    /// Takes over what an index has kept of a ledger that was lost, or is newer: its accounts stay forgotten. A ledger
-    /// without tombstones takes the key as well. Gives how many came.
+    /// Adds the tombstones that an index has kept of a lost or a newer ledger: their accounts stay forgotten. A ledger without
+    /// tombstones also takes the key. Gives the number of new ones.
     pub fn bury(&self, kept: &[Tombstones], now: Timestamp) -> Result<u64> {
-        self.erase_for_good()?;
+        self.conn.overwrite_deleted()?;
         self.transact(|tx, _| {
-            let own: i64 = tx.query_row("SELECT count(*) FROM tombstones", [], |row| row.get(0))?;
+            let own: i64 = tx.one("SELECT count(*) FROM tombstones", &[], |row| row.get(0))?;
             if let ([only], 0) = (kept, own) {
-                tx.execute("UPDATE identity SET value = ?1 WHERE key = 'tombstone_key'", [super::hex(&only.key)])?;
+                let update = "UPDATE identity SET value = ?1 WHERE key = 'tombstone_key'";
+                tx.run(update, &[&super::hex(&only.key)])?;
             }
             let key = key(tx)?;
-            let mut came = 0;
+            let mut added = 0;
             for mac in kept.iter().filter(|kept| kept.key == key).flat_map(|kept| &kept.macs) {
-                let insert = "INSERT INTO tombstones (mac, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-                came += tx.execute(insert, params![mac, text(now)])?;
+                added += u64::from(bury(tx, mac, now)?);
             }
-            if came > 0 {
+            if added > 0 {
                 erase_buried(tx)?;
             }
-            Ok(came as u64)
+            Ok(added)
         })
-    }
-
-    /// From here on what is deleted is overwritten.
-    fn erase_for_good(&self) -> Result<()> {
-        self.read(|conn| conn.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(())))
     }
 
     /// Writes the file anew, without what was deleted, and empties its log. The rows stay as they are.
     pub fn rewrite(&self) -> Result<()> {
-        self.read(crate::store::rewrite)
+        self.conn.rewrite()
     }
 }
 
-/// Values of accounts that a tombstone is of: an older copy has them still.
-fn erase_buried(tx: &Connection) -> rusqlite::Result<()> {
-    let values: Vec<String> = tx
-        .prepare("SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)")?
-        .query_map([REASON, RESPONSE], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for value in values {
+/// Adds a tombstone; `false` if it is there.
+fn bury(tx: &Tx<'_>, mac: &[u8], now: Timestamp) -> Result<bool, DbError> {
+    let insert = "INSERT INTO tombstones (mac, at) VALUES (?1, ?2) ON CONFLICT (mac) DO NOTHING";
+    Ok(tx.run(insert, &[&mac, &text(now)])? > 0)
+}
+
+/// Deletes an account's values, and all texts about its retractions; gives the number of values.
+fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64, DbError> {
+    let mut erased = 0;
+    for id in retractions {
+        // A person's or the vendor's words about a retraction may name its customer.
+        let texts = "DELETE FROM personal WHERE kind IN (?1, ?2) AND retraction_id = ?3";
+        erased += tx.run(texts, &[&REASON, &RESPONSE, id])?;
+    }
+    erased += erase_approval_reasons(tx, retractions)?;
+    erased += tx.run("DELETE FROM personal WHERE value = ?1", &[&account])?;
+    Ok(erased)
+}
+
+/// Deletes the values of accounts that have a tombstone: an older copy still has them.
+fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
+    let accounts = "SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)";
+    for value in tx.rows(accounts, &[&REASON, &RESPONSE], |row| row.get::<String>(0))? {
         if is_forgotten(tx, &value)? {
             let retractions = retractions_of(tx, &AccountId::new(value.as_str()))?;
-            for id in &retractions {
-                erase_texts(tx, *id)?;
-            }
-            erase_asked(tx, &retractions)?;
-            tx.execute("DELETE FROM personal WHERE value = ?1", [&value])?;
+            erase(tx, &value, &retractions)?;
         }
     }
     Ok(())
 }
 
-/// What was written about a retraction, by a person or by the vendor: it may name whoever is in it.
-fn erase_texts(tx: &Connection, retraction: i64) -> rusqlite::Result<usize> {
-    tx.execute(
-        "DELETE FROM personal WHERE kind IN (?1, ?2) AND retraction_id = ?3",
-        params![REASON, RESPONSE, retraction],
-    )
-}
-
-/// What was written about these retractions where a second person was asked for them, and what that one has answered.
-fn erase_asked(tx: &Connection, retractions: &BTreeSet<i64>) -> rusqlite::Result<usize> {
+/// Deletes the reasons in approvals that concern these retractions, of both the request and the answer.
+fn erase_approval_reasons(tx: &Tx<'_>, retractions: &BTreeSet<i64>) -> Result<u64, DbError> {
     let (mut orders, mut batches) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
     for id in retractions {
-        let (order, batch): (_, Option<_>) =
-            tx.query_row("SELECT order_id, batch FROM retractions WHERE id = ?1", [id], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        orders.insert(order);
-        batches.extend(batch);
+        tx.each("SELECT order_id, batch FROM retractions WHERE id = ?1", &[id], |row| {
+            orders.insert(row.get(0)?);
+            batches.extend(row.get::<Option<String>>(1)?);
+            Ok(())
+        })?;
     }
-    let mut events =
-        tx.prepare("SELECT id, details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id")?;
-    let mut rows = events.query([APPROVAL])?;
+    let events = "SELECT id, details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id";
+    let events = tx.rows(events, &[&APPROVAL], |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)))?;
     let (mut concerned, mut erased) = (BTreeSet::new(), 0);
-    while let Some(row) = rows.next()? {
-        let (id, details): (i64, String) = (row.get(0)?, row.get(1)?);
+    for (id, details) in events {
         let details: Value = serde_json::from_str(&details).unwrap_or_default();
-        // An answer comes after its question, and names it.
+        // An answer comes after its request, and names it.
         let subject = |key: &str| details["subject"][key].as_str();
         let is_of = match details["approval"].as_i64() {
             Some(of) => concerned.contains(&of),
@@ -178,31 +158,29 @@ fn erase_asked(tx: &Connection, retractions: &BTreeSet<i64>) -> rusqlite::Result
         if is_of {
             concerned.insert(id);
             if let Some(commitment) = details[REASON].as_str() {
-                erased += tx.execute("DELETE FROM personal WHERE commitment = ?1", [commitment])?;
+                erased += tx.run("DELETE FROM personal WHERE commitment = ?1", &[&commitment])?;
             }
         }
     }
     Ok(erased)
 }
 
-fn retractions_of(conn: &Connection, account: &AccountId) -> rusqlite::Result<BTreeSet<i64>> {
-    conn.prepare_cached("SELECT retraction_id FROM personal WHERE value = ?1 AND retraction_id IS NOT NULL")?
-        .query_map([account.as_str()], |row| row.get(0))?
-        .collect()
+fn retractions_of(tx: &Tx<'_>, account: &AccountId) -> Result<BTreeSet<i64>, DbError> {
+    let ids = "SELECT retraction_id FROM personal WHERE value = ?1 AND retraction_id IS NOT NULL";
+    Ok(tx.rows(ids, &[&account.as_str()], |row| row.get(0))?.into_iter().collect())
 }
 
-/// Whether a value is that of a forgotten account; costs next to nothing where nobody was forgotten.
-pub(super) fn is_forgotten(conn: &Connection, value: &str) -> rusqlite::Result<bool> {
-    let any: bool = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstones)")?.query_row([], |row| row.get(0))?;
-    if !any {
+/// Whether a value is that of a forgotten account. Cheap if no account was ever forgotten.
+pub(super) fn is_forgotten(tx: &Tx<'_>, value: &str) -> Result<bool, DbError> {
+    if !tx.one("SELECT EXISTS (SELECT 1 FROM tombstones)", &[], |row| row.get::<bool>(0))? {
         return Ok(false);
     }
-    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstones WHERE mac = ?1)")?
-        .query_row([mac_of(&key(conn)?, value)], |row| row.get(0))
+    let mac = mac_of(&key(tx)?, value);
+    tx.one("SELECT EXISTS (SELECT 1 FROM tombstones WHERE mac = ?1)", &[&mac], |row| row.get(0))
 }
 
-fn key(conn: &Connection) -> rusqlite::Result<Vec<u8>> {
-    let hex: String = conn.query_row("SELECT value FROM identity WHERE key = 'tombstone_key'", [], |row| row.get(0))?;
+fn key(tx: &Tx<'_>) -> Result<Vec<u8>, DbError> {
+    let hex: String = tx.one("SELECT value FROM identity WHERE key = 'tombstone_key'", &[], |row| row.get(0))?;
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0) as u8;
     Ok(hex.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect())
 }

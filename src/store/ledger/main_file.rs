@@ -1,4 +1,4 @@
-//! The ledger's main file alone is the ledger: people copy `NAME-ledger.db` without the `-wal` beside it.
+//! Keeps the ledger's main file complete: people copy `NAME-ledger.db` without the `-wal` beside it.
 //!
 //! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. So every commit here is
 //! followed by a checkpoint, and a request leaves only after a full checkpoint with its *sending* event, synchronised to the
@@ -11,21 +11,20 @@
 //! ever sent, and its head is not older than any of them; so a file whose chain of events reaches its head has all of them,
 //! and any other one is refused. Nothing is written on top of a file that does not reach its head.
 
-use rusqlite::{Connection, OptionalExtension, ffi};
-
 use super::chain::{self, Hash};
 use super::{Ledger, hex};
 use crate::error::{Error, Kind, Result};
+use crate::store::db::{DbError, Tx};
 
-/// The key of the row of `identity` that holds the head.
+/// The key in `identity` of the head.
 const HEAD: &str = "head";
 
 impl Ledger {
     /// Why the events do not end at the head that the file names, as a sentence; `None` if they do.
     pub fn gap(&self) -> Result<Option<String>> {
-        self.read(|conn| {
-            let (sequence, hash) = chain::newest(conn)?;
-            gap(conn, sequence, &hash)
+        self.conn.read(|tx| {
+            let (sequence, hash) = chain::newest(tx)?;
+            gap(tx, sequence, &hash)
         })
     }
 
@@ -34,46 +33,30 @@ impl Ledger {
     /// # Errors
     /// [`Kind::Busy`] if another process reads an older state of the ledger for too long.
     pub fn put_into_main_file(&self) -> Result<()> {
-        let is_busy = self.read(|conn| {
-            let is_sound = self.is_as_it_was_sound();
-            let is_busy = conn.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
-                Ok(row.get::<_, bool>(0)? || row.get::<_, i64>(1)? != row.get::<_, i64>(2)?)
-            })?;
-            self.stays_sound(is_sound);
-            Ok(is_busy)
-        })?;
-        if !is_busy {
+        let was_intact = self.is_known_intact();
+        let is_done = self.conn.checkpoint_fully()?;
+        self.keep_intact(was_intact);
+        if is_done {
             return Ok(());
         }
         Err(Error::new(
             Kind::Busy,
-            format!("another process has been reading the ledger at {} for too long", self.path.display()),
+            format!("another process has been reading the ledger at {} for too long", self.path().display()),
         )
         .hint("wait until its export, audit or backup is done, then run the command again"))
     }
 }
 
-/// Copies what was committed into the main file without waiting for readers. If that fails, the commit still holds: it is in
-/// the log, and the next checkpoint copies it.
-pub(super) fn checkpoint(conn: &Connection) {
-    drop(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
-}
-
-/// Notes the newest event of the chain as the head.
-pub(super) fn set_head(tx: &Connection, sequence: i64, hash: &Hash) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
-    )?
-    .execute([HEAD, &text(sequence, hash)])
-    .map(drop)
+/// Records the newest event of the chain as the head.
+pub(super) fn set_head(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<(), DbError> {
+    let upsert =
+        "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    tx.run(upsert, &[&HEAD, &text(sequence, hash)]).map(drop)
 }
 
 /// Why the newest event is not the head that the file names, as a sentence; `None` if it is.
-pub(super) fn gap(conn: &Connection, sequence: i64, hash: &Hash) -> rusqlite::Result<Option<String>> {
-    let head: Option<String> = conn
-        .prepare_cached("SELECT value FROM identity WHERE key = ?1")?
-        .query_row([HEAD], |row| row.get(0))
-        .optional()?;
+pub(super) fn gap(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<Option<String>, DbError> {
+    let head: Option<String> = tx.opt("SELECT value FROM identity WHERE key = ?1", &[&HEAD], |row| row.get(0))?;
     let named = match &head {
         None if sequence == 0 => return Ok(None),
         None => "0",
@@ -85,13 +68,10 @@ pub(super) fn gap(conn: &Connection, sequence: i64, hash: &Hash) -> rusqlite::Re
     )))
 }
 
-/// The newest event, to which another one may be added; an error if the file does not reach its head.
-pub(super) fn newest_to_follow(tx: &Connection) -> rusqlite::Result<(i64, Hash)> {
+/// The newest event, which another one may follow; an error if the file does not reach its head.
+pub(super) fn newest_to_follow(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
     let (sequence, hash) = chain::newest(tx)?;
-    match gap(tx, sequence, &hash)? {
-        None => Ok((sequence, hash)),
-        Some(gap) => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(gap))),
-    }
+    gap(tx, sequence, &hash)?.map_or(Ok((sequence, hash)), |gap| Err(DbError::Damaged(gap)))
 }
 
 fn text(sequence: i64, hash: &Hash) -> String {
@@ -109,6 +89,7 @@ mod tests {
     use super::*;
     use crate::model::{Actor, OrderId, RewardId, Target};
     use crate::store::Identity;
+    use crate::store::db::RawConnection;
     use crate::store::ledger::{NewRetraction, Road, State};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -132,10 +113,9 @@ mod tests {
         }
     }
 
-    /// Everything before the request.
-    fn send(ledger: &mut Ledger, n: usize) -> Result<()> {
-        let planned = ledger.begin(&order(n), NOW)?;
-        ledger.append(&planned, State::Sending, "sending", &Value::Null, NOW)?;
+    /// The steps before a request.
+    fn send(ledger: &Ledger, n: usize) -> Result<()> {
+        ledger.intend(&order(n), &[], "sending", &Value::Null, NOW)?;
         ledger.put_into_main_file()
     }
 
@@ -164,9 +144,9 @@ mod tests {
     fn the_main_file_alone_has_what_is_committed() {
         let dir = TempDir::new().expect("a folder");
         let (path, copy) = (dir.path().join("l.db"), dir.path().join("copy.db"));
-        let mut ledger = open(&path).expect("opens");
+        let ledger = open(&path).expect("opens");
         for n in 0..3 {
-            send(&mut ledger, n).expect("sent");
+            send(&ledger, n).expect("sent");
             std::fs::copy(&path, &copy).expect("a copy without the log");
             let head = ledger.head().expect("a head");
             assert_eq!(open(&copy).expect("opens").head().expect("a head"), head);
@@ -182,13 +162,13 @@ mod tests {
     fn nothing_is_sent_while_a_reader_keeps_the_main_file_old() {
         let dir = TempDir::new().expect("a folder");
         let path = dir.path().join("l.db");
-        let mut ledger = open(&path).expect("opens");
-        send(&mut ledger, 0).expect("sent");
-        let mut reader = Connection::open(&path).expect("opens");
+        let ledger = open(&path).expect("opens");
+        send(&ledger, 0).expect("sent");
+        let mut reader = RawConnection::open(&path).expect("opens");
         let held = reader.transaction().expect("begins");
         held.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).expect("reads");
-        ledger.conn().busy_timeout(std::time::Duration::ZERO).expect("does not wait");
-        let error = send(&mut ledger, 1).expect_err("the main file cannot have it");
+        ledger.conn.raw().busy_timeout(std::time::Duration::ZERO).expect("does not wait");
+        let error = send(&ledger, 1).expect_err("the main file cannot have it");
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.contains("reading the ledger"), "{}", error.message);
         drop(held);
@@ -201,12 +181,12 @@ mod tests {
         let dir = TempDir::new().expect("a folder");
         let (path, torn) = (dir.path().join("l.db"), dir.path().join("torn.db"));
         let empty = format!("PRAGMA page_size = {PAGE}; CREATE TABLE x (x); DROP TABLE x; VACUUM");
-        Connection::open(&path).and_then(|conn| conn.execute_batch(&empty)).expect("an empty file");
-        let mut ledger = open(&path).expect("opens");
-        ledger.conn().pragma_update(None, "synchronous", "OFF").expect("this disk is not pulled out");
+        RawConnection::open(&path).and_then(|conn| conn.execute_batch(&empty)).expect("an empty file");
+        let ledger = open(&path).expect("opens");
+        ledger.conn.raw().pragma_update(None, "synchronous", "OFF").expect("this disk is not pulled out");
         let (mut copies, mut knew) = (0, 0);
         for n in 0..60 {
-            send(&mut ledger, n).expect("sent");
+            send(&ledger, n).expect("sent");
             let old = std::fs::read(&path).expect("the file");
             for _ in 0..4 {
                 let details = json!({ "text": "x".repeat(200) });
@@ -216,7 +196,7 @@ mod tests {
             for (which, bytes) in half_copies(&old, &new).into_iter().enumerate() {
                 std::fs::write(&torn, bytes).expect("a copy");
                 // What was sent last is what a file of two states could have lost.
-                let error = open(&torn).and_then(|mut torn| send(&mut torn, n)).expect_err("it was sent before");
+                let error = open(&torn).and_then(|torn| send(&torn, n)).expect_err("it was sent before");
                 copies += 1;
                 knew += u32::from(error.kind == Kind::Busy);
                 for log in ["torn.db-wal", "torn.db-shm"] {
@@ -233,10 +213,10 @@ mod tests {
     fn a_file_whose_tail_is_missing_takes_no_event() {
         let dir = TempDir::new().expect("a folder");
         let path = dir.path().join("l.db");
-        let mut ledger = open(&path).expect("opens");
-        send(&mut ledger, 0).expect("sent");
-        ledger.conn().execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 2").expect("a cut");
-        let sent = send(&mut ledger, 0).expect_err("the file does not reach its head");
+        let ledger = open(&path).expect("opens");
+        send(&ledger, 0).expect("sent");
+        ledger.conn.raw().execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 2").expect("a cut");
+        let sent = send(&ledger, 0).expect_err("the file does not reach its head");
         let noted = ledger.note_ledger("test", "x", &Value::Null, NOW).expect_err("it would hide the gap");
         assert_eq!((sent.kind, noted.kind), (Kind::Tampered, Kind::Storage));
         for error in [sent, noted] {

@@ -1,48 +1,50 @@
 //! The ledger: retractions and what happened to them, append-only.
 //!
-//! A retraction is written once; its state is the state of its newest event that has one. Every append names the event it
-//! follows, in one immediate transaction, so that two processes can never both take a retraction from *planned* to *sending*.
-//! Events are a chain of hashes (`chain`), and what is personal stands in them as a commitment (`seal`). This module must
-//! never change or remove a row, and must never let `sending` follow anything but `planned`.
+//! A retraction is written once. Its state is the state of its newest event that has one. Every append names the event that it
+//! follows, in one transaction, so that two processes can never both take a retraction from *planned* to *sending*. Events are a
+//! chain of hashes (`chain`); personal data is kept beside it, behind commitments (`redaction`). Nothing here changes or removes
+//! a row, or lets *sending* follow anything but *planned*.
 
-mod accept;
+mod accept_restored;
 mod approvals;
-mod before_send;
 mod chain;
 mod export;
 mod forget;
 mod main_file;
+mod pre_send_check;
 mod read;
+mod redaction;
 mod rows;
-mod seal;
 mod search;
 mod state;
-mod survey;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::path::Path;
+use std::sync::Mutex;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde_json::{Value, json};
 
-use super::{Identity, Layout, locked, open_reader, open_writer, sql_error};
+use super::db::{Conn, DbError, Tx};
+use super::{Identity, Layout, random};
+use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Target, hex};
 
-pub use accept::{CopyOf, Found};
+pub use accept_restored::{CopyOf, Found};
 pub use approvals::{Approval, NewApproval, Policy, Stage};
 pub use chain::{Audit, Fault, Head};
 pub use export::{Exported, Whose};
 pub use forget::{ForgottenHere, Tombstones, mac_of};
+use pre_send_check::About;
+pub use redaction::FORGOTTEN;
 pub use rows::{Event, NewRetraction, Retraction, Road};
-pub use seal::FORGOTTEN;
 pub use search::Search;
 pub use state::State;
-pub use survey::{Outline, Reading, SeenReward};
+pub use summary::{Outline, Reading, SeenReward};
 pub use watch::{Looked, NewWatched, Watched};
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -50,72 +52,104 @@ pub(super) const LAYOUT: Layout = Layout {
     schema: include_str!("../../../ledger.sql"),
     version: 1,
     synchronous: "FULL",
-    functions: |_| Ok(()),
+    autocheckpoint_pages: 1000,
     application_id: 0x7265_636C, // "recl"
 };
 
-/// The kind of an event that has a state of its own.
+/// The kind of an event that changes the state.
 const STATE: &str = "state";
 
-/// The ledger, open. Tasks and threads share one handle; its methods take turns.
+/// A note on a retraction: its kind, a sentence, details.
+pub type Note = (&'static str, String, Value);
+
+/// The ledger, open. Tasks and threads share it and take turns.
 #[derive(Debug)]
 pub struct Ledger {
-    conn: Mutex<Connection>,
-    path: PathBuf,
+    conn: Conn,
     actor: Actor,
-    /// The chain, as far as this process has computed it before it sent something. Taken while `conn` is held, never the
-    /// other way round.
+    /// The part of the chain that this process has verified. Locked inside a transaction, never around one.
     walked: Mutex<Option<chain::Walk>>,
 }
 
 impl Ledger {
-    /// Opens it for writing; creates it where it is missing. Every event from here on is by `actor`.
+    /// Opens the ledger for writing; creates it if it is missing. `actor` is recorded with every event.
     pub fn open(path: &Path, identity: &Identity, actor: &Actor) -> Result<Self> {
-        let conn = open_writer(path, &LAYOUT, identity)?;
-        make_names(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self::over(conn, path, actor.clone()))
+        let ledger = Self::over(Conn::open(path, &LAYOUT, identity)?, actor.clone());
+        ledger.make_names()?;
+        Ok(ledger)
     }
 
-    /// Opens it for reading; `None` where nothing was ever retracted.
+    /// Opens the ledger for reading; `None` if there is none.
     pub fn open_read_only(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let nobody = Actor::new("", "");
-        Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self::over(conn, path, nobody)))
+        let conn = Conn::open_read_only(path, &LAYOUT, identity)?;
+        Ok(conn.map(|conn| Self::over(conn, Actor::new("", ""))))
     }
 
-    fn over(conn: Connection, path: &Path, actor: Actor) -> Self {
-        Self { conn: Mutex::new(conn), path: path.to_owned(), actor, walked: Mutex::default() }
+    fn over(conn: Conn, actor: Actor) -> Self {
+        Self { conn, actor, walked: Mutex::default() }
     }
 
-    fn conn(&self) -> MutexGuard<'_, Connection> {
-        locked(&self.conn)
-    }
-
-    /// Where it lies.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.conn.path()
     }
 
-    /// Writes a retraction down as *planned*, as the next attempt on its target. One that was planned before and never sent
-    /// is *superseded* by it. Durable when it returns.
+    /// Records that a request is about to be sent: checks the ledger, and writes the retraction, its notes and *sending*, in one
+    /// transaction. Nothing may be sent unless this has succeeded. Durable when it returns.
     ///
-    /// [`Kind::Busy`] where the newest attempt may have been received by the vendor, and nobody may send again.
+    /// # Errors
+    /// [`Kind::Busy`] if the vendor may have received an earlier attempt on the same target; [`Kind::Tampered`] or
+    /// [`Kind::Storage`] if the ledger is not what was written; [`Kind::Identity`] if it is a restored copy.
+    pub fn intend(
+        &self,
+        new: &NewRetraction,
+        notes: &[Note],
+        message: &str,
+        request: &Value,
+        now: Timestamp,
+    ) -> Result<Retraction> {
+        let id = self.transact(|tx, actor| {
+            let id = self.plan(tx, new, actor, now)?;
+            for (kind, message, details) in notes {
+                let note = Entry { retraction_id: Some(id), state: None, kind, message, details };
+                insert_event(tx, &note, actor, now)?;
+            }
+            insert_event(tx, &Entry::state(id, State::Sending, message, request), actor, now)?;
+            supersede(tx, id, new.road, actor, now)?;
+            crash::point("planned");
+            Ok(id)
+        })?;
+        log_step(id, State::Sending, message);
+        self.get(id)
+    }
+
+    /// Writes a retraction as *planned*, the next attempt on its target. An earlier attempt that is still *planned* is
+    /// *superseded*. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] if the vendor may have received an earlier attempt, which rules out another one.
     pub fn begin(&self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
-        self.may_send()?;
-        self.check_before_planning(new)?;
-        match self.transact(|tx, actor| insert(tx, new, &First::PLANNED, actor, now))? {
-            Begun::Written(id) => self.get(id),
+        let id = self.transact(|tx, actor| self.plan(tx, new, actor, now))?;
+        self.get(id)
+    }
+
+    fn plan(&self, tx: &Tx<'_>, new: &NewRetraction, actor: &Actor, now: Timestamp) -> Result<i64, DbError> {
+        self.check_before_sending(tx, |_| About::new(new))?;
+        match insert(tx, new, &First::PLANNED, actor, now)? {
+            Begun::Written(id) => Ok(id),
             Begun::Refused(id, state) => Err(Error::new(
                 Kind::Busy,
                 format!("retraction {id} is {}: it may have been received, so it is not sent again", state.as_str()),
             )
-            .hint("run `recoup verify` to see where it stands")),
+            .hint("run `recoup verify` to see its state")
+            .into()),
         }
     }
 
     /// Appends an event after the newest one that `retraction` has; gives the retraction as it is then. When it becomes
-    /// *sending* (or *handed over*), attempts on the same target that a person may send again are *superseded*.
+    /// *sending* or *handed over*, earlier attempts that may be sent again are *superseded*.
     ///
-    /// [`Kind::Busy`] where another process was faster, and where the step is not allowed from there.
+    /// # Errors
+    /// [`Kind::Busy`] if another process was faster, or if the state may not follow.
     pub fn append(
         &self,
         retraction: &Retraction,
@@ -124,33 +158,29 @@ impl Ledger {
         details: &Value,
         now: Timestamp,
     ) -> Result<Retraction> {
-        if matches!(state, State::Sending | State::HandedOver) {
-            self.may_send()?;
-            self.check_before_sending(retraction)?;
-        }
-        let appended = self.transact(|tx, actor| {
-            let (newest, from) = newest_of(tx, retraction.id)?;
-            let expected = retraction.events.last().map(|event| event.id);
-            if newest != expected || !from.is_some_and(|from| from.may_become(state)) {
-                return Ok(false);
+        let is_sent = matches!(state, State::Sending | State::HandedOver);
+        self.transact(|tx, actor| {
+            if is_sent {
+                self.check_before_sending(tx, |rewards| About::written(retraction, rewards))?;
             }
-            let entry = Entry { retraction_id: Some(retraction.id), state: Some(state), kind: STATE, message, details };
-            insert_event(tx, &entry, actor, now)?;
-            if matches!(state, State::Sending | State::HandedOver) {
+            let from = state_to_follow(tx, retraction)?;
+            if !from.is_some_and(|from| from.may_become(state)) {
+                return Err(overtaken(retraction));
+            }
+            insert_event(tx, &Entry::state(retraction.id, state, message, details), actor, now)?;
+            if is_sent {
                 supersede(tx, retraction.id, retraction.road, actor, now)?;
             }
-            Ok(true)
+            Ok(())
         })?;
-        Self::appended(retraction, appended)?;
-        // The words may be the vendor's, and name somebody: they are for the ledger, and no log's by itself.
-        tracing::info!(retraction = retraction.id, state = state.as_str(), "the ledger goes on");
-        tracing::debug!(retraction = retraction.id, "{message}");
+        log_step(retraction.id, state, message);
         self.get(retraction.id)
     }
 
-    /// Writes something down about a retraction, whose state stays as it is.
+    /// Adds a note to a retraction, whose state stays as it is.
     ///
-    /// [`Kind::Busy`] where another process was faster.
+    /// # Errors
+    /// [`Kind::Busy`] if another process was faster.
     pub fn note(
         &self,
         retraction: &Retraction,
@@ -159,51 +189,70 @@ impl Ledger {
         details: &Value,
         now: Timestamp,
     ) -> Result<Retraction> {
-        let appended = self.transact(|tx, actor| {
-            if newest_of(tx, retraction.id)?.0 != retraction.events.last().map(|event| event.id) {
-                return Ok(false);
-            }
+        self.transact(|tx, actor| {
+            state_to_follow(tx, retraction)?;
             let entry = Entry { retraction_id: Some(retraction.id), state: None, kind, message, details };
-            insert_event(tx, &entry, actor, now).map(|()| true)
+            insert_event(tx, &entry, actor, now)
         })?;
-        Self::appended(retraction, appended)?;
         self.get(retraction.id)
     }
 
-    /// Writes down something that concerns the ledger as a whole.
+    /// Adds an event that concerns the ledger as a whole.
     pub fn note_ledger(&self, kind: &str, message: &str, details: &Value, now: Timestamp) -> Result<()> {
-        let entry = Entry { retraction_id: None, state: None, kind, message, details };
-        self.transact(|tx, actor| insert_event(tx, &entry, actor, now))
+        self.transact(|tx, actor| insert_event(tx, &Entry::of_ledger(kind, message, details), actor, now).map(drop))
     }
 
-    fn appended(retraction: &Retraction, appended: bool) -> Result<()> {
-        if appended {
+    fn transact<T>(&self, mut work: impl FnMut(&Tx<'_>, &Actor) -> Result<T, DbError>) -> Result<T> {
+        let mut was_intact = false;
+        let value = self.conn.write(|tx| {
+            let value = work(tx, &self.actor)?;
+            // No other process can write now: what this one adds leaves the file intact.
+            was_intact = self.is_known_intact();
+            Ok(value)
+        })?;
+        self.conn.checkpoint();
+        self.keep_intact(was_intact);
+        Ok(value)
+    }
+
+    /// Makes the ledger's own name, and the key of its tombstones, at random with the file.
+    fn make_names(&self) -> Result<()> {
+        let names = "SELECT count(*) FROM identity WHERE key IN ('ledger_id', 'tombstone_key')";
+        // A process that only opens the ledger does not wait for one that writes.
+        if self.conn.read(|tx| tx.one(names, &[], |row| row.get::<i64>(0)))? == 2 {
             return Ok(());
         }
-        Err(Error::new(Kind::Busy, format!("retraction {} was carried on by another process meanwhile", retraction.id))
-            .hint("run `recoup verify` to see where it stands"))
-    }
-
-    fn transact<T>(&self, work: impl FnOnce(&Connection, &Actor) -> rusqlite::Result<T>) -> Result<T> {
-        let mut conn = self.conn();
-        let is_sound = self.is_as_it_was_sound();
-        let run = || {
-            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&tx, &self.actor)?;
-            tx.commit()?;
-            main_file::checkpoint(&conn);
-            Ok(value)
-        };
-        let done = run().map_err(|error| sql_error(&error, &LAYOUT, &self.path));
-        self.stays_sound(is_sound);
-        done
+        let (id, key) = (hex(&random::<16>()?), hex(&random::<32>()?));
+        self.conn.write(|tx| {
+            let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING";
+            tx.run(insert, &[&"ledger_id", &id])?;
+            tx.run(insert, &[&"tombstone_key", &key]).map(drop)
+        })
     }
 }
 
-/// What came of writing a retraction down.
+/// The message may be the vendor's words and name a person: it belongs in the ledger, and in a log only for debugging.
+fn log_step(retraction: i64, state: State, message: &str) {
+    tracing::info!(retraction, state = state.as_str(), "ledger event");
+    tracing::debug!(retraction, "{message}");
+}
+
+/// The state that an event after `retraction`'s newest one would follow; fails if there is a newer event.
+fn state_to_follow(tx: &Tx<'_>, retraction: &Retraction) -> Result<Option<State>, DbError> {
+    let (newest, state) = newest_of(tx, retraction.id)?;
+    if newest == retraction.events.last().map(|event| event.id) { Ok(state) } else { Err(overtaken(retraction)) }
+}
+
+fn overtaken(retraction: &Retraction) -> DbError {
+    Error::new(Kind::Busy, format!("another process has continued retraction {} meanwhile", retraction.id))
+        .hint("run `recoup verify` to see its state")
+        .into()
+}
+
+/// The result of [`insert`].
 enum Begun {
     Written(i64),
-    /// The attempt before it, and where that stands.
+    /// The attempt before it, and its state.
     Refused(i64, State),
 }
 
@@ -214,6 +263,16 @@ struct Entry<'a> {
     kind: &'a str,
     message: &'a str,
     details: &'a Value,
+}
+
+impl<'a> Entry<'a> {
+    fn state(retraction: i64, state: State, message: &'a str, details: &'a Value) -> Self {
+        Self { retraction_id: Some(retraction), state: Some(state), kind: STATE, message, details }
+    }
+
+    fn of_ledger(kind: &'a str, message: &'a str, details: &'a Value) -> Self {
+        Self { retraction_id: None, state: None, kind, message, details }
+    }
 }
 
 /// The first event of a retraction.
@@ -230,134 +289,113 @@ impl First<'_> {
 
 /// Writes a retraction and its first event, which holds a hash over it.
 fn insert(
-    tx: &Connection,
+    tx: &Tx<'_>,
     new: &NewRetraction,
     first: &First<'_>,
     actor: &Actor,
     now: Timestamp,
-) -> rusqlite::Result<Begun> {
+) -> Result<Begun, DbError> {
     let (action_id, tracker) = match &new.target {
         Target::Action(action_id) => (Some(action_id.as_str()), None),
         Target::Order { action_tracker_id, .. } => (None, Some(action_tracker_id.as_str())),
     };
     let target = new.key();
-    let before: Option<(i64, i64)> = tx
-        .query_row(
-            "SELECT id, attempt FROM retractions WHERE target = ?1 ORDER BY attempt DESC LIMIT 1",
-            [&target],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let stands = match before {
+    let before: Option<(i64, i64)> = tx.opt(
+        "SELECT id, attempt FROM retractions WHERE target = ?1 ORDER BY attempt DESC LIMIT 1",
+        &[&target],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let earlier = match before {
         Some((id, _)) => Some((id, newest_of(tx, id)?.1.unwrap_or(State::Unknown))),
         None => None,
     };
-    // Where it is only written down that the vendor has a modification, nothing is sent beside one that is open.
+    // A modification that was found at the vendor is only recorded: an open one beside it stays open.
     let is_record = new.road == Road::Modification && first.state == State::Queued;
-    if let Some((id, state)) = stands
+    if let Some((id, state)) = earlier
         && !state.may_be_sent_again(new.road)
         && !is_record
     {
         return Ok(Begun::Refused(id, state));
     }
-    if let Some((id, State::Planned)) = stands {
-        let message = "it was never sent; a later attempt takes its place";
-        let entry = Entry {
-            retraction_id: Some(id),
-            state: Some(State::Superseded),
-            kind: STATE,
-            message,
-            details: &Value::Null,
-        };
-        insert_event(tx, &entry, actor, now)?;
+    if let Some((id, State::Planned)) = earlier {
+        let message = "it was never sent, and a later attempt supersedes it";
+        insert_event(tx, &Entry::state(id, State::Superseded, message, &Value::Null), actor, now)?;
     }
-    // The number is needed for the commitments, which the row holds.
-    let id: i64 = tx.query_row("SELECT coalesce(max(id), 0) + 1 FROM retractions", [], |row| row.get(0))?;
-    let reason = new.reason.as_deref().map(|reason| seal::seal_text(tx, Some(id), "reason", reason)).transpose()?;
-    tx.execute(
+    // The commitments are made for the number, and the row holds them.
+    let id: i64 = tx.one("SELECT coalesce(max(id), 0) + 1 FROM retractions", &[], |row| row.get(0))?;
+    let reason =
+        new.reason.as_deref().map(|reason| redaction::redact_text(tx, Some(id), "reason", reason)).transpose()?;
+    let plan = redaction::redact(tx, Some(id), &new.plan)?.to_string();
+    tx.run(
         "INSERT INTO retractions (id, road, target, attempt, order_id, action_id, action_tracker_id, program_id, disposition,
              reason, ticket, batch, person, host, created_at, plan)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        params![
-            id,
-            new.road.as_str(),
-            target,
-            before.map_or(1, |(_, attempt)| attempt + 1),
-            new.order_id.as_str(),
-            action_id,
-            tracker,
-            new.program_id,
-            new.disposition,
-            reason,
-            new.ticket,
-            new.batch,
-            actor.person,
-            actor.host,
-            text(now),
-            seal::seal(tx, Some(id), &new.plan)?.to_string()
+        &[
+            &id,
+            &new.road.as_str(),
+            &target,
+            &before.map_or(1, |(_, attempt)| attempt + 1),
+            &new.order_id.as_str(),
+            &action_id,
+            &tracker,
+            &new.program_id,
+            &new.disposition,
+            &reason,
+            &new.ticket,
+            &new.batch,
+            &actor.person,
+            &actor.host,
+            &text(now),
+            &plan,
         ],
     )?;
-    let mut link = tx.prepare_cached(
-        "INSERT INTO retraction_rewards (reward_id, retraction_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-    )?;
     for reward_id in &new.rewards {
-        link.execute(params![reward_id.as_str(), id])?;
+        tx.run(
+            "INSERT INTO retraction_rewards (reward_id, retraction_id) VALUES (?1, ?2)
+             ON CONFLICT (reward_id, retraction_id) DO NOTHING",
+            &[&reward_id.as_str(), &id],
+        )?;
     }
     let mut details = if first.details.is_object() { first.details.clone() } else { json!({}) };
     details[chain::ROW] = chain::row_hash(tx, id)?.into();
-    let (state, message) = (Some(first.state), first.message);
-    let entry = Entry { retraction_id: Some(id), state, kind: STATE, message, details: &details };
-    insert_event(tx, &entry, actor, now)?;
+    insert_event(tx, &Entry::state(id, first.state, first.message, &details), actor, now)?;
     Ok(Begun::Written(id))
 }
 
-/// Attempts on the same target whose place this one takes, now that it goes out. A modification takes no place: it is one of
-/// several, and what is in doubt about the others stays in doubt.
-fn supersede(tx: &Connection, by: i64, road: Road, actor: &Actor, now: Timestamp) -> rusqlite::Result<()> {
+/// Supersedes earlier attempts on the same target, now that this one is sent. A modification supersedes none: it is one of several
+/// changes, and an earlier one whose outcome is unknown stays unknown.
+fn supersede(tx: &Tx<'_>, by: i64, road: Road, actor: &Actor, now: Timestamp) -> Result<(), DbError> {
     if road == Road::Modification {
         return Ok(());
     }
-    let earlier: Vec<i64> = tx
-        .prepare_cached(
-            "SELECT id FROM retractions WHERE target = (SELECT target FROM retractions WHERE id = ?1) AND id <> ?1 ORDER BY id",
-        )?
-        .query_map([by], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+    let earlier: Vec<i64> = tx.rows(
+        "SELECT id FROM retractions WHERE target = (SELECT target FROM retractions WHERE id = ?1) AND id <> ?1 ORDER BY id",
+        &[&by],
+        |row| row.get(0),
+    )?;
     for id in earlier {
         if newest_of(tx, id)?.1.is_some_and(|state| state.may_become(State::Superseded)) {
-            let message = format!("retraction {by} takes its place");
-            let details = json!({ "by": by });
-            let entry = Entry {
-                retraction_id: Some(id),
-                state: Some(State::Superseded),
-                kind: STATE,
-                message: &message,
-                details: &details,
-            };
-            insert_event(tx, &entry, actor, now)?;
+            let (message, details) = (format!("superseded by retraction {by}"), json!({ "by": by }));
+            insert_event(tx, &Entry::state(id, State::Superseded, &message, &details), actor, now)?;
         }
     }
     Ok(())
 }
 
 /// The number of a retraction's newest event, and its state.
-fn newest_of(tx: &Connection, retraction_id: i64) -> rusqlite::Result<(Option<i64>, Option<State>)> {
-    let newest = tx
-        .prepare_cached("SELECT max(id) FROM events WHERE retraction_id = ?1")?
-        .query_row([retraction_id], |row| row.get(0))?;
-    let state = tx
-        .prepare_cached(
-            "SELECT state FROM events WHERE retraction_id = ?1 AND state IS NOT NULL ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row([retraction_id], |row| rows::state_of(row, 0))
-        .optional()?;
-    Ok((newest, state))
+fn newest_of(tx: &Tx<'_>, retraction_id: i64) -> Result<(Option<i64>, Option<State>), DbError> {
+    let newest = "SELECT max(id) FROM events WHERE retraction_id = ?1";
+    let state = "SELECT state FROM events WHERE retraction_id = ?1 AND state IS NOT NULL ORDER BY id DESC LIMIT 1";
+    Ok((
+        tx.one(newest, &[&retraction_id], |row| row.get(0))?,
+        tx.opt(state, &[&retraction_id], |row| rows::state_of(row, 0))?,
+    ))
 }
 
-/// Writes an event as the next link of the chain.
-fn insert_event(tx: &Connection, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> rusqlite::Result<()> {
+/// Writes an event as the next link of the chain; gives its number.
+fn insert_event(tx: &Tx<'_>, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> Result<i64, DbError> {
     let (last, before) = main_file::newest_to_follow(tx)?;
-    let (at, details) = (text(now), seal::seal(tx, entry.retraction_id, entry.details)?.to_string());
+    let (at, details) = (text(now), redaction::redact(tx, entry.retraction_id, entry.details)?.to_string());
     let link = chain::Link {
         id: last + 1,
         retraction_id: entry.retraction_id,
@@ -370,40 +408,28 @@ fn insert_event(tx: &Connection, entry: &Entry<'_>, actor: &Actor, now: Timestam
         host: &actor.host,
     };
     let hash = link.hash(&before);
-    tx.prepare_cached(
+    tx.run(
         "INSERT INTO events (id, retraction_id, at, state, kind, message, details, person, host, hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?
-    .execute(params![
-        link.id,
-        link.retraction_id,
-        link.at,
-        link.state,
-        link.kind,
-        link.message,
-        link.details,
-        link.person,
-        link.host,
-        hash
-    ])?;
-    main_file::set_head(tx, link.id, &hash)
+        &[
+            &link.id,
+            &link.retraction_id,
+            &link.at,
+            &link.state,
+            &link.kind,
+            &link.message,
+            &link.details,
+            &link.person,
+            &link.host,
+            &hash,
+        ],
+    )?;
+    main_file::set_head(tx, link.id, &hash)?;
+    Ok(link.id)
 }
 
-/// The ledger's own name, and the key of its tombstones, made at random with the file.
-fn make_names(conn: &Connection) -> rusqlite::Result<()> {
-    let names = "SELECT count(*) FROM identity WHERE key IN ('ledger_id', 'tombstone_key')";
-    if conn.query_row(names, [], |row| row.get::<_, i64>(0))? == 2 {
-        // A process that only opens the ledger does not wait for one that writes.
-        return Ok(());
-    }
-    let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    conn.execute(insert, ["ledger_id", &hex(&seal::random::<16>()?)])?;
-    conn.execute(insert, ["tombstone_key", &hex(&seal::random::<32>()?)])?;
-    Ok(())
-}
-
-fn ledger_id(conn: &Connection) -> rusqlite::Result<String> {
-    conn.query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))
+fn ledger_id(tx: &Tx<'_>) -> Result<String, DbError> {
+    tx.one("SELECT value FROM identity WHERE key = 'ledger_id'", &[], |row| row.get(0))
 }
 
 fn text(at: Timestamp) -> String {

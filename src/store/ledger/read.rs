@@ -1,25 +1,22 @@
-//! Questions to the ledger. Nothing here writes.
+//! Reads retractions, events and the head. Nothing here writes.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use rusqlite::params;
-use serde_json::json;
 
 use super::rows::{EVENT, RETRACTION, read_event, read_retraction, state_of};
-use super::{Audit, Event, Head, LAYOUT, Ledger, Retraction, Road, State, chain, hex};
+use super::{Audit, Event, Head, Ledger, Retraction, Road, State, chain, hex};
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
-use crate::store::sql_error;
+use crate::store::db::{DbError, ToValue, Tx};
 
 /// The newest state of a retraction `r`.
-const STANDS: &str =
+pub(super) const STATE_OF_R: &str =
     "(SELECT e.state FROM events e WHERE e.retraction_id = r.id AND e.state IS NOT NULL ORDER BY e.id DESC LIMIT 1)";
 
 impl Ledger {
-    /// One retraction by its number.
     pub fn get(&self, id: i64) -> Result<Retraction> {
-        self.select("WHERE r.id = ?1", params![id])?.pop().ok_or_else(|| {
+        self.select("WHERE r.id = ?1", &[&id])?.pop().ok_or_else(|| {
             Error::new(Kind::Failed, format!("there is no retraction {id} in this ledger"))
                 .hint("`recoup status` lists the open ones")
         })
@@ -35,135 +32,116 @@ impl Ledger {
         self.attempts_by(Road::Reversal, &target.key())
     }
 
-    /// Every attempt on a target by one road, oldest first. On the road of single rewards the target is the reward ID.
+    /// Every attempt on a target by one road, oldest first. For a single reward, the target is the reward ID.
     pub fn attempts_by(&self, road: Road, target: &str) -> Result<Vec<Retraction>> {
-        self.select("WHERE r.target = ?1", params![road.key(target)])
+        self.select("WHERE r.target = ?1", &[&road.key(target)])
     }
 
-    /// Every retraction of an order, by whatever road, oldest first.
+    /// Every retraction of an order, by any road, oldest first.
     pub fn of_order(&self, order_id: &OrderId) -> Result<Vec<Retraction>> {
-        self.select("WHERE r.order_id = ?1", params![order_id.as_str()])
+        self.select("WHERE r.order_id = ?1", &[&order_id.as_str()])
     }
 
-    /// Every retraction that takes one of these rewards back, by whatever road, oldest first.
+    /// Every retraction that takes one of these rewards back, by any road, oldest first.
     pub fn of_rewards(&self, rewards: &[RewardId]) -> Result<Vec<Retraction>> {
-        let ids: Vec<&str> = rewards.iter().map(RewardId::as_str).collect();
-        self.select(
-            "WHERE r.id IN (SELECT retraction_id FROM retraction_rewards WHERE reward_id IN (SELECT value FROM json_each(?1)))",
-            params![json!(ids).to_string()],
-        )
+        self.conn.read(|tx| {
+            let mut ids = BTreeSet::new();
+            for reward in rewards {
+                let by_reward = "SELECT retraction_id FROM retraction_rewards WHERE reward_id = ?1";
+                ids.extend(tx.rows(by_reward, &[&reward.as_str()], |row| row.get::<i64>(0))?);
+            }
+            let found = ids.iter().map(|id| select(tx, "WHERE r.id = ?1", &[id]));
+            Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        })
     }
 
     /// Every retraction, oldest first.
     pub fn all(&self) -> Result<Vec<Retraction>> {
-        self.select("", params![])
+        self.select("", &[])
     }
 
-    /// Retractions that were written down and not sent, oldest first: a crash, or credentials that were refused.
+    /// Retractions that were planned and not sent, oldest first, after refused credentials for example.
     pub fn unsent_ones(&self) -> Result<Vec<Retraction>> {
-        self.select(&format!("WHERE {STANDS} = 'planned'"), params![])
+        self.select(&format!("WHERE {STATE_OF_R} = 'planned'"), &[])
     }
 
-    /// Retractions that are not at an end, oldest first.
+    /// Retractions whose outcome is open, oldest first.
     pub fn open_ones(&self) -> Result<Vec<Retraction>> {
         self.select(
-            &format!("WHERE {STANDS} IN ('sending', 'queued', 'unknown', 'unconfirmed', 'handed_over')"),
-            params![],
+            &format!("WHERE {STATE_OF_R} IN ('sending', 'queued', 'unknown', 'unconfirmed', 'handed_over')"),
+            &[],
         )
     }
 
-    /// How many retractions are in each state, without those whose place another one took.
+    /// The number of retractions in each state but *superseded*.
     pub fn counts(&self) -> Result<Vec<(State, u64)>> {
-        self.read(|conn| {
-            let mut statement = conn.prepare_cached(
-                "SELECT e.state, count(*) FROM events e
-                 WHERE e.id IN (SELECT max(id) FROM events WHERE state IS NOT NULL GROUP BY retraction_id)
-                     AND e.retraction_id IS NOT NULL AND e.state <> 'superseded'
-                 GROUP BY e.state",
-            )?;
-            let rows = statement.query_map([], |row| Ok((state_of(row, 0)?, row.get::<_, i64>(1)? as u64)))?;
-            rows.collect()
-        })
+        let counts = "SELECT e.state, count(*) FROM events e
+             WHERE e.id IN (SELECT max(id) FROM events WHERE state IS NOT NULL GROUP BY retraction_id)
+                 AND e.retraction_id IS NOT NULL AND e.state <> 'superseded'
+             GROUP BY e.state";
+        self.conn.read(|tx| tx.rows(counts, &[], |row| Ok((state_of(row, 0)?, row.get(1)?))))
     }
 
     /// Whether anything was ever confirmed here: a tenant's first retraction gets the program rule explained.
     pub fn has_confirmed(&self) -> Result<bool> {
-        self.read(|conn| {
-            conn.query_row("SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))", [], |row| {
-                row.get(0)
-            })
-        })
+        let exists = "SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))";
+        self.conn.read(|tx| tx.one(exists, &[], |row| row.get(0)))
     }
 
     /// Programs in which a reversal was confirmed since then.
     pub fn confirmed_programs(&self, since: Timestamp) -> Result<BTreeSet<String>> {
-        self.read(|conn| {
-            let mut programs = conn.prepare_cached(
-                "SELECT DISTINCT coalesce(r.program_id, '') FROM events e JOIN retractions r ON r.id = e.retraction_id
-                 WHERE e.state IN ('confirmed', 'partial') AND e.at >= ?1 AND r.road = 'reversal'",
-            )?;
-            programs.query_map([super::text(since)], |row| row.get(0))?.collect()
-        })
+        let programs =
+            "SELECT DISTINCT coalesce(r.program_id, '') FROM events e JOIN retractions r ON r.id = e.retraction_id
+             WHERE e.state IN ('confirmed', 'partial') AND e.at >= ?1 AND r.road = 'reversal'";
+        let found = self.conn.read(|tx| tx.rows(programs, &[&super::text(since)], |row| row.get(0)))?;
+        Ok(found.into_iter().collect())
     }
 
-    /// The ledger's own name, made at random with its file: an index remembers it, and refuses another.
+    /// The ledger's own name, made at random with its file. The index remembers it, and refuses another ledger.
     pub fn ledger_id(&self) -> Result<String> {
-        self.read(super::ledger_id)
+        self.conn.read(super::ledger_id)
     }
 
-    /// How far it is: an index or a receipt that has seen more knows that this is an older copy.
+    /// The newest event. An index or a receipt that has seen a later one knows that this is an older copy.
     pub fn head(&self) -> Result<Head> {
-        self.read(|conn| {
-            let (sequence, hash) = chain::newest(conn)?;
-            Ok(Head { sequence, hash: hex(&hash) })
-        })
+        let (sequence, hash) = self.conn.read(chain::newest)?;
+        Ok(Head { sequence, hash: hex(&hash) })
     }
 
-    /// The hash of one event, in hexadecimal; `None` where there is none of that number.
+    /// The hash of one event, in hexadecimal; `None` if there is no event of that number.
     pub fn hash_at(&self, sequence: i64) -> Result<Option<String>> {
-        self.read(|conn| chain::hash_at(conn, sequence))
+        self.conn.read(|tx| chain::hash_at(tx, sequence))
     }
 
-    /// Computes the whole chain again; `expected` is the hash of a head that somebody has kept.
+    /// Verifies the whole chain; `expected` is the hash of a head that was kept elsewhere.
     pub fn audit(&self, expected: Option<&str>) -> Result<Audit> {
-        self.read(|conn| {
-            // One moment of the ledger: others append while this reads.
-            let tx = conn.unchecked_transaction()?;
-            chain::audit(&tx, expected)
-        })
+        self.conn.read(|tx| chain::audit(tx, expected))
     }
 
-    /// What concerns the ledger as a whole, oldest first: `each` gets one event at a time.
+    /// Events that concern the ledger as a whole, oldest first.
     pub fn ledger_events(&self) -> Result<Vec<Event>> {
-        self.read(|conn| {
-            let mut events =
-                conn.prepare_cached(&format!("SELECT {EVENT} FROM events WHERE retraction_id IS NULL ORDER BY id"))?;
-            events.query_map([], |row| read_event(conn, row, State::Planned))?.collect()
-        })
+        let events = format!("SELECT {EVENT} FROM events WHERE retraction_id IS NULL ORDER BY id");
+        self.conn.read(|tx| tx.rows(&events, &[], |row| read_event(tx, row, State::Planned)))
     }
 
-    /// A question, with its failure in the user's words.
-    pub(super) fn read<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.conn()).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+    fn select(&self, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<Retraction>> {
+        self.conn.read(|tx| select(tx, filter, args))
     }
+}
 
-    fn select(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<Retraction>> {
-        self.read(|conn| {
-            let mut statement =
-                conn.prepare_cached(&format!("SELECT {RETRACTION} FROM retractions r {filter} ORDER BY r.id"))?;
-            let mut found: Vec<Retraction> =
-                statement.query_map(values, |row| read_retraction(conn, row))?.collect::<rusqlite::Result<_>>()?;
-            let mut events =
-                conn.prepare_cached(&format!("SELECT {EVENT} FROM events WHERE retraction_id = ?1 ORDER BY id"))?;
-            for retraction in &mut found {
-                let mut rows = events.query([retraction.id])?;
-                while let Some(row) = rows.next()? {
-                    let event = read_event(conn, row, retraction.state)?;
-                    retraction.state = event.state;
-                    retraction.events.push(event);
-                }
-            }
-            Ok(found)
-        })
+/// Retractions `r` that the filter lets through, with their events, oldest first.
+pub(super) fn select(tx: &Tx<'_>, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<Retraction>, DbError> {
+    let retractions = format!("SELECT {RETRACTION} FROM retractions r {filter} ORDER BY r.id");
+    let events = format!("SELECT {EVENT} FROM events WHERE retraction_id = ?1 ORDER BY id");
+    let mut found = tx.rows(&retractions, args, |row| read_retraction(tx, row))?;
+    for retraction in &mut found {
+        let id = retraction.id;
+        tx.each(&events, &[&id], |row| {
+            let event = read_event(tx, row, retraction.state)?;
+            retraction.state = event.state;
+            retraction.events.push(event);
+            Ok(())
+        })?;
     }
+    Ok(found)
 }

@@ -1,46 +1,40 @@
-//! Finding retractions: by order, action, ticket, person or state. Nothing here writes.
+//! Finds retractions by order, action, ticket, person or state. Nothing here writes.
 
-use rusqlite::{ToSql, params};
-
+use super::read::STATE_OF_R;
 use super::{Ledger, Retraction, State};
 use crate::error::Result;
+use crate::store::db::ToValue;
 
-/// The newest state of a retraction `r`.
-const STANDS: &str =
-    "(SELECT e.state FROM events e WHERE e.retraction_id = r.id AND e.state IS NOT NULL ORDER BY e.id DESC LIMIT 1)";
+/// States that need a person's attention: they come first.
+const OPEN: &str = "('planned', 'sending', 'queued', 'unknown', 'unconfirmed', 'handed_over')";
 
-/// States that want somebody's eye: they come first.
-const EYE: &str = "('planned', 'sending', 'queued', 'unknown', 'unconfirmed', 'handed_over')";
-
-/// What is looked for.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
     /// An order ID, an ActionId, a ticket or a person, exactly as the ledger has it.
     pub text: Option<String>,
-    /// Those that stand there.
     pub state: Option<State>,
-    /// Those of a smaller number.
+    /// Only retractions with a smaller number.
     pub before: Option<i64>,
-    /// So many at most.
+    /// The most that are given.
     pub limit: usize,
 }
 
 impl Ledger {
-    /// Retractions that fit, the newest first; open and doubtful ones before all others where no `before` is given. Those come
-    /// again among the older ones, in their place.
+    /// Matching retractions, the newest first. Without `before`, open ones come before all others, and are not repeated among the
+    /// older ones of the same page.
     pub fn search(&self, search: &Search) -> Result<Vec<Retraction>> {
-        let text = search.text.as_deref();
-        let state = search.state.map(State::as_str);
-        let fits = "(?1 IS NULL OR r.order_id = ?1 OR r.action_id = ?1 OR r.ticket = ?1 OR r.person = ?1)";
-        let stands = format!("(?2 IS NULL OR {STANDS} = ?2)");
-        let limit = search.limit as i64;
+        let (text, state, limit) = (&search.text, search.state.map(State::as_str), search.limit as u64);
+        let before = search.before.unwrap_or(i64::MAX);
+        let filter = format!(
+            "(CAST(?1 AS TEXT) IS NULL OR r.order_id = ?1 OR r.action_id = ?1 OR r.ticket = ?1 OR r.person = ?1)
+             AND (CAST(?2 AS TEXT) IS NULL OR {STATE_OF_R} = ?2) AND r.id < ?4"
+        );
+        let args: [&dyn ToValue; 4] = [text, &state, &limit, &before];
         let mut ids = Vec::new();
         if search.before.is_none() {
-            let first = format!("{fits} AND {stands} AND {STANDS} IN {EYE}");
-            ids.extend(self.ids(&first, params![text, state, limit])?);
+            ids.extend(self.ids(&format!("{filter} AND {STATE_OF_R} IN {OPEN}"), &args)?);
         }
-        let rest = format!("{fits} AND {stands} AND r.id < coalesce(?4, 9223372036854775807)");
-        for id in self.ids(&rest, params![text, state, limit, search.before])? {
+        for id in self.ids(&filter, &args)? {
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -48,11 +42,8 @@ impl Ledger {
         ids.into_iter().take(search.limit).map(|id| self.get(id)).collect()
     }
 
-    fn ids(&self, filter: &str, values: &[&dyn ToSql]) -> Result<Vec<i64>> {
-        self.read(|conn| {
-            let question = format!("SELECT r.id FROM retractions r WHERE {filter} ORDER BY r.id DESC LIMIT ?3");
-            let mut statement = conn.prepare_cached(&question)?;
-            statement.query_map(values, |row| row.get(0))?.collect()
-        })
+    fn ids(&self, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<i64>> {
+        let select = format!("SELECT r.id FROM retractions r WHERE {filter} ORDER BY r.id DESC LIMIT ?3");
+        self.conn.read(|tx| tx.rows(&select, args, |row| row.get(0)))
     }
 }

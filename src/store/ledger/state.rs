@@ -1,38 +1,37 @@
-//! Where a retraction may stand, and what may follow what. Pure: the safety of a dispatch is in [`State::may_become`].
+//! The states of a retraction, and which may follow which. Pure: [`State::may_become`] is what makes sending safe.
 
 use serde::Serialize;
 
 use super::Road;
 
-/// Where a retraction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Written down; nothing was sent, or what was sent is known to have done nothing.
+    /// Nothing was sent, or the request is known to have done nothing.
     Planned,
-    /// The request is on its way, or a crash left it there.
+    /// The request is on its way, or its process crashed.
     Sending,
-    /// The vendor took it into its queue. Not done.
+    /// The vendor has queued it. Not done.
     Queued,
     /// Every known reward of the action reads as cancelled.
     Confirmed,
     /// Every cancellable reward is cancelled; others were redeemed before.
     Partial,
-    /// The submission completed, and a reward still stands.
+    /// The submission completed, and a reward is not cancelled.
     Unconfirmed,
     /// The vendor refused it; nothing was done.
     Failed,
-    /// No answer. It may or may not have been received; never sent again by itself.
+    /// No answer: the vendor may have received it. Never sent again automatically.
     Unknown,
     /// It was *unknown*, and two whole lists of the vendor's submissions, an hour apart, did not have it.
     NotReceived,
     /// The end of a modification, which no published read proves.
     Processed,
-    /// Written into a reversal file for the vendor. Whether that was handed in, `recoup file check` reads back.
+    /// Written into a reversal file for the vendor. `recoup file check` finds out whether the file was uploaded.
     HandedOver,
-    /// A person said that the reversal file was not handed in, or not for this order.
+    /// A person said that the reversal file was not uploaded, or not for this order.
     Released,
-    /// A later attempt on the same action took its place.
+    /// Replaced by a later attempt on the same action.
     Superseded,
 }
 
@@ -53,17 +52,14 @@ impl State {
         Self::Superseded,
     ];
 
-    /// The state of a word.
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// Every word.
     pub fn words() -> impl Iterator<Item = &'static str> {
         Self::ALL.into_iter().map(Self::as_str)
     }
 
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Planned => "planned",
@@ -82,7 +78,7 @@ impl State {
         }
     }
 
-    /// Whether `next` may be written after this state. The whole safety of a dispatch is in the first two arms.
+    /// Whether `next` may be written after this state. The first two arms are what makes sending safe.
     pub fn may_become(self, next: Self) -> bool {
         use State::{
             Confirmed, Failed, HandedOver, NotReceived, Partial, Planned, Processed, Queued, Released, Sending,
@@ -93,14 +89,14 @@ impl State {
             Planned => matches!(next, Sending | HandedOver | Superseded),
             // Back to planned only from here, when the answer proves that nothing was done.
             Sending => matches!(next, Planned | Queued | Confirmed | Failed | Unknown),
-            // Queued again: what else is learnt of it on the way.
+            // Queued again: a report of progress.
             Queued => matches!(next, Queued | Confirmed | Partial | Unconfirmed | Failed | Processed),
             Unconfirmed => {
                 matches!(next, Unconfirmed | Confirmed | Partial | Failed | Processed | Released | Superseded)
             }
-            // Without an answer only the rewards can tell, and standing ones prove nothing. A late answer is welcome.
+            // Without an answer only cancelled rewards prove anything. A late answer may still arrive.
             Unknown => matches!(next, Confirmed | Partial | Queued | NotReceived),
-            // Proof that it was received after all outranks two lists that did not have it.
+            // Proof that it was received outranks two lists without it.
             NotReceived => matches!(next, Confirmed | Partial | Queued | Superseded),
             HandedOver => matches!(next, Confirmed | Partial | Unconfirmed | Failed | Released),
             // A later reading may deny the proof.
@@ -115,17 +111,17 @@ impl State {
         matches!(self, Self::Sending | Self::Queued | Self::Unknown | Self::Unconfirmed | Self::HandedOver)
     }
 
-    /// Whether the vendor may have received it: a second dispatch for the same action is then out of the question.
+    /// Whether the vendor may have received it, which rules out a second request for the same action.
     pub fn may_have_been_sent(self) -> bool {
         !matches!(self, Self::Planned | Self::Failed | Self::NotReceived | Self::Released | Self::Superseded)
     }
 
-    /// Whether a person may send it again, once this is what it came to.
+    /// Whether a person may send it again after this outcome.
     pub fn may_be_resent(self) -> bool {
         matches!(self, Self::Failed | Self::NotReceived | Self::Unconfirmed)
     }
 
-    /// Whether another attempt may be written down after one that stands here. Whether it may be sent, a person decides.
+    /// Whether another attempt may be recorded after one in this state. A person decides whether it is sent.
     pub fn may_be_sent_again(self, road: Road) -> bool {
         match self {
             // An action may be changed again and again.

@@ -72,7 +72,7 @@ fn rows_cannot_be_changed_or_removed() -> Result<()> {
         "DELETE FROM retractions",
         "UPDATE personal SET value = 'x'",
     ] {
-        let error = ledger.conn().execute(sql, []).expect_err(sql);
+        let error = ledger.conn.raw().execute(sql, []).expect_err(sql);
         assert!(error.to_string().contains("append-only"), "{sql}: {error}");
     }
     Ok(())
@@ -85,7 +85,7 @@ fn another_tenant_and_another_schema_are_refused() -> Result<()> {
     let ledger = Ledger::open(&path, &identity(), &ann())?;
     let other = Identity { tenant: "u".into(), ..identity() };
     assert_eq!(Ledger::open(&path, &other, &ann()).expect_err("another tenant").kind, Kind::Identity);
-    ledger.conn().pragma_update(None, "user_version", 99).expect("pragma");
+    ledger.conn.raw().pragma_update(None, "user_version", 99).expect("pragma");
     drop(ledger);
     assert_eq!(Ledger::open(&path, &identity(), &ann()).expect_err("another version").kind, Kind::OtherVersion);
     Ok(())
@@ -110,7 +110,8 @@ fn what_is_personal_stands_in_no_hashed_row_and_reads_as_it_was() -> Result<()> 
     let dir = tempfile::tempdir().expect("a temporary folder");
     let ledger = filled(&dir.path().join("l.db"))?;
     let hashed: String = ledger
-        .conn()
+        .conn
+        .raw()
         .query_row(
             "SELECT group_concat(details) || (SELECT group_concat(plan || coalesce(reason, '')) FROM retractions) FROM events",
             [],
@@ -165,14 +166,15 @@ fn an_altered_removed_added_or_moved_row_is_found_where_it_is() -> Result<()> {
         let ledger = filled(&path)?;
         assert_eq!(ledger.audit(None)?.faults, [], "as it was written");
         let triggers: String = ledger
-            .conn()
+            .conn
+            .raw()
             .query_row(
                 "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_master WHERE type = 'trigger'",
                 [],
                 |row| row.get(0),
             )
             .expect("triggers");
-        ledger.conn().execute_batch(&format!("PRAGMA foreign_keys = off; {triggers}; {sql}")).expect(sql);
+        ledger.conn.raw().execute_batch(&format!("PRAGMA foreign_keys = off; {triggers}; {sql}")).expect(sql);
         let faults = ledger.audit(None)?.faults;
         assert_eq!(faults.first().map(|fault| fault.sequence), Some(*at), "{sql}: {faults:?}");
     }
@@ -186,11 +188,11 @@ fn a_cut_tail_and_a_ledger_written_anew_need_a_kept_head() -> Result<()> {
     let head = ledger.head()?;
     assert_eq!((head.sequence, head.hash.len()), (7, 64));
     assert_eq!(ledger.audit(Some(&head.hash))?.faults, []);
-    ledger.conn().execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 7").expect("a cut");
+    ledger.conn.raw().execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 7").expect("a cut");
     let faults = ledger.audit(None)?.faults;
     assert!(faults.len() == 1 && faults[0].what.contains("the tail was cut"), "{faults:?}");
-    let (sequence, hash) = chain::newest(&ledger.conn()).expect("an event");
-    main_file::set_head(&ledger.conn(), sequence, &hash).expect("written");
+    let (sequence, hash) = ledger.conn.read(chain::newest).expect("an event");
+    ledger.conn.write(|tx| main_file::set_head(tx, sequence, &hash)).expect("written");
     assert_eq!(ledger.audit(None)?.faults, [], "whoever also writes the head anew is found by a kept one alone");
     assert_eq!(ledger.audit(Some(&head.hash))?.faults.len(), 1);
     let anew = filled(&dir.path().join("anew.db"))?;
@@ -258,7 +260,7 @@ fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_tu
 }
 
 #[test]
-fn a_survey_says_where_everything_stands_and_names_nobody() -> Result<()> {
+fn summaries_give_every_state_and_no_personal_data() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
     let at = |second| Timestamp::from_second(second).expect("a moment");
@@ -275,8 +277,7 @@ fn a_survey_says_where_everything_stands_and_names_nobody() -> Result<()> {
     }
     ledger.note(&one, "mistake", "a later note", &Value::Null, at(6))?;
     ledger.begin(&NewRetraction { road: Road::File, ..new_retraction("4.5.6") }, at(7))?;
-    let mut all = Vec::new();
-    ledger.survey(|outline| all.push(outline))?;
+    let all = ledger.summaries()?;
     let found: Vec<_> =
         all.iter().map(|it| (it.id, it.road, it.state, it.created_at, it.since, it.readings.len())).collect();
     assert_eq!(
@@ -295,4 +296,51 @@ fn a_use_case_may_hold_a_ledger_across_an_await() {
     shared::<Ledger>();
     shared::<crate::store::access::AccessFile>();
     shared::<crate::store::budget::SharedBudget>();
+}
+
+#[test]
+fn an_intent_is_written_whole_or_not_at_all() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let now = Timestamp::UNIX_EPOCH;
+    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let notes = [("override", "by name".to_owned(), json!({"overrides": ["redeemed"]}))];
+    let request = json!({"request": {"a": 1}});
+    let sending = ledger.intend(&new_retraction("1.2.3"), &notes, "sending", &request, now)?;
+    let kinds: Vec<_> = sending.events.iter().map(|event| (event.kind.as_str(), event.state)).collect();
+    let expected = [("state", State::Planned), ("override", State::Planned), ("state", State::Sending)];
+    assert_eq!((kinds.as_slice(), &sending.events[2].details), (expected.as_slice(), &request));
+    let head = ledger.head()?;
+    let again = ledger.intend(&new_retraction("1.2.3"), &notes, "sending", &request, now);
+    assert_eq!(again.expect_err("it may have been received").kind, Kind::Busy);
+    assert_eq!((ledger.head()?, ledger.all()?.len()), (head, 1), "nothing of the second one is left");
+    Ok(())
+}
+
+#[test]
+fn of_many_that_intend_one_action_at_once_one_may_send() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("l.db");
+    let shared = Ledger::open(&path, &identity(), &ann())?;
+    let start = std::sync::Barrier::new(8);
+    let intend = |ledger: &Ledger| {
+        start.wait();
+        ledger.intend(&new_retraction("1.2.3"), &[], "sending", &Value::Null, Timestamp::UNIX_EPOCH)
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let (shared, path, intend) = (&shared, &path, &intend);
+        let threads = (0..8).map(|n| {
+            scope.spawn(move || match n % 2 {
+                // Half of them share one handle, the others stand for processes of their own.
+                0 => intend(shared),
+                _ => intend(&Ledger::open(path, &identity(), &ann()).expect("opens")),
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().map(|thread| thread.join().expect("it ends")).collect()
+    });
+    let refused = results.iter().filter_map(|result| result.as_ref().err());
+    assert!(refused.clone().all(|error| error.kind == Kind::Busy), "{results:?}");
+    assert_eq!((refused.count(), shared.all()?.len()), (7, 1));
+    assert_eq!(shared.audit(None)?.faults, []);
+    Ok(())
 }

@@ -1,92 +1,86 @@
-//! Refunds whose order nobody has seen yet: looked for after every crawl, until they turn up or expire.
+//! Refunds that wait for their order: looked up after every crawl, until the order is indexed or the wait expires.
 //!
-//! A list to work off and not a record: its rows come and go, and no event speaks of them. Nothing is ever sent from here.
+//! The list is not a record: its rows are deleted, and no event mentions them. Nothing is ever sent from here.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Row, params};
 use serde::Serialize;
 
 use super::{Ledger, text};
 use crate::error::Result;
 use crate::model::OrderId;
+use crate::store::db::{DbError, Row};
 
 /// A refund that waits for its order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Watched {
-    /// The order.
     pub order_id: OrderId,
-    /// When it was put on the list, RFC 3339.
+    /// RFC 3339, as all times here.
     pub added_at: String,
-    /// When it is taken off again, RFC 3339.
     pub expires_at: String,
-    /// When it was refunded, RFC 3339, where the shop said so.
+    /// If the shop said when.
     pub refunded_at: Option<String>,
-    /// The code for the vendor.
+    /// The vendor's code.
     pub disposition: Option<String>,
-    /// A ticket.
     pub ticket: Option<String>,
-    /// Who put it there.
+    /// Who added it, and on which machine.
     pub person: String,
-    /// Where.
     pub host: String,
-    /// When it was last looked for, RFC 3339.
+    /// The newest look-up.
     pub looked_at: Option<String>,
-    /// When its order turned up, RFC 3339.
+    /// When its order was first in the index.
     pub found_at: Option<String>,
 }
 
 /// A refund to be put on the list.
 #[derive(Debug, Clone)]
 pub struct NewWatched<'a> {
-    /// The order.
     pub order_id: &'a OrderId,
-    /// When it was refunded.
     pub refunded_at: Option<Timestamp>,
-    /// The code for the vendor.
+    /// The vendor's code.
     pub disposition: Option<&'a str>,
-    /// A ticket.
     pub ticket: Option<&'a str>,
 }
 
-/// What looking for the whole list came to.
+/// The result of looking up the whole list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
-    /// Orders that have turned up now.
+    /// Orders that are in the index for the first time.
     pub found: Vec<OrderId>,
-    /// Orders that were taken off the list: they have waited long enough.
+    /// Orders that were taken off the list because their wait expired.
     pub expired: Vec<OrderId>,
-    /// Orders that turned up a month ago, and were taken off the list now.
+    /// Orders that were found a month ago, and were taken off the list now.
     pub dropped: Vec<OrderId>,
-    /// Orders that are still waited for.
     pub waiting: u64,
 }
 
 const COLUMNS: &str =
     "order_id, added_at, expires_at, refunded_at, disposition, ticket, person, host, looked_at, found_at";
 
-/// So long an order that has turned up stays on the list.
+/// An order that was found stays on the list this long.
 const FOUND_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Ledger {
-    /// Puts refunds on the list; one that is there stays as it is.
+    /// Adds refunds to the list; one that is on it stays as it is.
     pub fn watch(&self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
         self.transact(|tx, actor| {
-            let mut insert = tx.prepare_cached(
+            let insert =
                 "INSERT INTO watched (order_id, added_at, expires_at, refunded_at, disposition, ticket, person, host)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
-            )?;
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (order_id) DO NOTHING";
             let mut added = 0;
             for one in new {
-                added += insert.execute(params![
-                    one.order_id.as_str(),
-                    text(now),
-                    text(until),
-                    one.refunded_at.map(text),
-                    one.disposition,
-                    one.ticket,
-                    actor.person,
-                    actor.host
-                ])? as u64;
+                added += tx.run(
+                    insert,
+                    &[
+                        &one.order_id.as_str(),
+                        &text(now),
+                        &text(until),
+                        &one.refunded_at.map(text),
+                        &one.disposition,
+                        &one.ticket,
+                        &actor.person,
+                        &actor.host,
+                    ],
+                )?;
             }
             Ok(added)
         })
@@ -94,26 +88,22 @@ impl Ledger {
 
     /// The list, oldest first.
     pub fn watched(&self) -> Result<Vec<Watched>> {
-        self.read(|conn| {
-            let mut list =
-                conn.prepare_cached(&format!("SELECT {COLUMNS} FROM watched ORDER BY added_at, order_id"))?;
-            list.query_map([], from_row)?.collect()
-        })
+        let list = format!("SELECT {COLUMNS} FROM watched ORDER BY added_at, order_id");
+        self.conn.read(|tx| tx.rows(&list, &[], from_row))
     }
 
-    /// Takes orders off the list; how many were there.
+    /// Takes orders off the list; gives how many of them were on it.
     pub fn unwatch(&self, orders: &[OrderId]) -> Result<u64> {
         self.transact(|tx, _| {
-            let mut delete = tx.prepare_cached("DELETE FROM watched WHERE order_id = ?1")?;
             let mut removed = 0;
             for order in orders {
-                removed += delete.execute([order.as_str()])? as u64;
+                removed += tx.run("DELETE FROM watched WHERE order_id = ?1", &[&order.as_str()])?;
             }
             Ok(removed)
         })
     }
 
-    /// Marks what `is_there` has, and takes off what has waited long enough without turning up, and what turned up a month ago.
+    /// Marks the orders that are in the index by `is_there`, and takes off orders whose wait expired or that were found a month ago.
     pub fn look_for_watched(
         &self,
         now: Timestamp,
@@ -136,12 +126,12 @@ impl Ledger {
         let found = looked.found.clone();
         let off: Vec<OrderId> = looked.expired.iter().chain(&looked.dropped).cloned().collect();
         self.transact(|tx, _| {
-            tx.execute("UPDATE watched SET looked_at = ?1", [&now_text])?;
+            tx.run("UPDATE watched SET looked_at = ?1", &[&now_text])?;
             for order in &found {
-                tx.execute("UPDATE watched SET found_at = ?2 WHERE order_id = ?1", [order.as_str(), &now_text])?;
+                tx.run("UPDATE watched SET found_at = ?2 WHERE order_id = ?1", &[&order.as_str(), &now_text])?;
             }
             for order in &off {
-                tx.execute("DELETE FROM watched WHERE order_id = ?1", [order.as_str()])?;
+                tx.run("DELETE FROM watched WHERE order_id = ?1", &[&order.as_str()])?;
             }
             Ok(())
         })?;
@@ -149,9 +139,9 @@ impl Ledger {
     }
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Watched> {
+fn from_row(row: &Row<'_>) -> Result<Watched, DbError> {
     Ok(Watched {
-        order_id: OrderId::new(row.get::<_, String>(0)?),
+        order_id: OrderId::new(row.get::<&str>(0)?),
         added_at: row.get(1)?,
         expires_at: row.get(2)?,
         refunded_at: row.get(3)?,

@@ -40,7 +40,7 @@ fn decode(dir: &Path, name: &str) -> Option<String> {
         list if list.starts_with("reward-list") => format!("{} rewards", reward_list(&body)?.len()),
         reward if reward.starts_with("reward") => object_text(&body).map(|_| "a reward".to_owned())?,
         answer if answer.starts_with("queued-response") => {
-            queued(&body)??.rsplit('/').next().map(|id| format!("queued as {id}"))?
+            queued(&body)?.queued_uri?.rsplit('/').next().map(|id| format!("queued as {id}"))?
         }
         "api-submission-complete" => {
             let s = submission(&body)?;

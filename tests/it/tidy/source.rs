@@ -8,11 +8,14 @@ pub struct Source {
     pub path: String,
     pub text: String,
     pub code: String,
+    /// What is in quotes.
+    pub literals: Vec<String>,
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned(), code: code_of(text) }
+        let (code, literals) = code_and_literals(text);
+        Self { path: path.to_owned(), text: text.to_owned(), code, literals }
     }
 
     /// The module as `lib.rs` lists it: the first part of the path.
@@ -30,10 +33,10 @@ impl Source {
     }
 }
 
-/// Removes comments and quoted text.
-fn code_of(text: &str) -> String {
+/// The text without comments and without what is in quotes; and what is in quotes.
+fn code_and_literals(text: &str) -> (String, Vec<String>) {
     let bytes = text.as_bytes();
-    let mut code = Vec::with_capacity(bytes.len());
+    let (mut code, mut literals) = (Vec::with_capacity(bytes.len()), Vec::new());
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
@@ -41,21 +44,20 @@ fn code_of(text: &str) -> String {
             at += rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
         } else if rest.starts_with(b"/*") {
             at += block_comment(rest);
-        } else if let Some(length) = raw_string(rest, code.last().copied()) {
+        } else if rest[0] == b'"' || raw_string(rest, code.last().copied()).is_some() {
+            let length = raw_string(rest, code.last().copied()).unwrap_or_else(|| quoted(rest, b'"'));
             code.extend_from_slice(b"\"\"");
+            literals.push(String::from_utf8_lossy(&rest[..length]).into_owned());
             at += length;
-        } else if rest[0] == b'"' {
-            code.extend_from_slice(b"\"\"");
-            at += quoted(rest, b'"');
         } else if rest[0] == b'\'' && is_char(rest) {
-            code.extend_from_slice(b"''");
+            code.extend_from_slice(b"\'\'");
             at += quoted(rest, b'\'');
         } else {
             code.push(rest[0]);
             at += 1;
         }
     }
-    String::from_utf8_lossy(&code).into_owned()
+    (String::from_utf8_lossy(&code).into_owned(), literals)
 }
 
 fn block_comment(rest: &[u8]) -> usize {

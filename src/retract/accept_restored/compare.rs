@@ -1,0 +1,330 @@
+//! Compares the vendor's submissions with a ledger. Pure: no I/O, no clock.
+//!
+//! A submission that is wrongly taken for known could be sent a second time. So a submission that is not certain counts as
+//! missing, and one that cannot be read is counted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock::signed;
+use crate::model::{ActionId, OrderId, Target};
+use crate::retract::match_submissions::{form_of, is_this_change};
+use crate::store::ledger::{Retraction, Road, State};
+use crate::vendor::brand::Submission;
+
+/// Tolerance for clock differences and the duration of a request.
+const CLOCKS: Duration = Duration::from_mins(10);
+
+/// A submission that the vendor has and the ledger lacks.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// Reversal or modification.
+    pub road: Road,
+    pub target: Target,
+    pub submission: Submission,
+}
+
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// Reversals since `since`.
+    pub reversals: u64,
+    /// Modifications since `since`.
+    pub modifications: u64,
+    /// Of both, those that the ledger has: by batch ID, or by target and time.
+    pub matched: u64,
+    /// Further reversals of actions that the ledger would not send again anyway.
+    pub on_known: u64,
+    /// Oldest first.
+    pub missing: Vec<Missing>,
+    /// Not in the ledger, and without a readable target.
+    pub unreadable: u64,
+}
+
+/// Compares a list. `since`: the moment from which on the ledger may lack entries; `None` if it may lack all.
+pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction]) -> Comparison {
+    let batches: BTreeSet<&str> = known.iter().filter_map(|retraction| retraction.text("batch_id")).collect();
+    let from = since.map(|since| since.saturating_sub(signed(CLOCKS)).unwrap_or(Timestamp::MIN));
+    let mut comparison = Comparison::default();
+    let (mut seen, mut accounted) = (BTreeSet::new(), BTreeSet::new());
+    let mut rows: Vec<&Submission> = rows.iter().collect();
+    rows.sort_by_key(|row| row.submitted_at());
+    for row in rows {
+        // A submission without a readable date may be of any time.
+        if row.submitted_at().zip(from).is_some_and(|(at, from)| at < from) {
+            continue;
+        }
+        // A list that changes during the read may contain a row twice.
+        if row.batch_id.as_ref().is_some_and(|batch| !seen.insert(batch)) {
+            continue;
+        }
+        let by_batch = row.batch_id.as_deref().is_some_and(|batch| batches.contains(batch));
+        let road = match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            // A submission without a type may be a reversal.
+            None | Some("reversal") => Road::Reversal,
+            // The vendor lists a reversal of an action with amount 0 as a modification (`docs/vendor/contradictions.md` 4).
+            Some("modification") if is_reversal_by_its_form(row) => Road::Reversal,
+            Some("modification") => Road::Modification,
+            Some(_) => continue,
+        };
+        match road {
+            Road::Modification => comparison.modifications += 1,
+            _ => comparison.reversals += 1,
+        }
+        let Some(target) = target_of(row) else {
+            if by_batch {
+                comparison.matched += 1;
+            } else {
+                comparison.unreadable += 1;
+            }
+            continue;
+        };
+        if by_batch {
+            comparison.matched += 1;
+        } else if let Some(by_time) = sent_then(row, road, &target, known, &accounted) {
+            accounted.insert(by_time);
+            comparison.matched += 1;
+        } else if road == Road::Reversal && is_safe(&target, known) {
+            comparison.on_known += 1;
+        } else {
+            comparison.missing.push(Missing { road, target, submission: row.clone() });
+        }
+    }
+    comparison
+}
+
+/// A reversal's form has a disposition code, and no reason and no items.
+fn is_reversal_by_its_form(row: &Submission) -> bool {
+    row.sent("DispositionCode").is_some() && row.sent("Reason").is_none() && row.sent("Sku").is_none()
+}
+
+/// The action of a submission, or its order and event type.
+fn target_of(row: &Submission) -> Option<Target> {
+    if let Some(action_id) = row.sent("ActionId") {
+        return Some(Target::Action(ActionId::new(action_id)));
+    }
+    let order = row.sent("OrderId").or_else(|| row.sent("Oid")).map(OrderId::new).or_else(|| row.order_id.clone());
+    let tracker = row.sent("ActionTrackerId").or(row.action_tracker_id.as_deref());
+    Some(Target::Order { order_id: order?, action_tracker_id: tracker?.to_owned() })
+}
+
+/// The retraction of this target that was sent at that time and has no batch ID, because its answer was lost.
+fn sent_then(
+    row: &Submission,
+    road: Road,
+    target: &Target,
+    known: &[Retraction],
+    accounted: &BTreeSet<i64>,
+) -> Option<i64> {
+    let at = row.submitted_at()?;
+    let then = |text: &str| text.parse::<Timestamp>().is_ok_and(|sent| sent.duration_since(at).abs() <= signed(CLOCKS));
+    let fits = |retraction: &&Retraction| {
+        retraction.road == road
+            && retraction.target() == *target
+            && retraction.text("batch_id").is_none()
+            && !accounted.contains(&retraction.id)
+            // An attempt that may be sent again does not account for the row, which may be a later attempt from elsewhere.
+            && !retraction.state.may_be_sent_again(retraction.road)
+            // Two reversals of an action are the same; two changes need not be.
+            && (road != Road::Modification || is_this_change(&form_of(retraction), row))
+            && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
+    };
+    known.iter().rev().find(fits).map(|retraction| retraction.id)
+}
+
+/// Whether the ledger would never reverse this target again, not even on a person's word. A file line does not count: it can be
+/// released.
+fn is_safe(target: &Target, known: &[Retraction]) -> bool {
+    let newest = known.iter().rfind(|retraction| retraction.road == Road::Reversal && retraction.target() == *target);
+    newest.is_some_and(|newest| !newest.state.may_be_sent_again(newest.road))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::store::ledger::Event;
+
+    fn submission(kind: &str, batch: &str, at: &str, payload: &[(&str, &str)]) -> Submission {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Submission { batch_id: text(batch), submission_date: text(at), ..Submission::sample(kind, payload) }
+    }
+
+    fn retraction(action: &str, state: State, sent_at: &str, batch: Option<&str>) -> Retraction {
+        let event = |state, details: Value| Event {
+            id: 1,
+            at: sent_at.to_owned(),
+            state,
+            kind: "state".to_owned(),
+            message: String::new(),
+            details,
+            person: String::new(),
+            host: String::new(),
+        };
+        Retraction {
+            id: 7,
+            order_id: OrderId::new("o"),
+            road: Road::Reversal,
+            action_id: Some(ActionId::new(action)),
+            action_tracker_id: None,
+            state,
+            attempt: 1,
+            program_id: None,
+            batch: None,
+            disposition: String::new(),
+            reason: None,
+            ticket: None,
+            person: String::new(),
+            host: String::new(),
+            created_at: String::new(),
+            plan: Value::Null,
+            events: vec![event(State::Sending, Value::Null), event(state, json!({ "batch_id": batch }))],
+        }
+    }
+
+    const NOON: &str = "2026-11-24T12:00:00Z";
+
+    #[test]
+    fn what_the_ledger_knows_is_told_from_what_it_does_not() {
+        let action = [("ActionId", "1.2.3"), ("Amount", "0")];
+        let by_order = [("OrderId", "o"), ("ActionTrackerId", "5")];
+        let known = |state, at, batch| vec![retraction("1.2.3", state, at, batch)];
+        let by = |road, state| {
+            let mut of = Retraction { road, ..retraction("1.2.3", state, NOON, None) };
+            of.events[0].details = json!({ "request": { "parameters": { "ActionId": "1.2.3", "Amount": "0" } } });
+            vec![of]
+        };
+        let change = || submission("Modification", "c", NOON, &action);
+        // Submission, ledger, and the counts: matched, on known actions, missing reversals, unreadable, missing modifications.
+        let table: &[(&str, Submission, Vec<Retraction>, [u64; 5])] = &[
+            ("an empty ledger", submission("Reversal", "b", NOON, &action), vec![], [0, 0, 1, 0, 0]),
+            (
+                "by batch",
+                submission("Reversal", "b", NOON, &action),
+                known(State::Failed, NOON, Some("b")),
+                [1, 0, 0, 0, 0],
+            ),
+            (
+                "its answer was lost",
+                submission("Reversal", "b", NOON, &action),
+                known(State::Unknown, "2026-11-24T11:55:00Z", None),
+                [1, 0, 0, 0, 0],
+            ),
+            (
+                "sent again since",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Failed, "2026-11-24T08:00:00Z", Some("b")),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "sent again after a refusal without a batch",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Failed, "2026-11-24T08:00:00Z", None),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "confirmed before",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Confirmed, "2026-11-24T08:00:00Z", Some("b")),
+                [0, 1, 0, 0, 0],
+            ),
+            (
+                "planned, and sent since",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Planned, "", None),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "refused with a 429 here, and sent from elsewhere minutes later",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Planned, "2026-11-24T11:58:00Z", None),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "a reversal of an action whose amount is 0, which the vendor lists as a modification",
+                submission(
+                    "Modification",
+                    "c",
+                    NOON,
+                    &[("ActionId", "1.2.3"), ("Amount", "0"), ("DispositionCode", "R")],
+                ),
+                vec![],
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "a modification that has a reason",
+                submission(
+                    "Modification",
+                    "c",
+                    NOON,
+                    &[("ActionId", "1.2.3"), ("DispositionCode", "R"), ("Reason", "R")],
+                ),
+                vec![],
+                [0, 0, 0, 0, 1],
+            ),
+            (
+                "another action",
+                submission("Reversal", "c", NOON, &[("actionid", "9.9.9")]),
+                known(State::Confirmed, NOON, None),
+                [0, 0, 1, 0, 0],
+            ),
+            ("by order", submission("REVERSAL", "c", NOON, &by_order), vec![], [0, 0, 1, 0, 0]),
+            ("without a type", submission("", "c", NOON, &action), vec![], [0, 0, 1, 0, 0]),
+            ("nothing to be seen", submission("Reversal", "c", NOON, &[]), vec![], [0, 0, 0, 1, 0]),
+            (
+                "nothing to be seen, by batch",
+                submission("Reversal", "b", NOON, &[]),
+                known(State::Queued, NOON, Some("b")),
+                [1, 0, 0, 0, 0],
+            ),
+            ("a modification", change(), vec![], [0, 0, 0, 0, 1]),
+            ("a modification whose answer was lost", change(), by(Road::Modification, State::Unknown), [1, 0, 0, 0, 0]),
+            (
+                "another change of the same action at the same time",
+                submission("Modification", "c", NOON, &[("ActionId", "1.2.3"), ("Amount", "25")]),
+                by(Road::Modification, State::Unknown),
+                [0, 0, 0, 0, 1],
+            ),
+            ("a modification beside a reversal", change(), by(Road::Reversal, State::Unknown), [0, 0, 0, 0, 1]),
+            ("a modification after another", change(), by(Road::Modification, State::Processed), [0, 0, 0, 0, 1]),
+            ("a modification by batch", change(), known(State::Queued, NOON, Some("c")), [1, 0, 0, 0, 0]),
+            ("a modification of nothing", submission("Modification", "c", NOON, &[]), vec![], [0, 0, 0, 1, 0]),
+            (
+                "a reversal of what was handed over by file, and may be released",
+                submission("Reversal", "c", NOON, &action),
+                by(Road::File, State::HandedOver),
+                [0, 0, 1, 0, 0],
+            ),
+            ("a conversion", submission("Conversion", "c", NOON, &action), vec![], [0; 5]),
+            ("before the copy", submission("Reversal", "c", "2026-11-24T10:00:00Z", &action), vec![], [0; 5]),
+            ("at an unreadable time", submission("Reversal", "c", "noon", &action), vec![], [0, 0, 1, 0, 0]),
+        ];
+        let since = "2026-11-24T11:00:00Z".parse().expect("a moment");
+        for (what, row, known, wanted) in table {
+            let rows = [row.clone(), row.clone()];
+            let rows = if row.batch_id.is_some() { &rows[..] } else { &rows[..1] };
+            let comparison = compare(rows, Some(since), known);
+            let missing = |road| comparison.missing.iter().filter(|missing| missing.road == road).count() as u64;
+            let (reversals, modifications) = (missing(Road::Reversal), missing(Road::Modification));
+            let found = [comparison.matched, comparison.on_known, reversals, comparison.unreadable, modifications];
+            assert_eq!(found, *wanted, "{what}");
+        }
+    }
+
+    #[test]
+    fn without_a_moment_everything_counts_and_one_lost_answer_accounts_for_one_submission() {
+        let action = [("ActionId", "1.2.3")];
+        let rows = [
+            submission("Reversal", "b", NOON, &action),
+            submission("Reversal", "c", "2026-11-24T12:01:00Z", &action),
+            submission("Reversal", "a", "2020-01-01T00:00:00Z", &[("ActionId", "9.9.9")]),
+        ];
+        let comparison = compare(&rows, None, &[retraction("1.2.3", State::Unknown, NOON, None)]);
+        assert_eq!(
+            (comparison.reversals, comparison.matched, comparison.on_known, comparison.missing.len()),
+            (3, 1, 1, 1)
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Checks the ledger before an action is modified: when the plan is made, and again under the lock.
+//!
+//! A delta that is applied twice takes money twice, so the same change again needs a person's permission. A change while
+//! another is open, or beside a reversal, has no permission, because its result would be unpredictable.
+
+use serde_json::Value;
+
+use super::preview::Preview;
+use crate::error::{Error, Kind, Result};
+use crate::model::{OrderId, RewardId, Target};
+use crate::retract::plan::{handed_over, sent_before};
+use crate::store::ledger::{Ledger, Retraction, Road, State};
+
+/// Key of the change in the plan that the ledger keeps.
+pub const CHANGE: &str = "change";
+
+/// The modification that is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Proposal<'a> {
+    pub target: &'a Target,
+    pub order_id: &'a OrderId,
+    /// The rewards that name this ActionId.
+    pub rewards: &'a [RewardId],
+    pub preview: &'a Preview,
+    /// The person allows the same change again.
+    pub again: bool,
+}
+
+/// Earlier adjustments of the action that do not block this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PreviousAdjustments {
+    /// The newest that the vendor may have received.
+    pub newest: Option<i64>,
+    /// Those that asked for the same change.
+    pub same: Vec<i64>,
+}
+
+/// `None` if the plan cannot be read.
+pub fn change_of(retraction: &Retraction) -> Option<Preview> {
+    serde_json::from_value(retraction.plan.get(CHANGE).cloned().unwrap_or(Value::Null)).ok()
+}
+
+/// An error if an earlier entry of the ledger blocks the modification.
+pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustments> {
+    let Proposal { target, order_id, rewards, preview, again } = question;
+    if let Some(found) = sent_before(ledger, target, order_id, rewards)? {
+        return Err(taken_back(&found));
+    }
+    let attempts = ledger.attempts_by(Road::Modification, &target.key())?;
+    let sent: Vec<&Retraction> = attempts.iter().filter(|attempt| attempt.state.may_have_been_sent()).collect();
+    let newest = sent.last().copied();
+    // Not only the newest: an adjustment that was added from the vendor's list may follow an open one.
+    let is_under_way = |sent: &&&Retraction| sent.state.is_open() && sent.state != State::Unconfirmed;
+    if let Some(open) = sent.iter().rfind(is_under_way) {
+        return Err(Error::new(
+            Kind::Refused,
+            format!(
+                "adjustment {} of this action is {}: the result of two at once could not be told apart",
+                open.id,
+                open.state.as_str()
+            ),
+        )
+        .hint("run `recoup verify` until it has ended; nothing was sent"));
+    }
+    if let Some(doubtful) = newest.filter(|newest| newest.state == State::Unconfirmed && !again) {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("adjustment {} of this action is unconfirmed: it may have been made", doubtful.id),
+        )
+        .hint(
+            "look at the action in the vendor's platform; to send this in spite of it, add --again; nothing was sent",
+        ));
+    }
+    // *Not received* rests on two lists; a person decides whether that is enough.
+    let may_be = |attempt: &&Retraction| attempt.state.may_have_been_sent() || attempt.state == State::NotReceived;
+    let same: Vec<i64> = attempts
+        .iter()
+        .filter(may_be)
+        .filter(|attempt| change_of(attempt).is_none_or(|change| change.asks_the_same(preview)))
+        .map(|attempt| attempt.id)
+        .collect();
+    if let Some(id) = same.last().filter(|_| !again) {
+        let at = attempts.iter().find(|attempt| attempt.id == *id).map_or("", |attempt| attempt.created_at.as_str());
+        return Err(Error::new(
+            Kind::Refused,
+            format!(
+                "the same change was sent before (adjustment {id}, {at}): sent twice, it could take the money twice"
+            ),
+        )
+        .hint("if this is another refund, add --again; nothing was sent"));
+    }
+    Ok(PreviousAdjustments { newest: newest.map(|newest| newest.id), same })
+}
+
+/// The refusal for an action that is reversed, or being reversed.
+pub fn taken_back(found: &Retraction) -> Error {
+    if found.state == State::HandedOver {
+        return handed_over(found);
+    }
+    let state = found.state.as_str();
+    Error::new(
+        Kind::Refused,
+        format!("this action was taken back whole (retraction {}, {state}): there is nothing left to adjust", found.id),
+    )
+    .hint(format!("`recoup status --retraction {}` shows it; nothing was sent", found.id))
+}

@@ -1,0 +1,311 @@
+//! Findings of the checks of one retraction, each with evidence and remedy, and the verdict that they come to.
+//!
+//! Dry run, real run, batch and page share these findings. Pure: no I/O, no clock. A person overrides a stop only by its own
+//! name.
+
+use serde::{Deserialize, Serialize};
+
+use super::overrides::Override;
+use crate::error::{Error, Kind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Go,
+    GoWithWarning,
+    /// Not sent, unless the check can be overridden and the person names it.
+    Stop,
+}
+
+impl Verdict {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::GoWithWarning => "go with warning",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// A reward offers several order IDs or ActionIds.
+    Ambiguous,
+    /// The live rewards differ from the index.
+    Changed,
+    /// A reward has dates, amounts or statuses that cannot be read or contradict each other.
+    Unclear,
+    /// This machine's clock and the vendor's are far apart, or the vendor's is not known.
+    #[serde(rename = "clock")]
+    ClocksApart,
+    NoReward,
+    Incomplete,
+    /// By the ledger it was sent, or may have been sent, through another channel.
+    HandedOver,
+    /// See [`Override::Redeemed`].
+    Redeemed,
+    /// See [`Override::NotCancellable`].
+    NotCancellable,
+    /// See [`Override::Shared`].
+    Shared,
+    /// See [`Override::Stale`].
+    Stale,
+    /// See [`Override::Unfamiliar`].
+    Unfamiliar,
+    /// See [`Override::Locked`].
+    Locked,
+    /// See [`Override::NoRule`].
+    NoRule,
+    /// The program rule exists, but does not take every reward back.
+    RuleLimits,
+    /// The event is older than two years (`docs/vendor/brand.md` §6).
+    OldEvent,
+    /// The conversion is older than 30 days (`docs/vendor/brand.md` §6).
+    OldConversion,
+    /// The action's amount is 0 already: the vendor records a modification and reverses nothing (`docs/vendor/contradictions.md` 4).
+    AmountZero,
+    /// The action reads as reversed, but its rewards do not read as cancelled.
+    Reversed,
+    ActionUnread,
+    NoActionId,
+    /// Only one of the vendor's APIs shows the link.
+    UnseenLink,
+    /// The reversal names order ID and action tracker instead of the action.
+    ByOrder,
+    /// The vendor has deleted a reward.
+    Gone,
+    /// The action of this reward was reversed as a whole.
+    Retracted,
+    /// The refund is partial, or may be.
+    PartialRefund,
+    /// The dates of the file do not fit those of the action. Another order may have had the same ID.
+    Dates,
+    NotIndexed,
+    ItemsUnread,
+    /// Advocate evaluates item-level fields, and the order's amount is changed (`docs/vendor/refund-guide.md` D1, D2).
+    OrderAmount,
+    /// The guide asks for item prices, and the call carries none (`docs/vendor/contradictions.md` 9).
+    ItemPrice,
+    /// The entry was added from the vendor's list of submissions.
+    Earlier,
+}
+
+impl Check {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "ambiguous",
+            Self::Changed => "changed",
+            Self::Unclear => "unclear",
+            Self::ClocksApart => "clock",
+            Self::NoReward => "no-reward",
+            Self::Incomplete => "incomplete",
+            Self::HandedOver => "handed-over",
+            Self::Redeemed => "redeemed",
+            Self::NotCancellable => "not-cancellable",
+            Self::Shared => "shared",
+            Self::Stale => "stale",
+            Self::Unfamiliar => "unfamiliar",
+            Self::Locked => "locked",
+            Self::NoRule => "no-rule",
+            Self::RuleLimits => "rule-limits",
+            Self::OldEvent => "old-event",
+            Self::OldConversion => "old-conversion",
+            Self::AmountZero => "amount-zero",
+            Self::Reversed => "reversed",
+            Self::ActionUnread => "action-unread",
+            Self::NoActionId => "no-action-id",
+            Self::UnseenLink => "unseen-link",
+            Self::ByOrder => "by-order",
+            Self::Gone => "gone",
+            Self::Retracted => "retracted",
+            Self::PartialRefund => "partial-refund",
+            Self::Dates => "dates",
+            Self::NotIndexed => "not-indexed",
+            Self::ItemsUnread => "items-unread",
+            Self::OrderAmount => "order-amount",
+            Self::ItemPrice => "item-price",
+            Self::Earlier => "earlier",
+        }
+    }
+
+    /// The override of this check; `None` if it cannot be overridden.
+    pub fn overridable(self) -> Option<Override> {
+        match self {
+            Self::Redeemed => Some(Override::Redeemed),
+            Self::NotCancellable => Some(Override::NotCancellable),
+            Self::Shared => Some(Override::Shared),
+            Self::Stale => Some(Override::Stale),
+            Self::Unfamiliar => Some(Override::Unfamiliar),
+            Self::Locked => Some(Override::Locked),
+            Self::NoRule => Some(Override::NoRule),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Finding {
+    /// What a finding is about.
+    pub check: Check,
+    pub verdict: Verdict,
+    pub evidence: String,
+    pub remedy: String,
+    /// The person has overridden this stop. It warns, and the ledger keeps it.
+    #[serde(default)]
+    pub overridden: bool,
+}
+
+impl Finding {
+    pub fn stops(&self) -> bool {
+        self.verdict == Verdict::Stop && !self.overridden
+    }
+
+    pub fn line(&self) -> String {
+        let how = match (self.verdict, self.overridden) {
+            (Verdict::Stop, true) => "overridden",
+            (Verdict::Stop, false) => "stop",
+            _ => "warning",
+        };
+        format!("{how} ({}): {}", self.check.as_str(), self.evidence)
+    }
+
+    /// The remedy, and the override if there is one.
+    pub fn remedy_line(&self) -> String {
+        match self.check.overridable() {
+            Some(name) => format!("{}; or override it with --override {}", self.remedy, name.as_str()),
+            None => self.remedy.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    list: Vec<Finding>,
+    overrides: Vec<Override>,
+}
+
+impl Findings {
+    /// No findings yet. Later stops with these names are overridden.
+    pub fn new(overrides: &[Override]) -> Self {
+        Self { list: Vec::new(), overrides: overrides.to_vec() }
+    }
+
+    pub fn warn(&mut self, check: Check, evidence: impl Into<String>, remedy: impl Into<String>) {
+        self.push(check, Verdict::GoWithWarning, evidence.into(), remedy.into());
+    }
+
+    pub fn stop(&mut self, check: Check, evidence: impl Into<String>, remedy: impl Into<String>) {
+        self.push(check, Verdict::Stop, evidence.into(), remedy.into());
+    }
+
+    fn push(&mut self, check: Check, verdict: Verdict, evidence: String, remedy: String) {
+        let overridden =
+            verdict == Verdict::Stop && check.overridable().is_some_and(|name| self.overrides.contains(&name));
+        self.list.push(Finding { check, verdict, evidence, remedy, overridden });
+    }
+
+    pub fn list(&self) -> &[Finding] {
+        &self.list
+    }
+
+    pub fn overridden(&self) -> Vec<Override> {
+        let mut names: Vec<Override> =
+            self.list.iter().filter(|finding| finding.overridden).filter_map(|f| f.check.overridable()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        if self.list.iter().any(Finding::stops) {
+            Verdict::Stop
+        } else if self.list.is_empty() {
+            Verdict::Go
+        } else {
+            Verdict::GoWithWarning
+        }
+    }
+
+    /// The stops as one error; `None` if no finding stops.
+    pub fn error(&self) -> Option<Error> {
+        let stops: Vec<&Finding> = self.list.iter().filter(|finding| finding.stops()).collect();
+        let first = stops.first()?;
+        let kind = if first.check == Check::Ambiguous { Kind::Ambiguous } else { Kind::Refused };
+        let evidence: Vec<&str> = stops.iter().map(|finding| finding.evidence.as_str()).collect();
+        Some(Error::new(kind, evidence.join("; ")).hint(format!("{}; nothing was sent", first.remedy_line())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_goes_only_by_its_own_name() {
+        for (check, name) in [
+            (Check::Redeemed, Some(Override::Redeemed)),
+            (Check::Shared, Some(Override::Shared)),
+            (Check::NoRule, Some(Override::NoRule)),
+            (Check::RuleLimits, None),
+            (Check::Changed, None),
+            (Check::Ambiguous, None),
+            (Check::Incomplete, None),
+        ] {
+            assert_eq!(check.overridable(), name);
+            for given in [Override::Redeemed, Override::Shared, Override::NoRule, Override::Early] {
+                let mut findings = Findings::new(&[given]);
+                findings.stop(check, "seen", "do");
+                let goes = Some(given) == name;
+                assert_eq!(findings.verdict() != Verdict::Stop, goes, "{check:?} {given:?}");
+                assert_eq!(findings.error().is_none(), goes);
+                assert_eq!(findings.overridden().len(), usize::from(goes));
+            }
+        }
+    }
+
+    #[test]
+    fn the_worst_finding_decides() {
+        let mut findings = Findings::new(&[]);
+        assert_eq!(findings.verdict(), Verdict::Go);
+        findings.warn(Check::OldEvent, "old", "hurry");
+        assert_eq!(findings.verdict(), Verdict::GoWithWarning);
+        findings.stop(Check::Redeemed, "too late", "talk to them");
+        findings.warn(Check::Gone, "gone", "look");
+        assert_eq!(findings.verdict(), Verdict::Stop);
+        let error = findings.error().expect("it stops");
+        assert_eq!((error.kind, error.message.as_str()), (Kind::Refused, "too late"));
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("talk to them; or override it with --override redeemed; nothing was sent")
+        );
+    }
+
+    #[test]
+    fn a_word_is_one_word_everywhere() {
+        for check in [
+            Check::Redeemed,
+            Check::NotCancellable,
+            Check::OldEvent,
+            Check::ByOrder,
+            Check::ClocksApart,
+            Check::Unclear,
+            Check::NoRule,
+            Check::RuleLimits,
+        ] {
+            assert_eq!(serde_json::to_value(check).expect("a word"), check.as_str());
+        }
+        for check in [
+            Check::Redeemed,
+            Check::NotCancellable,
+            Check::Shared,
+            Check::Stale,
+            Check::Unfamiliar,
+            Check::Locked,
+            Check::NoRule,
+        ] {
+            assert_eq!(check.overridable().expect("one").as_str(), check.as_str());
+        }
+    }
+}

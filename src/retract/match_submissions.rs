@@ -1,0 +1,257 @@
+//! Searches the vendor's list of submissions for a request that got no answer: received, not received, or not certain.
+//!
+//! Pure. A list shows a request by its identifier, disposition code, amount and time. Its absence counts only in two complete
+//! lists with an hour in between. A row that may be the request, or any gap in the list, makes the result *not certain*: a
+//! request that was *not received* may be sent again, so a doubt must never count as absence.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::decimal::Decimal;
+use crate::model::{OrderId, Target};
+use crate::store::ledger::{Retraction, State};
+use crate::vendor::Submission;
+
+/// Tolerated difference between the vendor's clock and this machine's. A submission dated this much before the send may still
+/// be it.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// When the submissions list is read, and how much of it.
+#[derive(Debug, Clone, Copy)]
+pub struct ResolverSettings {
+    /// Minimum delay after the send, and between two reads of the submissions list.
+    pub list_after: Duration,
+    /// Minimum time between the two lists that show an absence, and between the send and the second list. Later lists are three
+    /// and six times as far apart.
+    pub list_gap: Duration,
+    /// Largest number of pages. A longer list counts as incomplete.
+    pub list_pages: usize,
+}
+
+impl Default for ResolverSettings {
+    fn default() -> Self {
+        Self { list_after: Duration::from_mins(5), list_gap: Duration::from_hours(1), list_pages: 100 }
+    }
+}
+
+/// The request to search for.
+#[derive(Debug, Clone)]
+pub struct SentRequest<'a> {
+    pub target: &'a Target,
+    pub order_id: &'a OrderId,
+    pub disposition: &'a str,
+    /// The form of an adjustment, whose every field must match; `None` for a reversal.
+    pub change: Option<&'a [(String, String)]>,
+    pub sent_at: Timestamp,
+    /// Batch IDs of other requests in the ledger.
+    pub others: &'a BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchResult {
+    Found {
+        batch_id: String,
+        /// The link to read it by, if the list gives one.
+        uri: Option<String>,
+    },
+    /// A row may be the request. Holds the reason why that is not certain.
+    Unclear(String),
+    /// No row can be the request.
+    Absent,
+}
+
+/// One reading of the list, as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListReading {
+    pub at: Timestamp,
+    /// The list was read to its end, and it has every submission that the vendor acknowledged.
+    pub whole: bool,
+    /// Number of submissions in the list.
+    pub rows: usize,
+    /// The list is complete, and no row can be the request.
+    pub absent: bool,
+    /// Why the request is not certainly absent.
+    pub doubt: Option<String>,
+}
+
+/// Kind of the note that holds a [`ListReading`] under `list`.
+pub const LIST_READING: &str = "look";
+
+/// The readings since the send, oldest first.
+pub fn readings_of(retraction: &Retraction) -> Vec<ListReading> {
+    let sent = retraction.events.iter().rposition(|event| event.state == State::Sending && event.changes_state());
+    let since = sent.map_or(&retraction.events[..], |sent| &retraction.events[sent..]);
+    let looks = since.iter().filter(|event| event.kind == LIST_READING);
+    looks.filter_map(|event| serde_json::from_value(event.details["list"].clone()).ok()).collect()
+}
+
+/// The batch ID and the last part of the link, which may differ (`docs/vendor/contradictions.md` 12).
+pub fn names_of(row: &Submission) -> impl Iterator<Item = String> {
+    let linked = link_of(row).and_then(|link| last_part(&link).map(str::to_owned));
+    row.batch_id.clone().into_iter().chain(linked)
+}
+
+/// The link of a submission, or the documented path if the batch ID fits into one.
+pub fn uri_of(row: &Submission) -> Option<String> {
+    let is_plain = |id: &&String| {
+        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    link_of(row).or_else(|| row.batch_id.as_ref().filter(is_plain).map(|id| format!("APISubmissions/{id}")))
+}
+
+fn link_of(row: &Submission) -> Option<String> {
+    let raw: Value = serde_json::from_str(&row.raw).ok()?;
+    raw["Uri"].as_str().filter(|link| !link.trim().is_empty()).map(str::to_owned)
+}
+
+/// The last part of a link, which identifies a submission.
+pub fn last_part(link: &str) -> Option<&str> {
+    link.rsplit('/').find(|part| !part.is_empty())
+}
+
+pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
+    let earliest = request.sent_at.checked_sub(CLOCK_TOLERANCE).unwrap_or(Timestamp::MIN);
+    let mut unclear = None;
+    let mut found: Option<(SignedDuration, SearchResult)> = None;
+    let mut alike = 0;
+    for row in rows.iter().filter(|row| !names_of(row).any(|name| request.others.contains(&name))) {
+        let Some(likeness) = compare(request, row) else { continue };
+        let at = row.submitted_at();
+        if at.is_some_and(|at| at < earliest) {
+            continue;
+        }
+        match (likeness, at) {
+            (Ok(()), Some(at)) => {
+                alike += 1;
+                let apart = at.duration_since(request.sent_at).abs();
+                match names_of(row).next() {
+                    // Of several matches, the one dated closest to the send.
+                    Some(batch_id) if found.as_ref().is_none_or(|(least, _)| apart < *least) => {
+                        found = Some((apart, SearchResult::Found { batch_id, uri: uri_of(row) }));
+                    }
+                    Some(_) => {}
+                    None => unclear = Some("a submission like it has neither a batch ID nor a link".to_owned()),
+                }
+            }
+            (Ok(()), None) => unclear = Some("a submission like it has no date that can be read".to_owned()),
+            (Err(why), _) => unclear = Some(why.to_owned()),
+        }
+    }
+    if request.change.is_some() && alike > 1 {
+        // Another person may have asked for the same change, and that row would be taken for this request.
+        return SearchResult::Unclear("several submissions ask for the same change".to_owned());
+    }
+    match (found, unclear) {
+        (Some((_, found)), _) => found,
+        (None, Some(why)) => SearchResult::Unclear(why),
+        (None, None) => SearchResult::Absent,
+    }
+}
+
+/// Whether a row is the request, apart from its time. `Err` holds the reason why that is not certain; `None` is another
+/// request.
+fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'static str>> {
+    let kind = row.submission_type.as_deref().unwrap_or_default();
+    let is = |name: &str| kind.eq_ignore_ascii_case(name);
+    if is("Conversion") {
+        return None;
+    }
+    if !row.is_about(request.target) {
+        let silent = match request.target {
+            // A row without an ActionId may be about this action.
+            Target::Action(_) => row.sent("ActionId").is_none(),
+            Target::Order { .. } => row.payload.is_empty(),
+        };
+        let order = row.sent("OrderId").or_else(|| row.sent("Oid")).or(row.order_id.as_ref().map(OrderId::as_str));
+        let same_order = order == Some(request.order_id.as_str());
+        return match (silent, same_order, order.is_none()) {
+            (true, true, _) => Some(Err("a submission for the same order does not say which action it is about")),
+            (true, false, true) => Some(Err("a submission does not say what it is about")),
+            _ => None,
+        };
+    }
+    if let Some(form) = request.change {
+        return compare_change(form, row);
+    }
+    // The vendor's newest schema has no Amount on this call (`docs/vendor/contradictions.md` 3) and may leave it out.
+    let zero = row.sent("Amount").is_none_or(|amount| amount.trim().parse::<f64>().is_ok_and(|amount| amount == 0.0));
+    let same_code =
+        row.sent("DispositionCode").map(|code| code.trim().eq_ignore_ascii_case(request.disposition.trim()));
+    match (same_code, zero) {
+        (Some(true), true) => Some(Ok(())),
+        // Another amount makes it an adjustment.
+        (_, false) => None,
+        (None, true) => Some(Err("a submission for the same action does not say its disposition code")),
+        // If the original amount is 0, the vendor lists a reversal as a modification (`docs/vendor/contradictions.md` 4), but
+        // never with a code that was not sent.
+        (Some(false), true) if is("Modification") => None,
+        (Some(false), true) => Some(Err("the same action was reversed with another disposition code")),
+    }
+}
+
+/// Whether a row about this action is this adjustment, field by field.
+pub fn is_this_change(form: &[(String, String)], row: &Submission) -> bool {
+    compare_change(form, row) == Some(Ok(()))
+}
+
+/// The form that was sent.
+pub fn form_of(retraction: &Retraction) -> Vec<(String, String)> {
+    let sent = retraction.detail("request").and_then(|request| request["parameters"].as_object());
+    let fields = sent.into_iter().flatten();
+    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// As [`compare`], for an adjustment: every field of the form must match.
+fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<(), &'static str>> {
+    if row.submission_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Reversal")) {
+        return None;
+    }
+    let number = |text: &str| Decimal::parse(text);
+    let same = |one: &str, other: &str| {
+        one.trim() == other.trim() || number(one).is_some_and(|one| Some(one) == number(other))
+    };
+    let differs = form.iter().any(|(key, value)| row.sent(key).is_some_and(|sent| !same(sent, value)));
+    let items = |names: &mut dyn Iterator<Item = &String>| names.filter(|name| is_of_an_item(name)).count();
+    let more = items(&mut row.payload.iter().map(|(key, _)| key)) > items(&mut form.iter().map(|(key, _)| key));
+    if differs || more {
+        return None;
+    }
+    let whole = form.iter().all(|(key, _)| row.sent(key).is_some());
+    Some(if whole { Ok(()) } else { Err("a submission for the same action does not show all of what was sent") })
+}
+
+/// Whether a field of the form is about an item or the amount.
+fn is_of_an_item(name: &str) -> bool {
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
+    matches!(name.as_str(), "sku" | "quantity" | "amount" | "itemsubtotaldelta")
+}
+
+/// Whether two readings show that the vendor did not receive the request.
+pub fn is_not_received(sent_at: Timestamp, looks: &[ListReading], doubts: &ResolverSettings) -> bool {
+    let Some(last) = looks.last().filter(|look| look.absent) else { return false };
+    let apart = |from: Timestamp, time: Duration| has_passed(from, time, last.at);
+    // The newest reading decides: a later doubt cancels an earlier absence.
+    let first = looks.iter().find(|look| look.absent && has_passed(sent_at, doubts.list_after, look.at));
+    apart(sent_at, doubts.list_gap) && first.is_some_and(|first| apart(first.at, doubts.list_gap))
+}
+
+pub fn next_list_at(sent_at: Timestamp, looks: &[ListReading], doubts: &ResolverSettings) -> Timestamp {
+    let (from, pause) = match (looks.last(), looks.len()) {
+        (None, _) => (sent_at, doubts.list_after),
+        (Some(last), 1) => (last.at, doubts.list_gap),
+        (Some(last), 2) => (last.at, doubts.list_gap.saturating_mul(3)),
+        (Some(last), _) => (last.at, doubts.list_gap.saturating_mul(6)),
+    };
+    SignedDuration::try_from(pause).ok().and_then(|pause| from.checked_add(pause).ok()).unwrap_or(Timestamp::MAX)
+}
+
+pub fn has_passed(from: Timestamp, time: Duration, to: Timestamp) -> bool {
+    Duration::try_from(to.duration_since(from)).is_ok_and(|passed| passed >= time)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! The fingerprint of a plan. A person says yes to one fingerprint, and nothing else is sent on that yes.
+//!
+//! Two plans have the same fingerprint if a person would decide the same about them: the same actions, rewards, reward states,
+//! findings and code. Ages and coverage are not part of it, because they change every minute. Pure. The fingerprint covers
+//! everything that would be sent.
+
+use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
+
+use super::Options;
+use super::checks::Finding;
+use super::plan::{ActionPlan, Plan, Step};
+use super::proof::Snapshot;
+use crate::model::hex;
+
+/// Bytes of the SHA-256 hash that are kept. A fingerprint identifies a plan; it is no signature.
+const KEPT: usize = 16;
+
+/// The fingerprint in hexadecimal.
+pub(super) fn name(plan: &Plan, options: &Options) -> String {
+    let mut actions: Vec<Value> = plan.actions.iter().map(action).collect();
+    actions.sort_by_key(Value::to_string);
+    let whole = json!({
+        "order_id": plan.order_id,
+        "disposition": options.disposition,
+        "road": options.road,
+        "actions": actions,
+    });
+    short_hash(&whole.to_string())
+}
+
+pub(super) fn short_hash(text: &str) -> String {
+    hex(&digest(&SHA256, text.as_bytes()).as_ref()[..KEPT])
+}
+
+fn action(action: &ActionPlan) -> Value {
+    let step = match &action.step {
+        Step::Send => json!("send"),
+        Step::Follow(retraction) => json!(["follow", retraction.id]),
+        Step::AlreadyCancelled => json!("already cancelled"),
+        Step::Stop => json!("stop"),
+    };
+    let mut findings: Vec<Value> = action.findings.list().iter().map(finding).collect();
+    findings.sort_by_key(Value::to_string);
+    // The API that a reward was read by does not change a person's decision.
+    let shown = |reward: &Snapshot| json!(Snapshot { by_graphql: false, ..reward.clone() });
+    let mut rewards: Vec<Value> = action.rewards.iter().map(shown).collect();
+    rewards.sort_by_key(Value::to_string);
+    json!({
+        "target": action.target.key(),
+        "step": step,
+        "rewards": rewards,
+        "findings": findings,
+        "again": action.again.as_ref().map(|again| again.attempts.len()),
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!([finding.check, finding.verdict, finding.overridden])
+}

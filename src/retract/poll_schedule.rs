@@ -1,0 +1,101 @@
+//! When to read an open retraction again: soon at first, then ever more rarely.
+//!
+//! Pure. The pause grows with the time since the last event in the ledger, so that it keeps growing over restarts. Many open
+//! retractions must not use up the vendor's quota, so requests to the Brand host have a longer pause and an hourly allowance.
+
+use std::time::Duration;
+
+use super::FollowSettings;
+
+/// Growth of each pause over the one before.
+pub const GROWTH: f64 = 1.6;
+
+/// Beyond the longest pause, the pause is this fraction of the age.
+const PART_OF_AGE: u32 = 20;
+
+/// The pause before the next read, by the age of the newest event. It grows up to `max_poll`, and beyond that once `max_poll`
+/// is a small part of the age.
+pub fn pause_at(age: Duration, follows: &FollowSettings) -> Duration {
+    let most = follows.max_poll.max(age / PART_OF_AGE);
+    age.mul_f64(GROWTH - 1.0).min(most).max(follows.first_poll).max(Duration::from_millis(1))
+}
+
+/// The pause before the next read of the submission if the rewards show nothing. It has no upper bound, so that a thousand
+/// stuck submissions cost few requests a day.
+pub fn submission_pause_at(age: Duration, follows: &FollowSettings) -> Duration {
+    age.mul_f64(GROWTH - 1.0).max(follows.max_poll)
+}
+
+/// Submissions that may be read in one hour although the rewards show nothing. The vendor's default limit is 1,000 requests an
+/// hour, and each retraction needs one.
+pub const SUBMISSIONS_AN_HOUR: u32 = 300;
+
+/// The rest of that allowance in one process.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    left: f64,
+    at: Duration,
+}
+
+impl Allowance {
+    pub fn full(at: Duration) -> Self {
+        Self { left: f64::from(SUBMISSIONS_AN_HOUR), at }
+    }
+
+    pub fn take(&mut self, now: Duration) -> bool {
+        let most = f64::from(SUBMISSIONS_AN_HOUR);
+        let gained = now.saturating_sub(self.at).as_secs_f64() / 3_600.0 * most;
+        (self.left, self.at) = ((self.left + gained).min(most), now);
+        let is_left = self.left >= 1.0;
+        if is_left {
+            self.left -= 1.0;
+        }
+        is_left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follows() -> FollowSettings {
+        FollowSettings {
+            first_poll: Duration::from_secs(1),
+            max_poll: Duration::from_mins(1),
+            settle: Duration::from_mins(10),
+            ..FollowSettings::default()
+        }
+    }
+
+    /// The ages at which reads happen, from the first to `end`.
+    fn ages(end: Duration, pause: impl Fn(Duration) -> Duration) -> Vec<Duration> {
+        let mut ages = vec![Duration::ZERO];
+        while let Some(age) = ages.last().copied().filter(|age| *age < end) {
+            ages.push(age + pause(age));
+        }
+        ages
+    }
+
+    #[test]
+    fn pauses_only_grow_and_looks_stay_few() {
+        let looks = ages(Duration::from_hours(14 * 24), |age| pause_at(age, &follows()));
+        let pauses: Vec<Duration> = looks.windows(2).map(|two| two[1].saturating_sub(two[0])).collect();
+        assert!(pauses.is_sorted(), "{pauses:?}");
+        assert_eq!(pauses[0], Duration::from_secs(1));
+        let by = |end: Duration| looks.iter().filter(|age| **age <= end).count();
+        assert!(by(Duration::from_mins(10)) < 25, "{}", by(Duration::from_mins(10)));
+        assert!(looks.len() < 250, "{} in a fortnight", looks.len());
+        let asked = ages(Duration::from_hours(14 * 24), |age| submission_pause_at(age, &follows()));
+        assert!(asked.len() < 25, "{} questions to the Brand host in a fortnight", asked.len());
+    }
+
+    #[test]
+    fn the_allowance_comes_back_with_the_hour() {
+        let mut allowance = Allowance::full(Duration::ZERO);
+        let taken = (0..1000).filter(|_| allowance.take(Duration::ZERO)).count();
+        assert_eq!(taken, SUBMISSIONS_AN_HOUR as usize);
+        assert!(!allowance.take(Duration::from_secs(1)));
+        let taken = (0..1000).filter(|_| allowance.take(Duration::from_mins(30))).count();
+        assert_eq!(taken, SUBMISSIONS_AN_HOUR as usize / 2);
+    }
+}

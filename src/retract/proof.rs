@@ -1,0 +1,563 @@
+//! Evaluates what was read of a retraction: the only place that says *confirmed*. Pure: no I/O, no clock.
+//!
+//! A completed submission alone proves nothing. Proof is a completed submission **and** every known reward of the action
+//! reading as cancelled (`docs/decisions/0003-proof-by-rewards.md`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{RewardId, RewardState};
+use crate::store::ledger::State;
+
+/// One reward at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub reward_id: String,
+    /// Personal data: kept in the ledger for `verify`, and in no receipt.
+    pub account_id: String,
+    /// The vendor's `rewardSource`: `REFERRED`, `FRIEND_SIGNUP` …
+    pub reward_source: Option<String>,
+    /// A reward state, or [`MISSING`].
+    pub state: String,
+    pub unit: Option<String>,
+    /// What was earned, in `unit`.
+    pub assigned: Option<i64>,
+    /// What was redeemed, in `unit`.
+    pub redeemed: Option<i64>,
+    /// It names this ActionId, and not only the same order. Only then does its cancellation prove anything.
+    #[serde(default = "linked_by_default")]
+    pub linked: bool,
+    /// When it was cancelled or expired, in Unix milliseconds of the vendor's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<i64>,
+    /// It was read by GraphQL, which shows redemptions that Get Rewards does not. It must be read by GraphQL again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_graphql: bool,
+}
+
+fn linked_by_default() -> bool {
+    true
+}
+
+/// State of a reward that the vendor no longer shows.
+pub const MISSING: &str = "missing";
+
+impl Snapshot {
+    fn is(&self, state: RewardState) -> bool {
+        self.state == state.as_str()
+    }
+
+    /// Pending or available.
+    pub fn stands(&self) -> bool {
+        self.is(RewardState::Pending) || self.is(RewardState::Available)
+    }
+
+    /// The redeemed part, which cannot be taken back, in its unit.
+    pub fn lost(&self) -> Option<i64> {
+        match self.redeemed {
+            Some(redeemed) if redeemed > 0 => Some(redeemed),
+            _ if self.is(RewardState::Redeemed) => self.assigned,
+            _ => None,
+        }
+    }
+
+    fn was_redeemed(&self) -> bool {
+        self.is(RewardState::Redeemed) || self.is(RewardState::PartlyRedeemed) || self.redeemed.is_some_and(|n| n > 0)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubmissionProgress {
+    /// No answer came, so no batch ID is known.
+    None,
+    Open,
+    /// It has been unreadable for so long that the rewards alone decide.
+    Unreadable,
+    /// Complete, without an error or only with `ACTION_NOT_FOUND`, which proves nothing (`docs/vendor/contradictions.md` 15).
+    Complete,
+    /// Complete with another error.
+    Refused(String),
+}
+
+/// What one reading of a retraction found.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    pub submission: SubmissionProgress,
+    /// When it was sent, in Unix milliseconds of the vendor's clock. Only a later cancellation proves it.
+    pub sent_at: i64,
+    /// The rewards before the send.
+    pub before: Vec<Snapshot>,
+    /// Every known reward of the action now; empty if they were not read.
+    pub rewards: Vec<Snapshot>,
+    /// Number of readings since the submission completed, including this one.
+    pub reads_since_complete: u32,
+    /// The time that the person gave is over. Without proof the result is *unconfirmed*.
+    pub time_up: bool,
+    /// The settle time after the submission's completion is over.
+    pub settled: bool,
+}
+
+impl Observation {
+    /// Number of rewards that are neither cancelled nor lost.
+    pub fn open(&self) -> usize {
+        Evidence::of(&self.before, &self.rewards, self.sent_at).open()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conclusion {
+    Stay,
+    /// Another state, and a sentence for the ledger.
+    Become(State, String),
+}
+
+/// Readings with no cancelled reward after a submission error before the result is *unconfirmed*.
+const READS_BEFORE_ERROR: u32 = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RewardEvidence {
+    /// Cancelled after the send. `proves`: it could be cancelled before the send, and names this ActionId.
+    Cancelled {
+        proves: bool,
+    },
+    /// Cancelled before the send, so no proof.
+    CancelledBefore,
+    /// Expired before the send, so no proof.
+    ExpiredBefore,
+    Redeemed,
+    /// Partly redeemed, and the rest is not cancelled.
+    HalfUsed,
+    Stands,
+    /// Neither cancelled nor certainly ended before the send. Holds the reason.
+    Unproven(&'static str),
+    Missing,
+}
+
+impl RewardEvidence {
+    fn of(reward: &Snapshot, before: &[Snapshot], sent_at: i64) -> Self {
+        let was = before.iter().find(|was| was.reward_id == reward.reward_id);
+        let had = |state: RewardState| was.is_some_and(|was| was.is(state));
+        let ended_before = reward.ended_at.is_some_and(|at| at < sent_at);
+        let is = |state: RewardState| reward.is(state);
+        if is(RewardState::Cancelled) {
+            match reward.ended_at {
+                _ if ended_before || had(RewardState::Cancelled) => Self::CancelledBefore,
+                // A reward that was not known before the send proves nothing, because its earlier state is not known.
+                Some(_) => Self::Cancelled {
+                    proves: reward.linked && was.is_some_and(|was| was.stands() || was.is(RewardState::PartlyRedeemed)),
+                },
+                None => Self::Unproven("reads as cancelled without a date"),
+            }
+        } else if is(RewardState::Expired) {
+            // A reward that could be cancelled when the plan was made had not expired then.
+            let is_before = ended_before || (reward.ended_at.is_none() && had(RewardState::Expired));
+            if is_before && !was.is_some_and(Snapshot::stands) {
+                Self::ExpiredBefore
+            } else {
+                Self::Unproven("has expired since and was not cancelled")
+            }
+        } else if is(RewardState::Redeemed) {
+            Self::Redeemed
+        } else if is(RewardState::PartlyRedeemed) {
+            Self::HalfUsed
+        } else if reward.stands() {
+            Self::Stands
+        } else if reward.state == MISSING {
+            Self::Missing
+        } else {
+            // *Unclear*, or a state that a newer recoup wrote.
+            Self::Unproven("has dates, amounts or statuses that cannot be read or contradict each other")
+        }
+    }
+}
+
+/// The evidence of all rewards of one reading.
+struct Evidence {
+    all: Vec<RewardEvidence>,
+}
+
+impl Evidence {
+    fn of(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> Self {
+        Self { all: rewards.iter().map(|reward| RewardEvidence::of(reward, before, sent_at)).collect() }
+    }
+
+    fn count(&self, says: RewardEvidence) -> usize {
+        self.all.iter().filter(|one| **one == says).count()
+    }
+
+    fn proofs(&self) -> usize {
+        self.count(RewardEvidence::Cancelled { proves: true })
+    }
+
+    fn open(&self) -> usize {
+        let is_open = |says: &&RewardEvidence| {
+            matches!(says, RewardEvidence::Stands | RewardEvidence::Unproven(_) | RewardEvidence::Missing)
+        };
+        self.all.iter().filter(is_open).count()
+    }
+
+    /// No reward contradicts the retraction, and at least one proves it.
+    fn is_proof(&self) -> bool {
+        self.open() == 0 && self.proofs() > 0
+    }
+
+    /// Why it is not proven, as the end of a sentence.
+    fn why_not(&self) -> String {
+        let unproven =
+            self.all.iter().filter_map(|says| if let RewardEvidence::Unproven(why) = says { Some(*why) } else { None });
+        let mut unproven: Vec<&str> = unproven.collect();
+        let (total, count) = (self.all.len(), unproven.len());
+        unproven.sort_unstable();
+        unproven.dedup();
+        if self.count(RewardEvidence::Missing) > 0 {
+            format!("{} reward(s) can no longer be read", self.count(RewardEvidence::Missing))
+        } else if self.count(RewardEvidence::Stands) > 0 {
+            format!("{} of {total} reward(s) still stand", self.count(RewardEvidence::Stands))
+        } else if count > 0 {
+            format!("of {count} of {total} reward(s): {}", unproven.join("; "))
+        } else if self.count(RewardEvidence::CancelledBefore) == total {
+            "every reward had been cancelled already before it was sent".to_owned()
+        } else {
+            "none of the rewards that stood before was cancelled".to_owned()
+        }
+    }
+}
+
+/// The state that follows from one reading.
+pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
+    // Without a batch ID only the rewards decide, and rewards that stand prove nothing.
+    let submission_over = !matches!(observation.submission, SubmissionProgress::Open | SubmissionProgress::None);
+    if observation.rewards.is_empty() || observation.submission == SubmissionProgress::Open {
+        return Conclusion::Stay;
+    }
+    let evidence = Evidence::of(&observation.before, &observation.rewards, observation.sent_at);
+    let time_up = observation.time_up || observation.settled;
+    // What the vendor does with the rest of a partly redeemed reward is not published, so it gets the same time as the others.
+    if evidence.is_proof() && (evidence.count(RewardEvidence::HalfUsed) == 0 || time_up) {
+        return done(observation, &evidence);
+    }
+    if let SubmissionProgress::Refused(why) = &observation.submission
+        && evidence.proofs() == 0
+    {
+        // Error reasons are an open set, and rewards may follow later than the submission. An error counts as a refusal, which
+        // allows sending again, only after the settle time and only if no reward is unclear.
+        let stands_or_ended =
+            evidence.all.iter().all(|says| !matches!(says, RewardEvidence::Missing | RewardEvidence::Unproven(_)));
+        if observation.settled && stands_or_ended && evidence.count(RewardEvidence::Cancelled { proves: false }) == 0 {
+            return Conclusion::Become(State::Failed, format!("the vendor refused it: {why}; no reward was cancelled"));
+        }
+        if state != State::Unconfirmed && (observation.reads_since_complete >= READS_BEFORE_ERROR || time_up) {
+            return Conclusion::Become(
+                State::Unconfirmed,
+                format!("the submission completed with {why}, and no reward was cancelled"),
+            );
+        }
+    }
+    if submission_over && time_up && state != State::Unconfirmed {
+        let what = evidence.why_not();
+        let how = if observation.submission == SubmissionProgress::Unreadable {
+            "can no longer be read"
+        } else {
+            "completed"
+        };
+        return Conclusion::Become(State::Unconfirmed, format!("the submission {how}, and {what}"));
+    }
+    Conclusion::Stay
+}
+
+/// Whether the rewards alone prove it, so that only the submission is left to read.
+pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> bool {
+    Evidence::of(before, rewards, sent_at).is_proof()
+}
+
+/// The contradiction between an old proof and a later reading of the rewards. `gone`: rewards that a complete crawl has found
+/// deleted at the vendor.
+pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]) -> Option<String> {
+    let is_gone =
+        |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
+    let read = rewards.iter().filter(|reward| !is_gone(reward));
+    let against: Vec<String> = read.filter_map(|reward| objection(proof, reward)).collect();
+    let all = rewards.len();
+    (!against.is_empty()).then(|| {
+        format!(
+            "it was proven, but {} of {all} reward(s) no longer read as cancelled: {}",
+            against.len(),
+            against.join(", ")
+        )
+    })
+}
+
+/// How one reward contradicts an old proof. It must read as cancelled, no earlier than the proof says and with nothing more
+/// redeemed; or still be in the state in which the proof names it as lost.
+pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
+    let was = proof.iter().find(|was| was.reward_id == reward.reward_id);
+    let id = &reward.reward_id;
+    if !reward.is(RewardState::Cancelled) {
+        let is_lost = |at: &Snapshot| at.was_redeemed() || at.is(RewardState::Expired);
+        if !was.is_some_and(|was| was.state == reward.state && is_lost(was)) {
+            return Some(format!("reward {id} is {}", reward.state.replace('_', " ")));
+        }
+    }
+    if reward.redeemed.unwrap_or(0) > was.and_then(|was| was.redeemed).unwrap_or(0) {
+        return Some(format!("of reward {id} more was redeemed since"));
+    }
+    match (was.and_then(|was| was.ended_at), reward.ended_at) {
+        (Some(_), None) => Some(format!("reward {id} has no date of its end any more")),
+        (Some(then), Some(now)) if now < then => Some(format!("the end of reward {id} has an earlier date now")),
+        _ => None,
+    }
+}
+
+fn done(observation: &Observation, evidence: &Evidence) -> Conclusion {
+    let total = observation.rewards.len();
+    let (expired, earlier) =
+        (evidence.count(RewardEvidence::ExpiredBefore), evidence.count(RewardEvidence::CancelledBefore));
+    let named = |count: usize, what: &str| if count > 0 { format!("; {count} {what}") } else { String::new() };
+    let also = named(earlier, "had been cancelled already before it was sent") + &named(expired, "had expired");
+    let cancelled = evidence.proofs() + evidence.count(RewardEvidence::Cancelled { proves: false });
+    if !observation.rewards.iter().any(Snapshot::was_redeemed) {
+        let all = total - expired - earlier;
+        return Conclusion::Become(
+            State::Confirmed,
+            format!("{cancelled} of {all} cancellable reward(s) read as cancelled{also}"),
+        );
+    }
+    let lost = losses(&observation.rewards);
+    Conclusion::Become(State::Partial, format!("{cancelled} of {total} reward(s) read as cancelled{also}{lost}"))
+}
+
+/// The redeemed rewards as the end of a sentence; empty if there are none.
+pub fn losses(rewards: &[Snapshot]) -> String {
+    let lost: Vec<String> = rewards.iter().filter(|reward| reward.was_redeemed()).map(describe_loss).collect();
+    if lost.is_empty() { String::new() } else { format!("; redeemed, and lost: {}", lost.join(", ")) }
+}
+
+fn describe_loss(reward: &Snapshot) -> String {
+    let unit = reward.unit.as_deref().unwrap_or("of unknown unit");
+    match reward.lost() {
+        Some(lost) if reward.is(RewardState::PartlyRedeemed) => {
+            format!("{lost} {unit} of reward {} (not cancelled: review it by hand)", reward.reward_id)
+        }
+        Some(lost) => format!("{lost} {unit} of reward {}", reward.reward_id),
+        None => format!("reward {}", reward.reward_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: i64 = 1_790_000_000_000;
+
+    fn reward(state: &str) -> Snapshot {
+        Snapshot {
+            reward_id: format!("r-{state}"),
+            account_id: "a".into(),
+            reward_source: None,
+            state: state.into(),
+            unit: Some("CENTS".into()),
+            assigned: Some(500),
+            redeemed: match state {
+                "partly_redeemed" => Some(200),
+                "redeemed" => Some(500),
+                _ => Some(0),
+            },
+            linked: true,
+            ended_at: matches!(state, "cancelled" | "expired").then_some(if state == "expired" {
+                SENT - 1
+            } else {
+                SENT + 1
+            }),
+            by_graphql: false,
+        }
+    }
+
+    fn observation(submission: SubmissionProgress, states: &[&str], time_up: bool) -> Observation {
+        let before = states.iter().enumerate().map(|(n, state)| {
+            let was = if matches!(*state, "cancelled" | "missing") { "available" } else { state };
+            Snapshot { reward_id: format!("r{n}"), ..reward(was) }
+        });
+        Observation {
+            submission,
+            sent_at: SENT,
+            before: before.collect(),
+            rewards: (0..).zip(states).map(|(n, s)| Snapshot { reward_id: format!("r{n}"), ..reward(s) }).collect(),
+            reads_since_complete: 1,
+            time_up,
+            settled: false,
+        }
+    }
+
+    fn state_after(observation: &Observation) -> Option<State> {
+        match evaluate(State::Queued, observation) {
+            Conclusion::Stay => None,
+            Conclusion::Become(state, _) => Some(state),
+        }
+    }
+
+    #[test]
+    fn what_was_seen_decides() {
+        use State::{Confirmed, Partial, Unconfirmed};
+        use SubmissionProgress::{Complete, None as NoBatch, Open, Refused};
+        let refused = || Refused("MALFORMED".into());
+        let table: Vec<(SubmissionProgress, &[&str], bool, Option<State>)> = vec![
+            // A queued submission proves nothing, whatever the rewards read as.
+            (Open, &["cancelled", "cancelled"], false, None),
+            (Open, &["cancelled", "cancelled"], true, None),
+            (Open, &["available"], true, None),
+            // A completed submission is no proof.
+            (Complete, &["available", "pending"], false, None),
+            (Complete, &["available", "pending"], true, Some(Unconfirmed)),
+            (Complete, &["cancelled", "available"], false, None),
+            (Complete, &["cancelled", "available"], true, Some(Unconfirmed)),
+            (Complete, &["cancelled", "missing"], false, None),
+            (Complete, &["cancelled", "missing"], true, Some(Unconfirmed)),
+            (Complete, &[], true, None),
+            // Proof.
+            (Complete, &["cancelled"], false, Some(Confirmed)),
+            (Complete, &["cancelled", "cancelled"], false, Some(Confirmed)),
+            (Complete, &["cancelled", "expired"], false, Some(Confirmed)),
+            (Complete, &["cancelled", "redeemed"], false, Some(Partial)),
+            (Complete, &["cancelled", "partly_redeemed"], false, None),
+            (Complete, &["cancelled", "partly_redeemed"], true, Some(Partial)),
+            // No reward was cancelled.
+            (Complete, &["redeemed", "expired"], true, Some(Unconfirmed)),
+            // An error of the submission is not yet a refusal.
+            (refused(), &["available"], false, None),
+            (refused(), &["available"], true, Some(Unconfirmed)),
+            (refused(), &["cancelled"], false, Some(Confirmed)),
+            (refused(), &["cancelled", "available"], true, Some(Unconfirmed)),
+            // Without an answer only the rewards decide, and rewards that stand prove nothing.
+            (NoBatch, &["available"], true, None),
+            (NoBatch, &["cancelled", "available"], true, None),
+            (NoBatch, &["cancelled", "cancelled"], false, Some(Confirmed)),
+            (NoBatch, &["missing"], true, None),
+            // Without a readable submission the rewards decide.
+            (SubmissionProgress::Unreadable, &["available"], true, Some(Unconfirmed)),
+            (SubmissionProgress::Unreadable, &["cancelled"], false, Some(Confirmed)),
+        ];
+        for (submission, states, time_up, expected) in table {
+            let observation = observation(submission, states, time_up);
+            assert_eq!(state_after(&observation), expected, "{observation:?}");
+        }
+    }
+
+    #[test]
+    fn a_reward_that_was_cancelled_before_proves_nothing() {
+        for submission in [SubmissionProgress::None, SubmissionProgress::Complete] {
+            let mut seen = observation(submission.clone(), &["cancelled", "redeemed"], false);
+            seen.before[0].state = "cancelled".into();
+            seen.before[1].state = "available".into();
+            assert_eq!(state_after(&seen), None, "{submission:?}");
+        }
+        // Nor does a reward that names only the order.
+        let mut seen = observation(SubmissionProgress::Complete, &["cancelled"], false);
+        seen.rewards[0].linked = false;
+        assert_eq!(state_after(&seen), None);
+        // Nor does a reward that was not known before.
+        let mut seen = observation(SubmissionProgress::None, &["cancelled"], false);
+        seen.before.clear();
+        assert_eq!(state_after(&seen), None);
+    }
+
+    #[test]
+    fn an_error_is_a_refusal_only_when_the_vendor_has_had_its_time() {
+        let mut seen = observation(SubmissionProgress::Refused("MALFORMED".into()), &["available"], false);
+        for (reads, expected) in [(1, None), (2, None), (3, Some(State::Unconfirmed))] {
+            seen.reads_since_complete = reads;
+            assert_eq!(state_after(&seen), expected);
+        }
+        seen.settled = true;
+        assert_eq!(state_after(&seen), Some(State::Failed));
+        assert!(matches!(evaluate(State::Unconfirmed, &seen), Conclusion::Become(State::Failed, _)));
+    }
+
+    #[test]
+    fn the_loss_is_named() {
+        let Conclusion::Become(State::Partial, message) =
+            evaluate(State::Queued, &observation(SubmissionProgress::Complete, &["cancelled", "redeemed"], false))
+        else {
+            panic!("partial")
+        };
+        assert!(message.contains("500 CENTS of reward r1"), "{message}");
+    }
+
+    #[test]
+    fn what_was_cancelled_before_the_send_is_no_proof_of_it_and_is_named() {
+        let mut seen = observation(SubmissionProgress::Complete, &["cancelled", "cancelled"], true);
+        seen.rewards[0].ended_at = Some(SENT - 1);
+        let Conclusion::Become(State::Confirmed, message) = evaluate(State::Queued, &seen) else { panic!("confirmed") };
+        assert_eq!(
+            message,
+            "1 of 1 cancellable reward(s) read as cancelled; 1 had been cancelled already before it was sent"
+        );
+        seen.rewards[1].ended_at = Some(SENT - 1);
+        let Conclusion::Become(State::Unconfirmed, message) = evaluate(State::Queued, &seen) else {
+            panic!("unconfirmed")
+        };
+        assert!(message.contains("cancelled already before it was sent"), "{message}");
+        // A cancellation without a date may be older than the send.
+        seen.rewards[1].ended_at = None;
+        assert_eq!(state_after(&seen), Some(State::Unconfirmed));
+    }
+
+    #[test]
+    fn what_expired_after_the_send_or_is_unclear_blocks_proof() {
+        for (state, ended_at) in [("expired", Some(SENT + 1)), ("expired", None), ("unclear", None), ("of 2030", None)]
+        {
+            let mut seen = observation(SubmissionProgress::Complete, &["cancelled", state], true);
+            seen.before[1].state = if ended_at.is_some() { "expired" } else { "available" }.into();
+            seen.rewards[1].ended_at = ended_at;
+            assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
+            assert!(!reads_cancelled(&seen.before, &seen.rewards, SENT));
+            // An unclear reward also keeps a submission error from counting as a refusal.
+            seen.submission = SubmissionProgress::Refused("MALFORMED".into());
+            (seen.settled, seen.rewards[0].state) = (true, "available".into());
+            assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
+        }
+    }
+
+    #[test]
+    fn a_reward_that_no_longer_reads_as_cancelled_contradicts_an_old_proof() {
+        let named = |states: &[&str]| -> Vec<Snapshot> {
+            states.iter().enumerate().map(|(n, s)| Snapshot { reward_id: format!("r{n}"), ..reward(s) }).collect()
+        };
+        for (proof, now, contradicts) in [
+            (&["cancelled", "cancelled"][..], &["cancelled", "cancelled"][..], false),
+            (&["cancelled", "redeemed"], &["cancelled", "redeemed"], false),
+            (&["cancelled", "expired"], &["cancelled", "expired"], false),
+            (&["cancelled", "partly_redeemed"], &["cancelled", "redeemed"], true),
+            (&["cancelled", "partly_redeemed"], &["cancelled", "partly_redeemed"], false),
+            (&["cancelled", "expired"], &["cancelled", "redeemed"], true),
+            (&["cancelled", "expired"], &["cancelled", "cancelled"], false),
+            (&["cancelled", "redeemed"], &["cancelled", "expired"], true),
+            (&["cancelled", "redeemed"], &["cancelled", "missing"], true),
+            (&["cancelled"], &["cancelled", "cancelled"], false),
+            (&["cancelled"], &["available"], true),
+            (&["cancelled"], &["pending"], true),
+            (&["cancelled"], &["redeemed"], true),
+            (&["cancelled"], &["partly_redeemed"], true),
+            (&["cancelled"], &["expired"], true),
+            (&["cancelled"], &["unclear"], true),
+            (&["cancelled"], &["missing"], true),
+            (&["cancelled", "redeemed"], &["cancelled", "available"], true),
+            (&["cancelled"], &["cancelled", "redeemed"], true),
+        ] {
+            let found = contradiction(&named(proof), &named(now), &[]);
+            assert_eq!(found.is_some(), contradicts, "{proof:?} {now:?} {found:?}");
+        }
+        let cancelled = |redeemed, ended_at| vec![Snapshot { redeemed, ended_at, ..reward("cancelled") }];
+        let proof = cancelled(Some(200), Some(SENT + 1));
+        for (redeemed, ended_at, contradicts) in [
+            (Some(200), Some(SENT + 1), false),
+            (None, Some(SENT + 1), false),
+            (Some(201), Some(SENT + 1), true),
+            (Some(200), None, true),
+            (Some(200), Some(SENT - 1), true),
+        ] {
+            let found = contradiction(&proof, &cancelled(redeemed, ended_at), &[]);
+            assert_eq!(found.is_some(), contradicts, "{redeemed:?} {ended_at:?} {found:?}");
+        }
+        // A reward that a complete crawl has found deleted no longer counts.
+        assert_eq!(contradiction(&named(&["cancelled"]), &named(&["missing"]), &[RewardId::new("r0")]), None);
+    }
+}

@@ -1,0 +1,409 @@
+//! Reads rewards as the vendor has them now.
+//!
+//! A reward is searched in the account where it was last seen, then by its ID. Every answer is checked against the request:
+//! tenant, account and reward must match. This module only reads and reports; the caller decides what a missing or moved reward
+//! means.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::proof::{MISSING, Snapshot};
+use crate::error::{Error, Kind, Result};
+use crate::extract::{Extracted, Mapping, read};
+use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
+use crate::store::index::ApiSource;
+use crate::store::ledger::FORGOTTEN;
+use crate::vendor::graphql::Graph;
+use crate::vendor::{ReferralAnswer, Rewards};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownReward {
+    pub reward_id: RewardId,
+    pub account_id: AccountId,
+    /// The API that showed its link. Another API may not show it.
+    pub via: ApiSource,
+}
+
+#[derive(Debug, Clone)]
+pub struct LiveReward {
+    pub raw: String,
+    pub extracted: Extracted,
+    pub via: ApiSource,
+}
+
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// In its account, or by its ID with the same account.
+    Home(Box<LiveReward>),
+    /// By its ID, in another account.
+    Elsewhere(Box<LiveReward>),
+    Missing,
+}
+
+#[derive(Debug, Clone)]
+pub struct FetchedRewards {
+    /// One per known reward, in the same order.
+    pub found: Vec<(KnownReward, Location)>,
+    /// The answer of each account that was read. The index is updated with it.
+    pub accounts: Vec<FetchedAccount>,
+    /// The time by the vendor's clock; by this machine's if `trouble` is set.
+    pub now: Timestamp,
+    /// Why the vendor's clock cannot be used, so that dates prove nothing.
+    pub trouble: Option<Error>,
+    /// Referrals that came in the same GraphQL document as rewards, by ID.
+    pub referrals: Vec<(String, ReferralAnswer)>,
+}
+
+impl FetchedRewards {
+    /// The rewards in these accounts that name the target's ActionId, or its order ID.
+    pub fn of_target(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
+        let live = self.accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
+        live.filter(move |live| {
+            live.extracted.links.iter().any(|link| match target {
+                Target::Action(action_id) => link.action_id.as_ref() == Some(action_id),
+                Target::Order { order_id, .. } => link.order_id.as_ref() == Some(order_id),
+            })
+        })
+    }
+
+    /// The known rewards that were found, and the other rewards of the target.
+    pub fn relevant(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
+        let found = self.found.iter().filter_map(|(_, place)| match place {
+            Location::Home(live) | Location::Elsewhere(live) => Some(&**live),
+            Location::Missing => None,
+        });
+        found.chain(self.of_target(target))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct FetchedAccount {
+    pub account: AccountId,
+    /// `None` if the vendor does not know the account.
+    pub rewards: Option<Vec<LiveReward>>,
+    pub asked_at: Timestamp,
+}
+
+/// Reads every known reward: one request per account, and one more for each reward that is not in its account. An account with
+/// a reward whose link came by GraphQL is read by GraphQL, which shows the link again.
+///
+/// A GraphQL document holds one account's rewards and one referral, so as many referrals come along as accounts are read by
+/// GraphQL.
+pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String]) -> Result<FetchedRewards> {
+    let mut accounts: Vec<FetchedAccount> = Vec::new();
+    let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
+    // A forgotten account is not read: its rewards are read by their IDs.
+    for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
+        if accounts.iter().all(|asked| asked.account != reward.account_id) {
+            let by_graphql =
+                known.iter().any(|other| other.account_id == reward.account_id && other.via == ApiSource::GraphQl);
+            let asked = if by_graphql {
+                let referral = wanted.next();
+                let both = ask_by_graphql(ctx, &reward.account_id, known, referral).await?;
+                both.map(|(asked, answer)| {
+                    answered.extend(referral.cloned().zip(answer));
+                    asked
+                })
+            } else {
+                None
+            };
+            accounts.push(match asked {
+                Some(asked) => asked,
+                None => ask(ctx, &reward.account_id).await?,
+            });
+        }
+    }
+    let of_referrals = known_in_referrals(ctx, &answered, known);
+    accounts.extend(of_referrals);
+    let (now, _) = ctx.vendor_now_or_own();
+    keep_most_cautious(&mut accounts, now.as_millisecond());
+    let mut found = Vec::with_capacity(known.len());
+    for reward in known {
+        let place = match listed(&accounts, reward) {
+            Some(place) => place,
+            None => by_id(ctx, reward).await?,
+        };
+        found.push((reward.clone(), place));
+    }
+    let (now, trouble) = ctx.vendor_now_or_own();
+    Ok(FetchedRewards { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
+}
+
+/// Known rewards that the referrals contain. A reward that no account lists is read here, by the API that showed its link.
+fn known_in_referrals(
+    ctx: &Context<'_>,
+    answered: &[(String, ReferralAnswer)],
+    known: &[KnownReward],
+) -> Vec<FetchedAccount> {
+    let rewards = answered.iter().flat_map(|(_, answer)| match answer {
+        ReferralAnswer::Read(referral) => referral.rewards.as_slice(),
+        ReferralAnswer::Unreadable(_) => &[],
+    });
+    let read = rewards.filter_map(|raw| parse_reward(ctx, raw.get(), None, ApiSource::GraphQl).ok());
+    let of_known = read.filter(|live| known.iter().any(|known| known.reward_id == live.extracted.reward.reward_id));
+    let asked_at = ctx.clock.now();
+    let account = |live: LiveReward| {
+        let account = live.extracted.reward.account_id.clone();
+        FetchedAccount { account, rewards: Some(vec![live]), asked_at }
+    };
+    of_known.map(account).collect()
+}
+
+/// A known reward in these accounts; `None` if no account lists it.
+pub(super) fn listed(accounts: &[FetchedAccount], known: &KnownReward) -> Option<Location> {
+    let mut all = accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
+    let live = all.find(|live| live.extracted.reward.reward_id == known.reward_id)?;
+    Some(Location::of(live.clone(), known))
+}
+
+/// If a reward appears several times, in one list or in several accounts, keeps the version that speaks most against a
+/// cancellation. Versions with different links make the reward ambiguous.
+pub(super) fn keep_most_cautious(accounts: &mut [FetchedAccount], now_ms: i64) {
+    struct Kept {
+        weight: (u8, i64, i64),
+        at: usize,
+        /// The links of all versions.
+        links: Vec<Link>,
+        is_linked_otherwise: bool,
+    }
+    let mut kept: HashMap<RewardId, Kept> = HashMap::new();
+    for (at, live) in accounts.iter().flat_map(|asked| asked.rewards.iter().flatten()).enumerate() {
+        let (reward, links) = (&live.extracted.reward, &live.extracted.links);
+        let weight = reward.weight(now_ms);
+        match kept.entry(reward.reward_id.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(Kept { weight, at, links: links.clone(), is_linked_otherwise: false });
+            }
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                if weight < known.weight {
+                    (known.weight, known.at) = (weight, at);
+                }
+                if known.links != *links {
+                    known.is_linked_otherwise = true;
+                    known.links.extend(links.iter().cloned());
+                }
+            }
+        }
+    }
+    let mut at = 0;
+    for rewards in accounts.iter_mut().filter_map(|asked| asked.rewards.as_mut()) {
+        rewards.retain_mut(|live| {
+            let of_it = kept.get(&live.extracted.reward.reward_id);
+            let is_kept = of_it.is_some_and(|kept| kept.at == at);
+            if let Some(of_it) = of_it.filter(|kept| is_kept && kept.is_linked_otherwise) {
+                live.extracted.links.clone_from(&of_it.links);
+                live.extracted.kind = LinkKind::Ambiguous;
+            }
+            at += 1;
+            is_kept
+        });
+    }
+}
+
+impl Location {
+    pub(super) fn of(live: LiveReward, known: &KnownReward) -> Self {
+        let account = &live.extracted.reward.account_id;
+        let is_home = *account == known.account_id || known.account_id.as_str() == FORGOTTEN;
+        if is_home { Self::Home(Box::new(live)) } else { Self::Elsewhere(Box::new(live)) }
+    }
+}
+
+async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<FetchedAccount> {
+    let asked_at = ctx.clock.now();
+    let rewards = match ctx.advocate.rewards(account, None).await? {
+        Rewards::NoSuchAccount => None,
+        Rewards::Listed(list) => {
+            let parse = |raw: Box<RawValue>| parse_reward(ctx, raw.get(), Some(account), ApiSource::Rest);
+            Some(list.into_iter().map(parse).collect::<Result<_>>()?)
+        }
+    };
+    Ok(FetchedAccount { account: account.clone(), rewards, asked_at })
+}
+
+/// `None` if the server refuses the query; then Get Rewards is read, which shows rewards without some links. A damaged answer
+/// is an error, because Get Rewards would hide what it says.
+///
+/// The server applies the filter, and may return rewards of other accounts. They are ignored, unless one is a known reward, is
+/// listed for this account too, or names no account.
+async fn ask_by_graphql(
+    ctx: &Context<'_>,
+    account: &AccountId,
+    known: &[KnownReward],
+    referral: Option<&String>,
+) -> Result<Option<(FetchedAccount, Option<ReferralAnswer>)>> {
+    let (asked_at, filter) = (ctx.clock.now(), json!({"accountId_eq": account.as_str()}));
+    let answer = match referral {
+        None => match ctx.advocate.graph_rewards_of(&filter).await? {
+            Graph::Answer(listed) => Graph::Answer((listed, None)),
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        },
+        Some(id) => match ctx.advocate.graph_rewards_and_referral(&filter, id).await? {
+            Graph::Answer((listed, referral)) => Graph::Answer((listed, Some(referral))),
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        },
+    };
+    let Graph::Answer((listed, referral)) = answer else { return Ok(None) };
+    let (own, others): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|reward| reward.account.as_ref() == Some(account));
+    let is_asked =
+        |id: &RewardId| known.iter().any(|known| known.reward_id == *id) || own.iter().any(|reward| reward.id == *id);
+    if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
+        return Err(foreign("another account"));
+    }
+    let parsed = own.iter().map(|reward| parse_reward(ctx, reward.raw.get(), Some(account), ApiSource::GraphQl));
+    let looked = FetchedAccount { account: account.clone(), rewards: Some(parsed.collect::<Result<_>>()?), asked_at };
+    Ok(Some((looked, referral)))
+}
+
+async fn by_id(ctx: &Context<'_>, reward: &KnownReward) -> Result<Location> {
+    let Some(raw) = ctx.advocate.reward(&reward.reward_id).await? else { return Ok(Location::Missing) };
+    Ok(Location::of(parse_reward(ctx, &raw, None, ApiSource::Rest)?, reward))
+}
+
+/// Parses a reward and checks its tenant and, if `asked` is given, its account. A reward that cannot be parsed is an error,
+/// because it could be any reward.
+pub(super) fn parse_reward(
+    ctx: &Context<'_>,
+    raw: &str,
+    asked: Option<&AccountId>,
+    via: ApiSource,
+) -> Result<LiveReward> {
+    parse_reward_of(raw, asked, ctx.advocate.tenant(), ctx.mapping, via)
+}
+
+pub(super) fn parse_reward_of(
+    raw: &str,
+    asked: Option<&AccountId>,
+    tenant: &str,
+    mapping: &Mapping,
+    via: ApiSource,
+) -> Result<LiveReward> {
+    #[derive(Deserialize)]
+    struct Wire {
+        #[serde(default, rename = "tenantAlias", alias = "tenant_alias")]
+        tenant: Option<Value>,
+    }
+    // Without an account the reward may have moved.
+    let nowhere = AccountId::new("");
+    let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
+        .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
+    if asked.is_some_and(|asked| *asked != extracted.reward.account_id) {
+        return Err(foreign("another account"));
+    }
+    let wire: Wire = serde_json::from_str(raw).map_err(|_shape| foreign("another tenant"))?;
+    if wire.tenant.is_some_and(|named| named != tenant) {
+        return Err(foreign("another tenant"));
+    }
+    Ok(LiveReward { raw: raw.to_owned(), extracted, via })
+}
+
+fn foreign(what: &str) -> Error {
+    Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
+        .hint("run the same command again; a cache or a proxy in between may mix answers up")
+}
+
+/// A reward as ledger and receipt keep it.
+pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
+    Snapshot {
+        reward_id: reward.reward_id.as_str().to_owned(),
+        account_id: reward.account_id.as_str().to_owned(),
+        reward_source: reward.reward_source.clone(),
+        state: reward.state(now_ms).as_str().to_owned(),
+        unit: reward.unit.clone(),
+        assigned: reward.assigned,
+        redeemed: reward.redeemed,
+        linked: true,
+        ended_at: reward.ended_at(now_ms),
+        by_graphql: false,
+    }
+}
+
+impl FetchedRewards {
+    /// An error if a reward was read by GraphQL before and by Get Rewards now, which does not show every redemption.
+    pub fn check_sources(&self) -> Result<()> {
+        let is_by_another = |(known, place): &(KnownReward, Location)| match place {
+            Location::Home(live) | Location::Elsewhere(live) => {
+                known.via == ApiSource::GraphQl && live.via != ApiSource::GraphQl
+            }
+            Location::Missing => false,
+        };
+        if !self.found.iter().any(is_by_another) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Vendor, "the rewards were read by GraphQL before, and GraphQL does not show them now")
+            .hint("nothing is concluded from Get Rewards alone, which does not show every redemption; run `recoup verify` later"))
+    }
+}
+
+impl LiveReward {
+    pub fn snapshot(&self, now_ms: i64) -> Snapshot {
+        Snapshot { by_graphql: self.via == ApiSource::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
+    }
+
+    /// Whether it names another action; if the target has none, another order.
+    fn is_of_another(&self, target: &Target) -> bool {
+        let links = &self.extracted.links;
+        match target {
+            Target::Action(action_id) => {
+                links.iter().filter_map(|link| link.action_id.as_ref()).any(|named| named != action_id)
+            }
+            Target::Order { order_id, .. } => {
+                let mut named = links.iter().filter_map(|link| link.order_id.as_ref()).peekable();
+                named.peek().is_some() && named.all(|named| named != order_id)
+            }
+        }
+    }
+}
+
+/// Snapshots of every known reward, and of other rewards of the target in the same accounts. A reward that was not found is
+/// `missing` and keeps its earlier values. A reward that names another action now, or has moved to another account, is
+/// `unclear`.
+pub fn snapshots(fetch: &FetchedRewards, target: &Target, before: &[Snapshot]) -> Vec<Snapshot> {
+    let now_ms = fetch.now.as_millisecond();
+    let was = |id: &RewardId| before.iter().find(|was| was.reward_id == id.as_str());
+    let mut rewards: Vec<Snapshot> = Vec::with_capacity(fetch.found.len());
+    for (known, place) in &fetch.found {
+        rewards.push(match place {
+            Location::Home(live) | Location::Elsewhere(live) => {
+                let linked = was(&known.reward_id).is_none_or(|was| was.linked);
+                let mut now = Snapshot { linked, ..live.snapshot(now_ms) };
+                if live.is_of_another(target) || matches!(place, Location::Elsewhere(_)) {
+                    RewardState::Unclear.as_str().clone_into(&mut now.state);
+                    now.ended_at = None;
+                }
+                now
+            }
+            Location::Missing => {
+                let mut gone = was(&known.reward_id).cloned().unwrap_or_else(|| Snapshot {
+                    reward_id: known.reward_id.as_str().to_owned(),
+                    account_id: known.account_id.as_str().to_owned(),
+                    reward_source: None,
+                    state: String::new(),
+                    unit: None,
+                    assigned: None,
+                    redeemed: None,
+                    linked: true,
+                    ended_at: None,
+                    by_graphql: false,
+                });
+                MISSING.clone_into(&mut gone.state);
+                gone.ended_at = None;
+                gone
+            }
+        });
+    }
+    for live in fetch.of_target(target) {
+        let id = live.extracted.reward.reward_id.as_str();
+        if rewards.iter().all(|reward| reward.reward_id != id) {
+            rewards.push(live.snapshot(now_ms));
+        }
+    }
+    rewards
+}

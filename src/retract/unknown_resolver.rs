@@ -1,0 +1,277 @@
+//! Finds out whether the vendor received a request that got no answer.
+//!
+//! `follow` reads the rewards. This module reads the submissions list, and the action if the vendor shows it. The vendor
+//! discourages the list, so it is read rarely, and one reading serves every *unknown* retraction of this process. Each reading
+//! is a note in the ledger, so that the pauses outlive a restart. `match_submissions` judges the list. This module never sends
+//! anything, and a list that could not be read never counts as empty.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::Context;
+use super::match_submissions::{
+    self, CLOCK_TOLERANCE, LIST_READING, ListReading, ResolverSettings, SearchResult, SentRequest, last_part,
+    readings_of,
+};
+use crate::error::{Error, Kind, Result};
+use crate::model::{ActionId, Target};
+use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::vendor::{Submission, UpdateFilter};
+
+/// The list may lack submissions that were queued longer ago than this: the vendor keeps them for at most 90 days.
+const LISTED_FOR: Duration = Duration::from_hours(30 * 24);
+
+/// Longest range of the log of actions that is read; the vendor allows 45 days.
+const LOG_RANGE: SignedDuration = SignedDuration::from_hours(44 * 24);
+
+const LOG_PAGES: usize = 3;
+
+/// The submissions list as this process has read it last. One list serves every unknown retraction.
+#[derive(Debug, Default)]
+pub struct SubmissionLists(Mutex<Cache>);
+
+#[derive(Debug, Default)]
+struct Cache {
+    /// When any process last read a list, as far as the ledger knows.
+    newest: Option<Timestamp>,
+    list: Option<Arc<SubmissionList>>,
+}
+
+#[derive(Debug)]
+struct SubmissionList {
+    at: Timestamp,
+    rows: Vec<Submission>,
+    whole: bool,
+    /// Why the list is not complete.
+    doubt: Option<String>,
+}
+
+/// Reads the list for an *unknown* retraction if one is due, and writes down what it shows. A recent list of this process is
+/// used again without a request.
+pub async fn reconcile(
+    ctx: &Context<'_>,
+    doubts: &ResolverSettings,
+    ledger: &Ledger,
+    retraction: &mut Retraction,
+) -> Result<()> {
+    let Some(sent_at) = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()) else { return Ok(()) };
+    let readings = readings_of(retraction);
+    let mut known = ctx.session.lists.0.lock().await;
+    let list = match known.list.clone().filter(|list| serves(list, sent_at, &readings, doubts)) {
+        Some(list) => list,
+        None if is_due(&mut known, ledger, sent_at, &readings, doubts, ctx.clock.now())? => {
+            let list = Arc::new(read(ctx, doubts, ledger).await?);
+            (known.newest, known.list) = (Some(list.at), Some(Arc::clone(&list)));
+            list
+        }
+        None => return Ok(()),
+    };
+    drop(known);
+    // Two lists an hour apart decide, so that hour must not be a jump of the clock.
+    if ctx.clock_ahead().is_some() {
+        ctx.vendor_now()?;
+    }
+    let action = match retraction.target() {
+        // A reversed action proves nothing about an adjustment of it.
+        Target::Action(action_id) if retraction.road != Road::Modification => {
+            action_now(ctx, &action_id, sent_at).await?
+        }
+        _ => None,
+    };
+    *retraction = conclude(ctx, doubts, ledger, retraction, sent_at, readings, &list, action.as_ref())?;
+    Ok(())
+}
+
+/// Whether an *unknown* retraction waits for a list that may be read now.
+pub fn waits_for_list(retraction: &Retraction, doubts: &ResolverSettings, now: Timestamp) -> bool {
+    let sent_at = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok());
+    retraction.state == State::Unknown
+        && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), doubts) <= now)
+}
+
+/// Whether a list that was read already is new for this retraction.
+fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], doubts: &ResolverSettings) -> bool {
+    let last = readings.last().map_or(sent_at, |look| look.at);
+    match_submissions::has_passed(last, doubts.list_after, list.at)
+}
+
+fn is_due(
+    known: &mut Cache,
+    ledger: &Ledger,
+    sent_at: Timestamp,
+    readings: &[ListReading],
+    doubts: &ResolverSettings,
+    now: Timestamp,
+) -> Result<bool> {
+    if match_submissions::next_list_at(sent_at, readings, doubts) > now {
+        return Ok(false);
+    }
+    if known.newest.is_none() {
+        let in_doubt = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
+        known.newest = in_doubt.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
+    }
+    // A list that was read a moment ago for another retraction delays the next one.
+    Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, doubts.list_after, now)))
+}
+
+/// Reads the list. A failure counts as a reading, so that it has the same pause.
+async fn read(ctx: &Context<'_>, doubts: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
+    let at = ctx.clock.now();
+    ctx.report.note("reading the vendor's list of submissions, to find out what was received");
+    let listed = match ctx.brand.submissions(doubts.list_pages).await {
+        Ok(listed) => listed,
+        Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
+            let doubt = Some(format!("it could not be read: {error}"));
+            return Ok(SubmissionList { at, rows: Vec::new(), whole: false, doubt });
+        }
+        Err(error) => return Err(error),
+    };
+    let missing = missing_from(ledger, &listed.rows, doubts, at)?;
+    let doubt = if !listed.complete && listed.pages >= doubts.list_pages {
+        Some(format!("it has more than the {} pages that [retract] list_pages allows", listed.pages))
+    } else if !listed.complete {
+        Some(format!("it could not be read whole ({} pages)", listed.pages))
+    } else if missing > 0 {
+        Some(format!("it lacks {missing} submission(s) that the vendor has acknowledged"))
+    } else {
+        None
+    };
+    Ok(SubmissionList { at, rows: listed.rows, whole: doubt.is_none(), doubt })
+}
+
+/// Number of acknowledged submissions of this ledger that the list lacks. Such a list proves no absence, whatever it claims.
+fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &ResolverSettings, at: Timestamp) -> Result<usize> {
+    let listed: BTreeSet<String> = rows.iter().flat_map(match_submissions::names_of).collect();
+    let should_be_there = |retraction: &Retraction| {
+        let queued = retraction.events.iter().find(|event| event.details.get("queued_uri").is_some())?;
+        let queued_at = queued.moment()?;
+        let is_settled = match_submissions::has_passed(queued_at, doubts.list_after, at);
+        let is_kept = !match_submissions::has_passed(queued_at, LISTED_FOR, at);
+        let name = last_part(queued.details["queued_uri"].as_str()?)?.to_owned();
+        (is_settled && is_kept).then_some(name)
+    };
+    Ok(ledger.all()?.iter().filter_map(should_be_there).filter(|name| !listed.contains(name)).count())
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that one entry of the ledger rests on, once")]
+fn conclude(
+    ctx: &Context<'_>,
+    doubts: &ResolverSettings,
+    ledger: &Ledger,
+    retraction: &Retraction,
+    sent_at: Timestamp,
+    mut readings: Vec<ListReading>,
+    list: &SubmissionList,
+    action: Option<&ActionSeen>,
+) -> Result<Retraction> {
+    let others = batch_ids_of_others(ledger, retraction)?;
+    let target = retraction.target();
+    let change = (retraction.road == Road::Modification).then(|| match_submissions::form_of(retraction));
+    let request = SentRequest {
+        target: &target,
+        order_id: &retraction.order_id,
+        disposition: &retraction.disposition,
+        change: change.as_deref(),
+        sent_at,
+        others: &others,
+    };
+    let now = ctx.clock.now();
+    let rows = list.rows.len();
+    let shown = action.map(|action| action.details.clone());
+    let seen = match_submissions::search(&request, &list.rows);
+    if let SearchResult::Found { batch_id, uri } = &seen {
+        let details = json!({
+            "queued_uri": uri,
+            "batch_id": batch_id,
+            "list": { "at": list.at, "rows": rows },
+            "action": shown,
+        });
+        let message = format!("found in the vendor's list of submissions as {batch_id}: it was received; not done yet");
+        return ledger.append(retraction, State::Queued, &message, &details, now);
+    }
+    let mut doubt = list.doubt.clone();
+    if let SearchResult::Unclear(why) = seen {
+        doubt.get_or_insert(why);
+    }
+    // A reversal since the send suggests that the request was received. It is no proof: other people reverse actions too.
+    if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
+        doubt.get_or_insert(why);
+    }
+    let look = ListReading { at: list.at, whole: list.whole, rows, absent: doubt.is_none(), doubt };
+    let message = match &look.doubt {
+        None => format!("read the vendor's list of submissions ({rows} in all): the request is not in it"),
+        Some(doubt) => format!("read the vendor's list of submissions ({rows} in all): {doubt}"),
+    };
+    let noted = ledger.note(retraction, LIST_READING, &message, &json!({ "list": look, "action": shown }), now)?;
+    readings.push(look);
+    if !match_submissions::is_not_received(sent_at, &readings, doubts) {
+        return Ok(noted);
+    }
+    let message = "the vendor did not receive it: two whole lists of its submissions do not have it";
+    ledger.append(&noted, State::NotReceived, message, &json!({ "lists": readings }), now)
+}
+
+/// The batch IDs of the other requests in this ledger.
+fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTreeSet<String>> {
+    let others = ledger.all()?.into_iter().filter(|other| other.id != retraction.id);
+    let names = others.flat_map(|other| {
+        let linked = other.text("queued_uri").and_then(last_part).map(str::to_owned);
+        linked.into_iter().chain(other.text("batch_id").map(str::to_owned))
+    });
+    Ok(names.collect())
+}
+
+struct ActionSeen {
+    details: Value,
+    /// Set if the action was reversed since the send, or may have been.
+    reversed_since: Option<String>,
+}
+
+/// Reads the action and its log. The vendor need not show Advocate's actions (`docs/vendor/brand.md` §3).
+async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
+    let action = match ctx.brand.action(id).await {
+        Ok(Some(action)) => action,
+        Ok(None) => return Ok(None),
+        Err(error) if is_no_answer(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let state = action.state.clone();
+    if !action.is_reversed() {
+        return Ok(Some(ActionSeen { details: json!({ "state": state }), reversed_since: None }));
+    }
+    let now = ctx.clock.now();
+    let earliest = sent_at.checked_sub(CLOCK_TOLERANCE).unwrap_or(sent_at);
+    let campaign = action.campaign_id.or_else(|| id.as_str().split('.').next().map(str::to_owned));
+    let filter = UpdateFilter {
+        campaign_id: campaign.unwrap_or_default(),
+        from: earliest.max(now.checked_sub(LOG_RANGE).unwrap_or(earliest)),
+        to: now,
+        state: Some("REVERSED".to_owned()),
+    };
+    let updates = match ctx.brand.action_updates(&filter, LOG_PAGES).await {
+        Ok(updates) => Some(updates),
+        Err(error) if is_no_answer(&error) => None,
+        Err(error) => return Err(error),
+    };
+    let newest = updates.as_ref().and_then(|updates| {
+        let of_it = updates.rows.iter().filter(|update| update.action_id == *id && update.is_reversed());
+        of_it.filter_map(crate::vendor::ActionUpdate::updated_at).filter(|at| *at >= earliest).max()
+    });
+    let is_before = updates.is_some_and(|updates| updates.complete) && newest.is_none();
+    let reversed_since = match newest {
+        Some(at) => Some(format!("the vendor shows the action as reversed at {at:.0}, since it was sent")),
+        None if is_before => None,
+        None => Some("the vendor shows the action as reversed, and not since when".to_owned()),
+    };
+    let details = json!({ "state": state, "reversed_at": newest, "reversed_since_sent": !is_before });
+    Ok(Some(ActionSeen { details, reversed_since }))
+}
+
+fn is_no_answer(error: &Error) -> bool {
+    matches!(error.kind, Kind::Vendor | Kind::Scope | Kind::Network | Kind::Usage)
+}

@@ -1,0 +1,63 @@
+//! Requests that are carried out once, by their `Idempotency-Key`.
+
+use super::AccessFile;
+use crate::error::Result;
+
+/// What is known of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Idempotency {
+    /// It was not used before.
+    New,
+    /// Its request is being carried out.
+    InFlight,
+    /// Its request was answered.
+    Done { status: u16, body: String },
+    /// It belongs to another request.
+    Different,
+}
+
+/// An answer is kept this long.
+const KEPT_MS: i64 = 24 * 3_600_000;
+
+/// A request without an answer for this long was cut off with its process; the ledger knows what it has sent.
+const IN_FLIGHT_MS: i64 = 10 * 60_000;
+
+impl AccessFile {
+    /// Takes a key for the request with this hash.
+    pub fn begin_idempotent(&self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Idempotency> {
+        self.conn.write(|tx| {
+            tx.run(
+                "DELETE FROM idempotency_keys WHERE at_ms < ?1 OR (status IS NULL AND at_ms < ?2)",
+                &[&(now_ms - KEPT_MS), &(now_ms - IN_FLIGHT_MS)],
+            )?;
+            let known = tx.opt(
+                "SELECT hash, status, body FROM idempotency_keys WHERE user_name = ?1 AND key = ?2",
+                &[&user, &key],
+                |row| Ok((row.get::<String>(0)?, row.get::<Option<u16>>(1)?, row.get::<Option<String>>(2)?)),
+            )?;
+            Ok(match known {
+                Some((other, ..)) if other != hash => Idempotency::Different,
+                Some((_, Some(status), body)) => Idempotency::Done { status, body: body.unwrap_or_default() },
+                Some((_, None, _)) => Idempotency::InFlight,
+                None => {
+                    tx.run(
+                        "INSERT INTO idempotency_keys (user_name, key, hash, at_ms) VALUES (?1, ?2, ?3, ?4)",
+                        &[&user, &key, &hash, &now_ms],
+                    )?;
+                    Idempotency::New
+                }
+            })
+        })
+    }
+
+    /// Keeps the answer of a request.
+    pub fn finish_idempotent(&self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
+        let update = "UPDATE idempotency_keys SET status = ?3, body = ?4 WHERE user_name = ?1 AND key = ?2";
+        self.run(update, &[&user, &key, &status, &body])
+    }
+
+    /// Frees a key whose request did nothing.
+    pub fn forget_idempotent(&self, user: &str, key: &str) -> Result<()> {
+        self.run("DELETE FROM idempotency_keys WHERE user_name = ?1 AND key = ?2", &[&user, &key])
+    }
+}

@@ -1,0 +1,142 @@
+//! What can go wrong in a database, and the user's words for it.
+
+use std::path::Path;
+
+use rusqlite::{ErrorCode, ffi};
+
+use crate::error::{Error, Kind};
+use crate::store::{Layout, ProcessLock, ledger};
+
+/// Why a transaction failed.
+#[derive(Debug)]
+pub enum DbError {
+    /// Another process is writing.
+    Busy,
+    /// The transaction collided with another one, and may go through if it is repeated.
+    Retry,
+    /// A rule of the schema forbids it.
+    Constraint(String),
+    /// The stored data are not what they should be.
+    Damaged(String),
+    /// The user, or another thread, ended it.
+    Interrupted,
+    /// The disk is full.
+    Full(String),
+    /// The disk failed, or a limit on the size of files was met.
+    Io(String),
+    /// The file or its folder may not be written.
+    ReadOnly(String),
+    /// Anything else that the engine says.
+    Engine(String),
+    /// A refusal of our own, with its kind and its hint.
+    Ours(Error),
+}
+
+impl From<Error> for DbError {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&rusqlite::Error> for DbError {
+    fn from(error: &rusqlite::Error) -> Self {
+        let text = || error.to_string();
+        if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_BUSY_SNAPSHOT) {
+            return Self::Retry;
+        }
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::ConstraintViolation) => Self::Constraint(text()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(text()),
+            Some(ErrorCode::OperationInterrupted) => Self::Interrupted,
+            Some(ErrorCode::DiskFull) => Self::Full(text()),
+            Some(ErrorCode::SystemIoFailure) => Self::Io(text()),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::ReadOnly(text()),
+            _ => Self::Engine(text()),
+        }
+    }
+}
+
+impl DbError {
+    /// The failure of the store at `path`, with what to do about it.
+    pub fn of(self, layout: &Layout, path: &Path) -> Error {
+        let (what, cause, hint) = match self {
+            Self::Ours(error) => return error,
+            Self::Busy | Self::Retry => return busy(layout, path),
+            Self::Damaged(finding) => return damaged(layout, path, &finding),
+            Self::Interrupted => return Error::new(Kind::Interrupted, "interrupted; nothing was changed"),
+            Self::Full(cause) => (
+                "cannot grow: the disk is full",
+                cause,
+                "free some space and run the command again; what was committed is kept",
+            ),
+            Self::Io(cause) => (
+                "could not be read or written",
+                cause,
+                "check the disk, and limits on the size of a file (`ulimit -f`); what was committed is kept",
+            ),
+            Self::ReadOnly(cause) => {
+                ("cannot be written", cause, "check who owns the file and its folder, or name another with --database")
+            }
+            Self::Constraint(cause) | Self::Engine(cause) => ("failed", cause, "run `recoup doctor`"),
+        };
+        let message = format!("the {} at {} {what} ({cause})", layout.name, path.display());
+        Error::new(Kind::Storage, message).hint(hint)
+    }
+}
+
+/// The driver's error in the user's words.
+pub fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -> Error {
+    DbError::from(error).of(layout, path)
+}
+
+/// A file that is not what was written into it.
+pub fn damaged(layout: &Layout, path: &Path, finding: &str) -> Error {
+    let hint = match layout.name {
+        "ledger" => {
+            "do not delete it: it is the only record of what was sent; restore it from a backup, or keep it and ask for help"
+        }
+        "index" => {
+            "move the file away and run `recoup crawl`: the index can be rebuilt, the ledger is a file of its own"
+        }
+        _ => "restore it from a backup, or move it away and add its users again with `recoup user add`",
+    };
+    Error::new(Kind::Storage, format!("the {} at {} is damaged ({finding})", layout.name, path.display())).hint(hint)
+}
+
+/// Another process kept the file for longer than a transaction waits. SQLite's "database is locked" sounds like damage.
+fn busy(layout: &Layout, path: &Path) -> Error {
+    let is_sending = layout.name == ledger::LAYOUT.name && matches!(ProcessLock::try_take(path, "send"), Ok(None));
+    let why = if is_sending { "an order is being retracted right now" } else { "another process is writing to it" };
+    Error::new(Kind::Busy, format!("the {} at {} is in use: {why}", layout.name, path.display()))
+        .hint("run the command again in a moment; nothing was sent by this one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::index;
+
+    #[test]
+    fn a_ledger_that_is_in_use_while_an_order_is_sent_says_so() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("l.db");
+        for (layout, is_sending, wanted) in [
+            (&ledger::LAYOUT, true, "an order is being retracted right now"),
+            (&ledger::LAYOUT, false, "another process is writing to it"),
+            (&index::LAYOUT, true, "another process is writing to it"),
+        ] {
+            let lock = is_sending.then(|| ProcessLock::try_take(&path, "send").expect("a lock").expect("free"));
+            let error = DbError::Busy.of(layout, &path);
+            drop(lock);
+            assert_eq!(error.kind, Kind::Busy);
+            assert!(error.message.contains(wanted) && !error.message.contains("locked"), "{}", error.message);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Creates database files, and opens them without harm to connections that are open already.
+//!
+//! Every database is opened here. Nothing but SQLite may open and close a database file while a connection to it may be open;
+//! [`MAKING`] says why.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Layout;
+use crate::error::{Error, Kind, Result};
+
+/// Held while a file is made, and before one is opened.
+///
+/// POSIX file locks belong to the process, not to a connection, and the operating system releases all of them as soon as the
+/// process closes the file through any handle. Another process that then closes the file believes that it is the last one, and
+/// deletes the write-ahead log that the remaining connections write to: their commits are lost. So only SQLite opens a file
+/// that exists, and a file that is being made is opened when that is over.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Creates the file if it is missing, readable by its owner alone. SQLite gives `-wal` and `-shm` the mode of the main file. A
+/// file that exists is not opened.
+pub fn create_private(path: &Path) -> std::io::Result<()> {
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if path.try_exists()? {
+        return check_regular(path);
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// Opens a file that exists. No pragma is set.
+pub fn open_file(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
+    check_regular(path).map_err(|error| {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
+    })?;
+    Connection::open_with_flags(path, flags)
+}
+
+/// Fails on anything but a regular file. Opening a FIFO waits for ever, and a device forgets what is written.
+fn check_regular(path: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(std::io::Error::other("it is no regular file, and a database must be one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a database with hard links, and a database or a log that is not a regular file.
+///
+/// SQLite's logs and recoup's locks are files beside the database, named after it. Two processes that open one file by two
+/// names neither see each other's commits nor wait for each other: both would send.
+pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
+    let name = layout.name;
+    for log in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(log);
+        let file = Path::new(&file);
+        check_regular(file).map_err(|error| {
+            Error::new(Kind::Storage, format!("failed to open the {name} at {}: {error}", file.display()))
+                .hint("move it away, or name another place with --database or RECOUP_DATABASE")
+        })?;
+    }
+    #[cfg(unix)]
+    if let Ok(found) = std::fs::metadata(path)
+        && std::os::unix::fs::MetadataExt::nlink(&found) > 1
+    {
+        let names = std::os::unix::fs::MetadataExt::nlink(&found);
+        let folder = crate::store::real_path(path).parent().unwrap_or(Path::new("/")).display().to_string();
+        return Err(Error::new(
+            Kind::Config,
+            format!("the {name} at {} has {names} names (hard links), and a database must have one", path.display()),
+        )
+        .hint(format!(
+            "locks and logs go by the name, so an order could be sent once by each; remove the other names (`find {folder} \
+             -samefile {}` lists those in this folder; others are on the same disk), and copy a database instead of linking it",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Opens a file in a folder that cannot be written to. Without a log beside it the file is complete, and a process that may not
+/// write to the folder cannot begin a log.
+pub fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => {
+                uri.push('%');
+                uri.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// The byte at which SQLite keeps the lock of every open connection to a file with a log.
+    const SHARED: &str = "1073741826";
+
+    /// If the process closed the file by other means than SQLite, the lock would be gone, and an older SQLite, the system's for
+    /// example, would delete the log that the remaining connections write to.
+    #[test]
+    fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("recoup.db");
+        let open = || {
+            create_private(&path).expect("makes it");
+            let conn = open_file(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("opens");
+            conn.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE IF NOT EXISTS rows (x)").expect("writes");
+            conn
+        };
+        let first = open();
+        let inode = format!(":{}", std::fs::metadata(&path).expect("is there").ino());
+        let is_locked = || {
+            let locks = std::fs::read_to_string("/proc/locks").expect("Linux lists them");
+            locks.lines().any(|line| line.split(' ').any(|field| field.ends_with(&inode)) && line.contains(SHARED))
+        };
+        assert!(is_locked(), "as long as one connection is open");
+        let second = open();
+        assert!(is_locked(), "it was opened again");
+        drop(second);
+        assert!(is_locked(), "the other one was closed");
+        drop(first);
+        assert!(!is_locked(), "no connection is open");
+    }
+}

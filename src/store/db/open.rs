@@ -1,0 +1,382 @@
+//! Opens a database file, makes it if it is missing, and binds it to one tenant.
+//!
+//! A file of another version of the schema, or of another program, is refused and stays as it is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use super::file::{check_file, create_private, open_file, open_immutable};
+use super::{BUSY_POLL, DbError, Identity, Layout, Patience};
+use crate::error::{Error, Kind, Result};
+
+const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+/// Opens a file for writing, creates it if it is missing (mode 0600), and checks whose it is.
+pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
+    }
+    check_file(path, layout)?;
+    create_private(path).map_err(|error| io_error(&error, layout, path))?;
+    let open = || -> Result<Connection, DbError> {
+        let mut conn = open_file(path, READ_WRITE)?;
+        prepare(&mut conn, layout)?;
+        bind(&mut conn, identity)?;
+        Ok(conn)
+    };
+    open().map_err(|error| failed(error, layout, path))
+}
+
+/// Opens a file for reading; `None` if it does not exist yet. `identity` is checked if it is given.
+pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
+    if !exists(path, layout)? {
+        return Ok(None);
+    }
+    check_file(path, layout)?;
+    let open = || -> Result<Option<Connection>, DbError> {
+        let mut conn = open_file(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        // Before the first statement: another process may be making the file, or recovering its log after a crash.
+        set_busy_handler(&mut conn, Patience::Usual)?;
+        let is_made = match check_version(&conn, layout) {
+            // SQLite may not make its `-shm` beside the file.
+            Err(DbError::ReadOnly(_)) if !has_log(path) => {
+                conn = open_immutable(path)?;
+                set_busy_handler(&mut conn, Patience::Usual)?;
+                check_version(&conn, layout)
+            }
+            checked => checked,
+        };
+        if !is_made? {
+            // The first writer has created the file and not made its schema yet.
+            return Ok(None);
+        }
+        plan_once(&conn)?;
+        if let Some(identity) = identity {
+            check_identity(&conn, identity)?;
+        }
+        Ok(Some(conn))
+    };
+    open().map_err(|error| failed(error, layout, path))
+}
+
+/// Opens a file for writing that is there already; `None` if it is missing, or if its schema is not made yet.
+pub fn open_existing(
+    path: &Path,
+    layout: &Layout,
+    identity: Option<&Identity>,
+    patience: Patience,
+) -> Result<Option<Connection>> {
+    if !exists(path, layout)? {
+        return Ok(None);
+    }
+    check_file(path, layout)?;
+    let open = || -> Result<Option<Connection>, DbError> {
+        let mut conn = open_file(path, READ_WRITE)?;
+        set_busy_handler(&mut conn, patience)?;
+        if !check_version(&conn, layout)? {
+            return Ok(None);
+        }
+        if let Some(identity) = identity {
+            check_identity(&conn, identity)?;
+        }
+        set_durability(&conn, layout)?;
+        Ok(Some(conn))
+    };
+    open().map_err(|error| failed(error, layout, path))
+}
+
+/// Whether there is a file. A folder that cannot be searched is an error: "nothing was sent" must not come from that.
+fn exists(path: &Path, layout: &Layout) -> Result<bool> {
+    path.try_exists().map_err(|error| io_error(&error, layout, path))
+}
+
+/// Whether commits may be in the write-ahead log and not yet in the file.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
+/// A failure to open the file at `path`, in the user's words.
+fn failed(error: DbError, layout: &Layout, path: &Path) -> Error {
+    match error {
+        DbError::Ours(error) => error.context(path.display()),
+        other => other.of(layout, path),
+    }
+}
+
+/// Keeps the plan of a prepared statement. SQLite otherwise parses a statement again whenever a value is bound that the plan
+/// could depend on, a `LIMIT` for example, which costs more than most statements here do.
+fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
+/// Sets the pragmas, and makes the schema in one exclusive transaction.
+fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
+    set_busy_handler(conn, Patience::Usual)?;
+    plan_once(conn)?;
+    // Comes first: the next pragma changes the file, and a foreign file, or one of another version, must stay as it is.
+    let is_made = check_version(conn, layout)?;
+    // Readers go on while a crawl writes, and a commit is one append.
+    enable_wal(conn)?;
+    set_durability(conn, layout)?;
+    // Sorting and temporary tables of a crawl stay off a disk that may be full.
+    conn.pragma_update(None, "temp_store", "memory")?;
+    if !is_made {
+        make_schema(conn, layout)?;
+    }
+    // A row that refers to none is a bug, and fails at once.
+    conn.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
+}
+
+/// The ledger must survive a power cut with its last row; the index may lose its last batch, but never become inconsistent.
+fn set_durability(conn: &Connection, layout: &Layout) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "synchronous", layout.synchronous)?;
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", layout.autocheckpoint_pages, |_| Ok(()))
+}
+
+/// Turns the write-ahead log on. SQLite needs the file alone for that, and ignores the busy handler: if several processes open a
+/// new file at once, all but one would fail.
+fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
+    let mut tries = 0;
+    loop {
+        match conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && pause(tries, Patience::Usual.limit()) =>
+            {
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Makes a connection wait for another process that is in the middle of a commit.
+///
+/// SQLite's own busy time-out tries ten times a second in the end. A crawl at full speed leaves a few milliseconds between two
+/// commits, and that would miss nearly all of them.
+fn set_busy_handler(conn: &mut Connection, patience: Patience) -> rusqlite::Result<()> {
+    match patience {
+        Patience::Usual => conn.busy_handler(Some(|tries| pause(tries, Patience::Usual.limit()))),
+        Patience::Brief => conn.busy_handler(Some(|tries| pause(tries, Patience::Brief.limit()))),
+        Patience::None => conn.busy_timeout(Duration::ZERO),
+    }
+}
+
+/// Pauses before the next try; `false` if that would take too long.
+fn pause(tries: i32, within: Duration) -> bool {
+    let is_early = BUSY_POLL * tries.unsigned_abs() < within;
+    if is_early {
+        std::thread::park_timeout(BUSY_POLL);
+    }
+    is_early
+}
+
+/// The whole schema, or nothing.
+fn make_schema(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    // Another process may have made it while this one waited for the lock.
+    if !check_version(&tx, layout)? {
+        tx.execute_batch(layout.schema)?;
+        tx.pragma_update(None, "user_version", layout.version as i64)?;
+        tx.pragma_update(None, "application_id", layout.application_id)?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
+    conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+/// Whether the file has its schema; `false` for an empty file. Refuses another version of the schema and a foreign file.
+pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError> {
+    let names = || -> rusqlite::Result<(usize, i32)> {
+        Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
+    };
+    let (mut version, mut id) = names()?;
+    let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
+    if id == 0 && version == 0 && !is_empty {
+        // Another process may have made the schema between these statements; the names are set by now.
+        (version, id) = names()?;
+    }
+    if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {
+        return Err(DbError::Ours(
+            Error::new(Kind::Config, format!("this is not a recoup {}", layout.name))
+                .hint("name another file with --database or RECOUP_DATABASE"),
+        ));
+    }
+    if version != 0 && version != layout.version {
+        return Err(DbError::Ours(other_version(layout, version)));
+    }
+    Ok(version != 0)
+}
+
+fn other_version(layout: &Layout, found: usize) -> Error {
+    let hint = match layout.name {
+        "index" => {
+            "use the recoup that wrote it, or move the file away and run `recoup crawl`: the index can be rebuilt"
+        }
+        "ledger" => "use the recoup that wrote it; do not delete the ledger: it is the only record of what was sent",
+        _ => "use the recoup that wrote it, or move the file away and add its users again with `recoup user add`",
+    };
+    let (name, known) = (layout.name, layout.version);
+    let message = format!(
+        "the {name} was written by another version of recoup (schema {found}, and this one has schema {known})"
+    );
+    Error::new(Kind::OtherVersion, message).hint(hint)
+}
+
+fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
+}
+
+pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbError> {
+    // A setting that is left out is empty, and is not compared.
+    for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
+        if let Some(found) = read_identity(conn, key)?
+            && found != wanted
+        {
+            return Err(DbError::Ours(
+                Error::new(
+                    Kind::Identity,
+                    format!("this database belongs to {key} {found:?}, and the settings say {wanted:?}"),
+                )
+                .hint("use another --profile or --database for another tenant, account or host"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Records the owner at first use, and refuses another one.
+fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), DbError> {
+    check_identity(conn, identity)?;
+    let mut is_bound = true;
+    for (key, _) in identity.pairs() {
+        is_bound &= read_identity(conn, key)?.is_some();
+    }
+    if is_bound {
+        // A process that only opens the file does not wait for one that writes.
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    check_identity(&tx, identity)?;
+    for (key, value) in identity.pairs() {
+        tx.execute("INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING", [key, value])?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+fn io_error(error: &std::io::Error, layout: &Layout, path: &Path) -> Error {
+    Error::new(Kind::Storage, format!("failed to open the {} at {}: {error}", layout.name, path.display()))
+        .hint("name a place that can be written to with --database or RECOUP_DATABASE")
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::check_folder;
+
+    const LAYOUT: Layout = Layout {
+        name: "index",
+        schema: "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        version: 1,
+        synchronous: "NORMAL",
+        autocheckpoint_pages: 1000,
+        application_id: 7,
+    };
+
+    fn identity(tenant: &str, account_sid: &str) -> Identity {
+        let text = |text: &str| text.to_owned();
+        Identity {
+            tenant: text(tenant),
+            account_sid: text(account_sid),
+            advocate_url: text("http://a"),
+            brand_url: text("http://b"),
+        }
+    }
+
+    #[test]
+    fn a_busy_file_is_tried_every_millisecond_until_the_limit() {
+        let tries = (0..1000).take_while(|tries| pause(*tries, Duration::from_millis(20))).count();
+        assert_eq!(tries, 20);
+    }
+
+    #[test]
+    fn a_foreign_file_is_refused_and_stays_as_it_is() {
+        let dir = TempDir::new().expect("a folder");
+        for (name, setup) in [
+            ("foreign", "CREATE TABLE theirs (x)"),
+            ("numbered", "PRAGMA user_version = 3"),
+            ("owned", "PRAGMA application_id = 9"),
+        ] {
+            let path = dir.path().join(name);
+            Connection::open(&path).and_then(|conn| conn.execute_batch(setup)).expect("a file");
+            let before = std::fs::read(&path).expect("its bytes");
+            let refused = open_writer(&path, &LAYOUT, &identity("t", "s")).expect_err(name);
+            assert!(refused.message.contains("not a recoup index"), "{}", refused.message);
+            assert!(open_reader(&path, &LAYOUT, None).is_err(), "{name}");
+            assert!(std::fs::read(&path).expect("its bytes") == before, "{name} was changed");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_left_out_is_not_compared() {
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("a.db");
+        drop(open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens"));
+        for (tenant, account_sid, fits) in [("t", "", true), ("", "s", true), ("x", "", false), ("", "x", false)] {
+            let opened = open_reader(&path, &LAYOUT, Some(&identity(tenant, account_sid)));
+            assert_eq!(opened.is_ok(), fits, "{tenant:?} {account_sid:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_log_can_be_read_without_its_folder() {
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("a ?%#.db");
+        drop(open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens"));
+        assert!(!has_log(&path));
+        let conn = open_immutable(&path).expect("opens");
+        assert_eq!(read_identity(&conn, "tenant").expect("reads").as_deref(), Some("t"));
+        assert!(check_folder(&path).is_ok());
+    }
+
+    #[test]
+    fn a_process_that_opens_a_file_while_it_is_made_waits_or_finds_none() {
+        let dir = TempDir::new().expect("a folder");
+        for n in 0..40 {
+            let path = dir.path().join(format!("{n}.db"));
+            let start = std::sync::Barrier::new(6);
+            std::thread::scope(|scope| {
+                for who in 0..6 {
+                    let (path, start) = (&path, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        let mut is_there = who % 2 == 1;
+                        for _ in 0..4 {
+                            // In turns, so that each kind meets each other in every state of the file.
+                            if is_there {
+                                open_writer(path, &LAYOUT, &identity("t", "s")).map(drop)
+                            } else {
+                                open_reader(path, &LAYOUT, Some(&identity("t", "s"))).map(drop)
+                            }
+                            .unwrap_or_else(|error| panic!("{n}, writer {is_there}: {}", error.message));
+                            is_there = !is_there;
+                        }
+                    });
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! All retractions in short: the state of each, and what was read of its rewards.
+//!
+//! For questions about thousands of retractions, which need neither plans nor events in words. Commitments are not resolved, so no
+//! personal data leaves here. Nothing here writes.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::rows::{road_of, state_of};
+use super::{Ledger, Road, State};
+use crate::error::Result;
+use crate::model::{ActionId, OrderId};
+use crate::store::db::{DbError, Row};
+
+/// A retraction in short.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outline {
+    pub id: i64,
+    pub road: Road,
+    /// Empty if the order is not known.
+    pub order_id: OrderId,
+    /// `None` if it was sent by order ID and action tracker.
+    pub action_id: Option<ActionId>,
+    pub created_at: Timestamp,
+    pub state: State,
+    /// When it got into its state.
+    pub since: Timestamp,
+    /// Oldest first; the first one is from before the request.
+    pub readings: Vec<Reading>,
+}
+
+/// The rewards of a retraction as they were read at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    pub at: Timestamp,
+    pub rewards: Vec<SeenReward>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SeenReward {
+    pub reward_id: String,
+    /// The vendor's word, or `missing`.
+    pub state: String,
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// The amount that was earned, in `unit`.
+    #[serde(default)]
+    pub assigned: Option<i64>,
+    /// The part that was redeemed, in `unit`.
+    #[serde(default)]
+    pub redeemed: Option<i64>,
+}
+
+impl Ledger {
+    /// Every retraction, oldest first, as of one moment.
+    pub fn summaries(&self) -> Result<Vec<Outline>> {
+        let retractions = "SELECT id, road, order_id, action_id, created_at, plan FROM retractions ORDER BY id";
+        let events = "SELECT at, state, details FROM events WHERE retraction_id = ?1 ORDER BY id";
+        self.conn.read(|tx| {
+            let mut all = tx.rows(retractions, &[], |row| {
+                let created_at = moment_of(row, 4)?;
+                Ok(Outline {
+                    id: row.get(0)?,
+                    road: road_of(row, 1)?,
+                    order_id: OrderId::new(row.get::<&str>(2)?),
+                    action_id: row.get::<Option<&str>>(3)?.map(ActionId::new),
+                    created_at,
+                    state: State::Planned,
+                    since: created_at,
+                    readings: vec![Reading { at: created_at, rewards: rewards_of(row, 5)? }],
+                })
+            })?;
+            for outline in &mut all {
+                let id = outline.id;
+                tx.each(events, &[&id], |event| outline.follow(event))?;
+            }
+            Ok(all)
+        })
+    }
+}
+
+impl Outline {
+    fn follow(&mut self, event: &Row<'_>) -> Result<(), DbError> {
+        let at = moment_of(event, 0)?;
+        if event.get::<Option<&str>>(1)?.is_some() {
+            let state = state_of(event, 1)?;
+            // An event that repeats the state reports progress.
+            if state != self.state {
+                (self.state, self.since) = (state, at);
+            }
+        }
+        let rewards = rewards_of(event, 2)?;
+        if !rewards.is_empty() {
+            self.readings.push(Reading { at, rewards });
+        }
+        Ok(())
+    }
+}
+
+/// The list under the key `rewards`; empty if there is no such key, or if an event of another kind has something else under it.
+fn rewards_of(row: &Row<'_>, column: usize) -> Result<Vec<SeenReward>, DbError> {
+    let mut json: Value = serde_json::from_str(row.get(column)?).unwrap_or_default();
+    let rewards = json.get_mut("rewards").map(Value::take).unwrap_or_default();
+    Ok(serde_json::from_value(rewards).unwrap_or_default())
+}
+
+fn moment_of(row: &Row<'_>, column: usize) -> Result<Timestamp, DbError> {
+    row.get::<&str>(column)?.parse().map_err(|error: jiff::Error| DbError::Damaged(error.to_string()))
+}
