@@ -189,7 +189,9 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         }
         Command::Crawl(args) => remember_refusal(context, "crawl", crawl::run(context, &args).await),
         Command::Lookup(args) => lookup::run(context, args).await,
-        Command::Retract(args) => remember_refusal(context, "retract", retract::retract(context, *args).await),
+        Command::Retract(args) => {
+            remember_refusal(context, "retract", Box::pin(retract::retract(context, *args)).await)
+        }
         Command::Adjust(args) => remember_refusal(context, "adjust", adjust::run(context, *args).await),
         Command::File(args) => remember_refusal(context, "file", file::run(context, args).await),
         Command::Verify(args) => remember_refusal(context, "verify", retract::verify(context, &args).await),

@@ -136,13 +136,13 @@ impl Bound {
                 }
             };
             let slot = match &per_network {
-                Some(per_network) => match per_network.open(peer.ip()) {
-                    Some(slot) => Some(slot),
-                    None => {
+                Some(per_network) => {
+                    let Some(slot) = per_network.open(peer.ip()) else {
                         tracing::debug!("a network has too many connections; this one is closed");
                         continue;
-                    }
-                },
+                    };
+                    Some(slot)
+                }
                 None => None,
             };
             let (router, tls, watcher) = (router.clone(), self.tls.clone(), graceful.watcher());
