@@ -136,14 +136,15 @@ impl Bound {
                 }
             };
             let slot = match &per_network {
+                None => None,
                 Some(per_network) => {
-                    let Some(slot) = per_network.open(peer.ip()) else {
+                    let slot = per_network.open(peer.ip());
+                    if slot.is_none() {
                         tracing::debug!("a network has too many connections; this one is closed");
                         continue;
-                    };
-                    Some(slot)
+                    }
+                    slot
                 }
-                None => None,
             };
             let (router, tls, watcher) = (router.clone(), self.tls.clone(), graceful.watcher());
             tokio::spawn(async move {
