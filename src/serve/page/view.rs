@@ -241,11 +241,10 @@ impl Verdicts {
             entries: receipt.retractions.into_iter().map(|entry| entry_for(entry, Audience::Page)).collect(),
         }
     }
+}
 
-    #[expect(clippy::unused_self, reason = "a template can only call methods")]
-    pub(super) fn line_of(&self, finding: &Finding) -> String {
-        without_flags(&finding.line(), Audience::Page)
-    }
+pub(super) fn line_of(finding: &Finding) -> String {
+    without_flags(&finding.line(), Audience::Page)
 }
 
 /// A number with its digits grouped.
