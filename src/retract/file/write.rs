@@ -349,7 +349,7 @@ fn hand_over(
     }
     ledger.put_into_main_file()?;
     let (id, head) = (ledger.ledger_id()?, ledger.head()?);
-    ctx.write_index(|index| index.remember_ledger(&id, &head))
+    ctx.reopen_index(|index| index.remember_ledger(&id, &head))
 }
 
 fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRetraction> {
