@@ -127,9 +127,10 @@ pub struct DemoArgs {
     pub seed: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Source {
     /// Send a few requests to price each source, then use the cheapest complete one
+    #[default]
     Auto,
     /// The vendor's documented way: list participants, then Get Rewards for each account
     Participants,
@@ -139,7 +140,7 @@ pub enum Source {
     Export,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct CrawlArgs {
     /// The source to read from
     #[arg(long, value_enum, default_value = "auto")]

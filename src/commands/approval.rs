@@ -6,7 +6,6 @@ use super::{CommandContext, Exit};
 use crate::access::{Access, Limits, Right};
 use crate::cli::{ApprovalCommand, DecideArgs, LimitsArgs};
 use crate::error::{Error, Kind, Result};
-use crate::report::table;
 use crate::store::ledger::{Ledger, Policy, Stage};
 
 pub(super) fn run(context: &CommandContext<'_>, command: &ApprovalCommand) -> Result<Exit> {
@@ -20,30 +19,22 @@ pub(super) fn run(context: &CommandContext<'_>, command: &ApprovalCommand) -> Re
 }
 
 fn list(context: &CommandContext<'_>, all: bool) -> Result<Exit> {
-    let CommandContext { settings, clock, report, .. } = context;
+    let CommandContext { settings, clock, .. } = context;
     let ledger = Ledger::open_read_only(&settings.ledger, settings.identity_if_set()?.as_ref())?;
     let mut approvals = ledger.map(|ledger| ledger.approvals(clock.now())).transpose()?.unwrap_or_default();
     approvals.retain(|one| all || matches!(one.stage, Stage::Asked | Stage::Approved));
-    for one in &approvals {
-        report.object(one)?;
-    }
-    if approvals.is_empty() {
-        report.note("no request waits for approval");
-    } else {
-        let rows = approvals.iter().map(|one| {
-            [
-                one.id.to_string(),
-                one.stage.as_str().to_owned(),
-                one.person.clone(),
-                one.asked_at.clone(),
-                one.describe(),
-                one.why.clone(),
-                one.decided_by.clone().unwrap_or_default(),
-            ]
-        });
-        report.lines(table(["approval", "stage", "requested by", "at", "what", "why", "decided by"], rows));
-    }
-    Ok(Exit::Done)
+    let header = ["approval", "stage", "requested by", "at", "what", "why", "decided by"];
+    context.show_list(&approvals, "no request waits for approval", header, |one| {
+        [
+            one.id.to_string(),
+            one.stage.as_str().to_owned(),
+            one.person.clone(),
+            one.asked_at.clone(),
+            one.describe(),
+            one.why.clone(),
+            one.decided_by.clone().unwrap_or_default(),
+        ]
+    })
 }
 
 fn decide(context: &CommandContext<'_>, args: &DecideArgs, next: Stage) -> Result<Exit> {

@@ -152,8 +152,9 @@ fn unwritten_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Err
         message = format!("{message}; {}", problem.message);
         kind = if problem.kind.rank() < kind.rank() { problem.kind } else { kind };
     }
-    Error::new(kind, message)
-        .hint("run the same command again with an --out that has room: it sends nothing twice and writes every outcome")
+    Error::new(kind, message).hint(
+        "run the same command again with another --out that has room: it sends nothing twice and writes every outcome",
+    )
 }
 
 fn write_plan(

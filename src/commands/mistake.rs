@@ -12,9 +12,9 @@ pub(super) fn run(context: &CommandContext<'_>, args: MistakeArgs) -> Result<Exi
     if Ledger::open_read_only(&settings.ledger, Some(&identity))?.is_none() {
         return Err(Error::new(Kind::Failed, "there is no ledger yet, because nothing was retracted"));
     }
-    let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
+    let ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     let MistakeArgs { id, ticket, reason, show_account } = args;
-    let mistake = record_mistake::run(&mut ledger, id, &ticket, reason.as_deref(), show_account, clock)?;
+    let mistake = record_mistake::run(&ledger, id, &ticket, reason.as_deref(), show_account, clock)?;
     context.show(&mistake, mistake.lines())?;
     Ok(Exit::Done)
 }

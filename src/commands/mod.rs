@@ -79,6 +79,25 @@ impl CommandContext<'_> {
         Brand::new(&options, self.settings.account_sid()?, version, *self.clock, self.stop.clone())
     }
 
+    /// Prints a list: one JSON object each with `--json`, else a table, or a note if the list is empty.
+    fn show_list<T: Serialize, const N: usize>(
+        &self,
+        list: &[T],
+        none: &str,
+        header: [&str; N],
+        row: impl Fn(&T) -> [String; N],
+    ) -> Result<Exit> {
+        for one in list {
+            self.report.object(one)?;
+        }
+        if list.is_empty() {
+            self.report.note(none);
+        } else {
+            self.report.lines(report::table(header, list.iter().map(row)));
+        }
+        Ok(Exit::Done)
+    }
+
     /// Prints a result: one JSON object with `--json`, else lines.
     fn show(&self, result: &impl Serialize, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.report.object(result)?;
@@ -170,7 +189,9 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         }
         Command::Crawl(args) => remember_refusal(context, "crawl", crawl::run(context, &args).await),
         Command::Lookup(args) => lookup::run(context, args).await,
-        Command::Retract(args) => remember_refusal(context, "retract", retract::retract(context, *args).await),
+        Command::Retract(args) => {
+            remember_refusal(context, "retract", Box::pin(retract::retract(context, *args)).await)
+        }
         Command::Adjust(args) => remember_refusal(context, "adjust", adjust::run(context, *args).await),
         Command::File(args) => remember_refusal(context, "file", file::run(context, args).await),
         Command::Verify(args) => remember_refusal(context, "verify", retract::verify(context, &args).await),

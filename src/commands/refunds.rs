@@ -29,7 +29,6 @@ pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
             prefix: args.order_prefix.clone().unwrap_or_else(|| of_settings.prefix.clone()),
             strip: args.strip_order_prefix.clone().unwrap_or_else(|| of_settings.strip.clone()),
         },
-        ..Options::default()
     }
 }
 

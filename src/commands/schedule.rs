@@ -4,7 +4,6 @@ use super::scheduled::{Scheduled, schedule, short_time};
 use super::{CommandContext, Exit};
 use crate::cli::ScheduleCommand;
 use crate::error::{Error, Kind, Result};
-use crate::report::table;
 
 pub(super) async fn run(context: &CommandContext<'_>, command: ScheduleCommand) -> Result<Exit> {
     let report = context.report;
@@ -12,10 +11,8 @@ pub(super) async fn run(context: &CommandContext<'_>, command: ScheduleCommand) 
     match command {
         ScheduleCommand::List => {
             let lines = schedule.lines()?;
-            for line in &lines {
-                report.object(line)?;
-            }
-            let rows = lines.iter().map(|line| {
+            let header = ["job", "next", "last start", "last success", "error"];
+            context.show_list(&lines, "no job is scheduled", header, |line| {
                 [
                     line.job.to_owned(),
                     line.next_at.as_ref().map_or_else(|| "off".to_owned(), |at| short_time(Some(at))),
@@ -23,8 +20,7 @@ pub(super) async fn run(context: &CommandContext<'_>, command: ScheduleCommand) 
                     short_time(line.ok_at.as_ref()),
                     line.error.clone().unwrap_or_default(),
                 ]
-            });
-            report.lines(table(["job", "next", "last start", "last success", "error"], rows));
+            })?;
             report.note("`recoup serve` runs them; `recoup schedule run JOB` runs one now");
         }
         ScheduleCommand::Run { job } => {

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandContext;
-use crate::cli::{BackupArgs, CrawlArgs, Source, VerifyArgs};
+use crate::cli::{BackupArgs, CrawlArgs, VerifyArgs};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Kind, Result};
@@ -56,7 +56,8 @@ impl Work for Scheduled {
         runtime.block_on(async {
             let done = match job {
                 Job::Refresh => {
-                    let args = refresh(settings.schedule.refresh_max_requests);
+                    let max_requests = settings.schedule.refresh_max_requests;
+                    let args = CrawlArgs { max_requests, ..CrawlArgs::default() };
                     super::remember_refusal(&context, "crawl", super::crawl::run(&context, &args).await)
                 }
                 Job::Verify => {
@@ -87,25 +88,6 @@ impl Work for Scheduled {
                 Err(error) => Err(error),
             }
         })
-    }
-}
-
-/// The arguments of a crawl without flags.
-fn refresh(max_requests: Option<u64>) -> CrawlArgs {
-    CrawlArgs {
-        source: Source::Auto,
-        plan: false,
-        full: false,
-        reread_after: None,
-        concurrency: None,
-        rate: None,
-        page_size: None,
-        max_wait: None,
-        park: false,
-        max_requests,
-        until: None,
-        wait_for_lock: false,
-        from_raw: false,
     }
 }
 

@@ -30,12 +30,16 @@ pub(super) fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<
     match command {
         UserCommand::Add(args) => add(context, &mut access, &args),
         UserCommand::List => {
-            let users = access.users()?;
-            for user in &users {
-                report.object(user)?;
-            }
-            report.lines(users_table(&users));
-            Ok(Exit::Done)
+            let header = ["user", "role", "operating system's user", "added", "remark"];
+            context.show_list(&access.users()?, "there is no user", header, |user| {
+                [
+                    user.name.clone(),
+                    user.role.as_str().to_owned(),
+                    user.os_user.clone().unwrap_or_default(),
+                    user.created_at.clone(),
+                    user.disabled_at.as_ref().map(|at| format!("disabled {at}")).unwrap_or_default(),
+                ]
+            })
         }
         UserCommand::Role { name, role } => {
             if role != Role::Admin {
@@ -162,10 +166,8 @@ fn token(context: &CommandContext<'_>, access: &mut Access, command: TokenComman
         }
         TokenCommand::List { user } => {
             let tokens = access.tokens(user.as_deref())?;
-            for token in &tokens {
-                report.object(token)?;
-            }
-            let rows = tokens.iter().map(|token| {
+            let header = ["token", "user", "for", "scopes", "expires", "last used", "remark"];
+            return context.show_list(&tokens, "there is no token", header, |token| {
                 let words: Vec<&str> = token.scopes.iter().map(|right| right.as_str()).collect();
                 let ended = token.revoked_at.as_ref().map(|at| format!("revoked {at}")).unwrap_or_default();
                 [
@@ -178,7 +180,6 @@ fn token(context: &CommandContext<'_>, access: &mut Access, command: TokenComman
                     ended,
                 ]
             });
-            report.lines(table(["token", "user", "for", "scopes", "expires", "last used", "remark"], rows));
         }
         TokenCommand::Revoke { id } => {
             access.revoke_token(id, now)?;
@@ -188,17 +189,4 @@ fn token(context: &CommandContext<'_>, access: &mut Access, command: TokenComman
         }
     }
     Ok(Exit::Done)
-}
-
-fn users_table(users: &[User]) -> String {
-    let rows = users.iter().map(|user| {
-        [
-            user.name.clone(),
-            user.role.as_str().to_owned(),
-            user.os_user.clone().unwrap_or_default(),
-            user.created_at.clone(),
-            user.disabled_at.as_ref().map(|at| format!("disabled {at}")).unwrap_or_default(),
-        ]
-    });
-    table(["user", "role", "operating system's user", "added", "remark"], rows)
 }

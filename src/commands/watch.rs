@@ -4,7 +4,6 @@ use super::{CommandContext, Exit};
 use crate::cli::WatchCommand;
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
-use crate::report::table;
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Ledger, Watched};
 
@@ -14,15 +13,7 @@ pub(super) fn run(context: &CommandContext<'_>, command: &WatchCommand) -> Resul
         WatchCommand::List => {
             let ledger = Ledger::open_read_only(&settings.ledger, settings.identity_if_set()?.as_ref())?;
             let list = ledger.map(|ledger| ledger.watched()).transpose()?.unwrap_or_default();
-            for one in &list {
-                report.object(one)?;
-            }
-            if list.is_empty() {
-                report.note("no order is watched");
-            } else {
-                report.lines(table(["order", "ticket", "since", "until", "state"], list.iter().map(row)));
-            }
-            Ok(Exit::Done)
+            context.show_list(&list, "no order is watched", ["order", "ticket", "since", "until", "state"], row)
         }
         WatchCommand::Remove { orders } => {
             let orders = orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;

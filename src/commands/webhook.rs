@@ -9,9 +9,9 @@ use super::{CommandContext, Exit};
 use crate::cli::{AddressArgs, WebhookCommand};
 use crate::config::{Span, Wishes};
 use crate::error::{Error, Kind, Result};
-use crate::report::{self, table};
+use crate::report;
 use crate::store::index::Index;
-use crate::vendor::{Subscriber, Subscription, SubscriptionChange};
+use crate::vendor::{Subscriber, SubscriptionChange};
 use crate::webhook;
 
 /// Events about rewards: a reward was given, or a balance has changed, as it does when a reward is cancelled
@@ -40,21 +40,11 @@ pub(super) async fn run(context: &CommandContext<'_>, command: WebhookCommand) -
 }
 
 async fn list(context: &CommandContext<'_>) -> Result<Exit> {
-    let report = context.report;
     let known = context.advocate(Wishes::default())?.subscriptions().await?;
-    for one in &known {
-        report.object(one)?;
-    }
-    if known.is_empty() {
-        report.note("the tenant has no subscription");
-    } else {
-        let row = |one: &Subscription| {
-            let name = one.name.clone().unwrap_or_default();
-            [one.url.clone(), name, one.source.clone().unwrap_or_default(), one.types.join(" ")]
-        };
-        report.lines(table(["address", "name", "source", "types"], known.iter().map(row)));
-    }
-    Ok(Exit::Done)
+    context.show_list(&known, "the tenant has no subscription", ["address", "name", "source", "types"], |one| {
+        let name = one.name.clone().unwrap_or_default();
+        [one.url.clone(), name, one.source.clone().unwrap_or_default(), one.types.join(" ")]
+    })
 }
 
 async fn change(

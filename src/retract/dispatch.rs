@@ -170,14 +170,13 @@ impl Dispatch<'_> {
         };
         crash::point("committed");
         // A copy of the main file alone, of ledger or index, must know of the request before the vendor does.
-        let outcome = match self.ledger.put_into_main_file().and_then(|()| self.tell_index()) {
-            Err(error) => WriteOutcome::NotSent { error },
-            Ok(()) => {
-                crash::point("sending");
-                let outcome = job.send(permit).await;
-                crash::point("answered");
-                outcome
-            }
+        let outcome = if let Err(error) = self.ledger.put_into_main_file().and_then(|()| self.tell_index()) {
+            WriteOutcome::NotSent { error }
+        } else {
+            crash::point("sending");
+            let outcome = job.send(permit).await;
+            crash::point("answered");
+            outcome
         };
         let kept = |body: &str| body.chars().take(MAX_ANSWER_CHARS).collect::<String>();
         let not_done =

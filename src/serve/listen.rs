@@ -136,14 +136,15 @@ impl Bound {
                 }
             };
             let slot = match &per_network {
-                Some(per_network) => match per_network.open(peer.ip()) {
-                    Some(slot) => Some(slot),
-                    None => {
+                None => None,
+                Some(per_network) => {
+                    let slot = per_network.open(peer.ip());
+                    if slot.is_none() {
                         tracing::debug!("a network has too many connections; this one is closed");
                         continue;
                     }
-                },
-                None => None,
+                    slot
+                }
             };
             let (router, tls, watcher) = (router.clone(), self.tls.clone(), graceful.watcher());
             tokio::spawn(async move {

@@ -10,7 +10,7 @@ fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
     home.check(&["user", "role", "admin", "admin"], 0);
     // Only a known user with the right may set the limits.
     let refused = home.check(&["approval", "limits", "--always", "--json"], 5);
-    assert!(refused.stdout.contains("no user of recoup"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("not linked to a user of recoup"), "{}", refused.stdout);
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
 

@@ -462,7 +462,7 @@ fn changing_a_password_ends_the_other_sessions() {
     assert_eq!(service.get("/lookup", &[("Cookie", &cookie)]).status, 200);
     assert_eq!(service.try_login("agent", &passwords[1]).status, 401);
     assert_eq!(service.try_login("agent", new).status, 303);
-    assert!(home.check(&["user", "log"], 0).stdout.contains("by themselves"));
+    assert!(home.check(&["user", "log"], 0).stdout.contains("changed their own password"));
     // Guesses of the current password are throttled here too.
     let open = service.login("viewer", &passwords[0]);
     let guess = || open.post("/password", &[("old", "wrong"), ("new", new), ("again", new)]).status;

@@ -399,7 +399,7 @@ fn unwritable_outcomes_are_exit_1_and_a_repetition_writes_them_without_sending_t
         };
         let ran = batch(out, &[]);
         ran.expect(1);
-        for part in ["2 sent, and the ledger has every one of them", "sends nothing twice", "another --out"] {
+        for part in ["2 sent, and the ledger has each of them", "sends nothing twice", "another --out"] {
             assert!(ran.stderr.contains(part), "{part}: {ran:?}");
         }
         assert_eq!(sim.deletes().len(), 2 * (n + 1));

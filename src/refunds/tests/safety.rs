@@ -147,10 +147,9 @@ impl Grid {
 /// The row that undoes a refund was removed, or no longer names the order. What is left equals the file of a valid refund.
 fn lost_its_undoing(grid: &Grid, truth: &Truth) -> bool {
     let Some(word) = &truth.undone_by else { return false };
-    let is_undoing =
-        |cells: &[String]| cells.iter().any(|cell| cell == word) && cells.iter().any(|cell| *cell == truth.order);
+    let is_undoing = |cells: &[String]| cells.iter().any(|cell| cell == word) && cells.contains(&truth.order);
     let place = grid.original.iter().position(|cells| is_undoing(cells)).expect("the row that undoes");
-    !grid.rows.iter().any(|(origin, cells)| *origin == place && cells.iter().any(|cell| *cell == truth.order))
+    !grid.rows.iter().any(|(origin, cells)| *origin == place && cells.contains(&truth.order))
 }
 
 /// No column with evidence is left. What remains is a plain list of order IDs, which the user submits as refunded.

@@ -66,7 +66,7 @@ pub(super) fn all() -> Vec<Sample> {
     let mut names: Vec<String> = fs::read_dir(&folder)
         .expect("a folder")
         .map(|entry| entry.expect("a file").file_name().into_string().expect("UTF-8"))
-        .filter(|name| !name.ends_with(".truth"))
+        .filter(|name| Path::new(name).extension().is_none_or(|extension| extension != "truth"))
         .collect();
     names.sort();
     let read = |name: String| Sample {

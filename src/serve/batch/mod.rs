@@ -142,7 +142,7 @@ impl Terms {
 
 /// What a batch does in the background.
 enum Job {
-    Plan(Refunds),
+    Plan(Box<Refunds>),
     Apply,
 }
 
@@ -199,7 +199,7 @@ impl App {
         self.batches.remove_old(self.clock.now());
         let mut batch = Batch::new(self, who, options, terms)?;
         batch.set_reading(&refunds);
-        self.start(who, batch, None, Job::Plan(refunds))
+        self.start(who, batch, None, Job::Plan(Box::new(refunds)))
     }
 
     /// Stores a file until a person explains its columns.
@@ -235,7 +235,7 @@ impl App {
     ) -> Result<Batch> {
         (batch.file_options, batch.explained_by) = (options, Some(who.name.clone()));
         batch.set_reading(&refunds);
-        self.start(who, batch, Some(Stage::Explaining), Job::Plan(refunds))
+        self.start(who, batch, Some(Stage::Explaining), Job::Plan(Box::new(refunds)))
     }
 
     /// Starts carrying out a plan in the name of `who`.

@@ -242,6 +242,7 @@ impl Verdicts {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "a template can only call methods")]
     pub(super) fn line_of(&self, finding: &Finding) -> String {
         without_flags(&finding.line(), Audience::Page)
     }

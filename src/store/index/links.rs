@@ -114,7 +114,7 @@ pub(super) fn links_of(conn: &Connection, reward: i64) -> rusqlite::Result<Vec<L
             link_from(row)
         })?
         .collect::<rusqlite::Result<_>>()?;
-    if count != links.len() as i64 { Err(damaged("the list of links of a reward")) } else { Ok(links) }
+    if count == links.len() as i64 { Ok(links) } else { Err(damaged("the list of links of a reward")) }
 }
 
 /// From the selected columns of `links`.
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(found(&reader, "new", "2.2.2")[0], ids(&["r1", "r3"]));
         index.erase(&[AccountId::new("a")], Erased::default(), |_| ()).expect("erases");
         assert_eq!(found(&reader, "new", "2.2.2"), [ids(&[]), ids(&[]), ids(&[])]);
-        assert_eq!(index.read(|conn| first_damage(conn)).expect("reads"), None);
+        assert_eq!(index.read(first_damage).expect("reads"), None);
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
                     let (reward, order, action) = (format!("r{reward}"), text("#o", order), text("1.2.", action));
                     record(&mut index, run, at as i64 + 2, &[(reward.as_str(), order.as_str(), action.as_str())]);
                 }
-                prop_assert_eq!(index.read(|conn| first_damage(conn)).expect("reads"), None);
+                prop_assert_eq!(index.read(first_damage).expect("reads"), None);
             }
         }
     }

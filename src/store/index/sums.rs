@@ -192,7 +192,7 @@ pub(super) fn row_sum<'a>(values: impl IntoIterator<Item = ValueRef<'a>>) -> i64
 }
 
 pub(super) fn sum_of_values(values: &[&dyn ToSql]) -> rusqlite::Result<i64> {
-    let converted = values.iter().map(|value| value.to_sql()).collect::<rusqlite::Result<Vec<_>>>()?;
+    let converted = values.iter().map(rusqlite::ToSql::to_sql).collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(row_sum(converted.iter().map(value_ref)))
 }
 

@@ -29,13 +29,13 @@ const HOLDS_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// What needs a second person. By default nothing does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Everything.
+    /// Everything that is sent.
     pub always: bool,
     /// Overriding a stop, and sending again.
     pub overrides: bool,
-    /// More orders at once than this.
+    /// Sending more orders at once than this.
     pub count: Option<u64>,
-    /// More value at once than this, in any unit of the rewards.
+    /// Sending more value at once than this, in any unit of the rewards.
     pub value: Option<u64>,
 }
 
@@ -48,7 +48,6 @@ pub enum Stage {
     Declined,
     /// It was taken back, or the person who asked or approved was disabled.
     Withdrawn,
-    /// It was carried out.
     Used,
     /// It was not answered, or not carried out, in time.
     Lapsed,
@@ -76,7 +75,7 @@ impl Stage {
     }
 }
 
-/// What is to be approved.
+/// A request for approval.
 #[derive(Debug, Clone)]
 pub struct NewApproval<'a> {
     /// Identifies the plan: another plan has another name.
@@ -90,42 +89,40 @@ pub struct NewApproval<'a> {
     pub ticket: Option<&'a str>,
 }
 
-/// One approval.
+/// A request for approval and its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Approval {
-    /// Its number.
+    /// The number of the event that asked for it.
     pub id: i64,
-    /// The name of exactly what was asked for.
+    /// Identifies the plan that was asked for.
     pub name: String,
-    /// Where it stands.
     #[schema(value_type = String)]
     pub stage: Stage,
     /// When it was asked for, RFC 3339.
     pub asked_at: String,
-    /// Who asked.
+    /// The person who asked.
     pub person: String,
-    /// Where.
+    /// The machine of that person.
     pub host: String,
-    /// Every name of who asked.
+    /// Every name of the person who asked.
     #[serde(skip)]
     pub names: Vec<String>,
     /// Why it needs a second person.
     pub why: String,
-    /// What it is.
+    /// What is to be done.
     #[schema(value_type = Object)]
     pub subject: Value,
-    /// Why it is to be done, in their words.
+    /// The reason, in the words of the person who asked.
     pub reason: Option<String>,
-    /// Their ticket.
     pub ticket: Option<String>,
-    /// When it got there, RFC 3339; `null` while nobody has answered.
+    /// When it was answered, RFC 3339; `null` if it was not.
     pub decided_at: Option<String>,
-    /// Who has answered.
+    /// The person who answered.
     pub decided_by: Option<String>,
-    /// Every name of who has answered.
+    /// Every name of the person who answered.
     #[serde(skip)]
     pub decider_names: Vec<String>,
-    /// Their words.
+    /// The words of the person who answered.
     pub words: Option<String>,
 }
 
@@ -240,7 +237,7 @@ impl Policy {
 }
 
 impl Approval {
-    /// What it is, in a few words.
+    /// What is to be done, in a few words.
     pub fn describe(&self) -> String {
         let text = |key: &str| self.subject[key].as_str().unwrap_or_default();
         match text("what") {
@@ -272,7 +269,7 @@ fn no_such(id: i64) -> Error {
         .hint("`recoup approval list` shows what is open")
 }
 
-/// Every approval, put together from its events.
+/// Builds every approval from its events, the newest first.
 fn all(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Approval>, DbError> {
     let events =
         "SELECT id, at, person, host, details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id";

@@ -14,7 +14,6 @@ use super::pre_send_check::Newest;
 use super::{State, hex, main_file};
 use crate::store::db::{DbError, Row, Tx};
 
-/// A hash of the chain.
 pub(super) type Hash = [u8; 32];
 
 /// The newest event of the ledger. Every receipt has it, and the index remembers it.
@@ -22,25 +21,21 @@ pub(super) type Hash = [u8; 32];
 pub struct Head {
     /// The number of the newest event; 0 in an empty ledger.
     pub sequence: i64,
-    /// Its hash, in hexadecimal.
+    /// In hexadecimal.
     pub hash: String,
 }
 
 /// The result of verifying the whole ledger.
 #[derive(Debug, Clone, Serialize)]
 pub struct Audit {
-    /// The ledger's own name.
     pub ledger_id: String,
-    /// Events that were checked.
     pub events: u64,
-    /// Retractions that were checked.
     pub retractions: u64,
-    /// Personal values that are there and fit their commitments.
+    /// Personal values that were not forgotten.
     pub personal_kept: u64,
     pub head: Head,
     /// What is wrong, in the order of the events.
     pub faults: Vec<Fault>,
-    /// What no hash covers, as sentences.
     pub outside_chain: &'static [&'static str],
 }
 
@@ -57,9 +52,7 @@ const OUTSIDE: &[&str] = &[
 pub struct Fault {
     /// The event at which it shows; `null` if it is not in an event.
     pub sequence: Option<i64>,
-    /// The retraction that it concerns.
     pub retraction: Option<i64>,
-    /// A sentence.
     pub what: String,
 }
 

@@ -17,7 +17,7 @@ pub enum Channel {
     Reversal,
     /// `PUT /Actions`: the action is changed, after a partial refund.
     Modification,
-    /// A line of a reversal file that the operator hands in.
+    /// A line of a reversal file that the operator uploads.
     File,
     /// `POST /reward/{id}/cancel`: one reward, and not the action.
     Reward,
@@ -49,7 +49,6 @@ impl Channel {
     }
 }
 
-/// A retraction to be written down.
 #[derive(Debug, Clone)]
 pub struct NewRetraction {
     pub channel: Channel,
@@ -110,12 +109,12 @@ pub struct Retraction {
 }
 
 impl Retraction {
-    /// The newest value of a key in the events' details.
+    /// The newest value of a key in the details of the events.
     pub fn detail(&self, key: &str) -> Option<&Value> {
         self.events.iter().rev().find_map(|event| event.details.get(key).filter(|value| !value.is_null()))
     }
 
-    /// The newest text value of a key in the events' details.
+    /// The same as text.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.detail(key).and_then(Value::as_str)
     }
@@ -143,13 +142,11 @@ impl Retraction {
     }
 }
 
-/// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     pub id: i64,
     /// RFC 3339.
     pub at: String,
-    /// The state from here on.
     pub state: State,
     /// `state`, or the kind of a note, which leaves the state as it was.
     pub kind: String,
