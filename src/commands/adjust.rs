@@ -11,7 +11,7 @@ use crate::model::budget::Purpose;
 use crate::retract;
 use crate::retract::adjust::change_flags::{ChangeFlags, change};
 use crate::retract::adjust::{self, AdjustOptions};
-use crate::store::ledger::Road;
+use crate::store::ledger::Channel;
 
 pub(super) async fn run(context: &CommandContext<'_>, args: AdjustArgs) -> Result<Exit> {
     let CommandContext { settings, report, .. } = context;
@@ -20,7 +20,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: AdjustArgs) -> Resul
     let options = AdjustOptions {
         plan: retract::Options {
             action_id: args.action_id.map(ActionId::new),
-            ..options(settings, Road::Modification, args.code, args.send)
+            ..options(settings, Channel::Modification, args.code, args.send)
         },
         change: change(&wanted)?,
         again: args.again,

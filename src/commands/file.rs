@@ -13,7 +13,7 @@ use crate::model::budget::Purpose;
 use crate::refunds;
 use crate::retract::file::orders::{FileOrder, of_list};
 use crate::retract::file::{check, release, write};
-use crate::store::ledger::Road;
+use crate::store::ledger::Channel;
 
 pub(super) async fn run(context: &CommandContext<'_>, args: FileArgs) -> Result<Exit> {
     match args.command {
@@ -32,7 +32,7 @@ async fn write(context: &CommandContext<'_>, args: FileWriteArgs) -> Result<Exit
     let FileWriteArgs { consent, dry_run, max_index_age, .. } = args;
     let send = SendArgs { consent, dry_run, wait: None, max_index_age };
     let options = write::WriteOptions {
-        plan: options(settings, Road::File, args.reason_code, send),
+        plan: options(settings, Channel::File, args.reason_code, send),
         action_tracker: args.action_tracker.or_else(|| settings.file.action_tracker.clone()),
         own_reasons: settings.file.reason_codes.clone(),
         day: match &args.date {

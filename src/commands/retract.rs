@@ -12,7 +12,7 @@ use crate::model::{ActionId, OrderId};
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{RetractRequest, RunOptions};
 use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
-use crate::store::ledger::Road;
+use crate::store::ledger::Channel;
 
 pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> Result<Exit> {
     let CommandContext { settings, report, .. } = context;
@@ -172,8 +172,8 @@ pub(super) fn run_options(settings: &Settings, args: &SendArgs) -> RunOptions {
     }
 }
 
-/// The options of `adjust` and `file write`, which send by another road than `retract`.
-pub(super) fn options(settings: &Settings, road: Road, code: String, args: SendArgs) -> retract::Options {
+/// The options of `adjust` and `file write`, which send through another channel than `retract`.
+pub(super) fn options(settings: &Settings, channel: Channel, code: String, args: SendArgs) -> retract::Options {
     let RunOptions { dry_run, yes, max_index_age, follows } = run_options(settings, &args);
     retract::Options {
         reason: args.consent.reason,
@@ -181,7 +181,7 @@ pub(super) fn options(settings: &Settings, road: Road, code: String, args: SendA
         overrides: args.consent.overrides,
         dry_run,
         yes,
-        ..retract::Options::new(road, code, max_index_age, follows)
+        ..retract::Options::new(channel, code, max_index_age, follows)
     }
 }
 

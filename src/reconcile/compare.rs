@@ -17,7 +17,7 @@ use crate::refunds::{
     Column, DateOrTime, Decision, DecisionKind, OrderRefund, RefundRow, Refunds, RowProblem, Severity,
 };
 use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
-use crate::store::ledger::{Outline, Road};
+use crate::store::ledger::{Channel, Outline};
 
 /// The columns that are added to the file.
 pub const COLUMNS: [&str; 9] = [
@@ -408,14 +408,14 @@ fn reward_notes(known: &[RewardStatus]) -> Vec<String> {
 fn retraction_notes(about: &[&Outline], class: RefundClass) -> Vec<String> {
     let told = |outline: &&&Outline| {
         let is_end = is_done(outline) || (is_open(outline) && class == RefundClass::NotConfirmed);
-        outline.road == Road::Modification || outline.road == Road::Reward || !is_end
+        outline.channel == Channel::Modification || outline.channel == Channel::Reward || !is_end
     };
     let line = |outline: &&Outline| {
-        let what = match outline.road {
-            Road::Reversal => "retraction",
-            Road::File => "reversal by file",
-            Road::Modification => "modification",
-            Road::Reward => "cancellation of one reward",
+        let what = match outline.channel {
+            Channel::Reversal => "retraction",
+            Channel::File => "reversal by file",
+            Channel::Modification => "modification",
+            Channel::Reward => "cancellation of one reward",
         };
         format!("{what} {}: {}", outline.id, outline.state.as_str())
     };

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::classification::LedgerStatus;
 use crate::error::Result;
 use crate::model::{ActionId, OrderId, RewardState};
-use crate::store::ledger::{Ledger, Outline, Reading, Road, SeenReward, State};
+use crate::store::ledger::{Channel, Ledger, Outline, Reading, SeenReward, State};
 
 #[derive(Debug, Default)]
 pub struct LedgerIndex {
@@ -65,24 +65,24 @@ impl LedgerIndex {
 
 /// Whether the vendor may have received it and the result is unknown.
 pub fn is_open(outline: &Outline) -> bool {
-    outline.road != Road::Modification && outline.state.is_open()
+    outline.channel != Channel::Modification && outline.state.is_open()
 }
 
 pub fn is_done(outline: &Outline) -> bool {
-    outline.road != Road::Modification && matches!(outline.state, State::Confirmed | State::Partial)
+    outline.channel != Channel::Modification && matches!(outline.state, State::Confirmed | State::Partial)
 }
 
 /// Whether it reverses a whole order and may have been sent. Such a retraction needs a refund.
 pub fn needs_a_refund(outline: &Outline) -> bool {
-    outline.road.takes_all_back() && outline.state.may_have_been_sent()
+    outline.channel.takes_all_back() && outline.state.may_have_been_sent()
 }
 
 /// What these retractions do about one reward of an order.
 pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> LedgerStatus {
     let covers = |outline: &&&Outline| {
-        let by_order = outline.road.takes_all_back() && outline.action_id.is_none() && outline.order_id == *order_id;
-        let by_action =
-            outline.road.takes_all_back() && outline.action_id.as_ref().is_some_and(|action| actions.contains(action));
+        let by_order = outline.channel.takes_all_back() && outline.action_id.is_none() && outline.order_id == *order_id;
+        let by_action = outline.channel.takes_all_back()
+            && outline.action_id.as_ref().is_some_and(|action| actions.contains(action));
         by_order || by_action || seen(outline).any(|(_, reward)| reward.reward_id == reward_id)
     };
     let one = |outline: &&Outline| {
@@ -147,7 +147,7 @@ mod tests {
         };
         Outline {
             id: 1,
-            road: Road::Reversal,
+            channel: Channel::Reversal,
             order_id: OrderId::new("1001"),
             action_id: action.map(ActionId::new),
             created_at: at(0),
@@ -162,25 +162,25 @@ mod tests {
         let order = OrderId::new("1001");
         let actions = [ActionId::new("1.2.3")];
         let (before, cancelled): (&[_], &[_]) = (&[(0, "available")], &[(0, "cancelled")]);
-        for (state, action, road, readings, reward, expected) in [
-            (State::Queued, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Open),
-            (State::Queued, Some("1.2.3"), Road::Reversal, before, "new", LedgerStatus::Open),
-            (State::Queued, Some("9.9.9"), Road::Reversal, before, "other", LedgerStatus::None),
-            (State::Queued, Some("9.9.9"), Road::Reversal, before, "r", LedgerStatus::Open),
-            (State::Unknown, None, Road::Reversal, before, "new", LedgerStatus::Open),
-            (State::HandedOver, Some("1.2.3"), Road::File, before, "r", LedgerStatus::Open),
-            (State::Confirmed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
-            (State::Partial, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
-            (State::Confirmed, Some("1.2.3"), Road::Reversal, cancelled, "r", LedgerStatus::None),
-            (State::Confirmed, None, Road::Reward, before, "r", LedgerStatus::Done),
-            (State::Confirmed, None, Road::Reward, before, "other", LedgerStatus::None),
-            (State::Failed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
-            (State::Superseded, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
-            (State::Planned, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
-            (State::Queued, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
-            (State::Processed, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
+        for (state, action, channel, readings, reward, expected) in [
+            (State::Queued, Some("1.2.3"), Channel::Reversal, before, "r", LedgerStatus::Open),
+            (State::Queued, Some("1.2.3"), Channel::Reversal, before, "new", LedgerStatus::Open),
+            (State::Queued, Some("9.9.9"), Channel::Reversal, before, "other", LedgerStatus::None),
+            (State::Queued, Some("9.9.9"), Channel::Reversal, before, "r", LedgerStatus::Open),
+            (State::Unknown, None, Channel::Reversal, before, "new", LedgerStatus::Open),
+            (State::HandedOver, Some("1.2.3"), Channel::File, before, "r", LedgerStatus::Open),
+            (State::Confirmed, Some("1.2.3"), Channel::Reversal, before, "r", LedgerStatus::Done),
+            (State::Partial, Some("1.2.3"), Channel::Reversal, before, "r", LedgerStatus::Done),
+            (State::Confirmed, Some("1.2.3"), Channel::Reversal, cancelled, "r", LedgerStatus::None),
+            (State::Confirmed, None, Channel::Reward, before, "r", LedgerStatus::Done),
+            (State::Confirmed, None, Channel::Reward, before, "other", LedgerStatus::None),
+            (State::Failed, Some("1.2.3"), Channel::Reversal, before, "r", LedgerStatus::None),
+            (State::Superseded, Some("1.2.3"), Channel::Reversal, before, "r", LedgerStatus::None),
+            (State::Planned, Some("1.2.3"), Channel::Reversal, before, "r", LedgerStatus::None),
+            (State::Queued, Some("1.2.3"), Channel::Modification, before, "r", LedgerStatus::None),
+            (State::Processed, Some("1.2.3"), Channel::Modification, before, "r", LedgerStatus::None),
         ] {
-            let one = Outline { road, ..outline(state, action, readings) };
+            let one = Outline { channel, ..outline(state, action, readings) };
             assert_eq!(ledger_status(&[&one], &order, reward, &actions), expected, "{one:?} {reward}");
         }
         let (done, open) = (outline(State::Confirmed, None, before), outline(State::Queued, None, before));

@@ -19,7 +19,7 @@ use crate::model::Coverage;
 use crate::refunds::Refunds;
 use crate::report::{grouped, table};
 use crate::store::index::JudgedBy;
-use crate::store::ledger::{Outline, Road, State};
+use crate::store::ledger::{Channel, Outline, State};
 
 /// Maximum number of rows in the text.
 const MAX_SHOWN: usize = 50;
@@ -59,7 +59,8 @@ pub struct UnmatchedRetraction {
     pub order_id: String,
     /// `null` if it was sent by order ID and action tracker.
     pub action_id: Option<String>,
-    pub road: Road,
+    #[serde(rename = "road")]
+    pub channel: Channel,
     pub state: State,
     pub created_at: Timestamp,
     pub confirmed_at: Option<Timestamp>,
@@ -73,7 +74,7 @@ impl UnmatchedRetraction {
             retraction: outline.id,
             order_id: outline.order_id.as_str().to_owned(),
             action_id: outline.action_id.as_ref().map(ToString::to_string),
-            road: outline.road,
+            channel: outline.channel,
             state: outline.state,
             created_at: outline.created_at,
             confirmed_at: Some(outline.since).filter(|_| is_done(outline)),

@@ -25,7 +25,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
 use crate::store::index::ApiSource;
-use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
+use crate::store::ledger::{Channel, Event, FORGOTTEN, Ledger, NewRetraction, Retraction, State};
 use crate::vendor::{CancelPermit, HostOptions, RewardCanceller, WriteOutcome};
 
 #[derive(Debug, Clone)]
@@ -123,7 +123,7 @@ pub async fn run(
 
 /// The newest cancellation of this reward that the vendor may have received.
 fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retraction>> {
-    let attempts = ledger.attempts_by(Road::Reward, reward_id.as_str())?;
+    let attempts = ledger.attempts_by(Channel::Reward, reward_id.as_str())?;
     Ok(attempts.into_iter().rfind(|attempt| attempt.state.may_have_been_sent()))
 }
 
@@ -167,7 +167,7 @@ fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     let mut findings = Findings::default();
     let Some(ledger) = ledger else { return Ok(findings) };
     let whole = ledger.of_rewards(std::slice::from_ref(reward_id))?;
-    let whole = whole.into_iter().filter(|other| other.road.takes_all_back() && other.state.may_have_been_sent());
+    let whole = whole.into_iter().filter(|other| other.channel.takes_all_back() && other.state.may_have_been_sent());
     for other in whole {
         let state = other.state.as_str();
         let end =
@@ -259,7 +259,7 @@ impl Job for CancelJob<'_> {
         let action_id = if let [link] = links.as_slice() { link.action_id.clone() } else { None };
         let order_id = self.order_id.clone();
         NewRetraction {
-            road: Road::Reward,
+            channel: Channel::Reward,
             target: action_id.map_or_else(
                 || Target::Order { order_id: order_id.clone(), action_tracker_id: String::new() },
                 Target::Action,

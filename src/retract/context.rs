@@ -1,6 +1,6 @@
 //! What every use case of retractions works with: identity, clients, clock, signal, output, and the files that one command opens.
 //!
-//! A command opens each file once. No lock here is held over an `await`, so that the future of a use case is [`Send`].
+//! A command opens each file once, except that a send opens the index again. No lock here is held over an `await`, so that the future of a use case is [`Send`].
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -75,6 +75,13 @@ impl Context<'_> {
         let written = work(&mut index)?;
         *kept = Some(index);
         Ok(written)
+    }
+
+    /// [`Context::write_index`] with the index opened again. Used right before a send, because another version of recoup may have
+    /// written to the file at this path, or another file may have replaced it, since the command began.
+    pub fn reopen_index<T>(&self, work: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
+        *lock(&self.session.index_writer) = None;
+        self.write_index(work)
     }
 
     /// Writes what was read from the vendor into the index, if there is one. The index is a cache, so a failure is a warning.

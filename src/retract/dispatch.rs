@@ -226,7 +226,7 @@ impl Dispatch<'_> {
     /// copy, later.
     fn tell_index(&self) -> Result<()> {
         let (id, head) = (self.ledger.ledger_id()?, self.ledger.head()?);
-        self.ctx.write_index(|index| index.remember_ledger(&id, &head))
+        self.ctx.reopen_index(|index| index.remember_ledger(&id, &head))
     }
 
     /// Writes the outcome of a request down. If the ledger cannot be written, the retraction stays *sending*, which the next

@@ -25,7 +25,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target, VENDOR_TIME_INEXACT_MS};
 use crate::store::ProcessLock;
 use crate::store::index::{ApiSource, IndexedReward};
-use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
 use crate::vendor::{ReferralAnswer, SubmissionStatus};
 
 /// Follows one retraction until it reaches an end, the time is up, or a signal came.
@@ -191,10 +191,10 @@ async fn observe(
     time_up: bool,
     reads_since_complete: &mut u32,
 ) -> Result<()> {
-    if retraction.road == Road::Modification {
+    if retraction.channel == Channel::Modification {
         return adjust::follow::observe(ctx, follows, ledger, retraction).await;
     }
-    if retraction.road == Road::Reward {
+    if retraction.channel == Channel::Reward {
         return cancel::observe(ctx, follows, ledger, retraction, time_up).await;
     }
     // A submission whose end is in the ledger costs no request.
@@ -296,7 +296,7 @@ pub(super) async fn rewards_now(
 /// Reads the rewards of the plan, those that the index has added since, and others of the target in the same accounts.
 async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
     let kept = StoredPlan::of(retraction)?;
-    if retraction.road == Road::Reward {
+    if retraction.channel == Channel::Reward {
         let rewards = cancel::read_again(ctx, &kept.rewards).await?;
         return Ok(RewardsNow { before: kept.rewards, rewards, referrals: Vec::new() });
     }
@@ -339,7 +339,7 @@ async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retractio
     rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));
     // A reward that a person cancelled by itself proves nothing about the retraction.
     for reward in rewards.iter_mut().filter(|reward| reward.linked) {
-        let alone = ledger.attempts_by(Road::Reward, &reward.reward_id)?;
+        let alone = ledger.attempts_by(Channel::Reward, &reward.reward_id)?;
         reward.linked = !alone.iter().any(|cancelled| cancelled.state.may_have_been_sent());
     }
     Ok(RewardsNow { before: kept.rewards, rewards, referrals: std::mem::take(&mut seen.referrals) })

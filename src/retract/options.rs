@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
 use crate::refunds::amount::may_be_same_currency;
 use crate::refunds::{DateOrTime, Decision, OrderRefund};
-use crate::store::ledger::Road;
+use crate::store::ledger::Channel;
 use crate::vendor::HostOptions;
 
 /// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
@@ -136,7 +136,7 @@ impl RefundClaim {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The channel. It decides which earlier entries of the ledger block this one.
-    pub road: Road,
+    pub channel: Channel,
     /// The one action that the person named.
     pub action_id: Option<ActionId>,
     /// Send every action of the order.
@@ -172,13 +172,13 @@ impl Options {
     /// Whether the program rule must exist. Adjustments and partial refunds take no reward back by it.
     pub(super) fn needs_the_rule(&self) -> bool {
         let is_in_part = |claim: &RefundClaim| matches!(claim.decision, Decision::InPart { .. });
-        self.road.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
+        self.channel.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
     }
 
-    /// A wish for one road with this code, for a person who can be asked: nothing named, nothing overridden, nothing again.
-    pub fn new(road: Road, disposition: String, max_index_age: Duration, follows: FollowSettings) -> Self {
+    /// A wish for one channel with this code, for a person who can be asked: nothing named, nothing overridden, nothing again.
+    pub fn new(channel: Channel, disposition: String, max_index_age: Duration, follows: FollowSettings) -> Self {
         Self {
-            road,
+            channel,
             action_id: None,
             all: false,
             action_tracker: None,
@@ -207,10 +207,10 @@ impl Options {
                 Kind::Usage,
                 format!("a disposition code has 1 to {DISPOSITION_AT_MOST} characters on one line"),
             )
-            .hint(match self.road {
-                Road::Modification => "leave --code out for ORDER_UPDATE",
-                Road::File => "name one of the vendor's reason codes with --reason-code",
-                Road::Reversal | Road::Reward => "leave --disposition out for RETRACTION",
+            .hint(match self.channel {
+                Channel::Modification => "leave --code out for ORDER_UPDATE",
+                Channel::File => "name one of the vendor's reason codes with --reason-code",
+                Channel::Reversal | Channel::Reward => "leave --disposition out for RETRACTION",
             }));
         }
         if self.action_tracker.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit())) {

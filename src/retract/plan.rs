@@ -24,7 +24,7 @@ use crate::lookup::{self, describe_coverage};
 use crate::model::program_rule::ProgramRule;
 use crate::model::{Coverage, OrderId, RewardId, Target};
 use crate::store::index::{ApiSource, IndexReader, IndexedReward};
-use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
 
 /// What the plan does with one action.
 #[derive(Debug, Clone, PartialEq)]
@@ -188,9 +188,9 @@ pub async fn make(
             continue;
         }
         let mut again = None;
-        if let Some(ledger) = ledger.filter(|_| options.road.takes_all_back()) {
+        if let Some(ledger) = ledger.filter(|_| options.channel.takes_all_back()) {
             check_refused_before(ledger, &target, order_id, options)?;
-            if options.resend && options.road == Road::Reversal {
+            if options.resend && options.channel == Channel::Reversal {
                 again = resend::again(ledger, &target, found.as_ref(), options, ctx.clock.now())?;
             }
         }
@@ -251,7 +251,7 @@ fn from_ledger(
     }
     let asked_for = |retraction: &Retraction| {
         retraction.state.may_have_been_sent()
-            && retraction.road.takes_all_back()
+            && retraction.channel.takes_all_back()
             && (options.action_id.is_none() || options.action_id == retraction.action_id)
             && (options.action_tracker.is_none() || options.action_tracker == retraction.action_tracker_id)
     };
@@ -296,8 +296,8 @@ pub fn sent_before(
         return Ok(Some(newest));
     }
     // An adjustment or a cancelled reward does not reverse the action.
-    let sent = |retraction: &Retraction| retraction.state.may_have_been_sent() && retraction.road.takes_all_back();
-    if let Some(by_file) = ledger.attempts_by(Road::File, &target.key())?.into_iter().rfind(sent) {
+    let sent = |retraction: &Retraction| retraction.state.may_have_been_sent() && retraction.channel.takes_all_back();
+    if let Some(by_file) = ledger.attempts_by(Channel::File, &target.key())?.into_iter().rfind(sent) {
         return Ok(Some(by_file));
     }
     if let Some(same_reward) = ledger.of_rewards(rewards)?.into_iter().rfind(sent) {
@@ -308,7 +308,7 @@ pub fn sent_before(
     // order ID is.
     let by_order = matches!(target, Target::Order { .. });
     Ok(ledger.of_order(order_id)?.into_iter().rfind(|other| {
-        let other_by_order = matches!(other.target(), Target::Order { .. }) || other.road == Road::File;
+        let other_by_order = matches!(other.target(), Target::Order { .. }) || other.channel == Channel::File;
         sent(other) && (by_order || (other_by_order && other.state.is_open()))
     }))
 }
@@ -328,8 +328,8 @@ pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId
     let ended = |event: &Event| event.state.may_be_resent();
     let mut attempts = ledger.attempts(target)?;
     // A file line that the vendor refused counts as an attempt too. By file it may be handed over again.
-    if options.road == Road::Reversal {
-        let refused = |other: &Retraction| other.road == Road::File && other.state == State::Failed;
+    if options.channel == Channel::Reversal {
+        let refused = |other: &Retraction| other.channel == Channel::File && other.state == State::Failed;
         attempts.extend(ledger.of_order(order_id)?.into_iter().filter(refused));
         attempts.sort_by_key(|attempt| attempt.id);
     }

@@ -8,7 +8,7 @@ use super::{FollowSettings, Options};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::{ActionId, OrderId};
-use crate::store::ledger::{Approval, Road};
+use crate::store::ledger::{Approval, Channel};
 
 /// The disposition code of a request that names none.
 const DISPOSITION: &str = "RETRACTION";
@@ -151,7 +151,7 @@ impl RetractRequest {
             seen: self.plan.clone(),
             dry_run: run.dry_run,
             yes: run.yes,
-            ..Options::new(Road::Reversal, self.disposition.clone(), run.max_index_age, run.follows)
+            ..Options::new(Channel::Reversal, self.disposition.clone(), run.max_index_age, run.follows)
         }
     }
 }

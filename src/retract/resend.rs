@@ -15,7 +15,7 @@ use super::overrides::Override;
 use super::plan::{ActionPlan, Step};
 use crate::error::{Error, Kind, Result};
 use crate::model::Target;
-use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, Retraction, State};
 
 /// Time after a submission's completion before a person may send again without an override.
 pub const EARLY: Duration = Duration::from_hours(24);
@@ -111,7 +111,7 @@ fn check(
         return Err(refused(format!("retraction {id} is {state}: it may have been received, so it is not sent again"))
             .hint("run `recoup verify`; --resend is for what failed, was not received, or is unconfirmed"));
     }
-    if last.road != Road::Reversal || last.target() != *target {
+    if last.channel != Channel::Reversal || last.target() != *target {
         return Err(refused(format!(
             "these rewards were sent under another name (retraction {id}, {}): only that one can be sent again",
             state.as_str()
@@ -223,7 +223,7 @@ mod tests {
 
     fn attempt(ledger: &Ledger, states: &[State]) -> Result<Retraction> {
         let new = NewRetraction {
-            road: Road::Reversal,
+            channel: Channel::Reversal,
             target: Target::Action(ActionId::new("1.2.3")),
             order_id: OrderId::new("1001"),
             disposition: "RETRACTION".into(),

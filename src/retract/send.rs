@@ -13,7 +13,7 @@ use super::dispatch::{Dispatch, Dispatched, Job, PLAN_FRESH_FOR, mark_unknown};
 use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
 use super::{Context, Options, WriterSettings, resend};
 use crate::error::{Error, Kind, Result};
-use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
 use crate::vendor::{BrandWriter, SendPermit, WriteOutcome, reversal_form};
 
 /// The client that may reverse actions. Built only after the person's yes.
@@ -112,7 +112,7 @@ impl Job for ReversalJob<'_> {
             kept["refund"] = claim.json();
         }
         NewRetraction {
-            road: Road::Reversal,
+            channel: Channel::Reversal,
             target: action.target.clone(),
             order_id: plan.order_id.clone(),
             disposition: options.disposition.clone(),

@@ -13,7 +13,7 @@ use super::checks::{Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Coverage, OrderId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Match};
-use crate::store::ledger::Road;
+use crate::store::ledger::Channel;
 
 /// The actions that the person means. Pure.
 pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
@@ -44,10 +44,12 @@ pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) 
         };
     }
     match actions.len() {
-        0 => Err(Error::new(Kind::Refused, "the index has this order without an ActionId").hint(match options.road {
-            Road::Modification => "an adjustment needs the ActionId: look the order up in the vendor's platform",
-            _ => "to retract by order ID, name the event type with --action-tracker ID (Settings → Event Types)",
-        })),
+        0 => {
+            Err(Error::new(Kind::Refused, "the index has this order without an ActionId").hint(match options.channel {
+                Channel::Modification => "an adjustment needs the ActionId: look the order up in the vendor's platform",
+                _ => "to retract by order ID, name the event type with --action-tracker ID (Settings → Event Types)",
+            }))
+        }
         1 => Ok(actions.into_iter().cloned().map(Target::Action).collect()),
         n if options.all => {
             debug_assert!(n > 1, "several actions");
@@ -56,9 +58,9 @@ pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) 
         n => {
             let list: Vec<&str> = actions.iter().map(|a| a.as_str()).collect();
             Err(Error::new(Kind::Ambiguous, format!("this order has {n} actions: {}", list.join(", ")))
-                .hint(match options.road {
-                    Road::Reversal => "name one with --action-id ID, or take all back with --all",
-                    Road::File => "a line of a file names an order and not an action: use `recoup retract` with --action-id ID or --all",
+                .hint(match options.channel {
+                    Channel::Reversal => "name one with --action-id ID, or take all back with --all",
+                    Channel::File => "a line of a file names an order and not an action: use `recoup retract` with --action-id ID or --all",
                     _ => "name one with --action-id ID",
                 }))
         }

@@ -20,7 +20,7 @@ use super::match_submissions::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Target};
-use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{Submission, UpdateFilter};
 
 /// The list may lack submissions that were queued longer ago than this: the vendor keeps them for at most 90 days.
@@ -78,7 +78,7 @@ pub async fn reconcile(
     }
     let action = match retraction.target() {
         // A reversed action proves nothing about an adjustment of it.
-        Target::Action(action_id) if retraction.road != Road::Modification => {
+        Target::Action(action_id) if retraction.channel != Channel::Modification => {
             action_now(ctx, &action_id, sent_at).await?
         }
         _ => None,
@@ -171,7 +171,7 @@ fn conclude(
 ) -> Result<Retraction> {
     let others = batch_ids_of_others(ledger, retraction)?;
     let target = retraction.target();
-    let change = (retraction.road == Road::Modification).then(|| match_submissions::form_of(retraction));
+    let change = (retraction.channel == Channel::Modification).then(|| match_submissions::form_of(retraction));
     let request = SentRequest {
         target: &target,
         order_id: &retraction.order_id,

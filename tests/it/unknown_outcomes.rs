@@ -109,7 +109,7 @@ fn the_two_lists_are_read_at_least_list_gap_apart() {
     }
     let ran = home.check(&["verify", "--json"], 7);
     assert_eq!(kinds(&ran).iter().filter(|kind| *kind == "look").count(), 1, "one list in the first hour: {ran:?}");
-    assert!(ran.stdout.contains("it is not among them"), "what was seen: {}", ran.stdout);
+    assert!(ran.stdout.contains("the request is not in it"), "what was seen: {}", ran.stdout);
     assert_eq!(sim.record()["requests"]["GET submissions"], 1);
     let refused = home.check(&["retract", &order, "--yes", "--json", "--resend", "--reason", "impatient"], 5);
     assert!(refused.stderr.contains("unknown"), "{}", refused.stderr);
@@ -128,7 +128,7 @@ fn one_list_resolves_every_unknown_retraction() {
     home.configure_more("list_after = '1ms'");
     let ran = home.check(&["verify", "--json"], 7);
     assert!(ran.objects().len() > orders.len(), "{ran:?}");
-    let looked = ran.stdout.matches("it is not among them").count();
+    let looked = ran.stdout.matches("the request is not in it").count();
     assert!(looked >= deletes, "each has a note of it: {}", ran.stdout);
     assert_eq!(sim.record()["requests"]["GET submissions"], 1, "{}", sim.record());
 }

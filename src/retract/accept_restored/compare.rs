@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::clock::signed;
 use crate::model::{ActionId, OrderId, Target};
 use crate::retract::match_submissions::{form_of, is_this_change};
-use crate::store::ledger::{Retraction, Road, State};
+use crate::store::ledger::{Channel, Retraction, State};
 use crate::vendor::brand::Submission;
 
 /// Tolerance for clock differences and the duration of a request.
@@ -21,7 +21,7 @@ const CLOCKS: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone)]
 pub struct Missing {
     /// Reversal or modification.
-    pub road: Road,
+    pub channel: Channel,
     pub target: Target,
     pub submission: Submission,
 }
@@ -60,16 +60,16 @@ pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retractio
             continue;
         }
         let by_batch = row.batch_id.as_deref().is_some_and(|batch| batches.contains(batch));
-        let road = match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        let channel = match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
             // A submission without a type may be a reversal.
-            None | Some("reversal") => Road::Reversal,
+            None | Some("reversal") => Channel::Reversal,
             // The vendor lists a reversal of an action with amount 0 as a modification (`docs/vendor/contradictions.md` 4).
-            Some("modification") if is_reversal_by_its_form(row) => Road::Reversal,
-            Some("modification") => Road::Modification,
+            Some("modification") if is_reversal_by_its_form(row) => Channel::Reversal,
+            Some("modification") => Channel::Modification,
             Some(_) => continue,
         };
-        match road {
-            Road::Modification => comparison.modifications += 1,
+        match channel {
+            Channel::Modification => comparison.modifications += 1,
             _ => comparison.reversals += 1,
         }
         let Some(target) = target_of(row) else {
@@ -82,13 +82,13 @@ pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retractio
         };
         if by_batch {
             comparison.matched += 1;
-        } else if let Some(by_time) = sent_then(row, road, &target, known, &accounted) {
+        } else if let Some(by_time) = sent_then(row, channel, &target, known, &accounted) {
             accounted.insert(by_time);
             comparison.matched += 1;
-        } else if road == Road::Reversal && is_safe(&target, known) {
+        } else if channel == Channel::Reversal && is_safe(&target, known) {
             comparison.on_known += 1;
         } else {
-            comparison.missing.push(Missing { road, target, submission: row.clone() });
+            comparison.missing.push(Missing { channel, target, submission: row.clone() });
         }
     }
     comparison
@@ -112,7 +112,7 @@ fn target_of(row: &Submission) -> Option<Target> {
 /// The retraction of this target that was sent at that time and has no batch ID, because its answer was lost.
 fn sent_then(
     row: &Submission,
-    road: Road,
+    channel: Channel,
     target: &Target,
     known: &[Retraction],
     accounted: &BTreeSet<i64>,
@@ -120,14 +120,14 @@ fn sent_then(
     let at = row.submitted_at()?;
     let then = |text: &str| text.parse::<Timestamp>().is_ok_and(|sent| sent.duration_since(at).abs() <= signed(CLOCKS));
     let fits = |retraction: &&Retraction| {
-        retraction.road == road
+        retraction.channel == channel
             && retraction.target() == *target
             && retraction.text("batch_id").is_none()
             && !accounted.contains(&retraction.id)
             // An attempt that may be sent again does not account for the row, which may be a later attempt from elsewhere.
-            && !retraction.state.may_be_sent_again(retraction.road)
+            && !retraction.state.may_be_sent_again(retraction.channel)
             // Two reversals of an action are the same; two changes need not be.
-            && (road != Road::Modification || is_this_change(&form_of(retraction), row))
+            && (channel != Channel::Modification || is_this_change(&form_of(retraction), row))
             && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
     };
     known.iter().rev().find(fits).map(|retraction| retraction.id)
@@ -136,8 +136,9 @@ fn sent_then(
 /// Whether the ledger would never reverse this target again, not even on a person's word. A file line does not count: it can be
 /// released.
 fn is_safe(target: &Target, known: &[Retraction]) -> bool {
-    let newest = known.iter().rfind(|retraction| retraction.road == Road::Reversal && retraction.target() == *target);
-    newest.is_some_and(|newest| !newest.state.may_be_sent_again(newest.road))
+    let newest =
+        known.iter().rfind(|retraction| retraction.channel == Channel::Reversal && retraction.target() == *target);
+    newest.is_some_and(|newest| !newest.state.may_be_sent_again(newest.channel))
 }
 
 #[cfg(test)]
@@ -166,7 +167,7 @@ mod tests {
         Retraction {
             id: 7,
             order_id: OrderId::new("o"),
-            road: Road::Reversal,
+            channel: Channel::Reversal,
             action_id: Some(ActionId::new(action)),
             action_tracker_id: None,
             state,
@@ -191,8 +192,8 @@ mod tests {
         let action = [("ActionId", "1.2.3"), ("Amount", "0")];
         let by_order = [("OrderId", "o"), ("ActionTrackerId", "5")];
         let known = |state, at, batch| vec![retraction("1.2.3", state, at, batch)];
-        let by = |road, state| {
-            let mut of = Retraction { road, ..retraction("1.2.3", state, NOON, None) };
+        let by = |channel, state| {
+            let mut of = Retraction { channel, ..retraction("1.2.3", state, NOON, None) };
             of.events[0].details = json!({ "request": { "parameters": { "ActionId": "1.2.3", "Amount": "0" } } });
             vec![of]
         };
@@ -280,21 +281,26 @@ mod tests {
                 [1, 0, 0, 0, 0],
             ),
             ("a modification", change(), vec![], [0, 0, 0, 0, 1]),
-            ("a modification whose answer was lost", change(), by(Road::Modification, State::Unknown), [1, 0, 0, 0, 0]),
+            (
+                "a modification whose answer was lost",
+                change(),
+                by(Channel::Modification, State::Unknown),
+                [1, 0, 0, 0, 0],
+            ),
             (
                 "another change of the same action at the same time",
                 submission("Modification", "c", NOON, &[("ActionId", "1.2.3"), ("Amount", "25")]),
-                by(Road::Modification, State::Unknown),
+                by(Channel::Modification, State::Unknown),
                 [0, 0, 0, 0, 1],
             ),
-            ("a modification beside a reversal", change(), by(Road::Reversal, State::Unknown), [0, 0, 0, 0, 1]),
-            ("a modification after another", change(), by(Road::Modification, State::Processed), [0, 0, 0, 0, 1]),
+            ("a modification beside a reversal", change(), by(Channel::Reversal, State::Unknown), [0, 0, 0, 0, 1]),
+            ("a modification after another", change(), by(Channel::Modification, State::Processed), [0, 0, 0, 0, 1]),
             ("a modification by batch", change(), known(State::Queued, NOON, Some("c")), [1, 0, 0, 0, 0]),
             ("a modification of nothing", submission("Modification", "c", NOON, &[]), vec![], [0, 0, 0, 1, 0]),
             (
                 "a reversal of what was handed over by file, and may be released",
                 submission("Reversal", "c", NOON, &action),
-                by(Road::File, State::HandedOver),
+                by(Channel::File, State::HandedOver),
                 [0, 0, 1, 0, 0],
             ),
             ("a conversion", submission("Conversion", "c", NOON, &action), vec![], [0; 5]),
@@ -306,8 +312,9 @@ mod tests {
             let rows = [row.clone(), row.clone()];
             let rows = if row.batch_id.is_some() { &rows[..] } else { &rows[..1] };
             let comparison = compare(rows, Some(since), known);
-            let missing = |road| comparison.missing.iter().filter(|missing| missing.road == road).count() as u64;
-            let (reversals, modifications) = (missing(Road::Reversal), missing(Road::Modification));
+            let missing =
+                |channel| comparison.missing.iter().filter(|missing| missing.channel == channel).count() as u64;
+            let (reversals, modifications) = (missing(Channel::Reversal), missing(Channel::Modification));
             let found = [comparison.matched, comparison.on_known, reversals, comparison.unreadable, modifications];
             assert_eq!(found, *wanted, "{what}");
         }

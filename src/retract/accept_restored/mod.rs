@@ -25,7 +25,7 @@ use crate::model::{OrderId, RewardId, Target};
 use crate::report::{self, grouped};
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward};
-use crate::store::ledger::{Found, Ledger, NewRetraction, Retraction, Road};
+use crate::store::ledger::{Channel, Found, Ledger, NewRetraction, Retraction};
 use crate::vendor::brand::Submission;
 use compare::{Comparison, Missing, compare};
 
@@ -68,7 +68,8 @@ pub struct Accepted {
 #[derive(Debug, Serialize)]
 pub struct Added {
     pub id: i64,
-    pub road: Road,
+    #[serde(rename = "road")]
+    pub channel: Channel,
     /// Empty if it is not known.
     pub order_id: String,
     /// `null` if it was sent by order ID and action tracker.
@@ -264,7 +265,7 @@ fn details(
 /// The ledger entry for a submission that the ledger lacks, with the rewards as they were when it arrived, as far as the index
 /// knows. A modification's form does not show its change, so any further change of that action needs `--again`.
 fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
-    let Missing { road, target, submission } = missing;
+    let Missing { channel, target, submission } = missing;
     let indexed = indexed_rewards(ctx, target)?;
     let arrived = submission.submitted_at().unwrap_or_else(|| ctx.clock.now()).as_millisecond();
     let rewards: Vec<Snapshot> = indexed.iter().map(|reward| before(reward, arrived)).collect();
@@ -284,7 +285,7 @@ fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
     findings.warn(Check::Earlier, evidence, "");
     Ok(Found {
         retraction: NewRetraction {
-            road: *road,
+            channel: *channel,
             target: target.clone(),
             order_id,
             disposition: submission.sent("DispositionCode").unwrap_or_default().to_owned(),
@@ -300,13 +301,13 @@ fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
             "batch_id": submission.batch_id,
             "queued_uri": uri_of(submission),
             "submitted_at": submission.submission_date,
-            "request": { "method": method_of(*road), "resource": "Actions", "parameters": parameters },
+            "request": { "method": method_of(*channel), "resource": "Actions", "parameters": parameters },
         }),
     })
 }
 
-fn method_of(road: Road) -> &'static str {
-    if road == Road::Modification { "PUT" } else { "DELETE" }
+fn method_of(channel: Channel) -> &'static str {
+    if channel == Channel::Modification { "PUT" } else { "DELETE" }
 }
 
 /// A reward at the arrival of the submission: a later cancellation had not happened yet.
@@ -325,7 +326,7 @@ fn before(indexed: &IndexedReward, arrived_ms: i64) -> Snapshot {
 fn line_of(id: i64, missing: &Missing, found: &Found) -> Added {
     Added {
         id,
-        road: found.retraction.road,
+        channel: found.retraction.channel,
         order_id: found.retraction.order_id.as_str().to_owned(),
         action_id: missing.target.action_id().map(ToString::to_string),
         batch_id: missing.submission.batch_id.clone(),
@@ -368,8 +369,11 @@ impl Accepted {
         for added in &self.added {
             let what = added.action_id.as_ref().map_or_else(String::new, |id| format!(", action {id}"));
             let batch = added.batch_id.as_deref().unwrap_or("unknown");
-            let road = added.road.as_str();
-            lines.push(format!("  retraction {} ({road}): order {}{what}, batch ID {batch}", added.id, added.order_id));
+            let channel = added.channel.as_str();
+            lines.push(format!(
+                "  retraction {} ({channel}): order {}{what}, batch ID {batch}",
+                added.id, added.order_id
+            ));
         }
         if !self.vouched {
             lines.push("RISK: what the vendor's list does not show could be sent a second time".to_owned());

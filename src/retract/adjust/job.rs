@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::retract::Context;
 use crate::retract::dispatch::{Job, PLAN_FRESH_FOR, mark_unknown};
 use crate::retract::plan::{self, ActionPlan, Plan, Step, StoredPlan};
-use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
 use crate::vendor::{BrandWriter, Modification, SendPermit, WriteOutcome, modification_form};
 
 pub struct ModificationJob<'a> {
@@ -72,7 +72,7 @@ impl Job for ModificationJob<'_> {
     }
 
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
-        let newest = ledger.attempts_by(Road::Modification, &self.action.target.key())?.pop();
+        let newest = ledger.attempts_by(Channel::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
             // Only the holder of the lock sends, and this process holds it: the sender died.
             mark_unknown(ledger, &newest, self.ctx.clock.now())?;
@@ -85,7 +85,7 @@ impl Job for ModificationJob<'_> {
         let mut kept = StoredPlan::json(plan, action);
         kept[CHANGE] = json!(self.preview);
         NewRetraction {
-            road: Road::Modification,
+            channel: Channel::Modification,
             target: action.target.clone(),
             order_id: plan.order_id.clone(),
             disposition: options.plan.disposition.clone(),

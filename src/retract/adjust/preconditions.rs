@@ -9,7 +9,7 @@ use super::preview::Preview;
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
 use crate::retract::plan::{handed_over, sent_before};
-use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, Retraction, State};
 
 /// Key of the change in the plan that the ledger keeps.
 pub const CHANGE: &str = "change";
@@ -46,7 +46,7 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
     if let Some(found) = sent_before(ledger, target, order_id, rewards)? {
         return Err(taken_back(&found));
     }
-    let attempts = ledger.attempts_by(Road::Modification, &target.key())?;
+    let attempts = ledger.attempts_by(Channel::Modification, &target.key())?;
     let sent: Vec<&Retraction> = attempts.iter().filter(|attempt| attempt.state.may_have_been_sent()).collect();
     let newest = sent.last().copied();
     // Not only the newest: an adjustment that was added from the vendor's list may follow an open one.

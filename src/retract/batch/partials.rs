@@ -15,7 +15,7 @@ use crate::retract::adjust::preview::Level;
 use crate::retract::adjust::{self, AdjustOptions, change_of};
 use crate::retract::receipt::Receipt;
 use crate::retract::{Context, Options, WriterSettings, affects_every_order};
-use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::Change;
 
 const CODE: &str = "ORDER_UPDATE";
@@ -139,7 +139,7 @@ pub(super) enum Before {
 /// The earlier adjustments of an order. `left`: the new amount.
 pub(super) fn before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Before, Error> {
     let Some(ledger) = ledger else { return Ok(Before::Nothing) };
-    let is_sent = |found: &Retraction| found.road == Road::Modification && found.state.may_have_been_sent();
+    let is_sent = |found: &Retraction| found.channel == Channel::Modification && found.state.may_have_been_sent();
     let Some(found) = ledger.of_order(order_id)?.into_iter().rfind(is_sent) else { return Ok(Before::Nothing) };
     let amount = change_of(&found).filter(|change| change.level == Level::Order).and_then(|change| {
         let sent = change.lines.first()?.sent.clone()?;
@@ -170,7 +170,7 @@ fn options_of(item: &Item<'_>, adjustment: Adjustment, dry_run: bool) -> AdjustO
             overrides: of.overrides.clone(),
             dry_run,
             yes: true,
-            ..Options::new(Road::Modification, CODE.to_owned(), of.max_index_age, of.follows)
+            ..Options::new(Channel::Modification, CODE.to_owned(), of.max_index_age, of.follows)
         },
         change: Change::Order(adjustment.left),
         again: false,

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::retract::follow::follow;
 use crate::retract::receipt::Receipt;
 use crate::retract::{Context, FollowSettings, affects_every_order};
-use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{FileError, FileSubmission};
 
 /// Kind of the note that holds the vendor's file submission.
@@ -103,7 +103,7 @@ fn nothing_open(name: &str) -> Error {
 }
 
 fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
-    Ok(ledger.open_ones()?.into_iter().filter(|line| line.road == Road::File).collect())
+    Ok(ledger.open_ones()?.into_iter().filter(|line| line.channel == Channel::File).collect())
 }
 
 /// The vendor's file submissions since the first of these lines was handed over.
@@ -256,5 +256,5 @@ pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Op
 
 /// Whether a line is handed over and not settled.
 pub(super) fn is_open(line: &Retraction) -> bool {
-    line.road == Road::File && matches!(line.state, State::HandedOver | State::Unconfirmed)
+    line.channel == Channel::File && matches!(line.state, State::HandedOver | State::Unconfirmed)
 }

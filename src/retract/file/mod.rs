@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::ledger::{Retraction, Road, State};
+use crate::store::ledger::{Channel, Retraction, State};
 
 pub mod check;
 pub mod orders;
@@ -33,7 +33,7 @@ pub struct FileLine {
 
 /// `None` if the retraction used another channel.
 pub fn file_line_of(retraction: &Retraction) -> Option<FileLine> {
-    if retraction.road != Road::File {
+    if retraction.channel != Channel::File {
         return None;
     }
     serde_json::from_value(retraction.plan.get(FILE)?.clone()).ok()

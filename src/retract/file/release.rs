@@ -14,7 +14,7 @@ use crate::retract::Context;
 use crate::retract::dispatch::take_lock;
 use crate::retract::follow::rewards_now;
 use crate::retract::receipt::Receipt;
-use crate::store::ledger::{Road, State};
+use crate::store::ledger::{Channel, State};
 
 #[derive(Debug, Clone)]
 pub struct ReleaseOptions {
@@ -36,7 +36,7 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
     }
     let ledger = ctx.open_ledger()?;
     let line = ledger.get(id)?;
-    if line.road != Road::File {
+    if line.channel != Channel::File {
         return Err(refused(format!("retraction {id} did not go by file")));
     }
     if !is_open(&line) {

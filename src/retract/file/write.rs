@@ -24,7 +24,7 @@ use crate::retract::dispatch::take_lock;
 use crate::retract::plan::{self, ActionPlan, Step, StoredPlan, handed_over, sent_before};
 use crate::retract::receipt::Mark;
 use crate::retract::{Context, Options, affects_every_order, plan_fingerprint, readiness, show_and_confirm};
-use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
 
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
@@ -267,9 +267,11 @@ fn of_other_road(
         return Ok(Some(found));
     }
     // After a refusal a person sends again with a reason, and not through another channel.
-    let refused =
-        |other: &Retraction| other.road == Road::Reversal && matches!(other.state, State::Failed | State::NotReceived);
-    let sent = |other: &Retraction| other.road.takes_all_back() && (other.state.may_have_been_sent() || refused(other));
+    let refused = |other: &Retraction| {
+        other.channel == Channel::Reversal && matches!(other.state, State::Failed | State::NotReceived)
+    };
+    let sent =
+        |other: &Retraction| other.channel.takes_all_back() && (other.state.may_have_been_sent() || refused(other));
     Ok(ledger.of_order(order_id)?.into_iter().rfind(sent))
 }
 
@@ -347,7 +349,7 @@ fn hand_over(
     }
     ledger.put_into_main_file()?;
     let (id, head) = (ledger.ledger_id()?, ledger.head()?);
-    ctx.write_index(|index| index.remember_ledger(&id, &head))
+    ctx.reopen_index(|index| index.remember_ledger(&id, &head))
 }
 
 fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRetraction> {
@@ -355,7 +357,7 @@ fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRet
     let mut kept = StoredPlan::json(plan, action);
     kept[FILE] = json!(handed);
     Some(NewRetraction {
-        road: Road::File,
+        channel: Channel::File,
         target: action.target.clone(),
         order_id: plan.order_id.clone(),
         disposition: row.reason_code.clone(),

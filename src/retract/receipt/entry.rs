@@ -17,14 +17,15 @@ use crate::retract::plan::{ActionPlan, StoredPlan};
 use crate::retract::proof::Snapshot;
 use crate::retract::referral::{ReferralLine, ReferralSnapshot};
 use crate::retract::resend::PreviousAttempt;
-use crate::store::ledger::{Event, Retraction, Road, State};
+use crate::store::ledger::{Channel, Event, Retraction, State};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Entry {
     /// Its number in the ledger; `null` if nothing was written down.
     pub id: Option<i64>,
     /// The channel: `reversal`, `modification`, `file` …
-    pub road: Road,
+    #[serde(rename = "road")]
+    pub channel: Channel,
     /// `null` if it was sent by order ID and action tracker.
     pub action_id: Option<String>,
     pub action_tracker_id: Option<String>,
@@ -150,10 +151,10 @@ impl Entry {
         let look =
             retraction.events.iter().rfind(|event| event.kind == LIST_READING).map(|event| event.message.as_str());
         let check = match state {
-            State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Modification => {
+            State::Unconfirmed | State::Unknown | State::Sending if retraction.channel == Channel::Modification => {
                 checklist::what_a_doubtful_change_means()
             }
-            State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Reward => {
+            State::Unconfirmed | State::Unknown | State::Sending if retraction.channel == Channel::Reward => {
                 checklist::why_a_reward_may_stand()
             }
             State::Unconfirmed => checklist::why_it_may_stand(retraction.action_id.is_some(), &program_rules),
@@ -163,7 +164,7 @@ impl Entry {
         };
         Self {
             id: Some(retraction.id),
-            road: retraction.road,
+            channel: retraction.channel,
             action_id: retraction.action_id.as_ref().map(ToString::to_string),
             action_tracker_id: retraction.action_tracker_id.clone(),
             attempt: Some(retraction.attempt),
@@ -183,7 +184,7 @@ impl Entry {
             reason: retraction.reason.clone(),
             ticket: retraction.ticket.clone(),
             file: file_line_of(retraction),
-            change: (retraction.road == Road::Modification).then(|| change_now(retraction)).flatten(),
+            change: (retraction.channel == Channel::Modification).then(|| change_now(retraction)).flatten(),
             rewards: before
                 .iter()
                 .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
@@ -218,7 +219,7 @@ impl Entry {
     pub(super) fn unsent_with(rewards: &[Snapshot], findings: &Findings, state: &str, message: &str) -> Self {
         Self {
             id: None,
-            road: Road::Reversal,
+            channel: Channel::Reversal,
             action_id: None,
             action_tracker_id: None,
             attempt: None,

@@ -14,7 +14,7 @@ use super::proof::{Snapshot, losses};
 use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId};
 use crate::store::Identity;
-use crate::store::ledger::{Head, Ledger, Retraction, Road, State};
+use crate::store::ledger::{Channel, Head, Ledger, Retraction, State};
 
 pub use entry::{Entry, EventLine, RewardLine};
 pub use text::{coverage_line, finding_lines, plan_lines};
@@ -112,13 +112,13 @@ impl Receipt {
     pub fn would_adjust(&mut self, action: &ActionPlan, change: &Preview) {
         let message = "a dry run: nothing was sent; this action would be changed as shown";
         let entry = Entry::unsent(action, "would_send", message);
-        self.retractions.push(Entry { road: Road::Modification, change: Some(change.clone()), ..entry });
+        self.retractions.push(Entry { channel: Channel::Modification, change: Some(change.clone()), ..entry });
     }
 
     /// A reward that a dry run would cancel.
     pub fn would_cancel(&mut self, reward: &Snapshot, findings: &Findings) {
         self.retractions.push(Entry {
-            road: Road::Reward,
+            channel: Channel::Reward,
             ..Entry::unsent_with(
                 std::slice::from_ref(reward),
                 findings,
@@ -162,14 +162,14 @@ impl Receipt {
         let (kind, entry) = worst?;
         let message = format!("order {:?} is {}: {}", self.order_id.as_str(), entry.state, entry.message);
         Some(match kind {
-            Kind::NotConfirmed if entry.road == Road::File => Error::new(kind, message)
-                .hint("run `recoup file check` once the vendor has processed the file; it is not sent by another road"),
-            Kind::VendorRefused if entry.road == Road::File => Error::new(kind, message)
+            Kind::NotConfirmed if entry.channel == Channel::File => Error::new(kind, message)
+                .hint("run `recoup file check` once the vendor has processed the file; it is not sent through another channel"),
+            Kind::VendorRefused if entry.channel == Channel::File => Error::new(kind, message)
                 .hint("fix the cause, then use `recoup retract`, or write it into another file"),
             Kind::NotConfirmed => {
                 Error::new(kind, message).hint("run `recoup verify` to carry it on; it is never sent again by itself")
             }
-            Kind::VendorRefused if entry.road == Road::Modification => {
+            Kind::VendorRefused if entry.channel == Channel::Modification => {
                 Error::new(kind, message).hint("nothing was changed: fix the cause, then run the same command again")
             }
             Kind::VendorRefused => {

@@ -10,20 +10,20 @@ use crate::retract::plan::{Plan, Step};
 use crate::retract::referral::ReferralLine;
 use crate::retract::{Options, checklist, rule};
 use crate::store::Identity;
-use crate::store::ledger::Road;
+use crate::store::ledger::Channel;
 
 impl Entry {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let what = match (&self.action_id, &self.action_tracker_id) {
-            _ if self.road == Road::Reward => {
+            _ if self.channel == Channel::Reward => {
                 format!("reward {}", self.rewards.first().map_or("unknown", |reward| &reward.reward_id))
             }
             (Some(id), _) => format!("action {id}"),
             (None, Some(tracker)) => format!("every action of this order under action tracker {tracker}"),
             (None, None) => "action unknown".to_owned(),
         };
-        let kind = if self.road == Road::Modification { "adjustment" } else { "retraction" };
+        let kind = if self.channel == Channel::Modification { "adjustment" } else { "retraction" };
         let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
         let before = if self.sent.is_some() && !self.sent_now { " (sent before; nothing was sent now)" } else { "" };
         lines.push(format!("{what}{number}: {}{before}", self.state));

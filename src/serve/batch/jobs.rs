@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::retract::batch::{self, Limits, OUTCOME_COLUMNS, PLAN_COLUMNS};
 use crate::retract::{Options, WriterSettings};
 use crate::serve::actions::Actions;
-use crate::store::ledger::Road;
+use crate::store::ledger::Channel;
 
 /// The name of an upload in errors. The client's file name is not repeated.
 pub(super) const NAME: &str = "the file";
@@ -99,7 +99,7 @@ fn options(actions: &Actions, terms: &Terms, id: &str, rows: usize) -> Options {
         batch: Some(id.to_owned()),
         read_action: rows <= READ_ACTIONS,
         dry_run: true,
-        ..Options::new(Road::Reversal, disposition, age, follows)
+        ..Options::new(Channel::Reversal, disposition, age, follows)
     }
 }
 

@@ -49,7 +49,7 @@ impl Ledger {
                 let first = First { state: State::Queued, message: FOUND, details: &one.details };
                 numbers.push(match insert(tx, &one.retraction, &first, actor, now)? {
                     Begun::Written(id) => {
-                        supersede(tx, id, one.retraction.road, actor, now)?;
+                        supersede(tx, id, one.retraction.channel, actor, now)?;
                         Some(id)
                     }
                     Begun::Refused(..) => None,

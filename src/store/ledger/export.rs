@@ -35,7 +35,8 @@ pub struct Exported {
     /// If the rewards named one.
     pub program_id: Option<String>,
     /// `reversal`, `modification`, `file` or `reward`.
-    pub road: Option<String>,
+    #[serde(rename = "road")]
+    pub channel: Option<String>,
     /// 1, and one more each time a person sends it again.
     pub attempt: Option<i64>,
     pub batch: Option<String>,
@@ -107,7 +108,7 @@ fn exported(tx: &Tx<'_>, row: &Row<'_>, whose: Whose) -> Result<Exported, DbErro
         action_id: row.get(4)?,
         action_tracker_id: row.get(5)?,
         program_id: row.get(6)?,
-        road: row.get(7)?,
+        channel: row.get(7)?,
         attempt: row.get(8)?,
         batch: row.get(9)?,
         disposition: row.get(10)?,

@@ -90,7 +90,7 @@ mod tests {
     use crate::model::{Actor, OrderId, RewardId, Target};
     use crate::store::Identity;
     use crate::store::db::RawConnection;
-    use crate::store::ledger::{NewRetraction, Road, State};
+    use crate::store::ledger::{Channel, NewRetraction, State};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -100,7 +100,7 @@ mod tests {
 
     fn order(n: usize) -> NewRetraction {
         NewRetraction {
-            road: Road::Reversal,
+            channel: Channel::Reversal,
             target: Target::Action(crate::model::ActionId::new(format!("1.2.{n}"))),
             order_id: OrderId::new(format!("order {n}")),
             disposition: "RETRACTION".into(),

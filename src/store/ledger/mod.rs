@@ -41,7 +41,7 @@ pub use export::{Exported, Whose};
 pub use forget::{ForgottenHere, Tombstones, mac_of};
 use pre_send_check::About;
 pub use redaction::FORGOTTEN;
-pub use rows::{Event, NewRetraction, Retraction, Road};
+pub use rows::{Channel, Event, NewRetraction, Retraction};
 pub use search::Search;
 pub use state::State;
 pub use summary::{Outline, Reading, SeenReward};
@@ -114,7 +114,7 @@ impl Ledger {
                 insert_event(tx, &note, actor, now)?;
             }
             insert_event(tx, &Entry::state(id, State::Sending, message, request), actor, now)?;
-            supersede(tx, id, new.road, actor, now)?;
+            supersede(tx, id, new.channel, actor, now)?;
             crash::point("planned");
             Ok(id)
         })?;
@@ -169,7 +169,7 @@ impl Ledger {
             }
             insert_event(tx, &Entry::state(retraction.id, state, message, details), actor, now)?;
             if is_sent {
-                supersede(tx, retraction.id, retraction.road, actor, now)?;
+                supersede(tx, retraction.id, retraction.channel, actor, now)?;
             }
             Ok(())
         })?;
@@ -310,9 +310,9 @@ fn insert(
         None => None,
     };
     // A modification that was found at the vendor is only recorded: an open one beside it stays open.
-    let is_record = new.road == Road::Modification && first.state == State::Queued;
+    let is_record = new.channel == Channel::Modification && first.state == State::Queued;
     if let Some((id, state)) = earlier
-        && !state.may_be_sent_again(new.road)
+        && !state.may_be_sent_again(new.channel)
         && !is_record
     {
         return Ok(Begun::Refused(id, state));
@@ -332,7 +332,7 @@ fn insert(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         &[
             &id,
-            &new.road.as_str(),
+            &new.channel.as_str(),
             &target,
             &before.map_or(1, |(_, attempt)| attempt + 1),
             &new.order_id.as_str(),
@@ -364,8 +364,8 @@ fn insert(
 
 /// Supersedes earlier attempts on the same target, now that this one is sent. A modification supersedes none: it is one of several
 /// changes, and an earlier one whose outcome is unknown stays unknown.
-fn supersede(tx: &Tx<'_>, by: i64, road: Road, actor: &Actor, now: Timestamp) -> Result<(), DbError> {
-    if road == Road::Modification {
+fn supersede(tx: &Tx<'_>, by: i64, channel: Channel, actor: &Actor, now: Timestamp) -> Result<(), DbError> {
+    if channel == Channel::Modification {
         return Ok(());
     }
     let earlier: Vec<i64> = tx.rows(

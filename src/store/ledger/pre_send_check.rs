@@ -38,7 +38,7 @@ impl<'a> About<'a> {
     /// The same of a retraction that is in the ledger.
     pub fn written(retraction: &'a Retraction, rewards: &BTreeMap<i64, Vec<String>>) -> Self {
         Self {
-            target: retraction.road.key(&retraction.target().key()),
+            target: retraction.channel.key(&retraction.target().key()),
             order_id: &retraction.order_id,
             action_id: retraction.action_id.as_ref().map(crate::model::ActionId::as_str),
             rewards: rewards.get(&retraction.id).into_iter().flatten().cloned().collect(),
@@ -227,7 +227,7 @@ mod tests {
     use crate::model::{ActionId, Actor, OrderId, RewardId, Target};
     use crate::store::Identity;
     use crate::store::db::RawConnection;
-    use crate::store::ledger::{NewRetraction, Road};
+    use crate::store::ledger::{Channel, NewRetraction};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -237,7 +237,7 @@ mod tests {
 
     fn retraction(action: &str) -> NewRetraction {
         NewRetraction {
-            road: Road::Reversal,
+            channel: Channel::Reversal,
             target: Target::Action(ActionId::new(action)),
             order_id: OrderId::new("1001"),
             disposition: "RETRACTION".into(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::rows::{EVENT, RETRACTION, read_event, read_retraction, state_of};
-use super::{Audit, Event, Head, Ledger, Retraction, Road, State, chain, hex};
+use super::{Audit, Channel, Event, Head, Ledger, Retraction, State, chain, hex};
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
 use crate::store::db::{DbError, ToValue, Tx};
@@ -29,20 +29,20 @@ impl Ledger {
 
     /// Every attempt to take a target back by the API, oldest first.
     pub fn attempts(&self, target: &Target) -> Result<Vec<Retraction>> {
-        self.attempts_by(Road::Reversal, &target.key())
+        self.attempts_by(Channel::Reversal, &target.key())
     }
 
-    /// Every attempt on a target by one road, oldest first. For a single reward, the target is the reward ID.
-    pub fn attempts_by(&self, road: Road, target: &str) -> Result<Vec<Retraction>> {
-        self.select("WHERE r.target = ?1", &[&road.key(target)])
+    /// Every attempt on a target through one channel, oldest first. For a single reward, the target is the reward ID.
+    pub fn attempts_by(&self, channel: Channel, target: &str) -> Result<Vec<Retraction>> {
+        self.select("WHERE r.target = ?1", &[&channel.key(target)])
     }
 
-    /// Every retraction of an order, by any road, oldest first.
+    /// Every retraction of an order, through any channel, oldest first.
     pub fn of_order(&self, order_id: &OrderId) -> Result<Vec<Retraction>> {
         self.select("WHERE r.order_id = ?1", &[&order_id.as_str()])
     }
 
-    /// Every retraction that takes one of these rewards back, by any road, oldest first.
+    /// Every retraction that takes one of these rewards back, through any channel, oldest first.
     pub fn of_rewards(&self, rewards: &[RewardId]) -> Result<Vec<Retraction>> {
         self.conn.read(|tx| {
             let mut ids = BTreeSet::new();

@@ -9,10 +9,10 @@ use super::redaction::{restore, restore_text};
 use crate::model::{ActionId, OrderId, RewardId, Target};
 use crate::store::db::{DbError, Row, Tx};
 
-/// The way by which it reaches the vendor.
+/// How a request reaches the vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Road {
+pub enum Channel {
     /// `DELETE /Actions`: the whole action is taken back.
     Reversal,
     /// `PUT /Actions`: the action is changed, after a partial refund.
@@ -23,7 +23,7 @@ pub enum Road {
     Reward,
 }
 
-impl Road {
+impl Channel {
     const ALL: [Self; 4] = [Self::Reversal, Self::Modification, Self::File, Self::Reward];
 
     pub fn as_str(self) -> &'static str {
@@ -40,7 +40,7 @@ impl Road {
         matches!(self, Self::Reversal | Self::File)
     }
 
-    /// The key under which the ledger allows one request, on this road.
+    /// The key under which the ledger allows one request through this channel.
     pub(super) fn key(self, target: &str) -> String {
         match self {
             Self::Reversal => target.to_owned(),
@@ -51,7 +51,7 @@ impl Road {
 
 #[derive(Debug, Clone)]
 pub struct NewRetraction {
-    pub road: Road,
+    pub channel: Channel,
     pub target: Target,
     pub order_id: OrderId,
     /// The code that goes to the vendor.
@@ -70,9 +70,9 @@ pub struct NewRetraction {
 impl NewRetraction {
     /// The key under which the ledger allows one request.
     pub fn key(&self) -> String {
-        match (self.road, self.rewards.first()) {
-            (Road::Reward, Some(reward)) => self.road.key(reward.as_str()),
-            _ => self.road.key(&self.target.key()),
+        match (self.channel, self.rewards.first()) {
+            (Channel::Reward, Some(reward)) => self.channel.key(reward.as_str()),
+            _ => self.channel.key(&self.target.key()),
         }
     }
 }
@@ -82,7 +82,8 @@ impl NewRetraction {
 pub struct Retraction {
     pub id: i64,
     pub order_id: OrderId,
-    pub road: Road,
+    #[serde(rename = "road")]
+    pub channel: Channel,
     /// `None` if it was sent by order ID and action tracker.
     pub action_id: Option<ActionId>,
     pub action_tracker_id: Option<String>,
@@ -179,7 +180,7 @@ pub(super) fn read_retraction(tx: &Tx<'_>, row: &Row<'_>) -> Result<Retraction, 
     let reason: Option<&str> = row.get(9)?;
     Ok(Retraction {
         id: row.get(0)?,
-        road: road_of(row, 1)?,
+        channel: channel_of(row, 1)?,
         order_id: OrderId::new(row.get::<&str>(2)?),
         action_id: row.get::<Option<&str>>(3)?.map(ActionId::new),
         action_tracker_id: row.get(4)?,
@@ -220,10 +221,10 @@ pub(super) fn state_of(row: &Row<'_>, column: usize) -> Result<State, DbError> {
     State::named(word).ok_or_else(|| DbError::Damaged(format!("unknown state {word:?}")))
 }
 
-pub(super) fn road_of(row: &Row<'_>, column: usize) -> Result<Road, DbError> {
+pub(super) fn channel_of(row: &Row<'_>, column: usize) -> Result<Channel, DbError> {
     let word: &str = row.get(column)?;
-    let road = Road::ALL.into_iter().find(|road| road.as_str() == word);
-    road.ok_or_else(|| DbError::Damaged(format!("unknown road {word:?}")))
+    let channel = Channel::ALL.into_iter().find(|channel| channel.as_str() == word);
+    channel.ok_or_else(|| DbError::Damaged(format!("unknown channel {word:?}")))
 }
 
 fn json_of(row: &Row<'_>, column: usize) -> Result<Value, DbError> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Road;
+use super::Channel;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -122,10 +122,10 @@ impl State {
     }
 
     /// Whether another attempt may be recorded after one in this state. A person decides whether it is sent.
-    pub fn may_be_sent_again(self, road: Road) -> bool {
+    pub fn may_be_sent_again(self, channel: Channel) -> bool {
         match self {
             // An action may be changed again and again.
-            Self::Processed => road == Road::Modification,
+            Self::Processed => channel == Channel::Modification,
             Self::Unconfirmed => true,
             other => !other.may_have_been_sent(),
         }

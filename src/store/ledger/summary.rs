@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::rows::{road_of, state_of};
-use super::{Ledger, Road, State};
+use super::rows::{channel_of, state_of};
+use super::{Channel, Ledger, State};
 use crate::error::Result;
 use crate::model::{ActionId, OrderId};
 use crate::store::db::{DbError, Row};
@@ -17,7 +17,7 @@ use crate::store::db::{DbError, Row};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outline {
     pub id: i64,
-    pub road: Road,
+    pub channel: Channel,
     /// Empty if the order is not known.
     pub order_id: OrderId,
     /// `None` if it was sent by order ID and action tracker.
@@ -62,7 +62,7 @@ impl Ledger {
                 let created_at = moment_of(row, 4)?;
                 Ok(Outline {
                     id: row.get(0)?,
-                    road: road_of(row, 1)?,
+                    channel: channel_of(row, 1)?,
                     order_id: OrderId::new(row.get::<&str>(2)?),
                     action_id: row.get::<Option<&str>>(3)?.map(ActionId::new),
                     created_at,

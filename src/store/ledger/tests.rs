@@ -20,7 +20,7 @@ pub(super) fn ann() -> Actor {
 
 fn new_retraction(action: &str) -> NewRetraction {
     NewRetraction {
-        road: Road::Reversal,
+        channel: Channel::Reversal,
         target: Target::Action(ActionId::new(action)),
         order_id: OrderId::new("1001"),
         disposition: "RETRACTION".into(),
@@ -223,7 +223,7 @@ fn a_change_that_goes_out_leaves_the_doubt_about_the_one_before_as_it_was() -> R
     let dir = tempfile::tempdir().expect("a temporary folder");
     let now = Timestamp::UNIX_EPOCH;
     let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
-    let change = NewRetraction { road: Road::Modification, ..new_retraction("1.2.3") };
+    let change = NewRetraction { channel: Channel::Modification, ..new_retraction("1.2.3") };
     let mut first = ledger.begin(&change, now)?;
     for state in [State::Sending, State::Queued, State::Unconfirmed] {
         first = ledger.append(&first, state, "on its way", &Value::Null, now)?;
@@ -276,13 +276,16 @@ fn summaries_give_every_state_and_no_personal_data() -> Result<()> {
         one = ledger.append(&one, state, "x", details, at(second))?;
     }
     ledger.note(&one, "mistake", "a later note", &Value::Null, at(6))?;
-    ledger.begin(&NewRetraction { road: Road::File, ..new_retraction("4.5.6") }, at(7))?;
+    ledger.begin(&NewRetraction { channel: Channel::File, ..new_retraction("4.5.6") }, at(7))?;
     let all = ledger.summaries()?;
     let found: Vec<_> =
-        all.iter().map(|it| (it.id, it.road, it.state, it.created_at, it.since, it.readings.len())).collect();
+        all.iter().map(|it| (it.id, it.channel, it.state, it.created_at, it.since, it.readings.len())).collect();
     assert_eq!(
         found,
-        [(1, Road::Reversal, State::Confirmed, at(1), at(5), 2), (2, Road::File, State::Planned, at(7), at(7), 1)]
+        [
+            (1, Channel::Reversal, State::Confirmed, at(1), at(5), 2),
+            (2, Channel::File, State::Planned, at(7), at(7), 1)
+        ]
     );
     let seen = &all[0].readings[1].rewards[0];
     assert_eq!((seen.reward_id.as_str(), seen.state.as_str(), seen.assigned), ("r", "cancelled", Some(5)));
