@@ -62,13 +62,13 @@ pub(super) fn look_up_watched(context: &CommandContext<'_>) -> Result<()> {
         report.note(format!("watched order {order} was found: recoup retract {order:?}"));
     }
     for (orders, what) in [
-        (&looked.expired, "watched orders have expired without being found"),
-        (&looked.dropped, "orders were found a month ago and are no longer watched"),
+        (&looked.expired, "no longer watched, because no crawl found them in time"),
+        (&looked.dropped, "no longer watched, because they were found a month ago"),
     ] {
         let list: Vec<String> =
             orders.iter().map(|order| crate::report::one_line(order.as_str()).into_owned()).collect();
         if !list.is_empty() {
-            report.warn(format!("{} {what}: {}", list.len(), list.join(", ")));
+            report.warn(format!("orders {what}: {}", list.join(", ")));
         }
     }
     Ok(())

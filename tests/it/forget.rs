@@ -132,7 +132,11 @@ fn a_new_or_restored_index_omits_the_forgotten_account() {
     std::fs::copy(&copy, home.database()).expect("a restore");
     assert!(holds(&home.database(), &account));
     let crawled = home.check(&["crawl", "--source", "graphql"], 0);
-    assert!(crawled.stderr.contains("taken out") && crawled.stdout.contains("1 account forgotten"), "{crawled:?}");
+    assert!(
+        crawled.stderr.contains("this index had forgotten accounts; they are deleted now")
+            && crawled.stdout.contains("1 account forgotten"),
+        "{crawled:?}"
+    );
     assert_gone(&home, &account);
     let said = home.check(&["lookup", "no such order"], 4);
     assert!(said.stdout.contains("1 account forgotten"), "{}", said.stdout);

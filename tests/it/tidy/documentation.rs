@@ -46,8 +46,20 @@ fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String
         complaints.push(format!("the documentation does not have --{flag}"));
     }
     // Flags of cargo and of the benches, in the blocks that build, test and measure.
-    let foreign =
-        ["release", "features", "locked", "path", "bench", "rounds", "links", "kills", "test", "ignored", "workspace"];
+    let foreign = [
+        "release",
+        "features",
+        "locked",
+        "path",
+        "bench",
+        "rounds",
+        "links",
+        "kills",
+        "test",
+        "lib",
+        "ignored",
+        "workspace",
+    ];
     for flag in shown.iter().filter(|flag| !all_flags.contains(flag) && !foreign.contains(&flag.as_str())) {
         complaints.push(format!("the documentation has --{flag}, which does not exist"));
     }
