@@ -255,7 +255,7 @@ fn status_and_the_page_show_the_rule_as_it_was_last_read() {
     let password = add_user(&home, "lead", "lead");
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    assert!(lead.get("/health").body.contains("No retraction has read one yet."));
+    assert!(lead.get("/health").body.contains("No retraction has read a program rule yet."));
     let order = sim.example("plain").order_id;
     let verdict = lead.get(&format!("/preflight?order={}&part=1", percent_encoded(&order)));
     assert!(verdict.body.contains("rule found: "), "{}", verdict.body);
