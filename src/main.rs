@@ -3,9 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use recoup::cli::Cli;
 use recoup::error::{Error, Kind};
 use recoup::report::Report;
+
+/// A crawl allocates on one thread and frees on another, which is slow in the allocators of glibc and musl: a quarter of its time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match Cli::try_parse() {

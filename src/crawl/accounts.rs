@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::active_run::{ActiveRun, concerns_one_request, lock};
 use super::writer;
@@ -63,8 +65,8 @@ struct Pass {
 }
 
 impl AccountReader {
-    pub(super) fn new(run: Arc<ActiveRun>, unlisted_is_gone: bool) -> Self {
-        Self {
+    pub(super) fn new(run: Arc<ActiveRun>, unlisted_is_gone: bool) -> Arc<Self> {
+        Arc::new(Self {
             run,
             unlisted_is_gone,
             failures_in_a_row: AtomicU32::new(0),
@@ -72,11 +74,11 @@ impl AccountReader {
             unknown_in_a_row: AtomicU32::new(0),
             known_account: Mutex::default(),
             has_answered: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Reads everything that is in the queue, then retries the accounts that failed.
-    pub(super) async fn drain(&self) -> Result<()> {
+    pub(super) async fn drain(self: &Arc<Self>) -> Result<()> {
         let list_ended = CancellationToken::new();
         list_ended.cancel();
         self.follow(list_ended.clone()).await?;
@@ -84,7 +86,7 @@ impl AccountReader {
     }
 
     /// Reads accounts while the list of participants extends the queue, until `list_ended` and the queue is empty.
-    pub(super) async fn follow(&self, list_ended: CancellationToken) -> Result<()> {
+    pub(super) async fn follow(self: &Arc<Self>, list_ended: CancellationToken) -> Result<()> {
         self.pass(Queue::Unread, list_ended.clone()).await?;
         // The second pass reads accounts that the list brought back behind the first one, and those that were refused before
         // any answer had shown that the token is good.
@@ -93,7 +95,7 @@ impl AccountReader {
 
     /// One pass over the queue. Passes never overlap and keys only grow within one, so no account is requested twice. After
     /// a halt, the requests in flight are finished and their answers kept.
-    async fn pass(&self, queue: Queue, list_ended: CancellationToken) -> Result<()> {
+    async fn pass(self: &Arc<Self>, queue: Queue, list_ended: CancellationToken) -> Result<()> {
         if self.run.halt.is_cancelled() {
             return Ok(());
         }
@@ -101,10 +103,14 @@ impl AccountReader {
         self.run.writer.flush().await?;
         self.accounts(queue, list_ended)
             .take_until(self.run.halt.cancelled())
-            .map(|account| self.fetch(queue, account))
+            .map(|account| {
+                // A task for each account: as one task, all answers would be parsed on one core.
+                let reader = Arc::clone(self);
+                AbortOnDropHandle::new(tokio::spawn(async move { reader.fetch(queue, account).await }))
+            })
             .buffer_unordered(self.run.options.concurrency.max(1))
             .for_each(|fetched| async {
-                if let Err(error) = fetched {
+                if let Err(error) = fetched.unwrap_or_else(|error| Err(unexpected(&error))) {
                     self.run.halt_with(error);
                 }
             })
@@ -245,4 +251,8 @@ impl AccountReader {
             self.run.halt_with(error.clone().context(context));
         }
     }
+}
+
+fn unexpected(error: &JoinError) -> Error {
+    Error::new(Kind::Failed, format!("reading an account ended unexpectedly: {error}"))
 }

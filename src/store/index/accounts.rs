@@ -1,11 +1,12 @@
 //! Accounts: a page of participants and its cursor in one transaction, and the queue of accounts that a run still has to read.
 
 use jiff::Timestamp;
+use rusqlite::types::Null;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 
 use super::batch::{Batch, RunAncestry, count_accounts};
-use super::sums::ACCOUNTS;
+use super::sums::{ACCOUNTS, next_id, sum_of_values};
 use super::{AccountKey, Index, IndexReader, ListPass, RunKey, moment};
 use crate::error::Result;
 use crate::model::{AccountId, Participant, fnv1a};
@@ -319,8 +320,12 @@ fn see_account(
         .query_row([account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((id, seen_pass, gone_at)) = row else {
-        let insert = "INSERT INTO accounts (account_id, first_seen_at, seen_pass) VALUES (?1, ?2, ?3)";
-        let id = ACCOUNTS.insert(tx, insert, params![account, at.as_millisecond(), pass.id])?;
+        let id = next_id(tx, &ACCOUNTS)?;
+        let sum = sum_of_values(&[&id, account, &Null])?;
+        tx.prepare_cached(
+            "INSERT INTO accounts (id, account_id, first_seen_at, seen_pass, sum) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![id, account, at.as_millisecond(), pass.id, sum])?;
         return Ok((id, Seen::New));
     };
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {

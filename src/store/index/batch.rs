@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::RunKey;
+use super::descriptors::SharedRows;
 use super::links::LinkSumChanges;
 use super::raw_json::JsonCompressor;
 use super::reward_rows::PreviousReward;
-use super::sums::{RUN_LINK_PATTERNS, RUNS};
+use super::sums::{REWARDS, RUN_LINK_PATTERNS, RUNS, next_id};
 use super::tombstones::Forgotten;
 use crate::extract::Extracted;
 
@@ -18,9 +19,22 @@ pub(super) struct Batch<'a> {
     pub(super) compressor: &'a mut JsonCompressor,
     pub(super) counters: CounterDeltas,
     pub(super) link_sums: LinkSumChanges,
+    pub(super) shared: SharedRows,
+    /// The `id` of the next new reward, once it was read.
+    pub(super) next_reward: Option<i64>,
 }
 
 impl Batch<'_> {
+    /// The `id` for a new reward. Writers exclude each other, so it is read once.
+    pub(super) fn next_reward_id(&mut self) -> rusqlite::Result<i64> {
+        let id = match self.next_reward {
+            Some(id) => id,
+            None => next_id(self.tx, &REWARDS)?,
+        };
+        self.next_reward = Some(id + 1);
+        Ok(id)
+    }
+
     /// Writes what the batch has added up. Must run before the commit.
     pub(super) fn finish(self) -> rusqlite::Result<()> {
         self.counters.write(self.tx)?;

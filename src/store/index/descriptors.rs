@@ -1,5 +1,7 @@
 //! Rows that many rewards share: the pattern in which they carry links, and the texts that they have in common.
 
+use std::collections::HashMap;
+
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,9 +15,80 @@ const MAX_PATTERNS: i64 = 200;
 /// Stands for every path beyond that number.
 const OTHER_PATHS: &str = "other paths";
 
-/// The row of the pattern in which a reward carries its links. Adds it if it is new.
-pub(super) fn link_pattern(conn: &Connection, extracted: &Extracted) -> rusqlite::Result<i64> {
-    let mut paths = [&extracted.order_path, &extracted.action_path].map(|path| path.as_deref().unwrap_or_default());
+/// The shared rows that one transaction has found or added. Nearly every reward of a crawl needs two of them, and a look-up of each
+/// costs a quarter of a commit.
+#[derive(Default)]
+pub(super) struct SharedRows {
+    patterns: Vec<(PatternKey, i64)>,
+    /// By the hash of the texts, which two descriptors may share.
+    descriptors: HashMap<i64, Vec<DescriptorRow>>,
+}
+
+struct DescriptorRow {
+    texts: [Option<String>; 7],
+    cancellable: Option<bool>,
+    id: i64,
+}
+
+/// Kind, paths of order ID and ActionId, and whether the ActionId was found by search.
+type PatternKey = (&'static str, String, String, bool);
+
+impl SharedRows {
+    /// The row of the pattern in which a reward carries its links. Adds it if it is new.
+    pub(super) fn link_pattern(&mut self, conn: &Connection, extracted: &Extracted) -> rusqlite::Result<i64> {
+        let [order, action] = paths_of(extracted);
+        let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
+        let is_it = |(known, _): &&(PatternKey, i64)| {
+            known.0 == kind && known.1 == order && known.2 == action && known.3 == by_search
+        };
+        if let Some((_, id)) = self.patterns.iter().find(is_it) {
+            return Ok(*id);
+        }
+        let id = link_pattern(conn, extracted)?;
+        self.patterns.push(((kind, order.to_owned(), action.to_owned(), by_search), id));
+        Ok(id)
+    }
+
+    /// The row of the texts of a reward. Adds it if it is new.
+    pub(super) fn descriptor(&mut self, conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
+        let texts = texts_of(reward);
+        let known = self.descriptors.entry(hash_of(reward)?).or_default();
+        let is_it = |row: &&DescriptorRow| {
+            row.cancellable == reward.cancellable && row.texts.iter().zip(texts).all(|(known, text)| known == text)
+        };
+        if let Some(row) = known.iter().find(is_it) {
+            return Ok(row.id);
+        }
+        let id = descriptor(conn, reward)?;
+        known.push(DescriptorRow { texts: texts.map(Clone::clone), cancellable: reward.cancellable, id });
+        Ok(id)
+    }
+}
+
+fn paths_of(extracted: &Extracted) -> [&str; 2] {
+    [&extracted.order_path, &extracted.action_path].map(|path| path.as_deref().unwrap_or_default())
+}
+
+fn texts_of(reward: &Reward) -> [&Option<String>; 7] {
+    [
+        &reward.reward_type,
+        &reward.reward_source,
+        &reward.unit,
+        &reward.program_id,
+        &reward.name,
+        &reward.currency,
+        &reward.statuses,
+    ]
+}
+
+fn hash_of(reward: &Reward) -> rusqlite::Result<i64> {
+    let mut values: Vec<&dyn ToSql> = texts_of(reward).map(|text| text as &dyn ToSql).into();
+    values.push(&reward.cancellable);
+    sum_of_values(&values)
+}
+
+fn link_pattern(conn: &Connection, extracted: &Extracted) -> rusqlite::Result<i64> {
+    let mut paths = paths_of(extracted);
     let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
     let find = |[order_path, action_path]: [&str; 2]| -> rusqlite::Result<Option<i64>> {
         conn.prepare_cached(
@@ -39,20 +112,11 @@ pub(super) fn link_pattern(conn: &Connection, extracted: &Extracted) -> rusqlite
     Ok(id)
 }
 
-/// The row of the texts of a reward. Adds it if it is new.
-pub(super) fn descriptor(conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
-    let texts: [&dyn ToSql; 8] = [
-        &reward.reward_type,
-        &reward.reward_source,
-        &reward.unit,
-        &reward.program_id,
-        &reward.name,
-        &reward.currency,
-        &reward.statuses,
-        &reward.cancellable,
-    ];
-    let hash = sum_of_values(&texts)?;
-    let values: Vec<&dyn ToSql> = std::iter::once(&hash as &dyn ToSql).chain(texts).collect();
+fn descriptor(conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
+    let hash = hash_of(reward)?;
+    let mut values: Vec<&dyn ToSql> = vec![&hash];
+    values.extend(texts_of(reward).map(|text| text as &dyn ToSql));
+    values.push(&reward.cancellable);
     // The index narrows to the hash. The texts decide, because two of them may have one hash.
     let found = conn
         .prepare_cached(

@@ -56,6 +56,7 @@ pub use tombstones::ImportedTombstones;
 pub use vendor_clock::{ClockOffset, JudgedBy, JudgedNow};
 
 use batch::{Batch, CounterDeltas};
+use descriptors::SharedRows;
 use links::LinkSumChanges;
 pub(super) use links::first_damage;
 use raw_json::JsonCompressor;
@@ -137,6 +138,8 @@ impl Index {
                 compressor: &mut self.compressor,
                 counters: CounterDeltas::default(),
                 link_sums: LinkSumChanges::default(),
+                shared: SharedRows::default(),
+                next_reward: None,
             };
             let value = work(&mut batch)?;
             batch.finish()?;

@@ -134,7 +134,7 @@ impl Index {
         self.write_batch(|batch| {
             for Reextracted { row, extracted } in rewards {
                 let Some(previous) = previous_by_row(batch.tx, *row).optional()? else { continue };
-                let pattern = super::descriptors::link_pattern(batch.tx, extracted)?;
+                let pattern = batch.shared.link_pattern(batch.tx, extracted)?;
                 let unreadable = extracted.unreadable as i64;
                 if !previous.gone {
                     batch.counters.remove(&previous);

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::batch::{Batch, RunAncestry};
-use super::descriptors::{descriptor, link_pattern};
 use super::links::{links_of, write_links};
-use super::sums::{REWARDS, next_id};
+use super::sums::REWARDS;
 use super::tombstones::skip_reward;
 use super::{AccountKey, ApiSource, ReadReward};
 use crate::model::{AccountId, Link, Reward, RewardId};
@@ -105,8 +104,8 @@ impl RewardWrite<'_> {
         let Self { ancestry, reward: ReadReward { extracted, raw, source, referral_id }, .. } = self;
         let asked_at = self.asked_at.as_millisecond();
         let mut columns = Columns {
-            pattern: link_pattern(batch.tx, extracted)?,
-            descriptor: descriptor(batch.tx, &extracted.reward)?,
+            pattern: batch.shared.link_pattern(batch.tx, extracted)?,
+            descriptor: batch.shared.descriptor(batch.tx, &extracted.reward)?,
             unreadable: extracted.unreadable as i64,
             source: *source,
             referral_id: referral_id.clone(),
@@ -117,7 +116,7 @@ impl RewardWrite<'_> {
             None => previous_by_id(batch.tx, &extracted.reward.reward_id)?,
         };
         let Some(previous) = previous else {
-            let row = next_id(batch.tx, &REWARDS)?;
+            let row = batch.next_reward_id()?;
             self.put(batch, row, &columns)?;
             batch.counters.add(ancestry.run, columns.pattern, extracted);
             batch.compressor.put(batch.tx, row, raw)?;
