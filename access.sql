@@ -1,7 +1,7 @@
--- Who may use the page and the API: users, sessions, tokens.
+-- The users of the page and the API, with their sessions and tokens.
 --
--- A file of its own beside the ledger: nothing in here is evidence, or data of the tenant. No secret is stored in clear: a password is
--- an argon2id hash, a session or a token the SHA-256 of what its owner holds.
+-- This file is separate from the ledger, because it holds neither evidence nor the tenant's data. It stores secrets only as
+-- hashes: argon2id for a password, SHA-256 for a session cookie or a token.
 
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,             -- tenant, account_sid, advocate_url, brand_url; csrf_key, made at random with the file
@@ -12,17 +12,17 @@ CREATE TABLE users (
     name        TEXT PRIMARY KEY,
     role        TEXT NOT NULL CHECK (role IN ('viewer', 'agent', 'lead', 'admin')),
     password    TEXT NOT NULL,          -- argon2id, as a PHC string
-    os_user     TEXT UNIQUE,            -- the operating system's user that is the same person
+    os_user     TEXT UNIQUE,            -- the same person's user name in the operating system
     created_at  TEXT NOT NULL,          -- RFC 3339, UTC, as all text here
-    password_at TEXT NOT NULL,          -- since when the password is this one
-    disabled_at TEXT                    -- null while they may sign in
+    password_at TEXT NOT NULL,          -- when the password was last set
+    disabled_at TEXT                    -- null while the user may sign in
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sessions (
     hash       BLOB PRIMARY KEY,        -- SHA-256 of the cookie
     user_name  TEXT NOT NULL REFERENCES users (name),
     created_ms INTEGER NOT NULL,        -- Unix milliseconds, as all numbers of time here
-    seen_ms    INTEGER NOT NULL         -- of the newest request, to the minute
+    seen_ms    INTEGER NOT NULL         -- time of the newest request, to the minute
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_by_user ON sessions (user_name);
@@ -32,15 +32,15 @@ CREATE TABLE tokens (
     user_name  TEXT NOT NULL REFERENCES users (name),
     name       TEXT NOT NULL,           -- what it is for
     hash       BLOB NOT NULL UNIQUE,    -- SHA-256 of the token
-    scopes     TEXT NOT NULL,           -- words, with a space between two
+    scopes     TEXT NOT NULL,           -- scopes, separated by spaces
     created_at TEXT NOT NULL,
     expires_ms INTEGER NOT NULL,
-    used_ms    INTEGER,                 -- of the newest request, to the minute
+    used_ms    INTEGER,                 -- time of the newest request, to the minute
     revoked_at TEXT
 ) STRICT;
 
--- Failures to sign in, by 'user:NAME' (whether or not there is such a user), 'peer:NETWORK', 'browser:NUMBER' and 'everybody'; all
--- processes share them.
+-- Failures to sign in, by 'user:NAME' (even if the user does not exist), 'peer:NETWORK', 'browser:NUMBER' and 'everybody'. All
+-- processes share these counts.
 CREATE TABLE sign_in_attempts (
     key      TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,
@@ -48,13 +48,13 @@ CREATE TABLE sign_in_attempts (
     at_ms    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Requests that are carried out once, by their Idempotency-Key.
+-- Idempotency keys: the server executes each request with a key once.
 CREATE TABLE idempotency_keys (
     user_name TEXT NOT NULL,
     key       TEXT NOT NULL,
     hash      TEXT NOT NULL,            -- of the request
     at_ms     INTEGER NOT NULL,
-    status    INTEGER,                  -- of the answer; null while the request is being carried out
+    status    INTEGER,                  -- of the response; null while the server executes the request
     body      TEXT,
     PRIMARY KEY (user_name, key)
 ) STRICT, WITHOUT ROWID;
@@ -63,7 +63,7 @@ CREATE TABLE idempotency_keys (
 CREATE TABLE log (
     id     INTEGER PRIMARY KEY,
     at     TEXT NOT NULL,
-    person TEXT NOT NULL,               -- as the operating system knows them
+    person TEXT NOT NULL,               -- by the operating system's user name
     host   TEXT NOT NULL,
     what   TEXT NOT NULL
 ) STRICT;

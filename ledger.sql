@@ -1,12 +1,12 @@
--- The ledger: what was sent to the vendor, by whom, why, and the outcome.
+-- The ledger: every request to the vendor, with its person, reason and outcome.
 --
--- It cannot be rebuilt, so it is a file of its own, and nothing in it is ever changed or removed: a retraction is written
--- once, and all that happens to it afterwards is an event. Its state is the state of its newest event that has one. Events are a
--- chain: each holds a hash over itself and the event before it, and the first event of a retraction also holds a hash over the
--- retraction's row. `recoup audit verify` computes all of them again.
+-- The ledger cannot be rebuilt, so it is a separate file. Its record is append-only: a retraction is written once, and everything
+-- later is an event. The state of a retraction is the newest state among its events. Events form a hash chain: each holds a hash
+-- over itself and the previous event. The first event of a retraction also holds a hash over the retraction's row. `recoup audit
+-- verify` computes all hashes again.
 --
--- No hashed row holds personal data. It has a salted commitment instead ('~' and 64 hexadecimal digits), and the value is in
--- `personal`, the one table of the record whose rows may be deleted.
+-- A hashed row holds a salted commitment ('~' and 64 hexadecimal digits) in place of personal data. The table `personal` holds
+-- the value. It is the only table of the record whose rows may be deleted.
 
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,             -- tenant, account_sid, advocate_url, brand_url; made at random with the file: ledger_id,
@@ -21,23 +21,23 @@ CREATE TABLE retractions (
     road              TEXT NOT NULL CHECK (road IN ('reversal', 'modification', 'file', 'reward')),
     target            TEXT NOT NULL,    -- the key of one request: 'action:ID', or 'order:TRACKER:ORDER'; with the road before it
                                         -- unless that is a reversal
-    attempt           INTEGER NOT NULL, -- 1, and one more each time a person sends again
-    order_id          TEXT NOT NULL,    -- empty if a reward was cancelled whose order is not known
+    attempt           INTEGER NOT NULL, -- 1 for the first attempt; each resend adds 1
+    order_id          TEXT NOT NULL,    -- empty if the order of a cancelled reward is unknown
     action_id         TEXT,             -- null if it was sent by order ID and action tracker
     action_tracker_id TEXT,
     program_id        TEXT,             -- of the rewards, if they name one
     disposition       TEXT NOT NULL,    -- sent to the vendor unchanged; in a file it is the reason code
-    reason            TEXT,             -- a person's words: a commitment
+    reason            TEXT,             -- a commitment to a person's words
     ticket            TEXT,
     batch             TEXT,
-    person            TEXT NOT NULL,    -- who ran the command, as the operating system knows them
+    person            TEXT NOT NULL,    -- the operating system's name of the user who ran the command
     host              TEXT NOT NULL,
     created_at        TEXT NOT NULL,    -- RFC 3339, UTC
-    plan              TEXT NOT NULL,    -- JSON: the rewards as they were before, the coverage, the checks
-    UNIQUE (target, attempt)            -- two processes can never both begin one attempt
+    plan              TEXT NOT NULL,    -- JSON: the previous state of the rewards, the coverage, the checks
+    UNIQUE (target, attempt)            -- prevents two processes from beginning the same attempt
 ) STRICT;
 
--- The rewards that a retraction takes back, so that one reward is never sent twice under two names.
+-- The rewards that a retraction takes back. They prevent a second request for a reward under another target.
 CREATE TABLE retraction_rewards (
     reward_id     TEXT NOT NULL,
     retraction_id INTEGER NOT NULL REFERENCES retractions (id),
@@ -47,17 +47,17 @@ CREATE TABLE retraction_rewards (
 -- What happened, in order.
 CREATE TABLE events (
     id            INTEGER PRIMARY KEY,  -- 1, 2, 3 … without a gap
-    retraction_id INTEGER REFERENCES retractions (id), -- null for what concerns the ledger as a whole
+    retraction_id INTEGER REFERENCES retractions (id), -- null if the event concerns the ledger as a whole
     at            TEXT NOT NULL,        -- RFC 3339, UTC
     state         TEXT CHECK (state IN ('planned', 'sending', 'queued', 'confirmed', 'partial', 'unconfirmed', 'failed', 'unknown',
                   'not_received', 'processed', 'handed_over', 'released', 'superseded')),
-                                        -- of the retraction from now on; null if it does not change
+                                        -- the retraction's new state; null if the event does not change it
     kind          TEXT NOT NULL,        -- 'state', or the kind of a note: 'override', 'mistake', 'forgotten' …
     message       TEXT NOT NULL,        -- a sentence for the receipt
-    details       TEXT NOT NULL,        -- JSON: the request, the answer, what was read; no credentials
-    person        TEXT NOT NULL,        -- who ran the command that wrote this
+    details       TEXT NOT NULL,        -- JSON: the request, the response, the readings; no credentials
+    person        TEXT NOT NULL,        -- the user who ran the command that wrote the event
     host          TEXT NOT NULL,
-    hash          BLOB NOT NULL         -- SHA-256 over the hash before and all of this row
+    hash          BLOB NOT NULL         -- SHA-256 over the previous hash and this whole row
 ) STRICT;
 
 CREATE INDEX events_by_retraction ON events (retraction_id, id);
@@ -66,10 +66,10 @@ CREATE INDEX retractions_by_order ON retractions (order_id);
 
 CREATE INDEX retractions_by_action ON retractions (action_id);
 
--- The values behind the commitments. `recoup forget` deletes rows; nothing changes one.
+-- The values behind the commitments. `recoup forget` deletes rows; a row never changes.
 CREATE TABLE personal (
     commitment    TEXT PRIMARY KEY,     -- '~' and SHA-256, in hexadecimal, of salt, kind and value
-    retraction_id INTEGER,              -- the one that uses it
+    retraction_id INTEGER,              -- the retraction that uses it
     kind          TEXT NOT NULL,        -- account_id, user_id, reason, response
     salt          BLOB NOT NULL,
     value         TEXT NOT NULL
@@ -77,13 +77,13 @@ CREATE TABLE personal (
 
 CREATE INDEX personal_by_value ON personal (kind, value);
 
--- Forgotten accounts, as a keyed hash (HMAC-SHA-256 with identity.tombstone_key): no crawl stores them again.
+-- Forgotten accounts as keyed hashes (HMAC-SHA-256 with identity.tombstone_key). Crawls never store these accounts again.
 CREATE TABLE tombstones (
     mac BLOB PRIMARY KEY,
     at  TEXT NOT NULL                   -- RFC 3339, UTC
 ) STRICT, WITHOUT ROWID;
 
--- Refunds that wait for their order. A list, not a record: its rows are deleted.
+-- Refunds that wait for their order. This list is not part of the record: recoup deletes its rows.
 CREATE TABLE watched (
     order_id    TEXT PRIMARY KEY,
     added_at    TEXT NOT NULL,          -- RFC 3339, UTC
@@ -93,8 +93,8 @@ CREATE TABLE watched (
     ticket      TEXT,
     person      TEXT NOT NULL,
     host        TEXT NOT NULL,
-    looked_at   TEXT,                   -- the newest look-up
-    found_at    TEXT                    -- when its order was first in the index
+    looked_at   TEXT,                   -- time of the newest look-up
+    found_at    TEXT                    -- when the index first had the order
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER retractions_stay BEFORE UPDATE ON retractions

@@ -1,18 +1,19 @@
--- The index: which reward carries which order ID and which ActionId, and how complete that knowledge is.
+-- The index: the order IDs and ActionIds of each reward, and the progress and coverage of each crawl.
 --
--- All of it comes from the vendor and can be crawled again: deleting this file costs time, never evidence. Times are Unix
--- milliseconds. Only one process writes at a time. A page and its cursor are one transaction, and so are an account and its
--- rewards. `sum` is a checksum of the other columns of its row: recoup computes it on every write and refuses a row that does not
--- match it (src/store/index/sums.rs).
+-- All data comes from the vendor and can be crawled again: deleting this file costs time, but no evidence. Times are Unix
+-- milliseconds. Only one process writes at a time. One transaction writes a page and its cursor, or an account and its rewards.
+-- `sum` is a checksum of the other columns of its row: recoup computes it on every write and refuses a row that does not match it
+-- (src/store/index/sums.rs).
 
 -- The tenant that the file belongs to. The first use records it; recoup refuses the file for any other tenant.
 CREATE TABLE identity (
-    key   TEXT PRIMARY KEY,                          -- tenant, account_sid, advocate_url, brand_url; ledger_id and ledger_head of the ledger used with this index
+    key   TEXT PRIMARY KEY,                          -- tenant, account_sid, advocate_url, brand_url; ledger_id and ledger_head of
+                                                     -- the ledger used with this index
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One crawl from its first request to its end, over as many processes as it takes. The counters change in the transaction that
--- writes the rows they count, so that an answer never counts a million rows.
+-- One crawl from its first request to its end. Several processes may continue one run. The transaction that writes rows also
+-- updates their counters, so that a query never counts a million rows.
 CREATE TABLE runs (
     id                INTEGER PRIMARY KEY,
     source            TEXT NOT NULL,                 -- participants, graphql, export
@@ -25,12 +26,15 @@ CREATE TABLE runs (
     accounts_known    INTEGER NOT NULL DEFAULT 0,    -- accounts that are not gone
     accounts_read     INTEGER NOT NULL DEFAULT 0,    -- of these, the accounts that this run has read
     rewards_unusable  INTEGER NOT NULL DEFAULT 0,    -- rewards without an ID; no other table holds them
-    values_unreadable INTEGER NOT NULL DEFAULT 0,    -- values under a matching key that cannot be taken exactly; not indexed
+    values_unreadable INTEGER NOT NULL DEFAULT 0,    -- values under a matching key that recoup cannot read exactly and does not
+                                                     -- index
     base              INTEGER NOT NULL DEFAULT 0,    -- the full run that this run refreshes; its own id if it is a full run
     cursor            TEXT,                          -- JSON position of the source; null at the start and for sources without one
-    watermark         INTEGER,                       -- the newest dateModified read, by the vendor's clock; null: a refresh cannot start from this run
+    watermark         INTEGER,                       -- the newest dateModified read, by the vendor's clock; null: a refresh
+                                                     -- cannot start from this run
     rewards_known     INTEGER,                       -- the vendor's own count of rewards; null if it gives none
-    requests_reread   INTEGER NOT NULL DEFAULT 0,    -- of the requests, those for accounts that were read again for their age alone
+    requests_reread   INTEGER NOT NULL DEFAULT 0,    -- the part of requests for accounts that were read again only because of
+                                                     -- their age
     sum               INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
@@ -44,11 +48,13 @@ CREATE TABLE passes (
     participants      INTEGER NOT NULL DEFAULT 0,    -- distinct participants seen
     accounts_new      INTEGER NOT NULL DEFAULT 0,    -- accounts seen for the first time
     accounts_vanished INTEGER NOT NULL DEFAULT 0,    -- accounts marked as gone, because a proven pass did not list them
-    accounts_returned INTEGER NOT NULL DEFAULT 0,    -- accounts listed again after an earlier pass of this run had marked them as gone: the order of the list is not stable
-    accounts_withheld INTEGER NOT NULL DEFAULT 0,    -- accounts not listed, too many to believe, so none was marked as gone
+    accounts_returned INTEGER NOT NULL DEFAULT 0,    -- accounts listed again after an earlier pass of this run had marked them as
+                                                     -- gone: the order of the list is not stable
+    accounts_withheld INTEGER NOT NULL DEFAULT 0,    -- accounts not listed, if there are too many to believe; none is then marked
+                                                     -- as gone
     rows_unusable     INTEGER NOT NULL DEFAULT 0,    -- distinct rows without a user ID or an account ID
     total             INTEGER,                       -- totalCount at the end of the pass
-    proven            INTEGER NOT NULL DEFAULT 0,    -- 1: the pass saw every participant that was listed the whole time
+    proven            INTEGER NOT NULL DEFAULT 0,    -- 1: the pass saw every participant that was listed during the whole pass
     quiet             INTEGER NOT NULL DEFAULT 0     -- 1: nothing shifted while the pass was reading
 ) STRICT;
 
@@ -56,7 +62,8 @@ CREATE INDEX passes_by_run ON passes (run, id);
 
 -- The rows of the participant list that a pass has seen, to count distinct ones. Hashes in place of IDs: no personal data.
 CREATE TABLE participants (
-    hash INTEGER PRIMARY KEY,                        -- accounts.id and 32 bits of the user ID's hash; for a row without IDs, 64 bits of the row's hash
+    hash INTEGER PRIMARY KEY,                        -- accounts.id and 32 bits of the user ID's hash; for a row without IDs, 64
+                                                     -- bits of the row's hash
     pass INTEGER NOT NULL                            -- the last pass that saw it
 ) STRICT;
 
@@ -66,21 +73,24 @@ CREATE TABLE accounts (
     account_id    TEXT NOT NULL UNIQUE,              -- often an e-mail address: personal data
     first_seen_at INTEGER NOT NULL,
     seen_pass     INTEGER NOT NULL DEFAULT 0,        -- the last pass that listed it
-    read_run      INTEGER NOT NULL DEFAULT 0,        -- the last run that read its rewards; smaller than the current run: still to read
+    read_run      INTEGER NOT NULL DEFAULT 0,        -- the last run that read its rewards; smaller than the current run: still to
+                                                     -- read
     read_at       INTEGER,                           -- when its rewards were requested; null: never
     unusable      INTEGER NOT NULL DEFAULT 0,        -- rewards without an ID in that response
     failed_run    INTEGER,                           -- the run that failed to read it; null: no failure
     failed_at     INTEGER,
     failed_reason TEXT,
     unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: it failed because Get Rewards does not know it
-    gone_at       INTEGER,                           -- when it was found to be unlisted, or unknown to the vendor; its rewards stay
-    queued_run    INTEGER NOT NULL DEFAULT 0,        -- the last run that queued it, for sources that do not read every account; negative: queued without being listed
+    gone_at       INTEGER,                           -- when it was found to be unlisted, or unknown to the vendor; its rewards
+                                                     -- stay
+    queued_run    INTEGER NOT NULL DEFAULT 0,        -- the last run that queued it, for sources that do not read every account;
+                                                     -- negative: queued without being listed
     sum           INTEGER NOT NULL DEFAULT 0         -- of id, account_id, gone_at
 ) STRICT;
 
 CREATE INDEX accounts_failed ON accounts (failed_run) WHERE failed_run IS NOT NULL;
 
--- The distinct ways in which rewards carry links: which IDs, and at which paths.
+-- The distinct link patterns of rewards: the kinds of IDs, and their paths.
 CREATE TABLE link_patterns (
     id          INTEGER PRIMARY KEY,
     kind        TEXT NOT NULL CHECK (kind IN ('both', 'order_only', 'action_only', 'neither', 'ambiguous')),
@@ -91,7 +101,7 @@ CREATE TABLE link_patterns (
     UNIQUE (kind, order_path, action_path, by_search)
 ) STRICT;
 
--- How many rewards and links each pattern gave in one run.
+-- The number of rewards and links of each pattern in one run.
 CREATE TABLE run_link_patterns (
     run     INTEGER NOT NULL REFERENCES runs (id),
     pattern INTEGER NOT NULL REFERENCES link_patterns (id),
@@ -104,7 +114,7 @@ CREATE TABLE run_link_patterns (
 -- Texts that many rewards share, stored once for all of them.
 CREATE TABLE descriptors (
     id            INTEGER PRIMARY KEY,
-    hash          INTEGER NOT NULL,                  -- of the texts, to find the row of a reward
+    hash          INTEGER NOT NULL,                  -- hash of the texts, to find the row for a reward
     reward_type   TEXT,                              -- CREDIT, PCT_DISCOUNT, FUELTANK, INTEGRATION or newer
     reward_source TEXT,
     unit          TEXT,
@@ -118,7 +128,7 @@ CREATE TABLE descriptors (
 
 CREATE INDEX descriptors_by_hash ON descriptors (hash);
 
--- Every reward ever read, as of its last reading.
+-- The last reading of every reward.
 CREATE TABLE rewards (
     id                 INTEGER PRIMARY KEY,
     reward_id          TEXT NOT NULL UNIQUE,
@@ -139,19 +149,19 @@ CREATE TABLE rewards (
     date_expires       INTEGER,
     date_cancelled     INTEGER,
     date_redeemed      INTEGER,
-    unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a matching key that cannot be taken exactly
-    source             INTEGER NOT NULL DEFAULT 0,   -- the API that its links are from: 0 Get Rewards, 1 GraphQL, 2 an export
+    unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a matching key that recoup cannot read exactly
+    source             INTEGER NOT NULL DEFAULT 0,   -- the API that supplied its links: 0 Get Rewards, 1 GraphQL, 2 an export
     date_modified      INTEGER,                      -- from GraphQL and exports; Get Rewards omits it
     sum                INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX rewards_by_account ON rewards (account);
 
--- For a pasted participant ID. It matches accounts.account_id, or this index if the user ID is a different text.
+-- For look-ups by participant ID. The ID matches accounts.account_id, or this index if the user ID differs from the account ID.
 CREATE INDEX rewards_by_user ON rewards (user_id) WHERE user_id <> '';
 
--- The JSON of every reward as the vendor sent it, so that a better mapping needs no second crawl. A table of its own, so that a
--- look-up reads few pages.
+-- The JSON of every reward as the vendor sent it, so that a better mapping needs no second crawl. The JSON is in a separate
+-- table, so that a look-up reads few pages.
 CREATE TABLE raw_rewards (
     reward INTEGER PRIMARY KEY REFERENCES rewards (id),
     format INTEGER NOT NULL,                         -- 1: zstd with src/store/index/rewards.dict
@@ -165,7 +175,8 @@ CREATE TABLE links (
     n          INTEGER NOT NULL,                     -- numbers the links of one reward, from 0
     count      INTEGER NOT NULL,                     -- how many links the reward has
     order_id   TEXT,                                 -- opaque; look-ups compare it byte for byte
-    order_key  INTEGER,                              -- hash of the order ID without what suggestions ignore: case, white space, a leading #, leading zeros, letters beyond ASCII
+    order_key  INTEGER,                              -- hash of the order ID without what suggestions ignore: case, white space, a
+                                                     -- leading #, leading zeros, letters beyond ASCII
     action_id  TEXT,
     action_key INTEGER,                              -- hash of the ActionId
     sum        INTEGER NOT NULL,
@@ -175,8 +186,8 @@ CREATE TABLE links (
 CREATE INDEX links_by_order ON links (order_key) WHERE order_key IS NOT NULL;
 CREATE INDEX links_by_action ON links (action_key) WHERE action_key IS NOT NULL;
 
--- Checksums of the two indexes above, by bucket: the upper 14 bits of a key. A look-up reads a whole bucket. If the bucket matches
--- its checksum, no entry is missing, so an order that is not found is not in the index.
+-- Checksums of the two indexes above, by bucket: the upper 14 bits of a key. A look-up reads a whole bucket. If the bucket
+-- matches its checksum, no entry is missing, so an order without a match is not in the index.
 CREATE TABLE link_sums (
     bucket     INTEGER PRIMARY KEY,
     order_sum  INTEGER NOT NULL,
@@ -205,32 +216,32 @@ CREATE TABLE refusals (
     message TEXT NOT NULL                            -- the error message; it contains neither a token nor an account
 ) STRICT, WITHOUT ROWID;
 
--- What every process on this file may still ask of a host, and until when all of them wait. One row per host; each process
--- takes leases of about half a second from it. Deleting a row only makes the next process find its pace anew.
+-- The shared request quota of each host, and the time until which all processes wait. Each process takes leases of about half a
+-- second from its host's row. After a row is deleted, the next process learns the host's rate again.
 CREATE TABLE budgets (
     host               TEXT PRIMARY KEY,             -- advocate or brand, and the base URL
     reserve            REAL NOT NULL,                -- the share of a window that is kept for retractions
     quota              INTEGER,                      -- requests per window in force; null: no limit is known
-    window_ms          INTEGER,                      -- the window's length, as far as it is known
-    quota_told         INTEGER,                      -- requests per window as the host told it
-    window             INTEGER NOT NULL,             -- counts windows: what is left of a lease of an older one is void
+    window_ms          INTEGER,                      -- the window's length; null: unknown
+    quota_told         INTEGER,                      -- requests per window, according to the host
+    window             INTEGER NOT NULL,             -- counts windows: the rest of a lease from an older window is void
     window_ends_at     INTEGER,                      -- null: the window begins with the next request
     used               INTEGER NOT NULL,             -- requests leased or sent in the window
-    remaining          INTEGER,                      -- what the host last said is left
-    told_at            INTEGER,                      -- when it said so
-    rate               REAL,                         -- requests per second in force; null: none is known
-    rate_told          REAL,                         -- as the host told it
-    rate_learned       REAL,                         -- as 429s taught it
+    remaining          INTEGER,                      -- the requests left, according to the host's newest response
+    told_at            INTEGER,                      -- the time of that response
+    rate               REAL,                         -- requests per second in force; null: no limit is known
+    rate_told          REAL,                         -- according to the host
+    rate_learned       REAL,                         -- learned from 429s
     rate_top           REAL,                         -- the learned rate at the last 429
-    limited_at         INTEGER,                      -- the last 429 that spoke of a rate
+    limited_at         INTEGER,                      -- the last 429 about a rate
     grown_at           INTEGER NOT NULL,             -- when the learned rate was last increased
     next_slot_us       INTEGER NOT NULL,             -- microseconds: the next free slot at this rate
     next_retraction_us INTEGER NOT NULL,             -- the same for retractions, which do not queue
-    hold_until         INTEGER,                      -- no process asks before this
-    hold_reason        TEXT                          -- asked to wait, backing off
+    hold_until         INTEGER,                      -- no process sends a request before this
+    hold_reason        TEXT                          -- why: the text of WaitReason in src/model/budget.rs
 ) STRICT, WITHOUT ROWID;
 
--- Requests by the minute and by what they were for, two days back.
+-- Requests by minute and purpose, for the last two days.
 CREATE TABLE budget_minutes (
     host     TEXT NOT NULL,
     minute   INTEGER NOT NULL,                       -- minutes since 1970
@@ -239,7 +250,7 @@ CREATE TABLE budget_minutes (
     PRIMARY KEY (host, minute, purpose)
 ) STRICT, WITHOUT ROWID;
 
--- The schedule's record, one row a job. Every process on this file reads it before it starts a job.
+-- The scheduler's record, one row per job. Every process on this file reads a job's row before it starts the job.
 CREATE TABLE jobs (
     name        TEXT PRIMARY KEY,                    -- refresh, verify, webhooks, backup
     started_at  INTEGER NOT NULL,                    -- when it last started
@@ -256,24 +267,26 @@ CREATE TABLE webhook_deliveries (
 
 CREATE INDEX webhook_deliveries_by_time ON webhook_deliveries (at);
 
--- Accounts that a webhook has named, queued to be read again. A webhook is a hint: only the vendor's API is believed.
+-- Accounts that a webhook has named, queued to be read again. A webhook is only a hint: recoup reads the data from the vendor's
+-- API.
 CREATE TABLE webhook_queue (
-    account_id TEXT PRIMARY KEY,                     -- personal data: deleted when the account was read
+    account_id TEXT PRIMARY KEY,                     -- personal data: deleted after the account is read
     event      TEXT NOT NULL,                        -- the type of the newest event
-    at         INTEGER NOT NULL,                     -- when the first delivery came
+    at         INTEGER NOT NULL,                     -- time of the first delivery
     tries      INTEGER NOT NULL,                     -- failed readings
     due        INTEGER NOT NULL                      -- earliest time of the next reading
 ) STRICT, WITHOUT ROWID;
 
--- The vendor's program rules as last read, one row a program. A retraction reads a rule again if it is older than an hour.
+-- The last reading of the vendor's program rules, one row per program. A retraction reads a rule again if it is older than an
+-- hour.
 CREATE TABLE program_rules (
     program_id TEXT PRIMARY KEY,
-    answer     TEXT NOT NULL,                        -- JSON: the rule that recoup read from the program, or why it could not
+    answer     TEXT NOT NULL,                        -- JSON: the rule that recoup read from the program, or why that failed
     read_at    INTEGER NOT NULL,
     sum        INTEGER NOT NULL
 ) STRICT;
 
--- Referrals of rewards as last read: IDs and dates, no personal data.
+-- The last reading of each referral: IDs and dates, no personal data.
 CREATE TABLE referrals (
     referral_id  TEXT PRIMARY KEY,
     started_at   INTEGER,                            -- by the vendor's clock; null: the vendor gives no date

@@ -1,4 +1,4 @@
-//! The error type of everything that a user can cause or meet.
+//! The error type of every failure that a user can cause or meet.
 //!
 //! An [`Error`] has a kind, a sentence and usually a hint. The kind decides the exit code, and scripts match on it. Nothing
 //! here prints, and no error carries a token or an account ID.
@@ -8,7 +8,7 @@ use std::fmt;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-/// A closed list that scripts may rely on.
+/// The kind of an error. Scripts may rely on this closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Anything without a more specific kind.
@@ -51,7 +51,7 @@ pub enum Kind {
     /// A second person must approve it first; nothing was sent.
     NeedsApproval,
     SomeFailed,
-    /// Sent, and not confirmed.
+    /// The retraction was sent and is not confirmed.
     NotConfirmed,
     /// The quota is used up for longer than the allowed wait; the state is saved.
     Parked,

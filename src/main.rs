@@ -8,7 +8,8 @@ use recoup::cli::Cli;
 use recoup::error::{Error, Kind};
 use recoup::report::Report;
 
-/// A crawl allocates on one thread and frees on another, which is slow in the allocators of glibc and musl: a quarter of its time.
+/// A crawl allocates on one thread and frees on another, which is slow in the allocators of glibc and musl: a quarter
+/// of its time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,7 +1,7 @@
 //! The types of the domain: order ID, ActionId, account, reward, link, coverage.
 //!
-//! Every module uses these types. The vendor's JSON stays in `vendor`, and SQL in `store`. Nothing here does I/O or waits. Account IDs are
-//! often e-mail addresses, so `Debug` does not print an [`AccountId`] or a [`UserId`].
+//! Every module uses these types. The vendor's JSON stays in `vendor`, and SQL in `store`. Nothing here does I/O or
+//! waits. Account IDs are often e-mail addresses, so `Debug` does not print an [`AccountId`] or a [`UserId`].
 
 pub mod budget;
 pub mod decimal;
@@ -36,8 +36,8 @@ impl OrderId {
         &self.0
     }
 
-    /// The form by which suggestions are found: in lower case, without white space, a leading `#` and leading zeros. A look-up never
-    /// uses it for its answer.
+    /// The form by which suggestions are found: in lower case, without white space, a leading `#` and leading zeros. A
+    /// look-up never uses it for its answer.
     pub fn folded(&self) -> String {
         let compact: String = self.0.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
         let bare = compact.trim_start_matches('#');
@@ -94,7 +94,7 @@ macro_rules! personal_id {
                 Self(text.into())
             }
 
-            /// Personal data: print it only for a person who asked for it.
+            /// The text is personal data: print it only if the user asked for it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

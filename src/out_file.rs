@@ -27,7 +27,7 @@ pub struct Rules {
 }
 
 impl Default for Rules {
-    /// For tables of who was rewarded for what: private to the owner, and never replacing a file.
+    /// Rules for tables that name rewarded people: private to the owner, and never replacing a file.
     fn default() -> Self {
         Self { force: false, streams: true, mode: 0o600, unwritable: Kind::Usage }
     }
@@ -142,7 +142,8 @@ impl OutFile {
         self.finish(true)
     }
 
-    /// Writes everything, or leaves no temporary file behind: for content that must not lie around under another name.
+    /// Writes everything. On failure it leaves no temporary file behind, because the content must not remain under
+    /// another name.
     pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(false)

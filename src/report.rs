@@ -1,8 +1,8 @@
 //! All output: data on stdout, everything else on stderr, progress on a terminal.
 //!
 //! Only this module prints. Data is either text or JSON, never both. `--quiet` silences notes and progress, never data,
-//! warnings or errors. Text can come from the vendor or a shop's file, so line breaks and control characters in a line are
-//! escaped on stdout, on stderr and in the log: nobody can forge a line of a receipt.
+//! warnings or errors. Text can come from the vendor or a shop's file, so line breaks and control characters in a line
+//! are escaped on stdout, on stderr and in the log: no text can forge a line of a receipt.
 //!
 //! A failed write to stdout does not stop a command, which may be in the middle of a retraction. The first failure is reported
 //! on stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe counts as success: its reader wants no
@@ -77,7 +77,7 @@ impl<W: Write> Write for LogLine<W> {
     }
 }
 
-/// Where the output of one command goes.
+/// The output of one command.
 #[derive(Debug)]
 pub struct Report {
     /// Print data as JSON, one object or one per line.
@@ -256,8 +256,8 @@ impl Report {
         }
     }
 
-    /// Writes to stderr, with the progress bar suspended. If the write fails, there is nowhere to report it, and the work goes
-    /// on.
+    /// Writes to stderr, with the progress bar suspended. A failed write cannot be reported anywhere, and the work
+    /// continues.
     fn write_stderr(&self, write: impl FnOnce() -> io::Result<()>) {
         drop(self.with_bar_suspended(write));
     }

@@ -1,8 +1,9 @@
 //! The delay after failed sign-ins. Pure.
 //!
-//! A few typing errors cost nothing. A name is throttled wherever the guesses come from, even if no user has it: the answer
-//! must not reveal which names are users. A network is throttled whatever names it tries, and has more free attempts because a
-//! whole office may share it. If there are too many failures overall, every failure is delayed from the first one on.
+//! A few typing errors cost nothing. A name is throttled whatever network sends the guesses, even if no user has it:
+//! the answer must not reveal which names are users. A network is throttled whatever names it tries, and has more free
+//! attempts because a whole office may share it. If there are too many failures overall, every failure is delayed from
+//! the first one on.
 
 /// Failed attempts for one name before a delay.
 const FREE_FOR_NAME: u32 = 5;
@@ -10,10 +11,10 @@ const FREE_FOR_NAME: u32 = 5;
 /// Failed attempts from one network before a delay.
 const FREE_FOR_NETWORK: u32 = 20;
 
-/// Number of recent failures overall from which no failure is free.
+/// If there are more recent failures overall than this, every failure causes a delay.
 const TOO_MANY: u32 = 60;
 
-/// The overall counter loses one failure in this time.
+/// The overall counter decreases by one in each interval of this length, in milliseconds.
 pub(super) const FORGOTTEN_EVERY_MS: i64 = 10_000;
 
 /// Longest delay. It is bounded so that an attacker cannot lock a user out.

@@ -40,7 +40,7 @@ pub struct BatchArgs {
     /// Also adjust orders that were refunded in part, as `recoup adjust` does
     #[arg(long)]
     pub partials: bool,
-    // Must be last: clap would list a later flag under the heading of these.
+    // Must be last: clap lists any later flag under the heading of these.
     #[command(flatten)]
     pub columns: super::ColumnArgs,
 }

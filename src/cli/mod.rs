@@ -1,4 +1,4 @@
-//! Commands and flags as types. `config` and the use cases decide what a flag means. No flag carries a secret.
+//! Commands and flags as types. `config` and the use cases interpret the flags. No flag carries a secret.
 
 mod adjust;
 mod approval;

@@ -27,7 +27,7 @@ pub struct RetractArgs {
     /// Send again what failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,
-    // Must be last: clap would list a later flag under the heading of these.
+    // Must be last: clap lists any later flag under the heading of these.
     #[command(flatten)]
     pub batch: BatchArgs,
 }

@@ -1,4 +1,4 @@
-//! Flags that several commands share; each means the same in all of them.
+//! Flags that several commands share, with the same meaning in each.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `recoup adjust`: flags and settings → a receipt.
+//! `recoup adjust`: turns flags and settings into a receipt.
 
 use super::retract::{options, show_receipts, with_clients, writer};
 use super::{CommandContext, Exit};

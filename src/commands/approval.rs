@@ -1,6 +1,7 @@
-//! `recoup approval`: lists and decides approvals at the command line, and sets the limits above which one is needed.
+//! `recoup approval`: lists and decides approvals at the command line, and sets the limits above which an approval is required.
 //!
-//! The operating system's user must be linked to a user of recoup who has the right. Before the first user, anyone may set the limits.
+//! The operating-system user must be linked to a user of recoup with the right. Before the first user exists, anyone may set the
+//! limits.
 
 use super::{CommandContext, Exit};
 use crate::access::{Access, Limits, Right};
@@ -82,7 +83,7 @@ fn limits(context: &CommandContext<'_>, args: &LimitsArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Fails unless the person who runs the command is a user with the right. With `or_no_users`, passes before the first user.
+/// Fails unless the person who runs the command is a user with the right. With `or_no_users`, succeeds while no user exists.
 fn check_right(context: &CommandContext<'_>, right: Right, or_no_users: bool) -> Result<()> {
     let CommandContext { settings, actor, .. } = context;
     let access = Access::open_existing(&settings.access, &settings.identity()?, Limits::default())?;

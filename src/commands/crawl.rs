@@ -1,4 +1,4 @@
-//! `recoup crawl`: flags and settings → a crawl, the price of one, or a new extraction of the stored rewards.
+//! `recoup crawl`: runs a crawl, estimates one, or extracts the stored rewards again.
 
 use super::{CommandContext, Exit, parked};
 use crate::cli::CrawlArgs;
@@ -59,7 +59,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &CrawlArgs) -> Resul
     };
     report.object(&outcome)?;
     report.lines(outcome.describe());
-    // The crawl has succeeded even if this fails.
+    // An error is reported but does not fail the crawl, which has succeeded.
     if let Err(error) = super::watch::look_up_watched(context) {
         report.warn(format!("watched orders were not looked up: {error}"));
     }

@@ -16,8 +16,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ForgetArgs) -> Resul
     Ok(Exit::Done)
 }
 
-/// Removes accounts from the index that the ledger has forgotten. Must precede anything that reads into the index. With `create`, a
-/// missing index is created.
+/// Removes the accounts from the index that the ledger marks as forgotten. Must run before any read into the index. `create`
+/// creates a missing index.
 pub(super) fn apply_tombstones(context: &CommandContext<'_>, create: bool) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

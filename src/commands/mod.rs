@@ -1,6 +1,6 @@
 //! The commands, one file each: flags and settings → use case → output → exit code.
 //!
-//! A command only connects these. What it does is in its use case, and nothing here decides about a retraction.
+//! A command only connects these steps and decides nothing about a retraction; its use case does the work.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -44,16 +44,16 @@ mod user;
 mod watch;
 mod webhook;
 
-/// How a command ended that printed its result.
+/// The end of a command that has printed its result.
 #[derive(Debug)]
 pub enum Exit {
     /// Exit code 0.
     Done,
-    /// The printed result is itself the failure, so only the exit code and the last JSON object are left.
+    /// The printed result describes the failure, so only the exit code and the last JSON object remain to be reported.
     Reported(Error),
 }
 
-/// What every command with settings works with.
+/// Shared by all commands with settings.
 struct CommandContext<'a> {
     settings: &'a Settings,
     clock: &'a Clock,
@@ -62,7 +62,7 @@ struct CommandContext<'a> {
     report: &'a Report,
     /// The person who runs the command, for the ledger.
     actor: &'a Actor,
-    /// The first client of the Advocate host, whose responses tell the vendor's time.
+    /// The first client of the Advocate host. Its responses contain the vendor's time.
     first_advocate: OnceLock<Advocate>,
 }
 
@@ -79,7 +79,7 @@ impl CommandContext<'_> {
         Brand::new(&options, self.settings.account_sid()?, version, *self.clock, self.stop.clone())
     }
 
-    /// Prints a list: one JSON object each with `--json`, else a table, or a note if the list is empty.
+    /// Prints a list: with `--json` one JSON object for each item, else a table, or a note if the list is empty.
     fn show_list<T: Serialize, const N: usize>(
         &self,
         list: &[T],
@@ -98,7 +98,7 @@ impl CommandContext<'_> {
         Ok(Exit::Done)
     }
 
-    /// Prints a result: one JSON object with `--json`, else lines.
+    /// Prints a result: with `--json` one JSON object, else lines.
     fn show(&self, result: &impl Serialize, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.report.object(result)?;
         lines.into_iter().for_each(|line| self.report.line(line));
@@ -108,10 +108,10 @@ impl CommandContext<'_> {
 
 /// Runs one command and returns its exit code.
 pub fn main(cli: Cli) -> u8 {
-    // Must precede reading any secret.
+    // Must run before any secret is read.
     let private = memory::keep_private();
     report::set_colour(cli.global.color);
-    // A service logs its work by default, since no one watches its terminal.
+    // A service logs its work by default, because no person watches its terminal.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     report::start_log(cli.global.verbose.max(least), cli.global.json);
     if let Err(error) = private {
@@ -120,14 +120,14 @@ pub fn main(cli: Cli) -> u8 {
     let report = Report::new(cli.global.json, cli.global.quiet);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
-        // A command works for microseconds between two responses: waking a second thread costs more than it saves.
+        // A command works for microseconds between two responses, so waking a second thread costs more than it saves.
         runtime.worker_threads(1);
     }
     let ended = runtime.enable_all().build().map_or_else(
         |error| Err(Error::new(Kind::Failed, format!("failed to start: {error}"))),
         |runtime| {
             let ended = runtime.block_on(run(cli, &report));
-            // An unanswered question blocks a thread, and must not keep the process alive.
+            // An unanswered question blocks a thread. A normal shutdown would wait for that thread.
             runtime.shutdown_background();
             ended
         },
@@ -148,7 +148,7 @@ pub fn main(cli: Cli) -> u8 {
 
 async fn run(cli: Cli, report: &Report) -> Result<Exit> {
     let stop = signal::stop_token();
-    // These need no configuration, so an unfinished one must not make them fail.
+    // These commands need no configuration, so an incomplete one must not make them fail.
     match cli.command {
         Command::Demo(args) => {
             return demo::run(args.participants, args.seed, report, &stop).await.map(|()| Exit::Done);
@@ -216,7 +216,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
     }
 }
 
-/// The person with the user of recoup that is linked to them. If the users cannot be read, the person has no user, and a request that
+/// Adds the linked user of recoup to an operating-system user. If the users cannot be read, no user is added, and a request that
 /// needs approval is refused.
 fn with_user(settings: &Settings, actor: Actor) -> Actor {
     let user = settings.identity().and_then(|identity| {
@@ -238,8 +238,8 @@ pub(crate) fn os_user() -> Actor {
     )
 }
 
-/// Records for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again: a command
-/// that a timer runs has no one to read its error. If this cannot be written, the command's own error remains.
+/// Records for `recoup status --check` whether the vendor refuses or accepts the credentials, because a command that a timer
+/// starts has no reader for its error. If the record cannot be written, the command still returns its own error.
 fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<Exit>) -> Result<Exit> {
     let refused = match &ended {
         Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
@@ -260,14 +260,15 @@ fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<E
     ended
 }
 
-/// Stores how far this clock is from the vendor's, or that the vendor's responses carry no date, if the command has sent a request.
+/// Stores the difference between this clock and the vendor's, or that the vendor's responses have no date. Does nothing if the
+/// command has sent no request.
 fn remember_clock(context: &CommandContext<'_>) {
     let settings = context.settings;
     if let Some(heard) = context.first_advocate.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {
-        // A failure is harmless: the next command stores it again.
+        // An error is ignored, because the next command stores the value again.
         drop(
             Index::open(&settings.database, &identity)
                 .and_then(|mut index| index.remember_clock(heard.ahead, heard.at)),
@@ -290,12 +291,14 @@ async fn simulate(options: impact_simulator::Options, report: &Report, stop: Can
         .note(format!("  export RECOUP_ADVOCATE_URL={0}/api/v1 RECOUP_BRAND_URL={0}/Advertisers", running.base_url()));
     report.note(format!("  export {hints}"));
     report.note(format!("  export RECOUP_DATABASE=simulator-{}.db", running.addr.port()));
+    report.note(format!("example orders: {}/_simulator/examples", running.base_url()));
     report.note("press Ctrl-C to stop");
     running.finished().await;
     Ok(Exit::Done)
 }
 
-/// Warns if this process could not share the quota with others and so kept to the limits alone.
+/// Warns if this process could not share the quota with other processes and so counted only its own requests, or if a wait is
+/// implausible.
 fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
         report.warn(format!("the quota was not shared with other processes: {why}"));
@@ -307,7 +310,7 @@ fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     }
 }
 
-/// `--park` does not wait for the vendor's limit at all.
+/// With `--park`, a command does not wait for the vendor's limit.
 fn parked(park: bool) -> Option<Span> {
     park.then_some(Span(Duration::ZERO))
 }

@@ -1,4 +1,4 @@
-//! `recoup quota`: shows and clears what makes recoup wait for a host.
+//! `recoup quota`: shows and clears the pauses and quota limits of each host.
 
 use super::{CommandContext, Exit};
 use crate::cli::{QuotaCommand, QuotaHost};

@@ -1,4 +1,4 @@
-//! `recoup reconcile`: the shop's refunds → the outcome of each.
+//! `recoup reconcile`: turns the shop's refunds into the outcome of each.
 
 use super::{CommandContext, Exit};
 use crate::cli::ReconcileArgs;

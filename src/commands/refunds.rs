@@ -1,4 +1,4 @@
-//! `recoup refunds`: how a shop's file is read. Needs no index and no network.
+//! `recoup refunds`: shows how recoup reads a shop's file. Needs no index and no network.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::refunds::read::{self, LIST_FORMAT, Options};
 use crate::refunds::{Column, DecisionKind, OrderIdRewrite, OrderRefund, Refunds};
 use crate::report::{Report, grouped, table};
 
-/// Orders shown for each decision.
+/// Number of orders that are shown for each decision.
 const EXAMPLES: usize = 3;
 
-/// The flags; the settings fill what they leave out.
+/// The options of the flags, with the settings as defaults.
 pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     let of_settings = &settings.refunds.order_text;
     Options {
@@ -72,7 +72,7 @@ struct Checked<'a> {
 #[derive(Debug, Serialize)]
 struct Meaning<'a> {
     name: &'a str,
-    /// `null` if the column is not used.
+    /// `null` if recoup does not use the column.
     means: Option<Column>,
 }
 
@@ -138,7 +138,7 @@ fn check(context: &CommandContext<'_>, args: &RefundsCheckArgs) -> Result<Exit> 
     Ok(Exit::Done)
 }
 
-/// All orders, or some of each decision.
+/// All orders, or the first few of each decision.
 fn shown(refunds: &Refunds, all: bool) -> Vec<&OrderRefund> {
     let mut left: BTreeMap<DecisionKind, usize> = BTreeMap::new();
     let mut orders: Vec<&OrderRefund> = refunds.orders.iter().collect();

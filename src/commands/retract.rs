@@ -1,4 +1,4 @@
-//! `recoup retract` and `recoup verify`: flags and settings → receipts.
+//! `recoup retract` and `recoup verify`: turns flags and settings into receipts.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     check_flags(&args)?;
     let is_batch = args.batch.is_batch();
     let mut run = run_options(settings, &args.send);
-    // A plan sends nothing either.
+    // `--plan` sends nothing either.
     run.dry_run |= args.batch.plan.is_some();
     if args.orders.len() > 1 {
         run.follows.submissions = SubmissionPolling::Sparingly { now: false };
     }
-    // The rows of a file name the orders, so the order ID of this request is not used.
+    // Each row of a file names its own order, so the order ID of this request is not used.
     let template = args.request(OrderId::new("")).options(&run);
     template.check(report.can_ask())?;
     let requests = args.orders.iter().map(|order| Ok(args.request(lookup::order_id(order)?)));
     let requests = requests.collect::<Result<Vec<_>>>()?;
-    // --wait bounds the whole command for named orders. A batch waits for the quota as long as it takes.
+    // For named orders, `--wait` bounds the whole command. A batch waits for the quota without a bound.
     let within = args.send.wait.map(|span| span.0).filter(|_| !is_batch);
     let writer = writer(settings, within)?;
     super::forget::apply_tombstones(context, false)?;
@@ -43,7 +43,7 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     .await
 }
 
-/// Refuses flags that do not fit together, as far as clap cannot.
+/// Checks the combinations of flags that clap cannot check.
 fn check_flags(args: &RetractArgs) -> Result<()> {
     let batch = &args.batch;
     if !batch.is_batch() && batch.partials {
@@ -86,7 +86,7 @@ impl RetractArgs {
     }
 }
 
-/// Retracts each order. Credentials, quota and signals stop all further orders too.
+/// Retracts each order. An error of credentials or quota, or a signal, also stops the remaining orders.
 async fn retract_orders(
     context: &CommandContext<'_>,
     ctx: &Context<'_>,
@@ -114,7 +114,8 @@ async fn retract_orders(
                 stopped = problem.as_ref().is_some_and(stops);
                 problems.extend(problem);
             }
-            // The error of a single order ends the command. Of several, each is reported, and the last error sums up.
+            // If there is only one order, its error ends the command. Otherwise, each error is reported, and the last error is a
+            // summary.
             Err(error) if requests.len() == 1 => return Err(error),
             Err(error) => {
                 report.item_error(order, &error)?;
@@ -143,7 +144,7 @@ pub(super) async fn verify(context: &CommandContext<'_>, args: &VerifyArgs) -> R
     super::forget::apply_tombstones(context, false)?;
     let within = args.wait.map(|span| span.0);
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..Wishes::default() };
-    // Without --wait, it runs until no retraction is open.
+    // Without `--wait`, the command runs until no retraction is open.
     let follows = follows(context.settings, Some(within.unwrap_or(Duration::MAX)));
     let watch = args.watch || args.wait.is_some();
     let receipts =
@@ -154,7 +155,7 @@ pub(super) async fn verify(context: &CommandContext<'_>, args: &VerifyArgs) -> R
     show_receipts(context, &receipts)
 }
 
-/// Prints receipts; the worst of them decides the exit code.
+/// Prints receipts; the most severe one decides the exit code.
 pub(super) fn show_receipts(context: &CommandContext<'_>, receipts: &[Receipt]) -> Result<Exit> {
     for receipt in receipts {
         context.show(receipt, receipt.lines())?;
@@ -172,7 +173,7 @@ pub(super) fn run_options(settings: &Settings, args: &SendArgs) -> RunOptions {
     }
 }
 
-/// The options of `adjust` and `file write`, which send through another channel than `retract`.
+/// The options of `adjust` and `file write`, whose channels differ from that of `retract`.
 pub(super) fn options(settings: &Settings, channel: Channel, code: String, args: SendArgs) -> retract::Options {
     let RunOptions { dry_run, yes, max_index_age, follows } = run_options(settings, &args);
     retract::Options {
@@ -185,7 +186,7 @@ pub(super) fn options(settings: &Settings, channel: Channel, code: String, args:
     }
 }
 
-/// `within` bounds the time of the whole command.
+/// `within` limits the time of the whole command.
 pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<WriterSettings> {
     Ok(WriterSettings {
         host: settings.writer_options(within)?,
@@ -206,7 +207,7 @@ pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSett
     }
 }
 
-/// Runs a use case with clients for both hosts, then warns if their quota could not be shared with other processes.
+/// Runs a use case with clients for both hosts, then warns if the quota could not be shared with other processes.
 pub(super) async fn with_clients<T>(
     context: &CommandContext<'_>,
     wishes: Wishes,
@@ -305,7 +306,7 @@ mod tests {
             assert_eq!(request_of_form(&format!("order=1001&{form}")).expect("a form"), expected, "{form}");
             let body = format!(r#"{{"order_id":"1001",{body}}}"#);
             assert_eq!(RetractRequest::from_json(body.as_bytes()).expect("a body"), expected, "{body}");
-            // An approval adds the plan that was approved.
+            // An approval adds the approved plan.
             let approved = RetractRequest::approved(&approval_of(&expected)).expect("a retraction");
             assert_eq!(approved, RetractRequest { plan: Some("plan".to_owned()), ..expected });
         }

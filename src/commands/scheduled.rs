@@ -1,4 +1,4 @@
-//! What the scheduled jobs do: the same as the commands, without output.
+//! The scheduled jobs: run the same use cases as the commands, without output.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Work for Scheduled {
             super::remember_clock(&context);
             match done {
                 Ok(_) => Ok(()),
-                // Not failures: the quota is used up, a retraction is not confirmed yet, another process is busy, or this one is
-                // stopping. The next run carries on.
+                // These errors are no failures: the quota is used up, a retraction is not confirmed yet, another process is busy,
+                // or this process is stopping. The next run continues.
                 Err(error)
                     if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
                 {

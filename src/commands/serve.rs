@@ -1,4 +1,4 @@
-//! `recoup serve`: flags and settings → the service, until it is stopped.
+//! `recoup serve`: starts the service from flags and settings, until it is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::retract::batch::Limits;
 use crate::serve::{self, ActionSettings};
 use crate::webhook::{Keys, Receiver};
 
-/// A request of the page or the API waits this long for the vendor's limit.
+/// Maximum time that a request of the page or the API waits for the vendor's limit.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result<Exit> {

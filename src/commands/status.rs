@@ -1,4 +1,4 @@
-//! `recoup status`: freshness, coverage and open retractions, with a check for timers.
+//! `recoup status`: shows freshness, coverage and open retractions, and checks them for timers.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::cli::StatusArgs;
 use crate::error::{Error, Kind, Result};
 use crate::status;
 
-/// The default of --max-age: a crawl each night, and two hours of delay.
+/// Default of `--max-age`: one crawl each night, plus two hours of delay.
 const MAX_AGE: Duration = Duration::from_hours(26);
 
-/// The default of --overdue.
+/// Default of `--overdue`.
 const OVERDUE: Duration = Duration::from_hours(24);
 
 pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<Exit> {

@@ -1,6 +1,7 @@
 //! `recoup user`: manages the users of the page and the API, and their tokens.
 //!
-//! A password or a token is printed once on standard output, and read only from standard input. No flag and no log contains one.
+//! The command prints a generated password or a new token once on standard output, and reads a password only from standard input.
+//! No flag and no log contains one.
 
 use std::io::BufRead;
 
@@ -17,7 +18,7 @@ use crate::store::ledger::Ledger;
 pub(super) fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<Exit> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
-    // Only the first user creates the file; a command that reads does not.
+    // Only adding the first user creates the file.
     let mut access = match (&command, Access::open_existing(&settings.access, &identity, Limits::default())?) {
         (_, Some(access)) => access,
         (UserCommand::Add(_), None) => Access::open(&settings.access, &identity, Limits::default())?,
@@ -87,7 +88,7 @@ fn add(context: &CommandContext<'_>, access: &mut Access, args: &UserAddArgs) ->
     with_password(context, &user, is_generated.then_some(password.as_str()))
 }
 
-/// A password from standard input or a generated one, and whether it was generated.
+/// Returns a password, read from standard input or generated, and whether it was generated.
 fn password(from_stdin: bool) -> Result<(String, bool)> {
     if !from_stdin {
         return Ok((new_password()?, true));
@@ -124,7 +125,7 @@ fn show_user(context: &CommandContext<'_>, user: &User) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Refuses to leave no user who can manage users.
+/// Fails if the change leaves no user with the right to manage users.
 fn check_admin_is_left(access: &Access, name: &str, yes: bool) -> Result<()> {
     let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
     let users = access.users()?;
@@ -137,7 +138,7 @@ fn check_admin_is_left(access: &Access, name: &str, yes: bool) -> Result<()> {
         .hint("add another one first, or run `recoup user disable` with --yes"))
 }
 
-/// Withdraws what a disabled user has requested or approved.
+/// Withdraws the requests and approvals of a disabled user.
 fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

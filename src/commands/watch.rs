@@ -44,7 +44,7 @@ fn row(one: &Watched) -> [String; 5] {
     ]
 }
 
-/// Looks up watched orders in the index after a crawl, and reports which were found and which have expired.
+/// Looks up watched orders in the index after a crawl, and reports the found and the expired orders.
 pub(super) fn look_up_watched(context: &CommandContext<'_>) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

@@ -1,6 +1,6 @@
-//! `recoup webhook`: manages subscriptions at the vendor, and reads accounts again that deliveries have named.
+//! `recoup webhook`: manages subscriptions at the vendor, and reads the accounts of stored deliveries again.
 //!
-//! A change at the vendor is shown, confirmed, and sent once.
+//! The command shows a change at the vendor, asks for confirmation, and sends it once.
 
 use serde_json::json;
 use url::Url;
@@ -14,8 +14,7 @@ use crate::store::index::Index;
 use crate::vendor::{Subscriber, SubscriptionChange};
 use crate::webhook;
 
-/// Events about rewards: a reward was given, or a balance has changed, as it does when a reward is cancelled
-/// (`docs/vendor/advocate.md` §5).
+/// Events about rewards: a new reward, or a changed balance, which includes a cancelled reward (`docs/vendor/advocate.md` §5).
 const TYPES: [&str; 2] = ["reward.created", "user.reward.balance.changed"];
 
 pub(super) async fn run(context: &CommandContext<'_>, command: WebhookCommand) -> Result<Exit> {
@@ -75,7 +74,7 @@ async fn change(
     Ok(Exit::Done)
 }
 
-/// Refuses plain HTTP: the vendor sends over the internet.
+/// Fails on plain HTTP, because the vendor sends over the internet.
 fn check_address(text: &str) -> Result<()> {
     let url = Url::parse(text).map_err(|error| {
         Error::new(Kind::Usage, format!("the address is not a URL: {error}"))
@@ -90,7 +89,7 @@ pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
     let identity = settings.identity()?;
     super::forget::apply_tombstones(context, true)?;
     let mut index = Index::open(&settings.database, &identity)?;
-    // The queue is mostly empty, and then no client is needed.
+    // Creates a client only if the queue has an account, because it is mostly empty.
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
         webhook::QueueRun::default()
     } else {

@@ -83,15 +83,15 @@ pub struct RefundSettings {
 
 #[derive(Debug, Clone, Copy)]
 pub struct CrawlSettings {
-    /// Participants a page.
+    /// Participants per page.
     pub page_size: u32,
     /// Participants that two consecutive pages share. The crawler detects a shifted list by them.
     pub overlap: u32,
     /// Most passes over the list of participants.
     pub max_sweeps: u32,
-    /// Rows a commit.
+    /// Rows per commit.
     pub batch: u32,
-    /// Rewards a page of GraphQL.
+    /// Rewards per page of GraphQL.
     pub graphql_page_size: u32,
     /// How long to wait for an export.
     pub export_wait: Duration,
@@ -301,8 +301,8 @@ impl Settings {
         })
     }
 
-    /// The owner of the databases, as far as it is set. Reading an index needs no tenant, but a tenant that is set must match
-    /// the index. Unset parts are empty and are not compared.
+    /// The parts of the databases' owner that are set. Reading an index needs no tenant, but a tenant that is set must
+    /// match the index. Unset parts are empty and are not compared.
     pub fn identity_if_set(&self) -> Result<Option<Identity>> {
         match (&self.tenant, &self.account_sid) {
             (None, None) => Ok(None),
@@ -328,7 +328,7 @@ impl Settings {
 
     pub fn advocate_options(&self, wishes: Wishes) -> Result<HostOptions> {
         let (user, secret) = match (&self.advocate_token, &self.auth_token) {
-            // The tenant's API key goes with an empty user name (`docs/vendor/contradictions.md` 42).
+            // The tenant's API key requires an empty user name (`docs/vendor/contradictions.md` 42).
             (Some(key), _) => (String::new(), key.clone()),
             (None, Some(token)) => (self.account_sid()?.to_owned(), token.clone()),
             (None, None) => return Err(no_token()),

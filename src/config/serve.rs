@@ -1,6 +1,6 @@
 //! `[serve]`: the address, sign-in, and readiness.
 //!
-//! This file only reads what is written. The service decides whether it may listen on that address.
+//! This file only reads the settings. The service decides whether it may listen on that address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct ServeSettings {
     pub session_idle: Duration,
     /// A session expires after this time, even while it is used.
     pub session_end: Duration,
-    /// An older index makes the service not ready.
+    /// If the index is older than this, the service is not ready.
     pub ready_max_age: Duration,
 }
 

@@ -23,11 +23,13 @@ use crate::vendor::advocate::Rewards;
 
 /// Accounts of the queue that are in memory at once, whatever the size of the tenant.
 const QUEUE_CHUNK: usize = 4096;
-/// After this many failures in a row the run halts and keeps its queue: an outage, not bad accounts.
+/// After this many failures in a row the run halts and keeps its queue, because the cause is an outage and not the
+/// accounts.
 const OUTAGE: u32 = 32;
-/// After this many unknown accounts in a row, with none that Get Rewards knows, the run halts: the address is wrong.
+/// After this many unknown accounts in a row, with none that Get Rewards knows, the run halts, because the address is
+/// wrong.
 const MAX_UNKNOWN: u32 = 10 * OUTAGE;
-/// After this many accounts in a row that the token may not read, the run halts: the token is wrong.
+/// After this many accounts in a row that the token may not read, the run halts, because the token is wrong.
 const MAX_REFUSALS: u32 = 3;
 
 /// Reads the accounts of one run's queue.
@@ -60,7 +62,7 @@ struct Pass {
     after: AccountKey,
     /// Notified of each committed page of participants, which may extend the queue.
     pages: watch::Receiver<PageCommitted>,
-    /// Cancelled when no more pages come.
+    /// Cancelled when no more pages follow.
     list_ended: CancellationToken,
 }
 
@@ -88,8 +90,8 @@ impl AccountReader {
     /// Reads accounts while the list of participants extends the queue, until `list_ended` and the queue is empty.
     pub(super) async fn follow(self: &Arc<Self>, list_ended: CancellationToken) -> Result<()> {
         self.pass(Queue::Unread, list_ended.clone()).await?;
-        // The second pass reads accounts that the list brought back behind the first one, and those that were refused before
-        // any answer had shown that the token is good.
+        // The second pass reads accounts that the list added before the position of the first pass, and those that were
+        // refused before any answer had shown that the token works.
         self.pass(Queue::Unread, list_ended).await
     }
 
@@ -104,7 +106,7 @@ impl AccountReader {
         self.accounts(queue, list_ended)
             .take_until(self.run.halt.cancelled())
             .map(|account| {
-                // A task for each account: as one task, all answers would be parsed on one core.
+                // Spawns a task for each account. In a single task, one core would parse all answers.
                 let reader = Arc::clone(self);
                 AbortOnDropHandle::new(tokio::spawn(async move { reader.fetch(queue, account).await }))
             })
@@ -222,8 +224,8 @@ impl AccountReader {
         self.run.meter.add_account();
     }
 
-    /// Any number of accounts may have been deleted since they were listed. So every so often this requests an account that
-    /// Get Rewards has known, and the run halts only if Get Rewards knows no account at all.
+    /// Any number of accounts may have been deleted since they were listed. So this function regularly requests an
+    /// account that Get Rewards has known, and the run halts only if Get Rewards knows no account at all.
     async fn note_unknown(&self) -> Result<()> {
         let unknown = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         let known = lock(&self.known_account).clone();

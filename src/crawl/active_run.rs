@@ -53,7 +53,7 @@ impl ActiveRun {
         self.writer.call(move |index| index.run(run)?.ok_or_else(super::missing_run)).await
     }
 
-    /// Reads from the index on a blocking thread, beside the writer.
+    /// Reads from the index on a blocking thread, while the writer writes.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&IndexReader) -> Result<T> + Send + 'static,

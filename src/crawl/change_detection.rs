@@ -48,14 +48,14 @@ pub(super) fn changed_accounts(
     Ok(rows.into_iter().filter(|(account, reward)| is_new(account, reward)).map(|(account, _)| account).collect())
 }
 
-/// Whether the index read the reward after its last modification, as far as the row can tell.
+/// Whether the row shows that the index read the reward after its last modification.
 ///
 /// Only the vendor's clock decides, in one of two ways:
 /// - The copy has the time of the modification as one of its own dates: the reward was created, redeemed or cancelled then,
 ///   and the copy shows it, so it was read later. A date that may lie in the future does not count.
 /// - The modification is older, by more than the margin, than the run that read the copy. A run by export begins when its
 ///   export is requested, by the server's clock, and requests Get Rewards after that. The margin is the longest time until
-///   a modification becomes visible; a refresh goes back by the same margin.
+///   a modification becomes visible; a refresh begins earlier by the same margin.
 ///
 /// A reward that was modified shortly before it was read, and whose dates do not show it, is requested again.
 fn is_current(row: &Reward, copy: &Reward, run_began: Timestamp, margin_ms: i64) -> bool {

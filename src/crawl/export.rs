@@ -1,10 +1,10 @@
 //! The source `export`: a REWARD export as the list of accounts that have rewards, then Get Rewards for those accounts alone.
 //!
-//! If the file itself carries order ID and ActionId, its rows are the rewards and no account is requested. The vendor does
-//! not publish the columns (`docs/vendor/advocate.md` §4), so they are recognised by name. A file without accounts is
-//! followed by a USER export, which lists every participant. The download goes to an unnamed temporary file beside the
-//! index, which is gone when the process ends; by then its content is in the queue. A refresh requests an export of what was
-//! modified since.
+//! If the file itself carries order ID and ActionId, its rows are the rewards and no account is requested. The vendor
+//! does not publish the columns (`docs/vendor/advocate.md` §4), so they are recognised by name. A file without accounts
+//! is followed by a USER export, which lists every participant. The download is written to an unnamed temporary file
+//! beside the index. The file disappears when the process ends; by then its content is in the queue. A refresh requests
+//! an export of what was modified since the run that it refreshes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ struct State {
     rows: u64,
     /// The newest `dateModified` of the file, Unix milliseconds.
     newest: Option<i64>,
-    /// Rewards that were not in the file, if they are too many to be believed and none was marked as gone.
+    /// Number of rewards missing from the file, if there are implausibly many and none was marked as gone.
     withheld: u64,
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// Adds what a finished run leaves in doubt about the export.
+/// Adds the gaps that the export of a finished run leaves.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
     gaps.count(
         State::of(run).withheld,
@@ -216,7 +216,8 @@ async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<
         return Ok(export);
     }
     match active.advocate.create_export(kind, &name, &params).await {
-        // The vendor may have created it although the answer was lost. Another request would create a second one.
+        // The vendor may have created the export although the answer was lost. Another request would create a second
+        // one.
         Err(error) if concerns_one_request(&error) => find(active.advocate.exports(HISTORY).await?).ok_or(error),
         created => created,
     }
@@ -264,7 +265,7 @@ async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceR
         }
         Err(error) => return Err(error.into()),
     }
-    // A file that is not the CSV that it should be.
+    // The file is not the expected CSV.
     let malformed = |error: Error| match error.kind {
         Kind::Vendor => SourceError::Unsupported(error),
         _ => SourceError::Fatal(error),

@@ -34,7 +34,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Requests of a page in which some rewards came with errors, before those are left for later.
 const DAMAGED_ATTEMPTS: u32 = 4;
-/// The clock of a server is never further ahead than this.
+/// A server's clock is assumed to be ahead by at most this, in milliseconds.
 const DAY_MS: i64 = 86_400_000;
 /// Rewards requested by ID at once.
 const ID_CHUNK: usize = 50;
@@ -56,7 +56,7 @@ struct State {
     lost: u64,
     /// How often in a row the check of one `dateModified` has failed.
     failed_checks: u32,
-    /// Rewards that were not seen, if they are too many to be believed and none was marked as gone.
+    /// Number of rewards that were not seen, if there are implausibly many and none was marked as gone.
     withheld: u64,
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     request_owed(active, &mut state).await?;
     walk(active, &mut state).await?;
     if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
-        // Another attempt would meet the same server.
+        // Another attempt at the same server would fail in the same way.
         return Err(SourceError::Unsupported(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_SOURCES)));
     }
     request_owed(active, &mut state).await?;
@@ -139,7 +139,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// Adds what a finished run leaves in doubt about the walk.
+/// Adds the gaps that the walk of a finished run leaves.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
     let Some(state) = State::decode(run) else { return };
     if let Some(doubt) = state.walk.doubt() {
@@ -223,7 +223,7 @@ async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> 
             // Either the page is too large or the server is in trouble. A smaller page after a pause helps in both cases.
             Ok(Graph::Refused(Refusal::Unnamed)) if !size.is_smallest() => size.refused(),
             Ok(Graph::Refused(Refusal::Unnamed)) if refused_smallest < UNNAMED_RETRIES => refused_smallest += 1,
-            // The source is not given up for this: what was read is kept, and the next crawl resumes here.
+            // Keeps the source and what was read. The next crawl resumes here.
             Ok(Graph::Refused(Refusal::Unnamed)) => {
                 return Err(Error::new(Kind::Vendor, Refusal::Unnamed.as_str()).into());
             }
@@ -250,8 +250,8 @@ async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
         let ids = &state.owed[still_owed..until];
         let asked_at = active.clock.now();
         match active.advocate.graph_rewards_of(&json!({"id_in": ids})).await {
-            // A reward that does not come is gone: a full run notices that. If the process is killed before the commit, the
-            // stored cursor still has these IDs.
+            // A reward that the answer lacks is gone, and a full run detects that. If the process is killed before the
+            // commit, the stored cursor still has these IDs.
             Ok(Graph::Answer(found)) => {
                 state.owed.drain(still_owed..until);
                 commit(active, state, found, asked_at).await?;

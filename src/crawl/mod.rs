@@ -19,8 +19,8 @@
 //!   finish        counts, names the gaps, marks the run complete or not                  result.rs
 //! ```
 //!
-//! What is left to do is in the index and nowhere else, so a killed crawl resumes from its last commit. A failure that
-//! concerns the whole run (credentials, quota, a signal, a full disk) never marks an account as failed. A run with a gap is
+//! Only the index records what is left to do, so a killed crawl resumes from its last commit. A failure that concerns
+//! the whole run (credentials, quota, a signal, a full disk) never marks an account as failed. A run with a gap is
 //! never called complete. `reextract` finds the links again without the network.
 
 mod accounts;
@@ -78,8 +78,8 @@ const UNREADABLE: &str =
 /// A result that is not `complete` names its gaps, and the caller turns that into an exit code.
 ///
 /// # Errors
-/// Whatever concerns the run as a whole, such as `Interrupted` and `Parked`. What was read is kept, and the next crawl
-/// resumes.
+/// Every error that concerns the run as a whole, such as `Interrupted` and `Parked`. The index keeps what was read, and
+/// the next crawl resumes.
 #[expect(clippy::too_many_arguments, reason = "a struct of them would be built once and taken apart at once")]
 pub async fn run(
     index_path: &Path,
@@ -179,7 +179,7 @@ impl Crawl<'_> {
             halt: self.stop.child_token(),
             fatal: Mutex::default(),
         });
-        // A task on the runtime's threads, where the connections are: each answer would otherwise wake the main thread.
+        // Runs on the runtime's threads, as the connections do. Otherwise each answer would wake the main thread.
         let reading = {
             let active = Arc::clone(&active);
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -289,7 +289,7 @@ impl Crawl<'_> {
 /// Orders and refunds are dated by other clocks. If a run seemed to begin too late, an order that is newer than the run could
 /// seem older, and be reported as not a referral.
 fn by_the_earlier_clock(at: jiff::Timestamp, ahead: i64) -> jiff::Timestamp {
-    // `ahead` is the least that the vendor's answer allows, and both of its ends are rounded to whole seconds.
+    // `ahead` is the minimum that the vendor's answer allows. Both ends of the interval are rounded to whole seconds.
     let most = if ahead > 0 { ahead.saturating_add(2) } else { 0 };
     at.saturating_sub(jiff::SignedDuration::from_secs(most)).unwrap_or(jiff::Timestamp::MIN)
 }

@@ -1,11 +1,11 @@
 //! Reads all rewards in the order of their modification, while rewards are being modified.
 //!
-//! Pure: it returns the next query and takes the page that came; the caller does the requests. A reward that is modified
-//! during the walk moves to the end of the list and shifts every offset behind its old place. So the walk filters instead of
-//! skipping: each query begins at the newest `dateModified` seen (inclusive), and offsets are used only among rewards with
-//! one and the same `dateModified`. Pages overlap there, and a page without overlap sends the walk back to the first reward
-//! of that time. After such a time is passed, the index must hold as many of its rewards as the server's totals imply. The
-//! cursor only moves by the server's values, never by the clock of this machine.
+//! Pure: the walk returns the next query and takes the received page; the caller sends the requests. A reward that is
+//! modified during the walk moves to the end of the list and shifts every offset behind its old place. So the walk
+//! filters instead of skipping: each query begins at the newest `dateModified` seen (inclusive), and offsets are used
+//! only among rewards with one and the same `dateModified`. Pages overlap there, and a page without overlap sends the
+//! walk back to the first reward of that time. After such a time is passed, the index must hold as many of its rewards
+//! as the server's totals imply. The cursor only moves by the server's values, never by the clock of this machine.
 
 use serde::{Deserialize, Serialize};
 

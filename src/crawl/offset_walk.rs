@@ -1,11 +1,11 @@
-//! Reads a list by offset while rows come and go, without missing a row that stays.
+//! Reads a list by offset while rows are added and removed, without missing a row that stays.
 //!
-//! Pure: it returns the next offset and takes the page that came; the caller does the requests. The proof rests on overlap. A
-//! page is a snapshot of the list at one moment. If it contains a row whose predecessors are all seen, it continues the walk
-//! without a gap. Rows that are inserted before the position push known rows into the page, which costs duplicates. Rows
-//! that are removed before it pull unknown rows out of the page: then the overlap is missing, and the walk steps back until
-//! it finds a known row, or starts again. A short page is not taken for the end, because the server may lower `limit`, and
-//! the field `count` is not taken for a total.
+//! Pure: the walk returns the next offset and takes the received page; the caller sends the requests. The proof rests
+//! on overlap. A page is a snapshot of the list at one moment. If it contains a row whose predecessors are all seen, it
+//! continues the walk without a gap. Rows that are inserted before the position push known rows into the page, which
+//! costs duplicates. Rows that are removed before it pull unknown rows out of the page: then the overlap is missing,
+//! and the walk steps back until it finds a known row, or starts again. A short page is not taken for the end, because
+//! the server may lower `limit`, and the field `count` is not taken for a total.
 
 mod prefetch;
 
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 pub use prefetch::Prefetch;
 
-/// Steps back by one page before the walk starts again.
+/// Maximum number of steps back, by one page each, before the walk starts again.
 const MAX_STEPS_BACK: u32 = 20;
-/// Starts of the walk before a page is taken without proof.
+/// Maximum number of starts of the walk before it accepts a page without proof.
 const MAX_RESTARTS: u32 = 10;
 /// Pages in a row without an identifiable row before the walk gives up, if the list has no total or is past it. Ends the
 /// walk on a server that returns the same page for every offset.
 const MAX_BLIND: u32 = 20;
-/// Pages without a new row before the walk takes the end for the end.
+/// Pages without a new row before the walk accepts the end of the list.
 const MAX_STALLS: u32 = 3;
 
 /// The position of a walk. It is stored with each page, so that a killed crawl resumes from it.
@@ -173,7 +173,8 @@ impl OffsetWalk {
         }
     }
 
-    /// No new row came although the total says that there are more. Retries a few times, then marks the list as short.
+    /// Handles a page without a new row although the total says that there are more. Retries a few times, then marks
+    /// the list as short.
     fn stall(&mut self) {
         self.stalls += 1;
         if self.stalls < MAX_STALLS {
@@ -234,7 +235,7 @@ impl OffsetWalk {
         }
     }
 
-    /// Asks for the next rows, with some known ones before them.
+    /// Sets the next page to the next rows, with some known ones before them.
     fn forward(&mut self) {
         let shared = self.shared_by(self.tail.len() as u64);
         (self.phase, self.offset) = (Phase::Forward, self.reached.saturating_sub(shared));
@@ -245,8 +246,8 @@ impl OffsetWalk {
         self.overlap.min((rows / 2).max(1))
     }
 
-    /// The overlap is missing. Looks where the change of the total suggests, then page by page further back, then starts
-    /// again.
+    /// Handles a missing overlap: looks at the place that the change of the total suggests, then page by page further
+    /// back, then starts again.
     fn step_back(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         self.moved = true;
         if self.restarts >= MAX_RESTARTS && rows > 0 {

@@ -41,7 +41,8 @@ impl PageSize {
         }
     }
 
-    /// The page was refused or timed out. A refusal soon after a growth doubles the wait for the next growth.
+    /// Records that a page was refused or timed out. A refusal soon after a growth doubles the wait for the next
+    /// growth.
     pub(super) fn refused(&mut self) {
         if self.size < self.largest && self.successes < PATIENCE {
             self.patience = self.patience.saturating_mul(2).min(1024);

@@ -18,7 +18,7 @@ use crate::model::Participant;
 use crate::report::grouped;
 use crate::store::index::{Entry, Index, Page, PassEvidence, PassResult, Run, fingerprint};
 
-/// One pass, and one that confirms it.
+/// Minimum number of passes: one, and one that confirms it.
 const MIN_PASSES: usize = 2;
 /// Pages requested at once. One after the other, a list of millions would take as many round trips as it has pages.
 const MAX_PREFETCH: usize = 4;
@@ -35,7 +35,7 @@ pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
             return accounts.drain().await;
         }
         let list_ended = CancellationToken::new();
-        // A task of its own: polled together with the accounts, it would be woken for each of their answers.
+        // Runs in a task of its own. Polled together with the accounts, it would be woken for each of their answers.
         let listing = {
             let (run, list_ended) = (Arc::clone(run), list_ended.clone());
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -109,7 +109,7 @@ fn unexpected(error: &tokio::task::JoinError) -> Error {
     Error::new(Kind::Failed, format!("reading the list of participants ended unexpectedly: {error}"))
 }
 
-/// Adds what a finished run leaves in doubt about the list.
+/// Adds the gaps that the list of a finished run leaves.
 pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
     let passes = index.passes(run.run)?;
     let Some(last) = passes.last() else { return Ok(()) };
@@ -118,8 +118,8 @@ pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
         last.accounts_withheld,
         "known accounts, most of them, are no longer listed; none was marked as gone (if they are, start a new index)",
     );
-    // One whole pass is enough, because it began after the run did. If accounts that seemed gone were listed again, the list
-    // is in no stable order, and the passes before that was known prove nothing.
+    // One whole pass is enough, because it began after the run did. If accounts that seemed gone were listed again, the
+    // list has no stable order, and the passes before that was known prove nothing.
     let since = passes.iter().position(|pass| pass.accounts_returned > 0).unwrap_or(0);
     if !passes[since..].iter().any(|pass| pass.whole) {
         let seen = grouped(last.participants);

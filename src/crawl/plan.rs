@@ -1,8 +1,9 @@
-//! Chooses the source of a crawl: what the token may use, which rewards carry the link, and what each source would cost.
+//! Chooses the source of a crawl by what the token may use, which rewards carry the link, and what each source would
+//! cost.
 //!
-//! A few probing requests show that, and the cheapest of the most complete sources is taken. The plan names what it could
-//! not see. If a source turns out not to work during the crawl, the next one of the plan is used. The source `participants`
-//! is always possible.
+//! A few probing requests show that. The plan takes the cheapest of the most complete sources, and names what it could
+//! not determine. If a source turns out not to work during the crawl, the next one of the plan is used. The source
+//! `participants` is always possible.
 
 mod cost;
 
@@ -100,7 +101,7 @@ pub struct Estimate {
     /// Why the source is not possible, or a remark.
     pub note: String,
     pub carries: LinkPresence,
-    /// Only what changed would be read.
+    /// Whether the crawl would read only what changed.
     pub refresh: bool,
     pub requests: Option<u64>,
     pub seconds: Option<f64>,
@@ -198,7 +199,7 @@ struct GraphProbe {
 /// Sends a few requests and estimates the cost of each source. Writes nothing.
 ///
 /// # Errors
-/// Whatever concerns the crawl as a whole: credentials, tenant, quota, a signal, a host that is down.
+/// Every error that concerns the crawl as a whole: credentials, tenant, quota, a signal, a host that is down.
 pub async fn plan(
     index_path: &Path,
     identity: &Identity,

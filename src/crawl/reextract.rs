@@ -1,8 +1,8 @@
 //! Re-extraction: finds the links in the kept rewards again, with the current mapping and without the network.
 //!
-//! Reads the rewards in batches, each in a transaction of its own. It can be interrupted and repeated with the same result.
-//! It changes links and their counts, never a reward or the time of its reading. The gaps of the run that answers rest on are
-//! updated in both directions, and from the first batch to the last that run counts as in doubt.
+//! Reads the rewards in batches, each in a transaction of its own. It can be interrupted and repeated with the same
+//! result. It changes links and their counts, never a reward or the time of its reading. Re-extraction adds and removes
+//! gaps of the run on which answers are based. From the first batch to the last, that run counts as in doubt.
 
 use std::path::Path;
 
@@ -106,7 +106,7 @@ pub async fn run(
     Ok(result)
 }
 
-/// The gaps of a run that no mapping can close or open.
+/// The gaps of a run that do not depend on the mapping.
 fn gaps_of_other_causes(run: &Run) -> Vec<String> {
     let of_mapping = |gap: &String| gap == NO_LINKS || gap == IN_PROGRESS || gap.ends_with(UNREADABLE);
     run.gaps.iter().filter(|gap| !of_mapping(gap)).cloned().collect()

@@ -1,10 +1,11 @@
 //! The only writer of a crawl: one task that takes answers from a bounded channel and commits them in batches.
 //!
-//! A batch ends when half of `batch` rows have come, 200 ms after its first message, or at a call. The other half is room
-//! for what the fetching tasks send during the commit. The channel is bounded in rows, because an account may have one
-//! reward or ten thousand. Each message keeps its share of the room until its batch is committed, so a `kill -9` costs at
-//! most `batch` rows and the requests in flight. A transaction begins when its rows are in memory: it never waits for the
-//! channel, the network or a parser. A failed write ends the task, and [`WriterTask::join`] gives the error.
+//! A batch ends when half of `batch` rows have arrived, 200 ms after its first message, or at a call. The other half is
+//! room for what the fetching tasks send during the commit. The channel is bounded in rows, because an account may have
+//! one reward or ten thousand. Each message keeps its share of the room until its batch is committed, so a `kill -9`
+//! costs at most `batch` rows and the requests in flight. A transaction begins when its rows are in memory: it never
+//! waits for the channel, the network or a parser. A failed write ends the task, and [`WriterTask::join`] gives the
+//! error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +62,8 @@ impl Writer {
 
     /// Adds an answer or a page to the next batch. Waits while the channel is full.
     pub(super) async fn put(&self, entry: Entry) -> Result<()> {
-        // An entry that is larger than the channel takes all of it. It waits for the commit of what came before, which
-        // happens within the flush interval, so it cannot deadlock.
+        // An entry that is larger than the channel takes all of it. It waits for the commit of the earlier entries,
+        // which happens within the flush interval, so it cannot deadlock.
         let rows = u32::try_from(rows_of(&entry)).unwrap_or(u32::MAX).min(self.capacity);
         let room = Arc::clone(&self.room).acquire_many_owned(rows).await.map_err(|_closed| stopped())?;
         self.messages.send(Message::Entry(entry, room)).await.map_err(|_closed| stopped())
@@ -153,7 +154,7 @@ async fn write(
     }
 }
 
-/// Collects a batch: until it has enough rows, its flush is due, a call comes, or every sender is gone.
+/// Collects a batch: until it has enough rows, its flush is due, a call arrives, or every sender is gone.
 async fn collect(
     first: Option<Message>,
     incoming: &mut mpsc::Receiver<Message>,

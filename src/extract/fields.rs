@@ -1,8 +1,8 @@
 //! Reads the fields of a reward from either API.
 //!
-//! The form is read leniently: any case and separators in keys, numbers as strings, missing keys as nulls. A reward without an `id`, with
-//! two accounts, or with two spellings of a key that disagree is an error. The documented spelling of a key outranks every other, also
-//! if its value is null.
+//! The form is read leniently: any case and separators in keys, numbers as strings, missing keys as nulls. A reward
+//! without an `id`, with two accounts, or with two spellings of a key that disagree is an error. The documented
+//! spelling of a key outranks every other, also if its value is null.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -266,8 +266,8 @@ fn truth(value: &Value) -> Option<bool> {
     }
 }
 
-/// The redeemed amount. The published sample has `redeemedCredit: 0` beside a redemption of 2,000, so the larger of the two counts: a
-/// redeemed reward cannot be cancelled, and a person must know that before a retraction.
+/// The redeemed amount. The published sample has `redeemedCredit: 0` beside a redemption of 2,000, so the larger of the
+/// two counts: a redeemed reward cannot be cancelled, and a person must know that before a retraction.
 fn redeemed(map: &Named<'_>) -> std::result::Result<Option<i64>, Unreadable> {
     let stated = match map.get(Known::RedeemedCredit) {
         Some(value) if !is_blank(value) => Some(whole(value).filter(|amount| *amount >= 0).ok_or(Unreadable)?),
@@ -303,9 +303,10 @@ fn is_blank(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// GraphQL's `statuses`, or else a single `status`, in capitals and joined by commas. They arrive as a list, or as the text of an
-/// export's cell. Beside `statuses`, a `status` counts unless it is CANCELLED: it may contradict a cancellation and never adds one. A
-/// value that is no word adds [`UNREADABLE`], and so does an unreadable amount or date.
+/// GraphQL's `statuses`, or else a single `status`, in capitals and joined by commas. They arrive as a list, or as the
+/// text of an export's cell. Beside `statuses`, a `status` counts unless it is CANCELLED: it may contradict a
+/// cancellation and never adds one. A value that is no word adds [`UNREADABLE`], and so does an unreadable amount or
+/// date.
 fn statuses(map: &Named<'_>, is_rest_readable: bool) -> Option<String> {
     let is_stated = map.is_exact[Known::Statuses as usize];
     let stated = map.get(Known::Statuses);

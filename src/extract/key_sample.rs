@@ -1,5 +1,5 @@
-//! A sample of the keys in rewards, without their values. A crawl that finds no link prints it, so that a person sees which path to
-//! configure.
+//! A sample of the keys in rewards, without their values. A crawl that finds no link prints it, so that a person sees
+//! which path to configure.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,9 @@
 //! Turns the JSON of a reward into a [`Reward`] and the links between orders and actions that it holds.
 //!
-//! Pure. The vendor does not publish where a reward has the order ID and the ActionId, so `search` looks for their keys at any depth,
-//! unless a JSONPath is configured ([`Mapping`]). Each value is reported with its path. No value is repaired: an order ID that JSON has
-//! damaged, such as a float, counts as unreadable. Two different values make the reward ambiguous, and none of them is chosen.
+//! Pure. The vendor does not publish where a reward has the order ID and the ActionId, so `search` looks for their keys
+//! at any depth, unless a JSONPath is configured ([`Mapping`]). Each value is reported with its path. No value is
+//! repaired: an order ID that JSON has damaged, such as a float, counts as unreadable. Two different values make the
+//! reward ambiguous, and none of them is chosen.
 
 mod fields;
 mod key_sample;
@@ -67,16 +68,16 @@ pub struct Extracted {
     pub action_path: Option<String>,
     /// The search found the ActionId, and not a configured path.
     pub action_by_search: bool,
-    /// The number of values under a matching key that are no exact ID: floats, booleans, texts longer than any order ID, and objects
-    /// without a known key.
+    /// The number of values under a matching key that are no exact ID: floats, booleans, texts longer than any order
+    /// ID, and objects without a known key.
     pub unreadable: u64,
 }
 
 /// Reads one reward of either API. `requested_account` is the account of the request, for rewards that name none.
 ///
 /// # Errors
-/// `Vendor` unless the text is a JSON object with an `id`, and for a reward with a repeated key or a contradiction. The message repeats
-/// nothing of the reward.
+/// `Vendor` unless the text is a JSON object with an `id`, and for a reward with a repeated key or a contradiction. The
+/// message repeats nothing of the reward.
 pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
     let value =
         strict_json::parse(raw).map_err(|why| Error::new(Kind::Vendor, format!("a reward cannot be read: {why}")))?;

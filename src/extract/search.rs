@@ -1,7 +1,7 @@
 //! Searches a reward for order IDs and ActionIds by key, at any depth and in any spelling.
 //!
-//! A key matches by its whole name, because `programId`, `rewardId` and `actionTrackerId` are other IDs. `$` is no separator, because
-//! `$oid` is MongoDB's object ID.
+//! A key matches by its whole name, because `programId`, `rewardId` and `actionTrackerId` are other IDs. `$` is no
+//! separator, because `$oid` is MongoDB's object ID.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ fn is_order_part(key: &str) -> bool {
     matches!(key, "id" | "number" | "no" | "ref" | "reference")
 }
 
-/// No longer key matches.
+/// The length of the longest key that can match.
 const MAX_KEY: usize = 32;
 /// The largest number of paths that are reported for different values.
 const MAX_PATHS: usize = 4;
@@ -258,8 +258,8 @@ pub(super) fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b s
     std::str::from_utf8(&buffer[..length]).ok()
 }
 
-/// The trail as a JSONPath. A key that looks like data, such as an address or a long token, becomes `[*]`: a printed path must hold no
-/// address, and rewards of one shape must have the same path.
+/// The trail as a JSONPath. A key that looks like data, such as an address or a long token, becomes `[*]`: a printed
+/// path must hold no address, and rewards of one shape must have the same path.
 pub(super) fn path_text(trail: &[Step<'_>]) -> String {
     let mut path = String::from("$");
     for step in trail {

@@ -64,9 +64,9 @@ pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandid
     Ok(found)
 }
 
-/// Why the absence of an order proves nothing; `None` if it does. The sentence begins with "unclear: ". An absence is
-/// unclear if the index has an order that the user may have meant, if the text is another kind of ID, a URL or an e-mail
-/// address, or if it has invisible characters.
+/// Why the absence of an order from the index proves nothing; `None` if the absence is proof. The sentence begins with
+/// "unclear: ". An absence is unclear if the index has an order that the user may have meant, if the text is another
+/// kind of ID, a URL or an e-mail address, or if it has invisible characters.
 ///
 /// Call it only if the index does not have the order.
 pub fn why_unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {

@@ -1,9 +1,9 @@
 //! Look-up: the rewards of an order, as of which time, and how certain the answer is.
 //!
-//! Answers come from the index. [`read_participant`] and [`search`] ask the vendor first and update the index. Order IDs are
-//! matched byte for byte. If the index does not have an order, similar orders are offered, and nothing acts on them. The
-//! answer *no* comes with its coverage: *not a referral order*, *not in what has been read so far* and *unclear* are
-//! different answers.
+//! Answers come from the index. [`read_participant`] and [`search`] ask the vendor first and update the index. Order
+//! IDs are matched byte for byte. If the index does not have an order, similar orders are offered, and nothing acts on
+//! them. A negative answer includes its coverage: *not a referral order*, *not in what has been read so far* and
+//! *unclear* are different answers.
 
 pub mod candidates;
 mod coverage;
@@ -90,9 +90,9 @@ pub struct Found {
     pub action_id: Option<ActionId>,
     /// The reward.
     pub reward_id: RewardId,
-    /// Its account.
+    /// The account of the reward.
     pub account_id: AccountId,
-    /// Its user.
+    /// The user of the reward.
     pub user_id: Option<UserId>,
     /// The state of the reward in the index.
     pub state: RewardState,
@@ -108,7 +108,7 @@ pub struct Found {
     pub redeemed: Option<i64>,
     /// ISO 4217 code.
     pub currency: Option<String>,
-    /// `false` if the vendor says that it cannot be cancelled.
+    /// `false` if the vendor says that the reward cannot be cancelled.
     pub cancellable: Option<bool>,
     /// The program.
     pub program_id: Option<String>,
@@ -116,15 +116,15 @@ pub struct Found {
     pub name: Option<String>,
     /// RFC 3339, like all dates here.
     pub date_created: Option<String>,
-    /// When it was given.
+    /// When the reward was given.
     pub date_given: Option<String>,
-    /// When it becomes available.
+    /// When the reward becomes available.
     pub date_scheduled_for: Option<String>,
-    /// When it expires.
+    /// When the reward expires.
     pub date_expires: Option<String>,
-    /// When it was cancelled.
+    /// When the reward was cancelled.
     pub date_cancelled: Option<String>,
-    /// When it was redeemed.
+    /// When the reward was redeemed.
     pub date_redeemed: Option<String>,
     /// The ActionId was found by its key, not at a configured path.
     pub action_by_search: bool,
@@ -268,7 +268,7 @@ impl Answer {
             if self.unclear.is_some() {
                 AnswerKind::Unclear
             } else if self.coverage.complete && self.coverage.rewards_read > 0 {
-                // A complete run that has read rewards has found order IDs; otherwise it would not be complete.
+                // A complete run that has read rewards has found order IDs; otherwise the run would not be complete.
                 AnswerKind::NotAReferral
             } else {
                 AnswerKind::NotFoundYet

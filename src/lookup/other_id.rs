@@ -44,7 +44,7 @@ pub struct OtherId {
     pub more: bool,
 }
 
-/// Whether a participant's ID may find orders. That reveals who placed them.
+/// Whether a participant's ID may find orders. A match reveals who placed the orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParticipantIds {
     /// The caller may see accounts.

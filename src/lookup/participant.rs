@@ -1,7 +1,7 @@
 //! Reads the rewards of one participant from the vendor, which works before any crawl.
 //!
-//! The vendor's search is known to return everyone, so a bounded number of pages is read and matched exactly here. Results
-//! go into the index. Nothing is marked as gone.
+//! The vendor's search is known to return everyone, so a bounded number of pages is read and matched exactly here. The
+//! index stores the results and marks nothing as gone.
 
 use std::collections::BTreeSet;
 
@@ -95,7 +95,7 @@ pub async fn read_participant(
             break;
         }
         result.cut_short = page_number == MAX_PAGES;
-        // Pages overlap, so that no participant is missed if another one leaves meanwhile.
+        // Pages overlap, so that no participant is missed if another one disappears meanwhile.
         offset = if page.rows > OVERLAP { reached - OVERLAP } else { reached };
     }
     result.participants_seen = seen.len() as u64;

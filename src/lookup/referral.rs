@@ -1,4 +1,5 @@
-//! The referrals of an order's rewards, as they were last read for a retraction. A look-up asks the vendor for none.
+//! The referrals of an order's rewards, as they were last read for a retraction. A look-up does not request them from
+//! the vendor.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,15 +12,15 @@ use crate::store::index::IndexReader;
 /// A referral that the rewards of an order name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KnownReferral {
-    /// Its ID.
+    /// The ID of the referral.
     pub referral_id: String,
-    /// Where it stood when it was last read; `null` if it never was.
+    /// The state when the referral was last read; `null` if it was never read.
     pub state: Option<ReferralState>,
-    /// When it was last read, RFC 3339; `null` if it never was.
+    /// When the referral was last read, RFC 3339; `null` if never.
     pub read_at: Option<String>,
-    /// When it converted; `null` if it was not converted then.
+    /// When the referral converted; `null` if it was not converted when last read.
     pub converted_at: Option<String>,
-    /// When the vendor last changed it, as of then.
+    /// When the vendor had last changed the referral when it was last read.
     pub modified_at: Option<String>,
 }
 
@@ -39,7 +40,7 @@ pub fn of<'a>(reader: &IndexReader, rewards: impl IntoIterator<Item = &'a Reward
 }
 
 impl KnownReferral {
-    /// The referral as a line for a person, with where the vendor shows it: no address of its page is published.
+    /// The referral as one line, with its place in the vendor's interface, because the vendor publishes no URL for it.
     pub fn line(&self) -> String {
         let minute = |text: &str| text.parse::<Timestamp>().map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
         let stood = match (self.state, self.read_at.as_deref().map(minute)) {

@@ -1,9 +1,9 @@
 //! Searches the vendor for an order that the index does not have.
 //!
-//! GraphQL `userEvents` can be queried for an order ID (`docs/vendor/advocate.md` §3), and the event leads to its rewards.
-//! Whether a tenant allows this shows only when it is tried. Otherwise the newest rewards are read, within a budget of
-//! requests. Results go into the index. If the order is not found, the answer says how far the search went; it does not say
-//! that the order does not exist.
+//! GraphQL `userEvents` can be queried for an order ID (`docs/vendor/advocate.md` §3), and the event leads to its
+//! rewards. Only an attempt shows whether a tenant allows this query. If it does not, recoup reads the newest rewards,
+//! within a budget of requests. The index stores the results. If the order is not found, the answer says how far the
+//! search went; it does not say that the order does not exist.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ const MAX_DELAY_MS: i64 = 86_400_000;
 pub struct VendorSearch {
     /// Requests that were made.
     pub requests: u64,
-    /// The vendor could be asked for the order itself.
+    /// Whether the vendor could be queried for the order itself.
     pub asked_directly: bool,
     /// The names of the order ID that events were queried by.
     pub fields: Vec<String>,

@@ -22,7 +22,6 @@ pub const LONGEST_WAIT: i64 = 24 * 3_600_000;
 /// and a reset that it writes as an epoch second may be rounded up twice.
 pub const RATE_WINDOW: i64 = 2_500;
 
-/// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
     /// Crawls, look-ups and checks. They leave the reserve alone and queue for a rate.
@@ -46,7 +45,7 @@ impl Purpose {
 pub enum WaitReason {
     /// The host fails, or it answered 429 without a usable time.
     BackingOff,
-    /// The quota of the window is used up, as far as this purpose may use it.
+    /// The part of the window's quota that this purpose may use is used up.
     QuotaUsed,
     /// The host named the time.
     AskedTo,
@@ -85,7 +84,7 @@ pub struct QuotaSettings {
     /// Requests per second.
     pub rate: Option<f64>,
     pub quota: Option<Quota>,
-    /// `quota` is the vendor's published default, so a limit in the host's headers replaces it.
+    /// Whether `quota` is the vendor's published default. A limit in the host's headers then replaces it.
     pub quota_is_default: bool,
     /// The share of a window that is kept for retractions, 0 to 0.9.
     pub reserve: f64,
@@ -97,7 +96,7 @@ impl Default for QuotaSettings {
     }
 }
 
-/// No request starts before a moment.
+/// A time before which no request starts, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
     /// Unix milliseconds.
@@ -143,7 +142,7 @@ pub struct RateLimited {
     pub estimate: Option<f64>,
 }
 
-/// What a process did and heard since its last exchange.
+/// What a process did and what the host told it since its last exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct UsageReport {
     /// Requests that were started.
@@ -220,7 +219,7 @@ pub trait Budget: fmt::Debug + Send + Sync {
     /// Does one [`QuotaState::exchange`], and returns the new state with the lease. May block for a moment.
     ///
     /// # Errors
-    /// Nothing was recorded: the caller reports the same again.
+    /// On an error nothing was recorded, and the caller reports the same again.
     fn exchange(
         &self,
         report: &UsageReport,

@@ -1,7 +1,8 @@
 //! An exact decimal number for amounts of money.
 //!
-//! A binary fraction cannot hold a cent exactly, so no amount is an `f64`. Nothing is rounded: a text that this type cannot hold exactly
-//! is not parsed. Decimal crates accept exponents and round digits that they cannot hold, so this type has a parser of its own.
+//! A binary fraction cannot hold a cent exactly, so no amount is an `f64`. Nothing is rounded: a text that this type
+//! cannot hold exactly is not parsed. Decimal crates accept exponents and round digits that they cannot hold, so this
+//! type has a parser of its own.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -22,8 +23,8 @@ pub struct Decimal(i128);
 impl Decimal {
     pub const ZERO: Self = Self(0);
 
-    /// Parses `12`, `12.5`, `-0.50` or `+3`, with white space around it. `None` for any other text, such as one with an exponent, a comma,
-    /// or more than six significant digits after the point.
+    /// Parses `12`, `12.5`, `-0.50` or `+3`, with white space around it. `None` for any other text, such as one with an
+    /// exponent, a comma, or more than six significant digits after the point.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (negative, digits) = match text.as_bytes().first()? {

@@ -1,7 +1,8 @@
 //! Finds the order IDs that a person may mean by a typed or pasted text. Pure.
 //!
-//! Order IDs are opaque, so none is repaired. [`candidates`] lists texts that may be the order ID, each with its difference from the pasted
-//! text in words. The caller offers the candidates that the index knows, and acts on none of them by itself.
+//! Order IDs are opaque, so none is repaired. [`candidates`] lists texts that may be the order ID, each with its
+//! difference from the pasted text in words. The caller offers the candidates that the index knows, and acts on none of
+//! them by itself.
 
 mod edits;
 mod marks;
@@ -46,8 +47,8 @@ pub fn whole_candidates(text: &str) -> Vec<Candidate> {
     Candidates::of_whole(text).into_list()
 }
 
-/// A form that is equal for order IDs that look alike: in lower case and ordinary width, without marks, blanks, a leading `#` and leading
-/// zeros. It finds candidates. A look-up never uses it for its answer.
+/// A form that is equal for order IDs that look alike: in lower case and ordinary width, without marks, blanks, a
+/// leading `#` and leading zeros. It finds candidates. A look-up never uses it for its answer.
 pub fn skeleton(text: &str) -> String {
     let folded = OrderId::new(text).folded();
     let is_plain = folded.bytes().all(|byte| byte.is_ascii_graphic());
@@ -55,7 +56,8 @@ pub fn skeleton(text: &str) -> String {
     plain.trim_start_matches(['#', '0']).to_owned()
 }
 
-/// The text without invisible marks, and with full-width letters, unusual blanks and other digits replaced by those of a keyboard.
+/// The text without invisible marks, and with full-width letters, unusual blanks and other digits replaced by those of
+/// a keyboard.
 pub fn ordinary(text: &str) -> String {
     edits::plain(text).text
 }

@@ -1,9 +1,9 @@
 //! Looks for the refund rule in a program's rules. Without that rule a reversal takes no reward back. Pure.
 //!
-//! The vendor's guide calls the rule *Friend refunds a purchase*. In the published schema it seems to be an objective with an event trigger
-//! of the intent `REFUND` and an action of the type `retraction`. This is inferred (`docs/vendor/program-rules.md`), so the result supports a
-//! proof and never replaces the reading of the rewards. *Rule found* needs both parts, and *no such rule* needs a document that is
-//! understood as a whole.
+//! The vendor's guide calls the rule *Friend refunds a purchase*. In the published schema it seems to be an objective
+//! with an event trigger of the intent `REFUND` and an action of the type `retraction`. This is inferred
+//! (`docs/vendor/program-rules.md`), so the result supports a proof and never replaces the reading of the rewards.
+//! *Rule found* needs both parts, and *no such rule* needs a document that is understood as a whole.
 
 mod document;
 #[cfg(test)]
@@ -51,7 +51,7 @@ pub struct Retraction {
     /// The event of the refund.
     pub event_key: String,
     pub takes: Takes,
-    /// Reasons why it does not run with every refund, as sentences.
+    /// Reasons why the rule does not run with every refund, as sentences.
     pub limits: Vec<String>,
 }
 

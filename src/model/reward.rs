@@ -8,8 +8,8 @@ use super::{AccountId, RewardId, UserId};
 
 /// The fields of a reward that recoup uses. The index keeps the whole JSON beside them.
 ///
-/// REST has no status (`docs/vendor/advocate.md` §8), so [`Reward::state`] derives it. Dates are Unix milliseconds, and amounts are in the
-/// reward's own unit.
+/// REST has no status (`docs/vendor/advocate.md` §8), so [`Reward::state`] derives it. Dates are Unix milliseconds, and
+/// amounts are in the reward's own unit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reward {
     pub reward_id: RewardId,
@@ -42,8 +42,8 @@ pub struct Reward {
     /// `None` from REST, which has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_modified: Option<i64>,
-    /// GraphQL's statuses, joined by commas; `None` from REST. [`UNREADABLE`] is one of them if a value that decides the state cannot be
-    /// read.
+    /// GraphQL's statuses, joined by commas; `None` from REST. [`UNREADABLE`] is one of them if a value that decides
+    /// the state cannot be read.
     pub statuses: Option<String>,
 }
 
@@ -55,7 +55,8 @@ pub const UNREADABLE: &str = "UNREADABLE";
 /// earlier date is a default value, or seconds in place of milliseconds.
 const EARLIEST_END_MS: i64 = 1_199_145_600_000;
 
-/// The error of the vendor's time as recoup knows it, in milliseconds. The `Date` header has whole seconds, and so has the stored offset.
+/// The error of the vendor's time as recoup knows it, in milliseconds. The `Date` header has whole seconds, and so has
+/// the stored offset.
 pub const VENDOR_TIME_INEXACT_MS: i64 = 5_000;
 
 /// The state of a reward, derived from its dates, amounts and statuses.
@@ -100,9 +101,10 @@ impl fmt::Display for RewardState {
 impl Reward {
     /// The state at `now_ms`, in Unix milliseconds by the vendor's clock.
     ///
-    /// A fully redeemed reward is redeemed, whatever its other fields say. Otherwise a cancellation outranks a redemption, and a redemption
-    /// outranks an expiry. A contradiction is [`RewardState::Unclear`]: an end that a status denies, an end at an impossible moment, a
-    /// redemption after the cancellation or without an amount, or an unknown status.
+    /// A fully redeemed reward is redeemed, whatever its other fields say. Otherwise a cancellation outranks a
+    /// redemption, and a redemption outranks an expiry. A contradiction is [`RewardState::Unclear`]: an end that a
+    /// status denies, an end at an impossible moment, a redemption after the cancellation or without an amount, or an
+    /// unknown status.
     pub fn state(&self, now_ms: i64) -> RewardState {
         let says = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
         let is_active = says("AVAILABLE") || says("PENDING");
@@ -158,7 +160,8 @@ impl Reward {
         self.statuses.as_deref().is_some_and(|list| list.split(',').any(|status| !known.contains(&status)))
     }
 
-    /// When the reward was cancelled or expired, in Unix milliseconds. `None` if it has not ended, or if the vendor gives no date.
+    /// When the reward was cancelled or expired, in Unix milliseconds. `None` if it has not ended, or if the vendor
+    /// gives no date.
     pub fn ended_at(&self, now_ms: i64) -> Option<i64> {
         match self.state(now_ms) {
             RewardState::Cancelled => self.date_cancelled,
@@ -167,15 +170,15 @@ impl Reward {
         }
     }
 
-    /// Whether the reward can have ended at this moment. It ends after it was given. A pending reward, which is given later, may end after
-    /// its creation.
+    /// Whether the reward can have ended at this moment. It ends after it was given. A pending reward, which is given
+    /// later, may end after its creation.
     fn can_end_at(&self, at_ms: i64, now_ms: i64) -> bool {
         let given = self.date_given.filter(|given| *given <= now_ms).or(self.date_created);
         at_ms >= EARLIEST_END_MS && given.is_none_or(|given| at_ms >= given)
     }
 
-    /// Orders several answers about one reward. The smallest weight is the strongest evidence against a cancellation. Of two ended rewards
-    /// the one with more redeemed comes first, and then the earlier end.
+    /// Orders several answers about one reward. The smallest weight is the strongest evidence against a cancellation.
+    /// Of two ended rewards the one with more redeemed comes first, and then the earlier end.
     pub fn weight(&self, now_ms: i64) -> (u8, i64, i64) {
         let rank = match self.state(now_ms) {
             RewardState::Available | RewardState::Pending => 0,

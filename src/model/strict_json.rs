@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Why a text is not read. The words repeat nothing of the text, because a key can be an e-mail address.
+/// Parses a text. The error repeats nothing of the text, because a key can be an e-mail address.
 pub fn parse(text: &str) -> Result<Value, &'static str> {
     serde_json::from_str::<Strict>(text).map(|read| read.0).map_err(|error| {
         let error = error.to_string();

@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::reward_value::{RewardValue, Unit};
 use crate::model::RewardState;
 
-/// Most urgent first.
+/// The class of a refund, most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundClass {
     /// A reward is active and no retraction will take it back.
     StillRewarded,
-    /// Sent or handed over, and not proven yet.
+    /// A retraction was sent or handed over, and is not proven yet.
     NotConfirmed,
     /// The row has no usable order ID.
     NotUsable,
@@ -31,7 +31,7 @@ pub enum RefundClass {
     PartlyLost,
     /// The order is not in the index, and the index cannot prove that it is not a referral.
     NotFoundYet,
-    /// Proven by the ledger.
+    /// The ledger proves the retraction.
     Confirmed,
     /// No reward is active, and the ledger has no retraction that took them back.
     CancelledOtherwise,
@@ -42,7 +42,7 @@ pub enum RefundClass {
 }
 
 impl RefundClass {
-    /// Most urgent first.
+    /// All classes, most urgent first.
     pub const ALL: [Self; 13] = [
         Self::StillRewarded,
         Self::NotConfirmed,
@@ -89,10 +89,10 @@ impl RefundClass {
     }
 }
 
-/// What the ledger has done about a reward.
+/// What the ledger records about a reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LedgerStatus {
-    /// Nothing was sent, as far as is known.
+    /// The ledger has neither an open nor a proven retraction of this reward.
     None,
     /// A retraction is proven.
     Done,

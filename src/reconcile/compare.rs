@@ -36,7 +36,7 @@ pub const COLUMNS: [&str; 9] = [
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     pub line: u64,
-    /// As in the file; `null` if the row has none.
+    /// The order ID as in the file; `null` if the row has none.
     pub order_id: Option<OrderId>,
     pub class: RefundClass,
     /// The line of the first row with the same order, which has the values.
@@ -326,7 +326,7 @@ impl Row {
     }
 }
 
-/// The format of times in the ledger.
+/// Formats a time as the ledger does.
 pub fn moment(at: Timestamp) -> String {
     format!("{at:.3}")
 }

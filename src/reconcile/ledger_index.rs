@@ -63,7 +63,7 @@ impl LedgerIndex {
     }
 }
 
-/// Whether the vendor may have received it and the result is unknown.
+/// Whether the vendor may have received the retraction and its result is unknown.
 pub fn is_open(outline: &Outline) -> bool {
     outline.channel != Channel::Modification && outline.state.is_open()
 }
@@ -72,7 +72,7 @@ pub fn is_done(outline: &Outline) -> bool {
     outline.channel != Channel::Modification && matches!(outline.state, State::Confirmed | State::Partial)
 }
 
-/// Whether it reverses a whole order and may have been sent. Such a retraction needs a refund.
+/// Whether the retraction reverses a whole order and may have been sent. Such a retraction needs a refund.
 pub fn needs_a_refund(outline: &Outline) -> bool {
     outline.channel.takes_all_back() && outline.state.may_have_been_sent()
 }

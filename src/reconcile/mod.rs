@@ -1,8 +1,8 @@
 //! Use case: compares every refund of a file with rewards and ledger, and every retraction with the refunds.
 //!
-//! Reads the index, the ledger and the file. Makes no requests and writes only the outcome file. The answer is as recent as
-//! the index, and says how recent that is. A refund counts as settled only if the ledger proves it. Accounts never appear in
-//! the answer.
+//! This module reads the index, the ledger and the file. It makes no requests and writes only the outcome file. The
+//! answer is as recent as the index, and says how recent that is. A refund counts as settled only if the ledger proves
+//! it. Accounts never appear in the answer.
 
 mod classification;
 mod compare;
@@ -40,7 +40,7 @@ const SHOW_EVERY: usize = 1000;
 
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// `-` is standard input.
+    /// The refund file; `-` is standard input.
     pub refunds: &'a Path,
     pub read: read::Options,
     /// The outcome file: every row with its result.

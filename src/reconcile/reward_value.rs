@@ -57,7 +57,7 @@ impl Unit {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
-    /// In hundredths of a currency, or in the unit. `i128`, so that sums of `i64` cannot overflow.
+    /// The sum, in hundredths of a currency or in the unit. `i128`, so that sums of `i64` cannot overflow.
     amount: i128,
     /// Number of rewards without an amount.
     unknown: u64,

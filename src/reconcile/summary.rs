@@ -85,9 +85,9 @@ impl UnmatchedRetraction {
 
 #[derive(Debug, Serialize)]
 struct Times {
-    /// From the refund date of the file to the proof.
+    /// Time from the refund date of the file to the proof.
     refund_to_confirmed: DurationSummary,
-    /// From recording the retraction to the proof.
+    /// Time from recording the retraction to the proof.
     retraction_to_confirmed: DurationSummary,
 }
 

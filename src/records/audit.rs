@@ -82,7 +82,7 @@ pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -
     })
 }
 
-/// The head of the ledger that the index remembers must be in this ledger.
+/// Checks that this ledger has the head that the index remembers.
 fn against(ledger: &Ledger, audit: &Audit, id: &str, head: &Head) -> Result<Option<Fault>> {
     let fault = |what: String| Ok(Some(Fault { sequence: None, retraction: None, what }));
     if audit.ledger_id != id {

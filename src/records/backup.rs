@@ -170,7 +170,7 @@ impl Copy<'_> {
                 () = self.clock.sleep(LOOK) => {}
                 () = self.stop.cancelled(), if looks < u32::MAX => {
                     interrupt();
-                    // The copy needs one interruption; then it ends by itself.
+                    // Interrupts the copy once; it then ends by itself.
                     looks = u32::MAX;
                 }
             }

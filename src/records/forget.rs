@@ -168,6 +168,13 @@ impl Forgotten {
                 ));
             }
         }
+        if self.values == 0 && self.index.as_ref().is_none_or(|erased| erased.accounts == 0 && erased.renamed == 0) {
+            lines.push(
+                "neither file has an account with exactly this ID: nothing was deleted, and it is only kept out from now on. \
+                 If you expected data, `recoup lookup ORDER` shows the account ID of a reward"
+                    .to_owned(),
+            );
+        }
         lines.push("no crawl, look-up or retraction brings it back; earlier backups still contain it".to_owned());
         lines.push(format!("head {} (event {})", self.head.hash, self.head.sequence));
         lines

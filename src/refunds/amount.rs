@@ -99,7 +99,7 @@ fn parse_affix(text: &str) -> Result<Affix, AmountError> {
         Some(codes) if codes.len() == 3 => Some(codes.to_owned()),
         Some(_) => Some(name.to_lowercase()),
         None if is_symbol(&name) => Some(name),
-        // Words, percentages and other units.
+        // Rejects words, percentages and other units.
         None => return Err(AmountError::Unreadable),
     };
     Ok(found)
@@ -143,7 +143,7 @@ pub fn is_currency(text: &str) -> bool {
     CURRENCIES.split_ascii_whitespace().any(|code| code.eq_ignore_ascii_case(text))
 }
 
-/// Whether two currency codes or signs may mean the same currency. An unknown sign may mean any.
+/// Whether two currency codes or signs may mean the same currency. An unknown sign may stand for any currency.
 pub fn may_be_same_currency(one: &str, other: &str) -> bool {
     let codes = |name: &str| match codes_of(name) {
         Some(codes) => Some(codes.to_owned()),

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColumnMapping {
-    /// A file that has all of these columns is read with this mapping. Only in `recoup.toml`.
+    /// Columns that select this mapping: a file that has all of them is read with it. Used only in `recoup.toml`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,15 +50,14 @@ impl ColumnMapping {
         *self == Self::default()
     }
 
-    /// Whether it maps at most the order ID, so that the format is still detected.
+    /// Whether this mapping names at most the order ID column, so that recoup still detects the format.
     pub(super) fn maps_only_order_id(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
     }
 
-    /// Whether the column is in `ignore_columns`.
     pub fn ignores(&self, name: &str) -> bool {
-        // A name of punctuation only folds to the empty string, so it must match exactly.
+        // A name that consists of punctuation folds to the empty string, so it must match exactly.
         let folded = fold(name);
         self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
     }

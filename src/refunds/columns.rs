@@ -16,9 +16,9 @@ pub enum Column {
     OrderId,
     /// The code that is sent to the vendor.
     Disposition,
-    /// Written to the ledger.
+    /// The reason for the refund, which recoup records in the ledger.
     Reason,
-    /// Written to the ledger.
+    /// The ticket number, which recoup records in the ledger.
     Ticket,
     /// The refunded amount; in a file of transactions, the amount of one transaction.
     Amount,
@@ -104,7 +104,7 @@ pub static LIST_COLUMNS: &[ColumnNames] = &[
 ];
 
 impl Column {
-    /// In the order of the enum.
+    /// All columns, in the order of the enum.
     pub const ALL: [Self; 21] = [
         Self::OrderId,
         Self::Disposition,
@@ -191,7 +191,7 @@ impl fmt::Display for Column {
     }
 }
 
-/// Lower case, letters and digits only.
+/// Returns the letters and digits of a name in lower case.
 pub(super) fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -212,7 +212,7 @@ pub(super) fn is_own(name: &str) -> bool {
 /// The header of one file and the meaning of its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// The names as they are in the file.
+    /// The column names, exactly as in the file.
     pub header: Vec<String>,
     found: [Option<usize>; Column::ALL.len()],
 }
@@ -265,12 +265,13 @@ impl Columns {
         Ok(columns)
     }
 
-    /// No column has a meaning yet; the user must name the order ID column.
+    /// A header in which no column has a meaning yet. The user must name the order ID column.
     pub(super) fn without_meaning(header: Vec<String>) -> Self {
         Self { header, found: [None; Column::ALL.len()] }
     }
 
-    /// Columns at stored places, as in a plan. Returns `None` if a place is out of range or the order ID has none.
+    /// Restores the columns at stored places, as in a plan. Returns `None` if a place is out of range or the order ID
+    /// column has no place.
     pub(super) fn at(header: Vec<String>, places: impl Iterator<Item = (Column, usize)>) -> Option<Self> {
         let mut columns = Self { header, found: [None; Column::ALL.len()] };
         for (column, place) in places {
@@ -305,8 +306,8 @@ impl Columns {
     }
 }
 
-/// Finds the column that the user named: by the exact name, else without case and punctuation. `NAME#2` is the second column
-/// of that name.
+/// Finds the column that the user named: by the exact name, otherwise ignoring case and punctuation. `NAME#2` is the
+/// second column of that name.
 pub(super) fn position(
     name: &str,
     header: &[String],
@@ -316,7 +317,7 @@ pub(super) fn position(
 ) -> Result<usize> {
     let places = |wanted: &str| -> Vec<usize> {
         let exact: Vec<usize> = (0..header.len()).filter(|n| header[*n] == wanted && !wanted.is_empty()).collect();
-        // A name of punctuation only folds to the empty string. It must not match an empty name.
+        // A name that consists of punctuation folds to the empty string, which must not match an empty name.
         let plain = fold(wanted);
         if exact.is_empty() && !plain.is_empty() {
             return (0..header.len()).filter(|n| folded[*n] == plain).collect();

@@ -14,7 +14,6 @@ pub fn escape(cell: &str) -> Cow<'_, str> {
     if runs(cell.trim_start_matches('\'')) { Cow::Owned(format!("'{cell}")) } else { cell }
 }
 
-/// Reverses [`escape`].
 pub fn unescape(cell: &str) -> Cow<'_, str> {
     unescape_after_separators(match cell.strip_prefix('\'') {
         Some(rest) if runs(rest.trim_start_matches('\'')) => rest,
@@ -38,7 +37,7 @@ fn escape_after_separators(cell: &str) -> Cow<'_, str> {
     if done == 0 { Cow::Borrowed(cell) } else { Cow::Owned(text + &cell[done..]) }
 }
 
-/// Removes those apostrophes.
+/// Removes the apostrophes that [`escape_after_separators`] inserts.
 fn unescape_after_separators(cell: &str) -> Cow<'_, str> {
     let is_added = |at: &usize| cell[*at..].strip_prefix('\'').is_some_and(runs_behind);
     let mut text = String::new();
@@ -60,10 +59,10 @@ fn runs_behind(rest: &str) -> bool {
     rest.trim_start_matches(|c: char| c == '\'' || c == '"' || c.is_whitespace()).starts_with(FORMULA)
 }
 
-/// First characters of a formula. Some imports convert the full-width forms.
+/// First characters of a formula. Some spreadsheets convert the full-width forms on import.
 const FORMULA: [char; 10] = ['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'];
 
-/// Whether a spreadsheet would take a cell for a formula. Some skip leading white space.
+/// Whether a spreadsheet would take a cell for a formula. Some spreadsheets skip leading white space.
 fn runs(cell: &str) -> bool {
     cell.starts_with(['\t', '\r', '\n']) || (cell.trim_start().starts_with(FORMULA) && !is_plain_number(cell))
 }
@@ -141,8 +140,8 @@ mod tests {
                 writer.write_record(row.iter().map(|cell| escape(cell).into_owned())).expect("a row");
             }
             let text = String::from_utf8(writer.into_inner().expect("a file")).expect("text");
-            // No reader that splits at another separator finds a formula at the start of a cell: not unquoted, not quoted,
-            // and not after an empty quoted text. Three quotes are one quote character of the cell.
+            // A reader that splits at another separator must find no formula at the start of a cell, whether the cell
+            // is unquoted, quoted, or follows an empty quoted text. Three quotes are one quote character of the cell.
             for at in behind_separators(&text).filter(|at| text.as_bytes()[at - 1] != separator) {
                 let begins = text[at..].trim_start_matches('"');
                 let quotes = text.len() - at - begins.len();

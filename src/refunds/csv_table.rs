@@ -12,11 +12,11 @@ use crate::error::{Error, Kind, Result};
 pub const MAX_COLUMNS: usize = 1000;
 /// Limits memory: each cell takes 24 bytes and its text.
 pub const MAX_CELLS: usize = 20_000_000;
-/// The score at which a record is the header, whatever follows.
+/// A record with this score is the header, whatever the records below it contain.
 pub const IS_HEADER: usize = 1_000;
 /// Longer cells are not compared with column names.
 const LONGEST_NAME: usize = 10_000;
-/// The header is among the first records.
+/// Number of records that are searched for the header.
 const HEADER_WITHIN: usize = 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
             if rank > best.0 && (known > 0 || above == 0) {
                 best = (rank, (separator, above));
             }
-            // A second header below would begin a second table.
+            // A second header further down would begin a second table.
             if known >= IS_HEADER {
                 break;
             }

@@ -1,8 +1,8 @@
 //! Parses dates as shops write them.
 //!
-//! Accepted are RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` may replace `-`. **A time
-//! without an offset is UTC.** `03/04/2024` is accepted only if other dates of the file show the order of day and month, as
-//! `13/11/2026` does. Serial numbers of spreadsheets are not accepted.
+//! The parser accepts RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` may replace
+//! `-`. **A time without an offset is UTC.** `03/04/2024` is accepted only if other dates of the file show the order of
+//! day and month, as `13/11/2026` does. Serial numbers of spreadsheets are not accepted.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub enum DateOrTime {
 }
 
 impl DateOrTime {
-    /// The earliest time that it can mean.
+    /// The earliest point in time that the date can mean.
     pub fn earliest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.to_datetime(jiff::civil::Time::midnight())).unwrap_or(Timestamp::MIN),
@@ -28,7 +28,8 @@ impl DateOrTime {
         }
     }
 
-    /// The latest time that it can mean. An index must be newer before it can prove that an order is not a referral.
+    /// The latest point in time that the date can mean. An index must be newer before it can prove that an order is not
+    /// a referral.
     pub fn latest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.at(23, 59, 59, 999_999_999)).unwrap_or(Timestamp::MAX),
@@ -69,7 +70,7 @@ pub enum DateError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DateOrder {
-    /// No date of the file tells.
+    /// No date of the file shows the order.
     #[default]
     Unknown,
     /// `13.11.2026`
@@ -79,7 +80,7 @@ pub enum DateOrder {
 }
 
 impl DateOrder {
-    /// The order that all dates of a file share; `Unknown` if no date tells or if dates contradict each other.
+    /// The order that all dates of a file share; `Unknown` if no date shows it or if the dates contradict each other.
     pub fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
         let mut found = Self::Unknown;
         for (first, second, _, _) in cells.filter_map(|cell| numbers(cell.trim())) {

@@ -1,8 +1,8 @@
 //! Decides for each order what the rows of a file prove.
 //!
-//! All rows of an order count, in any order. The refunded amount is the minimum that the rows prove (rows that may be
-//! duplicates count once), and the price is the maximum. A missing row or value can therefore make a refund smaller or
-//! unclear, but never full.
+//! Every row of an order counts, whatever its position in the file. The refunded amount is the minimum that the rows
+//! prove (rows that may be duplicates count once), and the price is the maximum. A missing row or value can therefore
+//! make a refund smaller or unclear, but never full.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -96,7 +96,7 @@ pub(super) fn decide(
     (decided, of_row)
 }
 
-/// Maps each order ID to another one of the file that differs only in invisible characters and blanks.
+/// Maps each order ID to a different order ID of the file that equals it except for invisible characters and blanks.
 fn lookalikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
     let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
     for order_id in orders {
@@ -112,7 +112,8 @@ fn lookalikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a Orde
     by_look.values().filter(|same| same.len() > 1).flat_map(|same| others(same)).collect()
 }
 
-/// Line and amount of each row that may undo a refund and names no order. It may concern any order with that refund.
+/// Returns line and amount of each row that may undo a refund and has no order ID. Such a row may concern any order
+/// with a refund of that amount.
 fn undos_without_order(
     rows: &[RefundRow],
     columns: &Columns,
@@ -138,7 +139,8 @@ fn undos_without_order(
     undos
 }
 
-/// The order of each row: its own, else that of the row it references.
+/// Returns the order of each row: the order ID in its own cell, otherwise the order of its payment or of the row that
+/// it references.
 fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
     let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
     let by_payment = orders_by_payment(rows, columns, &orders);
@@ -149,7 +151,8 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
     for n in 0..rows.len() {
         let mut at = n;
-        // A refund's line item references the refund, which references the order. The limit also ends cycles.
+        // A refund's line item references the refund, which references the order. The limit also stops at cyclic
+        // references.
         for _ in 0..4 {
             if orders[at].is_some() {
                 break;
@@ -162,7 +165,7 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     orders
 }
 
-/// Gives a row without an order the order of its payment, if all other rows of the payment name the same one.
+/// Gives a row without an order the order of its payment, if all other rows of that payment name the same order.
 fn orders_by_payment<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,
@@ -181,7 +184,7 @@ fn orders_by_payment<'a>(
     rows.iter().zip(orders.iter().copied()).map(of_row).collect()
 }
 
-/// Orders of rows that reference a row of another order. The order they concern is unclear.
+/// Returns both orders of each row that references a row of another order. Which of the two it concerns is unclear.
 fn conflicting_orders<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,
@@ -200,7 +203,7 @@ fn conflicting_orders<'a>(
     (0..rows.len()).filter_map(pair).flatten().collect()
 }
 
-/// Dates of two columns may differ by their time zones.
+/// Tolerance between the dates of two columns, which may be in different time zones.
 const ONE_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 const LISTED_TWICE: &str = "a refund is listed twice, and the file does not say whether there were two";
@@ -232,17 +235,17 @@ struct OrderAccumulator {
 /// Status, refunded amount and total of the whole order.
 type Statement = (OrderStatus, Option<Decimal>, Option<Decimal>);
 
-/// Rows of one order with the same amounts. Two such rows are two refunds or one that is listed twice.
+/// Rows of one order with the same amounts. Two such rows are two transactions, or one that the file lists twice.
 #[derive(Default)]
 struct SameAmountRows {
     ids: HashSet<String>,
     without_id: usize,
-    /// Date and item, which tell rows without an ID apart.
+    /// Date and item of each row. They distinguish rows without an ID.
     moments: HashSet<(DateOrTime, String)>,
 }
 
 impl SameAmountRows {
-    /// Minimum and maximum number of transactions. A row without distinguishing values may repeat another one.
+    /// Minimum and maximum number of transactions. A row without distinguishing values may repeat another row.
     fn bounds(&self) -> (usize, usize) {
         let least = [self.ids.len(), self.moments.len()].into_iter().find(|count| *count > 0).unwrap_or(1);
         (least, self.ids.len() + self.without_id)
@@ -340,7 +343,7 @@ impl OrderAccumulator {
         }
     }
 
-    /// Whether one refund, or all of them together, has this amount.
+    /// Whether one refund, or the sum of all refunds, has this amount.
     fn has_refunded(&self, amount: Decimal) -> bool {
         self.transactions.keys().any(|(_, refunded)| *refunded == amount) || self.totals().min_refunded == amount
     }
@@ -432,7 +435,7 @@ impl OrderAccumulator {
             return Err("no row says whether the order was refunded".to_owned());
         };
         if !self.transactions.is_empty() {
-            // Some exports list refunds on lines of their own, beside the line of the order.
+            // Some exports list refunds on separate lines, in addition to the line of the order.
             let Totals { min_refunded, max_refunded, .. } = self.totals();
             if min_refunded != max_refunded {
                 return Err(LISTED_TWICE.to_owned());
@@ -460,7 +463,8 @@ impl OrderAccumulator {
         }
         let total = match self.stated_totals.iter().next().copied() {
             Some(total) => Some(total),
-            // The maximum that may have been charged: a charge that is listed twice may be two charges.
+            // The total is the maximum that the shop may have charged: a charge that the file lists twice may be two
+            // charges.
             None => self.transactions.keys().any(|(charged, _)| !charged.is_zero()).then_some(max_charged),
         };
         self.evidence.refunded = Some(least);
@@ -508,7 +512,8 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
     if total.is_some_and(Decimal::is_negative) {
         return Err("the total of the order is less than 0".to_owned());
     }
-    // `Some(true)`: all of it, `Some(false)`: not all of it, `None`: the amounts do not say.
+    // `Some(true)` if the amounts show a refund in full, `Some(false)` if they show that it is not, `None` if they show
+    // neither.
     let all = match (refunded, total) {
         (Some(refunded), Some(total)) if refunded > total => {
             return Err(format!("{refunded} was refunded, more than the order's {total}"));

@@ -131,7 +131,7 @@ pub struct Evidence {
     pub lines: Vec<u64>,
     /// The cells that the decision is based on.
     pub cells: Vec<Cell>,
-    /// The sum over the rows.
+    /// The refunded amount, summed over the rows.
     pub refunded: Option<Decimal>,
     /// The price of the order, as the file says.
     pub total: Option<Decimal>,

@@ -53,7 +53,7 @@ pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Re
         .hint("add a first line with the names of the columns; the name for order IDs is order_id"))
 }
 
-/// Fails if a row has no order ID like the others. It may be the heading of another list.
+/// Fails if a row has an order ID unlike the others, because the row may be the heading of another list.
 pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
     let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
     // Outcome files of recoup have an apostrophe before formulas.
@@ -68,7 +68,7 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
     };
     let has_blank = |text: &str| text.contains(char::is_whitespace);
     let most = |is: &dyn Fn(&RawRow) -> bool| rows.iter().filter(|row| is(row)).count() * 3 >= rows.len() * 2;
-    // A text alone in its row, or of several words, among rows that are different.
+    // A heading is a text alone in its row, or of several words, among rows that differ from it.
     let (are_wide, are_words) = (most(&|row| filled(row) > 1), most(&|row| !has_blank(&order(row))));
     let are_plain = most(&|row| !is_sum(&order(row)));
     let stands_out = |row: &&RawRow| {
@@ -114,7 +114,7 @@ fn is_sum(text: &str) -> bool {
     }
 }
 
-/// Fails if a platform's export has a row with a single text. Someone has added a heading.
+/// Fails if a platform's export has a row with a single text, which must be a heading that a person added.
 pub(super) fn check_lone_texts(name: &str, rows: &[RawRow]) -> Result<()> {
     let is_lone_text = |row: &&RawRow| {
         let mut filled = row.cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty());

@@ -20,7 +20,7 @@ const SAVE_AS: &str = "save it as \"CSV UTF-8 (comma delimited)\"";
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text<'a> {
-    /// Without byte order mark, and without trailing NUL and Ctrl-Z.
+    /// The decoded text, without byte order mark, trailing NUL and Ctrl-Z.
     pub text: Cow<'a, str>,
     /// Whether an output needs a byte order mark for a spreadsheet to decode it: true if the input has one or is not UTF-8.
     pub bom: bool,
@@ -48,7 +48,8 @@ fn load_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// When a file was last modified, at most `now`. Every refund in it happened before. Standard input counts as modified now.
+/// When a file was last modified, at most `now`. Every refund in the file happened before that time. Standard input
+/// counts as modified now.
 pub fn written_at(path: &Path, now: Timestamp) -> Timestamp {
     let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
     written.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now))

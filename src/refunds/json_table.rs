@@ -129,7 +129,7 @@ fn check_envelope(name: &str, entries: &[(String, &RawValue)], list: &str) -> Re
         let is_known = if value.get() == list {
             ENVELOPES.contains(&key.to_lowercase().replace(['-', ' '], "_").as_str())
         } else {
-            // A count, a page number.
+            // Accepts a number, such as a count or a page number, and null.
             matches!(value.get().as_bytes().first(), Some(b'0'..=b'9')) || value.get() == "null"
         };
         !is_known

@@ -101,7 +101,7 @@ pub(super) const NOTE_NAMES: &str = "note notes notiz notizen comment comments k
 /// Words of a title above a list of refunds.
 const TITLE_WORDS: &str = "of for in from january february march april may june july august september october november december jan feb mar \
     apr jun jul aug sep oct nov dec januar februar märz mai juni juli oktober dezember kw week q1 q2 q3 q4";
-/// First words of such a title.
+/// First words of a title above a list of refunds.
 const REFUNDS: &str = "refund refunds erstattung erstattungen rückerstattung rückerstattungen remboursements reembolsos rimborsi \
     terugbetalingen";
 /// Words of a total below a list.
@@ -110,7 +110,8 @@ const TOTAL_WORDS: &str = "total totals grand sum summe gesamt gesamtsumme gesam
 /// Words that may accompany a total.
 const UNITS: &str = "usd eur gbp record records s downloaded";
 
-/// Whether a line above the list only says that these are refunds, and of which period, or a line below only gives a total.
+/// Whether a line above the list says only that these are refunds and of which period, or a line below it gives only a
+/// total.
 pub(super) fn is_plain_title(text: &str) -> bool {
     let is_of = |list: &str, word: &str| list.split_ascii_whitespace().any(|known| known == word);
     let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());

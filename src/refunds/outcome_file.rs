@@ -29,7 +29,7 @@ pub(super) fn check(refunds: &Refunds, names: &[&str], values: &[Vec<String>]) -
     Ok(())
 }
 
-/// Returns `names`, or all of them with the first number that makes every one new.
+/// Returns `names`. If the header has any of them, appends to all the first number that makes every name new.
 pub fn free_names(header: &[String], names: &[&str]) -> Vec<String> {
     let mut free: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut n = 1_u64;

@@ -1,9 +1,9 @@
 //! Plan files: the refunds with a planned action for each row, readable by people and protected against changes.
 //!
 //! Each row ends with a hash of its cells. The last row holds the account that the plan is for and the SHA-256 of
-//! everything. Hashes cover cells, not bytes: saving the file with other quotes, separators or line ends does not change the
-//! plan. A changed cell or a moved, added or removed row does. This detects accidents, not forgery: anyone can write a new
-//! plan.
+//! everything. Hashes cover cells, not bytes: saving the file with other quotes, separators or line ends keeps the plan
+//! valid. A changed cell, or a moved, added or removed row, makes it invalid. The hashes detect accidents, not forgery:
+//! anyone can write a new plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::model::hex;
 
 /// Identifies the layout of the file. A plan of another version is refused.
 const PLAN_VERSION: &str = "recoup plan 3";
-/// More changed rows than this are counted and not listed.
+/// Maximum number of changed rows that the error lists. If there are more, it gives only their number.
 const NAMED: usize = 5;
 
 /// The account that a plan is for. A plan must not be applied to another account.
@@ -39,7 +39,7 @@ pub struct PlanTarget {
 /// A plan that was read and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The refunds that the plan was made of. Line numbers are those of the plan.
+    /// The refunds from which the plan was made. Line numbers are those of the plan.
     pub refunds: Refunds,
     pub names: Vec<String>,
     /// The cells of the planned columns, one list for each row.
@@ -195,7 +195,7 @@ fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> 
     };
     let wrong: Vec<usize> =
         rows.iter().enumerate().filter(|(n, row)| !is_as_written(*n, row)).map(|(n, _)| n).collect();
-    // As a spreadsheet numbers rows: from 1, the header included.
+    // Numbers rows as a spreadsheet does: from 1, including the header.
     let number = |n: usize| n + 2;
     match (wrong.as_slice(), rows.len().cmp(&end.rows)) {
         ([], std::cmp::Ordering::Equal) => Ok(()),
@@ -265,7 +265,7 @@ fn strs(cells: &[String]) -> Vec<&str> {
     cells.iter().map(String::as_str).collect()
 }
 
-/// The hash of a row at its place: 64 bits of SHA-256. The leading letter keeps a spreadsheet from reading `12e45` as a
+/// Hashes a row and its position: 64 bits of SHA-256. The leading letter keeps a spreadsheet from reading `12e45` as a
 /// number.
 fn mark(n: usize, cells: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
@@ -274,7 +274,6 @@ fn mark(n: usize, cells: &[&str]) -> String {
     format!("m{}", hex(&context.finish().as_ref()[..8]))
 }
 
-/// The hash of the whole plan.
 struct PlanHash(Context);
 
 impl PlanHash {

@@ -1,4 +1,4 @@
-//! Reads a shop's file: bytes to rows, and rows to one decision for each order.
+//! Reads a shop's file: parses its bytes into rows, and decides each order from its rows.
 //!
 //! A file is accepted as a whole or refused as a whole. The first of these that applies decides how it is read: the format
 //! that `--format` names, the caller's [`ColumnMapping`], a format of `recoup.toml` or of a platform whose header matches, a
@@ -100,7 +100,7 @@ pub struct Refunds {
     pub columns: Columns,
     pub syntax: Syntax,
     pub reading: FileReading,
-    /// In file order.
+    /// The rows, in file order.
     pub rows: Vec<RefundRow>,
     /// One decision for each order, in the order of first appearance.
     pub orders: Vec<OrderRefund>,
@@ -111,7 +111,7 @@ pub struct Refunds {
 /// A plain list with columns that the user must explain before it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeedsMapping {
-    /// Empty if the order ID column is missing, or if two columns could mean the same.
+    /// The unclear columns. Empty if the order ID column is missing, or if two columns could have the same meaning.
     pub doubts: Vec<UnclearColumn>,
     pub columns: Columns,
     pub first_rows: Vec<Vec<String>>,
@@ -232,7 +232,6 @@ fn score(cells: &[String], options: &Options) -> usize {
     }
 }
 
-/// Decides how the file is read.
 fn detect_reading(name: &str, raw: &RawFile, options: &Options) -> Result<FileReading> {
     let is_json = raw.syntax == Syntax::Ndjson;
     let reading = |format: &str, mapping: ColumnMapping| FileReading {
@@ -463,8 +462,8 @@ impl Refunds {
     }
 }
 
-/// Accepts rows that need no order: a payout has none, and a refund may name the payment that names the order. For these
-/// rows an empty order ID is no problem.
+/// Accepts an empty order ID in rows that need none: a payout has no order, and a refund may reference a payment that
+/// names the order.
 fn accept_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &FileReading) {
     for row in rows.iter_mut().filter(|row| row.order_id.is_none() && !row.names_too_long_an_order()) {
         if row.order.is_none() {

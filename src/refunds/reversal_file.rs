@@ -12,10 +12,10 @@ use jiff::civil::Date;
 use super::columns::fold;
 use crate::model::OrderId;
 
-/// As in the vendor's guide.
+/// The header in the vendor's guide.
 const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
-/// In characters (`docs/vendor/brand.md` §1).
+/// Maximum length of an order ID, in characters (`docs/vendor/brand.md` §1).
 const MAX_ORDER_ID: usize = 64;
 
 /// Reasons that are documented for files (`docs/vendor/brand.md` §5 refers to §2). `RESET` and `APPROVED` are left out,
@@ -38,7 +38,7 @@ const REASONS: [&str; 13] = [
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
-    /// Without it the row is skipped.
+    /// A row without this value is skipped.
     pub action_tracker_id: Option<String>,
     pub order_id: OrderId,
     pub reason: String,
@@ -79,7 +79,8 @@ pub fn file_name(day: Date) -> String {
     format!("Batch_Mods_Reversals_{:04}_{:02}_{:02}.csv", day.year(), day.month(), day.day())
 }
 
-/// Builds a file of all reversals that it can hold. `own_reasons` are the configured reason codes; case matters.
+/// Builds a file of all reversals that the format can represent. `own_reasons` are the configured reason codes; case
+/// matters.
 pub fn build(reversals: &[Reversal], own_reasons: &[String]) -> ReversalFile {
     let mut rows = String::new();
     let mut skipped = Vec::new();

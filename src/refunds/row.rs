@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ActionId, OrderId};
 
-/// In characters (`docs/vendor/brand.md` §1).
+/// Maximum length of a disposition code, in characters (`docs/vendor/brand.md` §1).
 const MAX_DISPOSITION: usize = 64;
 
 /// How to turn the order IDs of a file into those that the vendor knows.
@@ -42,27 +42,27 @@ impl OrderIdRewrite {
 pub struct RefundRow {
     /// Line number where the row starts, from 1. The header counts.
     pub line: u64,
-    /// Unchanged. A row that ends early has fewer cells than the header.
+    /// The cells, unchanged. A row that ends early has fewer cells than the header.
     pub cells: Vec<String>,
-    /// Byte for byte, after the rewrite; `None` if the cell is empty or too long.
+    /// The order ID after the rewrite, otherwise byte for byte as in the file; `None` if the cell is empty or too long.
     pub order_id: Option<OrderId>,
-    /// Sent to the vendor verbatim.
+    /// The disposition code, sent to the vendor verbatim.
     pub disposition: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
     /// `None` means unknown: the refund may be as recent as the file.
     pub refunded_at: Option<DateOrTime>,
     pub ordered_at: Option<DateOrTime>,
-    /// Verbatim.
+    /// The action tracker ID, verbatim.
     pub action_tracker_id: Option<String>,
-    /// Verbatim.
+    /// The ActionId, verbatim.
     pub action_id: Option<ActionId>,
     /// Index into [`super::Refunds::orders`]; `None` if the row names no order.
     pub order: Option<usize>,
     /// Why a row without an order is fine: it is a payout or a fee, for example.
     pub no_order_needed: Option<String>,
     pub problems: Vec<RowProblem>,
-    /// Columns whose cells are JSON numbers, where `.` is always the decimal point.
+    /// Columns whose cells are JSON numbers, in which `.` is always the decimal point.
     pub(super) numbers: Vec<usize>,
     /// The text of the JSON object, if the file is NDJSON.
     pub(super) object: Option<String>,
@@ -140,7 +140,7 @@ impl RefundRow {
     }
 }
 
-/// Columns whose cells have one reading only because they are JSON numbers: `1.234` as text has two.
+/// Columns whose cells are unambiguous only because they are JSON numbers. As text, `1.234` would have two readings.
 pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     let differs = |place: &&usize| {
         let cell = row.cell(**place);
@@ -163,8 +163,8 @@ fn check_disposition(text: &str) -> Option<RowProblem> {
         .map(|problem| RowProblem { severity: Severity::Stop, ..problem })
 }
 
-/// An unusable date does not block the row: dates only say how recent the index must be and which order is older. The code
-/// that uses a missing date assumes the worst case.
+/// Parses a date. An unusable date does not block the row, because dates only say how recent the index must be and
+/// which order is older. The code that uses a missing date assumes the worst case.
 fn parse_date(text: &str, column: Column, date_order: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
     let (kind, says) = match dates::parse_in(text, date_order) {
         Ok(when) => return when,

@@ -1,6 +1,6 @@
 //! Problems of a row: kind, severity, message and suggestion.
 //!
-//! A suggestion is shown and never applied. An order ID is matched byte for byte.
+//! recoup shows a suggestion and never applies it. It matches an order ID byte for byte.
 
 use std::fmt;
 

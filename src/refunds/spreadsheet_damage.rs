@@ -1,8 +1,8 @@
 //! Recognises what spreadsheets do to order IDs.
 //!
-//! A spreadsheet may take an order ID for a number or a date and rewrite it. If digits are lost, the row stops. If the text
-//! may still be an order ID, an exact match in the index decides. Nothing is repaired: a repaired order ID is a different
-//! order.
+//! A spreadsheet may take an order ID for a number or a date and rewrite it. If digits are lost, recoup stops the row.
+//! If the text may still be an order ID, recoup uses the row only if the index has exactly this ID. recoup repairs
+//! nothing: a repaired order ID is a different order.
 
 use super::columns::Column;
 use super::row_problem::{ProblemKind, RowProblem, Severity};
@@ -25,7 +25,8 @@ pub fn check_order_id(text: &str) -> Vec<RowProblem> {
     check_id(text, Column::OrderId)
 }
 
-/// Problems of an ID that is sent as it is. No look-up can settle a doubt about it, so every problem stops the row.
+/// Finds the problems of an ID that recoup sends unchanged. No look-up can confirm such an ID, so every problem stops
+/// the row.
 pub fn check_sent_id(text: &str, column: Column) -> Vec<RowProblem> {
     let mut problems = check_id(text, column);
     for problem in &mut problems {
@@ -34,7 +35,7 @@ pub fn check_sent_id(text: &str, column: Column) -> Vec<RowProblem> {
     problems
 }
 
-/// White space or invisible characters at the ends of a text.
+/// Finds white space or invisible characters at the ends of a text.
 pub fn check_padding(text: &str, column: Column) -> Option<RowProblem> {
     let trimmed = visible(text);
     (trimmed.len() != text.len()).then(|| {
@@ -108,7 +109,8 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// `1.00E+09`, `1,2e+11`, `1E+09`: programs write a sign and two digits. `4E12` may be an order ID.
+/// Accepts `1.00E+09`, `1,2e+11`, `1E+09`: a spreadsheet writes the exponent with a sign and two digits. `4E12` may be
+/// an order ID.
 fn is_scientific(text: &str) -> bool {
     let bare = text.strip_prefix('-').unwrap_or(text);
     let Some((mantissa, exponent)) = bare.split_once(['E', 'e']) else { return false };
@@ -131,7 +133,7 @@ fn is_spreadsheet_error(text: &str) -> bool {
         })
 }
 
-/// The `12345` of `12345.0`.
+/// Returns the `12345` of `12345.0`.
 fn without_decimals(text: &str) -> Option<&str> {
     let (whole, rest) = text.split_once(['.', ','])?;
     (all_digits(whole) && !rest.is_empty() && rest.bytes().all(|b| b == b'0')).then_some(whole)
@@ -156,7 +158,7 @@ fn looks_like_date(text: &str) -> bool {
     }
 }
 
-/// English, and the German, French and Spanish forms that differ.
+/// Accepts English names of months, and the German, French and Spanish ones that differ.
 fn is_month(text: &str) -> bool {
     const MONTHS: &str = "jan feb mar apr may jun jul aug sep sept oct nov dec mär mrz mai okt dez janv févr mars avr juin \
                           juil août déc ene abr ago dic";
@@ -164,10 +166,11 @@ fn is_month(text: &str) -> bool {
     MONTHS.split_ascii_whitespace().any(|month| month == folded)
 }
 
-/// Finds order IDs that may have lost leading zeros: digits only and shorter than the others, which are all digits of one
-/// length. Each ID comes with a key, which is returned with the suggested ID.
+/// Finds order IDs that may have lost leading zeros: they have digits only and are shorter than the others, which all
+/// have digits only and the same length. Each ID comes with a key, which is returned with the suggested ID.
 ///
-/// Only a few short IDs among many count. Otherwise the shop's numbers are just growing.
+/// Reports short IDs only if they are few among many. Otherwise the shop's order numbers have probably just grown
+/// longer.
 pub fn lost_zeros<'a, T: Copy>(ids: impl Iterator<Item = (T, &'a str)> + Clone) -> Vec<(T, String)> {
     let (mut longest, mut total) = (0, 0_usize);
     for (_, id) in ids.clone() {

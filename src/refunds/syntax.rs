@@ -12,7 +12,7 @@ pub(super) const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
     Csv(Dialect),
-    /// JSON objects. Outputs have one a line.
+    /// JSON objects. Outputs have one object per line.
     Ndjson,
 }
 
@@ -22,8 +22,7 @@ pub struct Dialect {
     pub separator: u8,
     /// Whether the file starts with a byte order mark. Without it, some spreadsheets do not recognise UTF-8.
     pub bom: bool,
-    /// Whether lines end in `\r
-    /// `.
+    /// Whether lines end in `\r\n`.
     pub crlf: bool,
 }
 
@@ -34,7 +33,7 @@ impl Default for Dialect {
 }
 
 impl Syntax {
-    /// The syntax of an output: by the extension of its name, otherwise that of the input.
+    /// Chooses the syntax of an output by the extension of its name, otherwise the syntax of the input.
     pub fn of_output(path: Option<&Path>, input: Self) -> Self {
         let dialect = match input {
             Self::Csv(dialect) => dialect,

@@ -122,7 +122,7 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
                     look
                 }
             });
-            // Only a column that is blank or has e-mail addresses alone says nothing about a refund.
+            // Only a blank column, or one with nothing but e-mail addresses, certainly says nothing about a refund.
             let otherwise = || (!is_blank && !values.all(is_email_address)).then_some(otherwise);
             by_name.or_else(by_values).or_else(otherwise)
         };
@@ -319,13 +319,13 @@ fn kind_by_values(place: usize, rows: &[RefundRow]) -> Option<ColumnKind> {
         STATUS_VALUES.split_ascii_whitespace().any(|known| known == word)
     };
     let distinct: HashSet<String> = values.iter().map(|value| value.to_lowercase()).collect();
-    // Few distinct values, one of them a known status: the others are probably statuses, too.
+    // If a column has few distinct values and one of them is a known status, the others are probably statuses, too.
     if most(&is_status)
         || (distinct.len() <= 12 && distinct.iter().any(|value| is_status(value)) && values.len() > distinct.len())
     {
         return Some(ColumnKind::Status);
     }
-    // ✓ and ✗, + and -.
+    // A sign such as ✓ or ✗, + or -.
     let is_sign = |value: &str| value.chars().count() <= 2 && !value.chars().any(char::is_alphanumeric);
     if most(&is_sign) {
         return Some(ColumnKind::Status);

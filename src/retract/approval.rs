@@ -1,7 +1,7 @@
 //! Checks whether a send needs the approval of a second person, and whether that person approved exactly this send.
 //!
-//! Every channel asks here after the first person's yes and before it sends, so that page and command line obey the same
-//! policy. An approval names the plan, its reason and its ticket. If any of them changes, the approval does not count. One
+//! Every channel calls this module after the first person's yes and before the send, so that page and command line obey the
+//! same policy. An approval names the plan, its reason and its ticket. A change in any of them makes the approval void. One
 //! person never counts as two.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,25 +17,25 @@ use crate::store::ledger::{Approval, Ledger, NewApproval, Policy, Stage};
 /// Key of a subject's items in the stored approval.
 const ITEMS: &str = "items";
 
-/// The properties of a send that the policy decides by.
+/// The properties of a send that determine whether the policy requires approval.
 #[derive(Debug, Clone, Default)]
 pub struct Demand {
     pub orders: u64,
-    /// The worth of the rewards that can still be cancelled, by unit.
+    /// The value of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
     pub overrides: Vec<Override>,
     pub again: bool,
 }
 
-/// Exactly what is approved.
+/// The exact subject of an approval.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {
     /// The fingerprint of the plan.
     pub name: String,
-    /// The fingerprints of a batch's rows with their reasons and tickets. A batch that was interrupted goes on with the
-    /// approval that it began with.
+    /// The fingerprints of a batch's rows, with their reasons and tickets. An interrupted batch continues with its first
+    /// approval.
     pub items: Vec<String>,
-    /// The request, for the approver to read and for the service to carry out.
+    /// The request. The approver reads it, and the service carries it out.
     pub json: Value,
     pub reason: Option<&'a str>,
     pub ticket: Option<&'a str>,
@@ -50,7 +50,7 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// The note that each retraction of the approval carries.
+    /// The ledger note on each retraction that this approval covers.
     pub(super) fn note(&self) -> (&'static str, String, Value) {
         let Self { id, asked_by, by } = self;
         let details = json!({ "approval": id, "asked_by": asked_by, "approved_by": by });
@@ -91,14 +91,14 @@ impl Demand {
     }
 }
 
-/// Why a second person would have to approve, for the preview of a send.
+/// Why the policy would require a second person, for the preview of a send.
 pub(super) fn outlook(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
     let policy = ledger.map(Ledger::policy).transpose()?.unwrap_or_default();
     Ok(demand.wants(&policy))
 }
 
-/// Finds the approval that this send needs, and uses it up. If there is none, asks for one and returns an error: nothing is
-/// sent.
+/// Finds the approval that this send needs, and consumes it. Without one, requests an approval and returns an error, so that
+/// nothing is sent.
 pub(super) fn before_sending(
     ctx: &Context<'_>,
     ledger: &Ledger,

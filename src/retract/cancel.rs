@@ -1,9 +1,9 @@
-//! Use case: cancels one reward by its ID, the last resort if a reversal did not reach it.
+//! Use case: cancels one reward by its ID. The last resort if a reversal did not cancel it.
 //!
-//! The action is not reversed. The sequence is that of a reversal: the reward is read live and shown, a person says yes, the
-//! ledger is written before the one request, and only a later reading proves the effect. A reward whose cancellation may have
-//! been sent is followed, and never cancelled again. A cancelled reward proves nothing about the retraction of its action;
-//! `follow` keeps the two apart.
+//! The action is not reversed. The steps are those of a reversal: recoup reads and shows the current reward, a person
+//! confirms, the ledger is written before the one request, and only a later reading proves the effect. If a cancellation may
+//! have been sent, recoup follows it and never sends another. A cancelled reward proves nothing about the retraction of its
+//! action; `follow` keeps the two apart.
 
 use std::time::Duration;
 
@@ -33,13 +33,13 @@ pub struct CancelOptions {
     pub reason: String,
     pub ticket: String,
     pub dry_run: bool,
-    /// Do not ask the person.
+    /// Skip the confirmation.
     pub yes: bool,
     pub follows: FollowSettings,
 }
 
 impl CancelOptions {
-    /// An error for an invalid request, before any I/O.
+    /// Returns an error if the request is invalid, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         if self.reason.trim().is_empty() || self.ticket.trim().is_empty() {
             return Err(Error::new(Kind::Usage, "cancelling one reward needs a ticket and a reason")
@@ -49,7 +49,7 @@ impl CancelOptions {
     }
 }
 
-/// Settings of the client that may cancel rewards. It is built only after the person's yes.
+/// Settings of the client that may cancel rewards. The client is built only after the person's yes.
 #[derive(Debug, Clone)]
 pub struct CancellerSettings {
     pub host: HostOptions,
@@ -64,9 +64,10 @@ struct Standing {
     read_at: Instant,
 }
 
-/// Cancels one reward, and reads it until that is proven.
+/// Cancels one reward, and follows it until the cancellation is proven.
 ///
-/// An error means that nothing was sent. Once something was sent, the receipt has it, and the error that ended the run early.
+/// An error means that nothing was sent. After a send, the receipt holds the sent request and any error that ended the run
+/// early.
 pub async fn run(
     ctx: &Context<'_>,
     settings: &CancellerSettings,
@@ -121,13 +122,13 @@ pub async fn run(
     Ok(receipt)
 }
 
-/// The newest cancellation of this reward that the vendor may have received.
+/// The newest cancellation of this reward that may have reached the vendor.
 fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retraction>> {
     let attempts = ledger.attempts_by(Channel::Reward, reward_id.as_str())?;
     Ok(attempts.into_iter().rfind(|attempt| attempt.state.may_have_been_sent()))
 }
 
-/// Reads the reward. An error if there is nothing to cancel.
+/// Reads the reward, and returns an error if there is nothing to cancel.
 async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let Some(raw) = ctx.advocate.reward(reward_id).await? else {
@@ -162,7 +163,7 @@ async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
     Ok(Standing { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
 }
 
-/// Retractions of the reward's action that the person should know of.
+/// Warnings about retractions of the reward's action.
 fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     let mut findings = Findings::default();
     let Some(ledger) = ledger else { return Ok(findings) };
@@ -178,7 +179,7 @@ fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     Ok(findings)
 }
 
-/// The order of the reward; empty if that is not certain.
+/// The order of the reward; empty if uncertain.
 fn order_of(standing: &Standing, ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<OrderId> {
     let links = &standing.extracted.links;
     if let [link] = links.as_slice()
@@ -246,7 +247,7 @@ impl Job for CancelJob<'_> {
 
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         match sent_before(ledger, self.reward_id)? {
-            // Only the holder of the lock sends, and this process holds it: the sender died.
+            // Only the lock's holder sends, and this process holds the lock, so the earlier sender has died.
             Some(found) if found.state == State::Sending => {
                 mark_unknown(ledger, &found, self.ctx.clock.now()).map(Some)
             }
@@ -265,7 +266,7 @@ impl Job for CancelJob<'_> {
                 Target::Action,
             ),
             order_id,
-            // The call has no disposition code.
+            // This call takes no disposition code.
             disposition: String::new(),
             reason: Some(self.options.reason.clone()),
             ticket: Some(self.options.ticket.clone()),
@@ -291,7 +292,7 @@ impl Job for CancelJob<'_> {
     }
 }
 
-/// The reward as it reads now; `missing` if the vendor no longer shows it.
+/// The current state of the rewards; `missing` if the vendor no longer shows a reward.
 pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Snapshot>> {
     let mut rewards = Vec::with_capacity(before.len());
     for was in before {
@@ -299,7 +300,7 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
             Some(raw) => {
                 let live = parse_reward(ctx, &raw, None, ApiSource::Rest)?;
                 let account = live.extracted.reward.account_id.as_str();
-                // A reward in another account may be from another tenant or a cache.
+                // A reward in another account may belong to another tenant, or the answer may be an old copy from a cache.
                 if was.account_id != FORGOTTEN && account != was.account_id {
                     return Err(Error::new(Kind::Vendor, "the reward was read in another account than before")
                         .hint("compare it with the vendor's Reward Feed (Show more)"));
@@ -312,7 +313,7 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
     Ok(rewards)
 }
 
-/// Reads an open cancellation once. Only the reward itself proves it.
+/// Reads an open cancellation once. Only the reward proves it.
 pub async fn observe(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -325,7 +326,7 @@ pub async fn observe(
     let before = kept.rewards;
     let rewards = read_again(ctx, &before).await?;
     let taken = retraction.events.iter().find(|event| event.state == State::Queued);
-    // The vendor's answer ends the request, as a completed submission ends a reversal.
+    // The vendor's answer ends the request, like the completion of a submission ends a reversal.
     let submission = if taken.is_some() { SubmissionProgress::Complete } else { SubmissionProgress::None };
     let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let observation = Observation { submission, sent_at, before, rewards, reads_since_complete: 0, time_up, settled };

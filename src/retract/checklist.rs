@@ -1,12 +1,13 @@
-//! What a person should check outside the API, in the order of the vendor's guide.
+//! The steps that a person should check outside the API, in the order of the vendor's guide.
 //!
-//! Text only. It restates the refund guide (sections A, D and F), the help centre and the program's rules, and adds nothing.
+//! Text only. This module restates the refund guide (sections A, D and F), the help centre and the program's rules, and adds
+//! nothing.
 
 use crate::model::program_rule::{ProgramRule, RuleState};
 
 pub const WHERE_TO_LOOK: &str = "the vendor shows the result under Engage → Reporting → Referral Feed: status Started, with the date of the retraction";
 
-/// The set-up that a reversal needs to take rewards back.
+/// The configuration without which a reversal takes no reward back.
 pub const PROGRAM_RULE: &[&str] = &[
     "a program rule must exist, or nothing is taken back: Engage → Program rules → Add Rule",
     "trigger: Friend refunds a purchase",
@@ -14,7 +15,7 @@ pub const PROGRAM_RULE: &[&str] = &[
     "select the action to take, name it, Next; review and Save",
 ];
 
-/// What to check if a reward stays. `rules`: the program rules as they were read before the send.
+/// Steps for a reward that was not cancelled. `rules`: the program rules, as read before the send.
 pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<String> {
     let mut steps: Vec<String> =
         rules.iter().map(|rule| format!("seen before it was sent, {}", rule.dated_line())).collect();
@@ -39,7 +40,7 @@ pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<S
     steps
 }
 
-/// What to check if an adjustment has no certain outcome.
+/// Steps for an adjustment with an uncertain outcome.
 pub fn what_a_doubtful_change_means() -> Vec<String> {
     vec![
         "the vendor may or may not have made the change; recoup never sends it again by itself, and takes no other change of \
@@ -49,7 +50,7 @@ pub fn what_a_doubtful_change_means() -> Vec<String> {
     ]
 }
 
-/// What to check if no answer came. `looked`: what the newest reading of the submissions list showed.
+/// Steps for a request that got no answer. `looked`: the result of the newest reading of the submissions list.
 pub fn what_unknown_means(looked: Option<&str>) -> Vec<String> {
     let mut steps = vec![
         "no answer came, so the vendor may or may not have received it; recoup never sends it again by itself"
@@ -63,12 +64,12 @@ pub fn what_unknown_means(looked: Option<&str>) -> Vec<String> {
     steps
 }
 
-/// What to do if the vendor did not receive it.
+/// Steps for a request that the vendor did not receive.
 pub fn what_not_received_means() -> Vec<String> {
     vec!["nothing was taken back; send it again with `recoup retract ORDER --resend --reason TEXT`".to_owned()]
 }
 
-/// What to check if a cancelled reward stays.
+/// Steps for a reward whose cancellation had no effect.
 pub fn why_a_reward_may_stand() -> Vec<String> {
     vec![
         "recoup does not cancel it again; look under Engage → Participants → the participant → Rewards, where More → Cancel \

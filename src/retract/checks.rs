@@ -1,7 +1,6 @@
-//! Findings of the checks of one retraction, each with evidence and remedy, and the verdict that they come to.
+//! The findings of one retraction's checks, each with evidence and remedy, and the overall verdict.
 //!
-//! Dry run, real run, batch and page share these findings. Pure: no I/O, no clock. A person overrides a stop only by its own
-//! name.
+//! Dry run, real run, batch and page share these findings. Pure: no I/O, no clock. Each override names exactly one stop.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +41,7 @@ pub enum Check {
     ClocksApart,
     NoReward,
     Incomplete,
-    /// By the ledger it was sent, or may have been sent, through another channel.
+    /// The ledger shows that the action was sent, or may have been sent, through another channel.
     HandedOver,
     /// See [`Override::Redeemed`].
     Redeemed,
@@ -64,13 +63,14 @@ pub enum Check {
     OldEvent,
     /// The conversion is older than 30 days (`docs/vendor/brand.md` §6).
     OldConversion,
-    /// The action's amount is 0 already: the vendor records a modification and reverses nothing (`docs/vendor/contradictions.md` 4).
+    /// The action's amount is already 0: the vendor records a modification and reverses nothing
+    /// (`docs/vendor/contradictions.md` 4).
     AmountZero,
-    /// The action reads as reversed, but its rewards do not read as cancelled.
+    /// The action is reversed, but some of its rewards are not cancelled.
     Reversed,
     ActionUnread,
     NoActionId,
-    /// Only one of the vendor's APIs shows the link.
+    /// Only one of the vendor's APIs shows the link between reward and action.
     UnseenLink,
     /// The reversal names order ID and action tracker instead of the action.
     ByOrder,
@@ -80,15 +80,16 @@ pub enum Check {
     Retracted,
     /// The refund is partial, or may be.
     PartialRefund,
-    /// The dates of the file do not fit those of the action. Another order may have had the same ID.
+    /// The dates of the file contradict those of the action. Another order may have had the same ID.
     Dates,
     NotIndexed,
     ItemsUnread,
-    /// Advocate evaluates item-level fields, and the order's amount is changed (`docs/vendor/refund-guide.md` D1, D2).
+    /// Advocate evaluates item-level fields, and the adjustment changes the order's amount (`docs/vendor/refund-guide.md` D1,
+    /// D2).
     OrderAmount,
-    /// The guide asks for item prices, and the call carries none (`docs/vendor/contradictions.md` 9).
+    /// The refund guide requires item prices, and the call carries none (`docs/vendor/contradictions.md` 9).
     ItemPrice,
-    /// The entry was added from the vendor's list of submissions.
+    /// recoup added the ledger entry from the vendor's list of submissions.
     Earlier,
 }
 
@@ -130,7 +131,7 @@ impl Check {
         }
     }
 
-    /// The override of this check; `None` if it cannot be overridden.
+    /// The override for this check; `None` if the check cannot be overridden.
     pub fn overridable(self) -> Option<Override> {
         match self {
             Self::Redeemed => Some(Override::Redeemed),
@@ -147,12 +148,11 @@ impl Check {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
-    /// What a finding is about.
     pub check: Check,
     pub verdict: Verdict,
     pub evidence: String,
     pub remedy: String,
-    /// The person has overridden this stop. It warns, and the ledger keeps it.
+    /// Whether the person has overridden this stop. An overridden stop warns, and the ledger keeps it.
     #[serde(default)]
     pub overridden: bool,
 }
@@ -187,7 +187,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// No findings yet. Later stops with these names are overridden.
+    /// Starts without findings. Later stops with these names count as overridden.
     pub fn new(overrides: &[Override]) -> Self {
         Self { list: Vec::new(), overrides: overrides.to_vec() }
     }
@@ -228,7 +228,7 @@ impl Findings {
         }
     }
 
-    /// The stops as one error; `None` if no finding stops.
+    /// Combines all stops into one error; `None` without a stop.
     pub fn error(&self) -> Option<Error> {
         let stops: Vec<&Finding> = self.list.iter().filter(|finding| finding.stops()).collect();
         let first = stops.first()?;

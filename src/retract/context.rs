@@ -1,6 +1,8 @@
-//! What every use case of retractions works with: identity, clients, clock, signal, output, and the files that one command opens.
+//! The shared context of the retraction use cases: identity, clients, clock, signal, output, and the files that one command
+//! opens.
 //!
-//! A command opens each file once, except that a send opens the index again. No lock here is held over an `await`, so that the future of a use case is [`Send`].
+//! A command opens each file once, except that a send opens the index again. No lock in this module is held over an `await`,
+//! so that the future of a use case is [`Send`].
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,13 +23,12 @@ use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
 use crate::vendor::{Advocate, Brand, Program};
 
-/// What one command works with.
 pub struct Context<'a> {
     pub index_path: &'a Path,
     pub ledger_path: &'a Path,
-    /// The tenant and the hosts that index and ledger belong to.
+    /// The tenant and the hosts of index and ledger.
     pub identity: &'a Identity,
-    /// The person and the machine that each event of the ledger names.
+    /// The person and the machine. Each event of the ledger names them.
     pub actor: &'a Actor,
     pub advocate: &'a Advocate,
     pub brand: &'a Brand,
@@ -38,7 +39,7 @@ pub struct Context<'a> {
     pub session: Session,
 }
 
-/// The files that a command has opened, and what it has read from the vendor for more than one order.
+/// The files that a command has opened, and vendor data that several orders share.
 #[derive(Default)]
 pub struct Session {
     index_reader: Mutex<Option<IndexReader>>,
@@ -51,7 +52,7 @@ pub struct Session {
 }
 
 impl Context<'_> {
-    /// Asks the index; `work` gets `None` if there is no index.
+    /// Reads the index. `work` gets `None` if there is no index.
     pub fn read_index<T>(&self, work: impl FnOnce(Option<&IndexReader>) -> Result<T>) -> Result<T> {
         let mut reader = lock(&self.session.index_reader);
         if reader.is_none() {
@@ -60,12 +61,12 @@ impl Context<'_> {
         work(reader.as_ref())
     }
 
-    /// How much of the tenant the index has read; nothing if there is no index.
+    /// How much of the tenant the index has read; empty without an index.
     pub(super) fn coverage(&self) -> Result<Coverage> {
         self.read_index(|index| index.map_or_else(|| Ok(Coverage::default()), IndexReader::coverage))
     }
 
-    /// Writes into the index, and makes one if there is none. After an error the next call opens the index again.
+    /// Writes to the index, and creates it if it is missing. After an error the next call opens the index again.
     pub fn write_index<T>(&self, work: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
         let mut kept = lock(&self.session.index_writer);
         let mut index = match kept.take() {
@@ -77,14 +78,14 @@ impl Context<'_> {
         Ok(written)
     }
 
-    /// [`Context::write_index`] with the index opened again. Used right before a send, because another version of recoup may have
-    /// written to the file at this path, or another file may have replaced it, since the command began.
+    /// Opens the index again and calls [`Context::write_index`]. A send uses it, because since the command began another
+    /// version of recoup may have written to the file, or another file may have replaced it.
     pub fn reopen_index<T>(&self, work: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
         *lock(&self.session.index_writer) = None;
         self.write_index(work)
     }
 
-    /// Writes what was read from the vendor into the index, if there is one. The index is a cache, so a failure is a warning.
+    /// Writes vendor data into the index, if there is one. The index is a cache, so a failure only warns.
     pub fn cache_in_index(&self, work: impl FnOnce(&mut Index) -> Result<()>) {
         if !self.index_path.exists() {
             return;
@@ -104,7 +105,7 @@ impl Context<'_> {
         Ok(opened.map(|ledger| ledger_reader.get_or_init(|| ledger)))
     }
 
-    /// The ledger for writing. Makes one if there is none, so a dry run must not call this.
+    /// The ledger for writing. Creates it if it is missing, so a dry run must not call this.
     pub fn open_ledger(&self) -> Result<&Ledger> {
         let known = &self.session.ledger_writer;
         if let Some(ledger) = known.get() {
@@ -114,21 +115,21 @@ impl Context<'_> {
         Ok(known.get_or_init(|| ledger))
     }
 
-    /// The programs of the account; the Brand API is asked once.
+    /// The programs of the account. Only the first call asks the Brand API.
     pub(super) async fn programs(&self) -> Result<&[Program]> {
         let programs = self.session.programs.get_or_try_init(|| self.brand.programs()).await;
         programs.map(Vec::as_slice)
     }
 
-    /// How far this clock is ahead of the vendor's, in seconds; `None` if its newest answer does not say what time it is.
+    /// How far this machine's clock is ahead of the vendor's, in seconds; `None` if the vendor's newest answer has no date.
     pub fn clock_ahead(&self) -> Option<i64> {
         self.advocate.host_clock().or_else(|| self.brand.host_clock())?.ahead
     }
 
-    /// The time by the vendor's clock, which decides what has expired and which deadline has passed.
+    /// The time by the vendor's clock, which decides about expiry and deadlines.
     ///
-    /// An error if the vendor's answers carry no date, or if the two clocks are far apart: then the dates of the ledger and the
-    /// vendor's dates cannot be compared.
+    /// Returns an error if the vendor's answers have no date, or if the two clocks differ too much: dates of the ledger and
+    /// of the vendor then cannot be compared.
     pub fn vendor_now(&self) -> Result<Timestamp> {
         let ahead = self.clock_ahead();
         if let Some(error) = readiness::clock_trouble(ahead) {
@@ -138,7 +139,7 @@ impl Context<'_> {
         Ok(self.clock.now().saturating_sub(ahead).unwrap_or(Timestamp::MIN))
     }
 
-    /// The vendor's time, or this machine's with the reason why the vendor's cannot be used.
+    /// The vendor's time, or this machine's time with the reason why the vendor's cannot be used.
     pub(super) fn vendor_now_or_own(&self) -> (Timestamp, Option<Error>) {
         match self.vendor_now() {
             Ok(now) => (now, None),
@@ -161,7 +162,7 @@ mod tests {
 
     fn assert_send<T: Send>(_: T) {}
 
-    /// Services await the use cases on tokio's threads. Never run: that it compiles is the test.
+    /// Services await the use cases on tokio's threads. This function never runs: the test is that it compiles.
     #[expect(dead_code, reason = "the compiler checks it")]
     #[expect(clippy::too_many_arguments, reason = "one value for each use case")]
     fn every_use_case_is_send(

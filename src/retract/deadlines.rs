@@ -1,8 +1,8 @@
-//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. Pure: no I/O; the caller gives the
-//! time.
+//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. Pure: no I/O; the caller passes
+//! the time.
 //!
-//! Sources: `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43, `docs/vendor/advocate.md` §8. A
-//! missed deadline warns. It stops only if the vendor is known to reject changes after it.
+//! Sources: `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43, `docs/vendor/advocate.md` §8.
+//! A missed deadline warns. It stops the send only if the vendor is known to reject changes after that deadline.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,19 +11,19 @@ use super::options::RefundClaim;
 use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Reward, RewardState};
 
-/// The vendor takes rewards back for events younger than this.
+/// Maximum age of an event for which the vendor takes rewards back.
 const EVENT_UNDER: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
 
-/// The vendor takes a conversion back within this time.
+/// Maximum age of a conversion that the vendor takes back.
 const CONVERSION_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// A warning comes this long before a deadline.
+/// How long before a deadline the check warns.
 const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 
 /// Day zero of the middle number of an ActionId: 2008-01-01, in Unix seconds (`docs/vendor/brand.md` §8).
 const DAY_ZERO: i64 = 1_199_145_600;
 
-/// What the Brand API shows of an action.
+/// The Brand API's data about an action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActionFacts {
     /// `PENDING`, `APPROVED`, `REVERSED` …
@@ -31,7 +31,7 @@ pub struct ActionFacts {
     pub amount: Option<Decimal>,
     pub amount_now: Option<Decimal>,
     pub event_date: Option<Timestamp>,
-    /// After this date the vendor does not change the action.
+    /// The vendor does not change the action after this date.
     pub locking_date: Option<Timestamp>,
     /// `Performance`, `Advocate` …; `None` if the program could not be read.
     pub program_type: Option<String>,
@@ -75,7 +75,7 @@ pub fn age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     }
 }
 
-/// The date that the middle number of an ActionId encodes. It is a hint only (`docs/vendor/contradictions.md` 28).
+/// The date in the middle number of an ActionId. Only a hint (`docs/vendor/contradictions.md` 28).
 fn day_of(action_id: &ActionId) -> Option<Timestamp> {
     if !action_id.is_familiar() {
         return None;
@@ -102,7 +102,7 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     }
     let Some(locked) = facts.locking_date.filter(|locked| *locked <= now) else { return };
     match facts.program_type.as_deref() {
-        // What the vendor does with an Advocate action after its locking date is not published. The rewards decide.
+        // The vendor does not document the effect of the locking date on an Advocate action. The rewards decide.
         Some("Advocate") => {}
         Some("Performance") => findings.stop(
             Check::Locked,
@@ -117,7 +117,7 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     }
 }
 
-/// Stops if the file proves less than a refund in full.
+/// Stops if the file does not prove a full refund.
 pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFacts) {
     let (_, Some(why)) = claim.against(facts) else { return };
     let remedy =
@@ -125,11 +125,11 @@ pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFact
     findings.stop(Check::PartialRefund, why, remedy);
 }
 
-/// Tolerated difference between the dates of a file and of the vendor: time zones, and late bookings.
+/// Tolerated difference between the dates of the file and of the vendor, for time zones and late bookings.
 const DATES_WITHIN: SignedDuration = SignedDuration::from_hours(3 * 24);
 
-/// A refund before the event of the action, or an order after it, belongs to another order with the same ID. `event` is the
-/// result of [`known_day`].
+/// Stops if the file's refund is dated before the action's event, and warns if its order is dated after that event. In both
+/// cases another order may have had the same ID. `event` is the result of [`known_day`].
 pub fn dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
     let day = event.strftime("%Y-%m-%d");
     if let Some(refunded_at) = claim.refunded_at.filter(|when| event.duration_since(when.latest()) > DATES_WITHIN) {
@@ -149,12 +149,12 @@ pub fn dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
     }
 }
 
-/// When the event of an action happened, by the action's own date or else by the date in its ID.
+/// The date of an action's event: the action's own date, or else the date in its ID.
 pub fn known_day(action_id: Option<&ActionId>, facts: &ActionFacts, now: Timestamp) -> Option<Timestamp> {
     facts.event_date.or_else(|| action_id.and_then(day_of).filter(|day| *day <= now))
 }
 
-/// Why the vendor would not cancel this reward; `None` if no reason is known.
+/// The reason why the vendor would not cancel this reward; `None` without a known reason.
 pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static str> {
     let says = |text: &Option<String>| text.as_deref().is_some_and(|text| text.to_lowercase().contains("gift card"));
     if reward.cancellable == Some(false) {

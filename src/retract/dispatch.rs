@@ -1,9 +1,10 @@
-//! Sends one request that changes something at the vendor, at most once. Every such request takes this path.
+//! Sends one request that changes something at the vendor, at most once. Every such request uses this module.
 //!
-//! The order of the steps is the point. The dispatcher waits for the pace, and reads again what it read long ago. An operating
-//! system lock keeps other processes out. Under the lock the dispatcher checks the ledger again and commits the intent to disk;
-//! then it sends exactly one request and writes down the outcome. An outcome that does not prove that nothing was done is
-//! *unknown*, and an unknown request is never sent again. The lock is not held during a wait for the vendor's limit.
+//! The order of the steps prevents a second send. The dispatcher waits for the pacer, and reads the plan again if it is old.
+//! The dispatcher then takes an operating system lock that keeps other processes from sending. Under the lock it checks the
+//! ledger again, commits the intent to disk, sends exactly one request and records the outcome. If an outcome leaves open
+//! whether the vendor acted, the request is *unknown*. An unknown request is never sent again. The dispatcher releases the
+//! lock before it waits for the vendor's limit.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,16 +26,17 @@ use crate::vendor::WriteOutcome;
 /// Pause between two attempts to take the lock, or to write the outcome into the ledger.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Attempts to send before the retraction stays *planned*. A 429 and a plan that grew old during the wait each cost one.
+/// Attempts to send before the retraction stays *planned*. Each 429 costs one attempt, and so does a plan that grew old
+/// during the wait.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// A plan older than this is read again before anything is sent: a person may have looked at it for an hour.
+/// Maximum age of a plan at the send. An older plan is read again, because a person may have looked at it for an hour.
 pub const PLAN_FRESH_FOR: Duration = Duration::from_secs(10);
 
-/// Longest part of the vendor's answer that the ledger keeps, in characters.
+/// Maximum length of the vendor's answer in the ledger, in characters.
 const MAX_ANSWER_CHARS: usize = 16 << 10;
 
-/// Attempts to write the outcome into the ledger.
+/// Maximum number of attempts to write the outcome into the ledger.
 const MAX_LEDGER_WRITES: u32 = 3;
 
 /// One request, and the checks that allow it.
@@ -45,19 +47,21 @@ pub trait Job {
     /// The sentence for the ledger if the vendor accepts the request.
     const ACCEPTED: &'static str;
 
-    /// What a person can do about a refusal.
+    /// Advice for the person if the vendor refuses the request.
     const REFUSED_HINT: &'static str;
 
-    /// Waits for the pace, and reads again what is no longer fresh. An error means that the request must not be sent.
+    /// Waits for the pacer, and reads the plan again if it is old. After an error the dispatcher sends nothing.
     async fn ready(&mut self, ledger: &Ledger) -> Result<Self::Permit>;
 
-    /// Whether the plan is fresh enough to act on. Asked under the lock, where nothing is read from the network.
+    /// Whether the plan is fresh enough to act on. The dispatcher calls this under the lock, so the job must not use the
+    /// network here.
     fn is_fresh(&self) -> bool;
 
-    /// Repeats under the lock every check of the ledger. Returns a retraction if another process has sent it in the meantime.
+    /// Repeats every check of the ledger, under the lock. Returns a retraction if another process has sent it since the plan
+    /// was made.
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>>;
 
-    /// What the ledger must hold before the request is sent.
+    /// The ledger entry that the dispatcher commits before the send.
     fn intent(&self) -> NewRetraction;
 
     /// Further notes for the ledger: kind, sentence, details.
@@ -72,23 +76,23 @@ pub trait Job {
     async fn send(&self, permit: Self::Permit) -> WriteOutcome;
 }
 
-/// What dispatching one job came to.
+/// The result of dispatching one job.
 pub struct Dispatched {
-    /// The retraction as the ledger has it now.
+    /// The newest version from the ledger.
     pub retraction: Retraction,
     pub sent: Sent,
-    /// Why the request was not sent, or why its outcome is not in the ledger.
+    /// Why the request was not sent, or why the ledger lacks its outcome.
     pub error: Option<Error>,
 }
 
-/// Who has sent a request.
+/// Which process sent the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// This process; also if the outcome is unknown.
+    /// This process, even if the outcome is unknown.
     Now,
-    /// Another process, before this one. This process sent nothing.
+    /// Another process, earlier. This process sent nothing.
     Before,
-    /// No process: nothing was done, and the ledger says so.
+    /// No process. The ledger records that nothing was sent.
     Not,
 }
 
@@ -100,12 +104,12 @@ pub struct Dispatch<'a> {
     pub max_wait: Duration,
     /// Longest wait for another process that is sending.
     pub lock_wait: Duration,
-    /// The approval of a second person, if one was needed.
+    /// The approval of a second person, if the policy requires one.
     pub granted: Option<&'a Granted>,
 }
 
 impl Dispatch<'_> {
-    /// Sends one job, at most once. An error means that nothing was sent and nothing was written down.
+    /// Sends one job, at most once. An error means that this run sent nothing and wrote nothing into the ledger.
     pub async fn run<J: Job>(&mut self, job: &mut J) -> Result<Dispatched> {
         let mut planned: Option<Retraction> = None;
         for _ in 0..MAX_ATTEMPTS {
@@ -119,10 +123,10 @@ impl Dispatch<'_> {
                 Err(error) => return not_sent(planned, error),
             };
             if !job.is_fresh() {
-                // The plan grew old during the wait for the lock. It is read again without the lock.
+                // The plan grew old during the wait for the lock. The next attempt reads it again before it takes the lock.
                 continue;
             }
-            // The end of this block releases the lock: no wait happens under it.
+            // The end of this block releases the lock, so that the wait below happens without it.
             let attempt = {
                 let _lock = lock;
                 match job.sent_meanwhile(self.ledger) {
@@ -148,7 +152,8 @@ impl Dispatch<'_> {
         not_sent(planned, error)
     }
 
-    /// One request between two entries of the ledger. Continues if the vendor's limit was reached: not before this moment.
+    /// Sends one request between two ledger entries. `Continue` means that the vendor's limit was reached; it holds the
+    /// earliest moment for the next attempt.
     async fn try_once<J: Job>(
         &mut self,
         permit: J::Permit,
@@ -159,7 +164,7 @@ impl Dispatch<'_> {
         let (message, request) = job.request();
         let details = json!({ "request": request });
         let retraction = if let Some(planned) = planned {
-            // An earlier try left it planned, because the vendor's limit was reached.
+            // An earlier attempt left the retraction *planned*, because the vendor's limit was reached.
             match self.ledger.append(&planned, State::Sending, message, &details, now()) {
                 Ok(sending) => sending,
                 Err(error) => return not_sent(Some(planned), error).map(ControlFlow::Break),
@@ -169,7 +174,8 @@ impl Dispatch<'_> {
             self.ledger.intend(&job.intent(), &notes, message, &details, now())?
         };
         crash::point("committed");
-        // A copy of the main file alone, of ledger or index, must know of the request before the vendor does.
+        // The main files of ledger and index must hold the request before the vendor receives it, because a copy of them may
+        // lack the WAL.
         let outcome = if let Err(error) = self.ledger.put_into_main_file().and_then(|()| self.tell_index()) {
             WriteOutcome::NotSent { error }
         } else {
@@ -222,15 +228,14 @@ impl Dispatch<'_> {
         })
     }
 
-    /// Tells the index which ledger this is and how far it has come, so that the index can refuse another one, or an older
-    /// copy, later.
+    /// Stores the ledger's ID and head in the index. The index can then refuse another ledger, or an older copy of this one.
     fn tell_index(&self) -> Result<()> {
         let (id, head) = (self.ledger.ledger_id()?, self.ledger.head()?);
         self.ctx.reopen_index(|index| index.remember_ledger(&id, &head))
     }
 
-    /// Writes the outcome of a request down. If the ledger cannot be written, the retraction stays *sending*, which the next
-    /// reader takes for *unknown*: the answer is lost, and never the fact that something was sent.
+    /// Records the outcome of a request. If the ledger cannot be written, the retraction stays *sending*, and the next reader
+    /// treats it as *unknown*. The vendor's answer is then lost, but the ledger still shows that the request was sent.
     async fn record(
         &mut self,
         retraction: Retraction,
@@ -249,7 +254,8 @@ impl Dispatch<'_> {
             if let Ok(found) = self.ledger.get(newest.id)
                 && found.events.len() > newest.events.len()
             {
-                // Another process took this one for dead and marked the retraction unknown. The outcome follows that event.
+                // Another process assumed that this one had died, and marked the retraction *unknown*. The outcome follows
+                // that event.
                 newest = found;
             }
             if tries >= MAX_LEDGER_WRITES {
@@ -281,7 +287,7 @@ impl Dispatch<'_> {
     }
 }
 
-/// Nothing was sent. Without an entry in the ledger that is nothing but an error.
+/// The result if this process sent nothing. An error if the ledger has no entry for the job.
 fn not_sent(planned: Option<Retraction>, error: Error) -> Result<Dispatched> {
     match planned {
         Some(retraction) => Ok(Dispatched { retraction, sent: Sent::Not, error: Some(error) }),
@@ -289,19 +295,19 @@ fn not_sent(planned: Option<Retraction>, error: Error) -> Result<Dispatched> {
     }
 }
 
-/// The vendor's words without anything that looks like an e-mail address.
+/// The vendor's message, with e-mail addresses masked.
 fn without_addresses(text: Option<&str>) -> String {
     let Some(text) = text else { return "no reason was given".to_owned() };
     text.split(' ').map(|word| if word.contains('@') { "…@…" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
-/// Marks a retraction as *unknown* that a dead process left at *sending*: whether the vendor received it is not known.
+/// Marks a retraction as *unknown* if its sender died in the state *sending*: the vendor may have received the request.
 pub fn mark_unknown(ledger: &Ledger, retraction: &Retraction, now: Timestamp) -> Result<Retraction> {
     let message = "the process that was sending ended without an answer; the vendor may or may not have received it";
     ledger.append(retraction, State::Unknown, message, &json!({}), now)
 }
 
-/// Takes the lock under which one process at a time sends.
+/// Takes the send lock, which only one process at a time can hold.
 pub async fn take_lock(ledger: &Path, wait: Duration, clock: &Clock, stop: &CancellationToken) -> Result<ProcessLock> {
     let began = tokio::time::Instant::now();
     loop {

@@ -1,9 +1,10 @@
-//! Reads what was sent until it is proven or the time is up.
+//! Follows a sent retraction until it is proven or the time is up.
 //!
-//! For a few retractions the submission is read first, and the rewards once it completed. For many, the rewards are read first,
-//! and the submission only if they suggest an end. Without a batch ID the rewards decide, and `unknown_resolver` looks for the
-//! request in the submissions list. `retract` uses this after sending, and `verify` for open retractions. A proven retraction
-//! is read again too, so that an old proof does not outlive the facts. This module never sends anything.
+//! For a few retractions, each read starts with the submission, and reads the rewards once the submission has completed. For
+//! many, each read starts with the rewards, and reads the submission only if the rewards suggest an end. Without a batch ID
+//! the rewards decide, and `unknown_resolver` looks for the request in the submissions list. `retract` uses this module after
+//! sending, and `verify` for open retractions. `verify` also reads a proven retraction again, because a reward can change
+//! after the proof. This module never sends anything.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ use crate::store::index::{ApiSource, IndexedReward};
 use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
 use crate::vendor::{ReferralAnswer, SubmissionStatus};
 
-/// Follows one retraction until it reaches an end, the time is up, or a signal came.
+/// Follows one retraction until it ends, the time is up, or a signal arrives.
 pub async fn follow(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -44,12 +45,12 @@ pub async fn follow(
         return check_again(ctx, ledger, retraction).await;
     }
     if retraction.state == State::NotReceived {
-        // *Not received* is an end, but a proof by the rewards outranks it.
+        // *Not received* is an end, but proof by the rewards overrides it.
         observe(ctx, follows, ledger, &mut retraction, false, &mut 0).await?;
         return Ok(retraction);
     }
     let began = Instant::now();
-    // A single read has no time limit of its own; its caller limits all reads together.
+    // A single read has no time limit of its own. The caller limits all reads together.
     let end = if follows.wait.is_zero() { None } else { began.checked_add(follows.wait) };
     let mut pause = follows.first_poll;
     let mut reads_since_complete = 0;
@@ -62,9 +63,9 @@ pub async fn follow(
         let observed = Box::pin(observe(ctx, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
         match within(ctx, end, observed).await {
             Ok(()) => {}
-            // Another process follows the same retraction and wrote first. Its entry is as good.
+            // Another process follows the same retraction and wrote first. Its entry is equally valid.
             Err(error) if error.kind == Kind::Busy => retraction = ledger.get(retraction.id)?,
-            // A failed read is retried. An error about credentials ends the wait.
+            // A failed read is retried. An error about credentials ends the loop.
             Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) && !last => {
                 ctx.report.note(format!("could not read just now: {error}"));
             }
@@ -87,7 +88,7 @@ pub async fn follow(
     Ok(retraction)
 }
 
-/// Runs `work`, but not beyond `end` if it only waits for the vendor's quota: `--wait` limits that wait too.
+/// Runs `work`, and stops waiting for the vendor's quota at `end`: `--wait` limits that wait too.
 pub(super) async fn within<T>(
     ctx: &Context<'_>,
     end: Option<Instant>,
@@ -120,7 +121,7 @@ fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retractio
         return Ok(Some(retraction));
     }
     let Some(_lock) = ProcessLock::try_take(ledger.path(), "send")? else { return Ok(None) };
-    // The sender may have written the outcome and ended since the row was read.
+    // The sender may have recorded the outcome and exited after the row was read.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {
         mark_unknown(ledger, &newest, ctx.clock.now()).map(Some)
@@ -130,7 +131,7 @@ fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retractio
 }
 
 /// Reads the rewards of a proven retraction again. A reward that no longer reads as cancelled withdraws the proof. If the
-/// rewards cannot be read, that is an error: an old proof is not reported as a new one.
+/// rewards cannot be read, the result is an error, so that no old proof is reported as a new one.
 async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Retraction> {
     let RewardsNow { mut rewards, referrals, .. } = read_rewards(ctx, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
@@ -150,7 +151,7 @@ async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction)
     }
 }
 
-/// The rewards of the action that a complete crawl has found deleted at the vendor.
+/// The action's rewards that the vendor has deleted, according to a complete crawl.
 fn gone(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<RewardId>> {
     let gone = indexed_rewards(ctx, &retraction.target())?.into_iter().filter(|indexed| indexed.gone);
     Ok(gone.map(|indexed| indexed.reward.reward_id).collect())
@@ -166,10 +167,10 @@ pub(super) fn indexed_rewards(ctx: &Context<'_>, target: &Target) -> Result<Vec<
     })
 }
 
-/// When it was sent, in Unix milliseconds of the vendor's clock. If the clock difference is not known, the earliest possible
-/// moment.
+/// When the request was sent, in Unix milliseconds of the vendor's clock. If the clock difference is unknown, the earliest
+/// possible moment.
 pub(super) fn sent_at_ms(retraction: &Retraction, kept: &StoredPlan) -> i64 {
-    // For a submission that was added from the vendor's list, the vendor's date.
+    // A submission that recoup added from the vendor's list has the vendor's date.
     if let Some(at) = retraction.text("submitted_at").and_then(|at| at.parse::<Timestamp>().ok()) {
         return at.as_millisecond() - VENDOR_TIME_INEXACT_MS;
     }
@@ -182,7 +183,7 @@ pub(super) fn sent_at_ms(retraction: &Retraction, kept: &StoredPlan) -> i64 {
     }
 }
 
-/// Reads submission and rewards once, and writes down what is new.
+/// Reads submission and rewards once, and records changes in the ledger.
 async fn observe(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -197,7 +198,7 @@ async fn observe(
     if retraction.channel == Channel::Reward {
         return cancel::observe(ctx, follows, ledger, retraction, time_up).await;
     }
-    // A submission whose end is in the ledger costs no request.
+    // If the ledger already has the end of a submission, no request is needed.
     let sparing = match follows.submissions {
         SubmissionPolling::Always => None,
         SubmissionPolling::Sparingly { now } => Some(now || time_up),
@@ -251,7 +252,7 @@ async fn observe(
     Ok(())
 }
 
-/// The details of a conclusion: rewards, and referrals if any was read.
+/// The details of a conclusion: rewards, and referrals if there are any.
 fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value {
     if referrals.is_empty() {
         json!({ "rewards": rewards })
@@ -260,12 +261,13 @@ fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value 
     }
 }
 
-/// Whether a conclusion is about the rewards. Only then are referrals read, which cost a request each by REST.
+/// Whether a conclusion is about the rewards. Only such a conclusion needs the referrals, each of which costs one REST
+/// request.
 fn concludes(decision: &Conclusion) -> bool {
     matches!(decision, Conclusion::Become(State::Confirmed | State::Partial | State::Unconfirmed, _))
 }
 
-/// The referrals of the plan as they read now, and rewards of the action that only they name.
+/// The current state of the plan's referrals, and rewards of the action that only the referrals name.
 async fn referrals_after(
     ctx: &Context<'_>,
     retraction: &Retraction,
@@ -284,7 +286,7 @@ struct RewardsNow {
     referrals: Vec<(String, ReferralAnswer)>,
 }
 
-/// The rewards before the send, and every known reward of the action now.
+/// The rewards before the send, and the current state of every known reward of the action.
 pub(super) async fn rewards_now(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -293,7 +295,8 @@ pub(super) async fn rewards_now(
     read_rewards(ctx, ledger, retraction).await.map(|now| (now.before, now.rewards))
 }
 
-/// Reads the rewards of the plan, those that the index has added since, and others of the target in the same accounts.
+/// Reads the rewards of the plan, rewards that the index has added since, and the target's other rewards in the same
+/// accounts.
 async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
     let kept = StoredPlan::of(retraction)?;
     if retraction.channel == Channel::Reward {
@@ -303,7 +306,7 @@ async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retractio
     let target = retraction.target();
     let indexed = indexed_rewards(ctx, &target)?;
     let account = |was: &Snapshot| {
-        // A later crawl may have found it in another account.
+        // A later crawl may have found the reward in another account.
         let newer = indexed.iter().find(|indexed| indexed.reward.reward_id.as_str() == was.reward_id);
         newer.map_or_else(|| AccountId::new(was.account_id.as_str()), |newer| newer.listed_by.clone())
     };
@@ -335,9 +338,9 @@ async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retractio
     }
     refresh_index(ctx, &target, &seen);
     let mut rewards = snapshots(&seen, &target, &kept.rewards);
-    // A reward that a crawl found deleted, that the plan did not have and that is missing now, no longer exists.
+    // A reward no longer exists if the plan lacks it, a crawl found it deleted, and the vendor does not return it now.
     rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));
-    // A reward that a person cancelled by itself proves nothing about the retraction.
+    // A reward that a person cancelled individually proves nothing about the retraction.
     for reward in rewards.iter_mut().filter(|reward| reward.linked) {
         let alone = ledger.attempts_by(Channel::Reward, &reward.reward_id)?;
         reward.linked = !alone.iter().any(|cancelled| cancelled.state.may_have_been_sent());
@@ -345,7 +348,7 @@ async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retractio
     Ok(RewardsNow { before: kept.rewards, rewards, referrals: std::mem::take(&mut seen.referrals) })
 }
 
-/// Reads how far the submission is. Its completion is written down once.
+/// Reads the progress of the submission, and records its completion once.
 pub(super) async fn submission(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -358,21 +361,21 @@ pub(super) async fn submission(
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
     let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else {
-        // A submission from the vendor's list may have no link, so it cannot be read.
+        // A submission from the vendor's list may lack a link, and then cannot be read.
         let is_nameless = retraction.state == State::Queued && given_up;
         return Ok(if is_nameless { SubmissionProgress::Unreadable } else { SubmissionProgress::None });
     };
     let found = match ctx.brand.submission(&queued_uri).await {
         Ok(Some(found)) => found,
-        // The vendor keeps submissions for at most 90 days. After a while the rewards alone decide.
+        // The vendor keeps submissions for at most 90 days. Once `given_up` is set, the rewards alone decide.
         Ok(None) => return Ok(if given_up { SubmissionProgress::Unreadable } else { SubmissionProgress::Open }),
         Err(error) if given_up && error.kind == Kind::Vendor => return Ok(SubmissionProgress::Unreadable),
         Err(error) => return Err(error),
     };
-    // The completion starts a deadline, so the clock must be right before it is written down.
+    // The completion starts a deadline, so the clock must be right before the ledger records it.
     ctx.vendor_now()?;
     if !found.is_complete() {
-        // An unknown status may be an unpublished end.
+        // An unknown status may be an undocumented final status.
         let is_strange = matches!(found.status, SubmissionStatus::Other(_));
         return Ok(if given_up && is_strange { SubmissionProgress::Unreadable } else { SubmissionProgress::Open });
     }

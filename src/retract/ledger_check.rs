@@ -1,7 +1,7 @@
-//! Checks that this ledger knows everything that was sent. Everything that sends asks here first.
+//! Checks that this ledger knows every earlier send. Every send runs this check first.
 //!
-//! A restored ledger, or another one than before, lacks what was sent since, and would allow sending it again. The index
-//! remembers the ledger's name and head, and a backup marks its copy. `recoup ledger accept` is the way out.
+//! A restored ledger lacks the sends since its backup, and another ledger lacks them all. Either would allow a second send.
+//! The index remembers the ledger's ID and head, and a backup marks its copy. `recoup ledger accept` resolves a fault.
 
 use crate::error::{Error, Kind, Result};
 use crate::store::index::IndexReader;
@@ -47,14 +47,14 @@ impl LedgerFault {
     }
 }
 
-/// What is wrong with this ledger, as far as it and the index can tell.
+/// The fault of this ledger, if it or the index shows one.
 pub fn fault(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<LedgerFault>> {
     if let Some(gap) = ledger.map(Ledger::gap).transpose()?.flatten() {
         return Ok(Some(LedgerFault::Half(gap)));
     }
     let diverged = diverged(reader, ledger)?;
-    // A copy knows when it was made, so its mark is the better answer; but a copy of another or a diverged ledger has lost what
-    // this index has seen.
+    // A copy knows when it was made, so its mark describes the fault best. A copy of another or a diverged ledger is an
+    // exception: it lacks events that this index has seen.
     if !matches!(diverged, Some(LedgerFault::Another | LedgerFault::Forked))
         && let Some(of) = ledger.map(Ledger::copy_of).transpose()?.flatten()
     {
@@ -77,7 +77,7 @@ fn diverged(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Opt
     })
 }
 
-/// An error if this ledger does not know everything that was sent.
+/// Returns an error if this ledger may lack an earlier send.
 pub fn check_ledger(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<()> {
     fault(reader, ledger)?.map_or(Ok(()), |fault| Err(refusal(&fault)))
 }

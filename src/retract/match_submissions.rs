@@ -1,8 +1,9 @@
-//! Searches the vendor's list of submissions for a request that got no answer: received, not received, or not certain.
+//! Searches the vendor's list of submissions for a request that got no answer. The result is received, not received, or not
+//! certain.
 //!
-//! Pure. A list shows a request by its identifier, disposition code, amount and time. Its absence counts only in two complete
-//! lists with an hour in between. A row that may be the request, or any gap in the list, makes the result *not certain*: a
-//! request that was *not received* may be sent again, so a doubt must never count as absence.
+//! Pure. A row matches a request by identifier, disposition code, amount and time. A request is *not received* only if two
+//! complete lists, read an hour apart, both lack it. A possible match or a gap in the list makes the result *not certain*.
+//! The reason for this caution: a person may send a request that was *not received* again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,19 +17,19 @@ use crate::model::{OrderId, Target};
 use crate::store::ledger::{Retraction, State};
 use crate::vendor::Submission;
 
-/// Tolerated difference between the vendor's clock and this machine's. A submission dated this much before the send may still
-/// be it.
+/// Tolerated difference between the vendor's clock and this machine's. A submission may be the request even if it is dated
+/// this much before the send.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
-/// When the submissions list is read, and how much of it.
+/// When to read the submissions list, and how much of it.
 #[derive(Debug, Clone, Copy)]
 pub struct ResolverSettings {
     /// Minimum delay after the send, and between two reads of the submissions list.
     pub list_after: Duration,
-    /// Minimum time between the two lists that show an absence, and between the send and the second list. Later lists are three
-    /// and six times as far apart.
+    /// Minimum time between the two lists that show an absence, and between the send and the second list. The gaps before
+    /// later lists are three and six times as long.
     pub list_gap: Duration,
-    /// Largest number of pages. A longer list counts as incomplete.
+    /// Maximum number of pages to read. A longer list counts as incomplete.
     pub list_pages: usize,
 }
 
@@ -44,7 +45,7 @@ pub struct SentRequest<'a> {
     pub target: &'a Target,
     pub order_id: &'a OrderId,
     pub disposition: &'a str,
-    /// The form of an adjustment, whose every field must match; `None` for a reversal.
+    /// The form of an adjustment. Every field must match. `None` for a reversal.
     pub change: Option<&'a [(String, String)]>,
     pub sent_at: Timestamp,
     /// Batch IDs of other requests in the ledger.
@@ -55,10 +56,10 @@ pub struct SentRequest<'a> {
 pub enum SearchResult {
     Found {
         batch_id: String,
-        /// The link to read it by, if the list gives one.
+        /// The link for reading the submission, if the list gives one.
         uri: Option<String>,
     },
-    /// A row may be the request. Holds the reason why that is not certain.
+    /// A row may be the request. Holds the reason for the uncertainty.
     Unclear(String),
     /// No row can be the request.
     Absent,
@@ -68,20 +69,20 @@ pub enum SearchResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListReading {
     pub at: Timestamp,
-    /// The list was read to its end, and it has every submission that the vendor acknowledged.
+    /// Whether the list was read to its end and has every submission that the vendor acknowledged.
     pub whole: bool,
     /// Number of submissions in the list.
     pub rows: usize,
-    /// The list is complete, and no row can be the request.
+    /// Whether the list is complete and no row can be the request.
     pub absent: bool,
-    /// Why the request is not certainly absent.
+    /// Why the request may still be in the list.
     pub doubt: Option<String>,
 }
 
-/// Kind of the note that holds a [`ListReading`] under `list`.
+/// Kind of the ledger note that holds a [`ListReading`] under `list`.
 pub const LIST_READING: &str = "look";
 
-/// The readings since the send, oldest first.
+/// The readings since the last send, oldest first.
 pub fn readings_of(retraction: &Retraction) -> Vec<ListReading> {
     let sent = retraction.events.iter().rposition(|event| event.state == State::Sending && event.changes_state());
     let since = sent.map_or(&retraction.events[..], |sent| &retraction.events[sent..]);
@@ -89,13 +90,13 @@ pub fn readings_of(retraction: &Retraction) -> Vec<ListReading> {
     looks.filter_map(|event| serde_json::from_value(event.details["list"].clone()).ok()).collect()
 }
 
-/// The batch ID and the last part of the link, which may differ (`docs/vendor/contradictions.md` 12).
+/// The batch ID, and the last part of the link. The two may differ (`docs/vendor/contradictions.md` 12).
 pub fn names_of(row: &Submission) -> impl Iterator<Item = String> {
     let linked = link_of(row).and_then(|link| last_part(&link).map(str::to_owned));
     row.batch_id.clone().into_iter().chain(linked)
 }
 
-/// The link of a submission, or the documented path if the batch ID fits into one.
+/// The link of a submission, or else the documented path if the batch ID is valid in a path.
 pub fn uri_of(row: &Submission) -> Option<String> {
     let is_plain = |id: &&String| {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -129,7 +130,7 @@ pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
                 alike += 1;
                 let apart = at.duration_since(request.sent_at).abs();
                 match names_of(row).next() {
-                    // Of several matches, the one dated closest to the send.
+                    // If several rows match, the row dated closest to the send wins.
                     Some(batch_id) if found.as_ref().is_none_or(|(least, _)| apart < *least) => {
                         found = Some((apart, SearchResult::Found { batch_id, uri: uri_of(row) }));
                     }
@@ -142,7 +143,7 @@ pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
         }
     }
     if request.change.is_some() && alike > 1 {
-        // Another person may have asked for the same change, and that row would be taken for this request.
+        // Another person may have sent the same change, so either row may be this request.
         return SearchResult::Unclear("several submissions ask for the same change".to_owned());
     }
     match (found, unclear) {
@@ -152,8 +153,8 @@ pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
     }
 }
 
-/// Whether a row is the request, apart from its time. `Err` holds the reason why that is not certain; `None` is another
-/// request.
+/// Compares a row with the request, except for the time. `Err` holds the reason for an uncertain match. `None` means that the
+/// row is another request.
 fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'static str>> {
     let kind = row.submission_type.as_deref().unwrap_or_default();
     let is = |name: &str| kind.eq_ignore_ascii_case(name);
@@ -162,7 +163,7 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
     }
     if !row.is_about(request.target) {
         let silent = match request.target {
-            // A row without an ActionId may be about this action.
+            // A row that lacks an ActionId may be about this action.
             Target::Action(_) => row.sent("ActionId").is_none(),
             Target::Order { .. } => row.payload.is_empty(),
         };
@@ -177,23 +178,23 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
     if let Some(form) = request.change {
         return compare_change(form, row);
     }
-    // The vendor's newest schema has no Amount on this call (`docs/vendor/contradictions.md` 3) and may leave it out.
+    // The vendor's newest schema has no Amount on this call (`docs/vendor/contradictions.md` 3), so the list may omit it.
     let zero = row.sent("Amount").is_none_or(|amount| amount.trim().parse::<f64>().is_ok_and(|amount| amount == 0.0));
     let same_code =
         row.sent("DispositionCode").map(|code| code.trim().eq_ignore_ascii_case(request.disposition.trim()));
     match (same_code, zero) {
         (Some(true), true) => Some(Ok(())),
-        // Another amount makes it an adjustment.
+        // A reversal has amount 0, so this row is an adjustment.
         (_, false) => None,
         (None, true) => Some(Err("a submission for the same action does not say its disposition code")),
-        // If the original amount is 0, the vendor lists a reversal as a modification (`docs/vendor/contradictions.md` 4), but
-        // never with a code that was not sent.
+        // The vendor lists a reversal as a modification if the original amount is 0 (`docs/vendor/contradictions.md` 4), and
+        // keeps its disposition code. A modification with another code is another request.
         (Some(false), true) if is("Modification") => None,
         (Some(false), true) => Some(Err("the same action was reversed with another disposition code")),
     }
 }
 
-/// Whether a row about this action is this adjustment, field by field.
+/// Whether every field of a row matches this adjustment.
 pub fn is_this_change(form: &[(String, String)], row: &Submission) -> bool {
     compare_change(form, row) == Some(Ok(()))
 }
@@ -205,7 +206,7 @@ pub fn form_of(retraction: &Retraction) -> Vec<(String, String)> {
     fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// As [`compare`], for an adjustment: every field of the form must match.
+/// [`compare`] for an adjustment: every field of the form must match.
 fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<(), &'static str>> {
     if row.submission_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Reversal")) {
         return None;
@@ -224,17 +225,17 @@ fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<
     Some(if whole { Ok(()) } else { Err("a submission for the same action does not show all of what was sent") })
 }
 
-/// Whether a field of the form is about an item or the amount.
+/// Whether a form field describes an item or the amount.
 fn is_of_an_item(name: &str) -> bool {
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
     matches!(name.as_str(), "sku" | "quantity" | "amount" | "itemsubtotaldelta")
 }
 
-/// Whether two readings show that the vendor did not receive the request.
+/// Whether two readings prove that the vendor did not receive the request.
 pub fn is_not_received(sent_at: Timestamp, looks: &[ListReading], doubts: &ResolverSettings) -> bool {
     let Some(last) = looks.last().filter(|look| look.absent) else { return false };
     let apart = |from: Timestamp, time: Duration| has_passed(from, time, last.at);
-    // The newest reading decides: a later doubt cancels an earlier absence.
+    // The newest reading decides: an uncertain result cancels an earlier absence.
     let first = looks.iter().find(|look| look.absent && has_passed(sent_at, doubts.list_after, look.at));
     apart(sent_at, doubts.list_gap) && first.is_some_and(|first| apart(first.at, doubts.list_gap))
 }

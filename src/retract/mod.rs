@@ -1,11 +1,11 @@
-//! Use case: from order to proof.
+//! Use case: retracts an order and proves the effect.
 //!
-//! `options` holds the request, `targets` chooses the actions that an order means, `preflight` reads their rewards live, `plan`
-//! puts both together, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
-//! anything at the vendor, and `send` builds the request. `follow` reads until the effect is proven; `proof` alone decides what
-//! counts as proof; `receipt` reports. `adjust` changes an action instead of reversing it, and `file` hands reversals over by
-//! the vendor's file. recoup sends nothing twice, sends nothing without a person's yes, and never trusts the vendor's word
-//! alone.
+//! `request` holds the request, `options` its checked form, `targets` chooses the actions of the order, `preflight` reads their current rewards, `plan`
+//! combines both, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
+//! anything at the vendor, and `send` builds the request. `follow` reads until the effect is proven; `proof` alone decides
+//! what counts as proof; `receipt` reports. `adjust` changes an action instead of reversing it, and `file` hands reversals
+//! over by the vendor's file. recoup sends nothing twice and sends nothing without a person's yes. It never relies on the
+//! vendor's acknowledgement alone.
 
 use crate::error::{Error, Kind, Result};
 use crate::report;
@@ -63,13 +63,14 @@ pub use reward_fetch::snapshot;
 use send::Sender;
 pub use unknown_resolver::SubmissionLists;
 
-/// Largest difference between this clock and the vendor's, in seconds. Beyond it nothing is sent, and nothing that depends on
-/// time is concluded.
+/// Largest tolerated difference between this machine's clock and the vendor's, in seconds. If the difference is larger,
+/// recoup sends nothing and concludes nothing that depends on time.
 pub const CLOCKS_APART: i64 = 300;
 
 /// Reverses one order and follows the reversal until it is proven.
 ///
-/// An error means that nothing was sent. Once something was sent, the receipt has it, and the error that ended the run early.
+/// An error means that nothing was sent. After a send, the receipt holds the sent request and any error that ended the run
+/// early.
 pub async fn run(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -90,10 +91,10 @@ pub async fn run(
     receipt.plan = Some(name.clone());
     let demand = demand_of(&plan);
     receipt.approval = if demand.orders == 0 { None } else { approval::outlook(existing, &demand)? };
-    // If one action of the order stops, none is sent: the person asked for all of them.
+    // If a check stops one action of the order, none is sent: the person asked for all of them.
     let stop = plan.actions.iter().find_map(|action| action.findings.error());
     let to_send = plan.actions.iter().any(|action| matches!(action.step, Step::Send));
-    // A look at an order does not create a ledger.
+    // A command that sends nothing must not create a ledger.
     let idle = plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled));
     if options.dry_run || stop.is_some() || idle {
         for action in &plan.actions {
@@ -143,7 +144,7 @@ pub async fn run(
     Ok(receipt)
 }
 
-/// Whether an error is about credentials, the quota or a signal, and so affects every further order.
+/// Whether an error affects every further order: credentials, the quota or a signal.
 pub fn affects_every_order(error: &Error) -> bool {
     matches!(error.kind.exit_code(), 3 | 8 | 130)
 }
@@ -162,8 +163,7 @@ fn demand_of(plan: &Plan) -> Demand {
     }
 }
 
-/// Shows what would be sent, and asks the person unless `yes` is given. The lines are shown under `--quiet` too if a question
-/// follows them.
+/// Shows the plan, and asks the person unless `yes` is given. If a question follows, the lines appear under `--quiet` too.
 async fn show_and_confirm(ctx: &Context<'_>, lines: Vec<String>, yes: bool, what: &str) -> Result<()> {
     for line in lines {
         if yes { ctx.report.note(line) } else { ctx.report.say(line) }
@@ -171,7 +171,7 @@ async fn show_and_confirm(ctx: &Context<'_>, lines: Vec<String>, yes: bool, what
     if yes { Ok(()) } else { confirm(ctx, what).await }
 }
 
-/// Asks the person. *No*, a signal and a closed terminal all mean that nothing is sent.
+/// Asks the person for confirmation. After *no*, a signal or a closed terminal, nothing is sent.
 pub async fn confirm(ctx: &Context<'_>, what: &str) -> Result<()> {
     let question = format!(
         "{what} for tenant {} (Account SID {})? It cannot be undone.",
@@ -180,7 +180,7 @@ pub async fn confirm(ctx: &Context<'_>, what: &str) -> Result<()> {
     report::confirm(question, ctx.stop, "nothing was sent").await
 }
 
-/// Carries out the plan for one action. Whatever happens, the receipt has what was sent.
+/// Carries out the plan for one action. The receipt holds every sent request, even after an error.
 async fn carry_out(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -198,7 +198,7 @@ async fn carry_out(
             follow_to_the_end(ctx, &options.follows, ledger, retraction, false, findings, receipt).await;
         }
         Step::Send => {
-            // The writing client is built only now, after the person's yes.
+            // The client with write access is built only now, after the person's yes.
             let sent = match Sender::new(ctx, writer) {
                 Ok(sender) => sender.send(ctx, ledger, plan, action, options).await,
                 Err(error) => Err(error),
@@ -216,7 +216,7 @@ async fn carry_out(
     }
 }
 
-/// Follows what this process, or another one before it, has sent, and adds it to the receipt.
+/// Follows a request that this process, or another one before it, has sent, and adds it to the receipt.
 async fn follow_dispatched(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -237,7 +237,7 @@ async fn follow_dispatched(
     follow_to_the_end(ctx, follows, ledger, retraction, sent_now, findings, receipt).await;
 }
 
-/// Follows a retraction, and adds it to the receipt as it is afterwards.
+/// Follows a retraction, and then adds it to the receipt.
 async fn follow_to_the_end(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -250,7 +250,7 @@ async fn follow_to_the_end(
     let kept = retraction.clone();
     let (followed, error) = match follow::follow(ctx, follows, ledger, retraction).await {
         Ok(followed) => (followed, None),
-        // What was sent stays in the receipt, also if it can no longer be read.
+        // A sent request stays in the receipt, even if the ledger can no longer be read.
         Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
     };
     receipt.add(&followed, findings, sent_now);

@@ -1,6 +1,6 @@
 //! The options of a retraction: the request, its channel, and how long to follow it.
 //!
-//! Invalid requests are refused here, before any I/O. Defaults are never more permissive than the person's request.
+//! This module refuses invalid requests before any I/O. A default never permits more than the person's request.
 
 use std::time::Duration;
 
@@ -20,40 +20,39 @@ use crate::vendor::HostOptions;
 /// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
 
-/// How long and how often to read what was sent.
+/// How long and how often to read a sent retraction.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowSettings {
-    /// Total time; zero reads once.
+    /// Total waiting time. Zero means one read.
     pub wait: Duration,
     pub first_poll: Duration,
     pub max_poll: Duration,
-    /// Time that the vendor may still take after the submission completed.
+    /// Time that the vendor may still need after the submission completed.
     pub settle: Duration,
-    /// Whether the end of `wait` makes the result *unconfirmed*. True after sending, false for a single reading.
+    /// Whether the end of `wait` makes the result *unconfirmed*. True after a send, false for a single reading.
     pub concludes: bool,
-    /// When the submission is read.
     pub submissions: SubmissionPolling,
-    /// When the submissions list is read for an *unknown* request.
+    /// When to read the submissions list for an *unknown* request.
     pub doubts: ResolverSettings,
-    /// How long an *unconfirmed* retraction is read again.
+    /// How long to keep reading an *unconfirmed* retraction.
     pub reread_for: Duration,
 }
 
 /// Default of [`FollowSettings::reread_for`].
 pub const REREAD_FOR: Duration = Duration::from_hours(14 * 24);
 
-/// Waits for the vendor's limit up to this length are normal pacing, whatever `--wait` says.
+/// Longest wait for the vendor's limit that counts as normal pacing. `--wait` does not limit such a wait.
 pub const PACE: Duration = Duration::from_secs(5);
 
-/// When the submission of a retraction is read. Each read costs a request of the Brand host's small quota.
+/// When to read the submission of a retraction. Each read costs one request of the Brand host's small quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubmissionPolling {
-    /// Every time, before the rewards: for a few retractions that a person waits for.
+    /// Before the rewards, at every read. For a few retractions that a person waits for.
     Always,
-    /// After the rewards, once all of them read as cancelled, or when the time is up: about two Brand requests an order, for
-    /// many orders.
+    /// After the rewards, if all of them read as cancelled or the time is up. For many orders: about two Brand requests per
+    /// order.
     Sparingly {
-        /// Read it now, whatever the rewards say.
+        /// Read the submission now, whatever state the rewards have.
         now: bool,
     },
 }
@@ -79,10 +78,10 @@ impl FollowSettings {
     }
 }
 
-/// Settings of the client that may write. It is built only after the person's yes.
+/// Settings of the client with write access. The client is built only after the person's yes.
 #[derive(Debug, Clone)]
 pub struct WriterSettings {
-    /// The Brand host, with the token that may write.
+    /// The Brand host, with the write token.
     pub host: HostOptions,
     pub ir_version: String,
     /// Longest wait for another process that is sending.
@@ -92,9 +91,9 @@ pub struct WriterSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundClaim {
     pub decision: Decision,
-    /// The currency of the file's amounts, if it names one.
+    /// The currency of the file's amounts, if the file names one.
     pub currency: Option<String>,
-    /// The evidence in one line.
+    /// The evidence, in one line.
     pub evidence: String,
     pub refunded_at: Option<DateOrTime>,
     pub ordered_at: Option<DateOrTime>,
@@ -111,7 +110,7 @@ impl RefundClaim {
         }
     }
 
-    /// Whether the action's amount decides, or can contradict the file.
+    /// Whether the decision depends on the action's amount, or the amount can contradict the file.
     pub fn needs_the_action(&self) -> bool {
         matches!(
             self.decision,
@@ -123,7 +122,7 @@ impl RefundClaim {
         json!({ "decision": self.decision.kind(), "evidence": self.evidence })
     }
 
-    /// The decision after a comparison with the action, and the reason if it differs from the file's.
+    /// Compares the claim with the action. Returns the decision, and a reason if it differs from the file's decision.
     pub fn against(&self, facts: &ActionFacts) -> (Decision, Option<String>) {
         let same = match (&self.currency, &facts.currency) {
             (Some(one), Some(other)) => may_be_same_currency(one, other),
@@ -135,47 +134,45 @@ impl RefundClaim {
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The channel. It decides which earlier entries of the ledger block this one.
+    /// The channel. It determines which earlier ledger entries block this request.
     pub channel: Channel,
-    /// The one action that the person named.
+    /// The action ID from the person's request.
     pub action_id: Option<ActionId>,
     /// Send every action of the order.
     pub all: bool,
-    /// Send by order ID and this action tracker, because the ActionId is not known.
+    /// Send by order ID and this action tracker, because the ActionId is unknown.
     pub action_tracker: Option<String>,
-    /// The vendor gets this code unchanged.
+    /// The disposition code. The vendor receives it unchanged.
     pub disposition: String,
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub dry_run: bool,
-    /// Do not ask the person.
+    /// Skip the confirmation.
     pub yes: bool,
     /// Send again after *failed*, *not received* or *unconfirmed*.
     pub resend: bool,
     pub overrides: Vec<Override>,
     /// Read the action before the send: one request of the Brand quota per order.
     pub read_action: bool,
-    /// The refund that a file proves. The action's amount can contradict it.
+    /// The refund, according to the file. The action's amount can contradict it.
     pub refund: Option<RefundClaim>,
     pub batch: Option<String>,
-    /// Fingerprint of the plan that the person has seen. Any other plan is not sent.
+    /// Fingerprint of the plan that the person has seen. If the plan differs, nothing is sent.
     pub seen: Option<String>,
-    /// The approval of a second person.
     pub granted: Option<Granted>,
-    /// An order that was last read longer ago than this is refused.
+    /// Maximum age of the newest reading of the order. An older order is refused.
     pub max_index_age: Duration,
-    /// How long and how often to read what was sent.
     pub follows: FollowSettings,
 }
 
 impl Options {
-    /// Whether the program rule must exist. Adjustments and partial refunds take no reward back by it.
+    /// Whether the program rule must exist. An adjustment or a partial refund takes no reward back through the rule.
     pub(super) fn needs_the_rule(&self) -> bool {
         let is_in_part = |claim: &RefundClaim| matches!(claim.decision, Decision::InPart { .. });
         self.channel.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
     }
 
-    /// A wish for one channel with this code, for a person who can be asked: nothing named, nothing overridden, nothing again.
+    /// A request for one channel and disposition code, with confirmation and without overrides, resend or named action.
     pub fn new(channel: Channel, disposition: String, max_index_age: Duration, follows: FollowSettings) -> Self {
         Self {
             channel,
@@ -199,7 +196,7 @@ impl Options {
         }
     }
 
-    /// An error for an invalid request, before any I/O.
+    /// Returns an error if the request is invalid, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         let length = self.disposition.chars().count();
         if length == 0 || length > DISPOSITION_AT_MOST || self.disposition.chars().any(char::is_control) {
@@ -225,7 +222,7 @@ impl Options {
     }
 }
 
-/// An error if a person must be asked and there is no terminal.
+/// Returns an error if the command must ask for confirmation and has no terminal.
 pub(super) fn check_can_ask(dry_run: bool, yes: bool, can_ask: bool) -> Result<()> {
     if dry_run || yes || can_ask {
         return Ok(());

@@ -1,7 +1,7 @@
 //! The checks that a person may override, each only by its name.
 //!
-//! A name is an argument of `--override`, a word in the ledger, and the name of the check. Every other check cannot be
-//! overridden, because its override would send something twice, or for the wrong order.
+//! A name is an argument of `--override`, a word in the ledger, and the name of the check. No other check can be overridden:
+//! its override would send something twice, or for the wrong order.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Override {
-    /// Every reward was redeemed or has expired, so nothing comes back
+    /// Every reward was redeemed or has expired, so the vendor can take nothing back
     Redeemed,
     /// The vendor says that the rewards are not cancellable
     NotCancellable,

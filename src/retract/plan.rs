@@ -1,7 +1,7 @@
-//! Makes a plan for an order: its actions, their rewards as they read now, and the findings of every check.
+//! Makes a plan for an order: its actions, their current rewards, and the findings of every check.
 //!
-//! A dry run and a real run share this code. It reads the index, the ledger and the vendor, and it never sends anything. If an
-//! answer is not certain, the plan stops instead of guessing.
+//! A dry run and a real run share this code. It reads the index, the ledger and the vendor, and never sends anything. If an
+//! answer is uncertain, the plan stops.
 
 use std::collections::BTreeSet;
 
@@ -29,12 +29,12 @@ use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
 /// What the plan does with one action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Send it: the vendor never received it, as far as the ledger knows.
+    /// Send it: according to the ledger, the vendor never received it.
     Send,
-    /// Do not send it: it was sent before. Follow it to its end, or report that end.
+    /// Do not send it, because it was sent before. Follow that retraction to its end, or report its end.
     Follow(Box<Retraction>),
     AlreadyCancelled,
-    /// A check stops it, and the person has not overridden that check.
+    /// Do not send it: a check stops it, and the person has not overridden that check.
     Stop,
 }
 
@@ -42,19 +42,19 @@ pub enum Step {
 pub struct ActionPlan {
     pub target: Target,
     pub step: Step,
-    /// The action's rewards as they read now, and those of the same order that have no ActionId.
+    /// The current rewards of the action, and of the same order without an ActionId.
     pub rewards: Vec<Snapshot>,
     pub referrals: Vec<ReferralSnapshot>,
-    /// The rewards that name this ActionId themselves.
+    /// The rewards that name this ActionId.
     pub linked: Vec<RewardId>,
     pub program_id: Option<String>,
     pub rules: Vec<ProgramRule>,
-    /// When the purchase happened, as far as that is known. Set only if there is something to send.
+    /// When the purchase happened, if known. Set only if there is something to send.
     pub event_at: Option<Timestamp>,
     pub findings: Findings,
-    /// What the Brand API shows of the action, if it was read.
+    /// The Brand API's data about the action, if it was read.
     pub facts: ActionFacts,
-    /// Set if a person sends it again.
+    /// Set for a resend.
     pub again: Option<Resend>,
 }
 
@@ -81,13 +81,13 @@ pub struct Plan {
     pub order_id: OrderId,
     pub coverage: Coverage,
     pub actions: Vec<ActionPlan>,
-    /// When everything was read; a plan that grows old is made again.
+    /// When all data was read. An old plan is made again.
     pub made: Instant,
-    /// How far this clock was ahead of the vendor's then, in seconds.
+    /// How far this machine's clock was ahead of the vendor's at that time, in seconds.
     pub clock_ahead: Option<i64>,
 }
 
-/// The plan of one action as the ledger keeps it.
+/// The plan of one action, as the ledger keeps it.
 #[derive(Debug, Default, Serialize, serde::Deserialize)]
 pub struct StoredPlan {
     pub rewards: Vec<Snapshot>,
@@ -95,18 +95,18 @@ pub struct StoredPlan {
     pub referrals: Vec<ReferralSnapshot>,
     #[serde(default)]
     pub findings: Vec<Finding>,
-    /// The names of the checks that the person overrode.
+    /// The names of the overridden checks.
     #[serde(default)]
     pub overridden: Vec<String>,
     #[serde(default)]
     pub coverage: serde_json::Value,
-    /// Set for a further attempt.
+    /// Set for a resend.
     #[serde(default)]
     pub again: Option<Resend>,
     #[serde(default)]
     pub program_rules: Vec<ProgramRule>,
-    /// How far this clock was ahead of the vendor's, in seconds. The ledger's dates are this machine's, so proof needs the
-    /// difference.
+    /// How far this machine's clock was ahead of the vendor's, in seconds. The ledger has this machine's dates, so proof
+    /// needs the difference.
     #[serde(default)]
     pub clock_ahead: Option<i64>,
 }
@@ -143,11 +143,11 @@ struct IndexedAction {
     target: Target,
     /// The action's rewards, and those of the same order that have no ActionId.
     rewards: Vec<IndexedReward>,
-    /// The referrals of the rewards that came by GraphQL.
+    /// The referrals of the rewards that GraphQL returned.
     referrals: Vec<String>,
 }
 
-/// Makes the plan for one order, or for one action of it if `only` names that.
+/// Makes the plan for one order, or only for the action that `only` names.
 pub async fn make(
     ctx: &Context<'_>,
     ledger: Option<&Ledger>,
@@ -237,7 +237,7 @@ fn read_index(
     Ok(IndexedOrder { coverage, is_found: !matches.is_empty(), several, actions })
 }
 
-/// The plan for an order that only the ledger knows: the index never had it, or has it no longer.
+/// Makes a plan from the ledger alone, for an order that the index lacks.
 fn from_ledger(
     ledger: Option<&Ledger>,
     order_id: &OrderId,
@@ -245,7 +245,7 @@ fn from_ledger(
     options: &Options,
 ) -> Result<Option<Plan>> {
     let Some(ledger) = ledger else { return Ok(None) };
-    // Only an index knows all actions of an order; the ledger knows those that were sent.
+    // Only an index knows all actions of an order. The ledger knows only the actions that were sent.
     if options.all {
         return Ok(None);
     }
@@ -268,7 +268,7 @@ fn from_ledger(
     Ok((!actions.is_empty()).then_some(Plan { order_id, coverage, actions, made, clock_ahead: None }))
 }
 
-/// The refusal for an order that the index does not have exactly. It names known orders with a similar ID.
+/// The error if the index lacks exactly this order ID. It suggests known orders with a similar ID.
 fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
     let error = |message| Error::new(Kind::NotIndexed, message);
     if let Some(unclear) = index.map(|index| lookup::why_unclear(index, order_id)).transpose()?.flatten() {
@@ -282,8 +282,8 @@ fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Cover
         .hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`"))
 }
 
-/// The retraction, if any, by which the vendor may already have received this target: under its own name, under another name
-/// for the same rewards, or for the order as a whole.
+/// Returns a retraction that may already have reached the vendor for this target: under its own name, under another name for
+/// the same rewards, or for the whole order.
 pub fn sent_before(
     ledger: &Ledger,
     target: &Target,
@@ -295,7 +295,7 @@ pub fn sent_before(
     {
         return Ok(Some(newest));
     }
-    // An adjustment or a cancelled reward does not reverse the action.
+    // An adjustment does not reverse the action, nor does the cancellation of one reward.
     let sent = |retraction: &Retraction| retraction.state.may_have_been_sent() && retraction.channel.takes_all_back();
     if let Some(by_file) = ledger.attempts_by(Channel::File, &target.key())?.into_iter().rfind(sent) {
         return Ok(Some(by_file));
@@ -303,9 +303,9 @@ pub fn sent_before(
     if let Some(same_reward) = ledger.of_rewards(rewards)?.into_iter().rfind(sent) {
         return Ok(Some(same_reward));
     }
-    // A reversal by order ID, which includes each line of a file, reaches every action of the order, or only the newest: the
-    // vendor does not say. While one is open, nothing else of the order is sent; and after an action was sent, no reversal by
-    // order ID is.
+    // A reversal by order ID, which includes each line of a file, may reach every action of the order or only the newest. The
+    // vendor does not document which. While such a reversal is open, it blocks every other send for the order. Any earlier
+    // send for the order blocks a reversal by order ID.
     let by_order = matches!(target, Target::Order { .. });
     Ok(ledger.of_order(order_id)?.into_iter().rfind(|other| {
         let other_by_order = matches!(other.target(), Target::Order { .. }) || other.channel == Channel::File;
@@ -322,12 +322,12 @@ pub fn handed_over(found: &Retraction) -> Error {
     ))
 }
 
-/// Refuses to send again what the vendor refused or did not receive, unless the person says so.
+/// Refuses a resend after *failed* or *not received*, unless the person requests it.
 pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId, options: &Options) -> Result<()> {
     // An attempt that was never sent does not change the outcome of the attempt before it.
     let ended = |event: &Event| event.state.may_be_resent();
     let mut attempts = ledger.attempts(target)?;
-    // A file line that the vendor refused counts as an attempt too. By file it may be handed over again.
+    // For a reversal, a file line that the vendor refused also counts as an attempt. A new file may contain that line again.
     if options.channel == Channel::Reversal {
         let refused = |other: &Retraction| other.channel == Channel::File && other.state == State::Failed;
         attempts.extend(ledger.of_order(order_id)?.into_iter().filter(refused));

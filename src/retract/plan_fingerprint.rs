@@ -1,8 +1,8 @@
-//! The fingerprint of a plan. A person says yes to one fingerprint, and nothing else is sent on that yes.
+//! The fingerprint of a plan. A person confirms one fingerprint, and that confirmation allows no other plan.
 //!
-//! Two plans have the same fingerprint if a person would decide the same about them: the same actions, rewards, reward states,
-//! findings and code. Ages and coverage are not part of it, because they change every minute. Pure. The fingerprint covers
-//! everything that would be sent.
+//! Two plans have the same fingerprint if a person would decide the same about them: same actions, rewards, reward states,
+//! findings and code. The fingerprint covers everything that would be sent. It excludes ages and coverage, which change every
+//! minute. Pure.
 
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -13,10 +13,10 @@ use super::plan::{ActionPlan, Plan, Step};
 use super::proof::Snapshot;
 use crate::model::hex;
 
-/// Bytes of the SHA-256 hash that are kept. A fingerprint identifies a plan; it is no signature.
+/// Number of bytes kept of the SHA-256 hash. A fingerprint identifies a plan; it is not a signature.
 const KEPT: usize = 16;
 
-/// The fingerprint in hexadecimal.
+/// Returns the fingerprint in hexadecimal.
 pub(super) fn name(plan: &Plan, options: &Options) -> String {
     let mut actions: Vec<Value> = plan.actions.iter().map(action).collect();
     actions.sort_by_key(Value::to_string);
@@ -42,7 +42,7 @@ fn action(action: &ActionPlan) -> Value {
     };
     let mut findings: Vec<Value> = action.findings.list().iter().map(finding).collect();
     findings.sort_by_key(Value::to_string);
-    // The API that a reward was read by does not change a person's decision.
+    // The API that returned a reward does not change a person's decision.
     let shown = |reward: &Snapshot| json!(Snapshot { by_graphql: false, ..reward.clone() });
     let mut rewards: Vec<Value> = action.rewards.iter().map(shown).collect();
     rewards.sort_by_key(Value::to_string);

@@ -1,36 +1,36 @@
-//! When to read an open retraction again: soon at first, then ever more rarely.
+//! Decides when to read an open retraction again: soon at first, then with growing pauses.
 //!
-//! Pure. The pause grows with the time since the last event in the ledger, so that it keeps growing over restarts. Many open
-//! retractions must not use up the vendor's quota, so requests to the Brand host have a longer pause and an hourly allowance.
+//! Pure. The pause grows with the time since the last event in the ledger, so that a restart does not shorten it. Many open
+//! retractions must not use up the vendor's quota, so requests to the Brand host have longer pauses and an hourly allowance.
 
 use std::time::Duration;
 
 use super::FollowSettings;
 
-/// Growth of each pause over the one before.
+/// Factor between one pause and the next.
 pub const GROWTH: f64 = 1.6;
 
-/// Beyond the longest pause, the pause is this fraction of the age.
+/// Above `max_poll`, the pause is this fraction of the age.
 const PART_OF_AGE: u32 = 20;
 
-/// The pause before the next read, by the age of the newest event. It grows up to `max_poll`, and beyond that once `max_poll`
-/// is a small part of the age.
+/// The pause before the next read, by the age of the newest event. It grows up to `max_poll`. For old retractions it grows
+/// further, with the age.
 pub fn pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     let most = follows.max_poll.max(age / PART_OF_AGE);
     age.mul_f64(GROWTH - 1.0).min(most).max(follows.first_poll).max(Duration::from_millis(1))
 }
 
-/// The pause before the next read of the submission if the rewards show nothing. It has no upper bound, so that a thousand
-/// stuck submissions cost few requests a day.
+/// The pause before the next read of the submission if the rewards show nothing. The pause has no upper bound, so that a
+/// thousand stuck submissions cost few requests a day.
 pub fn submission_pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     age.mul_f64(GROWTH - 1.0).max(follows.max_poll)
 }
 
-/// Submissions that may be read in one hour although the rewards show nothing. The vendor's default limit is 1,000 requests an
+/// Maximum number of submission reads per hour if the rewards show nothing. The vendor's default limit is 1,000 requests an
 /// hour, and each retraction needs one.
 pub const SUBMISSIONS_AN_HOUR: u32 = 300;
 
-/// The rest of that allowance in one process.
+/// The rest of this process's allowance.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
     left: f64,
@@ -67,7 +67,7 @@ mod tests {
         }
     }
 
-    /// The ages at which reads happen, from the first to `end`.
+    /// The ages at which reads happen, from zero to `end`.
     fn ages(end: Duration, pause: impl Fn(Duration) -> Duration) -> Vec<Duration> {
         let mut ages = vec![Duration::ZERO];
         while let Some(age) = ages.last().copied().filter(|age| *age < end) {

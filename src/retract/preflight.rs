@@ -1,7 +1,7 @@
-//! Reads the rewards of an action live, and checks whether they may be taken back.
+//! Reads the current rewards of an action, and checks whether they may be taken back.
 //!
-//! Every known reward is read in its account or by its ID. If the index and the vendor disagree, the check stops. Every problem
-//! becomes a finding, so that the person sees all of them at once. This module never sends anything.
+//! Every known reward is read in its account or by its ID. The check stops if the index and the vendor disagree. Every
+//! problem becomes a finding, so that the person sees all problems at once. This module never sends anything.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use crate::store::index::{ApiSource, IndexedReward, ReadReward};
 pub struct Inputs<'a> {
     pub order_id: &'a OrderId,
     pub target: &'a Target,
-    /// The action's rewards by the index, and those of the same order without an ActionId.
+    /// The indexed rewards of the action, and those of the same order without an ActionId.
     pub indexed: &'a [IndexedReward],
     pub coverage: &'a Coverage,
     pub referrals: &'a [String],
@@ -33,7 +33,7 @@ pub struct Inputs<'a> {
     pub options: &'a Options,
 }
 
-/// Reads every known reward of the action, and the action itself if there is something to send.
+/// Reads every known reward of the action. If there is something to send, also reads the action.
 pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Findings) -> Result<ActionPlan> {
     let Inputs { order_id, target, indexed, coverage, referrals, several, options } = question;
     let known: Vec<KnownReward> = indexed
@@ -85,7 +85,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
             }
             Location::Home(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
             Location::Elsewhere(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
-            // A crawl has already seen that the vendor deleted it.
+            // A crawl has already found that the vendor deleted the reward.
             Location::Missing if indexed.gone => findings.warn(
                 Check::Gone,
                 format!("reward {id} no longer exists at the vendor and is no part of the proof"),
@@ -94,7 +94,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
             Location::Missing => changed(&mut findings, &format!("reward {id} no longer exists at the vendor")),
         }
     }
-    // A reward of this action that the index did not know is part of the proof too.
+    // A reward of this action that the index lacks is part of the proof too.
     for live in seen.of_target(target) {
         let id = &live.extracted.reward.reward_id;
         if live.extracted.kind == LinkKind::Ambiguous {
@@ -153,7 +153,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
     if findings.verdict() == Verdict::Stop {
         step = Step::Stop;
     } else {
-        // Only after the checks: a refused plan must not change what the next one finds.
+        // The index is updated only after the checks, so that a refused plan does not change the findings of the next one.
         refresh_index(ctx, target, &seen);
         referral::keep(ctx, &referrals);
     }
@@ -163,10 +163,10 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
     Ok(ActionPlan { target, step, rewards, referrals, linked, program_id, rules, event_at, findings, facts, again })
 }
 
-/// Decides by the states of the rewards: send, nothing to send, or too late.
+/// Decides by the reward states: send, nothing to send, or too late.
 fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
     let cancelled = rewards.iter().filter(|r| r.state == "cancelled").count();
-    // A reward without this ActionId is no reason to send anything.
+    // A reward without this ActionId does not justify a send.
     let standing = rewards.iter().filter(|r| r.linked && (r.stands() || r.state == "partly_redeemed")).count();
     if standing == 0 && cancelled == rewards.len() && cancelled > 0 {
         if !coverage.complete {
@@ -215,7 +215,7 @@ fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
     Step::Send
 }
 
-/// The part of a reward that was redeemed and is lost, as text.
+/// The redeemed part of a reward, which is lost, as text.
 fn loss(reward: &Snapshot) -> Option<String> {
     let id = &reward.reward_id;
     match reward.lost() {
@@ -251,7 +251,7 @@ fn check_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: &[&Rew
     }
 }
 
-/// Reads the action, if the Brand API shows it. Whether the Brand API shows Advocate events is not published
+/// Reads the action, if the Brand API shows it. The vendor does not document whether the Brand API shows Advocate events
 /// (`docs/vendor/brand.md` §3).
 async fn action_facts(
     ctx: &Context<'_>,
@@ -260,7 +260,7 @@ async fn action_facts(
     now: Timestamp,
     findings: &mut Findings,
 ) -> Result<ActionFacts> {
-    // Only the action's amount tells whether a refund is partial.
+    // Only the action's amount shows whether a refund is partial.
     let is_wanted = options.read_action || options.refund.as_ref().is_some_and(RefundClaim::needs_the_action);
     let Some(action_id) = target.action_id().filter(|_| is_wanted) else { return Ok(ActionFacts::default()) };
     let found = match ctx.brand.action(action_id).await {
@@ -279,7 +279,7 @@ async fn action_facts(
     let locking_date = found.locks_at();
     let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
     let mut program_type = None;
-    // The list of programs is read only if the locking date has passed.
+    // The list of programs is needed only after the locking date.
     if locking_date.is_some_and(|locked| locked <= now) {
         let programs = ctx.programs().await.unwrap_or_default();
         let program = programs.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref());
@@ -307,15 +307,15 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
     let actions = || links.iter().filter_map(|link| link.action_id.as_ref());
     let action_agrees = match target {
         Target::Action(action_id) if is_linked(indexed, target) => actions().any(|id| id == action_id),
-        // The index has it without an ActionId.
+        // The index has no ActionId for this reward.
         Target::Action(action_id) => actions().all(|id| id == action_id),
-        // An ActionId that has appeared since makes the fallback by order wrong.
+        // A new ActionId makes the fallback by order ID wrong.
         Target::Order { .. } => actions().next().is_none(),
     };
     orders_agree && action_agrees
 }
 
-/// Whether this API does not show links that another API has shown. Then their absence means nothing.
+/// Whether another API showed the reward's link and this API does not show links. A missing link then proves nothing.
 fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
     indexed.via != ApiSource::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }
@@ -345,8 +345,8 @@ fn check_scope(findings: &mut Findings, target: &Target, coverage: &Coverage) {
     }
 }
 
-/// Writes the rewards that were just read into the index. A reward that was not found, or is in another account now, is left to
-/// the next crawl: only that account's list proves that it has moved.
+/// Writes the fetched rewards into the index. Skips a reward that is missing or now in another account: the next crawl
+/// handles it, because only that account's list proves the move.
 pub fn refresh_index(ctx: &Context<'_>, target: &Target, fetch: &FetchedRewards) {
     let asked_at = fetch.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
     ctx.cache_in_index(|index| {

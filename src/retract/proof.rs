@@ -1,4 +1,4 @@
-//! Evaluates what was read of a retraction: the only place that says *confirmed*. Pure: no I/O, no clock.
+//! Evaluates the readings of a retraction. Only this module sets *confirmed*. Pure: no I/O, no clock.
 //!
 //! A completed submission alone proves nothing. Proof is a completed submission **and** every known reward of the action
 //! reading as cancelled (`docs/decisions/0003-proof-by-rewards.md`).
@@ -12,24 +12,24 @@ use crate::store::ledger::State;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub reward_id: String,
-    /// Personal data: kept in the ledger for `verify`, and in no receipt.
+    /// Personal data: the ledger keeps it for `verify`, and no receipt shows it.
     pub account_id: String,
     /// The vendor's `rewardSource`: `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
     /// A reward state, or [`MISSING`].
     pub state: String,
     pub unit: Option<String>,
-    /// What was earned, in `unit`.
+    /// Amount earned, in `unit`.
     pub assigned: Option<i64>,
-    /// What was redeemed, in `unit`.
+    /// Amount redeemed, in `unit`.
     pub redeemed: Option<i64>,
-    /// It names this ActionId, and not only the same order. Only then does its cancellation prove anything.
+    /// Whether the reward names this ActionId, and not only the same order. Only a linked reward can prove a retraction.
     #[serde(default = "linked_by_default")]
     pub linked: bool,
-    /// When it was cancelled or expired, in Unix milliseconds of the vendor's clock.
+    /// When the reward was cancelled or expired, in Unix milliseconds of the vendor's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<i64>,
-    /// It was read by GraphQL, which shows redemptions that Get Rewards does not. It must be read by GraphQL again.
+    /// Whether GraphQL returned the reward. Get Rewards hides some redemptions, so a later reading must use GraphQL too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_graphql: bool,
 }
@@ -51,7 +51,7 @@ impl Snapshot {
         self.is(RewardState::Pending) || self.is(RewardState::Available)
     }
 
-    /// The redeemed part, which cannot be taken back, in its unit.
+    /// The redeemed part, in `unit`. The vendor cannot take it back.
     pub fn lost(&self) -> Option<i64> {
         match self.redeemed {
             Some(redeemed) if redeemed > 0 => Some(redeemed),
@@ -67,10 +67,10 @@ impl Snapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubmissionProgress {
-    /// No answer came, so no batch ID is known.
+    /// The request got no answer, so no batch ID is known.
     None,
     Open,
-    /// It has been unreadable for so long that the rewards alone decide.
+    /// The submission has been unreadable for too long: the rewards alone decide.
     Unreadable,
     /// Complete, without an error or only with `ACTION_NOT_FOUND`, which proves nothing (`docs/vendor/contradictions.md` 15).
     Complete,
@@ -78,21 +78,21 @@ pub enum SubmissionProgress {
     Refused(String),
 }
 
-/// What one reading of a retraction found.
+/// The result of one reading of a retraction.
 #[derive(Debug, Clone)]
 pub struct Observation {
     pub submission: SubmissionProgress,
-    /// When it was sent, in Unix milliseconds of the vendor's clock. Only a later cancellation proves it.
+    /// When the request was sent, in Unix milliseconds of the vendor's clock. Only a later cancellation is proof.
     pub sent_at: i64,
     /// The rewards before the send.
     pub before: Vec<Snapshot>,
     /// Every known reward of the action now; empty if they were not read.
     pub rewards: Vec<Snapshot>,
-    /// Number of readings since the submission completed, including this one.
+    /// Number of readings since the submission completed, including the present one.
     pub reads_since_complete: u32,
-    /// The time that the person gave is over. Without proof the result is *unconfirmed*.
+    /// The wait that the person set is over. Without proof the result is *unconfirmed*.
     pub time_up: bool,
-    /// The settle time after the submission's completion is over.
+    /// The settle time after the submission's completion has passed.
     pub settled: bool,
 }
 
@@ -106,28 +106,28 @@ impl Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
     Stay,
-    /// Another state, and a sentence for the ledger.
+    /// A new state, and a sentence for the ledger.
     Become(State, String),
 }
 
-/// Readings with no cancelled reward after a submission error before the result is *unconfirmed*.
+/// Number of readings without a cancelled reward before a submission error makes the result *unconfirmed*.
 const READS_BEFORE_ERROR: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RewardEvidence {
-    /// Cancelled after the send. `proves`: it could be cancelled before the send, and names this ActionId.
+    /// Cancelled after the send. `proves`: the reward could be cancelled before the send, and names this ActionId.
     Cancelled {
         proves: bool,
     },
-    /// Cancelled before the send, so no proof.
+    /// Cancelled before the send: no proof.
     CancelledBefore,
-    /// Expired before the send, so no proof.
+    /// Expired before the send: no proof.
     ExpiredBefore,
     Redeemed,
-    /// Partly redeemed, and the rest is not cancelled.
+    /// Partly redeemed; the rest is not cancelled.
     HalfUsed,
     Stands,
-    /// Neither cancelled nor certainly ended before the send. Holds the reason.
+    /// Neither cancelled nor certain to have ended before the send. Holds the reason.
     Unproven(&'static str),
     Missing,
 }
@@ -141,14 +141,14 @@ impl RewardEvidence {
         if is(RewardState::Cancelled) {
             match reward.ended_at {
                 _ if ended_before || had(RewardState::Cancelled) => Self::CancelledBefore,
-                // A reward that was not known before the send proves nothing, because its earlier state is not known.
+                // A reward proves nothing if its state before the send is unknown.
                 Some(_) => Self::Cancelled {
                     proves: reward.linked && was.is_some_and(|was| was.stands() || was.is(RewardState::PartlyRedeemed)),
                 },
                 None => Self::Unproven("reads as cancelled without a date"),
             }
         } else if is(RewardState::Expired) {
-            // A reward that could be cancelled when the plan was made had not expired then.
+            // A reward that the plan recorded as cancellable had not expired before the send.
             let is_before = ended_before || (reward.ended_at.is_none() && had(RewardState::Expired));
             if is_before && !was.is_some_and(Snapshot::stands) {
                 Self::ExpiredBefore
@@ -164,7 +164,7 @@ impl RewardEvidence {
         } else if reward.state == MISSING {
             Self::Missing
         } else {
-            // *Unclear*, or a state that a newer recoup wrote.
+            // The state is *unclear*, or a newer recoup wrote a state that this version does not know.
             Self::Unproven("has dates, amounts or statuses that cannot be read or contradict each other")
         }
     }
@@ -195,12 +195,12 @@ impl Evidence {
         self.all.iter().filter(is_open).count()
     }
 
-    /// No reward contradicts the retraction, and at least one proves it.
+    /// Whether at least one reward proves the retraction, and no reward contradicts it.
     fn is_proof(&self) -> bool {
         self.open() == 0 && self.proofs() > 0
     }
 
-    /// Why it is not proven, as the end of a sentence.
+    /// The reason why the retraction is not proven, as the end of a sentence.
     fn why_not(&self) -> String {
         let unproven =
             self.all.iter().filter_map(|says| if let RewardEvidence::Unproven(why) = says { Some(*why) } else { None });
@@ -224,22 +224,23 @@ impl Evidence {
 
 /// The state that follows from one reading.
 pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
-    // Without a batch ID only the rewards decide, and rewards that stand prove nothing.
+    // Without a batch ID only the rewards decide. A reward that is still valid proves nothing.
     let submission_over = !matches!(observation.submission, SubmissionProgress::Open | SubmissionProgress::None);
     if observation.rewards.is_empty() || observation.submission == SubmissionProgress::Open {
         return Conclusion::Stay;
     }
     let evidence = Evidence::of(&observation.before, &observation.rewards, observation.sent_at);
     let time_up = observation.time_up || observation.settled;
-    // What the vendor does with the rest of a partly redeemed reward is not published, so it gets the same time as the others.
+    // The vendor does not publish what happens to the rest of a partly redeemed reward, so that reward gets the full waiting
+    // time.
     if evidence.is_proof() && (evidence.count(RewardEvidence::HalfUsed) == 0 || time_up) {
         return done(observation, &evidence);
     }
     if let SubmissionProgress::Refused(why) = &observation.submission
         && evidence.proofs() == 0
     {
-        // Error reasons are an open set, and rewards may follow later than the submission. An error counts as a refusal, which
-        // allows sending again, only after the settle time and only if no reward is unclear.
+        // The vendor's error reasons are an open set, and rewards may change later than the submission. An error counts as a
+        // refusal, which allows a resend, only after the settle time and only if no reward is unclear.
         let stands_or_ended =
             evidence.all.iter().all(|says| !matches!(says, RewardEvidence::Missing | RewardEvidence::Unproven(_)));
         if observation.settled && stands_or_ended && evidence.count(RewardEvidence::Cancelled { proves: false }) == 0 {
@@ -264,13 +265,13 @@ pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
     Conclusion::Stay
 }
 
-/// Whether the rewards alone prove it, so that only the submission is left to read.
+/// Whether the rewards alone are proof, so that only the submission is left to read.
 pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> bool {
     Evidence::of(before, rewards, sent_at).is_proof()
 }
 
-/// The contradiction between an old proof and a later reading of the rewards. `gone`: rewards that a complete crawl has found
-/// deleted at the vendor.
+/// Returns the contradiction between an old proof and a later reading of the rewards. `gone`: rewards that the vendor has
+/// deleted, according to a complete crawl.
 pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]) -> Option<String> {
     let is_gone =
         |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
@@ -286,8 +287,8 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
     })
 }
 
-/// How one reward contradicts an old proof. It must read as cancelled, no earlier than the proof says and with nothing more
-/// redeemed; or still be in the state in which the proof names it as lost.
+/// Returns how one reward contradicts an old proof. The reward agrees if it reads as cancelled, no earlier than in the proof
+/// and with no more redeemed. It also agrees if the proof names it as lost and its state is the same.
 pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
     let was = proof.iter().find(|was| was.reward_id == reward.reward_id);
     let id = &reward.reward_id;
@@ -325,7 +326,7 @@ fn done(observation: &Observation, evidence: &Evidence) -> Conclusion {
     Conclusion::Become(State::Partial, format!("{cancelled} of {total} reward(s) read as cancelled{also}{lost}"))
 }
 
-/// The redeemed rewards as the end of a sentence; empty if there are none.
+/// The redeemed rewards as the end of a sentence; empty without any.
 pub fn losses(rewards: &[Snapshot]) -> String {
     let lost: Vec<String> = rewards.iter().filter(|reward| reward.was_redeemed()).map(describe_loss).collect();
     if lost.is_empty() { String::new() } else { format!("; redeemed, and lost: {}", lost.join(", ")) }
@@ -400,11 +401,11 @@ mod tests {
         use SubmissionProgress::{Complete, None as NoBatch, Open, Refused};
         let refused = || Refused("MALFORMED".into());
         let table: Vec<(SubmissionProgress, &[&str], bool, Option<State>)> = vec![
-            // A queued submission proves nothing, whatever the rewards read as.
+            // A queued submission proves nothing, whatever state the rewards have.
             (Open, &["cancelled", "cancelled"], false, None),
             (Open, &["cancelled", "cancelled"], true, None),
             (Open, &["available"], true, None),
-            // A completed submission is no proof.
+            // A completed submission alone is no proof.
             (Complete, &["available", "pending"], false, None),
             (Complete, &["available", "pending"], true, Some(Unconfirmed)),
             (Complete, &["cancelled", "available"], false, None),
@@ -412,7 +413,7 @@ mod tests {
             (Complete, &["cancelled", "missing"], false, None),
             (Complete, &["cancelled", "missing"], true, Some(Unconfirmed)),
             (Complete, &[], true, None),
-            // Proof.
+            // A completed submission with every reward cancelled or ended is proof.
             (Complete, &["cancelled"], false, Some(Confirmed)),
             (Complete, &["cancelled", "cancelled"], false, Some(Confirmed)),
             (Complete, &["cancelled", "expired"], false, Some(Confirmed)),
@@ -421,17 +422,17 @@ mod tests {
             (Complete, &["cancelled", "partly_redeemed"], true, Some(Partial)),
             // No reward was cancelled.
             (Complete, &["redeemed", "expired"], true, Some(Unconfirmed)),
-            // An error of the submission is not yet a refusal.
+            // A submission error alone is no refusal.
             (refused(), &["available"], false, None),
             (refused(), &["available"], true, Some(Unconfirmed)),
             (refused(), &["cancelled"], false, Some(Confirmed)),
             (refused(), &["cancelled", "available"], true, Some(Unconfirmed)),
-            // Without an answer only the rewards decide, and rewards that stand prove nothing.
+            // Without an answer only the rewards decide. A reward that is still valid proves nothing.
             (NoBatch, &["available"], true, None),
             (NoBatch, &["cancelled", "available"], true, None),
             (NoBatch, &["cancelled", "cancelled"], false, Some(Confirmed)),
             (NoBatch, &["missing"], true, None),
-            // Without a readable submission the rewards decide.
+            // If the submission cannot be read, the rewards decide.
             (SubmissionProgress::Unreadable, &["available"], true, Some(Unconfirmed)),
             (SubmissionProgress::Unreadable, &["cancelled"], false, Some(Confirmed)),
         ];
@@ -449,11 +450,11 @@ mod tests {
             seen.before[1].state = "available".into();
             assert_eq!(state_after(&seen), None, "{submission:?}");
         }
-        // Nor does a reward that names only the order.
+        // A reward that names only the order proves nothing.
         let mut seen = observation(SubmissionProgress::Complete, &["cancelled"], false);
         seen.rewards[0].linked = false;
         assert_eq!(state_after(&seen), None);
-        // Nor does a reward that was not known before.
+        // A reward that was unknown before the send proves nothing.
         let mut seen = observation(SubmissionProgress::None, &["cancelled"], false);
         seen.before.clear();
         assert_eq!(state_after(&seen), None);
@@ -495,7 +496,7 @@ mod tests {
             panic!("unconfirmed")
         };
         assert!(message.contains("cancelled already before it was sent"), "{message}");
-        // A cancellation without a date may be older than the send.
+        // A cancellation without a date may have happened before the send.
         seen.rewards[1].ended_at = None;
         assert_eq!(state_after(&seen), Some(State::Unconfirmed));
     }
@@ -509,7 +510,7 @@ mod tests {
             seen.rewards[1].ended_at = ended_at;
             assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
             assert!(!reads_cancelled(&seen.before, &seen.rewards, SENT));
-            // An unclear reward also keeps a submission error from counting as a refusal.
+            // While a reward is unclear, a submission error does not count as a refusal.
             seen.submission = SubmissionProgress::Refused("MALFORMED".into());
             (seen.settled, seen.rewards[0].state) = (true, "available".into());
             assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
@@ -557,7 +558,7 @@ mod tests {
             let found = contradiction(&proof, &cancelled(redeemed, ended_at), &[]);
             assert_eq!(found.is_some(), contradicts, "{redeemed:?} {ended_at:?} {found:?}");
         }
-        // A reward that a complete crawl has found deleted no longer counts.
+        // A missing reward is no contradiction if a complete crawl has found it deleted.
         assert_eq!(contradiction(&named(&["cancelled"]), &named(&["missing"]), &[RewardId::new("r0")]), None);
     }
 }

@@ -1,8 +1,8 @@
-//! The truth table of proof: whatever the vendor answers, *confirmed* says no more than the answers do.
+//! Property tests of proof: *confirmed* never claims more than the vendor's answers show.
 //!
-//! Answers are written as JSON text: rewards that are missing, repeated, contradictory, foreign, spelled otherwise, at impossible
-//! moments. They go through the code that reads them. What may be confirmed is decided anew here, from what was written and
-//! not from what was read.
+//! The tests generate answers as JSON text and pass them to the real parser. Rewards may be missing, duplicated,
+//! contradictory, foreign, spelled differently or dated at impossible moments. A second, independent implementation decides
+//! from the generated data, not from the parsed data, what may be confirmed.
 
 use std::cell::Cell;
 
@@ -74,7 +74,7 @@ struct Statement {
 }
 
 impl Statement {
-    /// JSON as text, because text can hold a key twice.
+    /// Builds JSON as text, because text can contain a key twice.
     fn json(&self) -> String {
         let mut keys = vec![
             format!(r#""id":"r{}","orderId":"o","dateGiven":{GIVEN}"#, self.id),
@@ -94,7 +94,7 @@ impl Statement {
         format!("{{{}}}", keys.join(","))
     }
 
-    /// Whether it can be parsed, and belongs to this account and tenant.
+    /// Whether the reward can be parsed, and belongs to this account and tenant.
     fn is_readable(&self, account: &str) -> bool {
         self.account.is_none_or(|named| named == account)
             && self.tenant.is_none_or(|named| named == TENANT)
@@ -105,7 +105,7 @@ impl Statement {
         self.action.is_none_or(|named| named == ACTION)
     }
 
-    /// Whether only its statuses say that it ended.
+    /// Whether the reward's statuses alone show that it ended.
     fn is_undated(&self, word: &str) -> bool {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
         let is_cancelled = word == "CANCELLED";
@@ -119,10 +119,10 @@ impl Statement {
         stated.or(self.alias).flatten().is_none_or(|at| at == At::Zero)
     }
 
-    /// How it ended, by all its fields; `None` if that is not certain.
+    /// When the reward ended, according to all its fields; `None` if that is uncertain.
     fn end(&self) -> Option<At> {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
-        // A part was redeemed, or a field has an unpublished word.
+        // A part was redeemed, or a status is undocumented.
         if self.redeemed != "0" || says("REINSTATED") {
             return None;
         }
@@ -132,7 +132,7 @@ impl Statement {
         match cancelled {
             Some(At::AfterTheSend | At::BeforeTheSend) if !is_denied => cancelled,
             Some(_) => None,
-            // Without a date the moment of the cancellation is not known.
+            // Without a date the time of the cancellation is unknown.
             None if says("CANCELLED") => None,
             None => self.expires.filter(|at| *at == At::BeforeTheSend),
         }
@@ -162,13 +162,13 @@ impl Before {
     }
 }
 
-/// All answers of the vendor about one retraction.
+/// All answers of the vendor for one retraction.
 #[derive(Debug, Clone)]
 struct Case {
-    /// The rewards before the send. The ID is the index; the account is the `account` of that index.
+    /// The rewards before the send. The index is the ID of the reward and determines its account.
     before: Vec<Before>,
     lists: [Vec<Statement>; 2],
-    /// The answer for a reward by its ID; `None` is a 404.
+    /// The answer to a read of one reward by its ID; `None` is a 404.
     by_id: Vec<Option<Statement>>,
 }
 
@@ -186,8 +186,8 @@ impl Case {
         (0..self.before.len()).map(known).collect()
     }
 
-    /// Runs an answer through the real code: parse, choose the version, locate, evaluate. An answer that cannot be parsed ends
-    /// the run.
+    /// Passes an answer through the real code: parse, choose the version, locate, evaluate. An unparsable answer ends the
+    /// run.
     fn decide(&self) -> Result<Conclusion> {
         let (now, mapping) = (Timestamp::from_millisecond(NOW).expect("a moment"), Mapping::default());
         let known = self.known();
@@ -229,8 +229,8 @@ impl Case {
         Ok(evaluate(State::Queued, &sight))
     }
 
-    /// Why *confirmed* would be wrong; `None` if every version of every known reward reads as cancelled after the send, or as
-    /// cancelled or expired before it.
+    /// Returns why *confirmed* would be wrong. `None` if every version of every known reward reads as cancelled after the
+    /// send, or as cancelled or expired before it.
     fn objection(&self, message: &str) -> Option<String> {
         let asked = |place: usize| place < self.before.len();
         let said = || self.lists.iter().enumerate().filter(|(place, _)| asked(*place));
@@ -254,8 +254,8 @@ impl Case {
                 about.push(said);
             }
             if was.is_some() && said().any(|(place, list)| place != id % 2 && list.iter().any(|said| said.id == id)) {
-                // A reward in another account's list has moved or is another reward; if both lists have it, the own account
-                // counts.
+                // If only another account lists the reward, it has moved or is another reward. If both accounts list it, its
+                // own account counts.
                 let home = said().any(|(place, list)| place == id % 2 && list.iter().any(|said| said.id == id));
                 if !home {
                     return Some(format!("r{id} is in another account"));
@@ -268,7 +268,7 @@ impl Case {
                 }
                 match said.end() {
                     Some(end) => ends.push((end, said.is_expired())),
-                    // It had ended before the send, and its statuses still say so; the date does not matter.
+                    // The reward had ended before the send, and its statuses still show that, so the date does not matter.
                     None if was == Some(Before::Cancelled) && said.is_undated("CANCELLED") => {}
                     None if was == Some(Before::Expired) && said.is_undated("EXPIRED") => {
                         ends.push((At::BeforeTheSend, true));
@@ -371,7 +371,7 @@ fn any_case() -> impl Strategy<Value = Case> {
             1 => Just(Before::Cancelled),
             1 => Just(Before::Expired),
         ];
-        // Number of versions of each reward in a list: mostly one.
+        // Number of versions of each reward in a list, usually one.
         let times = prop_oneof![10 => Just(1_usize), 2 => Just(0), 2 => Just(2)];
         let lists = (0..count)
             .map(|id| times.clone().prop_flat_map(move |times| prop::collection::vec(any_statement(id), times)));

@@ -1,7 +1,7 @@
 //! Checks whether anything can be sent now, and if not, why.
 //!
-//! Everything that sends asks here before it plans. `status`, `doctor` and `/readyz` report the same answer, so that health and
-//! sending agree. Only a send asks for the vendor's clock anew: an old answer must not block it.
+//! Every send runs this check before it plans. `status`, `doctor` and `/readyz` report the same result. Only a send asks the
+//! vendor for the time again, so that an old answer does not block it.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use crate::store::{Identity, check_writable};
 
 #[derive(Debug, Clone)]
 pub struct Obstacle {
-    /// `missing`, `another`, `older`, `forked`, `copy` or `half` for the wrong ledger; `damaged`; `not_writable`; `clock`.
+    /// The name of the obstacle. `missing`, `another`, `older`, `forked`, `copy` or `half` for the wrong ledger; `damaged`;
+    /// `not_writable`; `clock`.
     pub name: &'static str,
     pub error: Error,
 }
@@ -25,13 +26,13 @@ pub fn check(ctx: &Context<'_>) -> Result<()> {
     obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
-/// The same check by paths, for health checks.
+/// Runs the check by file paths, for health checks.
 pub fn check_files(index: &Path, ledger: &Path, identity: Option<&Identity>) -> Result<()> {
     let (reader, open) = (IndexReader::open(index, identity)?, Ledger::open_read_only(ledger, identity)?);
     in_the_files(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
-/// The obstacle in the two files, if there is one.
+/// The obstacle in index or ledger, if there is one.
 pub fn in_the_files(
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
@@ -48,15 +49,15 @@ pub fn in_the_files(
     Ok(not_writable.map(|error| Obstacle { name: "not_writable", error }))
 }
 
-/// The obstacle that the vendor's newest `Date` shows, if the clocks are too far apart.
+/// The obstacle that the vendor's newest `Date` header shows, if the clocks are too far apart.
 pub fn by_the_clock(offset: &ClockOffset) -> Option<Obstacle> {
     let error = clock_trouble(offset.seconds)?;
     let message = format!("{} (as of {})", error.message, offset.at);
     Some(Obstacle { name: "clock", error: Error { message, ..error } })
 }
 
-/// The error if the clocks are too far apart. `ahead`: how far this clock is ahead of the vendor's, in seconds; `None` if the
-/// vendor's is not known.
+/// Returns an error if the clocks are too far apart. `ahead`: how far this machine's clock is ahead of the vendor's, in
+/// seconds; `None` if unknown.
 pub fn clock_trouble(ahead: Option<i64>) -> Option<Error> {
     let Some(ahead) = ahead else {
         let message = "the vendor's answers carry no Date, so nothing can be concluded from the dates of its rewards";

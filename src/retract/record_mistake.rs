@@ -24,9 +24,9 @@ const LIMITS: [&str; 3] = [
 pub struct Mistake {
     pub id: i64,
     pub order_id: String,
-    /// `None` if it was sent by order ID and action tracker.
+    /// `None` for a send by order ID and action tracker.
     pub action_id: Option<String>,
-    /// A mistake does not change the state.
+    /// The state of the retraction. Recording a mistake does not change it.
     pub state: State,
     pub ticket: String,
     pub reason: Option<String>,
@@ -41,13 +41,13 @@ pub struct RewardBefore {
     pub reward_id: String,
     /// `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
-    /// What was earned, in `unit`.
+    /// Amount earned, in `unit`.
     pub amount: Option<i64>,
-    /// What had been redeemed, in `unit`.
+    /// Amount redeemed before the send, in `unit`.
     pub redeemed: Option<i64>,
     pub unit: Option<String>,
     pub state_before: String,
-    /// Set only if `--show-account` asks for it.
+    /// Set only with `--show-account`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
 }
@@ -85,7 +85,7 @@ pub fn run(
     })
 }
 
-/// Whether the vendor may ever have received it.
+/// Whether the request may ever have reached the vendor.
 fn was_sent(retraction: &Retraction) -> bool {
     let left = |state| {
         matches!(

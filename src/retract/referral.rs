@@ -1,9 +1,9 @@
-//! Reads the referrals behind an action's rewards before and after a send, and compares them.
+//! Reads the referrals of an action's rewards before and after a send, and compares them.
 //!
-//! The vendor's guide ends with the Referral Feed, in which a retracted referral shows *Started*. That `dateConverted` becomes
-//! null then is inferred (`docs/vendor/program-rules.md`), so a referral supports a proof and never replaces the rewards. A
-//! referral's list of rewards also shows rewards that the index does not know; those of the same action or order become part of
-//! the proof. This module keeps nothing about the two people of a referral.
+//! The vendor's guide ends with the Referral Feed, in which a retracted referral shows *Started*. recoup infers that
+//! `dateConverted` becomes null then (`docs/vendor/program-rules.md`). A referral therefore supports a proof and never
+//! replaces the rewards. A referral may list rewards that the index lacks; those of the same action or order become part of
+//! the proof. This module stores nothing about the two people of a referral.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,12 +17,12 @@ use crate::store::index::{ApiSource, ReadReward, ReferralRead};
 use crate::store::ledger::State;
 use crate::vendor::{Referral, ReferralAnswer};
 
-/// A referral at one moment. Dates are Unix milliseconds of the vendor's clock.
+/// A referral at one moment. Dates are in Unix milliseconds of the vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferralSnapshot {
     pub referral_id: String,
     pub state: ReferralState,
-    /// Why it could not be read.
+    /// The reason why the referral could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,28 +31,28 @@ pub struct ReferralSnapshot {
     pub converted_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_at: Option<i64>,
-    /// Rewards of it that name neither an order nor an action.
+    /// The referral's rewards that name neither an order nor an action.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlinked: Vec<UnlinkedReward>,
 }
 
-/// A reward of a referral that names neither an order nor an action. Whether it belongs to the retracted action is not known.
+/// A reward of a referral that names neither an order nor an action. It may or may not belong to the retracted action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnlinkedReward {
     pub reward_id: String,
     pub state: String,
 }
 
-/// Referrals, and rewards that the index did not know.
+/// Referrals, and their rewards that the index lacked.
 #[derive(Debug, Default)]
 pub struct ReferralReading {
     pub referrals: Vec<ReferralSnapshot>,
     of_action: Vec<LiveReward>,
-    /// Rewards of the same order without an ActionId.
+    /// Rewards of the same order that have no ActionId.
     of_order: Vec<LiveReward>,
 }
 
-/// The action that referrals are read for.
+/// The action whose referrals are read.
 #[derive(Debug, Clone, Copy)]
 pub struct ActionScope<'a> {
     pub target: &'a Target,
@@ -62,13 +62,13 @@ pub struct ActionScope<'a> {
 /// How a reward of a referral relates to the action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
-    /// It names the action.
+    /// The reward names the action.
     Action,
-    /// It names the order and no action.
+    /// The reward names the order and no action.
     Order,
-    /// It names neither order nor action.
+    /// The reward names neither order nor action.
     Unlinked,
-    /// It names another order or another action.
+    /// The reward names another order or another action.
     Elsewhere,
 }
 
@@ -87,8 +87,8 @@ impl ActionScope<'_> {
     }
 }
 
-/// Reads the referrals of the fetched rewards, unless they came along with them. A new reward of the action becomes part of
-/// `look`; new rewards of the order without an ActionId are returned.
+/// Reads the referrals of the fetched rewards, unless the fetch has already returned them. Adds new rewards of the action to
+/// `look`, and returns new rewards of the order that have no ActionId.
 pub async fn before(
     ctx: &Context<'_>,
     about: ActionScope<'_>,
@@ -116,8 +116,8 @@ pub async fn before(
     Ok((reading.referrals, of_order))
 }
 
-/// Reads the referrals of the plan again, unless they came along with the rewards. New rewards of the action or the order are
-/// written into the index and returned.
+/// Reads the referrals of the plan again, unless the fetch has already returned them. Writes new rewards of the action or the
+/// order into the index, and returns them.
 pub async fn after(
     ctx: &Context<'_>,
     about: ActionScope<'_>,
@@ -143,7 +143,7 @@ pub async fn after(
     Ok((reading.referrals, of_action.chain(of_order).collect()))
 }
 
-/// Writes referrals into the index, for look-ups.
+/// Writes referrals into the index, so that a lookup can show them.
 pub fn keep(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
     let read_at = ctx.clock.now_ms();
     let read = referrals.iter().filter(|referral| referral.state != ReferralState::NotReadable);
@@ -191,7 +191,8 @@ async fn read(
     Ok(reading)
 }
 
-/// By REST. If the quota is used up or a signal came, the rewards still prove what they prove.
+/// Reads a referral by REST. A used-up quota or a signal makes the referral unreadable, but does not affect the proof by the
+/// rewards.
 async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     match ctx.advocate.referral(id).await {
         Err(error) if matches!(error.kind, Kind::Parked | Kind::Interrupted) => {
@@ -201,8 +202,8 @@ async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     }
 }
 
-/// The rewards of a referral that are not known yet; `None` if one cannot be read. By REST each is read by its ID, because a
-/// referral need not show all of a reward.
+/// Returns the referral's rewards that are not known yet; `None` if one cannot be read. REST reads each of them again by its
+/// ID, because a referral may show only part of a reward.
 async fn unknown(
     ctx: &Context<'_>,
     about: ActionScope<'_>,
@@ -227,7 +228,7 @@ async fn unknown(
                     Err(_) => return Ok(None),
                 },
                 Err(error) if !matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => return Err(error),
-                // The referral's own view of the reward is used.
+                // Keeps the reward as the referral shows it.
                 Ok(None) | Err(_) => {}
             }
         }
@@ -281,7 +282,7 @@ impl ReferralReading {
     }
 }
 
-/// What the referrals add to a conclusion about the rewards, as the end of a sentence.
+/// The evidence of the referrals about a conclusion, as the end of a sentence.
 pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
     let is = |wanted: ReferralState| after.iter().any(|now| now.state == wanted);
     if let Some(now) = after.iter().find(|now| now.state == ReferralState::NotReadable) {
@@ -315,22 +316,22 @@ pub const STILL_CONVERTED: &str = "the vendor takes the conversion itself back w
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ReferralLine {
     pub referral_id: String,
-    /// Before the send; `null` if it was not read.
+    /// The state before the send; `null` if it was not read.
     pub before: Option<ReferralState>,
-    /// After the send; `null` if it was not read since.
+    /// The state after the send; `null` if it was not read after the send.
     pub after: Option<ReferralState>,
-    /// Why the last reading failed; `null` if it succeeded.
+    /// Why the last reading failed; `null` if the reading succeeded.
     pub why: Option<String>,
-    /// When it converted, in Unix milliseconds; `null` if it is not converted or could not be read.
+    /// When the referral converted, in Unix milliseconds; `null` if the referral is not converted or could not be read.
     pub converted_at: Option<i64>,
-    /// When it was modified, in Unix milliseconds.
+    /// When the referral was modified, in Unix milliseconds.
     pub modified_at: Option<i64>,
-    /// Rewards of it that name neither an order nor an action.
+    /// The referral's rewards that name neither an order nor an action.
     pub unlinked: Vec<UnlinkedReward>,
 }
 
 impl ReferralLine {
-    /// Each referral before and after the send.
+    /// One line per referral, with its states before and after the send.
     pub fn all(before: &[ReferralSnapshot], after: &[ReferralSnapshot]) -> Vec<Self> {
         let line = |id: &str| {
             let was = before.iter().find(|was| was.referral_id == id);

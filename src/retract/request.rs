@@ -1,4 +1,4 @@
-//! One retraction request, whichever way it arrives: command line, page form, API body, or stored approval.
+//! A request to retract one order: from the command line, a page form, an API body or a stored approval.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
@@ -10,14 +10,14 @@ use crate::lookup;
 use crate::model::{ActionId, OrderId};
 use crate::store::ledger::{Approval, Channel};
 
-/// The disposition code of a request that names none.
+/// The default disposition code.
 const DISPOSITION: &str = "RETRACTION";
 
-/// The field of an approval's subject that says what was approved, and its value for a retraction.
+/// The field of an approval's subject that holds the kind of request, and its value for a retraction.
 const WHAT: &str = "what";
 const RETRACTION: &str = "retraction";
 
-/// The error if the plan of a request is not the present one. The page then shows the new plan.
+/// The error if the plan has changed since the person saw it. The page then shows the new plan.
 pub const PLAN_CHANGED: &str = "the plan has changed since it was shown; nothing was sent";
 
 /// A request to retract one order.
@@ -33,45 +33,45 @@ pub struct RetractRequest {
     /// Retract every action of the order.
     #[serde(default)]
     pub all: bool,
-    /// Retract by order ID and this action tracker (event type), if the index has no ActionId. Command line only.
+    /// Retract by order ID and this action tracker (event type), if the index lacks an ActionId. Command line only.
     #[schema(ignore)]
     pub action_tracker: Option<String>,
-    /// The code for the vendor, sent unchanged; `RETRACTION` if it is missing.
+    /// The disposition code. The vendor receives it unchanged. Default: `RETRACTION`.
     #[serde(default = "default_disposition", deserialize_with = "disposition_or_default")]
     #[schema(value_type = Option<String>)]
     pub disposition: String,
-    /// A person's reason, for the ledger.
+    /// The reason, for the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = true)]
     pub reason: Option<String>,
     /// The ticket, for the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// Checks to override, by name; only leads may.
+    /// Checks to override, by name. Only a lead may override checks.
     #[serde(default)]
     pub overrides: Vec<Override>,
-    /// Send again what failed, was not received, or is unconfirmed for a day.
+    /// Send again after *failed* or *not received*, or after a day of *unconfirmed*.
     #[serde(default)]
     pub resend: bool,
-    /// The `plan` of a preflight: if the plan has changed since, nothing is sent.
+    /// The `plan` of a preflight. If the plan has changed since, nothing is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
 }
 
-/// How a request is carried out. Not part of what is requested, so an approval does not cover it.
+/// How to carry out a request. An approval does not cover these options.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Do everything but send.
+    /// Do everything except the send.
     pub dry_run: bool,
-    /// Do not ask for confirmation.
+    /// Skip the confirmation.
     pub yes: bool,
-    /// Refuse an order that was last read longer ago.
+    /// Maximum age of the newest reading of the order. An older order is refused.
     pub max_index_age: std::time::Duration,
     pub follows: FollowSettings,
 }
 
 impl RetractRequest {
-    /// Retract the one action of an order, with the default disposition.
+    /// A request for one order with the default disposition code.
     pub fn new(order_id: OrderId) -> Self {
         Self {
             order_id,
@@ -87,7 +87,7 @@ impl RetractRequest {
         }
     }
 
-    /// The request in the body of an API request.
+    /// Parses the body of an API request.
     pub fn from_json(body: &[u8]) -> Result<Self> {
         let invalid = |why: String| {
             Error::new(Kind::Usage, format!("the body is not a valid request: {why}"))
@@ -100,7 +100,7 @@ impl RetractRequest {
         request.checked()
     }
 
-    /// Refuses a request without a reason, or for one action and all actions at once.
+    /// Refuses a request that has no reason, or that names one action and also asks for all actions.
     pub fn checked(self) -> Result<Self> {
         lookup::order_id(self.order_id.as_str())?;
         if self.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
@@ -113,9 +113,10 @@ impl RetractRequest {
         Ok(self)
     }
 
-    /// The request that was approved, if it is a retraction of one order.
+    /// Returns the approved request, if it is a retraction of one order.
     ///
-    /// `None` for an action tracker too: such a request comes from the command line, and its person repeats the command there.
+    /// `None` also for a request by action tracker: it was made on the command line, and the person repeats the command
+    /// there.
     pub fn approved(approval: &Approval) -> Option<Self> {
         let mut subject = approval.subject.clone();
         if subject.as_object_mut()?.remove(WHAT)? != RETRACTION {
@@ -125,20 +126,20 @@ impl RetractRequest {
         request.action_tracker.is_none().then(|| Self {
             reason: approval.reason.clone(),
             ticket: approval.ticket.clone(),
-            // The approval is for exactly this plan.
+            // The approval covers exactly this plan.
             plan: Some(approval.name.clone()),
             ..request
         })
     }
 
-    /// The request as an approval stores it. Reason, ticket and plan have columns of their own.
+    /// The request as an approval stores it. The approval has separate columns for reason, ticket and plan.
     pub fn subject(&self) -> Value {
         let mut subject = json!(Self { reason: None, ticket: None, plan: None, ..self.clone() });
         subject[WHAT] = RETRACTION.into();
         subject
     }
 
-    /// What the steps of a retraction work with.
+    /// The options for the steps of a retraction.
     pub fn options(&self, run: &RunOptions) -> Options {
         Options {
             action_id: self.action_id.clone(),
@@ -156,7 +157,7 @@ impl RetractRequest {
     }
 }
 
-/// Overrides by their names; fails at an unknown name.
+/// Parses overrides by name, and fails on an unknown name.
 pub fn parse_overrides<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Override>> {
     let parse = |name: &str| {
         Override::named(name).ok_or_else(|| Error::new(Kind::Usage, format!("there is no override {name:?}")))
@@ -168,7 +169,7 @@ fn default_disposition() -> String {
     DISPOSITION.to_owned()
 }
 
-/// `null` means the default too.
+/// Treats `null` like a missing field.
 fn disposition_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_disposition))
 }

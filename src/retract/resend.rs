@@ -1,8 +1,8 @@
 //! Decides whether a person may send a retraction again.
 //!
-//! Allowed after *not received*, *failed* and *unconfirmed*; after *unconfirmed* not within a day of the submission's
-//! completion, unless the person overrides that. A request that may still be on its way is never repeated: *unknown*, *sending*
-//! and *queued* are followed instead.
+//! A resend is allowed after *not received*, *failed* and *unconfirmed*. After *unconfirmed*, a resend within a day of the
+//! submission's completion needs an override. recoup never repeats a request that the vendor may still process: it follows
+//! *unknown*, *sending* and *queued* instead.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use crate::store::ledger::{Channel, Ledger, Retraction, State};
 /// Time after a submission's completion before a person may send again without an override.
 pub const EARLY: Duration = Duration::from_hours(24);
 
-/// A further attempt, and the attempts before it.
+/// A resend, and the attempts before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resend {
-    /// The number of the attempt before.
+    /// The number of the previous attempt.
     pub after: i64,
-    /// The newest event of that attempt when the plan was made. If it has a newer one, the plan is void.
+    /// The newest event of the previous attempt when the plan was made. A newer event makes the plan void.
     pub event: i64,
     pub reason: String,
     #[serde(rename = "override")]
@@ -39,9 +39,9 @@ pub struct PreviousAttempt {
     pub id: i64,
     /// 1 for the first attempt.
     pub attempt: i64,
-    /// Its state when the next attempt was planned.
+    /// The state of this attempt when the next one was planned.
     pub state: String,
-    /// RFC 3339; `null` if it was never sent.
+    /// RFC 3339; `null` if the attempt was never sent.
     pub sent_at: Option<String>,
     pub batch_id: Option<String>,
     pub message: String,
@@ -66,7 +66,7 @@ impl PreviousAttempt {
     }
 }
 
-/// The further attempt that the person asks for; `None` if the target was never sent.
+/// The resend that the person requests; `None` if the target was never sent.
 pub fn again(
     ledger: &Ledger,
     target: &Target,
@@ -75,7 +75,7 @@ pub fn again(
     now: Timestamp,
 ) -> Result<Option<Resend>> {
     let attempts = ledger.attempts(target)?;
-    // An attempt that was never sent does not change the outcome of the attempt before it, even if it superseded that one.
+    // An attempt that was never sent does not change the outcome of the previous attempt, even if it superseded that attempt.
     let last = match found {
         Some(found) => Some((found, found.state)),
         None => attempts.iter().rev().find_map(|attempt| Some((attempt, ended_as(attempt)?))),
@@ -91,12 +91,12 @@ pub fn again(
     }))
 }
 
-/// How an attempt ended, also if a later one has superseded it.
+/// The final state of an attempt, even if a later attempt has superseded it.
 fn ended_as(attempt: &Retraction) -> Option<State> {
     attempt.events.iter().rev().map(|event| event.state).find(|state| state.may_be_resent())
 }
 
-/// Whether an attempt that ended in `state` may be sent again, and the override that this takes. Pure.
+/// Decides whether an attempt that ended in `state` may be sent again, and returns the override that is needed. Pure.
 fn check(
     last: &Retraction,
     state: State,
@@ -136,8 +136,8 @@ fn check(
     .hint(format!("run `recoup verify`, wait until {at}, or name it: --override early")))
 }
 
-/// When the submission completed: the later of the vendor's date and the moment when recoup read it. Without either, when the
-/// state last changed.
+/// When the submission completed: the later of the vendor's date and the moment when recoup read it. If both are missing,
+/// when the state last changed.
 fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     let told = retraction.detail("submission").and_then(|submission| submission["completion_date"].as_str());
     let told = told.and_then(|text| text.parse::<Timestamp>().ok());
@@ -146,8 +146,8 @@ fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     told.max(read.and_then(|event| event.at.parse().ok()))
 }
 
-/// Marks a plan as a further attempt. If its rewards read as cancelled after all, there is nothing to send, and the attempt
-/// before is followed instead.
+/// Marks a plan as a resend. If its rewards already read as cancelled, there is nothing to send, and recoup follows the
+/// previous attempt instead.
 pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Resend>) -> Result<()> {
     if let (Some(ledger), Some(again), Step::AlreadyCancelled) = (ledger, &again, &action.step) {
         let before = ledger.get(again.after)?;
@@ -169,14 +169,14 @@ pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Res
     Ok(())
 }
 
-/// Checks under the lock that the attempt before has not changed since the plan was made. Returns a retraction if another
-/// process has sent it again in the meantime.
+/// Checks under the lock that the previous attempt has not changed since the plan was made. Returns a retraction if another
+/// process has already sent it again.
 pub fn still_holds(ledger: &Ledger, again: &Resend, found: Option<Retraction>) -> Result<Option<Retraction>> {
     if let Some(found) = found.filter(|found| found.id != again.after) {
         return Ok(Some(found));
     }
     let before = ledger.get(again.after)?;
-    // The person who asked for this attempt has not seen the outcome of one in between.
+    // The person who requested this attempt has not seen the outcome of an attempt in between.
     let is_new = |attempt: &Retraction| again.attempts.iter().all(|earlier| earlier.id != attempt.id);
     let ended_since = |attempt: &Retraction| is_new(attempt) && ended_as(attempt).is_some();
     let nothing_since = !ledger.attempts(&before.target())?.iter().any(ended_since);
@@ -195,7 +195,7 @@ pub fn still_holds(ledger: &Ledger, again: &Resend, found: Option<Retraction>) -
     .hint("run `recoup verify`, then look at the new plan"))
 }
 
-/// The notes that the ledger gets with a further attempt.
+/// The ledger notes of a resend.
 pub fn notes(again: &Resend) -> Vec<(&'static str, String, Value)> {
     let said = |name: &String| {
         let message = format!("a person allowed it by name: --override {name}");
@@ -262,7 +262,7 @@ mod tests {
         attempt(ledger, &[State::Sending, State::Planned])?;
         assert_eq!(ledger.get(first.id)?.state, State::Superseded);
         assert_eq!(still_holds(ledger, &again, None)?, None, "its own attempt met a limit");
-        // Two people send again at the same time, and the vendor refuses the first.
+        // Two people resend at the same time, and the vendor refuses the first request.
         let others = planned(ledger, first.id)?;
         assert_eq!(still_holds(ledger, &others, None)?, None);
         attempt(ledger, &[State::Sending, State::Failed])?;

@@ -1,8 +1,7 @@
-//! Reads rewards as the vendor has them now.
+//! Reads the current rewards from the vendor.
 //!
-//! A reward is searched in the account where it was last seen, then by its ID. Every answer is checked against the request:
-//! tenant, account and reward must match. This module only reads and reports; the caller decides what a missing or moved reward
-//! means.
+//! A fetch looks for a reward in its last known account, and then by its ID. Tenant, account and reward of every answer must
+//! match the request. This module only reads and reports. The caller decides what a missing or moved reward means.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,7 +25,7 @@ use crate::vendor::{ReferralAnswer, Rewards};
 pub struct KnownReward {
     pub reward_id: RewardId,
     pub account_id: AccountId,
-    /// The API that showed its link. Another API may not show it.
+    /// The API that showed the reward's link. Another API may hide it.
     pub via: ApiSource,
 }
 
@@ -39,29 +38,29 @@ pub struct LiveReward {
 
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// In its account, or by its ID with the same account.
+    /// In its account, or found by its ID in the same account.
     Home(Box<LiveReward>),
-    /// By its ID, in another account.
+    /// Found by its ID in another account.
     Elsewhere(Box<LiveReward>),
     Missing,
 }
 
 #[derive(Debug, Clone)]
 pub struct FetchedRewards {
-    /// One per known reward, in the same order.
+    /// One entry per known reward, in the order of the request.
     pub found: Vec<(KnownReward, Location)>,
-    /// The answer of each account that was read. The index is updated with it.
+    /// The answer of each account that was read, for the index.
     pub accounts: Vec<FetchedAccount>,
     /// The time by the vendor's clock; by this machine's if `trouble` is set.
     pub now: Timestamp,
-    /// Why the vendor's clock cannot be used, so that dates prove nothing.
+    /// Why the vendor's clock cannot be used. If set, dates prove nothing.
     pub trouble: Option<Error>,
-    /// Referrals that came in the same GraphQL document as rewards, by ID.
+    /// Referrals from the same GraphQL documents as the rewards, by ID.
     pub referrals: Vec<(String, ReferralAnswer)>,
 }
 
 impl FetchedRewards {
-    /// The rewards in these accounts that name the target's ActionId, or its order ID.
+    /// The rewards in the fetched accounts that name the target's ActionId, or its order ID.
     pub fn of_target(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let live = self.accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
         live.filter(move |live| {
@@ -72,7 +71,7 @@ impl FetchedRewards {
         })
     }
 
-    /// The known rewards that were found, and the other rewards of the target.
+    /// The known rewards that were found, and the target's other rewards.
     pub fn relevant(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let found = self.found.iter().filter_map(|(_, place)| match place {
             Location::Home(live) | Location::Elsewhere(live) => Some(&**live),
@@ -90,15 +89,15 @@ pub struct FetchedAccount {
     pub asked_at: Timestamp,
 }
 
-/// Reads every known reward: one request per account, and one more for each reward that is not in its account. An account with
-/// a reward whose link came by GraphQL is read by GraphQL, which shows the link again.
+/// Reads every known reward. The cost is one request per account, and one more for each reward that its account does not
+/// list. If GraphQL showed the link of a reward, GraphQL also reads that reward's account, because it shows the link again.
 ///
-/// A GraphQL document holds one account's rewards and one referral, so as many referrals come along as accounts are read by
-/// GraphQL.
+/// Each GraphQL document holds one account's rewards and one referral. The documents therefore carry at most as many
+/// referrals as there are accounts to read by GraphQL.
 pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String]) -> Result<FetchedRewards> {
     let mut accounts: Vec<FetchedAccount> = Vec::new();
     let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
-    // A forgotten account is not read: its rewards are read by their IDs.
+    // A forgotten account cannot be read, so its rewards are read by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
@@ -135,7 +134,7 @@ pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String
     Ok(FetchedRewards { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
 }
 
-/// Known rewards that the referrals contain. A reward that no account lists is read here, by the API that showed its link.
+/// Known rewards from the referrals. If no account lists such a reward, the API that showed its link reads it here.
 fn known_in_referrals(
     ctx: &Context<'_>,
     answered: &[(String, ReferralAnswer)],
@@ -155,15 +154,15 @@ fn known_in_referrals(
     of_known.map(account).collect()
 }
 
-/// A known reward in these accounts; `None` if no account lists it.
+/// Finds a known reward in these accounts; `None` if no account lists it.
 pub(super) fn listed(accounts: &[FetchedAccount], known: &KnownReward) -> Option<Location> {
     let mut all = accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
     let live = all.find(|live| live.extracted.reward.reward_id == known.reward_id)?;
     Some(Location::of(live.clone(), known))
 }
 
-/// If a reward appears several times, in one list or in several accounts, keeps the version that speaks most against a
-/// cancellation. Versions with different links make the reward ambiguous.
+/// Resolves duplicates of a reward, in one list or across accounts: keeps the version that speaks most against a
+/// cancellation. If the versions have different links, the reward is ambiguous.
 pub(super) fn keep_most_cautious(accounts: &mut [FetchedAccount], now_ms: i64) {
     struct Kept {
         weight: (u8, i64, i64),
@@ -227,11 +226,11 @@ async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<FetchedAccount> {
     Ok(FetchedAccount { account: account.clone(), rewards, asked_at })
 }
 
-/// `None` if the server refuses the query; then Get Rewards is read, which shows rewards without some links. A damaged answer
-/// is an error, because Get Rewards would hide what it says.
+/// Reads an account by GraphQL. `None` if the server refuses the query; the caller then uses Get Rewards, which hides some
+/// links. A damaged answer is an error, because Get Rewards would hide its content.
 ///
-/// The server applies the filter, and may return rewards of other accounts. They are ignored, unless one is a known reward, is
-/// listed for this account too, or names no account.
+/// The server applies the filter, and may return rewards of other accounts. This function ignores such a reward unless it is
+/// known, is also listed for this account, or names no account.
 async fn ask_by_graphql(
     ctx: &Context<'_>,
     account: &AccountId,
@@ -267,8 +266,8 @@ async fn by_id(ctx: &Context<'_>, reward: &KnownReward) -> Result<Location> {
     Ok(Location::of(parse_reward(ctx, &raw, None, ApiSource::Rest)?, reward))
 }
 
-/// Parses a reward and checks its tenant and, if `asked` is given, its account. A reward that cannot be parsed is an error,
-/// because it could be any reward.
+/// Parses a reward and checks its tenant and, if `asked` is given, its account. An unparsable reward is an error, because it
+/// could be any reward.
 pub(super) fn parse_reward(
     ctx: &Context<'_>,
     raw: &str,
@@ -290,7 +289,7 @@ pub(super) fn parse_reward_of(
         #[serde(default, rename = "tenantAlias", alias = "tenant_alias")]
         tenant: Option<Value>,
     }
-    // Without an account the reward may have moved.
+    // If the answer names no account, the reward may have moved.
     let nowhere = AccountId::new("");
     let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
         .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
@@ -309,7 +308,7 @@ fn foreign(what: &str) -> Error {
         .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
-/// A reward as ledger and receipt keep it.
+/// The reward in the form that ledger and receipt keep.
 pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
     Snapshot {
         reward_id: reward.reward_id.as_str().to_owned(),
@@ -326,7 +325,7 @@ pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
 }
 
 impl FetchedRewards {
-    /// An error if a reward was read by GraphQL before and by Get Rewards now, which does not show every redemption.
+    /// Returns an error if GraphQL read a reward before and Get Rewards reads it now: Get Rewards hides some redemptions.
     pub fn check_sources(&self) -> Result<()> {
         let is_by_another = |(known, place): &(KnownReward, Location)| match place {
             Location::Home(live) | Location::Elsewhere(live) => {
@@ -347,7 +346,7 @@ impl LiveReward {
         Snapshot { by_graphql: self.via == ApiSource::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
     }
 
-    /// Whether it names another action; if the target has none, another order.
+    /// Whether the reward names another action or, if the target has no action, another order.
     fn is_of_another(&self, target: &Target) -> bool {
         let links = &self.extracted.links;
         match target {
@@ -362,9 +361,9 @@ impl LiveReward {
     }
 }
 
-/// Snapshots of every known reward, and of other rewards of the target in the same accounts. A reward that was not found is
-/// `missing` and keeps its earlier values. A reward that names another action now, or has moved to another account, is
-/// `unclear`.
+/// Snapshots of every known reward, and of the target's other rewards in the same accounts. A reward that was not found is
+/// `missing` and keeps its earlier values. A reward is `unclear` if it now names another action or has moved to another
+/// account.
 pub fn snapshots(fetch: &FetchedRewards, target: &Target, before: &[Snapshot]) -> Vec<Snapshot> {
     let now_ms = fetch.now.as_millisecond();
     let was = |id: &RewardId| before.iter().find(|was| was.reward_id == id.as_str());

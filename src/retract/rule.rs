@@ -1,8 +1,8 @@
 //! Reads the program rule before a send: without it the vendor accepts a reversal and takes no reward back.
 //!
-//! One GraphQL request per program and hour. The answer is kept for the process and in the index. The next command reads *no
-//! such rule* again, so that a new rule counts at once. The rule can stop a send or warn. It never allows what another check
-//! stops, and it proves nothing: only the rewards do.
+//! Each program costs one GraphQL request per hour. The process and the index keep the answer. The next command reads *no
+//! such rule* again, so that a new rule takes effect at once. The rule can stop a send or warn. It never allows what another
+//! check stops, and it proves nothing: only the rewards do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,14 +19,14 @@ use crate::model::program_rule::{NotCompared, ProgramRule, RewardKey, RuleState,
 use crate::store::index::{Index, RuleRead};
 use crate::vendor::Programs;
 
-/// How long a reading of a program counts.
+/// How long a reading of a program is valid.
 const HOLDS: SignedDuration = SignedDuration::from_hours(1);
 
 /// The programs that this process has read, by ID.
 #[derive(Debug, Default)]
 pub struct KnownPrograms {
     read: Mutex<BTreeMap<String, (RuledProgram, Timestamp)>>,
-    /// Held during the request, so that the rows of a file, which are planned together, cause one request.
+    /// Held during the request, so that rows of a file that are planned at the same time cause one request.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -35,7 +35,7 @@ impl KnownPrograms {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The rule of each program, in the order of their IDs.
+    /// The rule of each program, ordered by program ID.
     pub(super) fn rules(&self) -> Vec<ProgramRule> {
         self.read().values().map(|(program, at)| program.judge(&[], &said(*at))).collect()
     }
@@ -49,7 +49,7 @@ impl KnownPrograms {
     }
 }
 
-/// Compares each program's rule with the rewards that are to be taken back.
+/// Compares each program's rule with the rewards to take back.
 pub(super) async fn check<'a>(
     ctx: &Context<'_>,
     live: impl Iterator<Item = &'a LiveReward>,
@@ -100,19 +100,19 @@ pub(super) async fn check<'a>(
     Ok(rules)
 }
 
-/// Whether the rule was found for every program. A program that was not read counts as without.
+/// Whether the rule was found for every program. An unread program counts as having no rule.
 pub fn is_found(rules: &[ProgramRule]) -> bool {
     !rules.is_empty() && rules.iter().all(|rule| rule.state == RuleState::Found)
 }
 
-/// Whether a file may skip the trial: the rule was found for every program, and only the purchase event, which Get Rewards does
-/// not name, could not be compared.
+/// Whether a file may skip the trial: the rule was found for every program, and only the purchase event could not be
+/// compared. Get Rewards does not name that event.
 pub fn may_skip_trial(rules: &[ProgramRule]) -> bool {
     let is_open = |rule: &ProgramRule| rule.not_compared.iter().any(|what| *what != NotCompared::PurchaseEvent);
     is_found(rules) && !rules.iter().any(is_open)
 }
 
-/// The programs as they were read within the hour, or as they are now.
+/// The programs, from a reading within the last hour or from the vendor.
 async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
     let _asking = ctx.session.rules.asking.lock().await;
     let now = ctx.clock.now();
@@ -123,7 +123,7 @@ async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     if missing.is_empty() {
         return Ok(found);
     }
-    // A program that the index does not have is read from the vendor.
+    // A program that the index lacks is read from the vendor.
     let cached = ctx.read_index(|index| {
         let cached = |id: &String| kept(&index?.program_rule(id).ok()??, now);
         Ok(missing.iter().filter_map(cached).collect::<Vec<_>>())
@@ -152,13 +152,13 @@ async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     Ok(found)
 }
 
-/// Writes programs into the index, with the time when they were read.
+/// Writes programs into the index, with the time of the reading.
 pub fn store(index: &mut Index, programs: &[RuledProgram], read_at: Timestamp) -> Result<()> {
     let answer = |program: &RuledProgram| serde_json::to_string(program).unwrap_or_default();
     programs.iter().try_for_each(|program| index.put_program_rule(&program.id, &answer(program), read_at))
 }
 
-/// The index's copy of a program, if it is not too old.
+/// The index's copy of a program; `None` if it is too old.
 fn kept(read: &RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     let is_missing = program.judge(&[], "").state == RuleState::NoSuchRule;

@@ -1,7 +1,7 @@
-//! Chooses the actions that an order means, and checks that the index is certain about them. Reads only the index.
+//! Chooses the actions of an order, and checks that the index is certain about them. Reads only the index.
 //!
-//! If an answer is not certain, the check stops: several actions need a person's choice, an ambiguous reward needs a configured
-//! path, and an ActionId of an unfamiliar shape must be named.
+//! The check stops if the index is uncertain. If the order has several actions, a person must choose. An ambiguous reward
+//! needs a configured path. A person must name an ActionId of an unfamiliar shape.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::model::{ActionId, Coverage, OrderId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Match};
 use crate::store::ledger::Channel;
 
-/// The actions that the person means. Pure.
+/// The actions that the person's options select. Pure.
 pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
     if matches.iter().any(|m| m.indexed.ambiguous) {
         return Err(Error::new(
@@ -67,7 +67,7 @@ pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) 
     }
 }
 
-/// Every reward of the action, and those of the same order without an ActionId, which may belong to it.
+/// Every reward of the action, and the rewards of the same order that have no ActionId: they may belong to the action.
 pub fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> Result<Vec<IndexedReward>> {
     let mut found = match target {
         Target::Action(action_id) => reader.rewards_of_action(action_id)?,
@@ -81,7 +81,7 @@ pub fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> R
     Ok(found)
 }
 
-/// Whether a reward names the target itself, and not only the same order.
+/// Whether a reward names the target, and not only the same order.
 pub fn is_linked(reward: &IndexedReward, target: &Target) -> bool {
     target.action_id().is_none_or(|action_id| reward.action_ids.contains(action_id))
 }
@@ -104,7 +104,7 @@ pub fn check_links(
             "set [mapping] in recoup.toml, then run `recoup crawl --from-raw`",
         );
     }
-    // A person who names the action accepts all orders that it is linked to.
+    // A person who names the action accepts every order that the action is linked to.
     let named = options.action_id.as_ref() == target.action_id() && options.action_id.is_some();
     let others: BTreeSet<&str> = known
         .iter()
@@ -133,8 +133,8 @@ pub fn check_links(
     }
 }
 
-/// Stops if the oldest reading of the rewards is too old. A complete refresh counts as a reading of what it left out as
-/// unchanged.
+/// Stops if the oldest reading of the rewards is too old. A complete refresh also counts as a reading of the rewards that it
+/// skipped as unchanged.
 pub fn check_age(
     findings: &mut Findings,
     known: &[IndexedReward],
@@ -155,7 +155,7 @@ pub fn check_age(
     }
 }
 
-/// Stops because this action's reversal would take another order's rewards too.
+/// Stops because a reversal of this action would also take another order's rewards.
 pub fn linked_elsewhere(findings: &mut Findings, others: &str, named: bool) {
     let evidence = format!("this action is also linked to another order: {others}");
     let remedy = "retracting it takes that order's rewards too; if that is right, name the action with --action-id";

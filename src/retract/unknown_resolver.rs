@@ -1,9 +1,9 @@
-//! Finds out whether the vendor received a request that got no answer.
+//! Determines whether the vendor received a request that got no answer.
 //!
 //! `follow` reads the rewards. This module reads the submissions list, and the action if the vendor shows it. The vendor
-//! discourages the list, so it is read rarely, and one reading serves every *unknown* retraction of this process. Each reading
-//! is a note in the ledger, so that the pauses outlive a restart. `match_submissions` judges the list. This module never sends
-//! anything, and a list that could not be read never counts as empty.
+//! discourages reads of the list, so they are rare, and one read serves every *unknown* retraction of this process. The
+//! ledger notes each read, so that the pauses survive a restart. `match_submissions` searches the list. This module never
+//! sends anything, and never treats an unreadable list as empty.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,21 +23,21 @@ use crate::model::{ActionId, Target};
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{Submission, UpdateFilter};
 
-/// The list may lack submissions that were queued longer ago than this: the vendor keeps them for at most 90 days.
+/// Age of a request above which the list may lack its submission: the vendor keeps submissions for at most 90 days.
 const LISTED_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// Longest range of the log of actions that is read; the vendor allows 45 days.
+/// Longest range of the action log that is read. The vendor allows 45 days.
 const LOG_RANGE: SignedDuration = SignedDuration::from_hours(44 * 24);
 
 const LOG_PAGES: usize = 3;
 
-/// The submissions list as this process has read it last. One list serves every unknown retraction.
+/// The newest submissions list of this process. One list serves every unknown retraction.
 #[derive(Debug, Default)]
 pub struct SubmissionLists(Mutex<Cache>);
 
 #[derive(Debug, Default)]
 struct Cache {
-    /// When any process last read a list, as far as the ledger knows.
+    /// When any process last read a list, according to the ledger.
     newest: Option<Timestamp>,
     list: Option<Arc<SubmissionList>>,
 }
@@ -47,12 +47,12 @@ struct SubmissionList {
     at: Timestamp,
     rows: Vec<Submission>,
     whole: bool,
-    /// Why the list is not complete.
+    /// Why the list is incomplete.
     doubt: Option<String>,
 }
 
-/// Reads the list for an *unknown* retraction if one is due, and writes down what it shows. A recent list of this process is
-/// used again without a request.
+/// Reads the list for an *unknown* retraction if a read is due, and records the result. Reuses a recent list of this process
+/// without a request.
 pub async fn reconcile(
     ctx: &Context<'_>,
     doubts: &ResolverSettings,
@@ -72,12 +72,12 @@ pub async fn reconcile(
         None => return Ok(()),
     };
     drop(known);
-    // Two lists an hour apart decide, so that hour must not be a jump of the clock.
+    // Two lists an hour apart decide, so a clock jump must not count as that hour.
     if ctx.clock_ahead().is_some() {
         ctx.vendor_now()?;
     }
     let action = match retraction.target() {
-        // A reversed action proves nothing about an adjustment of it.
+        // A reversed action proves nothing about its adjustment.
         Target::Action(action_id) if retraction.channel != Channel::Modification => {
             action_now(ctx, &action_id, sent_at).await?
         }
@@ -87,14 +87,14 @@ pub async fn reconcile(
     Ok(())
 }
 
-/// Whether an *unknown* retraction waits for a list that may be read now.
+/// Whether an *unknown* retraction waits for a list whose next read is due.
 pub fn waits_for_list(retraction: &Retraction, doubts: &ResolverSettings, now: Timestamp) -> bool {
     let sent_at = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok());
     retraction.state == State::Unknown
         && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), doubts) <= now)
 }
 
-/// Whether a list that was read already is new for this retraction.
+/// Whether a cached list is new for this retraction.
 fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], doubts: &ResolverSettings) -> bool {
     let last = readings.last().map_or(sent_at, |look| look.at);
     match_submissions::has_passed(last, doubts.list_after, list.at)
@@ -115,11 +115,11 @@ fn is_due(
         let in_doubt = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
         known.newest = in_doubt.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
     }
-    // A list that was read a moment ago for another retraction delays the next one.
+    // A recent read for another retraction delays the next read.
     Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, doubts.list_after, now)))
 }
 
-/// Reads the list. A failure counts as a reading, so that it has the same pause.
+/// Reads the list. A failure also counts as a read, so that the same pause follows.
 async fn read(ctx: &Context<'_>, doubts: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
     let at = ctx.clock.now();
     ctx.report.note("reading the vendor's list of submissions, to find out what was received");
@@ -144,7 +144,8 @@ async fn read(ctx: &Context<'_>, doubts: &ResolverSettings, ledger: &Ledger) -> 
     Ok(SubmissionList { at, rows: listed.rows, whole: doubt.is_none(), doubt })
 }
 
-/// Number of acknowledged submissions of this ledger that the list lacks. Such a list proves no absence, whatever it claims.
+/// Number of acknowledged submissions of this ledger that the list lacks. If there are any, the list does not prove an
+/// absence.
 fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &ResolverSettings, at: Timestamp) -> Result<usize> {
     let listed: BTreeSet<String> = rows.iter().flat_map(match_submissions::names_of).collect();
     let should_be_there = |retraction: &Retraction| {
@@ -198,7 +199,8 @@ fn conclude(
     if let SearchResult::Unclear(why) = seen {
         doubt.get_or_insert(why);
     }
-    // A reversal since the send suggests that the request was received. It is no proof: other people reverse actions too.
+    // A reversal after the send suggests that the vendor received the request. It is no proof, because other people reverse
+    // actions too.
     if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
         doubt.get_or_insert(why);
     }
@@ -228,11 +230,11 @@ fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTree
 
 struct ActionSeen {
     details: Value,
-    /// Set if the action was reversed since the send, or may have been.
+    /// Why the action was, or may have been, reversed after the send.
     reversed_since: Option<String>,
 }
 
-/// Reads the action and its log. The vendor need not show Advocate's actions (`docs/vendor/brand.md` §3).
+/// Reads the action and its log. The vendor may hide Advocate actions (`docs/vendor/brand.md` §3).
 async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
     let action = match ctx.brand.action(id).await {
         Ok(Some(action)) => action,

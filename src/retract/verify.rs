@@ -1,8 +1,8 @@
-//! Reads open retractions again until they reach an end, once or with `--watch`.
+//! Reads open retractions again until they end, once or with `--watch`.
 //!
-//! Each retraction has its own pauses, which grow with the time since its last event. Many retractions at once read the Brand
-//! host sparingly, because its quota is for sending. An *unconfirmed* retraction is read again for 14 days; the end of that is
-//! reported once. This module never sends anything.
+//! Each retraction has its own pauses, which grow with the time since its last event. If many retractions are open, this
+//! module reads the Brand host rarely, because its quota is for sending. An *unconfirmed* retraction is read again for 14
+//! days. The end of that period is reported once. This module never sends anything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::store::ledger::{Ledger, Retraction, State};
 
-/// Up to this many open retractions read their submission every time.
+/// Maximum number of open retractions whose submission is read every time.
 const FEW: usize = 5;
 
-/// Kind of the note that an unconfirmed retraction is not read again.
+/// Kind of the ledger note that an unconfirmed retraction is no longer read.
 const GIVEN_UP: &str = "given_up";
 
 struct Open {
@@ -38,13 +38,13 @@ struct Round<'a> {
     ledger: &'a Ledger,
     coverage: Coverage,
     began: Instant,
-    /// More than [`FEW`] were open at the beginning.
+    /// Whether more than [`FEW`] retractions were open at the beginning.
     many: bool,
     allowance: Allowance,
     receipts: BTreeMap<i64, Receipt>,
 }
 
-/// Reads the named retractions, or all open ones. Returns one receipt each.
+/// Reads the named retractions, or all open ones. Returns one receipt per retraction.
 pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &FollowSettings) -> Result<Vec<Receipt>> {
     if ctx.ledger()?.is_none() {
         return if ids.is_empty() {
@@ -72,7 +72,7 @@ pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &FollowSe
     }
     let stopped = round.pass(&mut open).await?;
     if ids.is_empty() {
-        // The first pass has read the vendor's clock, which giving up needs.
+        // The first pass reads the vendor's clock, which `stop_reading` needs.
         let mut kept = Vec::with_capacity(open.len());
         for one in open {
             if !round.stop_reading(&one.retraction)? {
@@ -98,7 +98,7 @@ impl Round<'_> {
         Open { retraction, due: now, submission_due: now + left }
     }
 
-    /// Reads each retraction once. Returns the error that stopped the pass, if one affects all retractions.
+    /// Reads each retraction once. Returns the error that ended the pass, if an error affects all retractions.
     async fn pass(&mut self, open: &mut Vec<Open>) -> Result<Option<Error>> {
         let mut stopped: Option<Error> = None;
         for one in open.iter_mut() {
@@ -111,7 +111,7 @@ impl Round<'_> {
         Ok(stopped)
     }
 
-    /// Reads each retraction by its own schedule until none is open, the time is up, or a signal came.
+    /// Reads each retraction by its own schedule until all have ended, the time is up, or a signal arrives.
     async fn watch(&mut self, open: &mut Vec<Open>) -> Result<()> {
         let Self { ctx, follows, .. } = *self;
         let progress = ctx.report.progress("retractions that are open");
@@ -127,7 +127,7 @@ impl Round<'_> {
             }
             let is_over = end.is_some_and(|end| Instant::now() >= end);
             let now = ctx.clock.now();
-            // One submissions list serves every retraction that waits for it, so they are read together.
+            // One submissions list serves every retraction that waits for it, so all of them are read together.
             let lists = open.iter().any(|one| one.due <= Instant::now() && waits(&one.retraction, follows, now));
             for one in open.iter_mut() {
                 let is_due = one.due <= Instant::now() || (lists && one.retraction.state == State::Unknown);
@@ -158,7 +158,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Reads one retraction and writes its receipt. Returns an error if it affects all retractions.
+    /// Reads one retraction and writes its receipt. Returns an error only if it affects all retractions.
     async fn look(&mut self, one: &mut Open, is_over: bool) -> Option<Error> {
         let Self { ctx, follows, .. } = *self;
         let is_waiting = one.retraction.state == State::Queued && one.retraction.detail("submission").is_none();
@@ -213,8 +213,9 @@ impl Round<'_> {
         receipt
     }
 
-    /// Whether an unconfirmed retraction has been read for long enough. The first call that finds so notes it in the ledger and
-    /// in the receipt. This machine's clock alone does not decide it.
+    /// Whether an unconfirmed retraction has been read for long enough. The first call that returns true also adds a note to
+    /// the ledger and the receipt. Returns `false` while the vendor's clock cannot be used, so that this machine's clock
+    /// alone does not decide.
     fn stop_reading(&mut self, retraction: &Retraction) -> Result<bool> {
         let now = self.ctx.clock.now();
         let since = unconfirmed_since(retraction);
@@ -233,7 +234,7 @@ impl Round<'_> {
         let details = json!({ "unconfirmed_since": since.map(|since| since.to_string()) });
         let noted = match self.ledger.note(retraction, GIVEN_UP, &message, &details, now) {
             Ok(noted) => noted,
-            // Another process writes to this retraction.
+            // Another process is writing to this retraction.
             Err(error) if error.kind == Kind::Busy => return Ok(true),
             Err(error) => return Err(error),
         };
@@ -248,19 +249,19 @@ fn waits(retraction: &Retraction, follows: &FollowSettings, now: Timestamp) -> b
     unknown_resolver::waits_for_list(retraction, &follows.doubts, now)
 }
 
-/// Time since the state last changed. A mere reading does not count.
+/// Time since the last change of state. A reading does not count as a change.
 fn age_of(retraction: &Retraction, now: Timestamp) -> Duration {
     let newest = retraction.events.iter().rfind(|event| event.changes_state());
     let then = newest.and_then(|event| event.at.parse::<Timestamp>().ok());
     then.and_then(|then| Duration::try_from(now.duration_since(then)).ok()).unwrap_or_default()
 }
 
-/// Whether a retraction is read without being named: an unconfirmed one is for `reread_for`.
+/// Whether `verify` reads a retraction that the caller did not name. An unconfirmed retraction is read for `reread_for`.
 pub fn still_worth_reading(retraction: &Retraction, reread_for: Duration, now: Timestamp) -> bool {
     !unconfirmed_since(retraction).is_some_and(|since| has_passed(since, reread_for, now))
 }
 
-/// Start of the current unconfirmed period. A proof that was withdrawn later begins a new one.
+/// Start of the current unconfirmed period. A withdrawn proof starts a new period.
 fn unconfirmed_since(retraction: &Retraction) -> Option<Timestamp> {
     if retraction.state != State::Unconfirmed {
         return None;

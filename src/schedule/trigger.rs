@@ -21,9 +21,9 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub enum Trigger {
-    /// This long after its last start.
+    /// The job is due this long after its last start.
     Every(Duration),
-    /// At these times in the local time zone.
+    /// The job is due at these times in the local time zone.
     At(Box<Cron>),
 }
 

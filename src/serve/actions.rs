@@ -1,7 +1,7 @@
-//! What the page and the API ask the use cases to do, in the name of the signed-in user.
+//! Actions of the page and the API: call the use cases in the name of the signed-in user.
 //!
-//! Everything runs as its command does, except that nobody waits long for the vendor's limit behind a browser. Nothing here softens
-//! what a use case refuses.
+//! Each action works as its command does, but waits only a short time for the vendor's limit, because a user waits at the
+//! browser. An action overrides no refusal of a use case.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,13 +30,13 @@ use crate::store::index::Index;
 use crate::store::ledger::Ledger;
 use crate::vendor::{Advocate, Brand, HostOptions};
 
-/// Preflights and searches that run at the same time.
+/// Maximum number of preflights and searches that run at the same time.
 const CONCURRENT_READS: usize = 8;
 
-/// Requests to the vendor for one order that is searched live.
+/// Maximum number of requests to the vendor for one live search.
 const SEARCH_REQUESTS: u64 = 100;
 
-/// Order IDs in one look-up.
+/// Maximum number of order IDs in one look-up.
 pub(super) const ORDERS_AT_MOST: usize = 200;
 
 #[derive(Clone)]
@@ -45,22 +45,22 @@ pub struct ActionSettings {
     pub ledger: PathBuf,
     pub identity: Identity,
     pub mapping: Mapping,
-    /// The Advocate host for retractions, which may use the quota's reserve.
+    /// Advocate host for retractions, which may use the quota's reserve.
     pub advocate: HostOptions,
-    /// The Advocate host for live searches, which leave the reserve alone.
+    /// Advocate host for live searches, which do not use the quota's reserve.
     pub search: HostOptions,
     pub brand: HostOptions,
     /// `IR-Version` of the Brand API.
     pub ir_version: String,
     pub writer: WriterSettings,
     pub follows: FollowSettings,
-    /// An order that was last read longer ago is refused.
+    /// A retraction is refused if its order was last read longer ago than this.
     pub max_index_age: Duration,
     /// Limits of one batch.
     pub limits: Limits,
-    /// How long a batch, which runs in the background, waits for the vendor's limit.
+    /// Maximum time that a batch waits for the vendor's limit. A batch runs in the background.
     pub batch_wait: Duration,
-    /// How a file is read, unless a request says otherwise.
+    /// Options for reading a file; a request overrides them.
     pub reading: refunds::Options,
     /// The machine's name, for the ledger.
     pub host: String,
@@ -68,7 +68,7 @@ pub struct ActionSettings {
 
 pub(super) struct Actions {
     pub(super) settings: ActionSettings,
-    /// Work that goes on if its client disconnects. The service waits for it before it stops.
+    /// Work that continues if its client disconnects. The service waits for it before it stops.
     pub(super) tasks: TaskTracker,
     advocate: Advocate,
     brand: Brand,
@@ -100,17 +100,16 @@ impl Actions {
         })
     }
 
-    /// The user as the ledger names them.
+    /// The user, as the ledger stores them.
     pub(super) fn actor(&self, who: &Who) -> Actor {
         let host = format!("{} ({})", self.settings.host, who.by.describe());
         Actor { also: who.os_user.clone(), known: true, ..Actor::new(&who.name, host) }
     }
 
-    /// Retracts an order, or with `dry_run` does everything but send. Sends at most once, reads once, and follows what was sent in
-    /// the background.
+    /// Retracts an order: sends at most once, reads once, and follows the retraction in the background. With `dry_run` it sends
+    /// nothing.
     ///
-    ///
-    /// Runs as a task of its own, which ends even if the client disconnects and the handler is dropped: a retraction must not stop
+    /// Runs as its own task, which continues if the client disconnects and the handler is dropped: a retraction must not stop
     /// between its request and the record of the response.
     pub(super) async fn retract(
         self: &Arc<Self>,
@@ -137,7 +136,7 @@ impl Actions {
         ran.await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Reads until each of these retractions is proven or the time is up. The ledger has the outcome.
+    /// Reads until each of these retractions is proven or the time is up. The ledger records the outcome.
     fn follow_in_background(self: &Arc<Self>, who: &Who, ids: Vec<i64>) {
         if ids.is_empty() {
             return;
@@ -149,13 +148,13 @@ impl Actions {
             let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
             this.remember_clock();
             if let Err(error) = followed {
-                // `recoup verify` and the schedule carry it on.
+                // `recoup verify` and the scheduled job follow it further.
                 tracing::warn!(kind = error.kind.name(), "retractions are no longer followed: {}", error.message);
             }
         });
     }
 
-    /// Asks the vendor for an order that the index does not have.
+    /// Searches the vendor for one order.
     pub(super) async fn search(self: &Arc<Self>, who: &Who, order_id: OrderId) -> Result<VendorSearch> {
         let (this, actor) = (Arc::clone(self), self.actor(who));
         let searched = self.tasks.spawn(async move {
@@ -171,24 +170,24 @@ impl Actions {
         searched.await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Stores how far this clock is from the vendor's, or that the vendor's answers carry no date.
+    /// Stores the difference between this clock and the vendor's, or that the vendor's responses have no date.
     pub(super) fn remember_clock(&self) {
         let ActionSettings { index, identity, .. } = &self.settings;
         let clients = [&self.advocate, &self.search, &self.background.0];
         let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
         if let Some(heard) = newest.filter(|_| index.exists()) {
-            // A failure is harmless: the next request stores it again.
+            // An error is ignored, because the next request stores the value again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
         }
     }
 
-    /// Removes accounts from the index that the ledger has forgotten. Must precede anything that reads into the index.
+    /// Removes the accounts from the index that the ledger marks as forgotten. Must run before any read into the index.
     pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
         let (index, ledger, identity) = (&self.settings.index, &self.settings.ledger, &self.settings.identity);
         forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)
     }
 
-    /// The ledger for reading; `None` before the first retraction.
+    /// Opens the ledger for reading; `None` before the first retraction.
     pub(super) fn ledger(&self) -> Result<Option<Ledger>> {
         Ledger::open_read_only(&self.settings.ledger, Some(&self.settings.identity))
     }
@@ -205,7 +204,7 @@ impl Actions {
         self.clock.now()
     }
 
-    /// A context whose clients wait for the vendor's limit, for work that no user waits for.
+    /// A context whose clients wait longer for the vendor's limit, for work in the background.
     pub(super) fn background_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.background;
         Context { advocate, brand, ..self.context(actor, report) }
@@ -228,17 +227,17 @@ impl Actions {
     }
 }
 
-/// A task that panicked, or that the runtime dropped.
+/// The error of a task that panicked or that the runtime dropped.
 pub(super) fn aborted(error: &JoinError) -> Error {
     Error::new(Kind::Failed, format!("the action was aborted: {error}"))
 }
 
-/// The retractions of a receipt that are in the ledger.
+/// The ledger IDs of the retractions in a receipt.
 fn sent_ids(receipt: &Receipt) -> Vec<i64> {
     receipt.retractions.iter().filter_map(|entry| entry.id).collect()
 }
 
-/// The error of a receipt without any retraction in the ledger.
+/// The error of a receipt if none of its retractions is in the ledger.
 pub(super) fn nothing_sent(receipt: &Receipt) -> Option<Error> {
     if sent_ids(receipt).is_empty() { receipt.problem() } else { None }
 }

@@ -34,15 +34,15 @@ pub(super) struct App {
     pub(super) access: ConnectionPool<Access>,
     /// `None` before the first crawl.
     pub(super) index: ConnectionPool<IndexReader>,
-    /// Each password hash takes 19 MiB, and anyone can send a login.
+    /// Limits password hashes: each takes 19 MiB, and anyone can send a login.
     hashing: Arc<Semaphore>,
     /// Responses of this process by route and first digit of the status.
     responses: Mutex<BTreeMap<(String, u16), u64>>,
-    /// Cached, because the whole ledger is read for it.
+    /// Cached, because computing it reads the whole ledger.
     status: tokio::sync::Mutex<Option<(Instant, Arc<Status>)>>,
 }
 
-/// Passwords that are hashed at the same time.
+/// Number of passwords that are hashed at the same time.
 const CONCURRENT_HASHES: usize = 4;
 
 const STATUS_MAX_AGE: Duration = Duration::from_secs(5);
@@ -94,12 +94,13 @@ impl App {
         self.actions.tasks.spawn_blocking(work).await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Runs work that hashes a password: tens of milliseconds on a blocking thread, and only a few at a time.
+    /// Runs work that hashes a password. A hash takes tens of milliseconds on a blocking thread, so only a few run at the same
+    /// time.
     pub(super) async fn hashed<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        // The semaphore is never closed. The work holds the permit, so a client that disconnects does not let another hash start.
+        // The semaphore is never closed. The work holds the permit, so another hash cannot start early if the client disconnects.
         let permit = Arc::clone(&self.hashing).acquire_owned().await;
         let app = Arc::clone(self);
         self.blocking(move || {
@@ -120,7 +121,7 @@ impl App {
         self.index.with(|reader| lookup::run(reader.as_deref(), orders, ParticipantIds::Hide, self.clock.now()))
     }
 
-    /// Looks up what a user pasted: each text is an order ID or a list of order IDs.
+    /// Looks up a user's pasted texts: each is an order ID or a list of order IDs.
     pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: ParticipantIds) -> Result<Vec<Answer>> {
         self.index.with(|reader| {
             let mut orders = Vec::new();
@@ -134,7 +135,7 @@ impl App {
         })
     }
 
-    /// The status, a few seconds old at most. Concurrent callers share one reading.
+    /// The status, at most a few seconds old. Concurrent callers share one result.
     pub(super) async fn status(self: &Arc<Self>) -> Result<Arc<Status>> {
         let mut known = self.status.lock().await;
         if let Some((at, status)) = known.as_ref()
@@ -152,14 +153,14 @@ impl App {
         Ok(fresh)
     }
 
-    /// Carries out an approved request in the name of the user who asked. `false` if that user asked at the command line, where they
-    /// repeat the command themselves.
+    /// Carries out an approved request in the name of its requester. Returns `false` if the request was made at the command line:
+    /// its user then repeats the command.
     pub(super) async fn carry_out(self: &Arc<Self>, approval: &Approval) -> Result<bool> {
         let requester = self.access.with(|access| access.map_or(Ok(None), |access| access.who(&approval.person)))?;
         let Some(who) = requester else { return Ok(false) };
         if approval.subject["what"] == "batch" {
             let id = approval.subject["batch"].as_str().unwrap_or_default();
-            // A batch of the command line is not in this store.
+            // The store does not have batches of the command line.
             return match self.batch(id) {
                 Ok(batch) if batch.stage == Stage::Waiting => self.apply_batch(&who, id).map(|_| true),
                 _ => Ok(false),
@@ -179,7 +180,8 @@ pub(super) fn check_count(orders: usize) -> Result<()> {
         .hint("look them up in parts; a lead can upload a file of refunds as a batch"))
 }
 
-/// A look-up by a participant's ID tells who placed an order, so it needs the right to see accounts.
+/// Whether look-ups may use a participant's ID. Such a look-up reveals who placed an order, so it requires the right to see
+/// accounts.
 pub(super) fn participants(who: &Who) -> ParticipantIds {
     if who.may(Right::SeeAccount) { ParticipantIds::Match } else { ParticipantIds::Hide }
 }

@@ -1,7 +1,7 @@
 //! Authentication and authorization: each request is checked against its route before a handler runs.
 //!
-//! A browser sends a session cookie, or comes through a proxy that signs users in. A program sends a token and never a cookie, so
-//! another site cannot call the API through a user's browser. A request without a known caller passes only to a public route.
+//! A browser sends a session cookie, or uses a proxy that signs users in. A program sends a token and never a cookie, so another
+//! site cannot call the API through a user's browser. A request without a known caller can reach only a public route.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use super::routes::{Access, Audience, Route};
 use crate::access::{proxied, random_text};
 use crate::error::Result;
 
-/// The longest path, in bytes, to which a browser returns after signing in.
+/// Maximum length in bytes of the path to which a browser returns after signing in.
 const NEXT_AT_MOST: usize = 2_000;
 
-/// Passes a request to its handler if the route allows it, else answers with a redirect to the login or an error.
+/// Passes a request to its handler if the route allows it. Otherwise responds with a redirect to the login or with an error.
 pub(super) async fn authorize(
     State((app, route)): State<(Arc<App>, Route)>,
     mut request: Request,
@@ -76,8 +76,8 @@ pub(super) async fn authorize(
 
 /// Whether a request was made on this machine and not forwarded by a proxy.
 ///
-/// A proxy on this machine also connects from a loopback address, even if `--behind-proxy` was forgotten. So the request must have no
-/// header that proxies add, and must name a loopback host in HTTP/1.1: by default nginx forwards in HTTP/1.0.
+/// A proxy on this machine also connects from a loopback address, even if `--behind-proxy` was forgotten. So the request must
+/// name a loopback host, have no header that proxies add, and use HTTP/1.1: by default nginx forwards in HTTP/1.0.
 fn is_local(app: &App, request: &Request) -> bool {
     let Options { behind_proxy, sign_in_proxy, .. } = &app.options;
     let peer = request.extensions().get::<Peer>();
@@ -89,7 +89,7 @@ fn is_local(app: &App, request: &Request) -> bool {
         && request.headers().get(HOST).is_some_and(|host| host.to_str().is_ok_and(is_loopback_host))
 }
 
-/// Whether a proxy has added one of its headers.
+/// Whether the request has a header that proxies add.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     let by_proxy = |name: &str| {
         ["x-forwarded", "x-original", "x-real-ip", "x-client-ip", "x-scheme", "cf-"]
@@ -117,7 +117,7 @@ fn escaped_path(request: &Request) -> String {
 }
 
 impl App {
-    /// The caller by the session cookie, or by the header of the proxy that signs users in.
+    /// The caller from the session cookie, or from the header of the proxy that signs users in.
     fn page_caller(&self, request: &Request) -> Result<Option<Caller>> {
         let headers = request.headers();
         self.access.with(|access| {
@@ -141,7 +141,7 @@ impl App {
         })
     }
 
-    /// The caller by the token of the Authorization header.
+    /// The caller from the token of the Authorization header.
     fn token_caller(&self, headers: &HeaderMap) -> Result<Option<Caller>> {
         let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) else { return Ok(None) };

@@ -1,6 +1,7 @@
-//! One HTTP connection: gives hyper's own error responses a body, and delivers a response that is sent before the request ends.
+//! One HTTP connection: adds a body to hyper's own error responses, and delivers a response that is sent before the request ends.
 //!
-//! hyper answers a malformed or oversized request with an empty response that no handler sees, so the bytes are replaced here.
+//! hyper responds to a malformed or oversized request with an empty body and without calling a handler, so this module replaces
+//! the bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -14,13 +15,13 @@ use tokio::time::{Instant, Sleep};
 use super::error_bodies::body_of;
 use super::routes::Audience;
 
-/// Bytes of each request that are kept to tell the API from the page.
+/// Number of bytes of each request that are kept, to distinguish the API from the page.
 const REQUEST_LINE: usize = 64;
 
-/// After the last response, the connection reads on until the client pauses for this long.
+/// After the last response, the connection reads until the client has sent nothing for this long.
 const LINGER_PAUSE: Duration = Duration::from_millis(500);
 
-/// The connection stops reading after this time or this many bytes.
+/// After the last response, the connection reads for at most this time.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 32 << 20;
 
@@ -28,7 +29,7 @@ pub(super) struct Connection<I> {
     io: I,
     /// The first bytes of the current request.
     request_line: Vec<u8>,
-    /// The next bytes that are read begin a request.
+    /// Whether the next bytes begin a request.
     is_new_request: bool,
     /// The response to write in place of hyper's empty one, and the number of bytes already written.
     replacement: Option<(Vec<u8>, usize)>,
@@ -47,7 +48,7 @@ impl<I> Connection<I> {
         Self { io, request_line: Vec::new(), is_new_request: true, replacement: None, lingering: None }
     }
 
-    /// A response with a body, if `written` is one of hyper's empty error responses.
+    /// A response with a body, if `written` is an empty error response of hyper.
     fn replacement_of(&self, written: &[u8]) -> Option<Vec<u8>> {
         let status = written.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
         let status = StatusCode::from_bytes(status).ok()?;
@@ -105,8 +106,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<I> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Reads what the client still sends before it closes. Closing with unread bytes resets the connection, and the client would
-    /// lose the response.
+    /// Reads the rest of the request before it closes. Closing with unread bytes resets the connection, and the client loses the
+    /// response.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
@@ -126,7 +127,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<I> {
                     }
                     lingering.pause.as_mut().reset(Instant::now() + LINGER_PAUSE);
                 }
-                // The client has closed the connection, or it broke.
+                // The client has closed the connection, or the connection failed.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => return lingering.pause.as_mut().poll(cx).map(Ok),
             }

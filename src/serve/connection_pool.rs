@@ -1,6 +1,6 @@
-//! A pool of open SQLite connections to one path: opening a file costs more than most queries.
+//! A pool of open SQLite connections to one path, because opening a file costs more than most queries.
 //!
-//! A file that was replaced on disk, such as a rebuilt index or a restored ledger, is opened again. The pool never hands out a
+//! If a file is replaced on disk, such as a rebuilt index or a restored ledger, the pool opens it again. The pool never returns a
 //! connection to a file that is no longer at its path.
 
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
 
-/// Idle connections that are kept.
+/// Maximum number of idle connections.
 const IDLE_AT_MOST: usize = 16;
 
-/// Device and inode: tells a file from another one at the same path.
+/// Device and inode: identifies a file even if another one has replaced it at the same path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileKey(u64, u64);
 
@@ -65,7 +65,7 @@ fn file_key(path: &Path) -> Option<FileKey> {
     Some(FileKey(found.dev(), found.ino()))
 }
 
-/// Without inode numbers a replaced file could not be detected, so no connection is kept.
+/// Keeps no connection: without inode numbers, the pool cannot detect a replaced file.
 #[cfg(not(unix))]
 fn file_key(_path: &Path) -> Option<FileKey> {
     None

@@ -1,7 +1,7 @@
 //! The cookies of the service.
 //!
-//! Over TLS a name starts with `__Host-`, so that another site of the same domain cannot set a cookie of that name. Browsers accept
-//! that prefix only with `Secure`, which they drop over plain HTTP: there the plain name is used.
+//! Over TLS, a cookie's name starts with `__Host-`, so that another site of the same domain cannot set it. Browsers accept that
+//! prefix only with `Secure`, and reject `Secure` cookies over plain HTTP, so the service uses the plain name there.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ pub(super) struct Name(&'static str, &'static str);
 
 pub(super) const SESSION: Name = Name("recoup", "__Host-recoup");
 
-/// Binds the login form to one browser, before there is a session.
+/// Binds the login form to one browser before a session exists.
 pub(super) const LOGIN_FORM: Name = Name("recoup-form", "__Host-recoup-form");
 
 /// Identifies a browser in which a user has signed in before.
 pub(super) const BROWSER: Name = Name("recoup-browser", "__Host-recoup-browser");
 
-/// Binds the forms of a user whom a proxy signs in to one browser.
+/// For a user whom a proxy signs in: binds the forms to one browser.
 pub(super) const PROXY_NONCE: Name = Name("recoup-proxied", "__Host-recoup-proxied");
 
 /// How long a browser keeps a cookie.
@@ -53,7 +53,7 @@ impl App {
             .path("/")
             .http_only(true)
             .secure(self.over_tls())
-            // Lax, not Strict: a link in a ticket opens the page signed in. Forms also carry a CSRF token.
+            // A link in a ticket must open the page signed in, so the cookie is Lax, not Strict. Forms also carry a CSRF token.
             .same_site(SameSite::Lax)
             .build();
         if let Lifetime::For(time) = lifetime {

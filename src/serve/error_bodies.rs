@@ -1,6 +1,6 @@
-//! Bodies for error responses that no handler has written: unknown path, wrong method, oversized body, time-out.
+//! Bodies for error responses without a handler: unknown path, wrong method, oversized body, time-out.
 //!
-//! axum and hyper answer these with an empty body. The page gets an HTML page and the API a problem object, both with a hint.
+//! axum and hyper send these with an empty body. Browsers get an HTML page and API clients a problem object, both with a hint.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -76,7 +76,7 @@ pub(super) fn body_of(status: StatusCode, audience: Audience) -> (&'static str, 
     (HTML, ErrorPage::new(status, heading, message.to_owned(), page).html())
 }
 
-/// Gives an error response a body, unless a handler has written one of the right type.
+/// Adds a body to an error response, unless a handler has written one of the right type.
 pub(super) fn with_error_body(mut response: Response, method: &Method, path: &str) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();

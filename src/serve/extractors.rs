@@ -1,7 +1,7 @@
 //! Extractors: the caller, and the fields of a query or a form.
 //!
-//! [`Form`] is the only way to the fields of a signed-in user's form. It rejects a form without the session's CSRF token, so no handler
-//! can forget that check. A name may occur several times. An order ID is taken byte for byte.
+//! [`Form`] is the only access to the fields of a signed-in user's form. It rejects a form without the session's CSRF token, so a
+//! handler cannot omit that check. A field may occur several times. An order ID is used byte for byte.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::OrderId;
 
-/// The longest form, in bytes.
+/// Maximum size of a form, in bytes.
 pub(super) const FORM_AT_MOST: usize = 64 * 1024;
 
 /// The authenticated user. [`super::auth::authorize`] inserts it before the handler runs.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) who: Who,
-    /// The token that each of this user's forms carries; empty for programs.
+    /// The token in each of this user's forms; empty for programs.
     pub(super) csrf: String,
     pub(super) session_cookie: Option<SecretString>,
-    /// Binds the forms of a user whom a proxy signs in to one browser.
+    /// For a user whom a proxy signs in: binds the forms to one browser.
     pub(super) proxy_nonce: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Names and values in the order of the request.
+/// Field names and values, in the order of the request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields(Vec<(String, String)>);
 
@@ -51,12 +51,12 @@ impl Fields {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
     }
 
-    /// The first value.
+    /// The first value of a field.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The first value, trimmed; `None` if it is empty.
+    /// The first value of a field, trimmed; `None` if it is empty.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     }
@@ -88,7 +88,6 @@ impl FromIterator<(String, String)> for Fields {
     }
 }
 
-/// The fields of the query.
 pub(super) struct Query(pub(super) Fields);
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
@@ -126,15 +125,15 @@ pub(super) fn check_csrf(app: &App, caller: &Caller, given: &str) -> Result<(), 
 }
 
 impl Caller {
-    /// The secret from which the CSRF token is derived: the session cookie, or the user name from the proxy with the nonce that the
-    /// browser keeps for one session.
+    /// The secret from which the CSRF token is derived: the session cookie, or for a user whom a proxy signs in, the user name
+    /// and the nonce in the browser's session cookie.
     pub(super) fn csrf_subject(&self) -> SecretString {
         let nonce = self.proxy_nonce.as_deref().unwrap_or_default();
         self.session_cookie.clone().unwrap_or_else(|| format!("proxy:{}:{nonce}", self.who.name).into())
     }
 }
 
-/// The fields of a form without the CSRF check. Only the login form may use it: there is no session yet.
+/// The fields of a form without the CSRF check. Only the login form may use it, because no session exists yet.
 pub(super) async fn form_fields(request: Request) -> Result<Fields, ErrorPage> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/x-www-form-urlencoded") {

@@ -1,6 +1,6 @@
-//! How a request says what the columns of its file mean: fields of the upload form, or query parameters of the API.
+//! A request's explanation of its file's columns: fields of the upload form, or query parameters of the API.
 //!
-//! The names are the command line's flags with underscores.
+//! The names are the flags of the command line, with underscores.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +23,11 @@ pub(super) const FIELDS: [(&str, &str); 11] = [
     ("strip_order_prefix", "What the order IDs of the file have in front and the vendor does not know"),
 ];
 
-/// How one file is read, as its request says.
+/// The request's options for reading its file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct FileOptions {
-    /// `None`: recognised by the header.
+    /// `None`: the header decides.
     pub(super) format: Option<String>,
     pub(super) explained: ColumnMapping,
     pub(super) order_prefix: Option<String>,
@@ -57,7 +57,7 @@ impl FileOptions {
         Ok(Self { format: fields.text("format"), explained, order_prefix, strip_order_prefix })
     }
 
-    /// The request's options; the settings fill what it leaves out.
+    /// The request's options, with the settings as defaults.
     pub(super) fn options(&self, of_settings: &Options) -> Options {
         let prefix = |requested: &Option<String>, set: &String| requested.clone().unwrap_or_else(|| set.clone());
         Options {

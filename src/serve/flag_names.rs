@@ -1,14 +1,14 @@
-//! Names for the command line's flags in the texts that the page and the API show.
+//! Replaces the command line's flags in the texts that the page and the API show.
 //!
-//! Errors and findings are written for the command line and name its flags. The page has fields and boxes, the API has JSON fields and
-//! query parameters. Every such text passes through here, and none that has passed still names a flag. Pure.
+//! Errors and findings are written for the command line and name its flags. The page has fields and boxes; the API has JSON
+//! fields and query parameters. Every such text is converted here, and a converted text names no flag. Pure.
 
 use super::batch::Batch;
 use super::file_options::FIELDS;
 use super::routes::Audience;
 use crate::retract::receipt::{Entry, Receipt};
 
-/// Flags that have another name elsewhere: flag, name on the page, name in the API. Any other flag gets its own words:
+/// Flags with a special name: flag, name on the page, name in the API. The name of any other flag is made from its words:
 /// `order-column` is “order column” and `order_column`.
 const NAMES: &[(&str, &str, &str)] = &[
     ("override", "the box for the stop", "`overrides`"),
@@ -27,8 +27,8 @@ const NAMES: &[(&str, &str, &str)] = &[
 
 /// Replaces each flag by its name on the page or in the API.
 ///
-/// A command in backticks is for someone with a shell, so only its flags lose their dashes: `recoup crawl --full` becomes
-/// "`recoup crawl` with full".
+/// A command in backticks is for a person with a shell, so it stays and only its flags lose their dashes: `recoup crawl --full`
+/// becomes "`recoup crawl` with full".
 pub(super) fn without_flags(text: &str, audience: Audience) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -45,7 +45,7 @@ pub(super) fn without_flags(text: &str, audience: Audience) -> String {
                 result.push_str(flag);
             } else {
                 let name = name_of(flag, audience);
-                // The text may have backticks around the flag already.
+                // The text may already have backticks around the flag.
                 result.push_str(if result.ends_with('`') { name.trim_matches('`') } else { &name });
             }
             rest = &rest[2 + flag.len()..];
@@ -75,7 +75,7 @@ enum Place {
     CommandFlags,
 }
 
-/// The name of the flag with which a text begins.
+/// The name of the flag at the start of a text.
 fn flag_at(text: &str) -> Option<&str> {
     let name = text.strip_prefix("--")?;
     let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(name.len());
@@ -102,7 +102,7 @@ pub(super) fn receipt_for_api(mut receipt: Receipt) -> Receipt {
     receipt
 }
 
-/// For the API, events stay as the ledger has them.
+/// Replaces flags in a receipt entry. For the API, events stay as the ledger has them.
 pub(super) fn entry_for(mut entry: Entry, audience: Audience) -> Entry {
     let events = entry.events.iter_mut().filter(|_| audience == Audience::Page).map(|event| &mut event.message);
     let findings = entry.findings.iter_mut().map(|finding| &mut finding.remedy);
@@ -117,8 +117,8 @@ pub(super) fn batch_for_api(mut batch: Batch) -> Batch {
     batch
 }
 
-/// Replaces the flags that say how a file is read: by query parameters for the API, by labels of the form for the page. Drops a
-/// clause about `recoup refunds`, which needs a terminal.
+/// Replaces the flags for reading a file by query parameters of the API or labels of the form. Removes a clause about `recoup
+/// refunds`, which needs a terminal.
 pub(super) fn with_file_fields(text: &str, audience: Audience) -> String {
     let clauses = text.split("; ").filter(|clause| !clause.contains("`recoup refunds "));
     let mut text = clauses.collect::<Vec<_>>().join("; ").replace("VALUE[,VALUE]", "VALUE");
@@ -148,7 +148,8 @@ pub(super) fn with_file_fields(text: &str, audience: Audience) -> String {
     text
 }
 
-/// A hint without the clauses that still name a flag, which then has no field on the page or in the API; `None` if nothing is left.
+/// Removes the clauses of a hint that still name a flag, because the page and the API have no field for it. Returns `None` if no
+/// clause is left.
 pub(super) fn without_flag_clauses(hint: &str) -> Option<String> {
     let is_flag = |word: &str| {
         let name = word.trim_start_matches(['`', '(']).strip_prefix("--");
@@ -158,7 +159,7 @@ pub(super) fn without_flag_clauses(hint: &str) -> Option<String> {
     Some(clauses.join("; ")).filter(|hint| !hint.is_empty())
 }
 
-/// A hint about a file, with the fields of the page or the API.
+/// Converts a hint about a file to the fields of the page or the API.
 pub(super) fn file_hint(hint: &str, audience: Audience) -> Option<String> {
     without_flag_clauses(&with_file_fields(hint, audience))
 }
@@ -213,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Reads the whole source, so that a text that is written later is held to the rule too.
+    /// Reads the whole source, so that the rule also applies to new texts.
     #[test]
     fn no_text_of_the_source_shows_a_flag_on_the_page_or_in_the_api() {
         let mut seen = 0;

@@ -1,7 +1,7 @@
-//! What every response gets: security headers, a request ID, and a line in the log.
+//! Adds security headers and a request ID to every response, and logs it.
 //!
-//! Pages contain no inline script or style, so the policy forbids both, and they load nothing from another host. The log names
-//! routes and never the order or account of a request.
+//! Pages contain no inline script or style and load nothing from another host, so the content security policy forbids all three.
+//! The log names routes and never the order or account of a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use super::error_bodies::with_error_body;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Counts the requests of this process for their IDs.
+/// Number of requests of this process, for their IDs.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
 pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -36,7 +36,7 @@ pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: 
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     let route = route.as_deref().unwrap_or("none");
     app.count_response(route, status);
-    // Only changes and server errors are logged by default. Thousands of look-ups a second, and refused requests that anyone can send,
+    // Logs only changes and server errors by default. Look-ups, thousands a second, and refused requests, which anyone can send,
     // would fill the disk; the metrics count them.
     if (method != Method::GET && status < 400) || status >= 500 {
         tracing::info!(id, %method, route, status, ms, "answered");

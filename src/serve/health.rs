@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, for monitors. None of them names an order, an account or a person.
+//! `/healthz`, `/readyz` and `/metrics`, for monitors. No response names an order, an account or a person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::app::App;
 use crate::lookup::describe_coverage;
 use crate::status::ServiceMetrics;
 
-/// A retraction that is open for longer counts as overdue.
+/// An open retraction counts as overdue after this time.
 const OVERDUE_AFTER: Duration = Duration::from_hours(24);
 
 pub(super) async fn alive() -> &'static str {

@@ -1,11 +1,11 @@
-//! The listener: which address may be bound, TLS, how many connections are open, and how long a slow client may take.
+//! The listener: checks the address, and limits open connections and the time that a slow client may take.
 //!
-//! Passwords and cookies never cross a network in clear: an address other than loopback is refused without TLS. One network gets only
-//! a part of the connections. A client that neither sends nor reads is disconnected.
+//! Passwords and cookies never cross a network in clear: without TLS, only a loopback address is allowed. One network can use
+//! only a part of the connections. A client that neither sends nor reads is disconnected.
 //!
-//! The accept loop is our own. `axum::serve` cannot set the header time-out or a connection limit, and axum-server would need its
-//! own acceptor for the limit per network and the write time-out, so neither removes code. HTTP, TLS, draining and the write time-out
-//! come from hyper, rustls, hyper-util and tokio-io-timeout.
+//! recoup has its own accept loop, because `axum::serve` supports neither the header time-out nor a connection limit. axum-server
+//! would need an acceptor of our own for the limit per network and the write time-out, so it would save no code. HTTP, TLS,
+//! draining and the write time-out use hyper, rustls, hyper-util and tokio-io-timeout.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -38,13 +38,14 @@ use super::connection::Connection;
 use crate::access::network_of;
 use crate::error::{Error, Kind, Result};
 
-/// Open connections; further ones wait in the kernel's accept queue.
+/// Maximum number of open connections. Further connections wait in the kernel's accept queue.
 const CONNECTIONS: usize = 1024;
 
-/// Open connections of one network; further ones are closed at once. Not counted behind a proxy, from which all connections come.
+/// Maximum number of open connections from one network. Further connections are closed at once. Does not apply behind a proxy,
+/// because the proxy makes all connections.
 const CONNECTIONS_PER_NETWORK: usize = 128;
 
-/// Requests on one connection; the last response closes it.
+/// Maximum number of requests on one connection; the last response closes it.
 const REQUESTS_PER_CONNECTION: u32 = 1_000;
 
 /// Time for the TLS handshake, and for the head of each request on a connection.
@@ -53,7 +54,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A write that makes no progress for this long fails.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for open connections to finish their request after the service is told to stop.
+/// Time for open connections to finish their request after a stop signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Bound {
@@ -75,7 +76,7 @@ pub(super) async fn bind(options: &Options) -> Result<Bound> {
     Ok(Bound { listener, address, tls })
 }
 
-/// Refuses an address that other machines reach if passwords would cross the network in clear.
+/// Fails if other machines can reach the address and passwords would cross the network in clear.
 fn check_address(address: SocketAddr, tls: bool, behind_proxy: bool) -> Result<()> {
     if address.ip().is_loopback() || tls || behind_proxy {
         return Ok(());
@@ -111,12 +112,12 @@ fn tls_acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
 }
 
 impl Bound {
-    /// The address with the port that the system chose for port 0.
+    /// The bound address, with the port that the system chose if port 0 was requested.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Accepts connections until the service is told to stop, then lets open ones finish their request.
+    /// Accepts connections until the service is stopped, then lets open connections finish their request.
     pub(super) async fn serve(self, app: &App, router: Router) {
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -129,7 +130,7 @@ impl Bound {
             let (stream, peer, permit) = match accepted {
                 (permit, Ok((stream, peer))) => (stream, peer, permit),
                 (_, Err(error)) => {
-                    // Too many open files, for example. Passes by itself, and must not spin.
+                    // An error such as too many open files is temporary. A pause keeps the loop from spinning.
                     tracing::warn!(%error, "a connection was not accepted");
                     app.clock.sleep(Duration::from_millis(50)).await;
                     continue;
@@ -159,15 +160,15 @@ impl Bound {
     }
 }
 
-/// Open connections by the network of their client.
+/// Number of open connections by the network of their client.
 #[derive(Debug, Clone, Default)]
 struct PerNetwork(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// Counts as one open connection until it is dropped.
+/// Counts one open connection until it is dropped.
 struct Slot(PerNetwork, IpAddr);
 
 impl PerNetwork {
-    /// `None` if the network has as many connections as it may have.
+    /// Returns `None` if the network has reached its limit.
     fn open(&self, address: IpAddr) -> Option<Slot> {
         let network = network_of(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +206,7 @@ async fn serve_connection(
     router: Router,
     watcher: Watcher,
 ) {
-    // Without it, Nagle's algorithm delays a response of one segment.
+    // Nagle's algorithm would delay a response of one segment.
     drop(stream.set_nodelay(true));
     let stream = with_write_timeout(stream);
     match tls {
@@ -247,7 +248,7 @@ async fn serve_http(
     }
 }
 
-/// The client's address: of the proxy, if one is in front.
+/// The client's address, or the proxy's if the service is behind one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
@@ -257,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    /// A client that has sent `bytes`, and its connection, to be served.
+    /// A client that has sent `bytes`, and the future that serves its connection.
     async fn client(bytes: &[u8]) -> (tokio::io::DuplexStream, impl Future<Output = ()>) {
         let (mut client, server) = tokio::io::duplex(4096);
         client.write_all(bytes).await.expect("room for the request");

@@ -1,9 +1,9 @@
 //! Use case: the HTTP service for the support team: web page, JSON API, webhooks, health checks and metrics.
 //!
-//! `listen` accepts connections. `routes` is the one table of paths and the access that each requires; `auth` checks every request
-//! against it before a handler runs. `page` answers browsers and `api` answers programs; both call the other use cases through
-//! `actions`. Nothing here decides about a retraction. No response contains a vendor token, and an account ID is shown only on request
-//! and only to a user with that right.
+//! `listen` accepts connections. `routes` is the only table of paths and of the access that each requires; `auth` checks every
+//! request against it before a handler runs. `page` serves browsers and `api` serves programs; both call the other use cases
+//! through `actions`. This module decides nothing about a retraction. No response contains a vendor token. A response contains an
+//! account ID only on request and only for a user with that right.
 
 mod actions;
 mod api;
@@ -44,22 +44,22 @@ use crate::webhook::Receiver;
 
 pub struct Options {
     pub listen: SocketAddr,
-    /// Certificate chain and key, PEM; `None` if the service speaks plain HTTP.
+    /// Certificate chain and key, PEM; `None` without TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// A reverse proxy in front terminates TLS.
+    /// Whether a reverse proxy in front terminates TLS.
     pub behind_proxy: bool,
     /// The address of a proxy that signs users in, and the header in which it names the user.
     pub sign_in_proxy: Option<(IpAddr, String)>,
     /// The file with users, sessions and tokens.
     pub access: PathBuf,
     pub sessions: access::Limits,
-    /// `/readyz` fails if the index is older.
+    /// `/readyz` fails if the index is older than this.
     pub ready_max_age: Duration,
     pub hooks: Arc<Receiver>,
     pub schedule: (Schedule, Arc<dyn Work>),
 }
 
-/// Serves until `stop` is cancelled, then finishes the actions that were begun.
+/// Serves until `stop` is cancelled, then finishes the actions in progress.
 pub async fn run(
     options: Options,
     settings: ActionSettings,
@@ -85,7 +85,7 @@ pub async fn run(
     Ok(())
 }
 
-/// The request of the page's form, for the test that all four ways give the same request.
+/// The request of the page's form. A test compares the requests of flags, form, JSON body and approval.
 #[cfg(test)]
 pub(crate) fn request_of_form(form: &str) -> Result<crate::retract::request::RetractRequest> {
     page::retract::from_form(&extractors::Fields::parse(form.as_bytes()))

@@ -1,7 +1,7 @@
-//! The route table: each path with its audience, the access that it requires, and its handler.
+//! The route table: each path with its audience, its required access, and its handler.
 //!
-//! The router is built from this table, with authorization in front of every handler. A test requests every route with every role.
-//! A path that is not in the table does not exist.
+//! The router is built from this table, with authorization in front of every handler. A test requests every route with every
+//! role. The router has no other path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use super::{api, health, page, webhooks};
 use crate::access::Right;
 use crate::webhook::MAX_BODY;
 
-/// A slower request is answered with 504. The action that it began goes on.
+/// A slower request gets a 504. The action that it began continues.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Who calls a route. Decides how a caller is identified, and the form of an error.
+/// The kind of caller of a route. Decides how the caller is identified, and the form of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// Browsers: HTML, and a session cookie.
@@ -39,7 +39,6 @@ pub enum Audience {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// No sign-in required.
     Public,
     SignedIn,
     Requires(Right),
@@ -51,7 +50,7 @@ pub enum Access {
 pub struct Route {
     /// `GET` or `POST`.
     pub method: &'static str,
-    /// `{name}` stands for one segment.
+    /// `{name}` matches one segment.
     pub path: &'static str,
     pub audience: Audience,
     pub access: Access,

@@ -1,5 +1,5 @@
-//! Texts of the page that code chooses: what a state means, and the heading and HTTP status of an error. The rest is in
-//! `templates/`.
+//! Texts of the page that code selects: the meaning of a state, and the heading and HTTP status of an error. The other texts are
+//! in `templates/`.
 
 use axum::http::StatusCode;
 

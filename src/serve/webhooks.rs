@@ -1,8 +1,8 @@
 //! `POST /webhooks/advocate`: verifies a delivery against the vendor's keys and stores it.
 //!
-//! The vendor retries anything but a 200 hourly, up to 72 times (`docs/vendor/advocate.md` §5). So a delivery that was stored, is known
-//! already or has no use is a 200, and one that could be stored later is an error. Anyone can send a delivery that is refused: it is
-//! counted, and logged once a minute at most.
+//! The vendor retries every response except 200 hourly, up to 72 times (`docs/vendor/advocate.md` §5). So the response is 200 if
+//! the delivery is stored, already known or useless, and an error if a retry may store it. Anyone can send an invalid delivery,
+//! so these are counted, and logged at most once a minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ const SIGNATURE: &str = "x-hook-jws-rfc-7797";
 
 pub(super) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let signatures: Vec<&str> = headers.get_all(SIGNATURE).iter().filter_map(|value| value.to_str().ok()).collect();
-    // With two signatures it is unclear which one counts, even if one of them is valid.
+    // If a delivery has two signatures, it is unclear which one applies, even if one is valid.
     let [signature] = signatures.as_slice() else { return refused(&app, Rejected::Unsigned) };
     let now = app.clock.now();
     if let Err(rejected) = app.options.hooks.check(signature, &body, now).await {
@@ -58,14 +58,14 @@ pub(super) struct RefusedCounts(Mutex<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     by_reason: BTreeMap<&'static str, u64>,
-    /// The time of the last log line, and the total that it covered.
+    /// The time of the last log line, and the total number in it.
     logged: Option<(Timestamp, u64)>,
 }
 
 const LOG_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 impl RefusedCounts {
-    /// Adds one. Returns the number since the last log line if a line is due.
+    /// Counts one delivery. Returns the number since the last log line if a new line is due.
     fn count(&self, rejected: Rejected, now: Timestamp) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.by_reason.entry(rejected.as_str()).or_default() += 1;

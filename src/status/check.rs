@@ -1,8 +1,8 @@
-//! `recoup status --check`: problems that a person must hear of. Pure.
+//! `recoup status --check`: the problems that the operator must know about. Pure.
 //!
-//! A problem is: a ledger or a clock that blocks every send, a stale index, an overdue retraction, credentials that the vendor
-//! refused, a proof that a newer crawl contradicts, and an implausible wait. A gap in a crawl is none: one account that can
-//! never be read would keep the alarm on for ever. The metrics show gaps.
+//! A problem is: a ledger or a clock that blocks every send, a stale index, an overdue retraction, credentials that the
+//! vendor refused, a proof that a newer crawl contradicts, and an implausible wait. A gap in a crawl is not a problem,
+//! because one account that can never be read would keep the alarm on forever. The metrics show gaps.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Limits {
 pub struct Problem {
     /// `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials`, `standing_again`, `implausible_wait` or `clock`.
     pub problem: &'static str,
-    /// A sentence.
+    /// The problem as a sentence.
     pub message: String,
 }
 

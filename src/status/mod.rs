@@ -22,7 +22,7 @@ use crate::retract::{readiness, snapshot};
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
 use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, RuleRead, Run};
-use crate::store::ledger::{Event, Ledger, Retraction, State};
+use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
 
 pub use check::{Limits, Problem};
 pub use metrics::ServiceMetrics;
@@ -68,7 +68,7 @@ pub struct Status {
     pub ledger_trouble: Option<&'static str>,
     /// Why nothing can be sent now; empty if sending is possible.
     pub blocked: Vec<Problem>,
-    /// The first of these as an error.
+    /// The first of `blocked` as an error.
     #[serde(skip)]
     pub block: Option<Error>,
     /// Number of retractions in each state.
@@ -316,7 +316,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
     let line = |known: BudgetLine| {
         let account = known.account;
         let last_hour = known.last_hour.crawl + known.last_hour.retraction;
-        // A crawl that has used its share waits for the end of the window, without a pause that the host asked for.
+        // A crawl that has used its share waits for the end of the window, even if the host asked for no pause.
         let waits = account.pause.map(|pause| (pause.until_ms, pause.reason)).or_else(|| {
             let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
             Some((end, WaitReason::QuotaUsed))
@@ -426,6 +426,10 @@ fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> R
     };
     let standing = known.into_iter().filter(|indexed| {
         let is_of_the_proof = proven.iter().any(|was| was.reward_id == indexed.reward.reward_id.as_str());
+        // A single reward was cancelled. The other rewards of its action were not meant to be.
+        if retraction.channel == Channel::Reward && !is_of_the_proof {
+            return false;
+        }
         let is_news = !is_of_the_proof || proven_at.is_none_or(|proven_at| indexed.read_at > proven_at);
         is_news && !indexed.gone && objection(&proven, &snapshot(&indexed.reward, now_ms)).is_some()
     });

@@ -1,8 +1,8 @@
-//! A consistent copy of a file that other processes write to meanwhile.
+//! Makes a consistent copy of a file while other processes write to it.
 //!
-//! `VACUUM INTO` reads one moment of the file in one read transaction, so a crawl goes on writing beside it, and deleted rows
-//! are not copied. A copy is checked before it may be relied on. A copy of the ledger is marked, because sending from a
-//! restored ledger could send again what was sent since. Nothing here changes the file that is copied.
+//! `VACUUM INTO` reads one state of the file in one read transaction, so a crawl can continue to write, and the copy has no
+//! deleted rows. recoup checks every copy. It marks a copy of the ledger, because a restored ledger could repeat requests that
+//! were sent after the backup. This module never changes the original.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use super::{Layout, check_length, index, ledger};
 use crate::error::{Error, Kind, Result};
 
 impl StoreFile {
-    /// About how large the copy will be, in bytes.
+    /// Returns the approximate size of the copy, in bytes.
     pub fn size(&self) -> Result<u64> {
         self.0.size()
     }
 
-    /// Copies one moment of the file into an empty one.
+    /// Copies one state of the file into an empty file.
     pub fn copy_to(&self, copy: &Path) -> Result<()> {
         let name = copy.to_str().ok_or_else(|| {
             Error::new(Kind::Usage, format!("{} is not UTF-8", copy.display())).hint("name another folder")
@@ -29,7 +29,7 @@ impl StoreFile {
         self.0.copy_into(name).map_err(|error| self.not_copied(error, copy))
     }
 
-    /// Tells a failure of the folder from a failure of the file.
+    /// Returns an error that blames the target folder or the original file.
     fn not_copied(&self, error: DbError, copy: &Path) -> Error {
         let (name, folder) = (self.0.layout().name, copy.parent().unwrap_or(copy).display());
         match error {
@@ -48,8 +48,8 @@ impl StoreFile {
     }
 }
 
-/// Marks a copy of a ledger, and computes its chain again. A copy of a copy keeps the mark of the first one: nothing that was
-/// sent since then is known here.
+/// Marks a copy of a ledger, and verifies its chain. A copy of a copy keeps the first mark, because it lacks everything that was
+/// sent after the first copy.
 pub fn mark_ledger(copy: &Path, at: Timestamp) -> Result<Audit> {
     let conn = check(copy, &ledger::LAYOUT, Checks::All)?;
     let ledger =
@@ -71,8 +71,8 @@ pub fn mark_ledger(copy: &Path, at: Timestamp) -> Result<Audit> {
     Ok(audit)
 }
 
-/// Checks the copy of an index. Its rows can be read again from the vendor, so they are not compared with SQLite's own indexes,
-/// which would take as long as the copy.
+/// Checks the copy of an index. The check skips the comparison of rows with SQLite's indexes: it would take as long as the copy,
+/// and the rows can be crawled again.
 pub fn check_index(copy: &Path) -> Result<()> {
     check(copy, &index::LAYOUT, Checks::WithoutIndexes).map(drop)
 }

@@ -1,7 +1,7 @@
-//! The request quota of each host, kept in the index file so that every process on it shares one.
+//! The request quota of each host. All processes on one index file share it.
 //!
-//! One exchange is one short transaction on a connection of its own. The file is never created here: until a crawl has made it, the
-//! caller paces itself alone. What the numbers mean is in `model::budget`; nothing here decides.
+//! Each exchange is one short transaction on a separate connection. This module never creates the file: until a crawl has made
+//! it, each process paces itself. `model::budget` defines the numbers and makes the decisions.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -14,13 +14,13 @@ use crate::model::budget::{
     Budget, Grant, LeaseRequest, Pause, Purpose, QuotaSettings, QuotaState, Unavailable, UsageReport, WaitReason,
 };
 
-/// How long requests are remembered by the minute.
+/// How many minutes of request counts the file keeps.
 const MINUTES_KEPT: i64 = 2 * 24 * 60;
 
-/// How many hours back requests are shown one by one.
+/// How many hours [`BudgetLine::hours`] covers.
 const HOURS_SHOWN: usize = 24;
 
-/// The budget of one host in one index. Opens the file at the first exchange.
+/// The budget of one host in one index. The first exchange opens the file.
 #[derive(Debug)]
 pub struct SharedBudget {
     path: PathBuf,
@@ -29,22 +29,22 @@ pub struct SharedBudget {
     conn: Mutex<Option<Conn>>,
 }
 
-/// What is known of one host's quota, for people.
+/// The quota of one host, for display.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BudgetLine {
     /// `advocate` or `brand`, and the base URL.
     pub host: String,
-    /// As it stands now.
+    /// The current quota.
     pub account: QuotaState,
-    /// Requests of the last sixty minutes, by what they were for.
+    /// Requests of the last sixty minutes, by purpose.
     pub last_hour: Spent,
     /// Requests since midnight UTC.
     pub today: Spent,
-    /// Requests of each of the last 24 hours, the oldest first; the last of them ends now.
+    /// Requests of each of the last 24 hours, oldest first. The last hour ends now.
     pub hours: Vec<u64>,
 }
 
-/// Requests by what they were for.
+/// Requests by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
     /// Crawls and look-ups.
@@ -54,7 +54,8 @@ pub struct Spent {
 }
 
 impl SharedBudget {
-    /// The budget of a host in the index at this path. An index that belongs to another tenant than `owner` has none. No I/O.
+    /// Creates the budget of a host in the index at this path, without I/O. The budget is unavailable if the index belongs to
+    /// another tenant than `owner`.
     pub fn new(path: &Path, host: impl Into<String>, owner: Option<Identity>) -> Self {
         Self { path: path.to_owned(), host: host.into(), owner, conn: Mutex::new(None) }
     }
@@ -62,17 +63,17 @@ impl SharedBudget {
     fn open(&self) -> Result<Conn, Unavailable> {
         match Conn::open_existing(&self.path, &LAYOUT, self.owner.as_ref(), Patience::Brief) {
             Ok(Some(conn)) => Ok(conn),
-            // The process that writes the index makes its schema; until then it has no budget.
+            // The first writer of the index creates the schema. Before that, there is no budget.
             Ok(None) => Err(Unavailable::NoDatabase),
             Err(error) if error.kind == Kind::Identity => Err(Unavailable::NoDatabase),
             Err(error) => Err(Unavailable::Failed(error.message)),
         }
     }
 
-    /// Ends the wait that is kept for this host, at a person's word: see [`QuotaState::clear`]. Whether there was one.
+    /// Ends the stored wait for this host at a person's request (see [`QuotaState::clear`]). Returns whether there was a wait.
     ///
     /// # Errors
-    /// `Storage` or `Busy`: nothing was cleared.
+    /// `Storage` or `Busy`: the wait stays.
     pub fn clear(&self, now_ms: i64) -> Result<bool> {
         let conn = self.open().map_err(|why| match why {
             Unavailable::NoDatabase => Error::new(
@@ -118,7 +119,7 @@ impl Budget for SharedBudget {
             Ok((grant, account))
         });
         done.map_err(|error| {
-            // The file may have been replaced, or its folder made writable: the next exchange opens it again.
+            // The next exchange opens the file again, because a person may have replaced it or made its folder writable.
             *conn = None;
             Unavailable::Failed(error.message)
         })
@@ -145,7 +146,7 @@ fn count(tx: &Tx<'_>, host: &str, purpose: Purpose, sent: u64, now_ms: i64) -> R
     Ok(())
 }
 
-/// The columns that [`account`] reads.
+/// The columns that [`account`] reads, in order.
 const COLUMNS: &str =
     "host, reserve, quota, window_ms, quota_told, window, window_ends_at, used, remaining, told_at, rate, rate_told,
     rate_learned, rate_top, limited_at, grown_at, next_slot_us, next_retraction_us, hold_until, hold_reason";
@@ -217,7 +218,7 @@ fn write(tx: &Tx<'_>, host: &str, account: &QuotaState) -> Result<(), DbError> {
     .map(drop)
 }
 
-/// The quota of every host that requests of this index went to, as of now. Empty if there is no index yet.
+/// Returns the current quota of every host that this index's processes have called. Empty if there is no index yet.
 pub fn budgets(path: &Path, now_ms: i64) -> Result<Vec<BudgetLine>> {
     let Some(conn) = Conn::open_read_only(path, &LAYOUT, None)? else { return Ok(Vec::new()) };
     let minute = now_ms.div_euclid(60_000);
@@ -233,7 +234,7 @@ pub fn budgets(path: &Path, now_ms: i64) -> Result<Vec<BudgetLine>> {
     })
 }
 
-/// Requests since the minute `from`.
+/// Counts requests since the minute `from`.
 fn spent(tx: &Tx<'_>, host: &str, from: i64) -> Result<Spent, DbError> {
     let mut spent = Spent::default();
     let sum = "SELECT purpose, CAST(SUM(requests) AS BIGINT) FROM budget_minutes WHERE host = ?1 AND minute >= ?2 GROUP BY purpose";
@@ -245,7 +246,7 @@ fn spent(tx: &Tx<'_>, host: &str, from: i64) -> Result<Spent, DbError> {
     Ok(spent)
 }
 
-/// Requests of each of the hours that are shown, the oldest first; the last of them ends with this minute.
+/// Counts the requests of each displayed hour, oldest first. The last hour ends with this minute.
 fn by_hour(tx: &Tx<'_>, host: &str, minute: i64) -> Result<Vec<u64>, DbError> {
     let mut hours = vec![0; HOURS_SHOWN];
     let oldest = minute - HOURS_SHOWN as i64 * 60;

@@ -1,7 +1,7 @@
-//! Checks whether a file is damaged: SQLite's own check of its pages, and for an index the sums over its links and rewards.
+//! Checks whether a file is damaged: runs SQLite's check of its pages, and for an index verifies the checksums of its rows.
 //!
-//! Other processes may write meanwhile: each statement sees the file as of one moment. Without the sums, an order whose link is
-//! missing would be answered as not rewarded. Nothing here writes.
+//! Other processes may write meanwhile, because each statement reads one state of the file. Without the checksums, recoup would
+//! report an order with a lost link as not rewarded. This module never writes.
 
 use super::db::Checks;
 use super::store_file::StoreFile;
@@ -9,11 +9,12 @@ use super::{damaged, index};
 use crate::error::Result;
 
 impl StoreFile {
-    /// Fails with [`Kind::Storage`](crate::error::Kind::Storage) if the file is damaged. Takes as long as reading it does.
+    /// Fails with [`Kind::Storage`](crate::error::Kind::Storage) if the file is damaged. The check reads the whole file.
     pub fn check_integrity(&self) -> Result<()> {
         let (conn, layout) = (&self.0, self.0.layout());
         let is_index = layout.name == index::LAYOUT.name;
-        // The rows of an index can be read again, and comparing them with SQLite's own indexes takes far longer.
+        // For an index, the check skips SQLite's comparison of rows with indexes: it takes far longer, and the rows can be
+        // crawled again.
         let checks = if is_index { Checks::WithoutIndexes } else { Checks::All };
         let mut finding = conn.read(|tx| tx.first_damage(checks))?;
         if finding.is_none() && is_index {

@@ -1,4 +1,4 @@
-//! Locks between processes, which end with their process.
+//! Locks between processes. The operating system releases a lock when its process ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub struct ProcessLock {
 }
 
 impl ProcessLock {
-    /// Takes the lock `NAME.{purpose}.lock`; `None` if another process has it.
+    /// Takes the lock `NAME.{purpose}.lock`; returns `None` if another process holds it.
     pub fn try_take(database: &Path, purpose: &str) -> Result<Option<Self>> {
         let path = lock_path(database, purpose);
         let failed = |error: std::io::Error| {
@@ -31,7 +31,7 @@ impl ProcessLock {
         }
     }
 
-    /// Fails if the lock could never be taken. A lock that another process has is usable; a missing lock file is not made.
+    /// Fails if this process could not take the lock even when it is free. Does not create a missing lock file.
     pub fn check(database: &Path, purpose: &str) -> Result<()> {
         if lock_path(database, purpose).exists() {
             return Self::try_take(database, purpose).map(drop);

@@ -1,8 +1,8 @@
 //! The only code that speaks SQL: the index, the ledger, and the access file.
 //!
-//! [`index`], [`ledger`] and [`access`] say what is in each store; `db` runs their SQL; this module has what they share: owner,
-//! paths and locks. Each store is a file with a connection of its own, and no transaction spans two of them: the ledger is
-//! written first, and the index can be rebuilt.
+//! [`index`], [`ledger`] and [`access`] describe the content of each store. `db` runs their SQL. This module has their common
+//! parts: owner, paths and locks. Each store is a separate file with its own connection, and no transaction spans two stores:
+//! recoup writes the ledger first, and can rebuild the index.
 
 use std::path::{Path, PathBuf};
 
@@ -29,19 +29,20 @@ pub use writable::check_writable;
 pub(crate) struct Layout {
     /// `index`, `ledger` or `access file`.
     pub name: &'static str,
-    /// What a new file is made with.
+    /// The SQL that creates the tables of a new file.
     pub schema: &'static str,
     /// `PRAGMA user_version`: one more with each release that changes the schema.
     pub version: usize,
-    /// `PRAGMA synchronous`: `FULL` for what cannot be rebuilt, `NORMAL` for what can.
+    /// `PRAGMA synchronous`: `FULL` for a store that cannot be rebuilt, `NORMAL` for the index.
     pub synchronous: &'static str,
-    /// Pages in the write-ahead log at which a commit copies them into the file.
+    /// The number of pages in the write-ahead log at which a commit triggers a checkpoint.
     pub autocheckpoint_pages: u32,
-    /// `PRAGMA application_id`, so that a foreign SQLite file is not mistaken for ours.
+    /// `PRAGMA application_id`, which identifies a recoup file.
     pub application_id: i32,
 }
 
-/// The owner of a store. Recorded at first use; another one is refused, so that simulator, test and live never mix.
+/// The owner of a store. The first use records it; recoup later refuses another owner, so that simulator, test and live data
+/// never mix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The alias of the tenant.
@@ -68,7 +69,7 @@ impl Identity {
     }
 }
 
-/// Random bytes of the operating system.
+/// Returns random bytes from the operating system.
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
@@ -76,8 +77,8 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Fails if no file can be made beside a database, which a crawl and a retraction need. A missing folder is made by the first
-/// writer.
+/// Fails if recoup cannot create files beside a database, which crawls and retractions require. The first writer creates a
+/// missing folder.
 pub fn check_folder(database: &Path) -> Result<()> {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.exists() {
@@ -91,7 +92,7 @@ pub fn check_folder(database: &Path) -> Result<()> {
     })
 }
 
-/// The one path of a file, whatever name it was given by: two names of a ledger must not make two locks.
+/// Returns the canonical path of a file, so that two names of one ledger share one lock.
 pub fn real_path(path: &Path) -> PathBuf {
     if let Ok(real) = path.canonicalize() {
         return real;
@@ -103,15 +104,15 @@ pub fn real_path(path: &Path) -> PathBuf {
     }
 }
 
-/// The longest path of a database, in bytes. SQLite's own limit on Unix is 512, and it takes 8 of them for the name of a journal.
+/// The longest path of a database, in bytes. SQLite's limit on Unix is 512 bytes, and the suffix of a journal takes 8.
 pub const LONGEST_PATH: usize = 504;
 
 /// The longest name of a database file, in bytes: most file systems allow 255, and the names of lock files beside it are up to 24
 /// bytes longer.
 const LONGEST_NAME: usize = 231;
 
-/// Refuses a path that is too long for SQLite or for a lock file beside it, whose own errors do not say so. `what` is the file, for
-/// the message; `setting` names what to change.
+/// Refuses a path that is too long for SQLite or for a lock file beside it, because their errors do not name the cause. `what`
+/// names the file in the message; `setting` names the setting to change.
 ///
 /// # Errors
 /// `Kind::Config`.
@@ -125,18 +126,18 @@ pub fn check_length(path: &Path, what: &str, setting: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    // The beginning tells which file it is; the whole path would fill a screen.
+    // The message shows only the start of the path, because the whole path would fill a screen.
     let start: String = path.display().to_string().chars().take(60).collect();
     Err(Error::new(Kind::Config, format!("{too_long}: {start}…")).hint(format!("name a shorter path with {setting}")))
 }
 
-/// The default path of the ledger: `NAME-ledger.db` beside the index.
+/// Returns the default path of the ledger: `NAME-ledger.db` beside the index.
 pub fn ledger_beside(index: &Path) -> PathBuf {
     let stem = index.file_stem().unwrap_or_default().to_string_lossy();
     index.with_file_name(format!("{stem}-ledger.db"))
 }
 
-/// The default path of the access file: `NAME-access.db` beside the ledger.
+/// Returns the default path of the access file: `NAME-access.db` beside the ledger.
 pub fn access_beside(ledger: &Path) -> PathBuf {
     let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
     ledger.with_file_name(format!("{}-access.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))

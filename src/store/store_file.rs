@@ -1,5 +1,5 @@
-//! The index or the ledger as one file, to be copied (`backup_copy`) or checked (`integrity_check`). Both take long, so both can
-//! be ended from another thread.
+//! The file of the index or the ledger, for copies (`backup_copy`) and checks (`integrity_check`). Both take long, so another
+//! thread can interrupt them.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use crate::error::Result;
 pub struct StoreFile(pub(super) Conn);
 
 impl StoreFile {
-    /// The index; `None` if there is none.
+    /// Opens the index; returns `None` if there is none.
     pub fn index(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
         Ok(Conn::open_read_only(path, &index::LAYOUT, identity)?.map(Self))
     }
 
-    /// The ledger; `None` if there is none.
+    /// Opens the ledger; returns `None` if there is none.
     pub fn ledger(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
         Ok(Conn::open_read_only(path, &ledger::LAYOUT, identity)?.map(Self))
     }
 
-    /// Stops the copy or the check, from another thread.
+    /// Returns a function that interrupts the copy or the check from another thread.
     pub fn interrupter(&self) -> impl Fn() + Send + Sync + 'static {
         let handle = self.0.interrupt_handle();
         move || handle.interrupt()

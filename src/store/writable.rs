@@ -1,4 +1,4 @@
-//! Finds out by trying whether a send could write what it has to write, and takes back what it tried.
+//! Tests whether a send can write its files, by a trial write that it rolls back.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use super::db::{Conn, Patience};
 use super::{Layout, ProcessLock, index, ledger};
 use crate::error::{Kind, Result};
 
-/// Fails if the lock under which orders are sent cannot be taken, or if the ledger or the index cannot be written. A file that
-/// does not exist yet is made by its first writer.
+/// Fails if this process cannot take the send lock, or cannot write the ledger or the index. Ignores a file that does not exist
+/// yet, because the first writer creates it.
 pub fn check_writable(index: &Path, ledger: &Path) -> Result<()> {
     ProcessLock::check(ledger, "send")?;
     try_to_write(ledger, &ledger::LAYOUT, Patience::Usual)?;
     match try_to_write(index, &index::LAYOUT, Patience::None) {
-        // A crawl writes all the time, and a send waits for it.
+        // A busy file is writable: a crawl writes often, and a send waits for it.
         Err(error) if error.kind == Kind::Busy => Ok(()),
         tried => tried,
     }

@@ -1,7 +1,8 @@
 //! Reads participants and rewards from the Advocate API.
 //!
-//! Sources: `docs/vendor/advocate.md` §2, §6, §9. Rewards stay raw JSON: `extract` finds the order ID and the ActionId in them. A body
-//! that is no list is an error and never an empty list, because an account without rewards is a fact of its own.
+//! Sources: `docs/vendor/advocate.md` §2, §6, §9. Rewards stay raw JSON: `extract` finds the order ID and the ActionId
+//! in them. A body that is not a list is an error and never an empty list, because an empty list means that the account
+//! has no rewards.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ struct Inner {
     tenant: String,
     /// Base URL with the tenant, without a trailing slash.
     root: String,
-    /// GraphQL has refused a document because it asks for a referral.
+    /// Whether GraphQL has refused a document because it requests a referral.
     refuses_referrals: AtomicBool,
 }
 
@@ -82,8 +83,9 @@ impl Advocate {
         Ok(Self(Arc::new(Inner { client, tenant: tenant.to_owned(), root, refuses_referrals: AtomicBool::new(false) })))
     }
 
-    /// One page of participants: at most `limit` rows from row `offset`; the server may give fewer. `query` is the vendor's text search
-    /// over e-mail, name and ID. Its result may hold participants that do not match, so the caller compares the rows again.
+    /// One page of participants: at most `limit` rows from row `offset`; the server may give fewer. `query` is the
+    /// vendor's text search over e-mail, name and ID. Its result may hold participants that do not match, so the caller
+    /// compares the rows again.
     pub async fn users(&self, query: Option<&str>, limit: u32, offset: u64) -> Result<UsersPage> {
         let (limit, offset) = (limit.to_string(), offset.to_string());
         let mut pairs = vec![("limit", limit.as_str()), ("offset", offset.as_str())];
@@ -94,7 +96,8 @@ impl Advocate {
         })
     }
 
-    /// Get Rewards: every reward of an account, or of one of its users. The vendor publishes no paging (`docs/vendor/advocate.md` §2).
+    /// Get Rewards: every reward of an account, or of one of its users. The vendor publishes no paging
+    /// (`docs/vendor/advocate.md` §2).
     pub async fn rewards(&self, account: &AccountId, user: Option<&UserId>) -> Result<Rewards> {
         let mut pairs = vec![("accountId", account.as_str())];
         pairs.extend(user.map(|user| ("userId", user.as_str())));
@@ -129,7 +132,7 @@ impl Advocate {
         self.client().quota_trouble()
     }
 
-    /// Why GraphQL is not asked for referrals any more.
+    /// Why the client no longer requests referrals by GraphQL; `None` if it does.
     pub(super) fn referral_refusal(&self) -> Option<Refusal> {
         self.0.refuses_referrals.load(Ordering::Relaxed).then_some(Refusal::Schema)
     }
@@ -221,8 +224,9 @@ struct RewardsWire<'a> {
     count: Option<&'a RawValue>,
 }
 
-/// Reads a bare array, or `{rewards: […]}` of an older schema (`docs/vendor/contradictions.md` 36). Get Rewards is published without
-/// paging, so an envelope that counts more rewards than it holds is unreadable: taking it for the whole list would lose rewards.
+/// Reads a bare array, or `{rewards: […]}` of an older schema (`docs/vendor/contradictions.md` 36). Get Rewards is
+/// published without paging, so an envelope that counts more rewards than it holds is unreadable: taking it for the
+/// whole list would lose rewards.
 pub(crate) fn reward_list(body: &[u8]) -> Option<Vec<Box<RawValue>>> {
     if body.trim_ascii_start().first() == Some(&b'{') {
         let wire: RewardsWire<'_> = serde_json::from_slice(body).ok()?;

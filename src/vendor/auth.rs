@@ -1,7 +1,8 @@
 //! The credentials for HTTP Basic: a user and a token.
 //!
-//! The token is a value or a file. The clients read the file again when the host answers 401, so that a token can be rotated during a
-//! crawl. Nothing here prints, logs or formats the token, or the user, which is the company's Account SID.
+//! The token is a value or a file. The clients read the file again when the host answers 401, so that a token can be
+//! rotated during a crawl. Nothing here prints, logs or formats the token, or the user, which is the company's Account
+//! SID.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::credential_format::FormatProblems;
 use crate::error::{Error, Kind, Result};
 
-/// Where a token comes from. Prints as `Secret(…)`.
+/// The source of a token. Prints as `Secret(…)`.
 #[derive(Clone)]
 pub enum Secret {
     Value(SecretString),
@@ -91,8 +92,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The credentials for one host. The Brand API takes Account SID and Auth Token. The Advocate API takes the same pair, or an empty
-/// user with the tenant's API key (`docs/vendor/advocate.md` §7).
+/// The credentials for one host. The Brand API takes Account SID and Auth Token. The Advocate API takes the same pair,
+/// or an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
 #[derive(Clone)]
 pub struct Credentials {
     /// The Account SID, or empty.
@@ -106,11 +107,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The token of one request. It shows later whether the file holds another token by now.
+/// The token of one request. The client compares it later to detect that the file holds a new token.
 pub(crate) type Token = Arc<Signature>;
 
-/// The Authorization header of a token. It is marked as sensitive, so that it does not print. Its memory is wiped when the last request
-/// that uses it ends.
+/// The Authorization header of a token. It is marked as sensitive, so that it does not print. Its memory is wiped when
+/// the last request that uses it ends.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Signature(HeaderValue);
 
@@ -174,7 +175,8 @@ impl Keyring {
         matches!(self.credentials.secret, Secret::File(_))
     }
 
-    /// Reads the token again. Returns whether it differs from the token that was used. The file has a few bytes, so the read may block.
+    /// Reads the token again. Returns whether it differs from the token that was used. The file has a few bytes, so the
+    /// read may block.
     pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
         let fresh = Signature::read(&self.credentials)?;
         let differs = fresh != *used;

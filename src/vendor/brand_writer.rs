@@ -1,7 +1,8 @@
 //! Reverses and modifies actions. This client takes rewards back, which cannot be undone.
 //!
-//! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1 to 9. One call sends
-//! one DELETE or PUT through `single_write`, and returns what is certain about it. Only QUEUED counts as success.
+//! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1
+//! to 9. One call sends one DELETE or PUT through `single_write`, and returns what is certain about it. Only QUEUED
+//! counts as success.
 
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -35,15 +36,15 @@ pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
     }
 }
 
-/// The parameters of the DELETE. `Amount=0` makes the call a full retraction (`docs/vendor/refund-guide.md` B5). The disposition code
-/// is sent unchanged (`docs/vendor/contradictions.md` 2).
+/// The parameters of the DELETE. `Amount=0` makes the call a full retraction (`docs/vendor/refund-guide.md` B5). The
+/// disposition code is sent unchanged (`docs/vendor/contradictions.md` 2).
 pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, String)> {
     let mut form = identifiers(target);
     form.extend([("Amount", "0".to_owned()), ("DispositionCode", disposition.to_owned())]);
     form
 }
 
-/// Permission to send one request. All waiting is over, so that the caller records its intent right before the send.
+/// Permission to send one request. The wait is over, so the caller can record its intent right before the send.
 pub struct SendPermit(Permit);
 
 /// The client that writes to one account.
@@ -54,7 +55,8 @@ pub struct BrandWriter {
 }
 
 impl BrandWriter {
-    /// The options may hold a token of their own. The client has its own pace unless [`BrandWriter::paced_with`] shares a reader's.
+    /// The options may hold a token of their own. The client has its own pace unless [`BrandWriter::paced_with`] shares
+    /// a reader's.
     ///
     /// # Errors
     /// `Config` for an unusable base URL, Account SID, version, rate or token.
@@ -86,16 +88,16 @@ impl BrandWriter {
         self.writer.ready().await.map(SendPermit)
     }
 
-    /// Sends one reversal. The future must run to its end: if it is dropped after its first poll, the reversal may have been done, as
-    /// with [`WriteOutcome::Unknown`].
+    /// Sends one reversal. The future must run to its end: if it is dropped after its first poll, the reversal may have
+    /// been done, as with [`WriteOutcome::Unknown`].
     pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> WriteOutcome {
         let form = reversal_form(target, disposition);
         let request = |http: &reqwest::Client| http.delete(self.actions.clone()).form(&form);
         self.without_account(self.writer.send(&permit.0, REVERSE, request, queued).await)
     }
 
-    /// Sends one modification (`PUT /Actions`), as [`BrandWriter::reverse`] sends a reversal. QUEUED is all that can be known about it: no
-    /// published read shows its effect.
+    /// Sends one modification (`PUT /Actions`), as [`BrandWriter::reverse`] sends a reversal. QUEUED is all that can be
+    /// known about it: no published read shows its effect.
     pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> WriteOutcome {
         let form = modification_form(target, modification);
         let request = |http: &reqwest::Client| http.put(self.actions.clone()).form(&form);

@@ -1,7 +1,8 @@
-//! The client that reads one host: it waits for the pace, sends, decodes, and retries until there is an answer.
+//! The client that reads one host: it waits until the pacer admits a request, sends it, decodes the answer, and retries
+//! until the answer is usable.
 //!
-//! `retry` decides whether to retry, `pace` when to start; this file is the loop between them. The client sends GET, and POST for
-//! questions that change nothing at the vendor.
+//! `retry` decides whether to retry, `pace` when to start; this file is the loop between them. The client sends GET,
+//! and POST for queries that change nothing at the vendor.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +35,7 @@ pub struct Stats {
     /// Requests sent, retries included.
     pub requests: u64,
     pub retries: u64,
-    /// Answers of 429.
+    /// Number of 429 answers.
     pub rate_limited: u64,
     pub in_flight: usize,
     /// No request starts before this moment.
@@ -63,7 +64,7 @@ struct Counters {
     backing_off: AtomicUsize,
 }
 
-/// Counts a request as backing off until it is dropped.
+/// Counts a request as backing off until this value is dropped.
 struct BackingOff<'a>(&'a AtomicUsize);
 
 impl<'a> BackingOff<'a> {
@@ -79,9 +80,9 @@ impl Drop for BackingOff<'_> {
     }
 }
 
-/// A request that reads.
+/// A request that changes nothing at the vendor.
 pub(crate) struct ReadRequest<'a> {
-    /// The name in messages.
+    /// The name of the endpoint in messages.
     pub(crate) endpoint: &'static str,
     pub(crate) url: &'a Url,
     /// The body of a POST; `None` for a GET.
@@ -181,8 +182,8 @@ impl Client {
         self.read(&request, |_, body| decode(body)).await
     }
 
-    /// Sends a request until there is an answer. `Ok(None)` is a 404 in JSON that is not about the tenant. `decode` returns `None`
-    /// for a body that it cannot read, and the request is then retried.
+    /// Sends a request until a usable answer arrives. Returns `Ok(None)` for a 404 in JSON that is not about the
+    /// tenant. `decode` returns `None` for a body that it cannot read, and the client then retries the request.
     ///
     /// # Errors
     /// `Interrupted` (before a request starts; a request under way is finished), `Parked`, `Credentials`, `Scope`, `Tenant`,
@@ -210,7 +211,7 @@ impl Client {
                 self.read_headers(answer, sent_at, now);
             }
 
-            // Decoding comes before judging: a 2xx with an unreadable body is judged as a failed transport.
+            // Decodes before judging, so that a 2xx with an unreadable body counts as a failed transport.
             let answer = match result.and_then(|answer| decoded(answer, request.also, &decode)) {
                 Ok(Decoded::Value(value, headers)) => {
                     permit.finish(Health::Good, rate_headers::exhausted_until(&headers, now));
@@ -285,7 +286,7 @@ impl Client {
         }
         let ahead = match rate_headers::host_date(&answer.headers, sent_at, now) {
             HostDate::Ahead(ahead) => Some(ahead),
-            // A proxy may answer with an error of its own, which says nothing about the dates of the host.
+            // A proxy may answer with an error of its own. If that answer has no date, the host may still send one.
             HostDate::Missing if (200..=299).contains(&answer.status) => None,
             HostDate::Missing | HostDate::Cached => return,
         };

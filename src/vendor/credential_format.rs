@@ -1,15 +1,16 @@
 //! Checks the format of a token, an Account SID or a tenant.
 //!
-//! A pasted value, or a file that another program wrote, often has quotes, blanks, a byte order mark or the name of the variable in
-//! it. The vendor answers 401 to that without a reason. Pure. A description never repeats any part of the value.
+//! A pasted value, or a file that another program wrote, often has quotes, blanks, a byte order mark or the name of the
+//! variable in it. The vendor answers such a value with a 401 and no reason. Pure. A description never repeats any part
+//! of the value.
 
 use crate::error::{Error, Kind, Result};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FormatProblems {
-    /// An HTTP header cannot carry the value.
+    /// Problems that keep an HTTP header from carrying the value.
     fatal: Vec<String>,
-    /// The value can be sent, and the vendor hardly issued it like this.
+    /// Problems of a value that can be sent, but that the vendor is unlikely to have issued.
     suspicious: Vec<&'static str>,
 }
 

@@ -1,7 +1,8 @@
 //! The body of an error, and a body that arrives in place of the expected JSON.
 //!
-//! Both APIs explain an error in an envelope (`docs/vendor/contradictions.md` 24). A firewall, a proxy or a login page may answer in
-//! place of the API. Bodies hold personal data, so no text from here repeats one beyond codes and the plain words of a title.
+//! Both APIs explain an error in an envelope (`docs/vendor/contradictions.md` 24). A firewall, a proxy or a login page
+//! may answer in place of the API. Bodies hold personal data, so no text from here repeats one beyond codes and the
+//! plain words of a title.
 
 use serde_json::value::RawValue;
 
@@ -9,7 +10,7 @@ use super::loose_json::{Fields, is_json};
 
 /// Describes a body that is not the expected JSON, as a fragment of a sentence.
 ///
-/// The Brand API answers XML unless JSON is asked for (`docs/vendor/brand.md` §7). Proxies answer HTML pages.
+/// The Brand API answers XML unless the request asks for JSON (`docs/vendor/brand.md` §7). Proxies answer HTML pages.
 pub(crate) fn describe_unexpected(body: &[u8]) -> &'static str {
     match start_of(body).first() {
         None => "an empty body",
@@ -31,8 +32,8 @@ fn is_page(body: &[u8]) -> bool {
     lower.starts_with(b"<") && [&b"<html"[..], b"<!doctype html", b"<head", b"<body", b"<title"].into_iter().any(has)
 }
 
-/// Describes the body of an error that neither API sends, as a fragment of a sentence. `None` for JSON, also if it is broken, for
-/// XML and for an empty body, which the APIs may send.
+/// Describes the body of an error that neither API sends, as a fragment of a sentence. Returns `None` for JSON (even if
+/// it is invalid), XML and an empty body, because the APIs may send those.
 pub(crate) fn foreign(body: &[u8]) -> Option<String> {
     if is_page(body) {
         let title = title(body).map_or_else(String::new, |title| format!(" ({title:?})"));
@@ -65,7 +66,7 @@ fn title(body: &[u8]) -> Option<String> {
 /// The vendor's explanation of an error, from any of its three envelopes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ErrorBody {
-    /// The `message` with the fields that it names. It may hold IDs, so it never goes into an [`crate::error::Error`].
+    /// The `message` with the fields that it names. It may hold IDs, so no [`crate::error::Error`] contains it.
     pub(crate) message: Option<String>,
     /// Advocate's `apiErrorCode`.
     pub(crate) api_error_code: Option<String>,

@@ -1,7 +1,8 @@
 //! Creates, lists and downloads exports of the Advocate API.
 //!
-//! Source: `docs/vendor/advocate.md` §4. The vendor answers a download with a redirect to a signed address on a storage host. Only a
-//! client without credentials follows it. The file is passed on in chunks and never held in memory as a whole.
+//! Source: `docs/vendor/advocate.md` §4. The vendor answers a download with a redirect to a signed address on a storage
+//! host. Only a client without credentials follows it. The file is passed on in chunks and never held in memory as a
+//! whole.
 
 use reqwest::header::LOCATION;
 use serde_json::value::RawValue;
@@ -36,9 +37,9 @@ impl ExportType {
 pub enum ExportStatus {
     Pending,
     Completed,
-    /// The vendor gave up on it.
+    /// The vendor stopped creating the export.
     Aborted,
-    /// It can no longer be downloaded.
+    /// The export can no longer be downloaded.
     Expired,
     /// A status that is not published.
     Other(String),
@@ -66,8 +67,8 @@ impl Advocate {
         self.client().get("list of exports", &url, export_list).await
     }
 
-    /// Creates an export, with one attempt: a second one could create a second export. If no answer arrives, the list of exports shows
-    /// whether an export of this name exists.
+    /// Creates an export, with one attempt: a second one could create a second export. If no answer arrives, the list
+    /// of exports shows whether an export of this name exists.
     pub async fn create_export(&self, kind: ExportType, name: &str, params: &Value) -> Result<Export> {
         let url = self.url("export", &[])?;
         let json = json!({"type": kind.as_str(), "format": "CSV", "name": name, "params": params}).to_string();
@@ -109,7 +110,8 @@ impl Advocate {
     }
 }
 
-/// Checks the address of a download. Another host is expected. An unencrypted connection or credentials in the address are refused.
+/// Checks the address of a download. Another host is expected. An unencrypted connection or credentials in the address
+/// are refused.
 fn storage_url(api: &Url, location: &str) -> Result<Url> {
     let refused = |why: &str| Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"));
     let url = api.join(location).map_err(|_no_url| refused("it is no URL"))?;

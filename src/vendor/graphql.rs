@@ -1,9 +1,9 @@
 //! Reads the Advocate API by GraphQL: the rewards of the whole tenant, and the events that caused them.
 //!
-//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The published schema is of 2022 and may differ from
-//! the schema in force, so a missing field is an answer of its own ([`Refusal::Schema`]). [`Query`] can hold documents of the operation
-//! `query` only: `moderateGraphNodes` as a query previews a moderation, and as a mutation applies it
-//! (`docs/vendor/contradictions.md` 33).
+//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The published schema is of 2022 and
+//! may differ from the schema in force, so a missing field is an answer of its own ([`Refusal::Schema`]). [`Query`] can
+//! hold documents of the operation `query` only: `moderateGraphNodes` as a query previews a moderation, and as a
+//! mutation applies it (`docs/vendor/contradictions.md` 33).
 
 mod answer;
 
@@ -72,7 +72,7 @@ const EVENTS: Query = Query::new(
 pub enum Graph<T> {
     /// Some rows may be damaged.
     Answer(T),
-    /// The same query will be refused again.
+    /// The server refused the query and would refuse it again.
     Refused(Refusal),
 }
 
@@ -188,7 +188,8 @@ impl Advocate {
     /// One page of the tenant's rewards.
     ///
     /// # Errors
-    /// Not `Scope`, which is a [`Refusal`]. `Vendor` may mean that the page is too large for the server.
+    /// Every error of a read except `Scope`, which is a [`Refusal`]. `Vendor` may mean that the page is too large for
+    /// the server.
     pub async fn graph_rewards(&self, asked: &RewardQuery) -> Result<Graph<RewardPage>> {
         self.graph("GraphQL rewards", &REWARDS, asked.variables(), asked.attempts, reward_page).await
     }
@@ -223,7 +224,8 @@ impl Advocate {
         first: RewardPage,
     ) -> Result<Graph<Vec<ListedReward>>> {
         let mut found: Vec<ListedReward> = Vec::new();
-        // An identical row is dropped. A second row about a reward that differs is kept, so that the caller sees the contradiction.
+        // An identical row is dropped. A second row about a reward that differs is kept, so that the caller sees the
+        // contradiction.
         let mut known: HashSet<Box<str>> = HashSet::new();
         let (mut offset, mut page) = (0, first);
         for _ in 0..PAGES_OF_FEW {
@@ -251,7 +253,7 @@ impl Advocate {
         ))
     }
 
-    /// The events whose field of this name equals the order ID. The server may return other events too
+    /// Returns the events in which `field` equals the order ID. The server may return other events too
     /// (`docs/vendor/contradictions.md` 32), so the caller compares the fields again.
     pub async fn graph_events(&self, field: &str, order: &OrderId, limit: u32) -> Result<Graph<Vec<UserEvent>>> {
         let fields = json!({ (format!("{field}_eq")): order.as_str() });

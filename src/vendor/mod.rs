@@ -5,8 +5,8 @@
 //! send each request once. The shapes of the vendor's JSON stay in this module; its functions return types of `model` or its own.
 //! No error, log line or `Debug` text may hold a token, an Account SID, an account ID or a query string.
 //!
-//! Every function that reads can fail with `Interrupted` (before a request starts), `Parked` (the wait for the quota is too long),
-//! `Credentials`, `Scope`, `Tenant` (Advocate only), `Network` (no answer) and `Vendor` (no usable answer).
+//! Every function that reads can fail with `Interrupted` (before a request starts), `Parked` (the wait for the quota is
+//! too long), `Credentials`, `Scope`, `Tenant` (Advocate only), `Network` (no answer) and `Vendor` (no usable answer).
 
 pub mod advocate;
 pub mod auth;
@@ -89,8 +89,8 @@ pub(crate) fn scope_refused(host: Host, endpoint: &str) -> Error {
         .hint(format!("give the token this scope in impact.com, or use another token: {}", host.token_hint))
 }
 
-/// The error for an answer that something between recoup and the API gave. It says nothing about the token, the tenant or the
-/// requested object.
+/// The error for an answer from something between recoup and the API. Such an answer says nothing about the token, the
+/// tenant or the requested object.
 pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -> Error {
     let token = match status {
         401 | 403 => format!("; if the host is reached directly, check {}", host.token_hint),

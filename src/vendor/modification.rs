@@ -1,7 +1,7 @@
 //! A modification of an action, and its parameters for the PUT.
 //!
-//! Source: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and 9. Pure. One request
-//! changes the order or its items and never both: both levels use the parameter `Amount`.
+//! Source: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and 9.
+//! Pure. One request changes the order or its items and never both: both levels use the parameter `Amount`.
 
 use std::collections::BTreeSet;
 
@@ -103,9 +103,9 @@ pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(S
     form
 }
 
-/// Whether the modification leaves nothing of the action, as a retraction does: the amount of the order, or of every item, becomes 0.
-/// If the action's items are unknown, the modified items count as all items. A mistake then only asks the person once more, while the
-/// opposite mistake would leave a reward for a refunded order.
+/// Whether the modification leaves nothing of the action, as a retraction does: the amount of the order, or of every
+/// item, becomes 0. If the action's items are unknown, the modified items count as all items. If that is wrong, the
+/// user only confirms once more, while the opposite mistake would leave a reward for a refunded order.
 pub fn is_full_retraction(modification: &Modification, items: Option<&[ActionItem]>) -> bool {
     let changes = match &modification.change {
         Change::Order(amount) => return amount.is_zero(),

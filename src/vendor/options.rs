@@ -27,9 +27,9 @@ pub struct HostOptions {
     pub concurrency: usize,
     /// Requests in flight at the start. The number grows to `concurrency` while the host is healthy.
     pub start_concurrency: usize,
-    /// For one request, from connecting to the last byte of the answer.
+    /// The time limit of one request, from connecting to the last byte of the answer.
     pub timeout: Duration,
-    /// For opening a connection, TLS included.
+    /// The time limit for opening a connection, TLS included.
     pub connect_timeout: Duration,
     /// Attempts per read, the first included. Answers of 429 do not count.
     pub attempts: u32,

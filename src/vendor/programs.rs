@@ -1,5 +1,5 @@
-//! Reads the programs of a tenant with their rules by GraphQL. Without a refund rule a reversal takes no reward back, and no other way
-//! to see the rule is published (`docs/vendor/program-rules.md`).
+//! Reads the programs of a tenant with their rules by GraphQL. Without a refund rule a reversal takes no reward back,
+//! and the vendor publishes no other way to read the rule (`docs/vendor/program-rules.md`).
 //!
 //! Rules that cannot be read are an answer and not an error: the retraction continues, and the operator checks the rule by hand.
 

@@ -1,7 +1,7 @@
 //! Reads the headers about a host's limit and its clock, in every spelling that is published or was seen.
 //!
-//! Pure. Only a time in the future is returned. For anything else the functions return `None`, so that the caller backs off.
-//! Sources: `docs/vendor/contradictions.md` 20 and 21, `docs/vendor/brand.md` §7.
+//! Pure. The functions return only times in the future, and `None` otherwise, so that the caller backs off. Sources:
+//! `docs/vendor/contradictions.md` 20 and 21, `docs/vendor/brand.md` §7.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AGE, DATE, HeaderMap, RETRY_AFTER};
@@ -19,16 +19,17 @@ const REMAINING: [&str; 4] =
 const WINDOWS: [(&str, i64); 5] =
     [("", 0), ("-second", 1_000), ("-minute", 60_000), ("-hour", 3_600_000), ("-day", 86_400_000)];
 
-/// A reset above this is an epoch second, and any other a number of seconds (`docs/vendor/contradictions.md` 20).
+/// A reset above this value is an epoch second, and a lower one is a number of seconds (`docs/vendor/contradictions.md`
+/// 20).
 const EPOCH_FROM: f64 = 1e9;
 
-/// Until when a 429 asks to wait: `Retry-After`, which is about this answer, or else the latest reset.
+/// The time until which a 429 asks to wait: `Retry-After`, which is about this answer, otherwise the latest reset.
 pub fn wait_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     retry_after_from_headers(headers, now).or_else(|| reset(headers, now))
 }
 
-/// Until when an answer asks to wait that failed for another reason than the limit. A reset counts only if nothing is left of the
-/// quota: it states the end of the window, and one 502 is no reason to wait an hour for that.
+/// The time until which a failed answer other than a 429 asks to wait. A reset counts only if the quota is used up: it
+/// states the end of the window, and a single 502 does not justify waiting an hour for that.
 pub fn wait_after_failure(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     retry_after_from_headers(headers, now).or_else(|| exhausted_until(headers, now))
 }
@@ -37,7 +38,8 @@ fn retry_after_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Times
     values(headers, RETRY_AFTER.as_str()).filter_map(|v| retry_after(v, now)).max()
 }
 
-/// The time of the reset, if an answer states that nothing is left of the quota. After a success the next request would exceed it.
+/// The time of the reset, if an answer states that the quota is used up. Even after a success, the next request would
+/// exceed the quota.
 pub fn exhausted_until(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let none_left = REMAINING.iter().any(|name| values(headers, name).any(|v| number(v) == Some(0.0)));
     if none_left { reset(headers, now) } else { None }
@@ -98,9 +100,9 @@ fn number(text: &str) -> Option<f64> {
 /// What the `Date` header says about the host's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostDate {
-    /// How far this machine's clock is ahead of the host's at least, in whole seconds.
+    /// The minimum by which this machine's clock is ahead of the host's, in whole seconds.
     Ahead(i64),
-    /// No date that can be read.
+    /// The answer has no readable date.
     Missing,
     /// The answer comes from a cache (`Age`), so its date is old.
     Cached,

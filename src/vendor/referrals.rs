@@ -1,8 +1,8 @@
 //! Reads one referral by REST, or by GraphQL in one document with a list of rewards.
 //!
-//! Source: `docs/vendor/program-rules.md` §2. A referral holds the names and addresses of two people; only its ID, its dates and its
-//! rewards leave this module. A referral that cannot be read does not stop a retraction: the rewards are the proof, and the referral
-//! supports it.
+//! Source: `docs/vendor/program-rules.md` §2. A referral holds the names and addresses of two people; only its ID, its
+//! dates and its rewards leave this module. A referral that cannot be read does not stop a retraction: the rewards are
+//! the proof, and the referral supports it.
 
 use std::fmt;
 
@@ -81,8 +81,8 @@ impl Advocate {
         }
     }
 
-    /// As [`Advocate::graph_rewards_of`], with a referral in the same request. If the server refuses the document, this function asks for
-    /// the rewards alone, and never for a referral again.
+    /// As [`Advocate::graph_rewards_of`], with a referral in the same request. If the server refuses the document, this
+    /// function asks for the rewards alone, and never for a referral again.
     pub async fn graph_rewards_and_referral(
         &self,
         filter: &Value,

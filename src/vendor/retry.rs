@@ -1,7 +1,7 @@
-//! Whether a failed request is retried, by method.
+//! Decides whether a failed request is retried, by method.
 //!
-//! Pure. A read may be repeated and a write may not, so there are two tables. The table for writes has no retry: every outcome that
-//! does not prove that nothing was done is [`WriteVerdict::Unknown`].
+//! Pure. A read may be repeated and a write may not, so there are two tables. The table for writes has no retry: every
+//! outcome that does not prove that nothing was done is [`WriteVerdict::Unknown`].
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub enum TransportFailure {
     TooLarge,
 }
 
-/// What one request led to.
+/// The outcome of one request.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
     /// An answer. The caller decodes its body.
@@ -33,7 +33,7 @@ pub enum Outcome<'a> {
     Transport(TransportFailure),
 }
 
-/// The limits of retrying.
+/// Limits on retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Attempts, the first included.
@@ -75,10 +75,10 @@ pub enum RetryDecision {
     },
 }
 
-/// Judges a read. `attempt` counts the attempts that count so far, this one included.
+/// Judges a read. `attempt` is the number of attempts so far that count, this one included.
 ///
-/// A 429 is waited for. 408, 5xx, broken connections and unreadable bodies are retried. Every other 4xx and every redirect fails at
-/// once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
+/// After a 429 the client waits. 408, 5xx, broken connections and unreadable bodies are retried. Every other 4xx and
+/// every redirect fails at once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
 pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Timestamp) -> RetryDecision {
     let backoff = || Wait::Backoff(policy.backoff_after(attempt));
     let (wait, counts) = match outcome {
@@ -95,7 +95,7 @@ pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Time
     if counts && attempt >= policy.attempts { RetryDecision::Fail } else { RetryDecision::Retry { wait, counts } }
 }
 
-/// Why nothing was done.
+/// Why a write had no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotDone {
     /// 401.
@@ -108,7 +108,6 @@ pub enum NotDone {
     NeverConnected,
 }
 
-/// The verdict on a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteVerdict {
     /// The vendor accepted it into its queue.
@@ -117,7 +116,7 @@ pub enum WriteVerdict {
     Refused,
     /// Nothing was done, for a reason on our side or because of the quota.
     NotDone(NotDone),
-    /// It may have been done. It is never sent again; reading finds out what happened.
+    /// The vendor may have processed the write. It is never sent again; a later read finds out what happened.
     Unknown,
 }
 

@@ -1,8 +1,9 @@
 //! Cancels one reward by its ID, for a reward that a retraction did not cancel.
 //!
-//! Source: `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 with the reward, 400 if it cannot be cancelled, 404). The call
-//! does not reverse the action behind the reward. A request with an unknown effect is never repeated. The published answer still
-//! shows `dateCancelled: null` (`docs/vendor/contradictions.md` 37), so the caller reads the reward again before it reports success.
+//! Source: `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 with the reward, 400 if it cannot be
+//! cancelled, 404). The call does not reverse the action behind the reward. A request with an unknown effect is never
+//! repeated. The published answer still shows `dateCancelled: null` (`docs/vendor/contradictions.md` 37), so the caller
+//! reads the reward again before it reports success.
 
 use reqwest::header::CONTENT_LENGTH;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::model::RewardId;
 
 const CANCEL: WriteKind = WriteKind { endpoint: "cancel a reward", lacking: "the reward" };
 
-/// Permission to send one cancellation. All waiting is over, so that the caller records its intent right before the send.
+/// Permission to send one cancellation. The wait is over, so the caller can record its intent right before the send.
 pub struct CancelPermit(Permit);
 
 /// The client that cancels rewards of one tenant, and does nothing else.
@@ -30,7 +31,8 @@ pub struct RewardCanceller {
 }
 
 impl RewardCanceller {
-    /// The options may hold a token of their own. The client has its own pace unless [`RewardCanceller::paced_with`] shares a reader's.
+    /// The options may hold a token of their own. The client has its own pace unless [`RewardCanceller::paced_with`]
+    /// shares a reader's.
     ///
     /// # Errors
     /// `Config` for an unusable base URL, tenant, rate or token.
@@ -54,8 +56,8 @@ impl RewardCanceller {
         self.writer.ready().await.map(CancelPermit)
     }
 
-    /// Sends one cancellation. The future must run to its end: if it is dropped after its first poll, the reward may have been cancelled,
-    /// as with [`WriteOutcome::Unknown`].
+    /// Sends one cancellation. The future must run to its end: if it is dropped after its first poll, the reward may
+    /// have been cancelled, as with [`WriteOutcome::Unknown`].
     pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> WriteOutcome {
         let url = match self.url(reward) {
             Ok(url) => url,

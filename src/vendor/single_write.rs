@@ -1,8 +1,9 @@
 //! Sends a request that must arrive at most once, and states what is certain about it afterwards.
 //!
 //! Reversals, modifications and cancelled rewards share this code. The vendor documents no idempotency key
-//! (`docs/vendor/contradictions.md` 8), so a request with an unknown effect is never repeated, and a redirect is never followed.
-//! The one request that may be sent again is one that got a 401, which did nothing, and only if the token in its file has changed.
+//! (`docs/vendor/contradictions.md` 8), so a request with an unknown effect is never repeated, and a redirect is never
+//! followed. The one request that may be sent again is one that got a 401, which did nothing, and only if the token in
+//! its file has changed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub(crate) struct SingleWriter {
 pub(crate) struct WriteKind {
     /// The name in messages, such as `Reverse an Action`.
     pub(crate) endpoint: &'static str,
-    /// What a 2xx without success lacks: the words after "without".
+    /// The words after "without" in the message about a 2xx that does not show success.
     pub(crate) lacking: &'static str,
 }
 
@@ -68,7 +69,7 @@ pub enum WriteOutcome {
         message: Option<String>,
         body: String,
     },
-    /// The request may have been done. It must not be sent again; reading finds out what happened.
+    /// The vendor may have processed the request. It must not be sent again; a later read finds out what happened.
     Unknown {
         /// A fragment of a sentence, without IDs.
         reason: String,
@@ -82,7 +83,6 @@ pub enum WriteOutcome {
     RateLimited { until: Timestamp },
 }
 
-/// Leaves out the vendor's texts, which name people and the account.
 /// Leaves out the vendor's texts, which name people and the account.
 impl fmt::Debug for WriteOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,8 +129,8 @@ impl SingleWriter {
         self.pacer.admit(None).await
     }
 
-    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx. It returns `None` unless the body says that the
-    /// vendor accepted the request.
+    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx. It returns `None` unless the body
+    /// says that the vendor accepted the request.
     pub(crate) async fn send(
         &self,
         permit: &Permit,

@@ -1,7 +1,7 @@
 //! Lists and changes the webhook subscriptions of a tenant, and fetches the vendor's public keys.
 //!
-//! Sources: `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). A change is sent once, like every write. The keys are public, so
-//! their request carries no credentials.
+//! Sources: `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). A change is sent once, like every write. The
+//! keys are public, so their request carries no credentials.
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub struct Subscription {
     pub url: String,
     #[serde(default)]
     pub name: Option<String>,
-    /// How it was created; `MANUAL` by the API.
+    /// How the subscription was created; `MANUAL` if by the API.
     #[serde(default)]
     pub source: Option<String>,
     /// The types of events; `*` for every type.
@@ -66,8 +66,8 @@ impl Subscriber {
     /// Changes one subscription with one request.
     ///
     /// # Errors
-    /// `VendorRefused` if the vendor refused it. `Failed` if no usable answer arrived: it may have been done, and the list of
-    /// subscriptions shows whether it was.
+    /// `VendorRefused` if the vendor refused it. `Failed` if no usable answer arrived: the vendor may have made the
+    /// change, and the list of subscriptions shows whether it did.
     pub async fn change(&self, address: &str, change: SubscriptionChange<'_>) -> Result<()> {
         let escaped = segment(address).ok_or_else(|| Error::new(Kind::Usage, "the address is empty"))?;
         let (path, endpoint) = match change {
@@ -114,7 +114,8 @@ impl Subscriber {
 /// Fetches a public document of at most `max_bytes`, without credentials and without following a redirect.
 ///
 /// # Errors
-/// `Config` for an address that is neither https nor on this machine, `Network` if it cannot be fetched, `Vendor` if it is too large.
+/// `Config` for an address that is neither https nor on this machine, `Network` if it cannot be fetched, `Vendor` if it
+/// is too large.
 pub async fn fetch_public(url: &Url, max_bytes: usize) -> Result<Vec<u8>> {
     check_base(url)?;
     let mut document = Vec::new();

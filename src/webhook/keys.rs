@@ -19,10 +19,10 @@ const FETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// Time-out of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Older keys are fetched again in the background, while they are still used.
+/// The age at which keys are fetched again in the background, while they are still used.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// A delivery with older keys waits for a new fetch, so that a revoked key is not trusted for ever.
+/// The age of keys at which a delivery waits for a new fetch, so that a revoked key is not trusted forever.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// Largest accepted key set, in bytes.
@@ -68,7 +68,8 @@ impl Keys {
                 drop(self.fetch_aside(now));
                 return Ok(key);
             }
-            // A task of its own: a sender who disconnects must not cancel the only fetch of this minute.
+            // Runs in a task of its own, so that a sender that disconnects does not cancel the only fetch of this
+            // minute.
             None => drop(self.fetch_aside(now).await),
         }
         let known = self.known();

@@ -1,4 +1,4 @@
-//! Use case: receive webhooks. A webhook is a hint which account to read again, never data.
+//! Use case: receive webhooks. A webhook only names an account to read again; recoup trusts none of its data.
 //!
 //! `verify` checks the signature of a delivery, and `keys` caches the vendor's keys. A valid delivery is recorded once, and its
 //! account is queued; [`read_queue`] reads the queued accounts. Nothing here trusts what a delivery says about a reward, marks
@@ -49,13 +49,13 @@ struct Envelope {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// The account that it names is queued.
+    /// The account that the delivery names is queued.
     Queued,
-    /// It names no account, or its type is not about rewards.
+    /// The delivery names no account, or its type is not about rewards.
     Noted,
-    /// It was received before.
+    /// The delivery was received before.
     Known,
-    /// It is too old to be a first delivery.
+    /// The delivery is too old to be a first one.
     Stale,
 }
 
@@ -106,7 +106,7 @@ impl Receiver {
     }
 }
 
-/// The account of an event. An export or a test has none.
+/// The account of an event; `None` for an export or a test.
 fn account_of(event: &Envelope) -> Option<AccountId> {
     let data = &event.data;
     let places = [&data["accountId"], &data["user"]["accountId"], &data["reward"]["accountId"]];

@@ -29,7 +29,7 @@ const MIN_MODULUS: usize = 256;
 pub enum Rejected {
     /// The signature is missing or cannot be parsed.
     Unsigned,
-    /// Its algorithm is not the one of its key.
+    /// The signature has another algorithm than its key.
     Algorithm,
     /// The vendor has no key of this ID.
     UnknownKey,
@@ -38,9 +38,9 @@ pub enum Rejected {
     /// The vendor's keys cannot be fetched now.
     NoKeys,
     TooLarge,
-    /// It is signed, but is no event.
+    /// The body is signed, but is not an event.
     Malformed,
-    /// It belongs to another tenant.
+    /// The event belongs to another tenant.
     OtherTenant,
 }
 

@@ -39,6 +39,17 @@ fn one_reward_is_cancelled_once_and_proven() {
 }
 
 #[test]
+fn the_other_rewards_of_its_action_do_not_contradict_the_proof_of_a_cancelled_reward() {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain");
+    assert!(order.reward_ids.len() > 1, "{:?}", order.reward_ids);
+    home.check(&args(&order.reward_ids[0], &["--yes"]), 0);
+    home.check(&["crawl", "--full"], 0);
+    let status = home.check(&["status", "--check", "--json"], 0).object();
+    assert_eq!(status["standing_again"], serde_json::json!([]), "{status}");
+}
+
+#[test]
 fn a_reward_that_has_moved_to_another_account_is_not_cancelled() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");

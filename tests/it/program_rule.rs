@@ -274,5 +274,8 @@ fn status_and_the_page_show_the_rule_as_it_was_last_read() {
     assert!(health.contains("notice bad\">program friends-and-family"), "{health}");
     let order = sim.example("plain").order_id;
     let verdict = lead.get(&format!("/preflight?order={}&part=1", percent_encoded(&order))).body;
-    assert!(verdict.contains("no such rule") && verdict.contains("Stop"), "{verdict}");
+    assert!(
+        verdict.contains("no such rule") && verdict.contains("It cannot be retracted: a check stops it"),
+        "{verdict}"
+    );
 }

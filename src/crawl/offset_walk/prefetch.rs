@@ -1,6 +1,7 @@
 //! Requests the pages that an offset walk is likely to need next, before it asks for them.
 //!
-//! Pure, as the walk is: the caller says how to request a page. It only returns a page of the offset that the walk is at.
+//! Pure, like the walk: the caller says how to request a page. The prefetch returns only the page at the current offset
+//! of the walk.
 
 use std::collections::VecDeque;
 
@@ -19,8 +20,8 @@ impl<P> Prefetch<P> {
         Self { max: max.max(1), requested: VecDeque::new() }
     }
 
-    /// The page that the walk is at; `None` at its end. Also requests the likely pages after it, and drops requested pages
-    /// that turn out not to be needed.
+    /// Returns the page at the current offset of the walk; `None` at its end. Also requests the likely pages after it,
+    /// and drops requested pages that turn out not to be needed.
     pub fn next(&mut self, walk: &OffsetWalk, mut request: impl FnMut(u64) -> P) -> Option<P> {
         let wanted: Vec<u64> = walk.next_offset().into_iter().chain(walk.likely_offsets()).take(self.max).collect();
         // After the first offset that differs from its prediction, all later predictions are wrong as well.

@@ -10,7 +10,7 @@ use crate::store::index::{AccountKey, AccountRead, IndexReader, ListPass, NewRun
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// An index with a queue of so many accounts.
+/// An index with this many accounts in its queue.
 fn queue_of(accounts: usize, dir: &TempDir) -> (Index, RunKey, Vec<Unread>) {
     let (path, identity) = (dir.path().join("recoup.db"), Identity::of_a_test());
     let mut index = Index::open(&path, &identity).expect("opens");

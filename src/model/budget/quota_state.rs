@@ -21,13 +21,14 @@ const SAME_RESET: i64 = 2_500;
 /// The share of a learned rate that is used. A 429 costs more requests than the rest of the rate would gain.
 const CAREFUL: f64 = 0.97;
 
-/// One 429 takes a known rate down to this share of it at most: the estimate of one process does not see the other processes.
+/// One 429 lowers a known rate to no less than this share of it, because the estimate of one process does not see the
+/// other processes.
 const DECREASE: f64 = 0.7;
 
 /// How much a learned rate grows in each second without a 429, as a share of the rate at the last 429.
 const INCREASE: f64 = 0.002_5;
 
-/// The growth doubles after each such time without a 429, in milliseconds.
+/// The growth doubles after each interval of this length without a 429, in milliseconds.
 const DOUBLES_AFTER: i64 = 30_000;
 
 /// The length that is assumed for a window of unknown length, in milliseconds.
@@ -91,7 +92,7 @@ impl QuotaState {
             self.used = self.used.saturating_sub(report.unspent);
         }
         self.pause = later_of(self.pause, report.pause);
-        // With a limit of 0 no request would ever see a better header.
+        // Ignores a limit of 0. It would stop every request, and so no later header could correct it.
         if let Some(header) = report.header.as_ref().filter(|header| header.limit > 0) {
             self.apply_header(header);
         }
@@ -170,7 +171,7 @@ impl QuotaState {
             self.limit_from_header = Some(header.limit);
             self.window_ms = None;
             if self.rate_from_header == rate {
-                // An earlier answer came in the last second of this window and looked like a rate.
+                // An earlier answer arrived in the last second of this window and looked like a rate.
                 self.rate_from_header = None;
             }
         }
@@ -305,8 +306,8 @@ fn window_end(now_ms: i64, length_ms: i64) -> i64 {
     now_ms + length_ms + (length_ms / 100).clamp(100, 1_000)
 }
 
-/// The time from one slot to the next, in microseconds. It is a little longer than the rate asks for, so that network jitter never
-/// exceeds the rate. A token bucket that holds one request needs a larger margin.
+/// The time from one slot to the next, in microseconds. It is a little longer than the rate asks for, so that network
+/// jitter never exceeds the rate. A token bucket that holds one request needs a larger margin.
 fn spacing(rate: f64) -> f64 {
     let kept = if rate < 2.0 { 0.985 } else { 0.995 };
     1e6 / (rate * kept)

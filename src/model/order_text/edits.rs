@@ -52,7 +52,8 @@ fn without_marks(text: &str) -> Option<(String, String)> {
     Some((text.chars().filter(|c| !is_mark(*c)).collect(), format!("without {marks}")))
 }
 
-/// Replaces full-width and other forms of a character by the ordinary one, digits of any script by 0 to 9, and any blank by a space.
+/// Replaces full-width and other forms of a character by the ordinary one, digits of any script by 0 to 9, and any
+/// blank by a space.
 fn in_ordinary_characters(text: &str) -> Option<(String, String)> {
     if text.is_ascii() {
         return None;

@@ -10,8 +10,8 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 /// Unicode does not class this invisible character as white space.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Whether a character is an invisible mark: default-ignorable, bidirectional, another format character, or a control character other
-/// than white space.
+/// Whether a character is an invisible mark: default-ignorable, bidirectional, another format character, or a control
+/// character other than white space.
 pub(super) fn is_mark(c: char) -> bool {
     // A fast path: order IDs are nearly always ASCII.
     if c.is_ascii() {

@@ -18,8 +18,8 @@ const A_PART: &str = "a part of the text";
 const END_OF_URL: &str = "the end of the URL";
 const PART_OF_URL: &str = "a part of the URL";
 
-/// Splits a list of IDs at commas, semicolons, tabs and line ends, and at blanks if every word has a digit. A text that is no list is one
-/// piece. No piece is empty or has blanks around it.
+/// Splits a list of IDs at commas, semicolons, tabs and line ends, and at blanks if every word has a digit. A text that
+/// is no list is one piece. No piece is empty or has blanks around it.
 pub fn split(text: &str) -> Vec<&str> {
     split_indices(text).into_iter().map(|(_, piece)| piece).collect()
 }

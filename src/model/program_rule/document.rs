@@ -1,7 +1,8 @@
 //! Reads a program's rules strictly, by the schema that the vendor publishes for referral programs (version 4.0.0 of
 //! `obj-referral-program/rules.schema.json`).
 //!
-//! A document of another form is not readable. An unknown word is never taken for a rule, and makes it unknown whether there is one.
+//! A document of another form is not readable. An unknown word is never taken for a rule, and makes it unknown whether
+//! there is one.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! Amazon settlement report V2. One line for each part of an amount. Only the principal counts; taxes and fees follow it.
+//! Amazon settlement report V2. The file has one line for each part of an amount. Only lines of the principal count;
+//! tax and fee lines accompany them.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;

@@ -1,6 +1,6 @@
 //! The formats that recoup detects, one file for each platform.
 //!
-//! To add a format, add a file with a `FORMAT`, name it in the `formats!` list below, and put sample exports into
+//! To add a format, add a file with a `FORMAT`, name it as a module and in the list `ALL` below, and put sample exports into
 //! `samples/`. The property tests of `tests/safety.rs` then check that no missing or unknown cell makes a full refund of an
 //! order that was not refunded.
 
@@ -31,7 +31,7 @@ use super::decision::Cell;
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
 
-/// In the order of the documentation.
+/// All formats, in the order of the documentation.
 pub static ALL: &[&Format] = &[
     &shopify_orders::FORMAT,
     &shopify_payments::FORMAT,
@@ -74,7 +74,7 @@ pub struct Format {
     pub exact_names: bool,
     /// Whether a second table may follow the first.
     pub has_sections: bool,
-    /// A header that has one name of each group is of this format.
+    /// A header has this format if it contains one name of each group.
     pub signature: &'static [&'static [&'static str]],
     pub columns: &'static [ColumnNames],
     /// The columns that the rule needs. A file without them is refused.
@@ -115,7 +115,7 @@ impl Format {
     }
 }
 
-/// Folded names of a header, each with whether it was written without punctuation.
+/// The folded names of a header. The value is `true` if the file has the name without spaces and punctuation.
 struct Header(HashMap<String, bool>);
 
 impl Header {
@@ -133,7 +133,7 @@ impl Header {
     }
 }
 
-/// Detects the format with the longest matching signature. `Err` has two formats that match equally.
+/// Detects the format with the longest matching signature. `Err` holds two formats that match equally well.
 pub fn detect(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
     let header = Header::of(header);
     let mut best: Option<(usize, &'static Format)> = None;
@@ -183,7 +183,7 @@ pub enum RowMeaning {
     },
     /// The price after the refund; 0 is a refund in full.
     NewAmount(Decimal),
-    /// Money that moved. The rows of an order add up.
+    /// Money that moved. The amounts of an order's rows are summed.
     Transaction {
         charged: Decimal,
         /// Negative if a refund was undone.
@@ -191,7 +191,7 @@ pub enum RowMeaning {
     },
     /// A payment that was refunded only in part, as its status says.
     PartlyRefundedPayment { charged: Decimal },
-    /// A refund. The rows of an order add up.
+    /// A refund. The amounts of an order's rows are summed.
     Refund {
         refunded: Decimal,
         /// The price of the whole order, if the row has it.
@@ -202,7 +202,7 @@ pub enum RowMeaning {
 }
 
 impl RowMeaning {
-    /// Whether money went back.
+    /// Whether money went back to the customer.
     pub(super) fn is_refund(&self) -> bool {
         match self {
             Self::Listed | Self::Refund { .. } => true,
@@ -216,7 +216,6 @@ impl RowMeaning {
     }
 }
 
-/// The status of the whole order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
     /// All money went back.
@@ -224,7 +223,7 @@ pub enum OrderStatus {
     /// A part of the money went back.
     RefundedInPart,
     NotRefunded,
-    /// Not all money went back. The status does not change on a partial refund.
+    /// Not all money went back. The platform does not change this status on a partial refund.
     NotInFull,
     /// The status says nothing; the amounts decide.
     AmountsDecide,
@@ -234,7 +233,7 @@ pub enum OrderStatus {
 pub struct RowCells<'a> {
     pub(super) row: &'a RefundRow,
     pub(super) columns: &'a Columns,
-    /// The places that were read.
+    /// The places of the cells that were read.
     pub(super) seen: std::cell::RefCell<Vec<usize>>,
     /// The currencies that the amounts name, by code or sign.
     pub(super) currencies: std::cell::RefCell<BTreeSet<String>>,
@@ -301,7 +300,7 @@ impl<'a> RowCells<'a> {
         self.amount(column)?.ok_or_else(|| self.blank(column))
     }
 
-    /// The reason for a blank cell or a missing column.
+    /// Says why a blank cell or a missing column makes the order unclear.
     pub fn blank(&self, column: Column) -> String {
         match self.columns.get(column).and_then(|place| self.columns.header.get(place)) {
             Some(name) => format!("{name} is blank"),
@@ -309,7 +308,7 @@ impl<'a> RowCells<'a> {
         }
     }
 
-    /// The reason for an unknown value.
+    /// Says why an unknown value makes the order unclear.
     pub fn unknown(&self, column: Column) -> String {
         let text = self.text(column);
         if text.is_empty() {

@@ -1,4 +1,5 @@
-//! Returns apps (Loop, Frate, parcelLab and the like). A return is a refund once it is completed; the order's amount is elsewhere.
+//! Returns apps (Loop, Frate, parcelLab and the like). A return is a refund once it is completed; the order's amount is
+//! elsewhere.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

@@ -158,7 +158,8 @@ fn an_unknown_column_in_any_language_stops_a_list_until_it_is_ignored() {
         let refunds = from_bytes("x", text.as_bytes(), &Options { mapping, ..Options::default() }).expect(&text);
         assert_eq!(decisions(&refunds), [DecisionKind::RefundedInFull]);
     }
-    // Names and addresses may contain any text. E-mail addresses may not.
+    // recoup refuses unexplained columns of names, because they may contain any text. It accepts columns of e-mail
+    // addresses.
     for cells in ["Ann (no)", "nothing back yet", "50%", "kept"] {
         read(&format!("order_id,Customer Name,Country\nA1,{cells},DE\n")).expect_err(cells);
     }

@@ -277,7 +277,7 @@ fn suffer(list: &mut Vec<Value>, damage: &JsonDamage) {
 }
 
 fn for_each_leaf(list: &mut Vec<Value>, path: &[Index], by: &Value) {
-    // Rows stay objects: other lists are refused anyway.
+    // Keeps whole rows, because recoup refuses a list of anything but objects.
     if path.len() > 1 {
         let mut whole = Value::Array(std::mem::take(list));
         change(&mut whole, path, &|_| Some(by.clone()));

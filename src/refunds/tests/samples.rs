@@ -7,7 +7,7 @@ use crate::refunds::DecisionKind;
 use crate::refunds::column_mapping::{AmountMeans, ColumnMapping};
 
 pub(super) struct Sample {
-    /// Starts with the name of the format and a point.
+    /// Starts with the name of the format and a dot.
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     pub(super) mapping: ColumnMapping,

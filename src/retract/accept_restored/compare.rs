@@ -1,7 +1,7 @@
 //! Compares the vendor's submissions with a ledger. Pure: no I/O, no clock.
 //!
-//! A submission that is wrongly taken for known could be sent a second time. So a submission that is not certain counts as
-//! missing, and one that cannot be read is counted.
+//! A false match would allow a second send of the same request. An uncertain match therefore counts as missing, and
+//! unreadable submissions are counted separately.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::retract::match_submissions::{form_of, is_this_change};
 use crate::store::ledger::{Channel, Retraction, State};
 use crate::vendor::brand::Submission;
 
-/// Tolerance for clock differences and the duration of a request.
+/// Tolerated time between the ledger's send and the vendor's date: clock differences and the duration of a request.
 const CLOCKS: Duration = Duration::from_mins(10);
 
 /// A submission that the vendor has and the ledger lacks.
@@ -32,17 +32,18 @@ pub struct Comparison {
     pub reversals: u64,
     /// Modifications since `since`.
     pub modifications: u64,
-    /// Of both, those that the ledger has: by batch ID, or by target and time.
+    /// How many of these reversals and modifications the ledger has: by batch ID, or by target and time.
     pub matched: u64,
-    /// Further reversals of actions that the ledger would not send again anyway.
+    /// Further reversals of actions that the ledger would never send again.
     pub on_known: u64,
     /// Oldest first.
     pub missing: Vec<Missing>,
-    /// Not in the ledger, and without a readable target.
+    /// Submissions that the ledger lacks and whose target cannot be read.
     pub unreadable: u64,
 }
 
-/// Compares a list. `since`: the moment from which on the ledger may lack entries; `None` if it may lack all.
+/// Compares a list with the ledger. `since`: the earliest moment after which the ledger may lack entries; `None` if it may
+/// lack all.
 pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction]) -> Comparison {
     let batches: BTreeSet<&str> = known.iter().filter_map(|retraction| retraction.text("batch_id")).collect();
     let from = since.map(|since| since.saturating_sub(signed(CLOCKS)).unwrap_or(Timestamp::MIN));
@@ -51,11 +52,11 @@ pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retractio
     let mut rows: Vec<&Submission> = rows.iter().collect();
     rows.sort_by_key(|row| row.submitted_at());
     for row in rows {
-        // A submission without a readable date may be of any time.
+        // A submission without a readable date may have any date, so it is compared.
         if row.submitted_at().zip(from).is_some_and(|(at, from)| at < from) {
             continue;
         }
-        // A list that changes during the read may contain a row twice.
+        // If the list changes during the read, a row may appear twice.
         if row.batch_id.as_ref().is_some_and(|batch| !seen.insert(batch)) {
             continue;
         }
@@ -94,12 +95,12 @@ pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retractio
     comparison
 }
 
-/// A reversal's form has a disposition code, and no reason and no items.
+/// Recognizes a reversal by its form: a disposition code, no reason and no items.
 fn is_reversal_by_its_form(row: &Submission) -> bool {
     row.sent("DispositionCode").is_some() && row.sent("Reason").is_none() && row.sent("Sku").is_none()
 }
 
-/// The action of a submission, or its order and event type.
+/// The action of a submission, or else its order and event type.
 fn target_of(row: &Submission) -> Option<Target> {
     if let Some(action_id) = row.sent("ActionId") {
         return Some(Target::Action(ActionId::new(action_id)));
@@ -109,7 +110,7 @@ fn target_of(row: &Submission) -> Option<Target> {
     Some(Target::Order { order_id: order?, action_tracker_id: tracker?.to_owned() })
 }
 
-/// The retraction of this target that was sent at that time and has no batch ID, because its answer was lost.
+/// Finds the retraction of this target that was sent at the time of the row and has no batch ID, because its answer was lost.
 fn sent_then(
     row: &Submission,
     channel: Channel,
@@ -124,17 +125,17 @@ fn sent_then(
             && retraction.target() == *target
             && retraction.text("batch_id").is_none()
             && !accounted.contains(&retraction.id)
-            // An attempt that may be sent again does not account for the row, which may be a later attempt from elsewhere.
+            // A retraction that may be sent again does not match, because the row may be a later attempt from elsewhere.
             && !retraction.state.may_be_sent_again(retraction.channel)
-            // Two reversals of an action are the same; two changes need not be.
+            // Two reversals of one action are identical. Two modifications may differ.
             && (channel != Channel::Modification || is_this_change(&form_of(retraction), row))
             && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
     };
     known.iter().rev().find(fits).map(|retraction| retraction.id)
 }
 
-/// Whether the ledger would never reverse this target again, not even on a person's word. A file line does not count: it can be
-/// released.
+/// Whether the ledger would never reverse this target again, even at a person's request. A file line does not count, because
+/// a person can release it.
 fn is_safe(target: &Target, known: &[Retraction]) -> bool {
     let newest =
         known.iter().rfind(|retraction| retraction.channel == Channel::Reversal && retraction.target() == *target);

@@ -1,8 +1,8 @@
-//! Use case: accepts a ledger that was restored or lost, after matching it with what the vendor has received.
+//! Use case: accepts a restored or lost ledger, after comparing it with the vendor's list of submissions.
 //!
-//! Each reversal and modification of the vendor's list that the ledger lacks is added as sent, so that it is never sent twice;
-//! `verify` follows it. If the list is not complete, a person must name that they go on without it, and the ledger keeps that.
-//! This module never sends anything.
+//! Each reversal and modification that the ledger lacks is added as sent, so that recoup never sends it twice. `verify`
+//! follows the added entries. If the list is incomplete, a person must explicitly continue without it, and the ledger records
+//! that. This module never sends anything.
 
 mod compare;
 
@@ -29,57 +29,57 @@ use crate::store::ledger::{Channel, Found, Ledger, NewRetraction, Retraction};
 use crate::vendor::brand::Submission;
 use compare::{Comparison, Missing, compare};
 
-/// Largest number of pages of the vendor's list.
+/// Maximum number of pages to read of the vendor's list.
 const PAGES: usize = 1000;
 
-/// Days for which the vendor keeps submissions, at most (`docs/vendor/brand.md` §4).
+/// Maximum number of days that the vendor keeps submissions (`docs/vendor/brand.md` §4).
 const KEPT_DAYS: i64 = 90;
 
 #[derive(Debug, Clone)]
 pub struct AcceptOptions {
     pub ticket: String,
     pub reason: Option<String>,
-    /// Do not ask the person.
+    /// Skip the confirmation.
     pub yes: bool,
-    /// Go on although the vendor's list is not complete.
+    /// Continue even if the vendor's list is incomplete.
     pub without_vendor: bool,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Accepted {
     pub accepted: bool,
-    /// The fault: `copy`, `missing`, `another`, `older` or `forked`; `null` if there was none.
+    /// The fault: `copy`, `missing`, `another`, `older` or `forked`; `null` without a fault.
     pub trouble: Option<&'static str>,
-    /// The moment from which on the ledger may lack entries; `null` if it is not known.
+    /// The earliest moment after which the ledger may lack entries; `null` if unknown.
     pub since: Option<String>,
     pub reversals: u64,
     pub modifications: u64,
-    /// Of both, those that the ledger has.
+    /// How many of these reversals and modifications the ledger has.
     pub matched: u64,
-    /// Added to the ledger.
+    /// The entries that were added to the ledger.
     pub added: Vec<Added>,
-    /// Whether the vendor's list covers everything since then.
+    /// Whether the vendor's list covers the whole time since `since`.
     pub vouched: bool,
     pub risks: Vec<String>,
     pub ledger: Option<Mark>,
 }
 
-/// An entry that the ledger lacked.
+/// An entry that was added to the ledger.
 #[derive(Debug, Serialize)]
 pub struct Added {
     pub id: i64,
     #[serde(rename = "road")]
     pub channel: Channel,
-    /// Empty if it is not known.
+    /// Empty if unknown.
     pub order_id: String,
-    /// `null` if it was sent by order ID and action tracker.
+    /// `null` for a submission by order ID and action tracker.
     pub action_id: Option<String>,
     pub batch_id: Option<String>,
-    /// The vendor's date, as the vendor writes it.
+    /// The vendor's date, in the vendor's format.
     pub submitted_at: Option<String>,
 }
 
-/// Matches a ledger with the vendor's submissions, and makes it the ledger of this index.
+/// Compares a ledger with the vendor's submissions, and makes it the ledger of this index.
 pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted> {
     let existing = ctx.ledger()?;
     let Some(fault) = ctx.read_index(|index| ledger_check::fault(index, existing))? else { return nothing(existing) };
@@ -135,13 +135,14 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     if let Some(tombstones) = &tombstones
         && ledger.bury(tombstones, ctx.clock.now())? > 0
     {
-        // A person whom a newer ledger has forgotten stays forgotten.
+        // A person's data that a newer ledger has erased must stay erased.
         ledger.rewrite()?;
     }
     let message = format!("accepted by a person: {}", fault.describe());
     let details = details(&fault, since_text.as_deref(), &comparison, &risks, options);
     let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
-    // The ledger first: the index is a cache of it, and where this fails the command can simply be run again.
+    // The ledger is written before the index: if the index fails, the person can run the command again, because the index is
+    // a cache.
     if tombstones.is_some() {
         let (id, head) = (ledger.ledger_id()?, ledger.head()?);
         ctx.write_index(|index| index.adopt_ledger(&id, &head))?;
@@ -162,12 +163,12 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     })
 }
 
-/// The moment from which on the ledger may lack entries; `None` if it may lack all.
+/// The earliest moment after which the ledger may lack entries; `None` if it may lack all.
 fn since(fault: &LedgerFault, known: &[Retraction]) -> Option<Timestamp> {
     let newest = || known.iter().filter_map(|retraction| retraction.events.last()?.at.parse().ok()).max();
     match fault {
         LedgerFault::Copy(of) => of.at.parse().ok().or_else(newest),
-        // The point of divergence is not known. An older copy may have been written to since, so its newest event proves
+        // The point of divergence is unknown. A process may have written to an older copy since, so its newest event proves
         // nothing.
         LedgerFault::Older
         | LedgerFault::Forked
@@ -177,7 +178,7 @@ fn since(fault: &LedgerFault, known: &[Retraction]) -> Option<Timestamp> {
     }
 }
 
-/// Reads the vendor's list, as far as possible; what it may lack goes to `gaps`.
+/// Reads as much of the vendor's list as possible, and adds the reasons why it may be incomplete to `gaps`.
 async fn read_list(ctx: &Context<'_>, options: &AcceptOptions, gaps: &mut Vec<String>) -> Result<Vec<Submission>> {
     match ctx.brand.submissions(PAGES).await {
         Ok(list) => {
@@ -262,8 +263,8 @@ fn details(
     })
 }
 
-/// The ledger entry for a submission that the ledger lacks, with the rewards as they were when it arrived, as far as the index
-/// knows. A modification's form does not show its change, so any further change of that action needs `--again`.
+/// The ledger entry for a missing submission, with the index's rewards in their state at its arrival. A modification's form
+/// does not show the change, so any further change of that action needs `--again`.
 fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
     let Missing { channel, target, submission } = missing;
     let indexed = indexed_rewards(ctx, target)?;
@@ -310,7 +311,7 @@ fn method_of(channel: Channel) -> &'static str {
     if channel == Channel::Modification { "PUT" } else { "DELETE" }
 }
 
-/// A reward at the arrival of the submission: a later cancellation had not happened yet.
+/// The reward at the arrival of the submission, without any later cancellation.
 fn before(indexed: &IndexedReward, arrived_ms: i64) -> Snapshot {
     /// Tolerated difference between two of the vendor's clocks.
     const CLOCKS: Duration = Duration::from_mins(1);
@@ -334,7 +335,7 @@ fn line_of(id: i64, missing: &Missing, found: &Found) -> Added {
     }
 }
 
-/// The result if the ledger has no fault, or if there never was one.
+/// The result if there is no ledger, or it has no fault.
 fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
     let Some(ledger) = ledger else {
         return Err(Error::new(Kind::Failed, "there is no ledger, and none was ever used with this index")

@@ -1,7 +1,7 @@
 //! Parses the flags of `recoup adjust` into a change. Pure.
 //!
-//! `SKU=VALUE` is split at its last `=`, because a SKU may hold one. Ambiguous flags are wrong usage: an amount that cannot be
-//! held exactly, an amount and a delta for one item, or a SKU that is named twice.
+//! `SKU=VALUE` is split at its last `=`, because a SKU may contain one. These are usage errors: an amount that cannot be stored
+//! exactly, an amount and a delta for one item, and a repeated SKU.
 
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
@@ -16,13 +16,13 @@ const SKU_AT_MOST: usize = 255;
 
 #[derive(Debug, Clone, Default)]
 pub struct ChangeFlags {
-    /// `--sku SKU=AMOUNT`: what the item costs after the refund.
+    /// `--sku SKU=AMOUNT`: the item's total after the refund.
     pub amounts: Vec<String>,
-    /// `--quantity SKU=N`: how many remain.
+    /// `--quantity SKU=N`: the number of items that remain.
     pub quantities: Vec<String>,
-    /// `--delta SKU=-AMOUNT`: what the item loses.
+    /// `--delta SKU=-AMOUNT`: the amount to subtract from the item.
     pub deltas: Vec<String>,
-    /// `--amount AMOUNT`: what the order costs after the refund.
+    /// `--amount AMOUNT`: the order's total after the refund.
     pub total: Option<String>,
 }
 

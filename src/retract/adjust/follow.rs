@@ -1,7 +1,7 @@
-//! Reads a modification until its submission completed, and what the action and its rewards show afterwards.
+//! Reads a modification until its submission is complete, then reads the action and its rewards.
 //!
-//! The submission only says that the vendor has processed it. What is read afterwards is evidence and no proof, so a
-//! modification is never *confirmed*. This module never sends anything.
+//! A complete submission only says that the vendor has processed the modification. The later reads are evidence and no proof, so
+//! a modification is never *confirmed*. This module sends nothing.
 
 use serde_json::json;
 
@@ -26,7 +26,8 @@ pub async fn observe(
     if retraction.state == State::Unknown {
         unknown_resolver::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
     }
-    // No reward shows that a modification completed, so many modifications read their submissions by schedule.
+    // No reward shows that a modification is complete, so a run that follows many modifications reads their submissions by
+    // schedule.
     let waits = retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none();
     if waits && follows.submissions == (SubmissionPolling::Sparingly { now: false }) {
         return Ok(());
@@ -43,7 +44,7 @@ pub async fn observe(
     }
     let rewards = match rewards_now(ctx, ledger, retraction).await {
         Ok((_, rewards)) => Some(rewards),
-        // The rewards are only evidence.
+        // A failed read is ignored, because the rewards are only evidence.
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => None,
         Err(error) => return Err(error),
     };
@@ -53,7 +54,7 @@ pub async fn observe(
     Ok(())
 }
 
-/// The state that follows; `changed`: whether the action reads differently than before, if that is known. Pure.
+/// The next state. `changed`: whether the action differs from its state before the send, if known. Pure.
 fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, String)> {
     let read = match changed {
         Some(true) => "; what can be read of the action has changed",
@@ -65,7 +66,7 @@ fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, S
         SubmissionProgress::Complete => {
             (State::Processed, format!("the vendor has processed it, which no published read proves{read}"))
         }
-        // A refused change may be sent again; a change that took effect must not be.
+        // A change that the vendor refused may be sent again; a change that took effect must not be sent again.
         SubmissionProgress::Refused(why) if changed == Some(true) => {
             (State::Unconfirmed, format!("the submission completed with {why}, and yet the action has changed"))
         }
@@ -77,9 +78,9 @@ fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, S
     })
 }
 
-/// The changed items or amount as the vendor shows them; empty if it shows nothing.
+/// The changed items or amount as the vendor shows them; empty if the vendor shows none.
 async fn read_after(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<(Option<String>, Measure)>> {
-    // If the change is not known, the present values show nothing.
+    // If the plan cannot be read, the current values cannot be compared with it.
     let (Target::Action(action_id), Some(change)) = (retraction.target(), change_of(retraction)) else {
         return Ok(Vec::new());
     };

@@ -1,7 +1,7 @@
-//! The request of one modification, and the checks right before it is sent.
+//! The request of one modification, and the checks directly before it is sent.
 //!
-//! `dispatch` has the sequence of steps. A change is not sent if the action has changed since the plan was shown, or if the
-//! ledger, asked again under the lock, does not allow it.
+//! `dispatch` has the order of the steps. A change is not sent if the action has changed since a person saw the plan, or if the
+//! ledger blocks it when it is checked again under the lock.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ pub struct ModificationJob<'a> {
     pub action: &'a ActionPlan,
     pub modification: &'a Modification,
     pub preview: &'a Preview,
-    /// The ledger's adjustments when the plan was made.
+    /// The adjustments that the ledger had when the plan was made.
     pub earlier: PreviousAdjustments,
     pub read_at: Instant,
 }
@@ -51,7 +51,7 @@ impl Job for ModificationJob<'_> {
     const ACCEPTED: &'static str = "the vendor queued it; not done yet";
     const REFUSED_HINT: &'static str = "fix the cause, then run the same command again";
 
-    /// Waits for the pace, and reads rewards and items again if the plan has grown old.
+    /// Waits until the request rate allows the send. Reads rewards and items again if the plan is too old.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if !self.is_fresh() {
@@ -74,7 +74,7 @@ impl Job for ModificationJob<'_> {
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         let newest = ledger.attempts_by(Channel::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
-            // Only the holder of the lock sends, and this process holds it: the sender died.
+            // A sender holds the lock. This process holds the lock now, so the earlier sender has died.
             mark_unknown(ledger, &newest, self.ctx.clock.now())?;
         }
         if preconditions::check(ledger, self.proposal())? == self.earlier { Ok(None) } else { Err(changed()) }

@@ -1,8 +1,9 @@
-//! Use case: a partial refund changes an action, item by item or in its total, and does not reverse it.
+//! Use case: a partial refund changes the items or the total of an action and does not reverse it.
 //!
-//! An adjustment uses the same plan, checks, ledger and send-once rule as a retraction, with one PUT. It ends as *processed*
-//! and never as *confirmed*: no published read proves what a modification does to a reward (`docs/vendor/contradictions.md` 9).
-//! It never empties an action, which would be a reversal, and never sends the same change twice by itself.
+//! An adjustment uses the same plan, checks, ledger and send-once rule as a retraction, with one PUT. It ends as *processed*,
+//! never as *confirmed*: the vendor documents no read that proves the effect of a modification on a reward
+//! (`docs/vendor/contradictions.md` 9). An adjustment never empties an action, because that would be a reversal. The same change
+//! is sent again only if a person allows it.
 
 pub mod change_flags;
 pub mod follow;
@@ -30,17 +31,17 @@ use crate::vendor::{BrandWriter, Change, Modification, is_full_retraction};
 
 #[derive(Debug, Clone)]
 pub struct AdjustOptions {
-    /// The options shared with a retraction. The disposition is the code of the modification.
+    /// The options that a retraction has too. The disposition is the code of the modification.
     pub plan: Options,
     pub change: Change,
-    /// The person allows the same change again.
+    /// Whether a person allows the same change again.
     pub again: bool,
-    /// The person says that the order has other items, which stay.
+    /// Whether a person says that the order has other items, which do not change.
     pub others_stay: bool,
 }
 
 impl AdjustOptions {
-    /// An error for an invalid request, before any I/O.
+    /// Fails if the request is invalid. Does no I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         if matches!(&self.change, Change::Order(amount) if amount.is_zero()) {
             return Err(that_is_a_retraction());
@@ -49,7 +50,7 @@ impl AdjustOptions {
     }
 }
 
-/// The command that adjusts an order to `left`, for messages.
+/// The command that adjusts an order to the amount `left`, for messages.
 pub fn command_for(order_id: &OrderId, left: Decimal) -> String {
     format!("recoup adjust {} --amount {left}", shell_quote(order_id.as_str()))
 }
@@ -61,7 +62,8 @@ fn that_is_a_retraction() -> Error {
 
 /// Changes one action of an order.
 ///
-/// An error means that nothing was sent. Once something was sent, the receipt has it, and the error that ended the run early.
+/// An error means that nothing was sent. Once a request is sent, the receipt holds it, together with the error that ended the run
+/// early.
 pub async fn run(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -145,7 +147,7 @@ fn only(plan: &Plan) -> Result<&ActionPlan> {
     }
 }
 
-/// An action that is reversed, or has no reward left, is not adjusted.
+/// Fails if the action is reversed or has no reward left.
 fn check_step(plan: &Plan) -> Result<()> {
     let action = only(plan)?;
     match &action.step {
@@ -167,7 +169,7 @@ fn check_step(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Reads the items or the amount, and checks that the change fits.
+/// Reads the items or the amount. Fails if the change does not fit.
 async fn fit(
     ctx: &Context<'_>,
     plan: &mut Plan,
@@ -217,8 +219,8 @@ async fn fit(
     Ok(preview)
 }
 
-/// The items or the amount before, if the vendor shows them. Whether the Brand API shows Advocate events is not published
-/// (`docs/vendor/brand.md` §3).
+/// The items or the amount before the change, if the vendor shows them. The vendor does not document whether the Brand API shows
+/// Advocate events (`docs/vendor/brand.md` §3).
 async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
     if matches!(change, Change::Order(_)) {
         return Ok(match &action.facts.amount {
@@ -240,7 +242,7 @@ async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) ->
     }
 }
 
-/// The lines that a person sees before the question.
+/// The lines that a person reads before the confirmation.
 fn plan_lines(
     ctx: &Context<'_>,
     plan: &Plan,

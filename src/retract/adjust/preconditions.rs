@@ -1,7 +1,7 @@
-//! Checks the ledger before an action is modified: when the plan is made, and again under the lock.
+//! Checks the ledger before an action is modified: once for the plan, and once more under the lock.
 //!
-//! A delta that is applied twice takes money twice, so the same change again needs a person's permission. A change while
-//! another is open, or beside a reversal, has no permission, because its result would be unpredictable.
+//! If the vendor applies a delta twice, it subtracts the money twice, so a person must allow the same change again. A change is
+//! always refused while another is open or the action is reversed, because its result would be unpredictable.
 
 use serde_json::Value;
 
@@ -11,10 +11,9 @@ use crate::model::{OrderId, RewardId, Target};
 use crate::retract::plan::{handed_over, sent_before};
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 
-/// Key of the change in the plan that the ledger keeps.
+/// Key of the change in the plan that the ledger stores.
 pub const CHANGE: &str = "change";
 
-/// The modification that is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Proposal<'a> {
     pub target: &'a Target,
@@ -22,25 +21,25 @@ pub struct Proposal<'a> {
     /// The rewards that name this ActionId.
     pub rewards: &'a [RewardId],
     pub preview: &'a Preview,
-    /// The person allows the same change again.
+    /// Whether a person allows the same change again.
     pub again: bool,
 }
 
 /// Earlier adjustments of the action that do not block this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PreviousAdjustments {
-    /// The newest that the vendor may have received.
+    /// The newest adjustment that the vendor may have received.
     pub newest: Option<i64>,
-    /// Those that asked for the same change.
+    /// Adjustments that make the same change.
     pub same: Vec<i64>,
 }
 
-/// `None` if the plan cannot be read.
+/// The change of a modification; `None` if its plan cannot be read.
 pub fn change_of(retraction: &Retraction) -> Option<Preview> {
     serde_json::from_value(retraction.plan.get(CHANGE).cloned().unwrap_or(Value::Null)).ok()
 }
 
-/// An error if an earlier entry of the ledger blocks the modification.
+/// Fails if an entry of the ledger blocks the modification.
 pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustments> {
     let Proposal { target, order_id, rewards, preview, again } = question;
     if let Some(found) = sent_before(ledger, target, order_id, rewards)? {
@@ -49,7 +48,7 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
     let attempts = ledger.attempts_by(Channel::Modification, &target.key())?;
     let sent: Vec<&Retraction> = attempts.iter().filter(|attempt| attempt.state.may_have_been_sent()).collect();
     let newest = sent.last().copied();
-    // Not only the newest: an adjustment that was added from the vendor's list may follow an open one.
+    // Checks all adjustments, because one that was added from the vendor's list may follow an open one.
     let is_under_way = |sent: &&&Retraction| sent.state.is_open() && sent.state != State::Unconfirmed;
     if let Some(open) = sent.iter().rfind(is_under_way) {
         return Err(Error::new(
@@ -71,7 +70,7 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
             "look at the action in the vendor's platform; to send this in spite of it, add --again; nothing was sent",
         ));
     }
-    // *Not received* rests on two lists; a person decides whether that is enough.
+    // *Not received* is concluded from two vendor lists, so a person decides whether to send the change again.
     let may_be = |attempt: &&Retraction| attempt.state.may_have_been_sent() || attempt.state == State::NotReceived;
     let same: Vec<i64> = attempts
         .iter()
@@ -92,7 +91,7 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
     Ok(PreviousAdjustments { newest: newest.map(|newest| newest.id), same })
 }
 
-/// The refusal for an action that is reversed, or being reversed.
+/// The error for an action that is reversed or being reversed.
 pub fn taken_back(found: &Retraction) -> Error {
     if found.state == State::HandedOver {
         return handed_over(found);

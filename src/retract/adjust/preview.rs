@@ -1,6 +1,7 @@
-//! A change item by item, before and after: shown before the yes, kept in the ledger, and compared afterwards. Pure.
+//! A change item by item, before and after. A person confirms it, the ledger stores it, and later reads are compared with it.
+//! Pure.
 //!
-//! If the action can be read, the change must fit it: each item exists, and its amount decreases. An amount that was not read
+//! If the action can be read, the change must fit: each item exists, and its amount decreases. An amount that could not be read
 //! is shown as *not known*.
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,9 @@ use crate::vendor::{ActionItem, Change, ItemMoney};
 pub struct Preview {
     pub level: Level,
     pub currency: Option<String>,
-    /// Why the values before could not be read; `null` if they were.
+    /// Why the values before the change could not be read; `null` if they were read.
     pub unread: Option<String>,
-    /// The order as one line, or all its items, including those that stay.
+    /// One line for the order, or one for each item, including unchanged items.
     pub lines: Vec<Line>,
 }
 
@@ -31,13 +32,13 @@ pub enum Level {
 pub struct Line {
     pub sku: Option<String>,
     pub name: Option<String>,
-    /// As read before the send.
+    /// The values read before the send.
     pub before: Option<Measure>,
-    /// The values that are sent; `null` for an item that stays.
+    /// The values that are sent; `null` for an unchanged item.
     pub sent: Option<Sent>,
     /// The values that follow from the change, if they can be computed.
     pub expected: Option<Measure>,
-    /// As read after the send.
+    /// The values read after the send.
     #[serde(default)]
     pub after: Option<Measure>,
 }
@@ -50,29 +51,27 @@ pub struct Measure {
     pub amount: Option<String>,
 }
 
-/// The values that are sent for one line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sent {
-    /// Items that remain.
+    /// Number of items that remain.
     pub quantity: Option<u64>,
     /// The new amount.
     pub amount: Option<String>,
-    /// The amount to take off.
+    /// The amount to subtract.
     pub delta: Option<String>,
 }
 
-/// The values before the change.
 #[derive(Debug, Clone)]
 pub enum Before {
     Items(Vec<ActionItem>),
     /// Amount and currency.
     Order(Option<String>, Option<String>),
-    /// They could not be read. Holds the reason.
+    /// The values could not be read, for this reason.
     Unread(String),
 }
 
 impl Preview {
-    /// Applies a change to the values before. An error if it does not fit.
+    /// Applies a change to the values before it. Fails if the change does not fit.
     pub fn of(change: &Change, before: &Before) -> Result<Self> {
         match change {
             Change::Order(amount) => of_order(*amount, before),
@@ -80,7 +79,7 @@ impl Preview {
         }
     }
 
-    /// Whether both ask for the same change.
+    /// Whether both make the same change.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let asked = |of: &Self| {
             let mut asked: Vec<(Option<String>, Sent)> =
@@ -91,7 +90,6 @@ impl Preview {
         self.level == other.level && asked(self) == asked(other)
     }
 
-    /// Adds the values that were read after the send.
     #[must_use]
     pub fn read_again(mut self, after: &[(Option<String>, Measure)]) -> Self {
         for line in &mut self.lines {
@@ -100,7 +98,7 @@ impl Preview {
         self
     }
 
-    /// Whether a changed line reads differently than before; `None` if that is not known.
+    /// Whether a changed line differs from its values before the send; `None` if unknown.
     pub fn has_changed(&self) -> Option<bool> {
         let mut told = self.lines.iter().filter(|line| line.sent.is_some()).map(|line| {
             let (before, after) = (line.before.as_ref()?, line.after.as_ref()?);
@@ -251,7 +249,7 @@ fn expected(before: Option<&Measure>, sent: &Sent) -> Option<Measure> {
     (amount.is_some() || quantity.is_some()).then_some(Measure { quantity, amount })
 }
 
-/// An error unless every item exists and its amount decreases.
+/// Fails unless every item exists and its amount decreases.
 fn check(changes: &[crate::vendor::ItemChange], items: &[ActionItem]) -> Result<()> {
     for change in changes {
         let sku = &change.sku;
@@ -315,7 +313,7 @@ mod tests {
         change_flags::change(&wanted).expect("a change")
     }
 
-    /// Amounts, quantities, deltas, and part of the refusal.
+    /// Amounts, quantities, deltas, and a part of the expected error.
     type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
 
     #[test]

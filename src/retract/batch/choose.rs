@@ -1,7 +1,7 @@
 //! Chooses the rows that are sent first, and checks the limits of a batch. Pure.
 //!
-//! Without the vendor's program rule nothing is taken back. So a program without a recent confirmation is tried with three
-//! orders first, unless its rule was found.
+//! The vendor cancels no reward of a program that has no retraction rule. So the batch first tries three orders of each program
+//! that has neither a recent confirmation nor a known rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,33 +10,32 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::retract::checks::Verdict;
 
-/// Orders of a program's trial.
+/// Number of orders that are sent first for each program on trial.
 pub const TRIAL: usize = 3;
 
-/// A row that can be sent.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Its position in the file.
+    /// Position in the file.
     pub row: usize,
     /// Empty if the rewards name no program.
     pub program: String,
     pub rule_found: bool,
     pub verdict: Verdict,
     pub event_at: Option<Timestamp>,
-    /// The worth of the rewards that can still be cancelled, by unit.
+    /// Value of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
 }
 
-/// The candidates in sending order: the oldest conversion first, because the vendor's deadlines end for it first; rows without
+/// Sorts candidates into sending order: the oldest conversion first, because its deadline at the vendor ends first; rows without
 /// a date last; ties in file order.
 pub fn in_order(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort_by_key(|one| (one.event_at.unwrap_or(Timestamp::MAX), one.row));
     candidates
 }
 
-/// The rows that are sent first and waited for. `trusted`: programs with a recent confirmation. A row whose program rule was
-/// found needs no trial. Orders without a warning are preferred, because they show more about the program than about
-/// themselves.
+/// Chooses the rows that are sent first and waited for. `trusted` holds the programs with a recent confirmation. A row whose
+/// program rule is known needs no trial. Orders without a warning are preferred, because a failure of an order with a warning
+/// says little about its program.
 pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<usize> {
     let mut programs: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
     for one in candidates.iter().filter(|one| !one.rule_found && !trusted.contains(&one.program)) {
@@ -50,15 +49,15 @@ pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<u
     rows.collect()
 }
 
-/// Limits of a batch; a flag raises them.
+/// Limits of a batch. A flag raises each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub count: u64,
-    /// Worth of all rewards, for each unit.
+    /// Highest total value of the rewards, for each unit.
     pub value: u64,
 }
 
-/// The worth of all candidates, by unit.
+/// Total value of the candidates' rewards, by unit.
 pub fn value(candidates: &[Candidate]) -> BTreeMap<String, i64> {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for (unit, worth) in candidates.iter().flat_map(|one| &one.value) {

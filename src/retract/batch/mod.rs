@@ -1,8 +1,8 @@
-//! Use case: many refunds at once, from a shop's file to one outcome for each of its rows.
+//! Use case: retracts many refunds of a shop's file, and gives each row one outcome.
 //!
-//! `rows` plans each row, `choose` orders them and checks the limits, `send` sends and waits for the trial, and `outcome` has
-//! the words of the outcome file. Every row takes the same plan, checks and dispatch as a single order. The same file again
-//! does only what is left, because the ledger knows what was done.
+//! `rows` plans each row. `choose` sorts the rows and checks the limits. `send` sends them and waits for the trial. `outcome`
+//! names the results. Every row uses the same plan, checks and dispatch as a single order. If the same file is run again, only
+//! the missing work is done, because the ledger knows the rest.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub const PLAN_COLUMNS: [&str; 9] = [
     "recoup_decision",
     "recoup_evidence",
 ];
-/// Positions of `recoup_why`, `recoup_decision` and `recoup_evidence`.
+/// Positions of `recoup_why`, `recoup_decision` and `recoup_evidence` in [`PLAN_COLUMNS`].
 const WHY: usize = 6;
 const DECISION: usize = 7;
 const EVIDENCE: usize = 8;
@@ -62,32 +62,32 @@ pub struct Batch<'a> {
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub format: String,
-    /// Number of orders by the file's decision.
+    /// Number of orders by decision of the file.
     pub decisions: BTreeMap<DecisionKind, usize>,
     pub rows: usize,
     pub outcomes: BTreeMap<&'static str, u64>,
-    /// Requests that changed something at the vendor, or may have.
+    /// Number of requests that changed something at the vendor, or may have.
     pub sent: usize,
-    /// `null` if nothing ended it early.
+    /// `null` unless an error ended the batch early.
     pub error: Option<Error>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Intent {
     pub format: String,
-    /// Number of orders by the file's decision.
+    /// Number of orders by decision of the file.
     pub decisions: BTreeMap<DecisionKind, usize>,
     /// One order that will be sent, with its evidence.
     pub example: Option<Example>,
-    /// Number of orders by step of the plan.
+    /// Number of orders by planned step.
     pub steps: BTreeMap<String, usize>,
     pub orders: usize,
-    /// The worth of the rewards that can still be cancelled, by unit.
+    /// Value of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
-    /// Orders that are sent first and waited for.
+    /// Number of orders that are sent first and waited for.
     pub trial: usize,
     pub program_rules: Vec<ProgramRule>,
-    /// Orders that were sent before and are only followed.
+    /// Number of orders that an earlier run sent; this run only follows them.
     pub followed: usize,
     pub adjustments: usize,
 }
@@ -99,7 +99,7 @@ pub struct Example {
 }
 
 impl<'a> Batch<'a> {
-    /// Plans every row; nothing is sent. `undated`: refunds without a date happened before this.
+    /// Plans every row and sends nothing. A refund without a date counts as older than `undated`.
     pub async fn plan(
         ctx: &'a Context<'a>,
         refunds: &'a Refunds,
@@ -115,7 +115,8 @@ impl<'a> Batch<'a> {
         Ok(Self { ctx, refunds, items, ended })
     }
 
-    /// Restricts the batch to a plan file that a person has seen: a row is sent only if the plan says so, for the same actions.
+    /// Restricts the batch to a plan file that a person has read: a row is sent only if that file plans the same send for the
+    /// same actions.
     pub fn hold_to(&mut self, planned: &[Vec<String>]) {
         for (item, cells) in self.items.iter_mut().zip(planned) {
             let cell = |n: usize| cells.get(n).map_or("", String::as_str);
@@ -138,7 +139,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// What the batch is about to do. An error if that is more than the limits allow.
+    /// Returns what the batch will do. Fails if that exceeds `limits`.
     pub fn intent(&self, limits: Limits) -> Result<Intent> {
         if let Some(error) = &self.ended {
             return Err(error.clone());
@@ -184,14 +185,14 @@ impl<'a> Batch<'a> {
         self.items.iter().map(|item| item.planned().into_iter().map(one_line).collect()).collect()
     }
 
-    /// Sends the planned rows, and follows them and earlier sends until they are proven or the time is up.
+    /// Sends the planned rows. Follows them and the rows of earlier runs until each is proven or the time is up.
     pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
         let candidates = choose::in_order(self.candidates());
         let trusted = self.trusted()?;
         let ledger = self.ctx.open_ledger()?;
         self.ask_second_person(ledger, &candidates)?;
         self.send_all(writer, ledger, &candidates, &trusted).await?;
-        // Sent rows are followed even if the rest was not sent, unless a signal came or the vendor refuses the credentials.
+        // Follows the sent rows even if an error stopped the rest, except after a signal (130) or refused credentials (3).
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
             self.settle().await?;
         }
@@ -199,7 +200,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Asks the approval policy about the whole batch.
+    /// Requests approval for the whole batch if the approval policy requires it.
     fn ask_second_person(&mut self, ledger: &Ledger, candidates: &[choose::Candidate]) -> Result<()> {
         if candidates.is_empty() {
             return Ok(());
@@ -250,7 +251,7 @@ impl<'a> Batch<'a> {
         Ok(outcomes)
     }
 
-    /// The summary, and the error that the command ends with.
+    /// Returns the summary, and the error that decides the exit code.
     pub fn summary(&self, outcomes: &[RowOutcome]) -> (Summary, Option<Error>) {
         let summary = Summary {
             format: self.refunds.reading.title(),
@@ -336,7 +337,7 @@ pub fn has_adjustments(planned: &[Vec<String>]) -> bool {
     planned.iter().any(|cells| cells.first().is_some_and(|word| word == ADJUST))
 }
 
-/// An error for options that make no sense for many orders.
+/// Fails if an option applies only to a single order.
 pub fn check(template: &Options) -> Result<()> {
     if template.action_id.is_some() {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and a file has many orders")

@@ -1,6 +1,6 @@
-//! The outcome of each row of a batch, in the words of the outcome file. Pure.
+//! The outcome of each row of a batch, as the outcome file names it. Pure.
 //!
-//! A row is done only if the ledger says so, and *not a referral* only if the index proves it.
+//! A row is done only if the ledger proves it. A row is *not a referral* only if the index proves it.
 
 use std::collections::BTreeMap;
 
@@ -15,30 +15,30 @@ use crate::store::ledger::State;
 pub enum Outcome {
     /// Retracted by this run; every reward reads as cancelled.
     Confirmed,
-    /// Retracted by this run; redeemed parts are lost.
+    /// Retracted by this run; the redeemed part of a reward cannot be cancelled.
     Partial,
     /// Sent; the vendor has not finished.
     Pending,
-    /// The vendor has finished, but a reward was not cancelled.
+    /// The vendor has finished, but a reward is not cancelled.
     Unconfirmed,
-    /// No answer came, so it may have been sent.
+    /// The vendor's response was lost, so the request may have taken effect.
     Unknown,
-    /// The index is complete and newer than the refund, and does not have the order.
+    /// The index is complete, is newer than the refund, and does not have the order.
     NotAReferral,
     /// The index does not have the order; a later crawl may add it.
     NotFoundYet,
     NotRefunded,
-    /// A partial refund: nothing was sent, and the message is the command that adjusts it.
+    /// A partial refund of which nothing was sent. The message is the command that adjusts the action.
     RefundedInPart,
-    /// Adjusted for a partial refund. Whether a reward follows is not published.
+    /// Adjusted for a partial refund. The vendor does not document whether the reward changes.
     Adjusted,
-    /// By an earlier run, or outside recoup.
+    /// Retracted by an earlier run, or outside recoup.
     AlreadyRetracted,
-    /// A check, or the row itself, stops it.
+    /// A check or the row itself prevents the send.
     Stopped,
-    /// The vendor refused it or did not receive it.
+    /// The vendor refused the request or did not receive it.
     Failed,
-    /// Nothing was sent: a dry run, an interruption or a failed trial.
+    /// Nothing was sent, because of a dry run, an interruption or a failed trial.
     NotAttempted,
 }
 
@@ -62,7 +62,7 @@ impl Outcome {
         }
     }
 
-    /// The error kind for the exit code; `None` if the row is done.
+    /// The error kind that decides the exit code; `None` if the row is done.
     fn kind(self) -> Option<Kind> {
         match self {
             Self::Confirmed
@@ -77,7 +77,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a retraction in `state`. `before`: it was in the ledger before this run.
+    /// The outcome of a retraction in `state`. `before`: an earlier run added it to the ledger.
     pub fn of_state(state: State, before: bool) -> Self {
         match state {
             State::Confirmed | State::Partial if before => Self::AlreadyRetracted,
@@ -87,7 +87,7 @@ impl Outcome {
             State::Unconfirmed => Self::Unconfirmed,
             State::Unknown | State::Sending => Self::Unknown,
             State::Failed | State::NotReceived => Self::Failed,
-            // None of these is an end of a reversal.
+            // A reversal never ends in these states.
             State::Processed | State::HandedOver | State::Released => Self::Stopped,
             State::Planned | State::Superseded => Self::NotAttempted,
         }
@@ -97,7 +97,7 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RowOutcome {
     pub outcome: Outcome,
-    /// The reason, if the word is not enough.
+    /// The reason; empty if the outcome alone says it.
     pub message: String,
     pub actions: Vec<String>,
     pub rewards: Vec<String>,
@@ -137,8 +137,8 @@ impl RowOutcome {
         }
     }
 
-    /// The outcome of a row by the receipts of its actions; the most severe decides. The flag says that the entry was in the
-    /// ledger before this run.
+    /// The outcome of a row from the receipts of its actions; the most severe one decides. The flag is set if an earlier run
+    /// added the entry to the ledger.
     pub fn of_entries(entries: &[(Entry, bool)]) -> Self {
         let judged = |(entry, before): &(Entry, bool)| match entry.ledger_state {
             Some(state) => Outcome::of_state(state, *before),
@@ -190,7 +190,7 @@ impl RowOutcome {
     }
 }
 
-/// Severity for a person: the highest of several decides.
+/// Rank of an outcome. If the actions of a row differ, the highest rank decides.
 pub(super) fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::AlreadyRetracted | Outcome::NotAReferral | Outcome::NotRefunded => 0,
@@ -214,7 +214,7 @@ pub fn counts(done: &[RowOutcome]) -> BTreeMap<&'static str, u64> {
     counts
 }
 
-/// The error that the command ends with; `None` if every row is done. `ended`: what ended the batch early.
+/// The error that decides the exit code; `None` if every row is done. `ended` is the error that stopped the batch early.
 pub fn problem(done: &[RowOutcome], ended: Option<&Error>) -> Option<Error> {
     let left = done.iter().filter(|one| one.outcome.kind().is_some()).count();
     let worst = done.iter().filter_map(|one| one.outcome.kind()).min_by_key(|kind| kind.rank());

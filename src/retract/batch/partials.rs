@@ -1,7 +1,7 @@
-//! Partial refunds of a batch (`--partials`): each runs `recoup adjust`, one after the other.
+//! Partial refunds of a batch (`--partials`): adjusts one order after another, as `recoup adjust` does.
 //!
-//! The new amount is what the file says the order costs now. It is used only if the action's amount equals the file's amount
-//! before the refund; otherwise the adjustment would take away the wrong sum.
+//! The new amount is the order's price after the refund, as the file has it. It is used only if the action's amount equals the
+//! file's amount before the refund; otherwise the adjustment would subtract a wrong sum.
 
 use super::outcome::{Outcome, RowOutcome};
 use super::rows::Item;
@@ -29,7 +29,7 @@ pub struct Adjustment {
 }
 
 impl Batch<'_> {
-    /// Plans the adjustment of every partial refund; nothing is sent.
+    /// Plans the adjustment of every partial refund, and sends nothing.
     pub async fn plan_partials(&mut self, writer: &WriterSettings) {
         let ctx = self.ctx;
         let progress = ctx.report.progress("refunds in part checked");
@@ -78,7 +78,7 @@ impl Batch<'_> {
     }
 }
 
-/// The adjustment of a partial refund, if file or action give the amounts.
+/// The adjustment of a partial refund; `None` if neither the file nor the action has the amounts.
 fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
     let is_open =
         item.done.as_ref().is_some_and(|done| done.outcome == Outcome::RefundedInPart) && item.same_as.is_none();
@@ -92,7 +92,7 @@ fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
     }
 }
 
-/// `None` if the adjustment can be sent; its outcome otherwise. An error affects every order.
+/// Returns `None` if the adjustment can be sent, or else its outcome. An error affects every order.
 async fn plan_one(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -129,14 +129,14 @@ async fn plan_one(
 
 /// Earlier adjustments of an order.
 pub(super) enum Before {
-    /// None that the vendor may have received.
+    /// The vendor has received no adjustment.
     Nothing,
-    /// The same adjustment, with its outcome.
+    /// The same adjustment, and its outcome.
     Same(RowOutcome),
     Other(String),
 }
 
-/// The earlier adjustments of an order. `left`: the new amount.
+/// Finds the earlier adjustments of an order. `left` is the new amount.
 pub(super) fn before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Before, Error> {
     let Some(ledger) = ledger else { return Ok(Before::Nothing) };
     let is_sent = |found: &Retraction| found.channel == Channel::Modification && found.state.may_have_been_sent();

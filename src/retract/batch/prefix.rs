@@ -1,7 +1,7 @@
 //! Detects a file whose order IDs differ from the index by a constant prefix.
 //!
-//! A shop shows `#1001`, and its API says `1001`. For one order that is an absence that needs a person; for a whole file it is
-//! one setting. This module changes no ID: it names the setting.
+//! A shop may show `#1001` while its API says `1001`. If one order is missing from the index, a person must look. If a whole file
+//! is missing by one prefix, a setting is wrong. This module names the setting and changes no ID.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use crate::model::OrderId;
 use crate::refunds::shell_quote;
 use crate::store::index::IndexReader;
 
-/// Number of orders that are looked up.
+/// Number of order IDs that are compared with the index.
 const SAMPLE: usize = 200;
 
-/// The error with the setting, if the index knows most sendable orders only with one constant added or removed in front.
+/// Returns the error that names the setting, if the index knows most sendable orders only after one constant prefix is added or
+/// removed.
 pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>> {
     let may_be_sent =
         |item: &&Item<'_>| item.same_as.is_none() && item.order.is_some_and(|it| it.decision.may_be_sent());
@@ -57,7 +58,7 @@ pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>>
     Ok(Some(Error::new(Kind::Refused, message).hint(format!("if these are the same orders, say so: {flag}"))))
 }
 
-/// The text before the first digit that nearly all IDs share.
+/// The text before the first digit that at least 90 % of the IDs share.
 fn common_prefix(ids: &[OrderId]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for id in ids {
@@ -68,7 +69,7 @@ fn common_prefix(ids: &[OrderId]) -> Option<String> {
     (!prefix.is_empty() && count * 10 >= ids.len() * 9).then(|| prefix.to_owned())
 }
 
-/// A prefix that the file's IDs lack, or have in addition.
+/// The prefix that the file's IDs lack or add, compared with the index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
     Missing(String),
@@ -79,7 +80,7 @@ impl Difference {
     fn between(of_file: &str, known: &str) -> Option<Self> {
         let front = |long: &str, short: &str| {
             let prefix = long.strip_suffix(short)?;
-            // A prefix that ends in a digit is another number, or zeros that a spreadsheet dropped.
+            // If the prefix ends in a digit, the IDs are different numbers, or a spreadsheet dropped leading zeros.
             let is_constant =
                 !prefix.is_empty() && !short.is_empty() && !prefix.ends_with(|c: char| c.is_ascii_digit());
             is_constant.then(|| prefix.to_owned())

@@ -1,6 +1,6 @@
-//! Plans the rows of a batch. Reads index, ledger and vendor, and sends nothing.
+//! Plans the rows of a batch. Reads the index, the ledger and the vendor, and sends nothing.
 //!
-//! A row that is not certain gets an outcome that says so instead of a plan.
+//! A row gets an outcome with the reason in place of a plan if it is uncertain that the row may be sent.
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -22,9 +22,9 @@ use crate::retract::proof::losses;
 use crate::retract::{Context, Options, RefundClaim, rule};
 use crate::store::ledger::Ledger;
 
-/// Tolerance for refund dates in the future.
+/// A refund date may be this far in the future, because a date without an offset may be from another time zone.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
-/// Orders that are planned at once; the host's pace limits their requests.
+/// Number of orders that are planned at the same time. The request rate of the host limits their requests.
 const AT_ONCE: usize = 8;
 
 pub struct Item<'a> {
@@ -35,16 +35,15 @@ pub struct Item<'a> {
     pub same_as: Option<usize>,
     pub options: Options,
     pub plan: Option<Plan>,
-    /// The decision after a comparison with the action, if it differs from the file's.
+    /// The decision after the comparison with the action, if it differs from the file's decision.
     pub final_decision: Option<(Decision, String)>,
     pub sent: Vec<i64>,
-    /// Number of `sent` that changed something at the vendor, or may have.
+    /// Number of retractions in `sent` that changed something at the vendor, or may have.
     pub changed: usize,
     /// Number of planned actions that were not sent.
     pub unsent: usize,
     pub before: Vec<i64>,
     pub adjust: Option<Adjustment>,
-    /// The outcome, once it is known.
     pub done: Option<RowOutcome>,
 }
 
@@ -83,7 +82,7 @@ impl Item<'_> {
     }
 }
 
-/// The items of all rows. Further rows of an order point to its first row.
+/// Creates one item for each row. Later rows of an order refer to its first row.
 pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
     let item = |(n, row): (usize, &'a RefundRow)| {
         let order = row.order.and_then(|order| refunds.orders.get(order));
@@ -116,7 +115,7 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
     refunds.rows.iter().enumerate().map(item).collect()
 }
 
-/// Plans every row. `undated`: refunds without a date happened before this. Returns an error if it affects all rows.
+/// Plans every row. A refund without a date counts as older than `undated`. Returns an error if it affects all rows.
 pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], undated: Timestamp) -> Option<Error> {
     let total = items.len() as u64;
     let progress = ctx.report.progress("refunds checked");
@@ -126,7 +125,7 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
         Err(error) => return Some(error),
     };
     let mut planned = Vec::new();
-    // Not `buffered`: its stream would hold a closure over borrowed rows, and the future would not be `Send`.
+    // `buffered` would hold a closure over borrowed rows, and then the future would not be `Send`.
     let (mut waiting, mut running) = (items.iter(), FuturesOrdered::new());
     loop {
         while running.len() < AT_ONCE
@@ -168,10 +167,10 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
 }
 
 enum Planned {
-    /// The plan and its options; an old plan is made again with them.
+    /// A plan with its options. If the plan expires, the batch plans the row again with them.
     Plan(Box<(Plan, Options)>),
     RowOutcome(RowOutcome),
-    /// The action contradicts the file.
+    /// The action contradicts the file's decision.
     Decided(Decision, String, RowOutcome),
     SameAsBefore,
     /// An error that affects every row.
@@ -202,7 +201,7 @@ impl Item<'_> {
     }
 }
 
-/// The outcome file has no column for hints, so the message holds them.
+/// Appends the hints of an error to its message, because the outcome file has no column for hints.
 fn with_the_way_out(error: Error) -> String {
     match error.hint {
         Some(hint) => format!("{} ({hint})", error.message),
@@ -232,7 +231,7 @@ async fn plan_one(
                 Planned::RowOutcome(RowOutcome::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
             }
             Kind::VendorRefused => Planned::RowOutcome(RowOutcome::new(Outcome::Failed, with_the_way_out(error))),
-            // The ledger has the order, but the request needs the index.
+            // The ledger has the order, but the request also needs the index.
             Kind::NotIndexed => Planned::RowOutcome(RowOutcome::new(Outcome::NotFoundYet, with_the_way_out(error))),
             Kind::Refused | Kind::Ambiguous | Kind::Usage => {
                 Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, with_the_way_out(error)))
@@ -264,7 +263,6 @@ async fn try_plan(
     if let Some(done) = without_sending(order) {
         return Ok(Planned::RowOutcome(done));
     }
-    // A date without an offset may be from another time zone.
     let tomorrow = ctx.clock.now().checked_add(GRACE).unwrap_or(Timestamp::MAX);
     if let Some(refunded_at) = order.refunded_at.filter(|when| when.earliest() > tomorrow) {
         let why = format!("the refund date {refunded_at} is in the future");
@@ -289,7 +287,7 @@ async fn try_plan(
         }
         return Ok(Planned::RowOutcome(missing(order, &ctx.coverage()?, undated)));
     }
-    // An earlier adjustment may or may not be part of the refund that the file shows.
+    // An earlier adjustment may already include the refund that the file shows.
     if let (Decision::ToCompare { .. }, Before::Other(why)) = (&order.decision, before(ledger, order_id, None)?) {
         let done = RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"));
         return Ok(Planned::Decided(Decision::Unclear, why, done));
@@ -321,7 +319,7 @@ async fn try_plan(
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 
-/// The outcome of an order that the file does not prove to be refunded.
+/// The outcome of an order if the file does not prove that it was refunded.
 fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
     let why = || order.evidence.why.clone().unwrap_or_default();
     match &order.decision {
@@ -331,7 +329,7 @@ fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
     }
 }
 
-/// The outcome of an order whose action was adjusted before, to `left` or otherwise; `None` if it was not.
+/// The outcome of an order that was adjusted before, to `left` or to another amount; `None` if it was not adjusted.
 fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Option<RowOutcome>> {
     Ok(match before(ledger, order_id, left)? {
         Before::Same(done) => Some(done),
@@ -340,7 +338,8 @@ fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Dec
     })
 }
 
-/// A partial refund compared with the action: the command that adjusts it, or the reason why there is none.
+/// Compares a partial refund with the action. The outcome has the command that adjusts the action, or the reason why there is
+/// none.
 fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Result<Planned> {
     let in_part = |why: &str| {
         let done = RowOutcome { actions: names(plan), ..RowOutcome::new(Outcome::RefundedInPart, why) };
@@ -357,7 +356,7 @@ fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Resu
         return in_part("the action's amount could not be read, and without it the new amount is not certain");
     };
     let decided = claim.against(&action.facts);
-    // Somebody adjusted the action outside recoup.
+    // The current amount, if the action was adjusted outside recoup.
     let changed = action.facts.amount_now.filter(|now| action.facts.amount != Some(*now));
     match decided {
         (Decision::InPart { left: Some(left), .. }, _) if changed == Some(left) => {
@@ -381,7 +380,7 @@ fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Resu
     }
 }
 
-/// The contradiction between the action and the file's decision, for an order that would be sent.
+/// The contradiction between the file's decision and the action, if the order would otherwise be sent.
 fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
     let claim = options.refund.as_ref()?;
     let mut sends = plan.actions.iter().filter(|action| matches!(action.step, Step::Send | Step::Stop));
@@ -394,7 +393,7 @@ fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
     Some((decision, why?))
 }
 
-/// The outcome of an order that the index does not have. `undated`: a refund without a date happened before this.
+/// The outcome of an order that the index does not have. A refund without a date counts as older than `undated`.
 fn missing(order: &OrderRefund, coverage: &Coverage, undated: Timestamp) -> RowOutcome {
     let refunded = order.refunded_at.map_or(undated, |when| when.latest().min(undated));
     match lookup::why_absence_is_unproven(coverage, refunded) {

@@ -1,7 +1,7 @@
-//! Sends a batch: the trial of each program first, then the rest, the oldest conversion first; then follows all of it.
+//! Sends a batch: first the trial of each program, then the rest, the oldest conversion first. Then follows every sent row.
 //!
-//! Sends come before proof, because the vendor's deadlines end for sends. The batch stops if the vendor refuses the
-//! credentials, and skips a program whose trial took nothing back.
+//! Sends precede the reads that prove them, because the vendor's deadlines apply to sends. The batch stops if the vendor refuses
+//! the credentials. It skips a program whose trial cancelled no reward.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::retract::{
 };
 use crate::store::ledger::{Ledger, State};
 
-/// How long a confirmation makes its program trusted.
+/// After a confirmation, its program needs no trial for this long.
 pub const TRUSTED_FOR: Duration = Duration::from_hours(30 * 24);
 
 impl Batch<'_> {
@@ -48,7 +48,7 @@ impl Batch<'_> {
             self.ctx.report.note(format!("waiting for the {} orders that went first", tried.len()));
             let (failed, ended) = self.failed_programs(&tried).await?;
             self.ended = ended;
-            // An interrupted wait shows nothing about a program.
+            // If the wait was interrupted, the trial says nothing about its programs.
             if self.ended.is_some() { BTreeSet::new() } else { failed }
         };
         for program in &failed {
@@ -76,7 +76,7 @@ impl Batch<'_> {
         }
         let progress = self.ctx.report.progress("orders sent");
         let began = Instant::now();
-        // One client for all: building it reads the token and every certificate.
+        // All rows share one client: building a client reads the token and every certificate.
         let sender = match Sender::new(self.ctx, writer) {
             Ok(sender) => sender,
             Err(error) => {
@@ -121,13 +121,13 @@ impl Batch<'_> {
         Ok((failed, ended))
     }
 
-    /// Follows everything that is open until it is proven or the time is up.
+    /// Follows every open retraction until it is proven or the time is up.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let ids: Vec<i64> = self.items.iter().flat_map(|item| item.sent.iter().chain(&item.before).copied()).collect();
         let ledger = self.ctx.open_ledger()?;
         let mut open = Vec::new();
         for id in ids {
-            // Proven retractions are not read again: a batch may have thousands.
+            // Skips proven retractions, because a batch may have thousands.
             if ledger.get(id)?.state.is_open() {
                 open.push(id);
             }
@@ -139,7 +139,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Follows these until none is open or the time is up. Returns the error that ended it for all.
+    /// Follows these retractions until none is open or the time is up. Returns the error that stopped all of them.
     async fn look_at(&self, ids: &[i64], submissions: SubmissionPolling) -> Result<Option<Error>> {
         if ids.is_empty() {
             return Ok(None);
@@ -154,7 +154,7 @@ impl Batch<'_> {
     }
 }
 
-/// The time that the rest will take, with the waits for the Brand quota: one request to send each order, and one to prove it.
+/// Estimates the time for the rest, including waits for the Brand quota: each order takes one request to send and one to prove.
 fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String {
     let per_second = done as f64 / began.elapsed().as_secs_f64().max(0.001);
     if done == 0 {
@@ -166,7 +166,7 @@ fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String 
     format!("about {} until all of it is proven", duration(seconds))
 }
 
-/// Sends the actions of one row. Returns an error if it affects every row; the row's own errors are in its outcome.
+/// Sends the actions of one row. Returns an error only if it affects every row; an error of this row becomes its outcome.
 async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();
@@ -216,7 +216,7 @@ impl Item<'_> {
         plan.map(|action| name(action).trim_start_matches("action:").to_owned()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The difference between this row and a plan file. An action that was sent since is no difference.
+    /// The difference between this row and a plan file. An action that was sent after the plan was made is no difference.
     pub(super) fn unlike(&self, planned: &[String]) -> Option<String> {
         let cell = |cells: &[String], n: usize| cells.get(n).cloned().unwrap_or_default();
         let now = self.planned();
@@ -252,7 +252,6 @@ impl Item<'_> {
         None
     }
 
-    /// The values of [`super::PLAN_COLUMNS`].
     pub(super) fn planned(&self) -> Vec<String> {
         let Some(candidate) = self.candidate(0) else {
             let (word, why) = match (&self.done, self.same_as) {
@@ -294,7 +293,7 @@ impl Item<'_> {
         ]
     }
 
-    /// Sets the outcome, by the ledger if it has the row.
+    /// Sets the outcome, from the ledger if the ledger has the row.
     pub(super) fn conclude(&mut self, ledger: Option<&Ledger>, dry_run: bool) -> Result<()> {
         let ids: Vec<(i64, bool)> =
             self.before.iter().map(|id| (*id, true)).chain(self.sent.iter().map(|id| (*id, false))).collect();
@@ -315,12 +314,12 @@ impl Item<'_> {
             entries.push((Entry::of(&ledger.get(id)?, &[]), before));
         }
         let mut done = RowOutcome::of_entries(&entries);
-        // The other actions' outcome does not cover an action that was not sent.
+        // The row counts as not attempted if one of its actions was not sent, unless another action has a more severe outcome.
         if self.unsent > 0 && severity(Outcome::NotAttempted) > severity(done.outcome) {
             done.outcome = Outcome::NotAttempted;
             done.message = format!("{} of its actions were not sent", self.unsent);
         }
-        // An action that could not be sent outranks the outcomes of the others.
+        // A failure to send one action replaces the outcome of the others if it is more severe.
         if let Some(stopped) = self.done.take().filter(|stopped| severity(stopped.outcome) > severity(done.outcome)) {
             done.outcome = stopped.outcome;
             done.message = stopped.message;

@@ -1,8 +1,8 @@
-//! Use case: reads what became of the reversal files, by the vendor's file submissions and by the rewards of every line.
+//! Use case: reads how the vendor processed the reversal files, from its file submissions and from the rewards of every line.
 //!
-//! The vendor's list says that a file was processed, and names lines with errors. `ACTION_NOT_FOUND` is normal for an Advocate
-//! line and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same proof as any
-//! retraction. An error of another file never counts for a line. This module sends nothing.
+//! The vendor's list says that a file was processed, and names the lines with errors. `ACTION_NOT_FOUND` is normal for an
+//! Advocate line and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same proof as any
+//! retraction. An error of one file never affects the lines of another. This module sends nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::retract::{Context, FollowSettings, affects_every_order};
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{FileError, FileSubmission};
 
-/// Kind of the note that holds the vendor's file submission.
+/// Kind of the note that stores the vendor's file submission.
 const SEEN: &str = "file_submission";
 
-/// Reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
+/// An error reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// One file submission of the vendor; without it, all with the right name.
+    /// The vendor's ID of one file submission. If missing, every submission with the right file name is read.
     pub submission: Option<String>,
-    /// The name under which recoup wrote the file, if it was handed in under another.
+    /// The name that recoup gave the file, if the operator handed it in under another name.
     pub file: Option<String>,
     pub follows: FollowSettings,
 }
@@ -41,7 +41,7 @@ struct FileStatus {
     silent: Option<String>,
 }
 
-/// Reads every line that is handed over and not settled. Returns one receipt each.
+/// Reads every line that is handed over and not settled. Returns one receipt for each.
 pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receipt>> {
     let lines = match ctx.ledger()? {
         Some(ledger) => open_lines(ledger)?,
@@ -117,7 +117,7 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
             }
             Ok(list.rows)
         }
-        // The rewards decide without the list.
+        // If the list cannot be read, the rewards alone decide.
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
             ctx.report.warn(format!("the vendor's list of files could not be read: {error}"));
             Ok(Vec::new())
@@ -126,7 +126,7 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
     }
 }
 
-/// The vendor's submission of one file and its errors; `None` if there is none yet, or not exactly one.
+/// The vendor's submission of one file and its errors; `None` if the list has none or several.
 async fn of_file(
     ctx: &Context<'_>,
     name: &str,
@@ -176,7 +176,7 @@ async fn of_file(
     Ok(Some(FileStatus { file: file.clone(), errors, silent }))
 }
 
-/// Reads one line once: the vendor's file submission is written down once, then the rewards are read.
+/// Reads one line once: records the vendor's file submission if it is new, then reads the rewards.
 async fn look(
     ctx: &Context<'_>,
     options: &CheckOptions,
@@ -238,7 +238,7 @@ fn what_it_says(line: &Retraction, seen: &FileStatus) -> (String, Value) {
     (message, details)
 }
 
-/// A sentence if the vendor has the file of a line, or if that is not certain.
+/// A sentence if the vendor's list has the file of a line, or if that is uncertain; otherwise `None`.
 pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Option<String>> {
     let Some(handed) = file_line_of(line) else { return Ok(None) };
     let at = handed_over_at(line).unwrap_or_else(|| ctx.clock.now());

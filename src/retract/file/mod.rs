@@ -1,9 +1,9 @@
-//! The file channel: reversals that an operator hands in by FTP or e-mail, as lines of the vendor's reversal file.
+//! The file channel: reversals as lines of the vendor's reversal file, which an operator hands in by FTP or e-mail.
 //!
-//! `write` checks every order as a retraction would, writes each line into the ledger as *handed over*, and then writes the
-//! file; `written` reports that. `check` reads what became of the file. `release` is a person's word that a line was not handed
-//! in. recoup sends no file; the operator's own tools do (`docs/vendor/brand.md` §5). No order uses both channels: each asks
-//! the ledger for the other's entries, under the one lock. Only its rewards prove a line.
+//! `write` checks every order as a retraction does, records each line in the ledger as *handed over*, and then writes the file.
+//! `written` reports the result. `check` reads how the vendor processed the file. `release` records a person's statement that a
+//! line was not handed in. recoup sends no file; the operator's own tools do (`docs/vendor/brand.md` §5). An order uses only one
+//! channel: each channel checks the ledger for entries of the other under the same lock. Only the rewards prove a line.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,18 +15,18 @@ pub mod release;
 pub mod write;
 pub mod written;
 
-/// Key of a file line in the plan that the ledger keeps.
+/// Key of a file line in the plan that the ledger stores.
 const FILE: &str = "file";
 
-/// Tolerated clock difference: a file may seem to arrive this much before it was handed over.
+/// Tolerated clock difference: the vendor may date a file this much before recoup handed it over.
 const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileLine {
-    /// File name; the vendor's list is searched by it.
+    /// File name. The vendor's list is searched for it.
     pub name: String,
     pub path: String,
-    /// The event type, which the file names the order by.
+    /// The event type (action tracker); the file identifies an order by it.
     pub action_tracker_id: String,
     pub reason_code: String,
 }

@@ -1,6 +1,6 @@
-//! The orders of a reversal file: from the command line, or from a list of refunds. Pure.
+//! The orders of a reversal file, from the command line or from a list of refunds. Pure.
 //!
-//! A row that is wrong, or is no refund in full, keeps its reason and is never written. This module repairs no order ID and
+//! A row that is invalid or not refunded in full keeps its reason and is never written. This module changes no order ID and
 //! guesses no amount.
 
 use crate::model::{ActionId, OrderId};
@@ -18,11 +18,11 @@ pub struct FileOrder {
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub refund: Option<RefundClaim>,
-    /// The list says that it was not refunded, which is no failure.
+    /// The list says that the order was not refunded. This is not a failure.
     pub not_refunded: bool,
-    /// Why it is never written.
+    /// Why the order is never written.
     pub stopped: Option<String>,
-    /// Why it is written only if the index has exactly this order ID.
+    /// Why the order is written only if the index has exactly this order ID.
     pub doubtful: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl FileOrder {
     }
 }
 
-/// The orders of a list, each once, and the rows without an order ID.
+/// The orders of a list without duplicates, and the rows without an order ID.
 pub fn of_list(list: &Refunds) -> Vec<FileOrder> {
     let first_of_order = |(n, row): &(usize, &RefundRow)| match row.order.and_then(|order| list.orders.get(order)) {
         Some(order) => order.rows.first() == Some(n),

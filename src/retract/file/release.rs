@@ -1,7 +1,7 @@
-//! Use case: a person says that a line of a reversal file was not handed in.
+//! Use case: a person declares that a line of a reversal file was not handed in.
 //!
-//! The order is then free for another channel, so this is checked as far as possible: a line whose rewards read as cancelled,
-//! or whose file the vendor has, was handed in. A ticket is required, and the ledger keeps the person.
+//! Another channel may then send the order, so the vendor is checked first. A line counts as handed in if its rewards read as
+//! cancelled or the vendor lists its file. A ticket is required, and the ledger stores the person's name.
 
 use std::time::Duration;
 
@@ -66,9 +66,9 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         Err(error) => return Err(error),
     }
     let message = format!("a person says that it was not handed in (ticket {})", options.ticket);
-    // The reason may name a person. Details are redactable; a message is not.
+    // The reason may contain a person's name. Details can be redacted; a message cannot.
     let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
-    // The lock keeps a file that is being written now from containing a released line.
+    // The lock prevents a released line from entering a file that another process is writing now.
     let _lock = take_lock(ledger.path(), options.lock_wait, ctx.clock, ctx.stop).await?;
     let released = ledger.append(&line, State::Released, &message, &details, ctx.clock.now())?;
     let mut receipt = Receipt::new(ctx.identity, &released.order_id, &Coverage::default(), false);

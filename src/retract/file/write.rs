@@ -1,9 +1,9 @@
-//! Use case: writes a reversal file. Every order is checked as a retraction would be, and its line enters the ledger before the
-//! file.
+//! Use case: writes a reversal file. Every order passes the checks of a retraction, and the ledger records each line before the
+//! file is written.
 //!
-//! Under the lock that every sender takes, the ledger is asked again, each line is recorded as *handed over*, and only then the
-//! file appears. If it cannot be written, its lines are released. A crash in between leaves lines without a file, which a
-//! person releases; it never leaves a file with a line that the ledger does not have.
+//! Under the lock that every sender takes, the ledger is checked again, each line is recorded as *handed over*, and then the file
+//! is written. If the write fails, its lines are released. A crash in between can leave lines without a file, which a person
+//! releases. It cannot leave a line in a file that the ledger does not have.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,18 +28,18 @@ use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
 
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
-    /// The options shared with a retraction. The disposition is the default reason code.
+    /// The options that a retraction has too. The disposition is the default reason code.
     pub plan: Options,
-    /// The action tracker if neither the list nor the action names one.
+    /// The action tracker for an order if neither the list nor the action names one.
     pub action_tracker: Option<String>,
     pub own_reasons: Vec<String>,
     pub day: Date,
     pub out: PathBuf,
-    /// Replace an existing file.
+    /// Whether an existing file is replaced.
     pub force: bool,
 }
 
-/// Checks every order, and writes the file. An error means that nothing was handed over.
+/// Checks every order and writes the file. An error means that no line was handed over.
 pub async fn run(
     ctx: &Context<'_>,
     lock_wait: Duration,
@@ -51,7 +51,7 @@ pub async fn run(
     let path = place(existing, options)?;
     make_folder(&options.out)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // A line that a FIFO has consumed could not be released.
+    // A FIFO is refused, because a line that its reader has consumed could not be released.
     let mut out = OutFile::reserve_by(&path, Rules { force: options.force, streams: false, ..Rules::default() })?;
     let mut rows = Vec::with_capacity(orders.len());
     let progress = ctx.report.progress("orders checked");
@@ -125,7 +125,7 @@ fn ask_second_person(
     approval::before_sending(ctx, ledger, &demand, &subject)
 }
 
-/// The path of the file. In a folder, the first name of that day that neither the folder nor an open line of the ledger has:
+/// The path of the file. In a folder, the first name of that day that is free in the folder and in the open lines of the ledger:
 /// the vendor's list identifies files by name.
 fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     let open: Vec<String> = match ledger {
@@ -153,7 +153,7 @@ fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     Ok(options.out.clone())
 }
 
-/// Whether a path is a folder: an existing one, or a missing path that looks like one.
+/// Whether a path is a folder: an existing one, or a missing path that ends like one.
 fn is_folder(path: &Path) -> bool {
     let is_written_so = || path.to_string_lossy().ends_with('/') || path.extension().is_none();
     path.is_dir() || (path.symlink_metadata().is_err() && is_written_so())
@@ -236,7 +236,7 @@ fn no_tracker() -> Error {
     )
 }
 
-/// The event type: of the list, of the action, or as configured. Two that differ would name another order.
+/// The action tracker from the list, the action or the settings. Fails if they differ, because the line would name another order.
 fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Result<String> {
     let of_action = action.facts.action_tracker_id.as_ref();
     if let (Some(given), Some(known)) = (&order.action_tracker, of_action)
@@ -256,7 +256,8 @@ fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Re
     Ok(found.clone())
 }
 
-/// An earlier send for this order through any channel. A line names the order, so it reaches every action of it.
+/// An earlier send for this order through any channel. A line of the file names the order, so it affects every action of the
+/// order.
 fn of_other_road(
     ledger: &Ledger,
     target: &Target,
@@ -266,7 +267,7 @@ fn of_other_road(
     if let Some(found) = sent_before(ledger, target, order_id, &action.linked)? {
         return Ok(Some(found));
     }
-    // After a refusal a person sends again with a reason, and not through another channel.
+    // After the vendor refused a reversal, a person retries with a reason and through the same channel.
     let refused = |other: &Retraction| {
         other.channel == Channel::Reversal && matches!(other.state, State::Failed | State::NotReceived)
     };
@@ -284,7 +285,7 @@ fn sent(found: &Retraction) -> Error {
         .hint("`recoup verify` carries it on; two channels would reverse it twice")
 }
 
-/// The text of the file. Rows that the format cannot hold are refused.
+/// The text of the file. Marks each row that the format cannot represent as refused.
 fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
     let places: Vec<usize> = (0..rows.len()).filter(|n| rows[*n].written).collect();
     let reversals: Vec<Reversal> = places
@@ -308,7 +309,7 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
     made.text.unwrap_or_default()
 }
 
-/// Records every line as *handed over*, under the lock. A line that another process has sent in the meantime is left out.
+/// Records every line as *handed over*, under the lock. Omits a line that another process has sent in the meantime.
 fn hand_over(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -370,7 +371,7 @@ fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRet
     })
 }
 
-/// Releases all lines, because there is no file to hand in.
+/// Releases all lines, because the file could not be written.
 fn release_all(ctx: &Context<'_>, ledger: &Ledger, rows: &[Row], why: &Error) {
     for id in rows.iter().filter_map(|row| row.retraction) {
         let message = format!("the file could not be written, so it was not handed over: {}", why.message);

@@ -1,6 +1,6 @@
 //! The result of writing a reversal file: one row for each order, as JSON and as text.
 //!
-//! A row that is no line of the file says why.
+//! A row has a reason if its order is not in the file.
 
 use serde::Serialize;
 
@@ -18,11 +18,10 @@ pub struct Written {
     pub path: Option<String>,
     pub name: String,
     pub dry_run: bool,
-    /// Number of lines.
+    /// Number of lines in the file.
     pub written: usize,
     /// Number of orders that are not in the file.
     pub not_written: usize,
-    /// One for each order.
     pub rows: Vec<Row>,
     /// `null` if nothing was written.
     pub ledger: Option<Mark>,
@@ -36,7 +35,7 @@ pub struct Row {
     pub action_id: Option<ActionId>,
     pub action_tracker_id: Option<String>,
     pub reason_code: String,
-    /// Whether it is, or would be, a line of the file.
+    /// Whether the file contains the order. In a dry run, whether it would.
     pub written: bool,
     pub retraction: Option<i64>,
     pub message: Option<String>,

@@ -72,12 +72,12 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
     let table: Vec<(_, _, _, Pairs<'_>, _)> = vec![
         (&action, "Reversal", "2026-03-01T10:00:01Z", &by_action, 'f'),
         (&action, "reversal", "2026-03-01T03:00:01-07:00", &by_action, 'f'),
-        // The vendor's clock may be behind by minutes. A row from the day before is another request.
+        // The vendor's clock may be minutes behind. A row from the day before is another request.
         (&action, "Reversal", "2026-03-01T09:51:00Z", &by_action, 'f'),
         (&action, "Reversal", "2026-03-01T09:49:00Z", &by_action, 'a'),
         (&action, "Reversal", "2026-02-28T10:00:00Z", &by_action, 'a'),
         (&action, "Reversal", "", &by_action, 'u'),
-        // If the original amount is 0, the vendor lists a modification. Its newest schema leaves the amount out.
+        // The vendor lists a modification if the original amount is 0. Its newest schema omits the amount.
         (&action, "Modification", "2026-03-01T10:00:01Z", &by_action, 'f'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &no_amount, 'f'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &no_code, 'u'),
@@ -87,13 +87,13 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
         (&action, "Modification", "2026-03-01T10:00:01Z", &money, 'a'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[("ActionId", "1.2.4")], 'a'),
         (&action, "Conversion", "2026-03-01T10:00:01Z", &by_order, 'a'),
-        // A row without an ActionId may be this action if it may be this order.
+        // A row without an ActionId may be about this action if it may be about this order.
         (&action, "Reversal", "2026-03-01T10:00:01Z", &by_order, 'u'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[("OrderId", "1002"), ("ActionTrackerId", "7")], 'a'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[], 'u'),
         (&action, "Conversion", "2026-03-01T10:00:01Z", &[], 'a'),
         (&action, "Reversal", "2026-02-28T10:00:00Z", &[], 'a'),
-        // By order and event type.
+        // Target by order and event type.
         (&order, "Reversal", "2026-03-01T10:00:01Z", &by_order, 'f'),
         (&order, "Reversal", "2026-03-01T10:00:01Z", &by_action, 'a'),
         (&order, "Reversal", "2026-03-01T10:00:01Z", &[("OrderId", "1001"), ("ActionTrackerId", "8")], 'a'),
@@ -106,9 +106,9 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
         };
         assert_eq!(found, expected, "{target:?} {kind} {date} {payload:?}");
     }
-    // A batch ID that the ledger knows belongs to another retraction.
+    // A batch ID from the ledger belongs to another retraction.
     assert_eq!(seen(&action, &[row("Reversal", SENT, &by_action)], &["A-1"]), SearchResult::Absent);
-    // Of two matches, the one dated closest to the send.
+    // Of two matches, the row dated closest to the send wins.
     let mut later = row("Reversal", "2026-03-01T12:00:00Z", &by_action);
     later.batch_id = Some("A-2".into());
     let found = seen(&action, &[later, row("Reversal", "2026-03-01T10:00:02Z", &by_action)], &[]);
@@ -118,7 +118,7 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
     let mut bare = Submission { raw: "{}".into(), ..row("Reversal", SENT, &by_action) };
     let uri = Some("APISubmissions/A-1".to_owned());
     assert_eq!(seen(&action, std::slice::from_ref(&bare), &[]), SearchResult::Found { batch_id: "A-1".into(), uri });
-    // A batch ID that fits into no path proves that the request was received, but cannot be read.
+    // A row whose batch ID is invalid in a path proves that the vendor received the request, but cannot be read again.
     bare.batch_id = Some("A/1".into());
     let found = seen(&action, std::slice::from_ref(&bare), &[]);
     assert_eq!(found, SearchResult::Found { batch_id: "A/1".into(), uri: None });
@@ -138,7 +138,7 @@ fn two_whole_lists_an_hour_apart_show_an_absence() {
         (&[("2026-03-01T11:30:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:05:00Z", true)], true),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:04:59Z", true)], false),
-        // The first reading came too soon after the send to count.
+        // The first reading is too soon after the send to count.
         (&[("2026-03-01T10:01:00Z", true), ("2026-03-01T11:05:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", false), ("2026-03-01T11:05:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:05:00Z", false)], false),

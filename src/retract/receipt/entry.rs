@@ -1,4 +1,4 @@
-//! One action of a receipt: as the ledger has it, or as a dry run would send it.
+//! One action of a receipt, from the ledger or from a dry run.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,12 +21,12 @@ use crate::store::ledger::{Channel, Event, Retraction, State};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Entry {
-    /// Its number in the ledger; `null` if nothing was written down.
+    /// Number in the ledger; `null` if the ledger has no entry.
     pub id: Option<i64>,
     /// The channel: `reversal`, `modification`, `file` …
     #[serde(rename = "road")]
     pub channel: Channel,
-    /// `null` if it was sent by order ID and action tracker.
+    /// `null` for a send by order ID and action tracker.
     pub action_id: Option<String>,
     pub action_tracker_id: Option<String>,
     /// 1 for the first attempt.
@@ -41,7 +41,7 @@ pub struct Entry {
     pub submission: Option<Value>,
     /// Whether this command sent it.
     pub sent_now: bool,
-    /// The parameters that were sent; `null` if nothing reached the vendor.
+    /// The sent parameters; `null` if nothing reached the vendor.
     #[schema(value_type = Option<Object>)]
     pub sent: Option<Value>,
     /// RFC 3339.
@@ -51,7 +51,7 @@ pub struct Entry {
     pub person: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
-    /// What an adjustment changes, before and after; `null` for other channels.
+    /// The values that an adjustment changes, before and after; `null` for other channels.
     #[schema(value_type = Option<Object>)]
     pub change: Option<Preview>,
     /// The line of a reversal file; `null` for other channels.
@@ -77,12 +77,12 @@ pub struct RewardLine {
     pub reward_source: Option<String>,
     /// The state before the send.
     pub before: String,
-    /// The state as last read; `null` if it was not read since the send.
+    /// The newest state; `null` if the reward was not read after the send.
     pub after: Option<String>,
     pub unit: Option<String>,
-    /// What was earned, in `unit`.
+    /// Amount earned, in `unit`.
     pub assigned: Option<i64>,
-    /// What was redeemed, in `unit`.
+    /// Amount redeemed, in `unit`.
     pub redeemed: Option<i64>,
 }
 
@@ -91,7 +91,7 @@ pub struct EventLine {
     /// RFC 3339.
     pub at: String,
     pub state: State,
-    /// `state` for a change of state, or the kind of a note: `look`, `resend`, `override` …
+    /// `state` for a change of state, otherwise the kind of a note: `look`, `resend`, `override` …
     pub kind: String,
     pub message: String,
 }
@@ -112,7 +112,7 @@ fn change_now(retraction: &Retraction) -> Option<Preview> {
 }
 
 impl RewardLine {
-    /// The amount with its unit; empty if it is not known.
+    /// The amount with its unit; empty if unknown.
     pub fn amount(&self) -> String {
         super::text::amount(self.assigned, self.unit.as_deref())
     }
@@ -131,7 +131,7 @@ fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>) -> RewardLin
     }
 }
 
-/// The newest value of a key in the events, as a list; empty if there is none.
+/// The newest value of a key in the events, as a list; empty without a value.
 fn detail<T: DeserializeOwned>(retraction: &Retraction, key: &str) -> Vec<T> {
     retraction.detail(key).and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default()
 }
@@ -175,7 +175,7 @@ impl Entry {
             submission: retraction.detail("submission").cloned(),
             sent_now: false,
             sent: reached.then(|| retraction.detail("request").map(|request| request["parameters"].clone())).flatten(),
-            // A retraction that was added from the vendor's list has no such event.
+            // A retraction that recoup added from the vendor's list has no *sending* event.
             sent_at: done(&[State::Sending])
                 .or_else(|| retraction.text("submitted_at").map(str::to_owned))
                 .filter(|_| reached),
@@ -255,7 +255,7 @@ impl Entry {
                 Some(Kind::NotConfirmed)
             }
             Some(State::Failed | State::NotReceived) => Some(Kind::VendorRefused),
-            // It proves nothing by itself; a later attempt may.
+            // This state proves nothing. A later attempt may.
             Some(State::Planned | State::Superseded | State::Released) => Some(Kind::Failed),
             _ => None,
         }

@@ -1,6 +1,6 @@
-//! The receipt of an order: what was sent and what came of it, as text for a ticket and as JSON.
+//! The receipt of an order: what was sent and with what result, as text for a ticket and as JSON.
 //!
-//! A receipt never says more than the ledger. It never names an account, because account IDs are often e-mail addresses.
+//! A receipt states nothing that the ledger lacks. It never names an account, because account IDs are often e-mail addresses.
 
 mod entry;
 mod text;
@@ -25,21 +25,21 @@ pub struct Receipt {
     pub tenant: String,
     pub account_sid: String,
     pub dry_run: bool,
-    /// Fingerprint of the plan; `null` if no plan was made. A yes to one fingerprint is no yes to another.
+    /// Fingerprint of the plan; `null` without a plan. A confirmation is valid for one fingerprint only.
     pub plan: Option<String>,
-    /// Why a second person has to approve it; `null` if that is not required.
+    /// Why the policy requires a second person's approval; `null` if it does not.
     pub approval: Option<String>,
     /// One per action.
     pub retractions: Vec<Entry>,
-    /// How much of the tenant the index has read. *Confirmed* is about the known rewards.
+    /// How much of the tenant the index has read. *Confirmed* refers to the known rewards.
     pub coverage: Coverage,
-    /// The first retraction of a tenant explains the program rule.
+    /// Whether this is the tenant's first retraction. Its receipt explains the program rule.
     #[serde(skip)]
     pub first: bool,
-    /// The ledger and its newest event, with which `recoup audit verify --head` finds a cut tail. `null` if nothing was
-    /// written.
+    /// The ledger and its newest event. `recoup audit verify --head` uses them to detect a truncated ledger. `null` if
+    /// nothing was written.
     pub ledger: Option<Mark>,
-    /// What ended it early; `null` if nothing did.
+    /// The error that ended the run early; `null` without an error.
     #[schema(value_type = Option<Object>)]
     pub error: Option<Error>,
 }
@@ -47,14 +47,13 @@ pub struct Receipt {
 /// A ledger and its newest event.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Mark {
-    /// The ledger's own ID.
     pub id: String,
     #[serde(flatten)]
     pub head: Head,
 }
 
 impl Mark {
-    /// `None` if the ledger cannot be read.
+    /// Reads the mark; `None` if the ledger cannot be read.
     pub fn of(ledger: &Ledger) -> Option<Self> {
         ledger.ledger_id().and_then(|id| Ok(Self { id, head: ledger.head()? })).ok()
     }
@@ -81,12 +80,12 @@ impl Receipt {
         }
     }
 
-    /// Adds the ledger's newest event. If that cannot be read, the receipt is still worth having.
+    /// Adds the ledger's newest event. A receipt without it is still useful, so an error is ignored.
     pub fn mark(&mut self, ledger: &Ledger) {
         self.ledger = Mark::of(ledger);
     }
 
-    /// An action of which nothing is sent now.
+    /// Adds an action of which nothing is sent now.
     pub fn planned(&mut self, action: &ActionPlan) {
         match &action.step {
             Step::Send => {
@@ -108,14 +107,14 @@ impl Receipt {
         }
     }
 
-    /// An adjustment that a dry run would send.
+    /// Adds an adjustment that a dry run would send.
     pub fn would_adjust(&mut self, action: &ActionPlan, change: &Preview) {
         let message = "a dry run: nothing was sent; this action would be changed as shown";
         let entry = Entry::unsent(action, "would_send", message);
         self.retractions.push(Entry { channel: Channel::Modification, change: Some(change.clone()), ..entry });
     }
 
-    /// A reward that a dry run would cancel.
+    /// Adds a reward that a dry run would cancel.
     pub fn would_cancel(&mut self, reward: &Snapshot, findings: &Findings) {
         self.retractions.push(Entry {
             channel: Channel::Reward,
@@ -128,7 +127,7 @@ impl Receipt {
         });
     }
 
-    /// An action that was not sent, and why.
+    /// Adds an action that was not sent, with the reason.
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
             Step::Send => self.retractions.push(Entry::unsent(action, "not_sent", why)),
@@ -136,19 +135,19 @@ impl Receipt {
         }
     }
 
-    /// A retraction of the ledger; `sent_now` if this command has sent it.
+    /// Adds a retraction from the ledger. `sent_now`: this command sent it.
     pub fn add(&mut self, retraction: &Retraction, findings: &[Finding], sent_now: bool) {
         self.retractions.push(Entry { sent_now, ..Entry::of(retraction, findings) });
     }
 
-    /// Records what ended it early. Of several errors, the one that decides the exit code is kept.
+    /// Records the error that ended the run early. Of several errors, keeps the error that decides the exit code.
     pub fn end_early(&mut self, error: Error) {
         if self.error.as_ref().is_none_or(|known| error.kind.rank() < known.kind.rank()) {
             self.error = Some(error);
         }
     }
 
-    /// The error that the command ends with; `None` for success.
+    /// The error with which the command ends; `None` for success.
     pub fn problem(&self) -> Option<Error> {
         let worst = self.retractions.iter().filter_map(|entry| Some((entry.problem()?, entry)));
         let worst = worst.min_by_key(|(kind, _)| kind.rank());

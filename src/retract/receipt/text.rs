@@ -74,7 +74,7 @@ impl Entry {
         each_one_line(lines)
     }
 
-    /// The program rules, unless a finding or the checklist mentions them.
+    /// The program rules, unless a finding or the checklist already mentions them.
     pub fn rule_lines(&self) -> Vec<String> {
         if self.state == "unconfirmed" {
             return Vec::new();
@@ -110,7 +110,7 @@ impl Receipt {
         }
         lines.push(coverage_line(&self.coverage));
         lines.extend(self.ledger.as_ref().map(Mark::line));
-        // The checklist of an unconfirmed entry has the rule already.
+        // The checklist of an unconfirmed entry already contains the rule.
         let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
         let mut sent = self.retractions.iter().filter(|entry| entry.sent_now).peekable();
         if !unsettled && self.first && sent.peek().is_some() {
@@ -123,7 +123,7 @@ impl Receipt {
     }
 }
 
-/// Escapes line breaks, so that words of a person or the vendor cannot forge a line.
+/// Escapes line breaks, so that text from a person or the vendor cannot forge a line.
 fn each_one_line(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| one_line(&line).into_owned()).collect()
 }
@@ -142,7 +142,7 @@ pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     lines
 }
 
-/// How much of the tenant the index has read: *confirmed* is about the known rewards.
+/// How much of the tenant the index has read. *Confirmed* refers to the known rewards.
 pub fn coverage_line(coverage: &Coverage) -> String {
     match &coverage.as_of {
         Some(as_of) => format!(
@@ -155,7 +155,7 @@ pub fn coverage_line(coverage: &Coverage) -> String {
     }
 }
 
-/// The lines that a person sees before the question.
+/// The lines that a person sees before the confirmation.
 pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bool) -> Vec<String> {
     let mut lines =
         vec![format!("will retract for tenant {} (Account SID {}):", identity.tenant, identity.account_sid)];
@@ -205,7 +205,7 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
     lines
 }
 
-/// The amount of a reward with its unit; empty if it is not known.
+/// The amount of a reward with its unit; empty if unknown.
 pub(super) fn amount(assigned: Option<i64>, unit: Option<&str>) -> String {
     match (assigned, unit) {
         (Some(assigned), Some(unit)) => format!("{assigned} {unit}"),

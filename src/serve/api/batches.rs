@@ -21,8 +21,8 @@ use crate::serve::routes::Audience;
 /// Plan a batch
 ///
 /// The body is a shop's export as CSV, TSV or JSON, at most 10 MB. Only orders that the file proves to be refunded in full are
-/// planned for sending. Every order is checked live, and nothing is sent. Read the batch until it is `planned`, then apply it. If a
-/// file has an unknown format and unclear columns, the response is a 400 that lists them in `doubts`; send the file again with
+/// planned for sending. Every order is checked live, and nothing is sent. Read the batch until it is `planned`, then apply it. If
+/// a file has an unknown format and unclear columns, the response is a 400 that lists them in `doubts`; send the file again with
 /// parameters that explain them.
 #[utoipa::path(post, path = "/api/v1/batches", tag = "batches", security(("token" = ["batch"])),
     params(("Idempotency-Key" = String, Header, description = "1 to 200 characters, one for each file"),
@@ -54,12 +54,12 @@ pub(in crate::serve) async fn create(
 ) -> ApiResult {
     check_names(&fields)?;
     let (terms, options) = (Terms::of(&fields)?, FileOptions::of(&fields)?);
-    // The query says how the file is read, so the same file with another query is another request.
+    // The key covers the query, because the query decides how the file is read.
     let key = match begin(&app, &caller, &headers, &[&body, query.unwrap_or_default().as_bytes()])? {
         Begun::New(key) => key,
         Begun::Replay(response) => return Ok(response),
     };
-    // These problems quote cells of the file, so they are not stored under the key.
+    // These problems quote cells of the file, so the service does not store them under the key.
     let refunds = match app.read_upload(&body, &options) {
         Ok(Parsed::Complete(refunds)) => *refunds,
         Ok(Parsed::NeedsMapping(doubtful)) => return Ok(key.release(&app, Problem::doubtful(*doubtful))?),
@@ -108,7 +108,7 @@ pub(in crate::serve) async fn outcomes(
     Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
 }
 
-/// Refuses an unknown parameter: a misspelt one would change how the file is read, or what is sent.
+/// Fails on an unknown parameter: a misspelt one would change how the file is read, or what is sent.
 fn check_names(fields: &Fields) -> Result<()> {
     let known = || ["reason", "ticket", "disposition", "override"].into_iter().chain(FIELDS.map(|(name, _)| name));
     match fields.names().find(|name| !known().any(|known| known == *name)) {

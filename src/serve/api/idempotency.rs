@@ -1,7 +1,7 @@
-//! `Idempotency-Key`: a repeated request gets the first one's response and does nothing again.
+//! `Idempotency-Key`: a repeated request gets the response of the first one and has no further effect.
 //!
-//! A key belongs to one user. The hash of its request is stored, and its response for a day. The ledger by itself prevents a second
-//! retraction of the same action; the key lets a client that lost the first response get it.
+//! A key belongs to one user. The service stores the hash of its request, and its response for a day. The ledger alone prevents a
+//! second retraction of the same action; the key returns the response to a client that lost it.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::model::hex;
 use crate::serve::app::App;
 use crate::serve::extractors::Caller;
 
-/// The longest key, in characters.
+/// Maximum length of a key, in characters.
 const KEY_AT_MOST: usize = 200;
 
-/// A request that holds its key until it is finished.
+/// A request that reserves its key until it is finished.
 pub(super) struct Idempotent {
     user: String,
     key: String,
@@ -32,7 +32,7 @@ pub(super) enum Begun {
     Replay(Response),
 }
 
-/// Takes the key of a request. `parts` are its body, and its query if that says what is done.
+/// Reserves the key of a request. `parts` are its body, and also its query if the query affects the result.
 pub(super) fn begin(
     app: &Arc<App>,
     caller: &Caller,
@@ -49,7 +49,7 @@ pub(super) fn begin(
         )
         .hint("make a new key for each retraction, and repeat a request with its key if you lost the response"));
     }
-    // The length of each further part is hashed too, so that two requests never hash the same bytes.
+    // Hashing the length of each further part makes the hashed bytes of different requests differ.
     let mut context = Context::new(&SHA256);
     for (n, part) in parts.iter().enumerate() {
         if n > 0 {
@@ -90,7 +90,7 @@ impl Idempotent {
         Ok(response(status.as_u16(), body))
     }
 
-    /// Responds with an error. If the same request may succeed later, its key becomes free.
+    /// Responds with an error. Frees the key if the same request may succeed later.
     pub(super) fn fail(self, app: &App, error: Error) -> Result<Response> {
         let is_final = matches!(error.kind, Kind::VendorRefused | Kind::Usage);
         let problem = Problem::from(error);

@@ -1,4 +1,4 @@
-//! `GET /api/v1/lookup`: what the index has of an order. The one request that comes thousands of times a second.
+//! `GET /api/v1/lookup`: what the index has of an order. This request must handle thousands of calls a second.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::serve::page::mask::mask_account;
 
 /// Look up an order
 ///
-/// Reads only the index and asks the vendor nothing. `verdict` is `found`, `not_a_referral`, `not_found_yet`, `unclear`, or `several`
-/// for a list of order IDs, with one answer each in `orders`. `candidates` are orders that a text which is no order ID may mean. An
-/// ActionId and a reward ID lead to their orders in `related`; so does a participant's ID if the token may see accounts. Accounts are
-/// masked, unless such a token sends `accounts=shown`.
+/// Reads only the index and asks the vendor nothing. `verdict` is `found`, `not_a_referral`, `not_found_yet`, `unclear`, or
+/// `several` for a list of order IDs, with one answer each in `orders`. `candidates` are orders that a text which is no order ID
+/// may mean. An ActionId and a reward ID lead to their orders in `related`; so does a participant's ID if the token may see
+/// accounts. Accounts are masked, unless such a token sends `accounts=shown`.
 #[utoipa::path(get, path = "/api/v1/lookup", tag = "orders", security(("token" = ["lookup"])),
     params(("order_id" = String, Query, description = "The order ID, byte for byte; or what a person pasted for it"),
            ("accounts" = Option<String>, Query, description = "`shown` for unmasked account IDs")),

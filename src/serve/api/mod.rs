@@ -1,7 +1,7 @@
 //! The JSON API, version 1, for helpdesks and scripts: look-ups, preflights, retractions, batches, status.
 //!
-//! It returns the same objects as the command line with `--json`, with accounts masked unless a caller with that right asks for them.
-//! An error is a problem object (RFC 9457). Only the API's description can be read without a token.
+//! It returns the same objects as the command line with `--json`. Accounts are masked unless a caller with that right requests
+//! them. An error is a problem object (RFC 9457). Every request except the API's description requires a token.
 
 pub(super) mod batches;
 mod idempotency;

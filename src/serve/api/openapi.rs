@@ -25,7 +25,7 @@ use super::json;
 )]
 struct Description;
 
-/// Adds the bearer token of requests.
+/// Adds the bearer token to the description.
 struct Tokens;
 
 impl Modify for Tokens {

@@ -1,7 +1,7 @@
 //! `/api/v1/retractions`: retract one order, and read retractions.
 //!
-//! A retraction is sent at most once, whatever a client repeats: the `Idempotency-Key` gives a repeated request the first response,
-//! and the ledger refuses a second retraction of the same action.
+//! A retraction is sent at most once, even if a client repeats its request: the `Idempotency-Key` returns the first response, and
+//! the ledger refuses a second retraction of the same action.
 
 use std::sync::Arc;
 

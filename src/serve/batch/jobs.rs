@@ -1,4 +1,4 @@
-//! Planning and applying a batch: the same steps as `recoup retract --file`, from bytes to bytes.
+//! Plans and applies a batch: the same steps as `recoup retract --file`, from bytes to bytes.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::retract::{Options, WriterSettings};
 use crate::serve::actions::Actions;
 use crate::store::ledger::Channel;
 
-/// The name of an upload in errors. The client's file name is not repeated.
+/// Names an upload in errors in place of the client's file name.
 pub(super) const NAME: &str = "the file";
 
-/// Up to this many rows, each action is read before it is sent. A larger batch saves that request.
+/// A batch with up to this many rows reads each action before it is sent. A larger batch saves that request.
 const READ_ACTIONS: usize = 100;
 
-/// Plans every row and sends nothing. Returns the plan as a file, and puts its totals into the batch.
+/// Plans every row and sends nothing. Returns the plan as a file, and stores its totals in the batch.
 pub(super) async fn plan(
     actions: &Actions,
     who: &Who,
@@ -46,7 +46,7 @@ pub(super) async fn plan(
     plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(actions), now)
 }
 
-/// Carries out a plan and returns the outcomes as a file. Each row is checked live again, and only what the plan says is sent.
+/// Applies a plan and returns the outcomes as a file. Checks each row live again, and sends only what the plan allows.
 pub(super) async fn apply(
     actions: &Actions,
     who: &Who,
@@ -66,7 +66,7 @@ pub(super) async fn apply(
     work.hold_to(&planned.planned);
     work.intent(actions.settings.limits)?;
     if let Err(error) = work.carry_out(&writer(actions)).await {
-        // Nothing was sent yet. Any other error is in the outcomes.
+        // Nothing is sent before the approval. Any other error is part of the outcomes.
         if error.kind == crate::error::Kind::NeedsApproval {
             return Err(error);
         }
@@ -82,7 +82,7 @@ pub(super) async fn apply(
     outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &OUTCOME_COLUMNS, &values)
 }
 
-/// Waits for the vendor's limit as the command line does: no user waits for it.
+/// Waits for the vendor's limit as long as the command line does, because no user waits for a batch.
 fn writer(actions: &Actions) -> WriterSettings {
     let mut writer = actions.settings.writer.clone();
     writer.host.max_wait = actions.settings.batch_wait;
@@ -108,7 +108,7 @@ fn made_for(actions: &Actions) -> PlanTarget {
     PlanTarget { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
 }
 
-/// Orders by decision, as the live actions have changed it.
+/// Number of orders by decision, after the comparison with the live actions.
 fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKind, usize> {
     let decision = |order: &OrderRefund| {
         let cells = order.rows.first().and_then(|row| planned.get(*row));

@@ -1,8 +1,9 @@
-//! Batches: a file of refunds is uploaded, planned, shown, carried out by a lead, and its outcomes are downloaded.
+//! Batches: a lead uploads a file of refunds, reads the plan, applies it, and downloads the outcomes.
 //!
-//! Each batch is a few files beside the ledger: metadata, plan and outcomes, named by a random ID and never by the name of the
-//! upload. A file whose columns a person must explain first is kept until it is planned, for a day at most. A batch whose process died
-//! counts as *broken off* and can be carried out again: the ledger knows what was sent. Only what the plan says is sent.
+//! Each batch is a few files beside the ledger: metadata, plan and outcomes. A random ID names them, never the name of the
+//! upload. A file whose columns need an explanation is stored until it is planned, for at most a day. If its process dies, a
+//! batch counts as *broken off* and can be applied again, because the ledger knows the sent requests. Only planned actions are
+//! sent.
 
 mod jobs;
 mod store;
@@ -28,23 +29,23 @@ use crate::retract::overrides::Override;
 use crate::retract::request::parse_overrides;
 use crate::store::ProcessLock;
 
-/// The largest upload, in bytes.
+/// Maximum size of an upload, in bytes.
 pub(super) const UPLOAD_AT_MOST: usize = 10 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
-    /// A person must say what some columns of the file mean; nothing was sent.
+    /// A person must explain some columns of the file; nothing was sent.
     Explaining,
-    /// Every row is being checked; nothing is sent.
+    /// The service checks every row; nothing is sent.
     Planning,
     /// The plan is ready; nothing was sent.
     Planned,
-    /// The plan is being carried out.
+    /// The service applies the plan.
     Applying,
     /// A second person must approve it; nothing was sent.
     Waiting,
-    /// The plan was carried out, and the outcomes are ready.
+    /// The plan was applied, and the outcomes are ready.
     Done,
     /// The file could not be planned; nothing was sent.
     Failed,
@@ -73,13 +74,13 @@ pub(super) struct Batch {
     /// RFC 3339.
     pub(super) created_at: String,
     pub(super) stage: Stage,
-    /// The process that was planning or applying it has died.
+    /// Whether the process that planned or applied the batch has died.
     #[serde(default, skip_deserializing)]
     pub(super) broken_off: bool,
     /// The newest line of progress.
     #[serde(default, skip_deserializing)]
     pub(super) progress: String,
-    /// Why it failed, or what it waits for.
+    /// Why the batch failed, or what it waits for.
     pub(super) message: Option<String>,
     /// The name of the file's format; empty until its columns are explained.
     #[serde(default)]
@@ -87,7 +88,7 @@ pub(super) struct Batch {
     /// The format's name for people.
     #[serde(default)]
     pub(super) format_title: String,
-    /// Orders by what the file proves of them and, after planning, by what the live actions say to that.
+    /// Number of orders by decision: of the file, and after planning, of the comparison with the live actions.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, u64>)]
     pub(super) decisions: BTreeMap<DecisionKind, usize>,
@@ -97,28 +98,28 @@ pub(super) struct Batch {
     /// The user who explained the columns on the page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) explained_by: Option<String>,
-    /// What the request says about how the file is read.
+    /// The request's options for reading the file.
     #[serde(default, rename = "asked")]
     #[schema(value_type = Object)]
     pub(super) file_options: FileOptions,
-    /// Rows of the file.
+    /// Number of rows in the file.
     pub(super) rows: usize,
-    /// Orders that would be sent.
+    /// Number of orders that would be sent.
     pub(super) orders: usize,
-    /// The value of their rewards that stand, by unit.
+    /// Value of the rewards that can still be cancelled, by unit.
     pub(super) value: BTreeMap<String, i64>,
-    /// Rows by plan, and later by outcome.
+    /// Number of rows by planned step, and later by outcome.
     pub(super) counts: BTreeMap<String, u64>,
-    /// Retractions that were sent.
+    /// Number of retractions that were sent.
     pub(super) sent: usize,
     #[serde(flatten)]
     pub(super) terms: Terms,
 }
 
-/// What applies to each row that does not say it itself.
+/// Values for each row that does not have its own.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub(super) struct Terms {
-    /// The code for the vendor; `RETRACTION` if it is missing.
+    /// The code for the vendor; `RETRACTION` if missing.
     pub(super) disposition: Option<String>,
     /// A person's reason, for the ledger.
     pub(super) reason: Option<String>,
@@ -129,7 +130,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// Fails without a reason, or at an unknown override.
+    /// Fails if the reason is missing or an override is unknown.
     pub(super) fn of(fields: &Fields) -> Result<Self> {
         let reason = fields.text("reason");
         if reason.is_none() {
@@ -140,7 +141,7 @@ impl Terms {
     }
 }
 
-/// What a batch does in the background.
+/// A background job of a batch.
 enum Job {
     Plan(Box<Refunds>),
     Apply,
@@ -171,7 +172,7 @@ impl Batch {
         })
     }
 
-    /// Records how the file was read; the next step is planning.
+    /// Records how the file was read, and moves the batch to planning.
     fn set_reading(&mut self, refunds: &Refunds) {
         self.stage = Stage::Planning;
         self.format.clone_from(&refunds.reading.format);
@@ -183,12 +184,11 @@ impl Batch {
 }
 
 impl App {
-    /// Reads an upload, or says which of its columns a person must explain.
+    /// Parses an upload, or returns the columns that a person must explain.
     pub(super) fn read_upload(&self, upload: &[u8], options: &FileOptions) -> Result<Parsed> {
         read::parse(jobs::NAME, upload, &options.options(&self.actions.settings.reading))
     }
 
-    /// Starts planning a file.
     pub(super) fn plan_batch(
         self: &Arc<Self>,
         who: &Who,
@@ -211,7 +211,7 @@ impl App {
         Ok(batch)
     }
 
-    /// A batch whose columns must be explained, and its file.
+    /// A batch whose columns need an explanation, and its file.
     pub(super) fn stored_upload(&self, id: &str) -> Result<(Batch, Vec<u8>)> {
         let batch = self.batch(id)?;
         if batch.stage != Stage::Explaining {
@@ -225,7 +225,7 @@ impl App {
         Ok((batch, upload))
     }
 
-    /// Starts planning a file whose columns `who` has explained.
+    /// Starts planning a file. `who` has explained its columns.
     pub(super) fn plan_explained(
         self: &Arc<Self>,
         who: &Who,
@@ -238,7 +238,7 @@ impl App {
         self.start(who, batch, Some(Stage::Explaining), Job::Plan(Box::new(refunds)))
     }
 
-    /// Starts carrying out a plan in the name of `who`.
+    /// Starts applying a plan in the name of `who`.
     pub(super) fn apply_batch(self: &Arc<Self>, who: &Who, id: &str) -> Result<Batch> {
         let mut batch = self.batch(id)?;
         let before = batch.stage;
@@ -257,23 +257,23 @@ impl App {
         self.start(who, batch, Some(before), Job::Apply)
     }
 
-    /// The batch in its present stage.
+    /// The batch in its current stage.
     pub(super) fn batch(&self, id: &str) -> Result<Batch> {
-        // Read before the metadata: work that ends in between has saved its last stage by then.
+        // Must precede reading the metadata: a job that ends in between has already saved its last stage.
         let running = self.batches.running(id);
         let mut batch = self.batches.batch(id)?;
         if let Some((stage, report)) = running {
-            // The saved last stage counts only after the work has released its lock, so that the next step can take it.
+            // While the job holds its lock, its stage counts and not the saved one, because the next step needs the lock.
             (batch.stage, batch.progress) = (stage, report.latest());
         } else if matches!(batch.stage, Stage::Planning | Stage::Applying) {
-            // Unless another process holds the lock, the process that worked on it has died.
+            // If no other process holds the lock, the process that worked on the batch has died.
             batch.broken_off = ProcessLock::try_take(&self.batches.path(id), "batch")?.is_some();
         }
         Ok(batch)
     }
 
-    /// Starts a job in the background under the batch's lock; the store has its outcome. Fails if another request has changed the
-    /// stage `before` that this request has seen.
+    /// Starts a job in the background under the batch's lock. The store gets its outcome. Fails if another request has changed
+    /// the batch's stage from `before`.
     fn start(self: &Arc<Self>, who: &Who, mut batch: Batch, before: Option<Stage>, job: Job) -> Result<Batch> {
         let path = self.batches.path(&batch.id);
         let lock = ProcessLock::try_take(&path, "batch")?.ok_or_else(|| {
@@ -305,7 +305,7 @@ impl App {
         Ok(started)
     }
 
-    /// An error means that the outcome could not be stored; why a job failed is in the batch.
+    /// Runs a job. If the job fails, the reason is in the batch. Returns an error if the outcome cannot be stored.
     async fn run_job(&self, job: Job, who: &Who, batch: &mut Batch, report: &Report) -> Result<()> {
         match job {
             Job::Plan(refunds) => {
@@ -348,7 +348,7 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// Removes old batches every hour until the service stops.
+/// Removes old batches every hour until the service is stopped.
 pub(super) async fn sweep_hourly(app: Arc<App>) {
     loop {
         app.batches.remove_old(app.clock.now());

@@ -1,6 +1,6 @@
-//! Where batches are stored: a folder beside the ledger that only its owner can read.
+//! The store of batches: a folder beside the ledger that only its owner can read.
 //!
-//! A file appears whole or not at all. An ID has only letters, digits, `-` and `_`, so no request leads out of the folder.
+//! Each file is written atomically. An ID has only letters, digits, `-` and `_`, so no request can leave the folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,10 +15,10 @@ use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::store::ProcessLock;
 
-/// A batch is kept for this long; the ledger keeps what was sent.
+/// Retention of a batch. The ledger keeps the sent requests.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// An upload waits this long for an explanation of its columns.
+/// Retention of an upload whose columns are not explained.
 const KEEP_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// A file of a batch.
@@ -44,19 +44,19 @@ impl Part {
 
 pub(in crate::serve) struct BatchStore {
     folder: PathBuf,
-    /// The batches that this process is working on: stage and progress.
+    /// The batches on which this process works: stage and progress.
     running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
 }
 
 impl BatchStore {
-    /// The folder `NAME-batches` beside the ledger, which the first batch creates.
+    /// The folder `NAME-batches` beside the ledger. The first batch creates it.
     pub(in crate::serve) fn beside(ledger: &Path) -> Self {
         let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem));
         Self { folder: ledger.with_file_name(name), running: Mutex::default() }
     }
 
-    /// An ID that cannot be guessed.
+    /// A new ID with enough random bits that a client cannot guess it.
     pub(super) fn new_id(&self, now: Timestamp) -> Result<String> {
         let made = fs::create_dir_all(&self.folder).and_then(|()| make_private(&self.folder));
         made.map_err(|error| failed(&self.folder, &error))?;
@@ -106,7 +106,7 @@ impl BatchStore {
             .map_err(|error| Error::new(Kind::Storage, format!("batch {id} is damaged: {error}")))
     }
 
-    /// Every batch, newest first.
+    /// All batches, newest first.
     pub(in crate::serve) fn list(&self) -> Vec<Batch> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let ids =
@@ -131,10 +131,10 @@ impl BatchStore {
         }
     }
 
-    /// Removes the upload of a batch; the batch fails if its columns were not explained.
+    /// Removes the upload of a batch. The batch fails if its columns were not explained.
     fn remove_upload(&self, id: &str) {
         let has_upload = self.part(id, Part::Upload).is_ok_and(|path| path.exists());
-        // A request that explains it at this moment holds the lock.
+        // A request that explains the upload at this moment holds the lock.
         let Ok(Some(_lock)) =
             has_upload.then(|| ProcessLock::try_take(&self.path(id), "batch")).transpose().map(Option::flatten)
         else {

@@ -1,7 +1,7 @@
-//! Approvals: requests that need a second person, with the buttons to approve, decline or withdraw them.
+//! Approvals: requests that need a second person, with buttons to approve, decline or withdraw them.
 //!
-//! An approved request of the page or the API is carried out at once in the name of the requester; the ledger has both names. A user
-//! gets no button for their own request, and the ledger would refuse it.
+//! The service carries out an approved request of the page or the API at once, in the name of the requester; the ledger records
+//! both names. Users see no button to approve their own requests, and the ledger refuses such an approval.
 
 use std::sync::Arc;
 

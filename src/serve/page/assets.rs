@@ -1,9 +1,9 @@
-//! Style, script and icon, compiled in. Nothing is loaded from another host.
+//! Style sheet, script and icon, compiled into the binary. The page loads nothing from another host.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 
-/// One hour: after an upgrade no browser keeps the old script for long.
+/// A browser uses an old script for at most one hour after an upgrade.
 const CACHE: &str = "public, max-age=3600";
 
 pub(in crate::serve) async fn style() -> impl IntoResponse {

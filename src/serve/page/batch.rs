@@ -1,4 +1,4 @@
-//! Batches: a lead uploads a file, reads the plan, carries it out, and downloads the outcomes.
+//! Batches: a lead uploads a file, reads the plan, applies it, and downloads the outcomes.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ struct BatchesPage {
     batches: Vec<Batch>,
     /// Name and title of each format.
     formats: Vec<(String, String)>,
-    /// The number of formats that are recognised by their header.
+    /// Number of formats that are recognised by their header.
     recognised: usize,
     csrf: String,
 }
@@ -47,7 +47,7 @@ struct BatchPage {
     message: String,
     running: bool,
     planned: bool,
-    /// Applying was cut off and can go on.
+    /// Whether applying was interrupted and can be resumed.
     can_resume: bool,
     done: bool,
     rows: String,
@@ -55,7 +55,7 @@ struct BatchPage {
     value: String,
     counts: String,
     decisions: String,
-    /// What a person has said about the columns.
+    /// The person's explanations of the columns, as sentences.
     explained: Vec<String>,
     plan: Option<PlanTable>,
     csrf: String,
@@ -74,7 +74,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     Ok(rendered(&BatchesPage { layout, batches, formats, recognised: formats::ALL.len(), csrf: caller.csrf }))
 }
 
-/// Accepts an upload. The CSRF token is checked after the whole form is read, and before anything is done with the file.
+/// Accepts an upload. Checks the CSRF token after reading the whole form and before using the file.
 pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> PageResult {
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::new(Kind::Usage, format!("the upload cannot be read: {}", error.body_text()))
@@ -158,7 +158,7 @@ pub(in crate::serve) async fn outcomes(
     Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
 }
 
-/// The outcomes as a download, so that no browser shows the content as a page.
+/// The outcomes as a download, so that a browser cannot show the content as a page.
 pub(in crate::serve) fn download(id: &str, bytes: Vec<u8>) -> Response {
     let ending = if bytes.first() == Some(&b'{') { "ndjson" } else { "csv" };
     let kind = if ending == "csv" { "text/csv; charset=utf-8" } else { "application/x-ndjson" };

@@ -8,14 +8,14 @@ const HEIGHT: u64 = 60;
 /// Width of the chart, in SVG units.
 const WIDTH: usize = 340;
 
-/// The largest distance between two bars.
+/// Maximum distance between two bars, in SVG units.
 const WIDEST: usize = 56;
 
 pub(super) struct Value {
     pub amount: u64,
     /// Shown below the bar.
     pub label: String,
-    /// Drawn as an error.
+    /// Whether the bar is drawn in the colour of an error.
     pub bad: bool,
 }
 
@@ -43,7 +43,7 @@ impl Chart {
         let most = values.iter().map(|value| value.amount).max().unwrap_or(0).max(1);
         let step = (WIDTH / values.len().max(1)).min(WIDEST);
         let bars = values.into_iter().enumerate().map(|(n, Value { amount, label, bad })| {
-            // Only an amount of zero has no bar.
+            // Draws every amount above zero with at least one unit of height.
             let height = if amount == 0 { 0 } else { (amount * HEIGHT / most).max(1) };
             Bar { x: n * step, y: HEIGHT - height, height, label, bad }
         });

@@ -1,6 +1,7 @@
-//! The health page: freshness and coverage of the index, crawls, quota, scheduled jobs, and the time until a retraction is confirmed.
+//! The health page: freshness and coverage of the index, crawls, quota, scheduled jobs, and the time until a retraction is
+//! confirmed.
 //!
-//! The page says the numbers of each chart as text too. It names no account.
+//! The page repeats the numbers of each chart as text. It names no account.
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ struct DashboardPage {
     open: usize,
     standing: Vec<(i64, String)>,
     refusals: Vec<String>,
-    /// Whether the program has the rule, and a line about it.
+    /// For each program: whether the rule exists, and a sentence about it.
     rules: Vec<(bool, String)>,
     quota: Vec<Quota>,
     runs: Vec<Run>,

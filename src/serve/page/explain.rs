@@ -1,4 +1,4 @@
-//! The form in which a person explains the columns of an uploaded file. No meaning of a doubtful column is preselected.
+//! The form on which a person explains the columns of an uploaded file. Doubtful columns have no preselected meaning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const MEANINGS: [(&str, &str); 7] = [
     ("nothing", "not about the refund"),
 ];
 
-/// Longer cells are cut.
+/// Maximum length of a displayed cell, in characters.
 const CELL_CHARS: usize = 60;
 
 #[derive(Template)]
@@ -42,15 +42,15 @@ struct ExplainPage {
     part: String,
     created: String,
     person: String,
-    /// Why the choices are not enough; empty at first.
+    /// Why the submitted choices are incomplete; empty before the first submission.
     reason: String,
-    /// The column that a known export has and this file lacks.
+    /// A column that a known export has and this file lacks.
     near: String,
     /// Name and assumed meaning of every column.
     header: Vec<(String, String)>,
     rows: Vec<Vec<String>>,
     choices: Vec<Choice>,
-    /// Columns that are not doubtful but can be corrected.
+    /// Columns with a certain meaning that the person may still correct.
     others: Vec<Choice>,
     refunded_when: String,
     statuses: Vec<String>,
@@ -60,7 +60,7 @@ struct ExplainPage {
 struct Choice {
     place: usize,
     name: String,
-    /// What the column looks like, or its assumed meaning.
+    /// A guess at the column's content, or its assumed meaning.
     hint: String,
     examples: String,
     chosen: String,
@@ -85,7 +85,7 @@ pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> PageR
     }
 }
 
-/// Plans the file as the person has explained it, or shows the form again with the reason.
+/// Plans the file with the person's explanation, or shows the form again with the reason why that is not possible.
 pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
     let Form { caller, fields } = form;
     let (batch, upload) = app.stored_upload(&id)?;
@@ -119,13 +119,13 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
     }
 }
 
-/// The settings explain the columns by now. A GET request must not start planning, so the file must be uploaded again.
+/// The settings explain every column now. A GET request must not start planning, so the person must upload the file again.
 fn needs_no_explanation() -> Error {
     Error::new(Kind::Refused, "the settings have changed since the upload, and now explain the columns of the file")
         .hint("upload it again")
 }
 
-/// Message and hint of an error; a hint that names a field of the upload form is left out, since this form does not have it.
+/// Message and hint of an error. Omits a hint that names a field of the upload form, because this form does not have that field.
 fn sentence(error: &Error) -> String {
     let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page)).unwrap_or_default();
     if hint.is_empty() || hint.contains('“') {
@@ -139,7 +139,7 @@ fn field(place: usize) -> String {
     format!("column_{place}")
 }
 
-/// The choices of the form; what it leaves open is as the upload said.
+/// The choices of the form. A choice that the form leaves open keeps its value from the upload.
 fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -> Result<ColumnMapping, String> {
     let header = &doubtful.columns.header;
     let mut by_meaning: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -204,7 +204,7 @@ fn lines(fields: &Fields) -> impl Iterator<Item = &str> {
     fields.get("refunded_when").unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// The name of a column; the second column of the same name is `NAME#2`.
+/// The name of a column; a repeated name gets its number, as in `NAME#2`.
 fn name_of(header: &[String], place: usize) -> String {
     let name = &header[place];
     let before = header[..place].iter().filter(|other| *other == name).count();
@@ -286,7 +286,7 @@ fn render_form(
     }))
 }
 
-/// What a person has said about the columns, for the lead who carries out the plan.
+/// The person's explanations, as sentences for the lead who applies the plan.
 pub(super) fn sentences(explained: &ColumnMapping) -> Vec<String> {
     let amount = match explained.amount_means {
         Some(AmountMeans::NewAmount) => "the new amount of the order",

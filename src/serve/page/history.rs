@@ -1,4 +1,4 @@
-//! History: every retraction, open and doubtful ones first, filtered by order, action, ticket, person or state.
+//! History: every retraction, open and doubtful ones first. Filters by order, action, ticket, person or state.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, 
     let watched = ledger.filter(|_| is_unfiltered).map_or_else(|| Ok(Vec::new()), |ledger| ledger.watched())?;
     let more = lines.len() > LINES_PER_PAGE;
     lines.truncate(LINES_PER_PAGE);
-    // The first page lists open retractions first whatever their number, so the next page starts below the smallest number.
+    // The first page shows all open retractions first, so the next page starts below the smallest number on it.
     let last = lines.iter().map(|one| one.id).min();
     let older =
         more.then(|| last.map(|id| format!("/history?q={}&state={word}&before={id}", in_link(&text)))).flatten();

@@ -1,7 +1,7 @@
 //! Signing in and out.
 //!
 //! The login form carries a token that is bound to its own cookie, so that another site cannot sign a user in under another name.
-//! A refusal never says whether the name or the password was wrong. No log and no response contains a password.
+//! An error never says whether the name or the password was wrong. No log and no response contains a password.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::serve::cookies::{BROWSER, LOGIN_FORM, Lifetime, SESSION};
 use crate::serve::extractors::{Fields, Form, Query, form_fields};
 use crate::serve::listen::Peer;
 
-/// A browser stays known for this long after a user has signed in with it.
+/// After a user signs in, the browser counts as known for this long.
 const BROWSER_KNOWN_FOR: Duration = Duration::from_hours(180 * 24);
 
 #[derive(Template)]
@@ -95,7 +95,7 @@ pub(in crate::serve) async fn sign_in(State(app): State<Arc<App>>, request: Requ
     }
 }
 
-/// A page that says when the next attempt is accepted.
+/// The response to a throttled attempt: says when the next attempt is accepted.
 pub(super) fn throttled(
     app: &App,
     until: Timestamp,
@@ -126,7 +126,7 @@ fn next_path(fields: &Fields) -> String {
     if is_local { wanted.to_owned() } else { "/".to_owned() }
 }
 
-/// The client of a login attempt, for the throttle: as the proxy names it, or else the peer.
+/// The client of a login attempt, for the throttle: the address that the proxy names, or else the peer.
 pub(super) fn origin(app: &App, request: &Request) -> Origin {
     let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip());
     let client = if app.options.behind_proxy { forwarded_for(request.headers()).or(direct) } else { direct };
@@ -134,7 +134,7 @@ pub(super) fn origin(app: &App, request: &Request) -> Origin {
     Origin { peer, browser: app.cookie(request.headers(), BROWSER) }
 }
 
-/// The last address of `X-Forwarded-For`. The proxy has added it; a client can forge the ones before.
+/// The last address of `X-Forwarded-For`, which the proxy adds. A client can forge the earlier addresses.
 fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()

@@ -1,7 +1,7 @@
-//! The look-up page: order IDs in, what the index has of them out, and how certain that is.
+//! The look-up page: shows what the index has of each order ID, and how certain the answer is.
 //!
-//! Reads only the index, unless the user asks for a live search. An order ID is looked up as it was pasted. Orders that the text may
-//! mean are offered and never acted on by themselves.
+//! Reads only the index, unless the user starts a live search. An order ID is looked up exactly as pasted. If the text may mean
+//! other orders, the page lists them as suggestions and does nothing with them.
 
 use std::sync::Arc;
 
@@ -23,15 +23,15 @@ use crate::serve::extractors::{Caller, Fields, Form, Query};
 #[template(path = "lookup.html")]
 struct LookupPage {
     layout: Layout,
-    /// The content of the field, and its height in lines.
+    /// The content of the text field.
     text: String,
     rows: usize,
-    /// `text` for a link.
+    /// `text`, encoded for a link.
     text_link: String,
     orders: Vec<Order>,
     shows_accounts: bool,
     may_see_accounts: bool,
-    /// There are so few orders that the script starts a preflight for each.
+    /// Whether the script starts a preflight for each order, because the page shows only a few.
     few: bool,
     csrf: String,
 }
@@ -63,7 +63,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     }))
 }
 
-/// Asks the vendor for one order, and shows the result.
+/// Searches the vendor for one order, and shows the result.
 pub(in crate::serve) async fn search(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let order_id = form.fields.order()?;
     let searched = app.actions.search(&form.caller.who, order_id.clone()).await?;

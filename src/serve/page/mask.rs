@@ -1,6 +1,6 @@
-//! Masking of account IDs: they are often e-mail addresses, and most questions do not need them.
+//! Masks account IDs. They are often e-mail addresses, and most tasks do not need them.
 
-/// Keeps enough to tell two accounts apart, and too little to write to one.
+/// Keeps enough characters to distinguish accounts, and too few to reconstruct an address.
 pub(in crate::serve) fn mask_account(account: &str) -> String {
     let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
     match account.rsplit_once('@') {

@@ -1,7 +1,7 @@
-//! The web page: rendered on the server, works without a script, and escapes everything that it shows.
+//! The web page: rendered on the server, works without a script, and escapes every value.
 //!
-//! One file per page; the markup is in `templates/`. A page decides nothing: it shows what the use cases return and passes on what
-//! the user requests.
+//! Each page has one file; the markup is in `templates/`. A page decides nothing: it shows the results of the use cases and
+//! passes the user's requests on.
 
 pub(super) mod approvals;
 pub(super) mod assets;
@@ -32,22 +32,20 @@ use super::ui_text;
 use crate::access::Right;
 use crate::error::{Error, Kind};
 
-/// The frame of every page.
 pub(super) struct Layout {
     pub(super) title: String,
-    /// Shown on every page, so that nobody retracts for the wrong tenant.
+    /// Shown on every page, so that a user notices a wrong tenant before a retraction.
     pub(super) tenant: String,
     pub(super) user: Option<User>,
     /// Without a script, the page reloads after this many seconds; 0 for never.
     pub(super) reload_seconds: u32,
 }
 
-/// The signed-in user, as the frame shows them.
 pub(super) struct User {
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) csrf: String,
-    /// False if a proxy signs the user in: there is no session to end here.
+    /// False if a proxy signs the user in, because the service then has no session to end.
     pub(super) can_sign_out: bool,
     pub(super) sees_health: bool,
     pub(super) uploads_batches: bool,
@@ -125,7 +123,7 @@ impl ErrorPage {
         )
     }
 
-    /// An error about an uploaded file; its hint names fields of the upload form.
+    /// An error about an uploaded file. Its hint names fields of the upload form.
     pub(super) fn of_file(error: Error) -> Self {
         let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page));
         Self::from(Error { hint, ..error })
@@ -159,12 +157,11 @@ impl IntoResponse for ErrorPage {
     }
 }
 
-/// The start page.
 pub(super) async fn home() -> Redirect {
     Redirect::to("/lookup")
 }
 
-/// The answer to a path that is not in the route table.
+/// The response to a path that is not in the route table.
 pub(super) async fn not_found() -> ErrorPage {
     let error = Error::new(Kind::NotIndexed, "there is no such page");
     ErrorPage { heading: "There is no such page", ..ErrorPage::from(error) }

@@ -1,6 +1,6 @@
-//! Changing one's own password.
+//! Lets users change their own password.
 //!
-//! The old password is required, and wrong attempts are throttled as at the login: a browser that was left open must not be enough.
+//! A change requires the old password, so that an unattended browser is not enough. Wrong attempts are throttled as at the login.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) 
 }
 
 fn password_form(app: &App, caller: &Caller, problem: Option<String>, status: StatusCode) -> PageResult {
-    // A user whom a proxy signs in has no password here.
+    // A user of a sign-in proxy has no password in recoup.
     if caller.session_cookie.is_none() {
         return Err(ErrorPage::forbidden(caller));
     }

@@ -8,10 +8,10 @@ use crate::serve::batch::cell_of;
 use crate::serve::flag_names::with_file_fields;
 use crate::serve::routes::Audience;
 
-/// Lines of the table at most.
+/// Maximum number of lines in the table.
 const LINES: usize = 200;
 
-/// Longer cells of the file are cut.
+/// Maximum length of a displayed cell, in characters.
 const CELL_CHARS: usize = 60;
 /// Columns that may prove a refund.
 const EVIDENCE: [Column; 10] = [
@@ -46,7 +46,6 @@ pub(super) struct PlanTable {
     pub(super) more: usize,
 }
 
-/// One order.
 pub(super) struct PlanLine {
     pub(super) order: String,
     pub(super) step: String,
@@ -57,9 +56,9 @@ pub(super) struct PlanLine {
     pub(super) of_vendor: Vec<String>,
 }
 
-/// How to adjust an order that was refunded in part.
+/// How to adjust a partially refunded order.
 pub(super) struct Adjust {
-    /// What the order costs now.
+    /// The order's price after the refund.
     pub(super) left: String,
     pub(super) command: String,
 }
@@ -85,14 +84,14 @@ impl PlanTable {
     }
 }
 
-/// The rows of each order, and each row without an order ID.
+/// The rows of each order, and one group for each row without an order ID.
 fn groups(plan: &Plan) -> Vec<Vec<usize>> {
     let refunds = &plan.refunds;
     let without_order = refunds.rows.iter().enumerate().filter(|(_, row)| row.order.is_none()).map(|(n, _)| vec![n]);
     refunds.orders.iter().map(|order| order.rows.clone()).chain(without_order).collect()
 }
 
-/// The file's columns that are shown: those that may be evidence, and those that a person has set aside.
+/// The columns of the file that are shown: possible evidence, and columns that a person has excluded.
 fn own_columns(plan: &Plan) -> Vec<(usize, String)> {
     let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.mapping);
     let evidence: HashSet<usize> = EVIDENCE.into_iter().filter_map(|column| columns.get(column)).collect();
@@ -129,7 +128,7 @@ impl PlanLine {
         }
     }
 
-    /// Sorts the table: orders to send first, then those that a person must look at.
+    /// Sort key of the table: orders to send first, then orders that a person must check.
     fn rank(&self) -> u8 {
         let is = |kind: DecisionKind| self.decision == kind.words();
         if self.step == "send" {
@@ -161,7 +160,7 @@ fn values(plan: &Plan, rows: &[usize], place: usize) -> String {
 }
 
 impl Adjust {
-    /// Parses the planned message of a refund in part.
+    /// Parses the planned message of a partial refund.
     fn of(why: &str) -> Option<Self> {
         let command = why.starts_with("recoup adjust ").then(|| why.to_owned())?;
         let left = why.rsplit_once(" --amount ").map(|(_, left)| left.to_owned())?;

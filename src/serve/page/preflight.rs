@@ -1,6 +1,6 @@
-//! Whether an order can be retracted, read live: a page of its own, or a fragment of the look-up page.
+//! The live preflight of an order, as its own page or as a fragment of the look-up page.
 //!
-//! The preflight is a dry run of the retraction: it reads from the vendor and sends nothing.
+//! A preflight is a dry run of the retraction: it reads from the vendor and sends nothing.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ struct PreflightPage {
 #[template(path = "preflight_part.html")]
 struct Fragment {
     order: String,
-    /// The query that names order and action.
+    /// The query string that names order and action.
     query: String,
     verdicts: Option<Verdicts>,
     error: Option<ErrorPage>,

@@ -1,7 +1,7 @@
 //! The receipt of an order, updated live until every retraction is settled.
 //!
-//! It says no more than the ledger. A stream of server-sent events updates the page; without a script the page reloads while a
-//! retraction is open.
+//! It shows only what the ledger has. Server-sent events update the page. Without a script, the page reloads while a retraction
+//! is open.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&ReceiptPage { layout, fragment, live }))
 }
 
-/// Streams the receipt each time that it changes, until no retraction is open.
+/// Streams the receipt after each change, until no retraction is open.
 pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller, Query(fields): Query) -> PageResult {
     let order = fields.order()?;
     let stop = app.stop.clone();
@@ -87,7 +87,7 @@ pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller,
         }
     });
     let mut response: Response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
-    // Without it, nginx buffers the stream.
+    // Tells nginx not to buffer the stream.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     Ok(response)
 }

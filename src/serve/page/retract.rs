@@ -1,7 +1,7 @@
-//! Retracting one order: a page for the reason, a page that shows exactly what will be sent, then the confirmation.
+//! Retracts one order: a page for the reason, a page that shows exactly what will be sent, then the confirmation.
 //!
-//! The confirmation names the plan that was shown. If the plan has changed, nothing is sent and the new plan is shown. Sending the
-//! same form twice sends nothing twice: the ledger refuses it.
+//! The confirmation names the plan that the user saw. If the plan has changed, nothing is sent and the new plan is shown. If a
+//! form is submitted twice, the ledger refuses the second send.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ struct BeginPage {
     csrf: String,
     /// The checks that this user may override.
     overridable: Vec<&'static str>,
-    /// Some checks can only be overridden by a lead.
+    /// Whether some checks can only be overridden by a lead.
     needs_lead: bool,
 }
 
@@ -60,7 +60,7 @@ pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller,
     }))
 }
 
-/// The present plan, and the form that confirms it.
+/// Shows the current plan, and the form that confirms it.
 pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let request = permitted_request(&form)?;
     show_plan(&app, &form.caller, request, false).await
@@ -102,7 +102,7 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
     Ok(Redirect::to(&format!("/receipt?order={}", in_link(request.order_id.as_str()))).into_response())
 }
 
-/// The request of a form, if the user may override what it overrides.
+/// The request of a form. Fails if the user may not override a check that the form overrides.
 fn permitted_request(form: &Form) -> Result<RetractRequest, ErrorPage> {
     let request = from_form(&form.fields)?;
     if !request.overrides.is_empty() && !form.caller.who.may(Right::Override) {

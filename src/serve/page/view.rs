@@ -1,4 +1,4 @@
-//! View models: answers and receipts as the templates show them. They decide nothing.
+//! View models: answers and receipts in the form that the templates show. They decide nothing.
 
 use super::mask::mask_account;
 use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
@@ -23,14 +23,14 @@ pub(super) struct Order {
     pub(super) actions: Vec<Action>,
     /// Lines about the referrals of its rewards.
     pub(super) referrals: Vec<String>,
-    /// The ID with invisible characters written out.
+    /// The ID with visible escapes for invisible characters.
     pub(super) heading: String,
-    /// Why the order is not found.
+    /// Why the order was not found.
     pub(super) nothing: Option<String>,
     pub(super) basis: String,
     /// Orders that the text may mean: ID, link, and the difference.
     pub(super) candidates: Vec<(String, String, String)>,
-    /// Set if the text is an ID of something else.
+    /// Set if the text is the ID of an action, a reward or a participant.
     pub(super) related: Option<Related>,
     pub(super) searched: Option<String>,
     pub(super) retractions: Vec<RetractionLine>,
@@ -109,13 +109,13 @@ impl Order {
         }
     }
 
-    /// Every ActionId of the order, plain and for a link.
+    /// Every ActionId of the order, as text and encoded for a link.
     pub(super) fn action_ids(&self) -> Vec<(String, String)> {
         self.actions.iter().filter_map(|action| action.id.clone()).map(|id| (id.clone(), in_link(&id))).collect()
     }
 }
 
-/// Why the order is not found; `None` if it is.
+/// Why the order was not found; `None` if it was found.
 fn nothing(answer: &Answer) -> Option<String> {
     if answer.is_found() {
         return None;
@@ -196,7 +196,6 @@ pub(super) fn minute(rfc3339: &str) -> String {
     moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// What a retraction of an order would do.
 pub(super) struct Verdicts {
     pub(super) tone: &'static str,
     pub(super) heading: &'static str,
@@ -252,7 +251,7 @@ pub(super) fn count(number: u64) -> String {
     grouped(number)
 }
 
-/// Whether any of them may still change by itself.
+/// Whether any retraction may still change state by itself.
 pub(super) fn is_open(retractions: &[Retraction]) -> bool {
     retractions.iter().any(|one| one.state.is_open() && one.state != State::Unconfirmed)
 }

@@ -1,29 +1,29 @@
-//! Requests that are carried out once, by their `Idempotency-Key`.
+//! Idempotency keys: the server executes each request with an `Idempotency-Key` once.
 
 use super::AccessFile;
 use crate::error::Result;
 
-/// What is known of a key.
+/// The state of an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Idempotency {
-    /// It was not used before.
+    /// The key is new.
     New,
-    /// Its request is being carried out.
+    /// The server is executing the key's request.
     InFlight,
-    /// Its request was answered.
+    /// The server has answered the key's request.
     Done { status: u16, body: String },
-    /// It belongs to another request.
+    /// The key belongs to a different request.
     Different,
 }
 
-/// An answer is kept this long.
+/// How long the file keeps a response.
 const KEPT_MS: i64 = 24 * 3_600_000;
 
-/// A request without an answer for this long was cut off with its process; the ledger knows what it has sent.
+/// After this time, a request without a response counts as interrupted by a crash. The ledger records what it sent.
 const IN_FLIGHT_MS: i64 = 10 * 60_000;
 
 impl AccessFile {
-    /// Takes a key for the request with this hash.
+    /// Reserves a key for the request with this hash. Returns the key's state before that.
     pub fn begin_idempotent(&self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Idempotency> {
         self.conn.write(|tx| {
             tx.run(
@@ -50,13 +50,13 @@ impl AccessFile {
         })
     }
 
-    /// Keeps the answer of a request.
+    /// Stores the response to a request.
     pub fn finish_idempotent(&self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
         let update = "UPDATE idempotency_keys SET status = ?3, body = ?4 WHERE user_name = ?1 AND key = ?2";
         self.run(update, &[&user, &key, &status, &body])
     }
 
-    /// Frees a key whose request did nothing.
+    /// Deletes a key whose request had no effect.
     pub fn forget_idempotent(&self, user: &str, key: &str) -> Result<()> {
         self.run("DELETE FROM idempotency_keys WHERE user_name = ?1 AND key = ?2", &[&user, &key])
     }

@@ -1,7 +1,7 @@
 //! The access file: users, sessions, tokens, sign-in attempts and idempotency keys.
 //!
-//! `access.sql` says what every column means. Disabling a user ends their sessions and tokens in the same transaction. Nothing
-//! here hashes a password or decides what a role may do.
+//! `access.sql` describes every column. Disabling a user ends their sessions and tokens in the same transaction. Other modules
+//! hash passwords and define the rights of a role.
 
 mod idempotency;
 mod sessions;
@@ -33,10 +33,10 @@ pub(super) const LAYOUT: Layout = Layout {
     application_id: 0x7265_6361, // "reca"
 };
 
-/// The newest request of a session or token is written down at most this often.
+/// The minimum interval between two updates of a session's or token's last use.
 const SEEN_EVERY_MS: i64 = 60_000;
 
-/// The access file, open. Tasks and threads share it and take turns.
+/// The open access file. Tasks and threads share it; a mutex serialises them.
 #[derive(Debug)]
 pub struct AccessFile {
     conn: Conn,
@@ -51,7 +51,7 @@ impl AccessFile {
         Ok(Self { conn, csrf_key })
     }
 
-    /// Opens the file; `None` if there is no user yet.
+    /// Opens the file; returns `None` if it does not exist, which means that there is no user yet.
     pub fn open_existing(path: &Path, identity: &Identity) -> Result<Option<Self>> {
         // A folder that cannot be searched is an error, not a missing file.
         let exists = path.try_exists().map_err(|error| {
@@ -61,7 +61,7 @@ impl AccessFile {
         exists.then(|| Self::open(path, identity)).transpose()
     }
 
-    /// The key of CSRF tokens.
+    /// Returns the key of CSRF tokens.
     pub fn csrf_key(&self) -> &str {
         &self.csrf_key
     }
@@ -72,22 +72,22 @@ impl AccessFile {
         self.run(insert, &[&text(now), &actor.person, &actor.host, &what])
     }
 
-    /// Changes to users and tokens, oldest first: when, by whom, what.
+    /// Returns the changes to users and tokens, oldest first. Each is the time, the person, and a description.
     pub fn logged(&self) -> Result<Vec<(String, String, String)>> {
         let select = "SELECT at, person, what FROM log ORDER BY id";
         self.conn.read(|tx| tx.rows(select, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
     }
 
-    /// A transaction of one statement.
+    /// Runs one statement in its own transaction.
     fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<()> {
         self.conn.write(|tx| tx.run(sql, args)).map(drop)
     }
 }
 
-/// Reads the key of CSRF tokens; makes it at random with the file.
+/// Reads the key of CSRF tokens. A new file gets a random key.
 fn csrf_key(conn: &Conn) -> Result<String> {
     let select = "SELECT value FROM identity WHERE key = 'csrf_key'";
-    // A process that only opens the file does not wait for one that writes.
+    // A plain read comes first, so that opening the file never waits for a writer.
     if let Some(key) = conn.read(|tx| tx.opt(select, &[], |row| row.get(0)))? {
         return Ok(key);
     }
@@ -95,7 +95,7 @@ fn csrf_key(conn: &Conn) -> Result<String> {
     conn.write(|tx| {
         let insert = "INSERT INTO identity (key, value) VALUES ('csrf_key', ?1) ON CONFLICT (key) DO NOTHING";
         tx.run(insert, &[&key])?;
-        // Another process may have been faster.
+        // Another process may have written its key first.
         tx.one(select, &[], |row| row.get(0))
     })
 }

@@ -1,4 +1,4 @@
-//! Sessions, known by the hash of their cookie.
+//! Sessions, identified by the hash of their cookie.
 
 use super::{AccessFile, SEEN_EVERY_MS};
 use crate::error::Result;
@@ -7,12 +7,12 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
     pub user: String,
-    /// The user's role now.
+    /// The user's current role.
     pub role: String,
-    /// The operating system's user that is the same person.
+    /// The same person's user name in the operating system.
     pub os_user: Option<String>,
     pub created_ms: i64,
-    /// The newest request, to the minute.
+    /// The time of the newest request, to the minute.
     pub seen_ms: i64,
 }
 
@@ -22,7 +22,7 @@ impl AccessFile {
         self.run(insert, &[&hash, &user, &now_ms])
     }
 
-    /// The session with this hash, if its user may still sign in.
+    /// Returns the session with this hash, if its user may still sign in.
     pub fn session(&self, hash: &[u8], now_ms: i64) -> Result<Option<SessionRow>> {
         let found = self.conn.read(|tx| {
             tx.opt(
@@ -43,7 +43,7 @@ impl AccessFile {
         Ok(found.filter(|session| now_ms >= session.created_ms - SEEN_EVERY_MS))
     }
 
-    /// Notes that a session was used, at most once a minute.
+    /// Records that a session was used, at most once a minute.
     pub fn touch_session(&self, hash: &[u8], seen_ms: i64, now_ms: i64) -> Result<()> {
         if now_ms - seen_ms < SEEN_EVERY_MS {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Attempts to sign in. Each is counted before the password is checked, so that parallel attempts are counted too.
+//! Attempts to sign in. The server counts each attempt before it checks the password, so that parallel attempts count too.
 
 use super::AccessFile;
 use crate::error::Result;
@@ -7,15 +7,16 @@ use crate::store::db::{DbError, Tx};
 /// The key that counts the failures of all users together.
 const EVERYBODY: &str = "everybody";
 
-/// Keys that are kept, the newest ones: a stranger can try any number of names.
+/// The largest number of stored keys; older keys are deleted. An attacker can try any number of names.
 const KEPT: u32 = 10_000;
 
-/// A key to be counted, and the wait in milliseconds before its next attempt, given its own failures and those of all users.
+/// A key to count, and a function for the wait before its next attempt in milliseconds. The function receives the key's failures
+/// and the failures of all users.
 pub type CountedKey = (String, fn(u32, u32) -> i64);
 
 impl AccessFile {
-    /// Counts an attempt for each of these keys, unless one of them must wait: until when, Unix milliseconds. The count of all
-    /// users goes down by one every `forgotten_every_ms`.
+    /// Counts an attempt for each of these keys. If a key must still wait, counts nothing and returns the end of the wait in Unix
+    /// milliseconds. The count of all users decreases by one every `forgotten_every_ms`.
     pub fn attempt(&self, keys: &[CountedKey], forgotten_every_ms: i64, now_ms: i64) -> Result<Option<i64>> {
         self.conn.write(|tx| {
             let mut until = None;
@@ -46,7 +47,7 @@ impl AccessFile {
         })
     }
 
-    /// Takes back the counts of an attempt that succeeded, and deletes counts older than `old_ms`.
+    /// Removes the counts of a successful attempt, and deletes counts older than `old_ms`.
     pub fn forget_attempts(&self, keys: &[String], old_ms: i64) -> Result<()> {
         self.conn.write(|tx| {
             for key in keys {

@@ -1,4 +1,4 @@
-//! API tokens, known by their hash.
+//! API tokens, identified by their hash.
 
 use jiff::Timestamp;
 
@@ -6,40 +6,40 @@ use super::{AccessFile, SEEN_EVERY_MS, text};
 use crate::error::Result;
 use crate::store::db::{DbError, Row};
 
-/// A token to be made.
+/// A token to create.
 #[derive(Debug, Clone)]
 pub struct NewToken<'a> {
     pub user: &'a str,
-    /// What it is for.
+    /// The purpose of the token.
     pub name: &'a str,
-    /// SHA-256 of it.
+    /// The SHA-256 hash of the token.
     pub hash: &'a [u8],
-    /// Words, with a space between two.
+    /// Scopes, separated by spaces.
     pub scopes: &'a str,
     /// Unix milliseconds.
     pub expires_ms: i64,
 }
 
-/// What is known of a token; not the token itself.
+/// The metadata of a token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRow {
     pub id: i64,
     pub user: String,
-    /// The user's role now.
+    /// The user's current role.
     pub role: String,
-    /// The operating system's user that is the same person.
+    /// The same person's user name in the operating system.
     pub os_user: Option<String>,
-    /// What it is for.
+    /// The purpose of the token.
     pub name: String,
-    /// Words, with a space between two.
+    /// Scopes, separated by spaces.
     pub scopes: String,
     /// RFC 3339.
     pub created_at: String,
     /// Unix milliseconds.
     pub expires_ms: i64,
-    /// The newest request, Unix milliseconds, to the minute.
+    /// The time of the newest request, in Unix milliseconds, to the minute.
     pub used_ms: Option<i64>,
-    /// RFC 3339; `None` while it may be used.
+    /// RFC 3339; `None` while the token is valid.
     pub revoked_at: Option<String>,
 }
 
@@ -63,7 +63,7 @@ fn from_row(row: &Row<'_>) -> Result<TokenRow, DbError> {
 }
 
 impl AccessFile {
-    /// Gives the number of the new token.
+    /// Adds a token. Returns its number.
     pub fn add_token(&self, new: &NewToken<'_>, now: Timestamp) -> Result<i64> {
         self.conn.write(|tx| {
             tx.one(
@@ -75,7 +75,7 @@ impl AccessFile {
         })
     }
 
-    /// The token with this hash, if it and its user are still valid. Writes at most once a minute.
+    /// Returns the token with this hash, if the token and its user are valid. Updates the time of last use at most once a minute.
     pub fn token(&self, hash: &[u8], now_ms: i64) -> Result<Option<TokenRow>> {
         let valid = "t.hash = ?1 AND t.revoked_at IS NULL AND u.disabled_at IS NULL AND t.expires_ms > ?2";
         let select = format!("{SELECT} WHERE {valid}");
@@ -88,13 +88,13 @@ impl AccessFile {
         Ok(found)
     }
 
-    /// Every token, or those of one user.
+    /// Returns every token, or the tokens of one user.
     pub fn tokens(&self, user: Option<&str>) -> Result<Vec<TokenRow>> {
         let select = format!("{SELECT} WHERE CAST(?1 AS TEXT) IS NULL OR t.user_name = ?1 ORDER BY t.id");
         self.conn.read(|tx| tx.rows(&select, &[&user], from_row))
     }
 
-    /// Ends a token; `false` if there is none of that number, or it has ended.
+    /// Revokes a token; returns `false` if there is no such token, or if it is already revoked.
     pub fn revoke_token(&self, id: i64, now: Timestamp) -> Result<bool> {
         let update = "UPDATE tokens SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
         Ok(self.conn.write(|tx| tx.run(update, &[&id, &text(now)]))? > 0)

@@ -1,4 +1,4 @@
-//! Users, as rows.
+//! The rows of users.
 
 use jiff::Timestamp;
 
@@ -11,11 +11,11 @@ pub struct UserRow {
     pub name: String,
     /// `viewer`, `agent`, `lead`, `admin`.
     pub role: String,
-    /// The operating system's user that is the same person.
+    /// The same person's user name in the operating system.
     pub os_user: Option<String>,
     /// RFC 3339.
     pub created_at: String,
-    /// RFC 3339; `None` while they may sign in.
+    /// RFC 3339; `None` while the user may sign in.
     pub disabled_at: Option<String>,
 }
 
@@ -32,16 +32,16 @@ fn from_row(row: &Row<'_>) -> Result<UserRow, DbError> {
 }
 
 impl AccessFile {
-    /// Adds a user; `false` if the name, or the operating system's user, is taken.
+    /// Adds a user; returns `false` if the name or the `os_user` is taken.
     pub fn add_user(&self, user: &UserRow, password: &str, now: Timestamp) -> Result<bool> {
-        // No target: either of the two unique columns may be taken.
+        // ON CONFLICT has no target, because either of the two unique columns may conflict.
         let insert = "INSERT INTO users (name, role, password, os_user, created_at, password_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING";
         let args: [&dyn ToValue; 5] = [&user.name, &user.role, &password, &user.os_user, &text(now)];
         Ok(self.conn.write(|tx| tx.run(insert, &args))? > 0)
     }
 
-    /// Every user, by name.
+    /// Returns every user, ordered by name.
     pub fn users(&self) -> Result<Vec<UserRow>> {
         self.conn.read(|tx| tx.rows(&format!("SELECT {COLUMNS} FROM users ORDER BY name"), &[], from_row))
     }
@@ -50,12 +50,12 @@ impl AccessFile {
         self.conn.read(|tx| tx.opt(&format!("SELECT {COLUMNS} FROM users WHERE name = ?1"), &[&name], from_row))
     }
 
-    /// The user that is the same person as this user of the operating system.
+    /// Returns the user linked to this user of the operating system.
     pub fn user_of_os(&self, os_user: &str) -> Result<Option<UserRow>> {
         self.conn.read(|tx| tx.opt(&format!("SELECT {COLUMNS} FROM users WHERE os_user = ?1"), &[&os_user], from_row))
     }
 
-    /// The hash of a user's password; `None` if there is no such user, or they are disabled.
+    /// Returns the hash of a user's password; `None` if the user does not exist or is disabled.
     pub fn password_of(&self, name: &str) -> Result<Option<String>> {
         let select = "SELECT password FROM users WHERE name = ?1 AND disabled_at IS NULL";
         self.conn.read(|tx| tx.opt(select, &[&name], |row| row.get(0)))

@@ -1,4 +1,4 @@
-//! What can go wrong in a database, and the user's words for it.
+//! Database errors, and their messages for the user.
 
 use std::path::Path;
 
@@ -10,25 +10,25 @@ use crate::store::{Layout, ProcessLock, ledger};
 /// Why a transaction failed.
 #[derive(Debug)]
 pub enum DbError {
-    /// Another process is writing.
+    /// Another process holds the write lock.
     Busy,
-    /// The transaction collided with another one, and may go through if it is repeated.
+    /// The transaction collided with another one; the caller may retry it.
     Retry,
-    /// A rule of the schema forbids it.
+    /// The statement violates a constraint of the schema.
     Constraint(String),
-    /// The stored data are not what they should be.
+    /// The stored data is damaged.
     Damaged(String),
-    /// The user, or another thread, ended it.
+    /// The user or another thread interrupted the statement.
     Interrupted,
     /// The disk is full.
     Full(String),
-    /// The disk failed, or a limit on the size of files was met.
+    /// The disk failed, or the file reached a size limit.
     Io(String),
-    /// The file or its folder may not be written.
+    /// The process has no write permission on the file or its folder.
     ReadOnly(String),
-    /// Anything else that the engine says.
+    /// Any other error of the engine.
     Engine(String),
-    /// A refusal of our own, with its kind and its hint.
+    /// An error that recoup raises, with its kind and hint.
     Ours(Error),
 }
 
@@ -64,7 +64,7 @@ impl From<&rusqlite::Error> for DbError {
 }
 
 impl DbError {
-    /// The failure of the store at `path`, with what to do about it.
+    /// Converts this to the user's error for the store at `path`, with a hint.
     pub fn of(self, layout: &Layout, path: &Path) -> Error {
         let (what, cause, hint) = match self {
             Self::Ours(error) => return error,
@@ -91,12 +91,12 @@ impl DbError {
     }
 }
 
-/// The driver's error in the user's words.
+/// Converts a driver error to the user's error.
 pub fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -> Error {
     DbError::from(error).of(layout, path)
 }
 
-/// A file that is not what was written into it.
+/// Returns the error for a damaged file.
 pub fn damaged(layout: &Layout, path: &Path, finding: &str) -> Error {
     let hint = match layout.name {
         "ledger" => {
@@ -110,7 +110,8 @@ pub fn damaged(layout: &Layout, path: &Path, finding: &str) -> Error {
     Error::new(Kind::Storage, format!("the {} at {} is damaged ({finding})", layout.name, path.display())).hint(hint)
 }
 
-/// Another process kept the file for longer than a transaction waits. SQLite's "database is locked" sounds like damage.
+/// Returns the error for a file that another process locked for longer than a transaction waits. SQLite's "database is locked"
+/// sounds like damage.
 fn busy(layout: &Layout, path: &Path) -> Error {
     let is_sending = layout.name == ledger::LAYOUT.name && matches!(ProcessLock::try_take(path, "send"), Ok(None));
     let why = if is_sending { "an order is being retracted right now" } else { "another process is writing to it" };

@@ -1,7 +1,7 @@
-//! Creates database files, and opens them without harm to connections that are open already.
+//! Creates database files, and opens them without harm to open connections.
 //!
-//! Every database is opened here. Nothing but SQLite may open and close a database file while a connection to it may be open;
-//! [`MAKING`] says why.
+//! This module opens every database. Only SQLite may open and close a database file while a connection to it may be open;
+//! [`MAKING`] explains why.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -12,16 +12,16 @@ use rusqlite::{Connection, OpenFlags};
 use super::Layout;
 use crate::error::{Error, Kind, Result};
 
-/// Held while a file is made, and before one is opened.
+/// Locked while this process creates a file, and briefly before it opens one.
 ///
 /// POSIX file locks belong to the process, not to a connection, and the operating system releases all of them as soon as the
-/// process closes the file through any handle. Another process that then closes the file believes that it is the last one, and
-/// deletes the write-ahead log that the remaining connections write to: their commits are lost. So only SQLite opens a file
-/// that exists, and a file that is being made is opened when that is over.
+/// process closes the file through any handle. Another process that then closes the file assumes that it is the last one, and
+/// deletes the write-ahead log. The remaining connections lose their commits. So only SQLite opens an existing file, and this
+/// process opens a file only after its creation is complete.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// Creates the file if it is missing, readable by its owner alone. SQLite gives `-wal` and `-shm` the mode of the main file. A
-/// file that exists is not opened.
+/// Creates the file if it is missing, readable by its owner alone. SQLite gives `-wal` and `-shm` the mode of the main file. Does
+/// not open an existing file.
 pub fn create_private(path: &Path) -> std::io::Result<()> {
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if path.try_exists()? {
@@ -34,7 +34,7 @@ pub fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Opens a file that exists. No pragma is set.
+/// Opens an existing file. Sets no pragma.
 pub fn open_file(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
     check_regular(path).map_err(|error| {
@@ -44,7 +44,7 @@ pub fn open_file(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> 
     Connection::open_with_flags(path, flags)
 }
 
-/// Fails on anything but a regular file. Opening a FIFO waits for ever, and a device forgets what is written.
+/// Fails unless the path is a regular file. Opening a FIFO would block forever, and a device does not store data.
 fn check_regular(path: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => {
@@ -56,8 +56,8 @@ fn check_regular(path: &Path) -> std::io::Result<()> {
 
 /// Refuses a database with hard links, and a database or a log that is not a regular file.
 ///
-/// SQLite's logs and recoup's locks are files beside the database, named after it. Two processes that open one file by two
-/// names neither see each other's commits nor wait for each other: both would send.
+/// SQLite's logs and recoup's locks are files beside the database, named after it. If two processes open one file by two names,
+/// they miss each other's commits and locks, and both would send.
 pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
     let name = layout.name;
     for log in ["", "-wal", "-shm", "-journal"] {
@@ -88,8 +88,8 @@ pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file in a folder that cannot be written to. Without a log beside it the file is complete, and a process that may not
-/// write to the folder cannot begin a log.
+/// Opens a file in a read-only folder. The file is complete if it has no write-ahead log, and a process without write permission
+/// on the folder cannot create one.
 pub fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -113,11 +113,11 @@ mod tests {
 
     use super::*;
 
-    /// The byte at which SQLite keeps the lock of every open connection to a file with a log.
+    /// The offset of the byte that every open connection to a WAL file locks.
     const SHARED: &str = "1073741826";
 
-    /// If the process closed the file by other means than SQLite, the lock would be gone, and an older SQLite, the system's for
-    /// example, would delete the log that the remaining connections write to.
+    /// If the process closed the file outside of SQLite, the operating system would release the lock. An older SQLite (for
+    /// example the system's) would then delete the log of the remaining connections.
     #[test]
     fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
         let dir = tempfile::tempdir().expect("a folder");

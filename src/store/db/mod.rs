@@ -1,9 +1,9 @@
-//! The executor: the one place that runs SQL.
+//! The executor: the only place that runs SQL.
 //!
-//! A store gives [`Conn`] a closure over one transaction, [`Tx`], and gets its value, or an error in the user's words. A closure
-//! may run more than once, because a transaction that collides with another one is repeated as a whole: it must have no effect
-//! outside its transaction. SQL is written once, in what SQLite and PostgreSQL both understand, with parameters as `?1`. SQLite
-//! is the one engine for now. Only this module, and the index until it follows, knows the driver.
+//! A store passes [`Conn`] a closure over one transaction, [`Tx`], and receives the closure's value or the user's error. A
+//! closure must have no effect outside its transaction, because [`Conn`] retries a transaction that collides with another one.
+//! SQL uses the common subset of SQLite and PostgreSQL, with parameters as `?1`. SQLite is currently the only engine. Only this
+//! module and the index use the driver.
 
 mod error;
 mod file;
@@ -29,13 +29,13 @@ pub(super) use rusqlite::Connection as RawConnection;
 pub(super) use sqlite::{Checks, Row, Tx, rewrite};
 pub(super) use value::{FromValue, ToValue, Value};
 
-/// The pause between two attempts to get a file that another process is writing to.
+/// The pause between two attempts to lock a file that another process is writing to.
 const BUSY_POLL: Duration = Duration::from_millis(1);
 
-/// Prepared statements that a connection keeps: more than any store has.
+/// The size of a connection's statement cache: larger than the number of statements of any store.
 const STATEMENTS_KEPT: usize = 64;
 
-/// Where a store is kept. A server and its schema is to be the second kind.
+/// The location of a store. A server with a schema is planned as the second kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// A SQLite file.
@@ -59,11 +59,11 @@ impl fmt::Display for Place {
 /// How long a transaction waits for another writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// As long as a crawl could need for its largest commit.
+    /// Longer than the largest commit of a crawl takes.
     Usual,
-    /// For a lease of requests, which nobody should wait longer for.
+    /// The limit for a lease of requests.
     Brief,
-    /// Not at all.
+    /// Does not wait.
     None,
 }
 
@@ -77,7 +77,7 @@ impl Patience {
     }
 }
 
-/// One store, open. Threads share it and take turns.
+/// An open store. Threads share it; a mutex serialises them.
 #[derive(Debug)]
 pub(super) struct Conn {
     place: Place,
@@ -87,18 +87,18 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    /// Opens a store for writing; makes it if it is missing, readable by its owner alone.
+    /// Opens a store for writing; creates a missing store, readable only by its owner.
     pub fn open(path: &Path, layout: &'static Layout, identity: &Identity) -> Result<Self> {
         Ok(Self::over(open_writer(path, layout, identity)?, path, layout, Patience::Usual))
     }
 
-    /// Opens a store for reading; `None` if nobody has made it yet. `identity` is compared if it is given.
+    /// Opens a store for reading; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
     pub fn open_read_only(path: &Path, layout: &'static Layout, identity: Option<&Identity>) -> Result<Option<Self>> {
         let conn = open_reader(path, layout, identity)?;
         Ok(conn.map(|conn| Self::over(conn, path, layout, Patience::Usual)))
     }
 
-    /// Opens a store for writing, but never makes it; `None` if nobody has made it yet.
+    /// Opens an existing store for writing; returns `None` if it does not exist yet.
     pub fn open_existing(
         path: &Path,
         layout: &'static Layout,
@@ -122,12 +122,13 @@ impl Conn {
         self.layout
     }
 
-    /// Reads as of one moment.
+    /// Runs `work` on one state of the store.
     pub fn read<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         self.repeat(|conn| work(&Tx::new(&*conn.unchecked_transaction()?)))
     }
 
-    /// Writes all of it, or nothing. No other process writes between the beginning of the closure and the commit.
+    /// Runs `work` in one write transaction: commits all of its changes, or none. No other process writes between the start of
+    /// the closure and the commit.
     pub fn write<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         self.repeat(|conn| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -142,7 +143,7 @@ impl Conn {
         let mut tries = 0;
         loop {
             match attempt(&mut conn) {
-                // Not on `Busy`: before SQLite says that, the busy handler has waited as long as this connection may.
+                // `Busy` is not retried: SQLite returns it only after the busy handler has waited for this connection's limit.
                 Err(DbError::Retry) if BUSY_POLL * tries < self.patience.limit() => {
                     tries += 1;
                     std::thread::park_timeout(BUSY_POLL);
@@ -152,17 +153,17 @@ impl Conn {
         }
     }
 
-    /// The failure of this store in the user's words.
+    /// Converts an error of this store to the user's error.
     pub fn failed(&self, error: DbError) -> Error {
         error.of(self.layout, self.path())
     }
 
-    /// A thread that panicked left no half of a transaction: SQLite rolls it back.
+    /// Ignores poisoning: SQLite rolls back the transaction of a thread that panicked.
     fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The driver's own connection, to do in a test what the product never does.
+    /// Returns the driver's connection, for tests that need operations outside this interface.
     #[cfg(test)]
     pub fn raw(&self) -> MutexGuard<'_, rusqlite::Connection> {
         self.lock()

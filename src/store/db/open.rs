@@ -1,6 +1,6 @@
-//! Opens a database file, makes it if it is missing, and binds it to one tenant.
+//! Opens a database file, creates it if it is missing, and binds it to one tenant.
 //!
-//! A file of another version of the schema, or of another program, is refused and stays as it is.
+//! recoup refuses a file of another schema version or of another program, and leaves it unchanged.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 
 const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// Opens a file for writing, creates it if it is missing (mode 0600), and checks whose it is.
+/// Opens a file for writing, creates it if it is missing (mode 0600), and checks its owner.
 pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
@@ -30,7 +30,7 @@ pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<
     open().map_err(|error| failed(error, layout, path))
 }
 
-/// Opens a file for reading; `None` if it does not exist yet. `identity` is checked if it is given.
+/// Opens a file for reading; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
 pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
     if !exists(path, layout)? {
         return Ok(None);
@@ -38,10 +38,11 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
     check_file(path, layout)?;
     let open = || -> Result<Option<Connection>, DbError> {
         let mut conn = open_file(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        // Before the first statement: another process may be making the file, or recovering its log after a crash.
+        // The busy handler must be set before the first statement: another process may be creating the file, or recovering its
+        // log after a crash.
         set_busy_handler(&mut conn, Patience::Usual)?;
         let is_made = match check_version(&conn, layout) {
-            // SQLite may not make its `-shm` beside the file.
+            // The process has no permission to create `-shm` beside the file.
             Err(DbError::ReadOnly(_)) if !has_log(path) => {
                 conn = open_immutable(path)?;
                 set_busy_handler(&mut conn, Patience::Usual)?;
@@ -50,7 +51,7 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
             checked => checked,
         };
         if !is_made? {
-            // The first writer has created the file and not made its schema yet.
+            // The first writer has created the file, but not yet its schema.
             return Ok(None);
         }
         plan_once(&conn)?;
@@ -62,7 +63,7 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
     open().map_err(|error| failed(error, layout, path))
 }
 
-/// Opens a file for writing that is there already; `None` if it is missing, or if its schema is not made yet.
+/// Opens an existing file for writing; returns `None` if the file or its schema is missing.
 pub fn open_existing(
     path: &Path,
     layout: &Layout,
@@ -88,19 +89,20 @@ pub fn open_existing(
     open().map_err(|error| failed(error, layout, path))
 }
 
-/// Whether there is a file. A folder that cannot be searched is an error: "nothing was sent" must not come from that.
+/// Returns whether the file exists. Fails if the folder cannot be searched, because an unreadable ledger must not be reported as
+/// "nothing was sent".
 fn exists(path: &Path, layout: &Layout) -> Result<bool> {
     path.try_exists().map_err(|error| io_error(&error, layout, path))
 }
 
-/// Whether commits may be in the write-ahead log and not yet in the file.
+/// Returns whether the write-ahead log may hold commits that the file lacks.
 fn has_log(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
-/// A failure to open the file at `path`, in the user's words.
+/// Converts a failure to open the file at `path` to the user's error.
 fn failed(error: DbError, layout: &Layout, path: &Path) -> Error {
     match error {
         DbError::Ours(error) => error.context(path.display()),
@@ -108,27 +110,28 @@ fn failed(error: DbError, layout: &Layout, path: &Path) -> Error {
     }
 }
 
-/// Keeps the plan of a prepared statement. SQLite otherwise parses a statement again whenever a value is bound that the plan
-/// could depend on, a `LIMIT` for example, which costs more than most statements here do.
+/// Keeps the plan of a prepared statement. By default, SQLite compiles a statement again if the plan could depend on a bound
+/// value, for example a `LIMIT`. That takes longer than most statements here.
 fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
-/// Sets the pragmas, and makes the schema in one exclusive transaction.
+/// Sets the pragmas, and creates the schema in one exclusive transaction.
 fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     set_busy_handler(conn, Patience::Usual)?;
     plan_once(conn)?;
-    // Comes first: the next pragma changes the file, and a foreign file, or one of another version, must stay as it is.
+    // The version is checked first, because the next pragma changes the file, and recoup must not change a foreign file or
+    // another version.
     let is_made = check_version(conn, layout)?;
-    // Readers go on while a crawl writes, and a commit is one append.
+    // With a write-ahead log, readers continue while a crawl writes, and a commit is one append.
     enable_wal(conn)?;
     set_durability(conn, layout)?;
-    // Sorting and temporary tables of a crawl stay off a disk that may be full.
+    // A crawl sorts in memory, because the disk may be full.
     conn.pragma_update(None, "temp_store", "memory")?;
     if !is_made {
         make_schema(conn, layout)?;
     }
-    // A row that refers to none is a bug, and fails at once.
+    // A dangling reference is a bug, and fails at once.
     conn.pragma_update(None, "foreign_keys", true)?;
     Ok(())
 }
@@ -139,8 +142,8 @@ fn set_durability(conn: &Connection, layout: &Layout) -> rusqlite::Result<()> {
     conn.pragma_update_and_check(None, "wal_autocheckpoint", layout.autocheckpoint_pages, |_| Ok(()))
 }
 
-/// Turns the write-ahead log on. SQLite needs the file alone for that, and ignores the busy handler: if several processes open a
-/// new file at once, all but one would fail.
+/// Turns the write-ahead log on. SQLite needs exclusive access for that and ignores the busy handler, so this function retries.
+/// Otherwise only one of several processes that open a new file at once would succeed.
 fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
     let mut tries = 0;
     loop {
@@ -156,10 +159,10 @@ fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Makes a connection wait for another process that is in the middle of a commit.
+/// Makes a connection wait while another process commits.
 ///
-/// SQLite's own busy time-out tries ten times a second in the end. A crawl at full speed leaves a few milliseconds between two
-/// commits, and that would miss nearly all of them.
+/// SQLite's busy time-out slows down to ten attempts a second. A crawl at full speed leaves only a few milliseconds between two
+/// commits, so those attempts would miss nearly all gaps.
 fn set_busy_handler(conn: &mut Connection, patience: Patience) -> rusqlite::Result<()> {
     match patience {
         Patience::Usual => conn.busy_handler(Some(|tries| pause(tries, Patience::Usual.limit()))),
@@ -168,7 +171,7 @@ fn set_busy_handler(conn: &mut Connection, patience: Patience) -> rusqlite::Resu
     }
 }
 
-/// Pauses before the next try; `false` if that would take too long.
+/// Pauses before the next attempt; returns `false` if the time limit is reached.
 fn pause(tries: i32, within: Duration) -> bool {
     let is_early = BUSY_POLL * tries.unsigned_abs() < within;
     if is_early {
@@ -177,10 +180,10 @@ fn pause(tries: i32, within: Duration) -> bool {
     is_early
 }
 
-/// The whole schema, or nothing.
+/// Creates the whole schema in one transaction.
 fn make_schema(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    // Another process may have made it while this one waited for the lock.
+    // Another process may have created the schema while this one waited for the lock.
     if !check_version(&tx, layout)? {
         tx.execute_batch(layout.schema)?;
         tx.pragma_update(None, "user_version", layout.version as i64)?;
@@ -195,7 +198,7 @@ fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
         .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-/// Whether the file has its schema; `false` for an empty file. Refuses another version of the schema and a foreign file.
+/// Returns whether the file has its schema; `false` for an empty file. Refuses another schema version and a foreign file.
 pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError> {
     let names = || -> rusqlite::Result<(usize, i32)> {
         Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
@@ -203,7 +206,7 @@ pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError
     let (mut version, mut id) = names()?;
     let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
     if id == 0 && version == 0 && !is_empty {
-        // Another process may have made the schema between these statements; the names are set by now.
+        // Another process may have created the schema between these statements. Its version and application ID are set now.
         (version, id) = names()?;
     }
     if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {
@@ -238,7 +241,7 @@ fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String
 }
 
 pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbError> {
-    // A setting that is left out is empty, and is not compared.
+    // An empty setting is missing, and is not compared.
     for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
         if let Some(found) = read_identity(conn, key)?
             && found != wanted
@@ -255,7 +258,7 @@ pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbEr
     Ok(())
 }
 
-/// Records the owner at first use, and refuses another one.
+/// Records the owner at first use, and refuses another owner later.
 fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), DbError> {
     check_identity(conn, identity)?;
     let mut is_bound = true;
@@ -263,7 +266,7 @@ fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), DbError> {
         is_bound &= read_identity(conn, key)?.is_some();
     }
     if is_bound {
-        // A process that only opens the file does not wait for one that writes.
+        // Returns without a write lock, so that opening the file never waits for a writer.
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -365,7 +368,7 @@ mod tests {
                         start.wait();
                         let mut is_there = who % 2 == 1;
                         for _ in 0..4 {
-                            // In turns, so that each kind meets each other in every state of the file.
+                            // The kinds of open alternate, so that all pairs of kinds run against every state of the file.
                             if is_there {
                                 open_writer(path, &LAYOUT, &identity("t", "s")).map(drop)
                             } else {

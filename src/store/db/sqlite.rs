@@ -1,4 +1,4 @@
-//! SQLite: statements and rows, and what only a file needs, such as checkpoints and checks of its pages.
+//! SQLite: statements, rows, and operations on the file, such as checkpoints and page checks.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{InterruptHandle, ToSql, params_from_iter};
@@ -6,7 +6,7 @@ use rusqlite::{InterruptHandle, ToSql, params_from_iter};
 use super::{Conn, DbError, FromValue, ToValue, Value};
 use crate::error::Result;
 
-/// One transaction. Statements are kept prepared by the driver.
+/// One transaction. The driver caches prepared statements.
 pub struct Tx<'t> {
     conn: &'t rusqlite::Connection,
 }
@@ -16,13 +16,13 @@ impl<'t> Tx<'t> {
         Self { conn }
     }
 
-    /// Runs a statement; gives the number of rows that it changed.
+    /// Runs a statement; returns the number of changed rows.
     pub fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
         let changed = self.conn.prepare_cached(sql)?.execute(params_from_iter(bound(args)))?;
         Ok(changed as u64)
     }
 
-    /// Every row.
+    /// Returns every row.
     pub fn rows<T>(
         &self,
         sql: &str,
@@ -37,7 +37,7 @@ impl<'t> Tx<'t> {
         Ok(all)
     }
 
-    /// The first row; an error if there is none.
+    /// Returns the first row; fails if there is none.
     pub fn one<T>(
         &self,
         sql: &str,
@@ -47,7 +47,7 @@ impl<'t> Tx<'t> {
         self.opt(sql, args, read)?.ok_or_else(|| DbError::Damaged("a row is missing".to_owned()))
     }
 
-    /// The first row; `None` if there is none.
+    /// Returns the first row; `None` if there is none.
     pub fn opt<T>(
         &self,
         sql: &str,
@@ -59,7 +59,7 @@ impl<'t> Tx<'t> {
         rows.next()?.map(|row| read(&Row(row))).transpose()
     }
 
-    /// Hands out one row at a time, for a result that is too large to be kept.
+    /// Passes the rows to a closure one at a time, for a result that is too large for memory.
     pub fn each(
         &self,
         sql: &str,
@@ -74,7 +74,7 @@ impl<'t> Tx<'t> {
         Ok(())
     }
 
-    /// What SQLite's check of the whole file finds first; `None` if the file is sound.
+    /// Returns the first finding of SQLite's check of the whole file; `None` if the file is intact.
     pub fn first_damage(&self, checks: Checks) -> Result<Option<String>, DbError> {
         let sql = match checks {
             Checks::All => "PRAGMA integrity_check(1)",
@@ -105,10 +105,10 @@ impl ToSql for Value<'_> {
 pub struct Row<'r>(&'r rusqlite::Row<'r>);
 
 impl Row<'_> {
-    /// A column, counted from 0.
+    /// Reads a column, counted from 0.
     ///
     /// # Errors
-    /// [`DbError::Damaged`] if the column holds something else: both schemas are strict about types.
+    /// [`DbError::Damaged`] if the column holds another type. Strict tables never do.
     pub fn get<'a, T: FromValue<'a>>(&'a self, column: usize) -> Result<T, DbError> {
         let value = match self.0.get_ref(column)? {
             ValueRef::Null => Some(Value::Null),
@@ -127,20 +127,21 @@ impl Row<'_> {
 /// How much of a file SQLite checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checks {
-    /// Pages, rows, and that every index says what its table says.
+    /// Pages, rows, and the agreement of every index with its table.
     All,
     /// Pages and rows, which is much faster.
     WithoutIndexes,
 }
 
 impl Conn {
-    /// Copies what is committed from the write-ahead log into the main file, without waiting for readers. If that fails,
-    /// the commit still holds: it is in the log, and the next checkpoint copies it.
+    /// Copies commits from the write-ahead log into the main file, without waiting for readers. Ignores a failure: the commits
+    /// stay in the log, and the next checkpoint copies them.
     pub fn checkpoint(&self) {
         drop(self.lock().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
     }
 
-    /// The same to the last commit, on the disk; `false` if a reader of an older state was in the way for too long.
+    /// Copies every commit into the main file and syncs it to the disk. Returns `false` if a reader of an older state blocked the
+    /// checkpoint for too long.
     pub fn checkpoint_fully(&self) -> Result<bool> {
         let done = self.lock().query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
             Ok(!row.get::<_, bool>(0)? && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
@@ -148,37 +149,36 @@ impl Conn {
         done.map_err(|error| self.failed(error.into()))
     }
 
-    /// From here on, what this connection deletes is overwritten.
+    /// Makes SQLite overwrite everything that this connection deletes from now on.
     pub fn overwrite_deleted(&self) -> Result<()> {
         let set = self.lock().pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()));
         set.map_err(|error| self.failed(error.into()))
     }
 
-    /// Writes the file anew, so that nothing that was deleted is left in it, and empties its log.
+    /// Rewrites the file without deleted data, and empties its write-ahead log.
     pub fn rewrite(&self) -> Result<()> {
         rewrite(&self.lock()).map_err(|error| self.failed(error.into()))
     }
 
-    /// About how large a copy would be, in bytes.
+    /// Returns the approximate size of a copy, in bytes.
     pub fn size(&self) -> Result<u64> {
         let size = "SELECT (page_count - freelist_count) * page_size
              FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
         self.read(|tx| tx.one(size, &[], |row| row.get(0)))
     }
 
-    /// Copies one moment of the store into an empty file, without what was deleted. Others may write meanwhile.
+    /// Copies one state of the store into an empty file, without deleted data. Other processes may write meanwhile.
     pub fn copy_into(&self, copy: &str) -> Result<(), DbError> {
         self.lock().execute("VACUUM INTO ?1", [copy])?;
         Ok(())
     }
 
-    /// Ends what another thread does with this connection.
+    /// Returns a handle that interrupts this connection's current statement from another thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.lock().get_interrupt_handle()
     }
 
-    /// Takes the write lock, writes, and takes it back: file modes say little to root, and nothing of a file system that is
-    /// mounted read-only.
+    /// Takes the write lock, writes, and rolls back. File modes do not restrict root, and do not show a read-only mount.
     pub fn try_to_write(&self) -> Result<()> {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         self.repeat(|conn| {
@@ -190,19 +190,19 @@ impl Conn {
         })
     }
 
-    /// Asks with the driver's own connection. For the index, until it follows to [`Tx`].
+    /// Runs `work` with the driver's connection. Only the index uses this, because it does not use [`Tx`] yet.
     pub fn with_driver<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
         work(&self.lock()).map_err(|error| self.failed(error.into()))
     }
 }
 
-/// Writes a file anew, so that nothing that was deleted is left in it, and empties its log.
+/// Rewrites a file without deleted data, and empties its write-ahead log.
 pub fn rewrite(conn: &rusqlite::Connection) -> rusqlite::Result<()> {
     conn.execute_batch("VACUUM")?;
     let is_blocked: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if !is_blocked {
         return Ok(());
     }
-    // A reader keeps the log, and with it the old pages.
+    // A reader prevents SQLite from emptying the log, so the old pages are still in it.
     Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
 }

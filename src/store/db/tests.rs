@@ -1,4 +1,4 @@
-//! What a store may rely on when it gives the executor a closure.
+//! Tests of the executor's guarantees for a store's closure.
 
 use std::cell::Cell;
 

@@ -1,6 +1,6 @@
-//! Values on their way into SQL and out of it.
+//! Conversion of values to and from SQL.
 
-/// A value as both engines have it.
+/// A value that SQLite and PostgreSQL both support.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     Null,
@@ -10,12 +10,12 @@ pub enum Value<'a> {
     Blob(&'a [u8]),
 }
 
-/// What can be a parameter of a statement.
+/// A type that can be a parameter of a statement.
 pub trait ToValue {
     fn to_value(&self) -> Value<'_>;
 }
 
-/// What a column can be read as; `None` if the column holds something else.
+/// A type that a column can be read as. `from_value` returns `None` if the column holds another type.
 pub trait FromValue<'a>: Sized {
     fn from_value(value: Value<'a>) -> Option<Self>;
 }
@@ -111,14 +111,14 @@ impl FromValue<'_> for f64 {
     fn from_value(value: Value<'_>) -> Option<Self> {
         match value {
             Value::Real(number) => Some(number),
-            // SQLite keeps a whole number as an integer in a column without a type of its own.
+            // SQLite stores a whole number as an integer in a column without a type.
             Value::Integer(number) => Some(number as f64),
             _ => None,
         }
     }
 }
 
-/// SQLite has no type for truth: 0 is false.
+/// SQLite has no boolean type: 0 is false.
 impl FromValue<'_> for bool {
     fn from_value(value: Value<'_>) -> Option<Self> {
         i64::from_value(value).map(|number| number != 0)

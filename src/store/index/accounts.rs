@@ -11,18 +11,18 @@ use super::{AccountKey, Index, IndexReader, ListPass, RunKey, moment};
 use crate::error::Result;
 use crate::model::{AccountId, Participant, fnv1a};
 
-/// One page of participants, with the cursor behind it.
+/// One page of participants, with the cursor for the page after it.
 #[derive(Debug, Clone)]
 pub struct Page {
     pub participants: Vec<Participant>,
-    /// Hashes of the rows without a user or account ID. Pages overlap, and such a row must count once.
+    /// Hashes of the rows without a user or account ID. The pages overlap, and the pass counts such a row once.
     pub unusable: Vec<u64>,
     /// JSON of the pagination after this page.
     pub cursor: String,
 }
 
 impl Page {
-    /// The rows that it writes.
+    /// Returns how many rows a commit of this page writes.
     pub fn rows(&self) -> usize {
         self.participants.len() + self.unusable.len() + 1
     }
@@ -31,9 +31,9 @@ impl Page {
 /// The counts after a page was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageCommitted {
-    /// Distinct participants that this pass has seen so far.
+    /// The number of distinct participants that this pass has seen so far.
     pub participants: u64,
-    /// Accounts known so far that are not gone.
+    /// The number of known accounts that are not gone.
     pub accounts_known: u64,
 }
 
@@ -42,23 +42,23 @@ pub struct PageCommitted {
 pub struct Unread {
     pub key: AccountKey,
     pub account: AccountId,
-    /// A pass of this run has listed it, so the vendor must know it.
+    /// `true` if a pass of this run has listed the account, so the vendor must know it.
     pub listed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailedAccount {
-    /// Personal data: shown only on request.
+    /// Personal data: recoup shows it only on request.
     pub account_id: AccountId,
     pub reason: String,
     pub failed_at: Timestamp,
 }
 
-/// `?1` is the run. A pass of the run, or a source that lists every account with rewards, has listed the account.
+/// SQL condition: a pass of run `?1`, or a source that lists every account with rewards, has listed the account.
 const IS_LISTED: &str =
     "queued_run = ?1 OR seen_pass >= (SELECT coalesce(min(id), 9223372036854775807) FROM passes WHERE run = ?1)";
 
-/// `?1` is the run. The accounts that it reads: all of them, or those in its queue.
+/// SQL condition: run `?1` reads the account. A run over the participants reads every account; any other run reads its queue.
 pub(super) const IS_QUEUED: &str =
     "(queued_run IN (?1, -?1) OR (SELECT source FROM runs WHERE id = ?1) = 'participants')";
 
@@ -70,18 +70,18 @@ impl Index {
 }
 
 impl IndexReader {
-    /// The next accounts of the queue after a row, in row order. Failed accounts are left to [`IndexReader::failed`].
+    /// Returns the next queued accounts after a row, in row order. [`IndexReader::failed`] returns the failed ones.
     pub fn unread(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         let is_unread = format!("read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND gone_at IS NULL AND {IS_QUEUED}");
         self.queue(&is_unread, run, after, limit)
     }
 
-    /// The accounts that failed in this run after a row, in row order.
+    /// Returns the accounts after a row that failed in this run, in row order.
     pub fn failed(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         self.queue("failed_run = ?1", run, after, limit)
     }
 
-    /// The account that was added last; [`AccountKey::START`] if there is none.
+    /// Returns the newest account, or [`AccountKey::START`] if there is none.
     pub fn newest_account(&self) -> Result<AccountKey> {
         self.read(|conn| {
             conn.prepare_cached("SELECT coalesce(max(id), 0) FROM accounts")?.query_row([], |row| row.get(0))
@@ -100,8 +100,8 @@ impl IndexReader {
 }
 
 impl Index {
-    /// Queues accounts for a run, adds those that are new, and writes the cursor, in one transaction. Returns how many were not in
-    /// the queue before.
+    /// Queues accounts for a run, adds new ones, and writes the cursor, in one transaction. Returns how many accounts joined the
+    /// queue.
     pub fn queue_accounts(
         &mut self,
         run: RunKey,
@@ -123,7 +123,7 @@ impl Index {
                 match row {
                     Some((_, queued, _, _)) if queued == run.0 => continue,
                     Some((id, queued_run, read_run, gone)) => {
-                        // An account that was gone and has a reward again must be read again.
+                        // The crawler must read an account again if the account was gone and has a reward now.
                         let read_run_now = if gone { 0 } else { read_run };
                         ACCOUNTS.update(
                             tx,
@@ -148,7 +148,7 @@ impl Index {
         })
     }
 
-    /// Queues the accounts that failed in the runs that this one refreshes.
+    /// Queues the accounts that failed in the runs that this run refreshes.
     pub fn queue_failed(&mut self, run: RunKey) -> Result<u64> {
         self.write(|tx| {
             let base = RunAncestry::of(tx, run)?.base;
@@ -161,8 +161,8 @@ impl Index {
         })
     }
 
-    /// Queues the accounts with rewards that the source did not list, although it lists every account with rewards: they may be
-    /// gone.
+    /// Queues the accounts with rewards that the source did not list. The source lists every account with rewards, so these may
+    /// be gone.
     pub fn queue_unlisted(&mut self, run: RunKey) -> Result<u64> {
         self.write(|tx| {
             let queued = tx.execute(
@@ -175,7 +175,7 @@ impl Index {
         })
     }
 
-    /// Queues up to `limit` accounts that were read before a time, the oldest reading first.
+    /// Queues up to `limit` accounts that were last read before a time, starting with the oldest reading.
     pub fn queue_older(&mut self, run: RunKey, before: Timestamp, limit: u64) -> Result<u64> {
         self.write(|tx| {
             let base = RunAncestry::of(tx, run)?.base;
@@ -189,7 +189,7 @@ impl Index {
         })
     }
 
-    /// The accounts with the oldest readings. Accounts that were never read come first.
+    /// Returns the accounts with the oldest readings, starting with the accounts that were never read.
     pub fn oldest_readings(&self, limit: u64) -> Result<Vec<AccountId>> {
         self.read(|conn| {
             conn.prepare(
@@ -201,19 +201,19 @@ impl Index {
     }
 }
 
-/// Failures of the newest run, or of the runs that it refreshes. A failure in an older run of another source says nothing about the
-/// index of today.
+/// SQL condition: the account failed in the newest run, or in a run that it refreshes. A failure in an older run of another
+/// source does not affect the current index.
 const FAILED: &str = "failed_run IS NOT NULL AND failed_run >= coalesce(
      (SELECT base FROM runs WHERE state <> 'replaced' ORDER BY id DESC LIMIT 1), 0)";
 
 impl IndexReader {
-    /// How many accounts the newest run could not read.
+    /// Returns how many accounts the newest run failed to read.
     pub fn failed_count(&self) -> Result<u64> {
         let sql = format!("SELECT count(*) FROM accounts WHERE {FAILED}");
         self.read(|conn| conn.query_row(&sql, [], |row| row.get::<_, i64>(0))).map(|count| count as u64)
     }
 
-    /// The accounts that the newest run could not read.
+    /// Returns the accounts that the newest run failed to read.
     pub fn failed_accounts(&self) -> Result<Vec<FailedAccount>> {
         let sql = format!(
             "SELECT account_id, coalesce(failed_reason, ''), coalesce(failed_at, 0) FROM accounts WHERE {FAILED}"
@@ -225,23 +225,23 @@ impl IndexReader {
                 })?
                 .collect()
         })?;
-        // Not in SQL: SQLite would walk the index of all accounts to sort a few.
+        // Rust sorts the few rows, because SQLite would scan the index of all accounts to sort them.
         failed.sort_by(|one, other| one.account_id.cmp(&other.account_id));
         Ok(failed)
     }
 }
 
-/// What the index knew of an account that a page lists.
+/// The index's previous state of an account that a page lists.
 enum Seen {
     New,
-    /// It had been marked as gone; `within_run`: by an earlier pass of this run.
+    /// The account was marked as gone. `within_run` is `true` if an earlier pass of this run marked it.
     Returned {
         within_run: bool,
     },
     Known,
 }
 
-/// Writes a page and its cursor in a transaction that others may share.
+/// Writes a page and its cursor into the transaction of a batch.
 pub(super) fn write_page(
     batch: &Batch<'_>,
     run: RunKey,
@@ -253,7 +253,7 @@ pub(super) fn write_page(
     let (mut seen, mut new, mut known, mut returned) = (0, 0, 0, 0);
     for participant in &page.participants {
         if batch.forgotten.has(participant.account_id.as_str()) {
-            // It must count, or the pass would miss a row. A keyed hash stands for the row.
+            // The pass must count the row of a forgotten participant to be complete. A keyed hash identifies the row.
             let row = format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str());
             seen += see_row(tx, pass.id, batch.forgotten.number(&row).unwrap_or(0))?;
             continue;
@@ -291,7 +291,7 @@ pub(super) fn write_page(
         })
 }
 
-/// Counts a row once in each pass: 1 for the first time, 0 after that.
+/// Counts a row once in each pass: returns 1 the first time the pass sees the row, and 0 after that.
 fn see_row(tx: &Transaction<'_>, pass: i64, hash: i64) -> rusqlite::Result<i64> {
     tx.prepare_cached(
         "INSERT INTO participants (hash, pass) VALUES (?1, ?2)
@@ -301,8 +301,8 @@ fn see_row(tx: &Transaction<'_>, pass: i64, hash: i64) -> rusqlite::Result<i64> 
     .map(|changed| changed as i64)
 }
 
-/// The account's row in the upper 32 bits and 32 bits of the user ID's hash below. Accounts are numbered in the order of the list,
-/// so one page after the other writes neighbouring rows.
+/// Combines the account's row ID (upper 32 bits) with 32 bits of the user ID's hash. Accounts are numbered in list order, so
+/// consecutive pages write neighbouring rows.
 fn row_hash(account: i64, participant: &Participant) -> i64 {
     let user = fnv1a(participant.user_id.as_str().bytes());
     (account << 32) | i64::from((user ^ (user >> 32)) as u32)
@@ -329,8 +329,8 @@ fn see_account(
         return Ok((id, Seen::New));
     };
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {
-        // The account is listed again, so its rewards must be read again. An account that a live request found gone during this
-        // very pass is left alone: the list and Get Rewards would contradict each other in an endless loop.
+        // The account is listed again, so its rewards must be read again. If a live request found the account gone during this
+        // pass, the account stays gone. Otherwise the list and Get Rewards would contradict each other in an endless loop.
         let update = "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0 WHERE id = ?1";
         ACCOUNTS.update(tx, update, [id, pass.id])?;
         let first_pass: i64 = tx
@@ -344,7 +344,7 @@ fn see_account(
     Ok((id, Seen::Known))
 }
 
-/// A hash of a participant's user and account ID.
+/// Returns a hash of a participant's user ID and account ID.
 pub fn fingerprint(participant: &Participant) -> u64 {
     fnv1a(participant.user_id.as_str().bytes().chain([0]).chain(participant.account_id.as_str().bytes()))
 }

@@ -1,4 +1,4 @@
-//! One transaction that writes rewards, with the counters and checksums that it writes last.
+//! One transaction that writes rewards, then their counters and checksums.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ pub(super) struct Batch<'a> {
     pub(super) counters: CounterDeltas,
     pub(super) link_sums: LinkSumChanges,
     pub(super) shared: SharedRows,
-    /// The `id` of the next new reward, once it was read.
+    /// The `id` of the next new reward; `None` until the batch has read it.
     pub(super) next_reward: Option<i64>,
 }
 
 impl Batch<'_> {
-    /// The `id` for a new reward. Writers exclude each other, so it is read once.
+    /// Returns the `id` for a new reward. The batch reads it from the table once, because no other process writes meanwhile.
     pub(super) fn next_reward_id(&mut self) -> rusqlite::Result<i64> {
         let id = match self.next_reward {
             Some(id) => id,
@@ -35,19 +35,19 @@ impl Batch<'_> {
         Ok(id)
     }
 
-    /// Writes what the batch has added up. Must run before the commit.
+    /// Writes the counters and checksums of the batch. Must run before the commit.
     pub(super) fn finish(self) -> rusqlite::Result<()> {
         self.counters.write(self.tx)?;
         self.link_sums.write(self.tx)
     }
 }
 
-/// How one transaction changes the counters of runs. Each counter is then written once.
+/// The changes of one transaction to the counters of runs. The transaction writes each counter once.
 #[derive(Default)]
 pub(super) struct CounterDeltas {
     /// Rewards and links, by run and link pattern.
     found: BTreeMap<(i64, i64), (i64, i64)>,
-    /// By run.
+    /// The changes to each run.
     runs: BTreeMap<i64, RunDeltas>,
 }
 
@@ -64,7 +64,7 @@ impl CounterDeltas {
         self.shift(run, pattern, (1, extracted.links.len() as i64), extracted.unreadable as i64);
     }
 
-    /// Takes back a reward that was counted as it was before.
+    /// Subtracts the previous version of a reward from the counters.
     pub(super) fn remove(&mut self, old: &PreviousReward) {
         self.shift(old.read_run, old.pattern, (-1, -(old.links.len() as i64)), -old.unreadable);
     }
@@ -102,7 +102,7 @@ impl CounterDeltas {
             )?;
         }
         for ((run, pattern), (rewards, links)) in self.found {
-            // Rewards that were read live before the first crawl have no run (0), and no run counts them.
+            // A reward that was read live before the first crawl has run 0, and no run counts it.
             if run == 0 || (rewards == 0 && links == 0) {
                 continue;
             }
@@ -128,13 +128,13 @@ pub(super) fn count_accounts(tx: &Transaction<'_>, run: RunKey, known: i64, read
     Ok(())
 }
 
-/// A run and the full run that it refreshes. What any run from the full one on has read counts.
+/// A run and the full run that it refreshes. Rewards count if the full run or any later run has read them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunAncestry {
     pub(super) run: i64,
-    /// The full run; `run` itself if it is one; 0 if there is no run.
+    /// The full run: `run` itself if `run` is full, and 0 if there is no run.
     pub(super) base: i64,
-    /// The run reads every account, not only those in its queue.
+    /// `true` if the run reads every account, `false` if it reads its queue.
     reads_all: bool,
 }
 
@@ -147,7 +147,7 @@ impl RunAncestry {
         Ok(Self { run: run.0, base, reads_all })
     }
 
-    /// Whether an account that is not gone counts as known.
+    /// Returns whether an account counts as known, provided that it is not gone.
     pub(super) fn knows(self, queued_run: i64, read_run: i64) -> bool {
         self.reads_all || read_run >= self.base || queued_run.abs() >= self.base
     }

@@ -1,4 +1,4 @@
-//! Rows that many rewards share: the pattern in which they carry links, and the texts that they have in common.
+//! Rows that many rewards share: their link pattern, and their common texts.
 
 use std::collections::HashMap;
 
@@ -9,18 +9,18 @@ use super::sums::{DESCRIPTORS, LINK_PATTERNS, next_id, sum_of_values};
 use crate::extract::Extracted;
 use crate::model::Reward;
 
-/// Distinct patterns that are kept apart. A shop may use data as keys (a basket keyed by article), so that each reward has a path
-/// of its own.
+/// The largest number of distinct patterns. A shop may use data as keys (a basket keyed by article), which gives each reward its
+/// own path.
 const MAX_PATTERNS: i64 = 200;
-/// Stands for every path beyond that number.
+/// The path of every pattern beyond [`MAX_PATTERNS`].
 const OTHER_PATHS: &str = "other paths";
 
-/// The shared rows that one transaction has found or added. Nearly every reward of a crawl needs two of them, and a look-up of each
-/// costs a quarter of a commit.
+/// A cache of the shared rows that one transaction has found or added. Nearly every reward of a crawl needs two of them, and
+/// looking up each row would take a quarter of a commit.
 #[derive(Default)]
 pub(super) struct SharedRows {
     patterns: Vec<(PatternKey, i64)>,
-    /// By the hash of the texts, which two descriptors may share.
+    /// The key is the hash of the texts. Two descriptors may have the same hash.
     descriptors: HashMap<i64, Vec<DescriptorRow>>,
 }
 
@@ -30,11 +30,11 @@ struct DescriptorRow {
     id: i64,
 }
 
-/// Kind, paths of order ID and ActionId, and whether the ActionId was found by search.
+/// The kind, the path of the order ID, the path of the ActionId, and whether a search found the ActionId.
 type PatternKey = (&'static str, String, String, bool);
 
 impl SharedRows {
-    /// The row of the pattern in which a reward carries its links. Adds it if it is new.
+    /// Returns the row of a reward's link pattern; adds the row if it is missing.
     pub(super) fn link_pattern(&mut self, conn: &Connection, extracted: &Extracted) -> rusqlite::Result<i64> {
         let [order, action] = paths_of(extracted);
         let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
@@ -49,7 +49,7 @@ impl SharedRows {
         Ok(id)
     }
 
-    /// The row of the texts of a reward. Adds it if it is new.
+    /// Returns the row of a reward's texts; adds the row if it is missing.
     pub(super) fn descriptor(&mut self, conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
         let texts = texts_of(reward);
         let known = self.descriptors.entry(hash_of(reward)?).or_default();
@@ -117,7 +117,7 @@ fn descriptor(conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
     let mut values: Vec<&dyn ToSql> = vec![&hash];
     values.extend(texts_of(reward).map(|text| text as &dyn ToSql));
     values.push(&reward.cancellable);
-    // The index narrows to the hash. The texts decide, because two of them may have one hash.
+    // The SQL index finds rows by hash. The query also compares the texts, because different texts may have the same hash.
     let found = conn
         .prepare_cached(
             "SELECT id FROM descriptors WHERE hash = ?1 AND reward_type IS NOT DISTINCT FROM ?2

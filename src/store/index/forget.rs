@@ -1,7 +1,7 @@
-//! Erases an account, so that nothing of it is left in the file.
+//! Erases an account from the file.
 //!
-//! Its rewards, links and JSON are deleted. Other accounts' rewards that name it keep everything but the name. At the end the file is
-//! rewritten, because SQLite leaves deleted text in place until then.
+//! The erasure deletes the account's rewards, links and JSON, and removes its IDs from other accounts' rewards. At the end it
+//! rewrites the file, because SQLite leaves deleted text in place until then.
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
@@ -19,26 +19,26 @@ use crate::model::AccountId;
 use crate::store::ledger::FORGOTTEN;
 use crate::store::sql_error;
 
-/// Rewards that one transaction looks through.
+/// The number of rewards that one transaction scans.
 const BATCH: i64 = 2000;
 
-/// What was erased.
+/// The counts of erased rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Erased {
-    /// 0 if the index never had the account.
+    /// The number of erased accounts; 0 if the index never had the account.
     pub accounts: u64,
-    /// Rewards with their JSON.
+    /// Erased rewards, with their JSON.
     pub rewards: u64,
     pub links: u64,
-    /// Rewards of other accounts that no longer name it.
+    /// Rewards of other accounts that named the erased account and no longer do.
     pub renamed: u64,
     /// Always `false`: the dictionary of the compression is part of the program and holds no personal data.
     pub repacked: bool,
 }
 
 impl Index {
-    /// Erases accounts. They must have tombstones, or the next crawl adds them again. `erased` is what [`Index::import_tombstones`] deleted before.
-    /// `each` is called with the number of rewards looked through so far.
+    /// Erases accounts. The accounts must have tombstones, or the next crawl adds them again. `erased` holds the counts of what
+    /// [`Index::import_tombstones`] has already deleted. `each` receives the number of rewards scanned so far.
     pub fn erase(&mut self, accounts: &[AccountId], mut erased: Erased, mut each: impl FnMut(u64)) -> Result<Erased> {
         let secure = self.conn.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()));
         secure.map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
@@ -50,9 +50,9 @@ impl Index {
         Ok(erased)
     }
 
-    /// Rewrites the file without what was deleted, and empties its write-ahead log.
+    /// Rewrites the file without deleted data, and empties its write-ahead log.
     pub fn rewrite(&mut self) -> Result<()> {
-        // The whole file is copied, and memory may be too small for it.
+        // SQLite copies the whole file, which may not fit into memory.
         let rewritten =
             self.conn.pragma_update(None, "temp_store", "file").and_then(|()| crate::store::rewrite(&self.conn));
         rewritten.map_err(|error| sql_error(&error, &LAYOUT, &self.path))
@@ -75,7 +75,7 @@ impl Index {
                 match scrub(&stored.decompress(&mut decompressor)?, ids) {
                     Scrubbed::Unchanged => {}
                     Scrubbed::Changed(raw) => changed.push((stored.reward, raw)),
-                    // Links cannot be extracted from it again. The next extraction counts it as unreadable.
+                    // A later extraction finds no links in `{}` and counts the reward as unreadable.
                     Scrubbed::Impossible => changed.push((stored.reward, "{}".to_owned())),
                 }
             }
@@ -116,7 +116,7 @@ pub(super) fn erase_rows(batch: &mut Batch<'_>, account: &AccountId, erased: &mu
     let rename = "UPDATE rewards SET user_id = ?2 WHERE user_id = ?1";
     REWARDS.update(tx, rename, [account.as_str(), FORGOTTEN])?;
     if let Some(key) = key {
-        // The account's row is in the upper 32 bits of the hash.
+        // The upper 32 bits of the hash are the account's row ID.
         tx.execute("DELETE FROM participants WHERE hash >= ?1 AND hash < ?2", [key << 32, (key + 1) << 32])?;
         tx.execute("DELETE FROM accounts WHERE id = ?1", [key])?;
         erased.accounts += 1;

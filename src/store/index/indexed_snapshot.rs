@@ -1,4 +1,4 @@
-//! Rewards as the index has them, to compare with what another list says about them.
+//! The indexed state of rewards, for comparison with another list of rewards.
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
@@ -13,13 +13,13 @@ use crate::model::RewardId;
 #[derive(Debug, Clone)]
 pub struct IndexedSnapshot {
     pub indexed: IndexedReward,
-    /// The start of the run that read it. The reading is later than this.
+    /// The start of the run that read the reward. The run read the reward after this time.
     pub began_at: Timestamp,
 }
 
 impl Index {
-    /// Those of these rewards that a run has read, or a run that it refreshes. A reading of an older run is left out: it may be from
-    /// another source, whose runs start by another clock.
+    /// Returns the rewards that this run, or a run that it refreshes, has read. Leaves out readings of older runs: they may be
+    /// from another source, whose runs start by another clock.
     pub fn snapshots(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<IndexedSnapshot>> {
         self.read(|conn| {
             let mut find = conn.prepare_cached(

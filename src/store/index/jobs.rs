@@ -10,13 +10,11 @@ use crate::error::Result;
 pub struct JobRow {
     /// `refresh`, `verify`, `webhooks` or `backup`.
     pub name: String,
-    /// Its last start.
     pub started_at: Timestamp,
-    /// Its last end, with or without success.
+    /// When the job last ended, with or without success.
     pub finished_at: Option<Timestamp>,
-    /// Its last success.
     pub ok_at: Option<Timestamp>,
-    /// The error of its last end; `None` if it succeeded.
+    /// The error of the last execution; `None` if it succeeded.
     pub error: Option<String>,
 }
 
@@ -38,8 +36,8 @@ fn one(conn: &Connection, name: &str) -> rusqlite::Result<Option<JobRow>> {
 }
 
 impl Index {
-    /// Starts a job. `before` is its last start as the caller read it when the job was due. Returns `false`, and changes nothing, if
-    /// another process has started the job since.
+    /// Starts a job. `before` is the job's last start, which the caller read when the job was due. Returns `false`, and changes
+    /// nothing, if another process has started the job since.
     pub fn begin_job(&mut self, name: &str, before: Option<Timestamp>, now: Timestamp) -> Result<bool> {
         self.write(|tx| {
             let begun = one(tx, name)?.map(|job| job.started_at.as_millisecond());
@@ -69,7 +67,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Every job that ever started.
+    /// Returns every job that has ever started.
     pub fn jobs(&self) -> Result<Vec<JobRow>> {
         self.read(|conn| {
             conn.prepare_cached("SELECT name, started_at, finished_at, ok_at, error FROM jobs ORDER BY name")?

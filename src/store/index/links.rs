@@ -1,13 +1,14 @@
-//! The links between orders and actions, and how a look-up finds them.
+//! The links between orders and actions, and their look-up by key.
 //!
-//! A link is found by a key: a hash of its order ID, or of its ActionId. The key of an order ID ignores what suggestions ignore,
-//! so one index serves exact look-ups and suggestions. A key only leads to links; callers compare the text byte for byte.
+//! A look-up finds a link by a key: a hash of its order ID or of its ActionId. The key of an order ID ignores what suggestions
+//! ignore, so one index serves exact look-ups and suggestions. Different IDs may share a key, so callers compare the text byte
+//! for byte.
 //!
-//! A damaged index of SQLite could hide a link, and an order would be answered as *absent*. `link_sums` prevents that: for each
-//! bucket of keys (the upper 14 bits) it keeps a sum over the entries of the index. A look-up reads the bucket of its key and
-//! compares the sum, so a lost, changed or added entry is an error. Each link also says how many its reward has, which detects a
-//! lost row of the table itself. What is not detected: damage that changes a bucket and its sum so that they agree again, and a
-//! change that a person makes on purpose.
+//! A damaged SQLite index could hide a link, and recoup would report the order as *absent*. `link_sums` prevents that: it holds a
+//! sum over the index entries of each bucket of keys (the upper 14 bits). A look-up reads the bucket of its key and compares the
+//! sum, so a lost, changed or added entry is an error. Each link also holds the number of links of its reward, which detects a
+//! lost row of the table itself. Two changes stay undetected: damage to a bucket and its sum that makes them agree again, and a
+//! deliberate change by a person.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +17,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::sums::{LINKS, damaged, summed_tables};
 use crate::model::{Link, fnv1a};
 
-/// The bits of a key below its bucket. With 16,384 buckets, one of ten million links is about 600 entries.
+/// The number of bits of a key below its bucket. An index of ten million links has about 600 entries in each of its 16,384
+/// buckets.
 const BUCKET_SHIFT: u32 = 50;
-/// Unicode counts it as white space, ASCII does not.
+/// White space in Unicode but not in [`u8::is_ascii_whitespace`].
 const VERTICAL_TAB: u8 = 11;
 
-/// The key of an order ID. Order IDs that differ only in case, white space, a leading `#` and leading zeros have the same key.
-/// Letters beyond ASCII are left out: another version of Unicode may fold their case differently, and keys are stored in files.
+/// Returns the key of an order ID. Order IDs that differ only in case, white space, a leading `#` and leading zeros have the same
+/// key. The key omits letters beyond ASCII: another version of Unicode may fold their case differently, and files store keys.
 pub(super) fn order_key(order: &str) -> i64 {
     let kept = order.bytes().filter(|byte| byte.is_ascii() && !byte.is_ascii_whitespace() && *byte != VERTICAL_TAB);
     fnv1a(kept.map(|byte| byte.to_ascii_lowercase()).skip_while(|byte| matches!(byte, b'#' | b'0'))).cast_signed()
@@ -32,7 +34,7 @@ pub(super) fn action_key(action: &str) -> i64 {
     fnv1a(action.bytes()).cast_signed()
 }
 
-/// One of the two indexes of `links`.
+/// One of the two SQL indexes of `links`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyIndex {
     Order,
@@ -55,7 +57,7 @@ impl KeyIndex {
     }
 }
 
-/// What one entry of a key index adds to its bucket's sum: 32 bits, so that 2^31 entries cannot overflow it.
+/// Returns what one entry of a key index adds to its bucket's sum: 32 bits, so that 2^31 entries cannot overflow the sum.
 fn entry_sum(key: i64, reward: i64, n: i64) -> i64 {
     let bytes = [key, reward, n].into_iter().flat_map(i64::to_le_bytes);
     i64::from(fnv1a(bytes) as u32)
@@ -65,7 +67,7 @@ fn bucket(key: i64) -> i64 {
     key >> BUCKET_SHIFT
 }
 
-/// The changes to `link_sums` in one transaction: by bucket, of the orders and of the actions.
+/// The changes to `link_sums` in one transaction. Each bucket maps to its order sum and its action sum.
 #[derive(Debug, Default)]
 pub(super) struct LinkSumChanges(BTreeMap<i64, [i64; 2]>);
 
@@ -82,7 +84,7 @@ impl LinkSumChanges {
         self.add(KeyIndex::Action, action, reward, n, sign);
     }
 
-    /// Must run in the transaction that wrote the links.
+    /// Writes the changes. Must run in the transaction that wrote the links.
     pub(super) fn write(self, conn: &Connection) -> rusqlite::Result<()> {
         let mut upsert = conn.prepare_cached(
             "INSERT INTO link_sums (bucket, order_sum, action_sum) VALUES (?1, ?2, ?3) ON CONFLICT (bucket) DO UPDATE SET
@@ -102,7 +104,7 @@ fn keys_of(link: &Link) -> [Option<i64>; 2] {
     [order, action]
 }
 
-/// The links of a reward in their order. Fails if one is damaged or missing.
+/// Returns the links of a reward in their order. Fails if a link is damaged or missing.
 pub(super) fn links_of(conn: &Connection, reward: i64) -> rusqlite::Result<Vec<Link>> {
     let sql = format!("SELECT {} FROM links WHERE reward = ?1 ORDER BY n", LINKS.selected);
     let mut count: i64 = 0;
@@ -117,12 +119,12 @@ pub(super) fn links_of(conn: &Connection, reward: i64) -> rusqlite::Result<Vec<L
     if count == links.len() as i64 { Ok(links) } else { Err(damaged("the list of links of a reward")) }
 }
 
-/// From the selected columns of `links`.
+/// Reads a link from the selected columns of `links`.
 fn link_from(row: &Row<'_>) -> rusqlite::Result<Link> {
     Ok(Link { order_id: row.get(4)?, action_id: row.get(6)? })
 }
 
-/// Replaces a reward's links by new ones, if they differ.
+/// Replaces a reward's links if the new links differ.
 pub(super) fn write_links(
     conn: &Connection,
     sums: &mut LinkSumChanges,
@@ -157,8 +159,8 @@ pub(super) fn delete_links(
     conn.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([reward]).map(drop)
 }
 
-/// The rewards that have a link with this key, by row, each with all its links. Fails if the bucket of the key or a link of these
-/// rewards is damaged. The key is a hash: the caller compares the texts.
+/// Returns the rewards that have a link with this key, each with all its links, ordered by row. Fails if the bucket of the key or
+/// a link of these rewards is damaged. The key is a hash, so the caller must compare the texts.
 pub(super) fn rewards_by_key(
     conn: &Connection,
     index: KeyIndex,
@@ -191,13 +193,14 @@ pub(super) fn rewards_by_key(
     Ok(rewards)
 }
 
-/// The entries of an index within a bucket.
+/// Returns the SQL query for the entries of an index within a bucket.
 pub(super) fn entries(index: KeyIndex) -> String {
     let column = index.column();
     format!("SELECT {column}, reward, n FROM links WHERE {column} >= ?1 AND {column} <= ?2")
 }
 
-/// What does not match its checksum anywhere in the index file; `None` if everything does. Reads all rows but the raw JSON.
+/// Returns the first part of the index file that does not match its checksum; `None` if all parts match. Reads every row except
+/// the raw JSON.
 pub(in crate::store) fn first_damage(conn: &Connection) -> rusqlite::Result<Option<String>> {
     for table in summed_tables() {
         let mut select = conn.prepare(&format!("SELECT {} FROM {}", table.selected, table.name))?;
@@ -218,7 +221,7 @@ pub(in crate::store) fn first_damage(conn: &Connection) -> rusqlite::Result<Opti
     if incomplete > 0 {
         return Ok(Some(format!("{incomplete} rewards have lost links")));
     }
-    // From the rows of the table, then from each index: an entry that only one of them has is damage.
+    // Computes the sums from the rows of the table, then from each index. An entry that is missing from either is damage.
     let mut of_rows = LinkSumChanges::default();
     let mut select = conn.prepare(&format!("SELECT {} FROM links ORDER BY reward, n", LINKS.selected))?;
     let mut rows = select.query([])?;
@@ -273,7 +276,7 @@ mod tests {
         index.commit_rewards(run, &page, moment(ms)).expect("commits");
     }
 
-    /// The reward IDs of an order, of an order with its actions, and of an action.
+    /// Returns the reward IDs of an order, of an order with its actions, and of an action.
     fn found(reader: &IndexReader, order: &str, action: &str) -> [Vec<String>; 3] {
         let order = OrderId::new(order);
         let ids = |rewards: Vec<super::super::IndexedReward>| {
@@ -394,7 +397,7 @@ mod tests {
     }
 
     proptest! {
-        /// A suggestion is found by its key, so the key must ignore whatever suggestions ignore.
+        /// Suggestions are found by key, so the key must ignore everything that suggestions ignore.
         #[test]
         fn order_ids_that_fold_alike_have_one_key(order in "[ \\t#0a-cA-C\u{e9}\u{c9}\u{a0}\u{3000}-]{0,8}") {
             let folded = OrderId::new(order.as_str()).folded();

@@ -12,38 +12,37 @@ use crate::error::Result;
 use crate::model::order_text::skeleton;
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, RewardId, UserId};
 
-/// A reward as the index has it.
+/// A reward with its indexed links and state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexedReward {
     pub reward: Reward,
-    /// The account that lists it. `reward.account_id` is the account that the reward itself names.
+    /// The account that lists the reward. `reward.account_id` is the account that the reward itself names.
     pub listed_by: AccountId,
     pub link_kind: LinkKind,
-    /// Every order ID that it carries.
     pub order_ids: Vec<OrderId>,
-    /// Every ActionId that it carries.
     pub action_ids: Vec<ActionId>,
-    /// The ActionId was found by search, not at a configured path.
+    /// `true` if a search found the ActionId, `false` if it was at a configured path.
     pub action_by_search: bool,
-    /// The vendor no longer lists it, or its account.
+    /// `true` if the vendor no longer lists the reward or its account.
     pub gone: bool,
-    /// The API that its links are from.
+    /// The API that supplied the links.
     pub via: ApiSource,
-    /// It carries different values for one thing. recoup does not retract it until a JSONPath is configured.
+    /// `true` if the reward carries different values for one ID. recoup does not retract it until a JSONPath is configured.
     pub ambiguous: bool,
-    /// When it was requested.
+    /// When recoup requested the reward.
     pub read_at: Timestamp,
 }
 
-/// A reward that carries an order ID, with one of the ActionIds beside it.
+/// A reward that carries an order ID, with one ActionId linked to that order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
-    /// `None` if the reward carries none beside this order.
+    /// `None` if the reward links no ActionId to this order.
     pub action_id: Option<ActionId>,
     pub indexed: IndexedReward,
 }
 
-/// The orders of a participant's rewards. `user_id` is null if it equals the account ID, so each half of the union has an index.
+/// The orders of a participant's rewards. `user_id` is null if it equals the account ID, so each half of the union can use an
+/// index.
 const ORDERS_OF_PARTICIPANT: &str = "SELECT order_id FROM links WHERE order_id IS NOT NULL AND reward IN (
          SELECT rewards.id FROM accounts JOIN rewards ON rewards.account = accounts.id WHERE accounts.account_id = ?1
          UNION SELECT id FROM rewards WHERE user_id = ?1 AND user_id <> '')
@@ -52,7 +51,7 @@ const ORDERS_OF_PARTICIPANT: &str = "SELECT order_id FROM links WHERE order_id I
 const ROW_OF_REWARD: &str = "SELECT id FROM rewards WHERE reward_id = ?1";
 
 impl IndexReader {
-    /// The rewards that carry exactly this order ID, oldest row first.
+    /// Returns the rewards that carry exactly this order ID, oldest row first.
     pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
         self.consistent(|conn| {
             let mut matches = Vec::new();
@@ -65,8 +64,8 @@ impl IndexReader {
         })
     }
 
-    /// The rewards that carry exactly this order ID, or an ActionId that another reward carries beside it, oldest row first. The
-    /// referrer's and the friend's reward may carry different halves of the link.
+    /// Returns the rewards that carry exactly this order ID, or an ActionId that another reward links to it, oldest row first.
+    /// The referrer's and the friend's reward may carry different halves of the link.
     pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
         self.consistent(|conn| {
             let mut rewards = with_order(conn, order)?;
@@ -79,14 +78,14 @@ impl IndexReader {
         })
     }
 
-    /// Every reward that carries exactly this ActionId, oldest row first.
+    /// Returns every reward that carries exactly this ActionId, oldest row first.
     pub fn rewards_of_action(&self, action: &ActionId) -> Result<Vec<IndexedReward>> {
         self.consistent(|conn| {
             with_action(conn, action)?.into_iter().map(|(row, links)| indexed(conn, row, &links)).collect()
         })
     }
 
-    /// Order IDs that differ from this one only in case, white space, a leading `#` or leading zeros.
+    /// Returns order IDs that differ from this one only in case, white space, a leading `#` or leading zeros.
     pub fn suggestions(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.consistent(|conn| {
             let folded = order.folded();
@@ -96,7 +95,8 @@ impl IndexReader {
         })
     }
 
-    /// Order IDs that people cannot tell from this one: those of the same [`skeleton`], the order itself first.
+    /// Returns the order IDs that look the same as this one to a person: those with the same [`skeleton`], the order itself
+    /// first.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.consistent(|conn| {
             let form = skeleton(order.as_str());
@@ -120,7 +120,7 @@ impl IndexReader {
         })
     }
 
-    /// Some order IDs, to see how the shop writes them.
+    /// Returns some order IDs as samples of the shop's format.
     pub fn some_order_ids(&self, limit: usize) -> Result<Vec<OrderId>> {
         self.read(|conn| {
             let select = "SELECT order_id FROM links WHERE order_id IS NOT NULL LIMIT ?1";
@@ -128,7 +128,7 @@ impl IndexReader {
         })
     }
 
-    /// The orders of a participant's rewards, newest first, by account ID or user ID.
+    /// Returns the orders of a participant's rewards, newest first. `id` is an account ID or a user ID.
     pub fn orders_of_participant(&self, id: &str, limit: usize) -> Result<Vec<OrderId>> {
         self.read(|conn| {
             let mut statement = conn.prepare_cached(ORDERS_OF_PARTICIPANT)?;
@@ -138,7 +138,7 @@ impl IndexReader {
 }
 
 impl Index {
-    /// Whether a reward carries exactly this order ID.
+    /// Returns whether a reward carries exactly this order ID.
     pub fn has_order(&self, order: &OrderId) -> Result<bool> {
         self.read(|conn| {
             let held = conn.unchecked_transaction()?;
@@ -159,13 +159,13 @@ fn with_action(conn: &Connection, action: &ActionId) -> rusqlite::Result<BTreeMa
     Ok(rewards)
 }
 
-/// Every order ID of the rewards that the key of this order leads to.
+/// Returns every order ID of the rewards that share the key of this order.
 fn order_ids_by_key(conn: &Connection, order: &OrderId) -> rusqlite::Result<BTreeSet<OrderId>> {
     let rewards = rewards_by_key(conn, KeyIndex::Order, order_key(order.as_str()))?;
     Ok(rewards.into_values().flatten().filter_map(|link| link.order_id).collect())
 }
 
-/// The reward in a row, with its links. Fails if a row that it is made of is damaged or missing.
+/// Reads the reward of a row. Fails if one of its rows in the joined tables is damaged or missing.
 pub(super) fn indexed(conn: &Connection, row: i64, links: &[Link]) -> rusqlite::Result<IndexedReward> {
     let tables = [&*REWARDS, &*ACCOUNTS, &*LINK_PATTERNS, &*DESCRIPTORS];
     let columns: Vec<&str> = tables.iter().map(|table| table.selected.as_str()).collect();
@@ -191,9 +191,10 @@ pub(super) fn indexed(conn: &Connection, row: i64, links: &[Link]) -> rusqlite::
     Ok(found)
 }
 
-/// From the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`, each after its checksum.
+/// Reads a reward from the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`. Each table's checksum precedes
+/// its columns.
 fn from_row(row: &Row<'_>, links: &[Link]) -> rusqlite::Result<IndexedReward> {
-    // The positions of the three other checksums.
+    // The columns of the other three checksums.
     const ACCOUNT: usize = 23;
     const PATTERN: usize = ACCOUNT + 4;
     const DESCRIPTOR: usize = PATTERN + 6;

@@ -1,8 +1,8 @@
-//! The index: accounts, rewards, links, and how far a crawl has come.
+//! The index: accounts, rewards, links, and the progress of a crawl.
 //!
-//! [`Index`] is the only writer, [`IndexReader`] answers look-ups. Each method that writes is one IMMEDIATE transaction, counters
-//! included. `schema.sql` describes every column. This module never calls the vendor. It deletes nothing but accounts that a person
-//! asked to forget; what the vendor no longer lists is marked as gone.
+//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes is one IMMEDIATE transaction, counters
+//! included. `schema.sql` describes every column. This module never calls the vendor. It deletes only the accounts that a person
+//! asks to forget, and marks what the vendor no longer lists as gone.
 
 mod accounts;
 mod batch;
@@ -67,8 +67,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
 
-// 64 MB of log: IDs arrive in no order, so a crawl writes pages all over the file, and with SQLite's default of 4 MB each page would
-// be copied dozens of times.
+// The write-ahead log may reach 64 MB. IDs arrive in random order, so a crawl writes pages across the whole file. With SQLite's
+// default of 4 MB, SQLite would copy each page dozens of times.
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
@@ -78,16 +78,16 @@ pub(super) const LAYOUT: Layout = Layout {
     application_id: 0x7265_6378, // "recx"
 };
 
-/// The row of one account.
+/// The row ID of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey(i64);
 
 impl AccountKey {
-    /// Before every account: the start of the queue.
+    /// The position before the first account.
     pub const START: Self = Self(0);
 }
 
-/// The writer. Several processes may open it; each waits for the transactions of the others.
+/// The index, open for writing. Several processes may open it; each waits for the others' transactions.
 #[derive(Debug)]
 pub struct Index {
     conn: Connection,
@@ -96,12 +96,13 @@ pub struct Index {
     compressor: JsonCompressor,
 }
 
-/// A reader. It sees the last committed state.
+/// The index, open for reading. A reader sees the last committed state.
 #[derive(Debug)]
 pub struct IndexReader {
     conn: Connection,
     path: PathBuf,
-    /// The coverage with the `data_version` of the file that it was read from. Every answer needs it, and few commits change it.
+    /// The cached coverage, and the file's `data_version` at that time. Every answer needs the coverage, and few commits change
+    /// it.
     coverage: RefCell<Option<(i64, Coverage)>>,
 }
 
@@ -110,7 +111,7 @@ impl Index {
     pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
         let conn = open_writer(path, &LAYOUT, identity)?;
         conn.set_prepared_statement_cache_capacity(128);
-        // For the same reason as the large log. SQLite's default is 2 MB.
+        // A crawl writes pages across the whole file, so the cache is larger than SQLite's default of 2 MB.
         let tuned = conn.pragma_update(None, "cache_size", -32 * 1024);
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let compressor = JsonCompressor::new()
@@ -128,7 +129,7 @@ impl Index {
         written.map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }
 
-    /// The same for writers of accounts and rewards: with the tombstones, and with what is written last.
+    /// Runs `work` in one IMMEDIATE transaction with the tombstones, then writes the counters and checksums of the batch.
     fn write_batch<T>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let written = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
             self.forgotten.refresh(&tx)?;
@@ -147,15 +148,15 @@ impl Index {
             Ok(value)
         });
         written.map_err(|error| {
-            // A transaction that was rolled back may have added tombstones.
+            // The cache may hold tombstones that the rollback has removed.
             self.forgotten = Forgotten::default();
             sql_error(&error, &LAYOUT, &self.path)
         })
     }
 
-    /// One transaction that survives a power cut: what the index records of the ledger must be as durable as the ledger. The commit is
-    /// also copied into the main file, unless a reader prevents it. If it stays in the log, a copy of both main files is still safe,
-    /// because the ledger's own file says what was sent.
+    /// Runs `work` in one transaction that survives a power cut. What the index records of the ledger must be as durable as the
+    /// ledger. SQLite also copies the commit into the main file, unless a reader prevents it. If the commit stays in the log, a
+    /// copy of both main files is still safe, because the ledger's own file records every send.
     fn write_durably<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         self.read(|conn| conn.pragma_update(None, "synchronous", "FULL"))?;
         let written = self.write(work);
@@ -168,8 +169,8 @@ impl Index {
         written
     }
 
-    /// Records the ledger that this index is used with, and its newest event. Refuses another ledger. The record also reveals an older
-    /// copy of the same ledger later, from which orders could be sent twice.
+    /// Records the ledger that this index is used with, and the ledger's newest event. Refuses another ledger. The record later
+    /// reveals an older copy of the same ledger, which could send orders twice.
     pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         let kept: String = self.write_durably(|tx| {
             let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2)";
@@ -192,7 +193,7 @@ impl Index {
             .hint("name the right one with RECOUP_LEDGER; nothing was sent"))
     }
 
-    /// Records another ledger than before, or an older copy, because a person has accepted it.
+    /// Replaces the recorded ledger by another one, or by an older copy, that a person has accepted.
     pub fn adopt_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         self.write_durably(|tx| {
             let set =
@@ -208,18 +209,18 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Opens the index for reading; `None` if there is none yet.
+    /// Opens the index for reading; returns `None` if there is none yet.
     pub fn open(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
         let Some(conn) = open_reader(path, &LAYOUT, identity)? else { return Ok(None) };
         conn.set_prepared_statement_cache_capacity(64);
-        // A limit: SQLite allocates pages only as it reads them.
+        // The value is an upper limit: SQLite allocates pages only as it reads them.
         let tuned = conn.pragma_update(None, "cache_size", -16 * 1024);
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         Ok(Some(Self { conn, path: path.to_owned(), coverage: RefCell::default() }))
     }
 
-    /// Runs `work` on one state of the file, whatever a crawl writes meanwhile. Also cheaper for many queries, each of which would take
-    /// the read lock again.
+    /// Runs `work` on one state of the file, even if a crawl writes meanwhile. Many queries are also faster this way, because
+    /// they take the read lock once.
     pub fn at_one_moment<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         // The transaction only reads, so it needs no commit.
         let held = self.conn.unchecked_transaction().map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
@@ -228,8 +229,8 @@ impl IndexReader {
         answer
     }
 
-    /// The ledger that was used with this index, and its newest event then; `None` before the first retraction. The hash is empty if
-    /// the ledger has no event.
+    /// Returns the ledger that was last used with this index, and its newest event at that time; `None` before the first
+    /// retraction. The hash is empty if the ledger had no event.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {
         let value = |conn: &Connection, key: &str| -> rusqlite::Result<Option<String>> {
             conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
@@ -242,7 +243,7 @@ impl IndexReader {
         })
     }
 
-    /// The tenant that the index belongs to.
+    /// Returns the tenant that the index belongs to.
     pub fn identity(&self) -> Result<Identity> {
         let value = |key: &str| {
             self.read(|conn| conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)))
@@ -255,7 +256,7 @@ impl IndexReader {
         })
     }
 
-    /// The same for methods of this module, which may already run within [`IndexReader::at_one_moment`].
+    /// Runs `work` on one state of the file, also inside [`IndexReader::at_one_moment`].
     fn consistent<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.read(|conn| {
             let held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
@@ -270,7 +271,7 @@ impl IndexReader {
     }
 }
 
-/// From Unix milliseconds.
+/// Converts Unix milliseconds.
 fn moment(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -280,7 +281,7 @@ fn damaged_raw() -> Error {
         .hint("move the index away and run `recoup crawl`: it can be rebuilt, the ledger is a file of its own")
 }
 
-/// The newest ledger event that was recorded; `None` before the first.
+/// Returns the number of the newest recorded ledger event; `None` before the first.
 fn known_sequence(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     let select = "SELECT value FROM identity WHERE key = 'ledger_head'";
     let text: Option<String> = conn.query_row(select, [], |row| row.get(0)).optional()?;

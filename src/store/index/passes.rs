@@ -1,6 +1,6 @@
-//! Passes over the list of participants, and what each proves about accounts that are gone.
+//! Passes over the list of participants. A proven pass marks the accounts that it did not list as gone.
 //!
-//! A pass that proves nothing, or that would mark most of the tenant, marks no account as gone.
+//! A pass marks no account as gone if it proves nothing, or if it would mark most of the tenant's accounts.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
@@ -11,54 +11,55 @@ use super::sums::ACCOUNTS;
 use super::{Index, moment};
 use crate::error::Result;
 
-/// One pass over the list of participants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPass {
-    /// Increases over all runs.
+    /// Increases over all runs: a later pass has a larger ID.
     pub id: i64,
     pub began_at: Timestamp,
-    /// JSON of the pagination, as it was last committed.
+    /// The last committed JSON of the pagination.
     pub cursor: String,
 }
 
-/// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassResult {
     /// Distinct participants seen.
     pub participants: u64,
     /// Accounts seen for the first time.
     pub accounts_new: u64,
-    /// Accounts that were not listed any more and are marked as gone.
+    /// Accounts that the list no longer has, and that the pass marked as gone.
     pub accounts_vanished: u64,
-    /// Accounts that an earlier pass of the run marked as gone and this one lists.
+    /// Accounts that an earlier pass of the run marked as gone and that this pass lists again.
     pub accounts_returned: u64,
-    /// Accounts that were not listed any more, too many to believe, so that none was marked as gone.
+    /// Accounts that the list no longer has, if there are too many to believe. The pass then marks none as gone.
     pub accounts_withheld: u64,
     /// Distinct rows without a user or account ID.
     pub rows_unusable: u64,
     /// `totalCount` at the end.
     pub total: Option<u64>,
-    /// The pass saw every participant that was listed the whole time.
+    /// `true` if the pass saw every participant that was listed during the whole pass.
     pub whole: bool,
-    /// Nothing shifted while the pass was reading.
+    /// `true` if no row shifted while the pass was reading.
     pub quiet: bool,
 }
 
-/// What the pagination concludes at the end of a pass.
+/// The conclusions of the pagination at the end of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassEvidence {
     /// `totalCount` at the end.
     pub total: Option<u64>,
-    /// The pages were continuous: every participant that was listed the whole time was seen, so the others are gone.
+    /// `true` if the pages were continuous: the pass saw every participant that was listed during the whole pass, so the others
+    /// are gone.
     pub whole: bool,
-    /// Nothing shifted, as far as the pagination can tell.
+    /// `true` if the pagination detected no shifted row.
     pub still: bool,
-    /// The total stayed the same, and as many distinct rows were seen. That proves the pass even if the order of the list changes.
+    /// `true` if the total stayed the same and equals the number of distinct rows. That proves the pass even if the order of the
+    /// list changes.
     pub counted: bool,
 }
 
 impl Index {
-    /// The run's unfinished pass, or a new one with this cursor. The second value says whether the pass is resumed.
+    /// Resumes the run's unfinished pass, or starts a new one with this cursor. The second value is `true` if the pass is
+    /// resumed.
     pub fn begin_pass(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(ListPass, bool)> {
         self.write(|tx| {
             let open = "SELECT id, started_at, cursor FROM passes WHERE run = ?1 AND ended_at IS NULL ORDER BY id DESC";
@@ -73,21 +74,21 @@ impl Index {
         })
     }
 
-    /// Ends a pass. If it is proven, the accounts that it did not list are gone. An account that neither Get Rewards knows nor any
-    /// pass lists is gone too. A list that lost most of its accounts at once is not believed.
+    /// Ends a pass. If the pass is proven, it marks the accounts that it did not list as gone. Even an unproven pass marks an
+    /// unlisted account that Get Rewards does not know. If the list lost most of its accounts at once, the pass marks none.
     pub fn end_pass(&mut self, run: RunKey, pass: i64, verdict: PassEvidence, at: Timestamp) -> Result<PassResult> {
         self.write(|tx| {
             let started_at: i64 =
                 tx.query_row("SELECT started_at FROM passes WHERE id = ?1", [pass], |row| row.get(0))?;
-            // An account that was marked as gone and is listed again was never gone. So the order of the list is not stable, and
-            // continuous pages prove nothing.
+            // A pass of this run marked an account as gone, and a later one lists it again. So the order of the list is not
+            // stable, and continuous pages prove nothing.
             let unstable: bool = tx.query_row(
                 "SELECT EXISTS (SELECT 1 FROM passes WHERE run = ?1 AND accounts_returned > 0)",
                 [run.0],
                 |row| row.get(0),
             )?;
             let proven = if unstable { verdict.counted } else { verdict.whole };
-            // An account that was first met after the pass began may be listed on a page that the pass had already read.
+            // An account first seen after the pass began may be on a page that the pass had already read.
             let missing = "gone_at IS NULL AND seen_pass < ?1 AND first_seen_at < ?2 AND (?3 = 1 OR unknown = 1)";
             let (missed, known): (i64, i64) = tx.query_row(
                 &format!("SELECT count(*) FILTER (WHERE {missing}), count(*) FROM accounts WHERE gone_at IS NULL"),
@@ -131,7 +132,7 @@ impl Index {
         })
     }
 
-    /// The ended passes of a run, oldest first.
+    /// Returns the ended passes of a run, oldest first.
     pub fn passes(&self, run: RunKey) -> Result<Vec<PassResult>> {
         self.read(|conn| {
             let sql = format!("SELECT {PASS_RESULT} FROM passes WHERE run = ?1 AND ended_at IS NOT NULL ORDER BY id");
@@ -139,7 +140,7 @@ impl Index {
         })
     }
 
-    /// How many distinct rows of the list a pass has seen, including rows without IDs.
+    /// Returns how many distinct rows of the list a pass has seen, including rows without IDs.
     pub fn participants(&self, pass: i64) -> Result<u64> {
         self.read(|conn| {
             conn.query_row("SELECT participants + rows_unusable FROM passes WHERE id = ?1", [pass], |row| {
@@ -149,7 +150,7 @@ impl Index {
         .map(|count| count as u64)
     }
 
-    /// How many accounts are gone since a time.
+    /// Returns how many accounts have been marked as gone since a time.
     pub fn accounts_gone_since(&self, at: Timestamp) -> Result<u64> {
         self.read(|conn| {
             let count = "SELECT count(*) FROM accounts WHERE gone_at >= ?1";
@@ -159,10 +160,10 @@ impl Index {
     }
 }
 
-/// So few may vanish at once whatever part of the tenant they are.
+/// The number of accounts that may vanish at once from a tenant of any size.
 const FEW: i64 = 20;
 
-/// Whether it is credible that so many of the known rows vanished at once.
+/// Returns whether it is credible that `missed` of the `known` rows vanished at once.
 pub(super) fn is_few(missed: i64, known: i64) -> bool {
     missed <= FEW || missed <= known / 2
 }

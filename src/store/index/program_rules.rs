@@ -1,4 +1,4 @@
-//! The vendor's program rules as they were last read.
+//! A cache of the vendor's program rules.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, params};
@@ -10,30 +10,30 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleRead {
     pub program_id: String,
-    /// JSON of `retract`.
+    /// The rule as JSON; the `retract` module defines the format.
     pub answer: String,
     pub read_at: Timestamp,
 }
 
 impl Index {
-    /// Stores the rules of a program in place of what was read before.
+    /// Stores the rules of a program; replaces an earlier reading.
     pub fn put_program_rule(&mut self, program_id: &str, answer: &str, read_at: Timestamp) -> Result<()> {
         self.write(|tx| PROGRAM_RULES.put(tx, params![program_id, answer, read_at.as_millisecond()]))
     }
 
-    /// The rules of a program; `None` if they were never read.
+    /// Returns the rules of a program; `None` if recoup never read them.
     pub fn program_rule(&self, program_id: &str) -> Result<Option<RuleRead>> {
         Ok(self.read(|conn| select(conn, OF_PROGRAM, [program_id]))?.pop())
     }
 }
 
 impl IndexReader {
-    /// The rules of a program; `None` if they were never read.
+    /// Returns the rules of a program; `None` if recoup never read them.
     pub fn program_rule(&self, program_id: &str) -> Result<Option<RuleRead>> {
         Ok(self.read(|conn| select(conn, OF_PROGRAM, [program_id]))?.pop())
     }
 
-    /// The rules of every program that was read, ordered by its ID.
+    /// Returns all stored program rules, ordered by program ID.
     pub fn program_rules(&self) -> Result<Vec<RuleRead>> {
         self.read(|conn| select(conn, "ORDER BY program_id", []))
     }
@@ -74,7 +74,7 @@ mod tests {
         let all = [read("a", "1", 6), read("b", "a rule of its own", 4)];
         assert_eq!(reader.program_rules().expect("reads"), all);
         let path = reader.path.clone();
-        // The writer last: it moves its log into the file.
+        // The writer closes last, so that SQLite checkpoints the write-ahead log into the file.
         drop(reader);
         drop(index);
         let mut file = std::fs::read(&path).expect("reads");

@@ -1,9 +1,9 @@
-//! The JSON of each reward as the vendor sent it, compressed: a better mapping extracts links from it without a second crawl.
+//! The compressed JSON of each reward as the vendor sent it. A better mapping can extract links from it without a second crawl.
 //!
-//! Rewards are small and alike, so each is compressed alone, with zstd and a dictionary that is compiled in. `benches/dictionary.rs`
-//! says how the dictionary was made. It comes from the simulator and from the vendor's published examples, so it holds no personal
-//! data. [`FORMAT`] must change together with the dictionary: a process with another one then refuses the JSON and cannot misread
-//! it.
+//! Rewards are small and similar, so recoup compresses each one separately, with zstd and a built-in dictionary.
+//! `benches/dictionary.rs` describes how the dictionary was made. The dictionary is trained on the simulator's output and the
+//! vendor's published examples, so it holds no personal data. [`FORMAT`] must change together with the dictionary: a process with
+//! another dictionary then refuses the JSON instead of misreading it.
 
 use std::fmt;
 
@@ -19,15 +19,16 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::AccountId;
 
-/// The number of this dictionary and these settings, stored with each blob.
+/// The version of the dictionary and the settings, stored with each blob.
 const FORMAT: i64 = 1;
 const DICTIONARY: &[u8] = include_bytes!("rewards.dict");
-/// zstd's own default. A higher level takes longer and saves little once there is a dictionary.
+/// zstd's default. With a dictionary, a higher level takes longer and saves little.
 const LEVEL: i32 = 3;
-/// Bytes of uncompressed JSON. `vendor` accepts no larger response, so no reward is larger.
+/// The largest reward, in bytes of uncompressed JSON. `vendor` refuses larger responses.
 const LARGEST: usize = 64 << 20;
 
-/// Compresses JSON for `raw_rewards`. The writer keeps one, because preparing the dictionary takes longer than using it.
+/// Compresses JSON for `raw_rewards`. The writer keeps one compressor, because preparing the dictionary takes longer than
+/// compressing a reward.
 pub(super) struct JsonCompressor(Compressor<'static>);
 
 impl fmt::Debug for JsonCompressor {
@@ -39,13 +40,13 @@ impl fmt::Debug for JsonCompressor {
 impl JsonCompressor {
     pub(super) fn new() -> std::io::Result<Self> {
         let mut compressor = Compressor::with_dictionary(LEVEL, DICTIONARY)?;
-        // `format` and `sum` say the same for less space.
+        // The columns `format` and `sum` replace zstd's dictionary ID and checksum, and take less space.
         compressor.include_dictid(false)?;
         compressor.include_checksum(false)?;
         Ok(Self(compressor))
     }
 
-    /// Stores the JSON of a reward, in place of what was stored before.
+    /// Stores the JSON of a reward; replaces the stored JSON.
     pub(super) fn put(&mut self, conn: &Connection, reward: i64, raw: &str) -> rusqlite::Result<()> {
         let json = self.0.compress(raw.as_bytes());
         let json = json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
@@ -58,7 +59,7 @@ impl JsonCompressor {
     }
 }
 
-/// Of the JSON with its reward's row, so that the JSON of another reward does not match either.
+/// Returns the checksum of the JSON and its reward's row ID. The JSON of another reward does not match it.
 fn json_sum(reward: i64, raw: &[u8]) -> i64 {
     row_sum([ValueRef::Integer(reward), ValueRef::Text(raw)])
 }
@@ -79,7 +80,7 @@ impl StoredJson {
     }
 
     /// # Errors
-    /// [`Kind::OtherVersion`] if it has another format, [`Kind::Storage`] if it is damaged.
+    /// [`Kind::OtherVersion`] if the JSON has another format, [`Kind::Storage`] if it is damaged.
     pub(super) fn decompress(&self, decompressor: &mut Decompressor<'_>) -> Result<String> {
         if self.format != FORMAT {
             let message = format!(
@@ -103,7 +104,7 @@ pub(super) fn decompressor() -> Result<Decompressor<'static>> {
         .map_err(|error| Error::new(Kind::Failed, format!("zstd failed to start: {error}")))
 }
 
-/// A reward whose links were extracted again from its stored JSON.
+/// A reward with links extracted again from its stored JSON.
 #[derive(Debug)]
 pub struct Reextracted {
     pub row: i64,
@@ -111,7 +112,7 @@ pub struct Reextracted {
 }
 
 impl Index {
-    /// The next rewards after a row, to extract their links again: row, account that lists the reward, JSON.
+    /// Returns the next rewards after a row, each as its row, the account that lists it, and its JSON.
     pub fn raw_after(&self, row: i64, limit: usize) -> Result<Vec<(i64, AccountId, String)>> {
         let sql = format!(
             "SELECT {}, accounts.account_id FROM raw_rewards JOIN rewards ON rewards.id = reward
@@ -129,7 +130,7 @@ impl Index {
             .collect()
     }
 
-    /// Replaces the links of a batch of rewards by those that were extracted again, in one transaction.
+    /// Replaces the links of a batch of rewards by newly extracted ones, in one transaction.
     pub fn reextract(&mut self, rewards: &[Reextracted]) -> Result<()> {
         self.write_batch(|batch| {
             for Reextracted { row, extracted } in rewards {
@@ -161,7 +162,7 @@ mod tests {
     use crate::model::{Participant, UserId};
     use crate::store::Identity;
 
-    /// A reward like those of the vendor's examples, with IDs and dates that depend on `n`.
+    /// Returns a reward like the vendor's examples, with IDs and dates that depend on `n`.
     fn raw(n: u64) -> String {
         let noise = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         format!(

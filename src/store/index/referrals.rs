@@ -1,4 +1,4 @@
-//! The referrals of rewards: which referral a reward names, and each referral as it was last read (IDs and dates only).
+//! The referrals of rewards: the referral that a reward names, and the last reading of each referral (IDs and dates only).
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,13 +7,13 @@ use super::{Index, IndexReader};
 use crate::error::Result;
 use crate::model::RewardId;
 
-/// A referral as it was read. All times are Unix milliseconds; the first three are by the vendor's clock.
+/// A stored referral. All times are Unix milliseconds; all except `read_at` are by the vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferralRead {
     pub referral_id: String,
     /// `None` if the vendor gives no date.
     pub started_at: Option<i64>,
-    /// `None` if it is not converted.
+    /// `None` if the referral is not converted.
     pub converted_at: Option<i64>,
     /// `None` if the vendor gives no date.
     pub modified_at: Option<i64>,
@@ -21,7 +21,7 @@ pub struct ReferralRead {
 }
 
 impl Index {
-    /// Stores a referral in place of what was read before.
+    /// Stores a referral; replaces an earlier reading.
     pub fn put_referral(&mut self, referral: &ReferralRead) -> Result<()> {
         let ReferralRead { referral_id, started_at, converted_at, modified_at, read_at } = referral;
         self.write(|tx| REFERRALS.put(tx, params![referral_id, started_at, converted_at, modified_at, read_at]))
@@ -33,7 +33,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// The distinct referrals that these rewards name. A reward that is not in the index names none.
+    /// Returns the distinct referrals that these rewards name. Ignores rewards that are missing from the index.
     pub fn referral_ids<'a>(&self, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<String>> {
         let sql = format!("SELECT {} FROM rewards WHERE reward_id = ?1", REWARDS.selected);
         self.consistent(|conn| {
@@ -54,7 +54,7 @@ impl IndexReader {
         })
     }
 
-    /// A referral as it was last read; `None` if it never was.
+    /// Returns the last reading of a referral; `None` if recoup never read it.
     pub fn referral(&self, referral_id: &str) -> Result<Option<ReferralRead>> {
         self.read(|conn| select(conn, referral_id))
     }

@@ -1,4 +1,4 @@
-//! Commands whose credentials the vendor has refused, for `recoup status` to report.
+//! Commands whose credentials the vendor has refused. `recoup status` reports them.
 
 use jiff::Timestamp;
 use rusqlite::params;
@@ -14,12 +14,11 @@ pub struct Refusal {
     pub command: String,
     /// RFC 3339.
     pub at: String,
-    /// The error message.
     pub message: String,
 }
 
 impl Index {
-    /// Records that the vendor refused a command. `None` deletes the record, because the vendor accepted the command.
+    /// Records that the vendor refused a command. `None` deletes the record after the vendor accepted the command.
     pub fn remember_refusal(&mut self, command: &str, message: Option<&str>, at: Timestamp) -> Result<()> {
         self.write(|tx| {
             match message {
@@ -36,7 +35,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// All refusals, ordered by command.
+    /// Returns all refusals, ordered by command.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
         self.read(|conn| {
             conn.prepare("SELECT command, at, message FROM refusals ORDER BY command")?

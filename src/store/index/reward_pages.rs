@@ -1,7 +1,7 @@
-//! Pages of the list of all rewards (GraphQL, exports): the rewards of a page and its cursor in one transaction.
+//! Pages of the list of all rewards (GraphQL, exports). One transaction writes the rewards of a page and its cursor.
 //!
-//! Such a list never shows an account as a whole, so no page marks a reward as gone. Once a full pass over it is proven, the rewards
-//! that it did not show are gone ([`Index::mark_unseen_gone`]).
+//! No page lists all rewards of an account, so no page marks a reward as gone. After a proven full pass,
+//! [`Index::mark_unseen_gone`] marks the rewards that the list did not contain.
 
 use std::collections::HashMap;
 
@@ -22,9 +22,9 @@ use crate::model::{AccountId, Reward};
 /// One page of the list of rewards.
 #[derive(Debug)]
 pub struct RewardListPage {
-    /// Each reward with its account.
+    /// The rewards, each with its account.
     pub rewards: Vec<(AccountId, ReadReward)>,
-    /// Rewards that cannot be stored, because they name no account or cannot be read.
+    /// The number of rewards that recoup cannot store, because they name no account or cannot be read.
     pub unusable: u64,
     /// JSON of the pagination after this page.
     pub cursor: String,
@@ -33,22 +33,22 @@ pub struct RewardListPage {
 /// The counts after a page was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RewardListCommitted {
-    /// Rewards of the run so far, including those of the runs that it refreshes.
+    /// Rewards that this run, or a run that it refreshes, has read.
     pub rewards: u64,
     pub accounts_known: u64,
 }
 
-/// The rewards that a full pass did not show.
+/// The number of rewards that a full pass did not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unseen {
-    /// Rewards that are now marked as gone.
+    /// Rewards that were marked as gone.
     pub gone: u64,
-    /// Too many to believe, so that none was marked.
+    /// Unlisted rewards, if there are too many to believe. None is then marked as gone.
     pub withheld: u64,
 }
 
 impl Index {
-    /// Writes a page and its cursor in one transaction. `asked_at` is when the page was requested.
+    /// Writes a page and its cursor in one transaction. `asked_at` is the time of the request.
     pub fn commit_rewards(
         &mut self,
         run: RunKey,
@@ -91,7 +91,7 @@ impl Index {
         })
     }
 
-    /// The names under which the events of known rewards carry the order ID, the most frequent first.
+    /// Returns the names of the event fields that carry order IDs in known rewards, the most frequent first.
     pub fn order_fields(&self) -> Result<Vec<String>> {
         let paths: Vec<String> = self.read(|conn| {
             conn.prepare(
@@ -105,7 +105,7 @@ impl Index {
         Ok(paths.into_iter().filter_map(last).collect())
     }
 
-    /// How many stored or skipped rewards were modified at exactly this time.
+    /// Returns how many stored or skipped rewards were modified at exactly this time.
     pub fn modified_at(&self, ms: i64) -> Result<u64> {
         self.read(|conn| {
             let count = "SELECT (SELECT count(*) FROM rewards WHERE date_modified = ?1 AND gone_at IS NULL)
@@ -115,7 +115,7 @@ impl Index {
         .map(|count| count as u64)
     }
 
-    /// Marks the rewards as gone that a full pass over all rewards did not show, unless that would be most of them.
+    /// Marks the rewards that a full pass did not list as gone, unless they are most of the rewards.
     pub fn mark_unseen_gone(&mut self, run: RunKey, at: Timestamp) -> Result<Unseen> {
         self.write(|tx| {
             let started_at: i64 =
@@ -136,7 +136,7 @@ impl Index {
     }
 }
 
-/// The row of an account that has a reward. Adds it if it is missing, and counts it if the run did not know it.
+/// Returns the row of an account that has a reward. Adds the account if it is missing, and counts it if the run did not know it.
 fn see_account(
     batch: &mut Batch<'_>,
     ancestry: RunAncestry,

@@ -1,4 +1,4 @@
-//! The rows of one reward: what the index had before, what it has now, and how that changes the counters of its run.
+//! Writes the rows of one reward, and updates the counters of its run by the difference from the previous rows.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -78,7 +78,7 @@ fn previous_by_id(conn: &Connection, reward: &RewardId) -> rusqlite::Result<Opti
     row.map(|row| previous_by_row(conn, row)).transpose()
 }
 
-/// One reward to be written.
+/// One reward to write.
 pub(super) struct RewardWrite<'a> {
     pub(super) ancestry: RunAncestry,
     pub(super) account: AccountKey,
@@ -88,7 +88,8 @@ pub(super) struct RewardWrite<'a> {
 }
 
 impl RewardWrite<'_> {
-    /// `previous` is the row that the same account had before, if the caller knows it. A row of another account is found here.
+    /// Writes the reward. `previous` is the same account's earlier row of the reward, if the caller knows it. This method looks
+    /// up a row of another account itself.
     pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> rusqlite::Result<()> {
         let Some(reward) = batch.forgotten.admit(self.reward) else {
             let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
@@ -122,17 +123,17 @@ impl RewardWrite<'_> {
             batch.compressor.put(batch.tx, row, raw)?;
             return write_links(batch.tx, &mut batch.link_sums, row, &[], &extracted.links);
         };
-        // Responses may be written in another order than they were requested. A newer reading stays.
+        // Responses may be written in another order than their requests. A response never overwrites a newer reading.
         if previous.read_at > asked_at {
             return Ok(());
         }
         if previous.read_run >= ancestry.base && !previous.gone {
             batch.counters.remove(&previous);
         }
-        // Get Rewards omits the date. What another API said stays true.
+        // Get Rewards omits the date, so the date from another API stays.
         columns.date_modified = columns.date_modified.or(previous.date_modified);
         if previous.source != *source && link_detail(&extracted.links) < link_detail(&previous.links) {
-            // This API says less about the link than another one did. The links stay, with the JSON that they come from.
+            // This API gives less link detail than the earlier one. The earlier links stay, with the JSON that contains them.
             let links = previous.links.len() as i64;
             batch.counters.shift(ancestry.run, previous.pattern, (1, links), previous.unreadable);
             columns.pattern = previous.pattern;
@@ -182,7 +183,7 @@ impl RewardWrite<'_> {
     }
 }
 
-/// The columns that an earlier reading of the reward may decide.
+/// The columns that may keep the value of an earlier reading.
 struct Columns {
     pattern: i64,
     descriptor: i64,
@@ -192,7 +193,8 @@ struct Columns {
     date_modified: Option<i64>,
 }
 
-/// How much links say: 0 nothing, 1 an order ID or an ActionId, 2 one of each, 3 several of one kind.
+/// Returns the level of detail of links: 0 for none, 1 for an order ID or an ActionId, 2 for one of each, 3 for several of one
+/// kind.
 fn link_detail(links: &[Link]) -> u8 {
     let orders: HashSet<_> = links.iter().filter_map(|link| link.order_id.as_ref()).collect();
     let actions: HashSet<_> = links.iter().filter_map(|link| link.action_id.as_ref()).collect();

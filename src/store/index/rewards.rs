@@ -1,7 +1,7 @@
-//! Rewards: the response for one account becomes rows, links and counters, in one transaction for a batch of accounts.
+//! Writes the responses for a batch of accounts as rows, links and counters, in one transaction.
 //!
-//! A reward that its account no longer lists is marked as gone. A reward that another account listed before moves to the new one.
-//! A response never overwrites one that was requested later.
+//! A reward that its account no longer lists is marked as gone. A reward that another account listed earlier moves to the new
+//! account. A response never overwrites a response to a later request.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
 
-/// A reward as it was read, with its JSON as the vendor sent it.
+/// A reward from the vendor, with its unchanged JSON.
 #[derive(Debug, Clone)]
 pub struct ReadReward {
     pub(super) extracted: Extracted,
@@ -28,8 +28,8 @@ pub struct ReadReward {
     pub(super) referral_id: Option<String>,
 }
 
-/// The API that a reward was read from. The APIs differ in what they say about a link, so a reading from one does not remove a link
-/// that another one gave.
+/// The API that a reward was read from. The APIs differ in the detail of their links, so a reading from one API does not remove a
+/// link that another API gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiSource {
     /// Get Rewards, or a reward by its ID.
@@ -62,10 +62,11 @@ impl ReadReward {
         Self { extracted, raw: raw.into(), source: ApiSource::Rest, referral_id: extract::referral_id(raw) }
     }
 
-    /// The rewards in a response of Get Rewards, and how many cannot be stored because they have no ID.
+    /// Returns the rewards in a response of Get Rewards, and the number of rewards without an ID, which recoup cannot store.
     ///
     /// # Errors
-    /// [`Kind::Vendor`] if a reward names another account: the response then belongs to another request, and none of it is stored.
+    /// [`Kind::Vendor`] if a reward names another account: the response then belongs to another request, and the caller must
+    /// store none of it.
     pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> Result<(Vec<Self>, u64)> {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
@@ -82,7 +83,7 @@ impl ReadReward {
         Ok((rewards, unusable))
     }
 
-    /// The same reward, read from another API than Get Rewards.
+    /// Sets the API that the reward was read from. The default is Get Rewards.
     #[must_use]
     pub fn via(mut self, source: ApiSource) -> Self {
         self.source = source;
@@ -103,11 +104,11 @@ pub struct AccountRead {
     pub answer: AccountAnswer,
 }
 
-/// One step of a crawl that is written in a batch with others.
+/// One step of a crawl. A batch of steps is one transaction.
 #[derive(Debug, Clone)]
 pub enum Entry {
     Read(AccountRead),
-    /// A page of participants with its cursor. `at` is when it arrived.
+    /// A page of participants with its cursor. `at` is the time of arrival.
     Page {
         pass: ListPass,
         page: Page,
@@ -118,14 +119,14 @@ pub enum Entry {
 /// The response for one account.
 #[derive(Debug, Clone)]
 pub enum AccountAnswer {
-    /// All its rewards. `unusable` counts those that have no ID and cannot be stored.
+    /// All rewards of the account. `unusable` counts the rewards without an ID, which recoup cannot store.
     Listed { rewards: Vec<ReadReward>, unusable: u64 },
-    /// The vendor does not know the account, and the list of participants did not name it: it is gone.
+    /// The account is gone: the vendor does not know it, and the list of participants did not name it.
     NoSuchAccount,
-    /// Get Rewards does not know the account. The next pass over the list decides: if it lists the account, the two contradict each
-    /// other, which is a failure; if it does not, the account is gone.
+    /// Get Rewards does not know the account. The next pass over the list decides. If the pass lists the account, the account
+    /// counts as failed, because the list and Get Rewards contradict each other. Otherwise the account is gone.
     Unknown,
-    /// The account could not be read, for this reason.
+    /// Reading the account failed. Contains the reason.
     Failed(String),
 }
 
@@ -150,7 +151,7 @@ impl Index {
         })
     }
 
-    /// The response for one account that was read outside of a crawl. It counts towards the newest run.
+    /// Writes the response for one account that was read outside of a crawl. The response counts towards the newest run.
     pub fn record_live(
         &mut self,
         account: &AccountId,
@@ -170,7 +171,7 @@ impl Index {
         })
     }
 
-    /// One reward that was read by its ID. The other rewards of its account stay as they are.
+    /// Writes one reward that was read by its ID. The other rewards of its account stay unchanged.
     pub fn record_reward(&mut self, reward: &ReadReward, asked_at: Timestamp) -> Result<()> {
         self.write_batch(|batch| {
             let listed_by = &reward.extracted.reward.account_id;
@@ -189,7 +190,7 @@ fn newest_run(tx: &Transaction<'_>) -> rusqlite::Result<RunKey> {
     tx.query_row("SELECT coalesce(max(id), 0) FROM runs", [], |row| row.get(0)).map(RunKey)
 }
 
-/// The account's row. Adds it if it is missing.
+/// Returns the account's row; adds the row if it is missing.
 fn account_key(tx: &Transaction<'_>, run: RunKey, account: &AccountId, at: Timestamp) -> rusqlite::Result<AccountKey> {
     let found = "SELECT id FROM accounts WHERE account_id = ?1";
     if let Some(id) = tx.prepare_cached(found)?.query_row([account], |row| row.get(0)).optional()? {
@@ -233,7 +234,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
             })
         })
         .optional()?;
-    // The account was forgotten while it was being read.
+    // A person had the account forgotten while the crawler was reading it.
     let Some(previous) = previous else { return Ok(()) };
     if previous.read_at.is_some_and(|read_at| read_at > asked_at) && previous.read_run >= run.0 {
         return Ok(());
@@ -241,7 +242,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
     let was_read = previous.read_run >= ancestry.base;
     let was_known = !previous.gone && ancestry.knows(previous.queued_run, previous.read_run);
     match &read.answer {
-        // A pass that ended meanwhile found that the account is gone, so a failure to read it is no failure of the run.
+        // A pass that ended meanwhile marked the account as gone, so a failure to read it does not count for the run.
         AccountAnswer::Failed(_) | AccountAnswer::Unknown if previous.gone => {}
         AccountAnswer::Failed(reason) => mark_failed(tx, run, read, reason, false)?,
         AccountAnswer::Unknown => mark_failed(tx, run, read, "it is listed, and Get Rewards does not know it", true)?,
@@ -289,7 +290,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
     Ok(())
 }
 
-/// By reward, the one of several statements in one response that argues most against a cancellation.
+/// Keeps one statement for each reward. If a response contains several, it keeps the one that argues most against a cancellation.
 pub(super) fn one_statement_each<'a>(
     rewards: impl Iterator<Item = &'a ReadReward>,
     now_ms: i64,
@@ -314,7 +315,7 @@ pub(super) fn is_chosen(chosen: &HashMap<&RewardId, &ReadReward>, reward: &ReadR
     chosen.get(&reward.extracted.reward.reward_id).is_some_and(|chosen| std::ptr::eq(*chosen, reward))
 }
 
-/// Records that this run could not read the account. The run's last attempt, or the next pass, decides what becomes of it.
+/// Records that this run failed to read the account. The run's last attempt or the next pass decides whether the failure stays.
 fn mark_failed(
     tx: &Transaction<'_>,
     run: RunKey,

@@ -1,6 +1,6 @@
 //! The life cycle of a run: started, advanced, finished or withdrawn.
 //!
-//! `runs` describes and reads runs. A run with a gap must never be stored as complete.
+//! The module `runs` describes and reads runs. A run with a gap must never be stored as complete.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -10,20 +10,20 @@ use super::runs::{NewRun, RunKey};
 use super::sums::RUNS;
 use crate::error::Result;
 
-/// The account counters by what the rows say, for the runs that a condition selects.
+/// SQL that counts the accounts of runs again from the rows. The caller appends a condition on the runs.
 const RECOUNT: &str = "UPDATE runs SET
      accounts_known = (SELECT count(*) FROM accounts WHERE gone_at IS NULL
          AND (runs.source = 'participants' OR read_run >= runs.base OR abs(queued_run) >= runs.base)),
      accounts_read = (SELECT count(*) FROM accounts WHERE gone_at IS NULL AND read_run >= runs.base)";
 
-/// Counts the accounts of the newest run and of the newest finished run again.
+/// Recounts the accounts of the newest run and of the newest finished run.
 pub(super) fn recount_newest(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let newest = "WHERE id = (SELECT max(id) FROM runs) OR id = (SELECT max(id) FROM runs WHERE state = 'finished')";
     RUNS.update(tx, &format!("{RECOUNT} {newest}"), []).map(drop)
 }
 
 impl Index {
-    /// The unfinished run of this source, or a new one. The second value says whether the run is resumed.
+    /// Resumes the unfinished run of this source, or starts a new one. The second value is `true` if the run is resumed.
     pub fn begin_run(&mut self, new: NewRun<'_>, at: Timestamp) -> Result<(RunKey, bool)> {
         self.write(|tx| {
             let open = "SELECT id FROM runs WHERE state = 'running' AND source = ?1 ORDER BY id DESC LIMIT 1";
@@ -35,7 +35,7 @@ impl Index {
             let insert = "INSERT INTO runs (source, state, started_at) VALUES (?1, 'running', ?2)";
             let run = RUNS.insert(tx, insert, params![new.source, at.as_millisecond()])?;
             match new.refreshes {
-                // What the refreshed run has read counts until this one reads it again.
+                // The readings of the refreshed run count until this run reads the same rewards again.
                 Some(before) => RUNS.update(
                     tx,
                     "UPDATE runs SET (base, cursor, watermark, rewards_known, accounts_known, accounts_read) =
@@ -54,8 +54,8 @@ impl Index {
         })
     }
 
-    /// Removes a run that has read nothing, so that answers rest on the run before it. Returns `false`, and changes nothing, if the
-    /// run has read anything: then the next crawl resumes it.
+    /// Removes a run that has read nothing, so that answers use the previous run. If the run has read anything, changes nothing
+    /// and returns `false`; the next crawl resumes the run.
     pub fn withdraw_run(&mut self, run: RunKey) -> Result<bool> {
         self.write(|tx| {
             let has_read = "SELECT (base = id AND accounts_read > 0)
@@ -69,7 +69,7 @@ impl Index {
             }
             tx.execute("DELETE FROM passes WHERE run = ?1", [run.0])?;
             tx.execute("DELETE FROM runs WHERE id = ?1", [run.0])?;
-            // The unfinished run that this one replaced can be resumed.
+            // The next crawl can resume the unfinished run that this run replaced.
             RUNS.update(
                 tx,
                 "UPDATE runs SET state = 'running' WHERE state = 'replaced' AND id = (SELECT max(id) FROM runs)",
@@ -79,7 +79,7 @@ impl Index {
         })
     }
 
-    /// Sets the account counters by counting rows. Commits add to them as they go; the figures of a finished run are counted.
+    /// Sets the account counters by counting rows. Each commit only adds to the counters, so a finished run counts them again.
     pub fn recount(&mut self, run: RunKey) -> Result<()> {
         self.write(|tx| RUNS.update(tx, &format!("{RECOUNT} WHERE id = ?1"), [run.0]).map(drop))
     }
@@ -92,7 +92,7 @@ impl Index {
         })
     }
 
-    /// Changes the gaps of a finished run whose links are being extracted again.
+    /// Replaces the gaps of a finished run, after links were extracted again.
     pub fn set_gaps(&mut self, run: RunKey, gaps: &[String]) -> Result<()> {
         let text = serde_json::Value::from(gaps).to_string();
         self.write(|tx| {
@@ -108,7 +108,8 @@ impl Index {
         })
     }
 
-    /// Counts requests for accounts that were read again for their age alone. [`Index::add_requests`] counts them too.
+    /// Counts requests for accounts that were read again only because of their age. [`Index::add_requests`] counts these requests
+    /// too.
     pub fn add_reread_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
         self.write(|tx| {
             let add = "UPDATE runs SET requests_reread = requests_reread + ?2 WHERE id = ?1";
@@ -116,12 +117,12 @@ impl Index {
         })
     }
 
-    /// Stores the position of the run's source after a step that wrote no rows.
+    /// Stores the run's cursor after a step that wrote no rows.
     pub fn set_cursor(&mut self, run: RunKey, cursor: &str) -> Result<()> {
         self.write(|tx| tx.execute("UPDATE runs SET cursor = ?2 WHERE id = ?1", params![run.0, cursor]).map(drop))
     }
 
-    /// Moves the start of a run to an earlier time, if its data may be as old as that. Answers are true as of the start.
+    /// Moves the start of a run to an earlier time, because its data may be that old. Answers are true as of the start.
     pub fn move_start_back(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
         self.write(|tx| {
             let earlier = "UPDATE runs SET started_at = ?2 WHERE id = ?1 AND started_at > ?2";
@@ -129,8 +130,8 @@ impl Index {
         })
     }
 
-    /// Sets where a refresh of this run would start, and how many rewards the vendor counts. Without a watermark, no refresh can
-    /// start from this run.
+    /// Sets the watermark from which a refresh of this run starts, and the vendor's count of rewards. Without a watermark, no
+    /// refresh can start from this run.
     pub fn set_watermark(&mut self, run: RunKey, watermark: Option<i64>, rewards_known: Option<u64>) -> Result<()> {
         self.write(|tx| {
             let rewards_known = rewards_known.map(|known| known as i64);

@@ -1,4 +1,4 @@
-//! Runs: how far a crawl has come, what it read, and how complete the answers are that rest on it.
+//! Runs: the progress of a crawl, its counters, and the coverage of the index.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -15,7 +15,7 @@ use crate::model::Coverage;
 pub struct RunKey(pub(super) i64);
 
 impl RunKey {
-    /// The number that cursors store.
+    /// Returns the number that cursors store.
     pub fn number(self) -> i64 {
         self.0
     }
@@ -39,45 +39,45 @@ pub struct Run {
     pub state: RunState,
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
-    /// The crawler read every known account and found no gap.
+    /// `true` if the crawler read every known account and found no gap.
     pub complete: bool,
     /// One sentence for each gap.
     pub gaps: Vec<String>,
-    /// The full run that it refreshes; its own key if it is a full run.
+    /// The full run that this run refreshes; its own key if it is a full run.
     pub base: RunKey,
-    /// The newest `dateModified` that was read, Unix milliseconds by the vendor's clock. A refresh starts there.
+    /// The newest `dateModified` that the run read, in Unix milliseconds by the vendor's clock. A refresh starts from this time.
     pub watermark: Option<i64>,
-    /// JSON position of the source.
+    /// The JSON position of the source.
     #[serde(skip)]
     pub cursor: Option<String>,
     /// The vendor's own count of rewards.
     pub rewards_known: Option<u64>,
     pub requests: u64,
-    /// Of the requests, those for accounts that were read again for their age alone.
+    /// The part of `requests` for accounts that were read again only because of their age.
     pub requests_reread: u64,
-    /// Rewards that this run has read itself, and no later one.
+    /// Rewards that this run has read and no later run has.
     pub rewards_of_its_own: u64,
-    /// Rewards of forgotten accounts that this run, or a run that it refreshes, met and skipped.
+    /// Rewards of forgotten accounts that this run, or a run that it refreshes, has skipped.
     pub rewards_left_out: u64,
     /// Forgotten accounts, over all runs.
     pub accounts_forgotten: u64,
     /// Accounts that are not gone.
     pub accounts_known: u64,
-    /// Of these, the accounts that this run has read.
+    /// The part of `accounts_known` that this run has read.
     pub accounts_read: u64,
-    /// Accounts that this run could not read.
+    /// Accounts that this run failed to read.
     pub accounts_failed: u64,
-    /// Of these, the accounts that are listed and that Get Rewards does not know.
+    /// The part of `accounts_failed` that is listed, but unknown to Get Rewards.
     pub accounts_unknown: u64,
     /// Rewards without an ID.
     pub rewards_unusable: u64,
-    /// Values under a matching key that cannot be taken exactly, and are not indexed.
+    /// Values under a matching key that recoup cannot read exactly and does not index.
     pub values_unreadable: u64,
     /// The link patterns of its rewards, most rewards first.
     pub coverage: Vec<PatternCount>,
 }
 
-/// How many rewards carry their links in one pattern.
+/// The number of rewards and links of one link pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PatternCount {
     /// `both`, `order_only`, `action_only`, `neither`, `ambiguous`.
@@ -91,22 +91,22 @@ pub struct PatternCount {
 }
 
 impl Run {
-    /// Whether it reads only what changed since another run.
+    /// Returns whether the run reads only what has changed since another run.
     pub fn is_refresh(&self) -> bool {
         self.base != self.run
     }
 
-    /// Rewards that this run has read, or a run that it refreshes.
+    /// Returns the number of rewards that this run, or a run that it refreshes, has read.
     pub fn rewards(&self) -> u64 {
         self.coverage.iter().map(|pattern| pattern.rewards).sum()
     }
 
-    /// The same with skipped rewards of forgotten accounts: the figure to compare with the vendor's own count.
+    /// Returns the number of rewards including skipped ones of forgotten accounts, for comparison with the vendor's own count.
     pub fn rewards_met(&self) -> u64 {
         self.rewards() + self.rewards_left_out
     }
 
-    /// Rewards that carry an order ID.
+    /// Returns the number of rewards that carry an order ID.
     pub fn with_order(&self) -> u64 {
         self.coverage.iter().filter(|pattern| pattern.order_path.is_some()).map(|pattern| pattern.rewards).sum()
     }
@@ -116,25 +116,25 @@ impl Run {
     }
 }
 
-/// The run that a crawl asks for.
+/// The parameters of a new run.
 #[derive(Debug, Clone, Copy)]
 pub struct NewRun<'a> {
     pub source: &'a str,
     /// The run to refresh; `None` for a full run.
     pub refreshes: Option<RunKey>,
-    /// Start a new run even if one is unfinished.
+    /// `true` starts a new run even if an earlier one is unfinished.
     pub fresh: bool,
 }
 
 impl<'a> NewRun<'a> {
-    /// A full run of a source, unless one is unfinished.
+    /// Asks for a full run of a source. An unfinished run is resumed instead.
     pub fn of(source: &'a str) -> Self {
         Self { source, refreshes: None, fresh: false }
     }
 }
 
 impl Index {
-    /// How many accounts this run still has to read.
+    /// Returns how many accounts this run still has to read.
     pub fn unread_count(&self, run: RunKey) -> Result<u64> {
         let sql = format!(
             "SELECT count(*) FROM accounts
@@ -143,17 +143,18 @@ impl Index {
         self.read(|conn| conn.query_row(&sql, [run.0], |row| row.get::<_, i64>(0))).map(|count| count as u64)
     }
 
-    /// The newest run in any state.
+    /// Returns the newest run in any state.
     pub fn newest_run(&self) -> Result<Option<Run>> {
         self.read(|conn| Ok(select_runs(conn, "id > ?1", 0, 1)?.pop()))
     }
 
-    /// The newest finished run, on which answers rest.
+    /// Returns the newest finished run. Answers use this run.
     pub fn newest_finished_run(&self) -> Result<Option<Run>> {
         self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
     }
 
-    /// Accounts that are not gone, and those of them that have rewards. It scans both tables, so it is too slow for a look-up.
+    /// Counts the accounts that are not gone, and those of them that have rewards. Scans both tables, so it is too slow for a
+    /// look-up.
     pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
              (SELECT count(DISTINCT account) FROM rewards WHERE gone_at IS NULL)";
@@ -162,7 +163,7 @@ impl Index {
         })
     }
 
-    /// The newest finished run, if it is of this source and a refresh can start from it.
+    /// Returns the newest finished run if it is of this source and a refresh can start from it.
     pub fn refreshable(&self, source: &str) -> Result<Option<Run>> {
         let newest = self.newest_finished_run()?;
         let Some(newest) = newest.filter(|run| run.source == source && run.watermark.is_some()) else {
@@ -176,13 +177,13 @@ impl Index {
         Ok((!crossed).then_some(newest))
     }
 
-    /// The run that a refresh follows: the newest finished run with the same full run.
+    /// Returns the run before a refresh: the newest earlier finished run with the same full run.
     pub fn run_before(&self, run: RunKey, base: RunKey) -> Result<Option<Run>> {
         let condition = format!("id >= {} AND state = 'finished' AND id < ?1", base.0);
         self.read(|conn| Ok(select_runs(conn, &condition, run.0, 1)?.pop()))
     }
 
-    /// The run that the next crawl resumes.
+    /// Returns the run that the next crawl resumes.
     pub fn unfinished_run(&self) -> Result<Option<Run>> {
         self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'running'", 0, 1)?.pop()))
     }
@@ -193,14 +194,15 @@ impl Index {
 }
 
 impl IndexReader {
-    /// The newest runs, newest first.
+    /// Returns up to `limit` runs, newest first.
     pub fn runs(&self, limit: u32) -> Result<Vec<Run>> {
         self.read(|conn| select_runs(conn, "id > ?1", 0, limit))
     }
 
-    /// How much of the tenant an answer rests on, by the newest finished run. Before the first one, by the run that is under way.
+    /// Returns the part of the tenant that answers cover, by the newest finished run. Before the first finished run, uses the
+    /// running one.
     pub fn coverage(&self) -> Result<Coverage> {
-        // The version is read first. If a commit comes in between, the next call reads the coverage again.
+        // The version is read first: if another process commits in between, the next call reads the coverage again.
         let version: i64 =
             self.read(|conn| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0)))?;
         if let Some((of, known)) = self.coverage.borrow().as_ref()
@@ -252,7 +254,7 @@ fn read_coverage(conn: &Connection) -> rusqlite::Result<Coverage> {
     let skipped = count("SELECT count(*) FROM skipped_rewards WHERE run BETWEEN ?1 AND ?2", &[base, id])?;
     Ok(Coverage {
         rewards_read: rewards,
-        // The vendor counts the rewards of forgotten accounts too. They are no gap.
+        // The vendor counts the rewards of forgotten accounts too. The index omits them on purpose, so they are not a gap.
         rewards_known: rewards_known.map_or(rewards, |known| (known as u64).saturating_sub(skipped).max(rewards)),
         accounts_forgotten: count("SELECT count(*) FROM tombstones", &[])?,
         ..coverage

@@ -1,11 +1,11 @@
-//! A checksum for each row that answers rest on, so that a look-up notices a damaged file.
+//! A checksum for each row that answers depend on, so that a look-up detects a damaged file.
 //!
-//! SQLite keeps no checksums of its pages. A byte that a disk flips reads as another order ID or another date, and the answer
-//! would be wrong without a sign of it. So each of these rows has a column `sum`, a hash of its other columns. recoup computes it
-//! in Rust on every write and compares it on every read; a row that does not match is an error, and the index must be crawled
-//! again. `links` adds the checksums of whole buckets of links, which detect that a row is missing.
+//! SQLite keeps no checksums of its pages. A flipped byte on the disk could read as another order ID or another date, and the
+//! answer would be wrong without any error. So each of these rows has a column `sum`, a hash of its other columns. recoup
+//! computes the hash in Rust on every write and compares it on every read. A row that does not match is an error, and the index
+//! must be crawled again. The module `links` adds checksums of whole buckets of links, which detect missing rows.
 //!
-//! The checksums detect accidents only: a person who changes the file on purpose can change them too.
+//! The checksums detect only accidents: a person who changes the file on purpose can change the checksums too.
 
 use std::sync::LazyLock;
 
@@ -18,9 +18,9 @@ use crate::model::fnv1a;
 pub(super) struct SummedTable {
     pub(super) name: &'static str,
     columns: Vec<&'static str>,
-    /// The primary key is this many of the first columns.
+    /// The number of leading columns that form the primary key.
     key: usize,
-    /// `sum` and the columns, each with the name of the table: what [`SummedTable::verify`] reads.
+    /// The column list that [`SummedTable::verify`] reads: `sum`, then the other columns, each qualified with the table name.
     pub(super) selected: String,
     put: String,
     set_sum: String,
@@ -80,7 +80,7 @@ pub(super) fn summed_tables() -> [&'static SummedTable; 9] {
 }
 
 impl SummedTable {
-    /// `fixed` is how many of the first columns never change. Leaving them out of an update spares SQLite their indexes.
+    /// `fixed` is the number of leading columns that never change. Updates omit them, so SQLite need not update their indexes.
     fn new(name: &'static str, key: usize, fixed: usize, columns: &'static str) -> Self {
         let columns: Vec<&str> = columns.split(", ").collect();
         let numbers: Vec<String> = (1..=columns.len() + 1).map(|n| format!("?{n}")).collect();
@@ -104,12 +104,12 @@ impl SummedTable {
         }
     }
 
-    /// How many columns [`SummedTable::selected`] has.
+    /// Returns the number of columns in [`SummedTable::selected`].
     pub(super) fn width(&self) -> usize {
         self.columns.len() + 1
     }
 
-    /// Writes a whole row, given as the values of its columns in their order. Replaces the row with the same primary key.
+    /// Writes a whole row from the values of its columns, in column order. Replaces the row with the same primary key.
     pub(super) fn put(&self, conn: &Connection, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
         let sum = sum_of_values(values)?;
         let mut all: Vec<&dyn ToSql> = values.to_vec();
@@ -122,7 +122,7 @@ impl SummedTable {
         self.write(conn, sql, params).map(|written| written.len())
     }
 
-    /// The same for an INSERT of one row. Returns its `id`.
+    /// Runs an INSERT of one row with its checksum. Returns the row's `id`.
     pub(super) fn insert(&self, conn: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<i64> {
         match self.write(conn, sql, params)?.pop().map(|mut key| key.swap_remove(0)) {
             Some(Value::Integer(id)) => Ok(id),
@@ -147,7 +147,7 @@ impl SummedTable {
         Ok(written.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// Fails unless the row matches its checksum. `at` is the position of the first of the [`SummedTable::selected`] columns.
+    /// Fails unless the row matches its checksum. `at` is the position of the first [`SummedTable::selected`] column.
     pub(super) fn verify(&self, row: &Row<'_>, at: usize) -> rusqlite::Result<()> {
         if self.matches(row, at)? { Ok(()) } else { Err(damaged(&format!("a row of {}", self.name))) }
     }
@@ -162,7 +162,7 @@ impl SummedTable {
     }
 }
 
-/// A hash of the values: of each its type, its length if that varies, and its bytes.
+/// Returns a hash of the values. It covers each value's type, its length if the length varies, and its bytes.
 pub(super) fn row_sum<'a>(values: impl IntoIterator<Item = ValueRef<'a>>) -> i64 {
     let mut bytes = Vec::with_capacity(256);
     for value in values {
@@ -200,24 +200,24 @@ fn value_ref<'a>(value: &'a ToSqlOutput<'_>) -> ValueRef<'a> {
     match value {
         ToSqlOutput::Borrowed(value) => *value,
         ToSqlOutput::Owned(value) => ValueRef::from(value),
-        // rusqlite has other variants for zero-filled blobs and arrays, which no table here stores.
+        // The other variants of rusqlite are zero-filled blobs and arrays, which no table here stores.
         _ => ValueRef::Null,
     }
 }
 
-/// Renews the checksums of all rewards after a test has changed some with SQL of its own.
+/// Renews the checksums of all rewards after a test has changed rewards with its own SQL.
 #[doc(hidden)]
 pub fn renew_reward_sums(conn: &Connection) -> rusqlite::Result<()> {
     REWARDS.update(conn, "UPDATE rewards SET read_run = read_run", []).map(drop)
 }
 
-/// The `id` for a new row. Writers exclude each other, so no other writer takes the same one.
+/// Returns the `id` for a new row. A write transaction excludes other writers, so no other writer takes the same `id`.
 pub(super) fn next_id(conn: &Connection, table: &SummedTable) -> rusqlite::Result<i64> {
     let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {}", table.name);
     conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))
 }
 
-/// The error for a part of the file that does not match its checksum.
+/// Returns the error for a part of the file that does not match its checksum.
 pub(super) fn damaged(what: &str) -> rusqlite::Error {
     let message = format!("{what} does not match its checksum");
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(message))
@@ -239,11 +239,11 @@ mod tests {
             select.query_map([], |row| row.get(0)).expect("runs").collect::<rusqlite::Result<_>>().expect("rows")
         };
         let mut listed: BTreeSet<String> = summed_tables().iter().map(|table| table.name.to_owned()).collect();
-        // Its checksum is over the uncompressed JSON (`raw_json`).
+        // `raw_json` computes this table's checksums, over the uncompressed JSON.
         listed.insert("raw_rewards".to_owned());
         let with_sum = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'sum'";
         assert_eq!(names(with_sum).into_iter().collect::<BTreeSet<_>>(), listed);
-        // Counters, positions and failures that no answer rests on.
+        // Counters, positions and failures that do not affect any answer.
         let without = [
             ("runs", vec!["requests", "cursor", "requests_reread"]),
             (

@@ -1,8 +1,8 @@
-//! Forgotten accounts: the index stores nothing that a crawl, a look-up or a retraction reads about them.
+//! Forgotten accounts: crawls, look-ups and retractions skip them, and the index stores none of their data.
 //!
-//! The file holds keyed hashes of their IDs (HMAC-SHA-256) with the key of the ledger that they come from, so that no other file is
-//! needed to recognise them. Reading the file reveals nobody: a person can only test whether a given ID is among them. Every writer
-//! of accounts and rewards checks here.
+//! The file holds keyed hashes of their IDs (HMAC-SHA-256), with the key of the ledger that forgot them, so writers recognise
+//! them without another file. The file reveals no ID: a reader can only test whether a given ID is forgotten. Every writer of
+//! accounts and rewards checks the tombstones.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,11 +18,11 @@ use crate::error::Result;
 use crate::model::{AccountId, RewardId, UserId};
 use crate::store::ledger::{FORGOTTEN, Tombstones, mac_of};
 
-/// Accounts that the index had when their tombstones arrived.
+/// The accounts that the index still had when it imported their tombstones.
 #[derive(Debug, Default)]
 pub struct ImportedTombstones {
     pub accounts: Vec<AccountId>,
-    /// What was deleted with the tombstones. [`Index::erase`] deletes the rest.
+    /// The counts of rows that the import deleted. [`Index::erase`] deletes the rest.
     pub erased: Erased,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Forgotten {
 }
 
 impl Forgotten {
-    /// Reads the tombstones again if another process has added some. They are never deleted.
+    /// Reads the tombstones again if another process has added some. Tombstones are never deleted.
     pub(super) fn refresh(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let count =
             conn.prepare_cached("SELECT count(*) FROM tombstones")?.query_row([], |row| row.get::<_, i64>(0))?;
@@ -63,15 +63,16 @@ impl Forgotten {
         self.keys.iter().any(|(key, macs)| macs.contains(hmac::sign(key, id.as_bytes()).as_ref()))
     }
 
-    /// A keyed hash that stands for a text that must be counted and not stored. `None` if there are no tombstones.
+    /// Returns a keyed hash of a text, so that the index can count the text without storing it. `None` if there are no
+    /// tombstones.
     pub(super) fn number(&self, text: &str) -> Option<i64> {
         let (key, _) = self.keys.first()?;
         let mac = hmac::sign(key, text.as_bytes());
         mac.as_ref().first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
     }
 
-    /// The part of a reward that may be stored: `None` if the reward belongs to a forgotten account. If it only names one, that ID is
-    /// replaced.
+    /// Returns the part of a reward that the index may store: `None` if the reward belongs to a forgotten account. If the reward
+    /// only names a forgotten account, replaces that ID.
     pub(super) fn admit<'a>(&self, reward: &'a ReadReward) -> Option<Cow<'a, ReadReward>> {
         if self.keys.is_empty() {
             return Some(Cow::Borrowed(reward));
@@ -92,7 +93,7 @@ impl Forgotten {
         Some(Cow::Owned(kept))
     }
 
-    /// The JSON without the IDs of forgotten accounts.
+    /// Removes the IDs of forgotten accounts from the JSON.
     fn without(&self, raw: &str) -> Scrubbed {
         let Ok(json) = serde_json::from_str::<serde_json::Value>(raw) else { return Scrubbed::Unchanged };
         let mut found = Vec::new();
@@ -105,11 +106,11 @@ impl Forgotten {
     }
 }
 
-/// JSON after an account was removed from it.
+/// The result of removing an account from JSON.
 pub(super) enum Scrubbed {
     Unchanged,
     Changed(String),
-    /// The JSON names the account in a spelling that a replacement of text does not find, so all of it must be deleted.
+    /// The JSON spells the account in a way that text replacement does not find, so the caller must delete all of it.
     Impossible,
 }
 
@@ -167,7 +168,7 @@ impl Index {
         self.write_batch(|batch| Ok(batch.forgotten.has(account.as_str())))
     }
 
-    /// Counts the rewards of forgotten accounts among those that a list names. Stores nothing else about them.
+    /// Counts the rewards that belong to forgotten accounts. Stores no other data about them.
     pub fn count_skipped(&mut self, run: RunKey, rewards: &[(AccountId, RewardId)]) -> Result<()> {
         self.write_batch(|batch| {
             for (account, reward) in rewards {
@@ -179,8 +180,9 @@ impl Index {
         })
     }
 
-    /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction: an older copy of an index may
-    /// hold an account that was forgotten since. [`Index::erase`] then deletes the rest. If no tombstone is new, nothing is scanned.
+    /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction: an older copy of an index
+    /// may hold an account that was forgotten since. [`Index::erase`] then deletes the rest. If no tombstone is new, the method
+    /// scans nothing.
     pub fn import_tombstones(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<ImportedTombstones> {
         self.write_batch(|batch| {
             let mut new = HashSet::new();
@@ -212,14 +214,14 @@ impl Index {
         })
     }
 
-    /// All tombstones, one entry for each ledger key.
+    /// Returns all tombstones, one entry for each ledger key.
     pub fn tombstones(&self) -> Result<Vec<Tombstones>> {
         self.read(all)
     }
 }
 
 impl IndexReader {
-    /// All tombstones, one entry for each ledger key.
+    /// Returns all tombstones, one entry for each ledger key.
     pub fn tombstones(&self) -> Result<Vec<Tombstones>> {
         self.read(all)
     }

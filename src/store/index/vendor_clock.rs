@@ -1,4 +1,4 @@
-//! The offset between this machine's clock and the vendor's, by the `Date` header of the vendor's newest response.
+//! The offset between this machine's clock and the vendor's, from the `Date` header of the vendor's newest response.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::OptionalExtension;
@@ -8,31 +8,32 @@ use super::{Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::fnv1a;
 
-/// The key in `identity`. Its value has three parts with blanks between them: seconds or [`NO_DATE`], time, checksum of both.
+/// The key in `identity`. The value has three parts, separated by spaces: the seconds or [`NO_DATE`], the time, and a checksum of
+/// both.
 const KEY: &str = "clock_ahead";
 
-/// In place of the seconds, if the newest response had no `Date`.
+/// Replaces the seconds if the newest response had no `Date`.
 const NO_DATE: &str = "none";
 
-/// An older offset says nothing about the clocks of today.
+/// An older offset may no longer be true, so it is ignored.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(48);
 
-/// Time synchronisation sets clocks back by up to this much.
+/// The largest step back that counts as normal time synchronisation.
 const SET_BACK_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 
-/// An unchanged offset is written again only after this time.
+/// The minimum delay between two writes of an unchanged offset.
 const REPEATED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ClockOffset {
-    /// How far this machine's clock was ahead of the vendor's, in seconds; negative if it was behind, `null` if the vendor's
-    /// newest answer carried no date.
+    /// The seconds by which this machine's clock was ahead of the vendor's; negative if it was behind, `null` if the vendor's
+    /// newest response had no date.
     pub seconds: Option<i64>,
     /// When it was measured, RFC 3339, by this machine's clock.
     pub at: String,
 }
 
-/// The clock that expiry and age are measured by.
+/// The clock that recoup uses for expiry and age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JudgedBy {
@@ -45,7 +46,7 @@ pub enum JudgedBy {
     Suspect,
 }
 
-/// The current time, and the clock it is from.
+/// The current time, and the clock that supplied it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JudgedNow {
     pub at: Timestamp,
@@ -53,7 +54,7 @@ pub struct JudgedNow {
 }
 
 impl JudgedBy {
-    /// A warning for people; `None` if the clock is trusted.
+    /// Returns a warning for the user; `None` if the clock is trusted.
     pub fn doubt(self) -> Option<&'static str> {
         let warning = "expiry is judged by this machine's clock, which is behind the newest crawl: set it, then run `recoup doctor`";
         (self == Self::Suspect).then_some(warning)
@@ -61,7 +62,7 @@ impl JudgedBy {
 }
 
 impl ClockOffset {
-    /// `None` if the value is damaged: the offset is then unknown.
+    /// Parses a stored offset. `None` if the value is damaged: the offset is then unknown.
     fn read(value: &str) -> Option<Self> {
         let (said, sum) = value.rsplit_once(' ')?;
         if sum != format!("{:x}", fnv1a(said.bytes())) {
@@ -77,14 +78,14 @@ impl ClockOffset {
         format!("{said} {:x}", fnv1a(said.bytes()))
     }
 
-    /// The current time by the vendor's clock; `None` if the offset is unknown or too old.
+    /// Returns the current time by the vendor's clock; `None` if the offset is unknown or too old.
     fn now(&self, local: Timestamp) -> Option<Timestamp> {
         let (seconds, at) = (self.seconds?, self.at.parse::<Timestamp>().ok()?);
         let holds = local.duration_since(at).abs() <= VALID_FOR;
         holds.then(|| local.saturating_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN))
     }
 
-    /// Whether storing this offset would change nothing worth a write.
+    /// Returns whether this offset is so close to the stored one that the caller can skip the write.
     fn says(&self, seconds: Option<i64>, at: Timestamp) -> bool {
         let is_same = match (self.seconds, seconds) {
             (Some(before), Some(now)) => before.abs_diff(now) <= 1,
@@ -113,7 +114,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// The stored offset; `None` before the vendor's first response.
+    /// Returns the stored offset; `None` before the vendor's first response.
     pub fn clock_offset(&self) -> Result<Option<ClockOffset>> {
         let value: Option<String> = self.read(|conn| {
             conn.query_row("SELECT value FROM identity WHERE key = ?1", [KEY], |row| row.get(0)).optional()
@@ -121,7 +122,7 @@ impl IndexReader {
         Ok(value.and_then(|value| ClockOffset::read(&value)))
     }
 
-    /// The current time for expiry and age: by the vendor's clock if its offset is known.
+    /// Returns the current time for expiry and age, by the vendor's clock if its offset is known.
     pub fn judged_now(&self, local: Timestamp) -> Result<JudgedNow> {
         if let Some(at) = self.clock_offset()?.and_then(|offset| offset.now(local)) {
             return Ok(JudgedNow { at, by: JudgedBy::Vendor });

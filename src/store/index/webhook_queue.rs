@@ -1,4 +1,4 @@
-//! Webhooks: deliveries that were accepted, and accounts queued to be read again.
+//! Webhooks: accepted deliveries, and the queue of accounts to read again.
 //!
 //! A delivery and the account that it names are written in one transaction. A forgotten account is never queued.
 
@@ -9,18 +9,18 @@ use super::{Index, IndexReader};
 use crate::error::Result;
 use crate::model::AccountId;
 
-/// How long a delivery is remembered. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
+/// How long the index remembers a delivery. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// After so many failed readings the account leaves the queue; the next crawl reads it anyway.
+/// The number of failed readings after which an account leaves the queue. The next crawl reads it anyway.
 const TRIES: i64 = 10;
 
 /// The delay after the first failed reading, in milliseconds. It doubles with each further failure.
 const RETRY_MS: i64 = 30_000;
 
 impl Index {
-    /// Accepts a delivery and queues the account that it names. Returns `false`, and changes nothing, if the delivery was accepted
-    /// before.
+    /// Accepts a delivery and queues the account that it names. If the delivery was accepted before, changes nothing and returns
+    /// `false`.
     pub fn take_delivery(
         &mut self,
         id: &str,
@@ -50,7 +50,8 @@ impl Index {
         })
     }
 
-    /// The queued accounts that are due, the longest overdue first, each with its due time for [`Index::account_was_read`].
+    /// Returns the queued accounts that are due, the longest overdue first, each with its due time for
+    /// [`Index::account_was_read`].
     pub fn waiting_accounts(&mut self, limit: usize, now: Timestamp) -> Result<Vec<(AccountId, i64)>> {
         self.write_batch(|batch| {
             let mut rows = batch.tx.prepare_cached(
@@ -59,12 +60,12 @@ impl Index {
             let found: Vec<(AccountId, i64)> = rows
                 .query_map(params![now.as_millisecond(), limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
-            // The account may have been forgotten since it was queued.
+            // A person may have had the account forgotten since it was queued.
             Ok(found.into_iter().filter(|(account, _)| !batch.forgotten.has(account.as_str())).collect())
         })
     }
 
-    /// Removes an account that was read from the queue, unless a newer delivery has changed its due time.
+    /// Removes an account from the queue after its reading, unless a newer delivery has changed its due time.
     pub fn account_was_read(&mut self, account: &AccountId, due: i64) -> Result<()> {
         self.write(|tx| {
             tx.prepare_cached("DELETE FROM webhook_queue WHERE account_id = ?1 AND due = ?2")?
@@ -73,7 +74,7 @@ impl Index {
         })
     }
 
-    /// Delays an account that could not be read. After the last try it leaves the queue.
+    /// Delays the next reading of an account after a failure. After the last try, removes the account from the queue.
     pub fn account_was_not_read(&mut self, account: &AccountId, now: Timestamp) -> Result<()> {
         self.write(|tx| {
             let tries = "SELECT tries FROM webhook_queue WHERE account_id = ?1";
@@ -90,7 +91,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// How many accounts are queued.
+    /// Returns how many accounts are queued.
     pub fn waiting_count(&self) -> Result<u64> {
         self.read(|conn| {
             conn.prepare_cached("SELECT count(*) FROM webhook_queue")?

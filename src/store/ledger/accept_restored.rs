@@ -1,7 +1,7 @@
-//! Makes a restored ledger one that may send again, in one transaction.
+//! Accepts a restored ledger, so that recoup may send from it again.
 //!
-//! What the vendor has received and this ledger does not know is recorded as sent, the mark of a copy is removed, and an event
-//! says who accepted what. Nothing else removes the mark.
+//! One transaction records the vendor's submissions that the ledger lacks as sent, removes the mark of a copy, and adds an event
+//! with the person and the submissions. No other code removes the mark.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,31 +11,32 @@ use super::{Begun, Entry, First, Ledger, NewRetraction, State, insert, insert_ev
 use crate::error::{Error, Kind, Result};
 use crate::store::db::{DbError, Tx};
 
-/// The mark in a copy that `recoup backup` made.
+/// The mark that `recoup backup` writes into a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CopyOf {
     pub ledger_id: String,
-    /// The newest event of the original at that time.
+    /// The number of the original's newest event at the time of the copy.
     pub sequence: i64,
-    /// The hash of that event.
+    /// The hash of the original's newest event at the time of the copy.
     pub hash: String,
     /// When the copy was made, RFC 3339.
     pub at: String,
 }
 
-/// A reversal or a modification that the vendor has received and this ledger does not know.
+/// A reversal or modification that the vendor has received and the ledger lacks.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub retraction: NewRetraction,
-    /// Batch ID, when it arrived, what was sent.
+    /// The batch ID, the time of arrival, and the request.
     pub details: Value,
 }
 
 const FOUND: &str = "found at the vendor; sent from a ledger that was lost";
 
 impl Ledger {
-    /// Accepts this ledger as the one to continue with. Gives the number of each of `found`; `None` if the ledger knew it.
+    /// Accepts this ledger for further use. Returns the number of each new retraction in the order of `found`; `None` if the
+    /// ledger already has it.
     pub fn accept_restored(
         &self,
         found: &[Found],
@@ -63,7 +64,7 @@ impl Ledger {
         })
     }
 
-    /// The mark of a copy made by `recoup backup`. Nothing is sent from a copy until it is accepted.
+    /// Returns the mark of a copy made by `recoup backup`. recoup sends nothing from a copy until a person accepts it.
     pub fn copy_of(&self) -> Result<Option<CopyOf>> {
         self.conn.read(copy_of)
     }
@@ -71,11 +72,11 @@ impl Ledger {
 
 fn copy_of(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     let mark = "SELECT value FROM identity WHERE key = 'copy_of'";
-    // A mark that cannot be parsed is still a mark.
+    // An unreadable mark must still prevent sending.
     tx.opt(mark, &[], |row| Ok(serde_json::from_str(row.get(0)?).unwrap_or_default()))
 }
 
-/// Fails if this file is a copy that was not accepted: what was sent since could be sent again.
+/// Fails if this file is a copy that no person has accepted: it could repeat requests that were sent after the backup.
 pub(super) fn refuse_copy(tx: &Tx<'_>) -> Result<(), DbError> {
     let Some(of) = copy_of(tx)? else { return Ok(()) };
     Err(Error::new(

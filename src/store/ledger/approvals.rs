@@ -1,7 +1,8 @@
-//! Approvals: what needs a second person, who asked, and who approved. They are events of the ledger as a whole, in its chain.
+//! Approvals: the policy, the requests for a second person, and their answers. Each is an event in the chain that concerns the
+//! ledger as a whole.
 //!
-//! The newest policy is in force. The number of an approval is the number of the event that asked for it. Events never change, so
-//! that months later it can be shown who approved what. Nobody approves a request of their own, under any of their names.
+//! The newest policy is in force. The number of an approval is the number of its request's event. Events never change, so an
+//! auditor can later see the person who approved a request. A person cannot approve their own request, under any of their names.
 
 use std::collections::BTreeMap;
 
@@ -20,22 +21,22 @@ const POLICY: &str = "policy";
 /// The kind of an event of an approval.
 pub(super) const APPROVAL: &str = "approval";
 
-/// A request that is not answered lapses after this time.
+/// An unanswered request lapses after this time.
 const ASKED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// An approval that is not carried out lapses after this time.
+/// An unused approval lapses after this time.
 const HOLDS_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// What needs a second person. By default nothing does.
+/// The conditions under which a retraction needs a second person. The default has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Everything that is sent.
+    /// Every request needs approval.
     pub always: bool,
-    /// Overriding a stop, and sending again.
+    /// Overriding a stop and sending again need approval.
     pub overrides: bool,
-    /// Sending more orders at once than this.
+    /// Sending more than this number of orders at once needs approval.
     pub count: Option<u64>,
-    /// Sending more value at once than this, in any unit of the rewards.
+    /// Sending more than this total value at once, in any unit of the rewards, needs approval.
     pub value: Option<u64>,
 }
 
@@ -46,10 +47,10 @@ pub enum Stage {
     Asked,
     Approved,
     Declined,
-    /// It was taken back, or the person who asked or approved was disabled.
+    /// A person withdrew the approval, or the requester or approver was disabled.
     Withdrawn,
     Used,
-    /// It was not answered, or not carried out, in time.
+    /// The request was not answered in time, or the approval was not used in time.
     Lapsed,
 }
 
@@ -65,7 +66,7 @@ impl Stage {
         }
     }
 
-    /// Whether `next` may follow.
+    /// Returns whether `next` may follow this stage.
     fn may_become(self, next: Self) -> bool {
         match self {
             Self::Asked => matches!(next, Self::Approved | Self::Declined | Self::Withdrawn),
@@ -78,13 +79,13 @@ impl Stage {
 /// A request for approval.
 #[derive(Debug, Clone)]
 pub struct NewApproval<'a> {
-    /// Identifies the plan: another plan has another name.
+    /// Identifies the plan: each plan has a different name.
     pub name: &'a str,
-    /// Why it needs a second person.
+    /// The reason why the plan needs a second person.
     pub why: &'a str,
-    /// JSON for the code that carries it out.
+    /// JSON for the code that executes the plan.
     pub subject: Value,
-    /// A person's words.
+    /// The reason in the requester's words.
     pub reason: Option<&'a str>,
     pub ticket: Option<&'a str>,
 }
@@ -92,30 +93,30 @@ pub struct NewApproval<'a> {
 /// A request for approval and its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Approval {
-    /// The number of the event that asked for it.
+    /// The number of the request's event.
     pub id: i64,
-    /// Identifies the plan that was asked for.
+    /// Identifies the requested plan.
     pub name: String,
     #[schema(value_type = String)]
     pub stage: Stage,
-    /// When it was asked for, RFC 3339.
+    /// The time of the request, RFC 3339.
     pub asked_at: String,
-    /// The person who asked.
+    /// The requester.
     pub person: String,
-    /// The machine of that person.
+    /// The requester's machine.
     pub host: String,
-    /// Every name of the person who asked.
+    /// Every name of the requester.
     #[serde(skip)]
     pub names: Vec<String>,
-    /// Why it needs a second person.
+    /// The reason why the plan needs a second person.
     pub why: String,
-    /// What is to be done.
+    /// The requested change.
     #[schema(value_type = Object)]
     pub subject: Value,
-    /// The reason, in the words of the person who asked.
+    /// The reason in the requester's words.
     pub reason: Option<String>,
     pub ticket: Option<String>,
-    /// When it was answered, RFC 3339; `null` if it was not.
+    /// The time of the answer, RFC 3339; `null` if there is no answer.
     pub decided_at: Option<String>,
     /// The person who answered.
     pub decided_by: Option<String>,
@@ -127,7 +128,7 @@ pub struct Approval {
 }
 
 impl Ledger {
-    /// The policy in force.
+    /// Returns the policy in force.
     pub fn policy(&self) -> Result<Policy> {
         let policy = "SELECT details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id DESC LIMIT 1";
         let newest = self.conn.read(|tx| tx.opt(policy, &[&POLICY], |row| row.get::<String>(0)))?;
@@ -142,7 +143,7 @@ impl Ledger {
         self.note_ledger(POLICY, &policy.describe(), &json!(policy), now)
     }
 
-    /// Asks for a second person. Gives the open request if the same person has asked for the same before.
+    /// Asks for a second person. Returns the open request if the same person has already asked for the same plan.
     pub fn ask_approval(&self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
         let (names, known) = (self.actor.names(), self.approvals(now)?);
         let has_words = |one: &Approval| (one.reason.as_deref(), one.ticket.as_deref()) == (new.reason, new.ticket);
@@ -166,13 +167,13 @@ impl Ledger {
         self.approvals(now)?.into_iter().find(|one| one.id == id).ok_or_else(|| no_such(id))
     }
 
-    /// Every approval, the newest first.
+    /// Returns every approval, newest first.
     pub fn approvals(&self, now: Timestamp) -> Result<Vec<Approval>> {
         self.conn.read(|tx| all(tx, now))
     }
 
-    /// Moves an approval to its next stage, by the actor of this ledger. Nobody approves or declines their own request; the person
-    /// who asked, or who approved, may withdraw it.
+    /// Moves an approval to its next stage on behalf of the ledger's actor. A person cannot approve or decline their own request.
+    /// The requester and the approver may withdraw it.
     pub fn decide(&self, id: i64, next: Stage, words: Option<&str>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
         self.transact(|tx, actor| {
@@ -197,7 +198,7 @@ impl Ledger {
         self.approval(id, now)
     }
 
-    /// Withdraws every open approval that was asked for, or approved, under one of these names.
+    /// Withdraws every open approval that was requested or approved under one of these names.
     pub fn withdraw_all_of(&self, names: &[String], now: Timestamp) -> Result<Vec<i64>> {
         let concerns = |one: &Approval| match one.stage {
             Stage::Asked => shares(&one.names, names),
@@ -213,7 +214,7 @@ impl Ledger {
 }
 
 impl Policy {
-    /// The policy as a sentence.
+    /// Returns the policy as a sentence.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if self.always {
@@ -237,7 +238,7 @@ impl Policy {
 }
 
 impl Approval {
-    /// What is to be done, in a few words.
+    /// Returns the requested change in a few words.
     pub fn describe(&self) -> String {
         let text = |key: &str| self.subject[key].as_str().unwrap_or_default();
         match text("what") {
@@ -247,19 +248,19 @@ impl Approval {
         }
     }
 
-    /// Whether it is approved and has not lapsed.
+    /// Returns whether the approval is valid: approved and not lapsed.
     pub fn holds(&self, now: Timestamp) -> bool {
         let decided = self.decided_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
         decided.is_some_and(|at| now.duration_since(at) <= HOLDS_FOR)
     }
 
-    /// Whether it was asked for under one of these names.
+    /// Returns whether the approval was requested under one of these names.
     pub fn is_of(&self, names: &[String]) -> bool {
         shares(&self.names, names)
     }
 }
 
-/// Whether two lists of names belong to one person.
+/// Returns whether two lists of names belong to one person.
 fn shares(these: &[String], those: &[String]) -> bool {
     these.iter().any(|name| those.contains(name))
 }
@@ -305,7 +306,7 @@ fn all(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Approval>, DbError> {
             Some(of) => {
                 if let Some(one) = known.get_mut(&of) {
                     one.stage = stage;
-                    // Carrying it out does not change the person who approved it.
+                    // Using an approval does not change its approver.
                     if stage != Stage::Used {
                         (one.decided_at, one.decided_by, one.decider_names) = (Some(at), Some(person), names);
                         one.words = text("reason");

@@ -1,8 +1,8 @@
-//! The chain of hashes. Every event holds a hash over itself and the event before it; the first event of a retraction also holds one
+//! The hash chain. Every event holds a hash over itself and the previous event. The first event of a retraction also holds a hash
 //! over the retraction's row.
 //!
-//! An altered, removed, added or reordered row is found at its number. A chain alone cannot tell that its tail was cut, or that
-//! all of it was written anew: that takes a [`Head`] that was kept elsewhere, and every receipt has one. Nothing here writes.
+//! The audit finds an altered, removed, added or reordered row at its number. A chain alone does not reveal a truncated tail or a
+//! complete rewrite. Detecting these needs a [`Head`] stored elsewhere, and every receipt contains one. This module never writes.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::store::db::{DbError, Row, Tx};
 
 pub(super) type Hash = [u8; 32];
 
-/// The newest event of the ledger. Every receipt has it, and the index remembers it.
+/// The newest event of the ledger. Every receipt contains it, and the index stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Head {
     /// The number of the newest event; 0 in an empty ledger.
     pub sequence: i64,
-    /// In hexadecimal.
+    /// The hash of the newest event, in hexadecimal.
     pub hash: String,
 }
 
@@ -31,15 +31,15 @@ pub struct Audit {
     pub ledger_id: String,
     pub events: u64,
     pub retractions: u64,
-    /// Personal values that were not forgotten.
+    /// The number of personal values in the file.
     pub personal_kept: u64,
     pub head: Head,
-    /// What is wrong, in the order of the events.
+    /// The faults found, in the order of the events.
     pub faults: Vec<Fault>,
     pub outside_chain: &'static [&'static str],
 }
 
-/// What the chain does not cover, and what is known of it all the same.
+/// The data that the chain does not cover, and how recoup protects it otherwise.
 const OUTSIDE: &[&str] = &[
     "whom the ledger belongs to, and the mark of a copy: every command compares the first with the settings",
     "that a personal value is there: each one fits its commitment, and one that is missing reads as forgotten",
@@ -47,16 +47,16 @@ const OUTSIDE: &[&str] = &[
     "SQLite's indexes: its integrity check compares them with the tables",
 ];
 
-/// A place where the ledger is not what was written.
+/// A place where the ledger differs from what recoup wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The event at which it shows; `null` if it is not in an event.
+    /// The event with the fault; `null` if the fault is not in an event.
     pub sequence: Option<i64>,
     pub retraction: Option<i64>,
     pub what: String,
 }
 
-/// A row of `events` as the hash sees it.
+/// The hashed columns of a row of `events`.
 pub(super) struct Link<'a> {
     pub id: i64,
     pub retraction_id: Option<i64>,
@@ -70,7 +70,7 @@ pub(super) struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// The hash of this row after `before`.
+    /// Returns the hash of this row and the previous hash `before`.
     pub fn hash(&self, before: &Hash) -> Hash {
         let mut context = Context::new(&SHA256);
         context.update(b"recoup event 1\n");
@@ -87,7 +87,7 @@ impl Link<'_> {
     }
 }
 
-/// The length comes first, so that no two rows give the same bytes. `None` and empty text differ.
+/// Hashes a text with its length before it, so that different rows give different bytes. `None` and empty text differ.
 fn field(context: &mut Context, text: Option<&str>) {
     match text {
         None => context.update(&u64::MAX.to_be_bytes()),
@@ -104,7 +104,7 @@ fn finish(context: Context) -> Hash {
     hash
 }
 
-/// The hash before the first event.
+/// Returns the hash that the first event follows.
 pub(super) fn genesis(ledger_id: &str) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(b"recoup ledger 1\n");
@@ -112,7 +112,7 @@ pub(super) fn genesis(ledger_id: &str) -> Hash {
     finish(context)
 }
 
-/// The number of the newest event, and its hash.
+/// Returns the number and the hash of the newest event.
 pub(super) fn newest(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
     let newest = "SELECT id, hash FROM events ORDER BY id DESC LIMIT 1";
     match tx.opt(newest, &[], |row| Ok((row.get(0)?, row.get(1)?)))? {
@@ -124,7 +124,7 @@ pub(super) fn newest(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
 /// The key of a first event's details that holds the hash of the retraction's row.
 pub(super) const ROW: &str = "row";
 
-/// The rewards that each retraction takes back, in the order of their IDs; every row of the table is read.
+/// Returns the rewards that each retraction takes back, ordered by ID. Reads every row of the table.
 pub(super) fn rewards_by_retraction(tx: &Tx<'_>) -> Result<BTreeMap<i64, Vec<String>>, DbError> {
     let mut rewards: BTreeMap<i64, Vec<String>> = BTreeMap::new();
     tx.each("SELECT retraction_id, reward_id FROM retraction_rewards", &[], |row| {
@@ -137,11 +137,11 @@ pub(super) fn rewards_by_retraction(tx: &Tx<'_>) -> Result<BTreeMap<i64, Vec<Str
     Ok(rewards)
 }
 
-/// A hash over a retraction's row and the rewards that it takes back.
+/// Returns a hash over a retraction's row and the rewards that it takes back.
 pub(super) fn row_hash(tx: &Tx<'_>, retraction_id: i64) -> Result<String, DbError> {
     let select = "SELECT reward_id FROM retraction_rewards WHERE retraction_id = ?1";
     let mut rewards: Vec<String> = tx.rows(select, &[&retraction_id], |row| row.get(0))?;
-    // Not by the database, whose order depends on its collation.
+    // Rust sorts the IDs, because the database's order depends on its collation.
     rewards.sort();
     row_hash_with(tx, retraction_id, &rewards)
 }
@@ -165,7 +165,7 @@ fn row_hash_with(tx: &Tx<'_>, retraction_id: i64, rewards: &[String]) -> Result<
     Ok(hex(&finish(context)))
 }
 
-/// Verifies the whole chain. `expected` is the hash of a head that was kept elsewhere, on a receipt for example.
+/// Verifies the whole chain. `expected` is the hash of a head stored elsewhere, for example on a receipt.
 pub(super) fn audit(tx: &Tx<'_>, expected: Option<&str>) -> Result<Audit, DbError> {
     let ledger_id = super::ledger_id(tx)?;
     let mut walk = Walk::from_the_beginning(tx)?;
@@ -191,14 +191,14 @@ pub(super) fn audit(tx: &Tx<'_>, expected: Option<&str>) -> Result<Audit, DbErro
     Ok(Audit { ledger_id, events, retractions, personal_kept, head, faults, outside_chain: OUTSIDE })
 }
 
-/// The chain as far as it was computed from the table.
+/// The state of a verification of the chain, which can resume after new events.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// The hash of the newest event that was read: what the next one follows.
+    /// The hash of the last verified event.
     pub before: Hash,
-    /// Its number.
+    /// The number of the last verified event.
     pub at: i64,
-    /// The state of each retraction by the events that were read.
+    /// The state of each retraction according to the verified events.
     pub newest: BTreeMap<i64, Newest>,
     pub faults: Vec<Fault>,
 }
@@ -210,19 +210,19 @@ impl Walk {
         Ok(Self { before, at: 0, newest: BTreeMap::new(), faults: Vec::new() })
     }
 
-    /// Whether the table has the newest event that was read, as it was.
+    /// Returns whether the table still has the last verified event, unchanged.
     pub fn still_holds(&self, tx: &Tx<'_>) -> Result<bool, DbError> {
         Ok(self.at == 0 || hash_at(tx, self.at)?.as_deref() == Some(&hex(&self.before)))
     }
 
-    /// Reads the events that come next; gives whether one of them has the hash `expected`.
+    /// Verifies the following events. Returns whether one of them has the hash `expected`.
     pub fn go_on(
         &mut self,
         tx: &Tx<'_>,
         rewards: &BTreeMap<i64, Vec<String>>,
         expected: Option<&str>,
     ) -> Result<bool, DbError> {
-        // Only the table has all of these columns, so no index is read.
+        // No index has all of these columns, so SQLite reads the table.
         let select = "SELECT id, retraction_id, at, state, kind, message, details, person, host, hash FROM events
              WHERE id > ?1 ORDER BY id";
         let mut seen = false;
@@ -274,20 +274,20 @@ impl Walk {
                 && matches!(to, State::Planned | State::Sending | State::HandedOver | State::Superseded)
                 && !from.may_become(to)
             {
-                // Written by a process that read an older state, which would allow a second request.
+                // The writer of this event read an older state, which would allow a second request.
                 fault(format!("{} may not follow {}", to.as_str(), from.as_str()));
             }
             let state = state.or(from);
             self.newest.insert(retraction_id, Newest { event: id, state });
         }
-        // The next event is compared with the stored hash, so that one altered row is one fault.
+        // The next event continues from the stored hash, so that one altered row is one fault.
         self.before = stored.try_into().unwrap_or(computed);
         self.at = id;
         Ok(())
     }
 }
 
-/// The hash of one event, in hexadecimal.
+/// Returns the hash of one event, in hexadecimal.
 pub(super) fn hash_at(tx: &Tx<'_>, sequence: i64) -> Result<Option<String>, DbError> {
     tx.opt("SELECT hash FROM events WHERE id = ?1", &[&sequence], |row| Ok(hex(&row.get::<Hash>(0)?)))
 }

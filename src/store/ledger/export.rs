@@ -1,7 +1,7 @@
-//! Exports the ledger event by event, for audits with other tools. Nothing here writes.
+//! Exports the ledger event by event, for audits with other tools. This module never writes.
 //!
-//! Each event comes with the fields of its retraction, so that a line is complete by itself. Account and user IDs stay commitments
-//! unless they were asked for: they are often e-mail addresses, and an export leaves the machine.
+//! Each exported event contains the fields of its retraction, so that a line is complete by itself. By default, account and user
+//! IDs stay commitments, because they are often e-mail addresses and an export leaves the machine.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,12 +10,12 @@ use super::{Ledger, hex, redaction};
 use crate::error::Result;
 use crate::store::db::{DbError, Row, Tx};
 
-/// Whose values an export shows.
+/// The account and user IDs that an export shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
-    /// Account and user IDs as the commitments that the ledger holds.
+    /// None: the export contains the ledger's commitments.
     Nobodys,
-    /// Account and user IDs, unless they were forgotten.
+    /// All, except those of forgotten accounts.
     Everybodys,
 }
 
@@ -30,19 +30,19 @@ pub struct Exported {
     pub retraction: Option<i64>,
     pub order_id: Option<String>,
     pub action_id: Option<String>,
-    /// If there was no ActionId.
+    /// Present if the retraction has no ActionId.
     pub action_tracker_id: Option<String>,
-    /// If the rewards named one.
+    /// The program of the rewards, if they name one.
     pub program_id: Option<String>,
     /// `reversal`, `modification`, `file` or `reward`.
     #[serde(rename = "road")]
     pub channel: Option<String>,
-    /// 1, and one more each time a person sends it again.
+    /// 1 for the first attempt; each resend adds 1.
     pub attempt: Option<i64>,
     pub batch: Option<String>,
-    /// The code that went to the vendor.
+    /// The disposition code sent to the vendor.
     pub disposition: Option<String>,
-    /// In the words of the person who started it.
+    /// The reason in the words of the person who started the retraction.
     pub reason: Option<String>,
     pub ticket: Option<String>,
     /// The user who ran the command that wrote the event.
@@ -54,20 +54,20 @@ pub struct Exported {
     /// `state`, or the kind of a note.
     pub kind: String,
     pub message: String,
-    /// The request, the answer, what was read.
+    /// The request, the response, and the readings.
     pub details: Value,
     /// The hash of the chain up to this event, in hexadecimal.
     pub hash: String,
 }
 
-/// Events that are read at a time.
+/// The number of events that one read returns.
 const PAGE: i64 = 500;
 
 impl Ledger {
-    /// Every event in order, up to the newest one of now; gives how many there were.
+    /// Exports every event in order, up to the newest one at the time of the call. Returns the number of events.
     ///
-    /// Reads a page at a time and calls `each` between two reads: a slow `each`, a pager for example, would otherwise keep a
-    /// read transaction open, and nothing could be sent meanwhile. Events never change, so the pages are consistent.
+    /// Reads one page at a time and calls `each` between two reads. Otherwise a slow `each`, for example a pager, would keep a
+    /// read transaction open and block sending. Events never change, so the pages are consistent.
     pub fn each_event(&self, whose: Whose, mut each: impl FnMut(Exported) -> Result<()>) -> Result<u64> {
         let newest = self.head()?.sequence;
         let (mut last, mut count) = (0, 0);
@@ -98,7 +98,7 @@ fn page(tx: &Tx<'_>, after: i64, newest: i64, whose: Whose) -> Result<Vec<Export
 fn exported(tx: &Tx<'_>, row: &Row<'_>, whose: Whose) -> Result<Exported, DbError> {
     let reason: Option<&str> = row.get(11)?;
     let details: &str = row.get(18)?;
-    // Damaged details are shown as they are: an audit must not stop at them.
+    // The export shows damaged details unchanged, because an audit must not stop at them.
     let details = serde_json::from_str(details).unwrap_or_else(|_damaged| Value::String(details.to_owned()));
     Ok(Exported {
         event: row.get(0)?,

@@ -1,7 +1,7 @@
-//! Forgets an account: deletes its values, keeps a keyed hash, and records that it happened and under which ticket.
+//! Forgets an account: deletes its values, stores a keyed hash, and records the deletion with its ticket.
 //!
-//! The hashed rows hold only commitments, so the chain still verifies. Nothing here writes the account itself, not even in the
-//! event. The file is rewritten afterwards, because SQLite leaves deleted text in its pages until then.
+//! The hashed rows hold only commitments, so the chain still verifies. The event does not contain the account. The caller
+//! rewrites the file afterwards, because SQLite leaves deleted text in its pages until then.
 
 use std::collections::BTreeSet;
 
@@ -16,38 +16,37 @@ use crate::error::Result;
 use crate::model::AccountId;
 use crate::store::db::{DbError, Tx};
 
-/// The tombstones of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstones {
-    /// The key of their hashes.
+    /// The HMAC key of the hashes.
     pub key: Vec<u8>,
-    /// One for each forgotten account.
+    /// The keyed hashes, one for each forgotten account.
     pub macs: Vec<Vec<u8>>,
 }
 
-/// What was deleted from the ledger.
+/// The counts of what was deleted from the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForgottenHere {
-    /// The account's own values, and the reasons and the vendor's answers of its retractions.
+    /// Deleted values: the account's own values, and the reasons and vendor responses of its retractions.
     pub values: u64,
     /// Retractions with a reward in the account.
     pub retractions: u64,
 }
 
-/// The keyed hash of an account.
+/// Returns the keyed hash of an account.
 pub fn mac_of(key: &[u8], account: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), account.as_bytes()).as_ref().to_vec()
 }
 
 impl Ledger {
-    /// Every retraction with a reward in this account, oldest first.
+    /// Returns every retraction with a reward in this account, oldest first.
     pub fn of_account(&self, account: &AccountId) -> Result<Vec<Retraction>> {
         let ids = self.conn.read(|tx| retractions_of(tx, account))?;
         ids.into_iter().map(|id| self.get(id)).collect()
     }
 
-    /// Deletes every value of this account, and leaves a tombstone. Gives `None`, and changes nothing, if the account was
-    /// forgotten before and the ledger has nothing of it. `details` is added to the event.
+    /// Deletes every value of this account, and adds a tombstone. If the account is already forgotten and the ledger has no value
+    /// of it, changes nothing and returns `None`. `details` is added to the event.
     pub fn forget(&self, account: &AccountId, details: &Value, now: Timestamp) -> Result<Option<ForgottenHere>> {
         self.conn.overwrite_deleted()?;
         self.transact(|tx, actor| {
@@ -66,7 +65,7 @@ impl Ledger {
         })
     }
 
-    /// The key and every tombstone.
+    /// Returns the key and every tombstone.
     pub fn tombstones(&self) -> Result<Tombstones> {
         self.conn.read(|tx| {
             let macs = tx.rows("SELECT mac FROM tombstones ORDER BY mac", &[], |row| row.get(0))?;
@@ -74,8 +73,8 @@ impl Ledger {
         })
     }
 
-    /// Adds the tombstones that an index has kept of a lost or a newer ledger: their accounts stay forgotten. A ledger without
-    /// tombstones also takes the key. Gives the number of new ones.
+    /// Adds the tombstones that an index has stored from a lost or newer ledger, so that their accounts stay forgotten. A ledger
+    /// without tombstones also adopts the key. Returns the number of new tombstones.
     pub fn bury(&self, kept: &[Tombstones], now: Timestamp) -> Result<u64> {
         self.conn.overwrite_deleted()?;
         self.transact(|tx, _| {
@@ -96,23 +95,23 @@ impl Ledger {
         })
     }
 
-    /// Writes the file anew, without what was deleted, and empties its log. The rows stay as they are.
+    /// Rewrites the file without deleted data, and empties its write-ahead log. The rows stay unchanged.
     pub fn rewrite(&self) -> Result<()> {
         self.conn.rewrite()
     }
 }
 
-/// Adds a tombstone; `false` if it is there.
+/// Adds a tombstone; returns `false` if it already exists.
 fn bury(tx: &Tx<'_>, mac: &[u8], now: Timestamp) -> Result<bool, DbError> {
     let insert = "INSERT INTO tombstones (mac, at) VALUES (?1, ?2) ON CONFLICT (mac) DO NOTHING";
     Ok(tx.run(insert, &[&mac, &text(now)])? > 0)
 }
 
-/// Deletes an account's values, and all texts about its retractions; gives the number of values.
+/// Deletes an account's values, and all texts about its retractions. Returns the number of deleted values.
 fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64, DbError> {
     let mut erased = 0;
     for id in retractions {
-        // A person's or the vendor's words about a retraction may name its customer.
+        // A reason or a vendor response may name the customer.
         let texts = "DELETE FROM personal WHERE kind IN (?1, ?2) AND retraction_id = ?3";
         erased += tx.run(texts, &[&REASON, &RESPONSE, id])?;
     }
@@ -121,7 +120,7 @@ fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64,
     Ok(erased)
 }
 
-/// Deletes the values of accounts that have a tombstone: an older copy still has them.
+/// Deletes the values of accounts that have a tombstone, because an older copy of the ledger still has them.
 fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
     let accounts = "SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)";
     for value in tx.rows(accounts, &[&REASON, &RESPONSE], |row| row.get::<String>(0))? {
@@ -133,7 +132,7 @@ fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Deletes the reasons in approvals that concern these retractions, of both the request and the answer.
+/// Deletes the reasons in requests and answers of approvals that concern these retractions.
 fn erase_approval_reasons(tx: &Tx<'_>, retractions: &BTreeSet<i64>) -> Result<u64, DbError> {
     let (mut orders, mut batches) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
     for id in retractions {
@@ -148,7 +147,7 @@ fn erase_approval_reasons(tx: &Tx<'_>, retractions: &BTreeSet<i64>) -> Result<u6
     let (mut concerned, mut erased) = (BTreeSet::new(), 0);
     for (id, details) in events {
         let details: Value = serde_json::from_str(&details).unwrap_or_default();
-        // An answer comes after its request, and names it.
+        // An answer refers to an earlier request.
         let subject = |key: &str| details["subject"][key].as_str();
         let is_of = match details["approval"].as_i64() {
             Some(of) => concerned.contains(&of),
@@ -170,7 +169,7 @@ fn retractions_of(tx: &Tx<'_>, account: &AccountId) -> Result<BTreeSet<i64>, DbE
     Ok(tx.rows(ids, &[&account.as_str()], |row| row.get(0))?.into_iter().collect())
 }
 
-/// Whether a value is that of a forgotten account. Cheap if no account was ever forgotten.
+/// Returns whether a value belongs to a forgotten account. Fast if there are no tombstones.
 pub(super) fn is_forgotten(tx: &Tx<'_>, value: &str) -> Result<bool, DbError> {
     if !tx.one("SELECT EXISTS (SELECT 1 FROM tombstones)", &[], |row| row.get::<bool>(0))? {
         return Ok(false);

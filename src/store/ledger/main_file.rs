@@ -1,26 +1,26 @@
-//! Keeps the ledger's main file complete: people copy `NAME-ledger.db` without the `-wal` beside it.
+//! Keeps the ledger's main file complete, because people copy `NAME-ledger.db` without the `-wal` beside it.
 //!
-//! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. So every commit here is
-//! followed by a checkpoint, and a request leaves only after a full checkpoint with its *sending* event, synchronised to the
-//! disk. A rollback journal does not do better: it too writes the main file page by page, and a process that dies between
-//! two pages leaves a file that needs the journal beside it; and its readers block whoever has to write an answer down.
+//! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. So the ledger runs a checkpoint
+//! after every commit. recoup sends a request only after a full checkpoint has synced its *sending* event to the disk. A rollback
+//! journal is no better. SQLite then also writes the main file page by page, so a process that dies between two pages leaves a
+//! file that needs the journal. A rollback journal also lets readers block a process that must record a response.
 //!
-//! Either way there are moments in which a copy of the main file alone is half old and half new. Such a copy must not pass
-//! for an older ledger that is whole. So each commit writes the number and the hash of its newest event, the head, into a row
-//! of a table of its own, one page that is old or new as a whole. Before a checkpoint the file holds every event that was
-//! ever sent, and its head is not older than any of them; so a file whose chain of events reaches its head has all of them,
-//! and any other one is refused. Nothing is written on top of a file that does not reach its head.
+//! In both modes, a copy of the main file made during a write mixes old and new pages. recoup must not accept such a copy as an
+//! intact older ledger. So each commit writes the number and the hash of its newest event (the head) into one row of `identity`,
+//! on one page that is either old or new. Before a checkpoint, the file holds every *sending* event whose request was sent, and
+//! the head is not older than any of them. So a file whose chain reaches its head has all of these events. recoup refuses any
+//! other file, and never appends to it.
 
 use super::chain::{self, Hash};
 use super::{Ledger, hex};
 use crate::error::{Error, Kind, Result};
 use crate::store::db::{DbError, Tx};
 
-/// The key in `identity` of the head.
+/// The key of the head in `identity`.
 const HEAD: &str = "head";
 
 impl Ledger {
-    /// Why the events do not end at the head that the file names, as a sentence; `None` if they do.
+    /// Returns a sentence that explains why the events do not end at the stored head; `None` if they do.
     pub fn gap(&self) -> Result<Option<String>> {
         self.conn.read(|tx| {
             let (sequence, hash) = chain::newest(tx)?;
@@ -28,7 +28,7 @@ impl Ledger {
         })
     }
 
-    /// Puts everything that is committed into the main file, on the disk. Nothing may be sent before this has succeeded.
+    /// Copies all commits into the main file and syncs it to the disk. Callers must send nothing before this succeeds.
     ///
     /// # Errors
     /// [`Kind::Busy`] if another process reads an older state of the ledger for too long.
@@ -54,7 +54,7 @@ pub(super) fn set_head(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<(), Db
     tx.run(upsert, &[&HEAD, &text(sequence, hash)]).map(drop)
 }
 
-/// Why the newest event is not the head that the file names, as a sentence; `None` if it is.
+/// Returns a sentence that explains why the newest event is not the stored head; `None` if it is.
 pub(super) fn gap(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<Option<String>, DbError> {
     let head: Option<String> = tx.opt("SELECT value FROM identity WHERE key = ?1", &[&HEAD], |row| row.get(0))?;
     let named = match &head {
@@ -68,7 +68,7 @@ pub(super) fn gap(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<Option<Stri
     )))
 }
 
-/// The newest event, which another one may follow; an error if the file does not reach its head.
+/// Returns the newest event, which the next event follows. Fails if the file does not reach its head.
 pub(super) fn newest_to_follow(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
     let (sequence, hash) = chain::newest(tx)?;
     gap(tx, sequence, &hash)?.map_or(Ok((sequence, hash)), |gap| Err(DbError::Damaged(gap)))
@@ -113,17 +113,17 @@ mod tests {
         }
     }
 
-    /// The steps before a request.
+    /// Runs the ledger's steps before a request.
     fn send(ledger: &Ledger, n: usize) -> Result<()> {
         ledger.intend(&order(n), &[], "sending", &Value::Null, NOW)?;
         ledger.put_into_main_file()
     }
 
-    /// The size of a page in a test of torn files: so small that the trees get a further level after some hundred events.
+    /// The size of a page in a test of torn files: small enough that the b-trees gain a level after some hundred events.
     const PAGE: usize = 512;
 
-    /// Files that hold some pages of `old` and some of `new`: every prefix and every suffix of the pages that differ, and
-    /// every one of them alone.
+    /// Returns files that mix pages of `old` and `new`. The new pages are each prefix, each suffix, and each single page of the
+    /// differing pages.
     fn half_copies(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
         let page = |bytes: &[u8], n: usize| bytes.get(n * PAGE..(n + 1) * PAGE).map(<[u8]>::to_vec);
         let differ: Vec<usize> = (0..new.len() / PAGE).filter(|n| page(old, *n) != page(new, *n)).collect();
@@ -175,7 +175,7 @@ mod tests {
         ledger.put_into_main_file().expect("no reader is left");
     }
 
-    /// A process that dies in a checkpoint, or a copy that is made during one, leaves a file of two states.
+    /// A crash during a checkpoint, or a copy made during one, leaves a file of two states.
     #[test]
     fn half_a_copy_of_the_main_file_sends_nothing_twice() {
         let dir = TempDir::new().expect("a folder");
@@ -195,7 +195,7 @@ mod tests {
             let new = std::fs::read(&path).expect("the file");
             for (which, bytes) in half_copies(&old, &new).into_iter().enumerate() {
                 std::fs::write(&torn, bytes).expect("a copy");
-                // What was sent last is what a file of two states could have lost.
+                // A file of two states could have lost the newest *sending* event.
                 let error = open(&torn).and_then(|torn| send(&torn, n)).expect_err("it was sent before");
                 copies += 1;
                 knew += u32::from(error.kind == Kind::Busy);

@@ -1,9 +1,9 @@
-//! The ledger: retractions and what happened to them, append-only.
+//! The ledger: an append-only record of retractions and their events.
 //!
-//! A retraction is written once. Its state is the state of its newest event that has one. Every append names the event that it
-//! follows, in one transaction, so that two processes can never both take a retraction from *planned* to *sending*. Events are a
-//! chain of hashes (`chain`); personal data is kept beside it, behind commitments (`redaction`). Nothing here changes or removes
-//! a row, or lets *sending* follow anything but *planned*.
+//! A retraction is written once. Its state is the newest state among its events. Every append names the event that it follows, in
+//! one transaction, so two processes can never both move a retraction from *planned* to *sending*. Events form a hash chain
+//! (`chain`). Personal data is stored beside the chain, behind commitments (`redaction`). This module never changes or removes a
+//! row, and allows *sending* only after *planned*.
 
 mod accept_restored;
 mod approvals;
@@ -62,12 +62,13 @@ const STATE: &str = "state";
 /// A note on a retraction: its kind, a sentence, details.
 pub type Note = (&'static str, String, Value);
 
-/// The ledger, open. Tasks and threads share it and take turns.
+/// The open ledger. Tasks and threads share it; a mutex serialises them.
 #[derive(Debug)]
 pub struct Ledger {
     conn: Conn,
     actor: Actor,
-    /// The part of the chain that this process has verified. Locked inside a transaction, never around one.
+    /// The part of the chain that this process has verified. To avoid a deadlock, it is locked inside a transaction and never
+    /// around one.
     walked: Mutex<Option<chain::Walk>>,
 }
 
@@ -79,7 +80,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Opens the ledger for reading; `None` if there is none.
+    /// Opens the ledger for reading; returns `None` if there is none.
     pub fn open_read_only(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
         let conn = Conn::open_read_only(path, &LAYOUT, identity)?;
         Ok(conn.map(|conn| Self::over(conn, Actor::new("", ""))))
@@ -94,11 +95,11 @@ impl Ledger {
     }
 
     /// Records that a request is about to be sent: checks the ledger, and writes the retraction, its notes and *sending*, in one
-    /// transaction. Nothing may be sent unless this has succeeded. Durable when it returns.
+    /// transaction. Callers must send nothing unless this succeeds. The commit is durable when this returns.
     ///
     /// # Errors
     /// [`Kind::Busy`] if the vendor may have received an earlier attempt on the same target; [`Kind::Tampered`] or
-    /// [`Kind::Storage`] if the ledger is not what was written; [`Kind::Identity`] if it is a restored copy.
+    /// [`Kind::Storage`] if the ledger is damaged or was altered; [`Kind::Identity`] if it is a restored copy.
     pub fn intend(
         &self,
         new: &NewRetraction,
@@ -122,8 +123,8 @@ impl Ledger {
         self.get(id)
     }
 
-    /// Writes a retraction as *planned*, the next attempt on its target. An earlier attempt that is still *planned* is
-    /// *superseded*. Durable when it returns.
+    /// Writes a retraction as *planned*, the next attempt on its target. An earlier attempt that is still *planned* becomes
+    /// *superseded*. The commit is durable when this returns.
     ///
     /// # Errors
     /// [`Kind::Busy`] if the vendor may have received an earlier attempt, which rules out another one.
@@ -145,11 +146,11 @@ impl Ledger {
         }
     }
 
-    /// Appends an event after the newest one that `retraction` has; gives the retraction as it is then. When it becomes
-    /// *sending* or *handed over*, earlier attempts that may be sent again are *superseded*.
+    /// Appends an event after the newest event of `retraction`. Returns the updated retraction. If the new state is *sending* or
+    /// *handed over*, earlier attempts that may be sent again become *superseded*.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if another process was faster, or if the state may not follow.
+    /// [`Kind::Busy`] if another process has appended an event first, or if the state may not follow.
     pub fn append(
         &self,
         retraction: &Retraction,
@@ -177,10 +178,10 @@ impl Ledger {
         self.get(retraction.id)
     }
 
-    /// Adds a note to a retraction, whose state stays as it is.
+    /// Adds a note to a retraction. The state stays unchanged.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if another process was faster.
+    /// [`Kind::Busy`] if another process has appended an event first.
     pub fn note(
         &self,
         retraction: &Retraction,
@@ -206,7 +207,7 @@ impl Ledger {
         let mut was_intact = false;
         let value = self.conn.write(|tx| {
             let value = work(tx, &self.actor)?;
-            // No other process can write now: what this one adds leaves the file intact.
+            // This transaction holds the write lock, so only its own writes follow, and they leave the file intact.
             was_intact = self.is_known_intact();
             Ok(value)
         })?;
@@ -215,10 +216,10 @@ impl Ledger {
         Ok(value)
     }
 
-    /// Makes the ledger's own name, and the key of its tombstones, at random with the file.
+    /// Writes the random ledger ID and tombstone key into a new file.
     fn make_names(&self) -> Result<()> {
         let names = "SELECT count(*) FROM identity WHERE key IN ('ledger_id', 'tombstone_key')";
-        // A process that only opens the ledger does not wait for one that writes.
+        // A plain read comes first, so that opening the ledger never waits for a writer.
         if self.conn.read(|tx| tx.one(names, &[], |row| row.get::<i64>(0)))? == 2 {
             return Ok(());
         }
@@ -231,13 +232,13 @@ impl Ledger {
     }
 }
 
-/// The message may be the vendor's words and name a person: it belongs in the ledger, and in a log only for debugging.
+/// Logs a new event. The message may quote the vendor and name a person, so only the debug log contains it.
 fn log_step(retraction: i64, state: State, message: &str) {
     tracing::info!(retraction, state = state.as_str(), "ledger event");
     tracing::debug!(retraction, "{message}");
 }
 
-/// The state that an event after `retraction`'s newest one would follow; fails if there is a newer event.
+/// Returns the current state of `retraction`. Fails if the ledger has a newer event of it.
 fn state_to_follow(tx: &Tx<'_>, retraction: &Retraction) -> Result<Option<State>, DbError> {
     let (newest, state) = newest_of(tx, retraction.id)?;
     if newest == retraction.events.last().map(|event| event.id) { Ok(state) } else { Err(overtaken(retraction)) }
@@ -252,11 +253,11 @@ fn overtaken(retraction: &Retraction) -> DbError {
 /// The result of [`insert`].
 enum Begun {
     Written(i64),
-    /// The attempt before it, and its state.
+    /// The earlier attempt that prevents the insert, and its state.
     Refused(i64, State),
 }
 
-/// An event to be written.
+/// An event to write.
 struct Entry<'a> {
     retraction_id: Option<i64>,
     state: Option<State>,
@@ -287,7 +288,7 @@ impl First<'_> {
         First { state: State::Planned, message: "written down; nothing sent yet", details: &Value::Null };
 }
 
-/// Writes a retraction and its first event, which holds a hash over it.
+/// Writes a retraction and its first event, which holds a hash over the retraction's row.
 fn insert(
     tx: &Tx<'_>,
     new: &NewRetraction,
@@ -309,7 +310,7 @@ fn insert(
         Some((id, _)) => Some((id, newest_of(tx, id)?.1.unwrap_or(State::Unknown))),
         None => None,
     };
-    // A modification that was found at the vendor is only recorded: an open one beside it stays open.
+    // A modification that was found at the vendor is only recorded, so another open modification does not prevent it.
     let is_record = new.channel == Channel::Modification && first.state == State::Queued;
     if let Some((id, state)) = earlier
         && !state.may_be_sent_again(new.channel)
@@ -321,7 +322,7 @@ fn insert(
         let message = "it was never sent, and a later attempt supersedes it";
         insert_event(tx, &Entry::state(id, State::Superseded, message, &Value::Null), actor, now)?;
     }
-    // The commitments are made for the number, and the row holds them.
+    // The number is needed first: the commitments depend on it, and the row holds the commitments.
     let id: i64 = tx.one("SELECT coalesce(max(id), 0) + 1 FROM retractions", &[], |row| row.get(0))?;
     let reason =
         new.reason.as_deref().map(|reason| redaction::redact_text(tx, Some(id), "reason", reason)).transpose()?;
@@ -362,8 +363,8 @@ fn insert(
     Ok(Begun::Written(id))
 }
 
-/// Supersedes earlier attempts on the same target, now that this one is sent. A modification supersedes none: it is one of several
-/// changes, and an earlier one whose outcome is unknown stays unknown.
+/// Supersedes earlier attempts on the same target when attempt `by` is sent. A modification supersedes no attempt: an action can
+/// have several changes, and an earlier change with an unknown outcome stays unknown.
 fn supersede(tx: &Tx<'_>, by: i64, channel: Channel, actor: &Actor, now: Timestamp) -> Result<(), DbError> {
     if channel == Channel::Modification {
         return Ok(());
@@ -382,7 +383,7 @@ fn supersede(tx: &Tx<'_>, by: i64, channel: Channel, actor: &Actor, now: Timesta
     Ok(())
 }
 
-/// The number of a retraction's newest event, and its state.
+/// Returns the number of a retraction's newest event, and the retraction's state.
 fn newest_of(tx: &Tx<'_>, retraction_id: i64) -> Result<(Option<i64>, Option<State>), DbError> {
     let newest = "SELECT max(id) FROM events WHERE retraction_id = ?1";
     let state = "SELECT state FROM events WHERE retraction_id = ?1 AND state IS NOT NULL ORDER BY id DESC LIMIT 1";
@@ -392,7 +393,7 @@ fn newest_of(tx: &Tx<'_>, retraction_id: i64) -> Result<(Option<i64>, Option<Sta
     ))
 }
 
-/// Writes an event as the next link of the chain; gives its number.
+/// Appends an event to the chain. Returns its number.
 fn insert_event(tx: &Tx<'_>, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> Result<i64, DbError> {
     let (last, before) = main_file::newest_to_follow(tx)?;
     let (at, details) = (text(now), redaction::redact(tx, entry.retraction_id, entry.details)?.to_string());

@@ -1,10 +1,9 @@
-//! The check before a request is sent: the ledger's tables against its chain, and its indexes against its tables.
+//! The check before a send: compares the ledger's tables with its chain, and its indexes with its tables.
 //!
-//! The rules of sending query the ledger through SQLite's indexes, and no hash covers an index: one stale page makes a retraction
-//! that was sent read as *planned*. So the chain is computed from the tables up to the head that the file names, and everything
-//! that the indexes say about this target, its order and its rewards must be what the tables say. SQLite's own check of all
-//! pages finds what neither reaches, because a file that is damaged in one place may be damaged in another. Nothing here
-//! writes.
+//! The rules of sending query the ledger through SQLite's indexes, and no hash covers an index: one stale page can show a sent
+//! retraction as *planned*. So the check computes the chain from the tables up to the stored head. It also compares the indexes
+//! with the tables for this target, its order and its rewards. SQLite's check of all pages covers the rest of the file, because
+//! damage in one place suggests damage in others. This module never writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -35,7 +34,7 @@ impl<'a> About<'a> {
         Self { target: new.key(), order_id: &new.order_id, action_id, rewards }
     }
 
-    /// The same of a retraction that is in the ledger.
+    /// Returns the keys of a retraction that is in the ledger.
     pub fn written(retraction: &'a Retraction, rewards: &BTreeMap<i64, Vec<String>>) -> Self {
         Self {
             target: retraction.channel.key(&retraction.target().key()),
@@ -47,9 +46,9 @@ impl<'a> About<'a> {
 }
 
 impl Ledger {
-    /// Fails if this file is a restored copy, if it is not what was written, or if an index says something else about this
-    /// retraction than the tables. Runs in the transaction that writes *sending*, before anything is written: the chain is
-    /// computed once in a process, and later calls continue from there.
+    /// Fails if this file is a restored copy, if it fails the verification of its chain, or if an index and the tables disagree
+    /// about this retraction. Must run first in the transaction that writes *sending*. Each process verifies the whole chain
+    /// once; later calls verify only new events.
     pub(super) fn check_before_sending<'a>(
         &self,
         tx: &Tx<'_>,
@@ -76,8 +75,8 @@ impl Ledger {
         self.conn.read(|tx| self.check_pages(tx))
     }
 
-    /// Fails if SQLite finds a damaged page, or an index that differs from its table. All pages are read once, and again if
-    /// anything but this process has changed the file since: half a second for 100,000 events.
+    /// Fails if SQLite finds a damaged page, or an index that differs from its table. Reads all pages the first time, and again
+    /// if another process has changed the file since. That takes half a second for 100,000 events.
     fn check_pages(&self, tx: &Tx<'_>) -> Result<(), DbError> {
         if self.is_known_intact() {
             return Ok(());
@@ -95,13 +94,15 @@ impl Ledger {
         known.is_some() && known == Stamp::of(self.path())
     }
 
-    /// Notes that this process has written to the file, which was intact before or not known to be.
+    /// Updates the file's stamp after a write of this process. `was_intact` is `true` if the file was known to be intact before
+    /// the write.
     pub(super) fn keep_intact(&self, was_intact: bool) {
         keep_stamp(self.path(), if was_intact { Stamp::of(self.path()) } else { None });
     }
 }
 
-/// Main files whose pages were all intact when this process last read them, as of then or of its own last write.
+/// Main files whose pages were intact at this process's last check, with the stamp of that check or of this process's newest
+/// write.
 static INTACT: Mutex<BTreeMap<PathBuf, Stamp>> = Mutex::new(BTreeMap::new());
 
 fn keep_stamp(path: &Path, stamp: Option<Stamp>) {
@@ -112,7 +113,7 @@ fn keep_stamp(path: &Path, stamp: Option<Stamp>) {
     }
 }
 
-/// Length and modification time of a file: other values mean that it was written to.
+/// The length and modification time of a file. A different stamp means that a process has written to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp(u64, SystemTime);
 
@@ -123,7 +124,7 @@ impl Stamp {
     }
 }
 
-/// What is wrong, as a sentence; `None` if nothing is.
+/// Returns the first fault as a sentence; `None` if there is none.
 fn finding<'a>(
     tx: &Tx<'_>,
     walked: &mut Option<Walk>,
@@ -163,11 +164,11 @@ fn finding<'a>(
     Ok(None)
 }
 
-/// Retractions by the key that they share with this one.
+/// Related retractions, by the key that they share with this retraction.
 type Related = BTreeMap<&'static str, BTreeSet<i64>>;
 
-/// Retractions of the same target, order, action or reward, by reading every row. No index has all of these columns, so the
-/// table itself is read.
+/// Finds retractions of the same target, order, action or reward by reading every row. No index has all of these columns, so
+/// SQLite reads the table itself.
 fn related_by_table(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<String>>, about: &About<'_>) -> Result<Related, DbError> {
     let shares = |of: &Vec<String>| of.iter().any(|reward| about.rewards.contains(reward));
     let mut related = Related::from(["target", "order", "action", "reward"].map(|key| (key, BTreeSet::new())));
@@ -191,7 +192,7 @@ fn related_by_table(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<String>>, about: &A
     Ok(related)
 }
 
-/// The same by index, as the rules of sending find them.
+/// Finds retractions of the same target, order, action or reward by index, like the rules of sending.
 fn related_by_index(tx: &Tx<'_>, about: &About<'_>) -> Result<Related, DbError> {
     let by = |select: &str, value: Option<&str>| -> Result<BTreeSet<i64>, DbError> {
         Ok(tx.rows(select, &[&value], |row| row.get(0))?.into_iter().collect())
@@ -208,12 +209,12 @@ fn related_by_index(tx: &Tx<'_>, about: &About<'_>) -> Result<Related, DbError> 
     ]))
 }
 
-/// A retraction's newest event, and its state, by the chain.
+/// A retraction's newest event and state, according to the chain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Newest {
-    /// The number of the event.
+    /// The number of the newest event.
     pub event: i64,
-    /// The newest state that an event has.
+    /// The newest state among the retraction's events.
     pub state: Option<State>,
 }
 
@@ -254,7 +255,7 @@ mod tests {
         ledger.intend(&retraction(action), &[], "sending", &Value::Null, NOW).map(drop)
     }
 
-    /// The page is of a table that neither the chain nor a question before the send reads.
+    /// The damaged page belongs to a table that neither the chain nor a query before the send reads.
     #[test]
     fn a_damaged_page_that_no_query_reads_lets_nothing_be_sent_also_after_this_process_has_looked() {
         for looks_before in [false, true] {
@@ -270,7 +271,8 @@ mod tests {
             let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
             std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(at as u64)).expect("the page");
             std::io::Write::write_all(&mut file, &[0; 4096]).expect("damaged");
-            // The clock of the file system ticks every few milliseconds, and this test is faster.
+            // The test sets the time itself, because it is faster than the file system's clock, which ticks every few
+            // milliseconds.
             let written = file.metadata().and_then(|found| found.modified()).expect("a moment");
             file.set_modified(written + std::time::Duration::from_secs(1)).expect("a moment");
             drop(file);
@@ -280,7 +282,7 @@ mod tests {
         }
     }
 
-    /// The bytes of the page at which the b-tree of this name begins, and where they lie in the file.
+    /// Returns the offset and the bytes of the root page of the b-tree with this name.
     fn root(path: &std::path::Path, name: &str) -> (usize, Vec<u8>) {
         let conn = RawConnection::open(path).expect("opens");
         conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("one file");
@@ -300,7 +302,7 @@ mod tests {
             let path = dir.path().join("l.db");
             let ledger = open(&path).expect("opens");
             send(&ledger, "0.0.0").expect("sent");
-            // As the index was when the first attempt was planned, or before.
+            // The index page from before the first attempt was planned.
             let before = root(&path, index).1;
             let planned = ledger.begin(&retraction("1.2.3"), NOW).expect("planned");
             let only_planned = root(&path, index).1;
@@ -313,7 +315,7 @@ mod tests {
             std::fs::write(&path, file).expect("damaged");
 
             let ledger = open(&path).expect("opens");
-            // The chain is whole, and says nothing of the index.
+            // The chain is intact, because it does not cover the index.
             assert_eq!(ledger.audit(None).expect("reads").faults, [], "{index}");
             let error = send(&ledger, "1.2.3").expect_err(index);
             assert_eq!(error.kind, Kind::Tampered, "{index}: {}", error.message);

@@ -1,4 +1,4 @@
-//! Reads retractions, events and the head. Nothing here writes.
+//! Reads retractions, events and the head. This module never writes.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
 use crate::store::db::{DbError, ToValue, Tx};
 
-/// The newest state of a retraction `r`.
+/// SQL for the newest state of a retraction `r`.
 pub(super) const STATE_OF_R: &str =
     "(SELECT e.state FROM events e WHERE e.retraction_id = r.id AND e.state IS NOT NULL ORDER BY e.id DESC LIMIT 1)";
 
@@ -22,27 +22,27 @@ impl Ledger {
         })
     }
 
-    /// The newest attempt to take a target back by the API.
+    /// Returns the newest attempt to reverse a target by the API.
     pub fn newest(&self, target: &Target) -> Result<Option<Retraction>> {
         Ok(self.attempts(target)?.pop())
     }
 
-    /// Every attempt to take a target back by the API, oldest first.
+    /// Returns every attempt to reverse a target by the API, oldest first.
     pub fn attempts(&self, target: &Target) -> Result<Vec<Retraction>> {
         self.attempts_by(Channel::Reversal, &target.key())
     }
 
-    /// Every attempt on a target through one channel, oldest first. For a single reward, the target is the reward ID.
+    /// Returns every attempt on a target through one channel, oldest first. For a single reward, the target is the reward ID.
     pub fn attempts_by(&self, channel: Channel, target: &str) -> Result<Vec<Retraction>> {
         self.select("WHERE r.target = ?1", &[&channel.key(target)])
     }
 
-    /// Every retraction of an order, through any channel, oldest first.
+    /// Returns every retraction of an order, through any channel, oldest first.
     pub fn of_order(&self, order_id: &OrderId) -> Result<Vec<Retraction>> {
         self.select("WHERE r.order_id = ?1", &[&order_id.as_str()])
     }
 
-    /// Every retraction that takes one of these rewards back, through any channel, oldest first.
+    /// Returns every retraction that takes one of these rewards back, through any channel, oldest first.
     pub fn of_rewards(&self, rewards: &[RewardId]) -> Result<Vec<Retraction>> {
         self.conn.read(|tx| {
             let mut ids = BTreeSet::new();
@@ -55,17 +55,17 @@ impl Ledger {
         })
     }
 
-    /// Every retraction, oldest first.
+    /// Returns every retraction, oldest first.
     pub fn all(&self) -> Result<Vec<Retraction>> {
         self.select("", &[])
     }
 
-    /// Retractions that were planned and not sent, oldest first, after refused credentials for example.
+    /// Returns the retractions that are planned but not sent (for example after refused credentials), oldest first.
     pub fn unsent_ones(&self) -> Result<Vec<Retraction>> {
         self.select(&format!("WHERE {STATE_OF_R} = 'planned'"), &[])
     }
 
-    /// Retractions whose outcome is open, oldest first.
+    /// Returns the retractions whose outcome is open, oldest first.
     pub fn open_ones(&self) -> Result<Vec<Retraction>> {
         self.select(
             &format!("WHERE {STATE_OF_R} IN ('sending', 'queued', 'unknown', 'unconfirmed', 'handed_over')"),
@@ -73,7 +73,7 @@ impl Ledger {
         )
     }
 
-    /// The number of retractions in each state but *superseded*.
+    /// Returns the number of retractions in each state except *superseded*.
     pub fn counts(&self) -> Result<Vec<(State, u64)>> {
         let counts = "SELECT e.state, count(*) FROM events e
              WHERE e.id IN (SELECT max(id) FROM events WHERE state IS NOT NULL GROUP BY retraction_id)
@@ -82,13 +82,13 @@ impl Ledger {
         self.conn.read(|tx| tx.rows(counts, &[], |row| Ok((state_of(row, 0)?, row.get(1)?))))
     }
 
-    /// Whether anything was ever confirmed here: a tenant's first retraction gets the program rule explained.
+    /// Returns whether any retraction was ever confirmed. A tenant's first retraction explains the program rule.
     pub fn has_confirmed(&self) -> Result<bool> {
         let exists = "SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))";
         self.conn.read(|tx| tx.one(exists, &[], |row| row.get(0)))
     }
 
-    /// Programs in which a reversal was confirmed since then.
+    /// Returns the programs with a reversal confirmed since that time.
     pub fn confirmed_programs(&self, since: Timestamp) -> Result<BTreeSet<String>> {
         let programs =
             "SELECT DISTINCT coalesce(r.program_id, '') FROM events e JOIN retractions r ON r.id = e.retraction_id
@@ -97,28 +97,28 @@ impl Ledger {
         Ok(found.into_iter().collect())
     }
 
-    /// The ledger's own name, made at random with its file. The index remembers it, and refuses another ledger.
+    /// Returns the random ID of the ledger. The index stores it, and refuses another ledger.
     pub fn ledger_id(&self) -> Result<String> {
         self.conn.read(super::ledger_id)
     }
 
-    /// The newest event. An index or a receipt that has seen a later one knows that this is an older copy.
+    /// Returns the newest event. If an index or a receipt holds a later event, this ledger is an older copy.
     pub fn head(&self) -> Result<Head> {
         let (sequence, hash) = self.conn.read(chain::newest)?;
         Ok(Head { sequence, hash: hex(&hash) })
     }
 
-    /// The hash of one event, in hexadecimal; `None` if there is no event of that number.
+    /// Returns the hash of one event, in hexadecimal; `None` if there is no event of that number.
     pub fn hash_at(&self, sequence: i64) -> Result<Option<String>> {
         self.conn.read(|tx| chain::hash_at(tx, sequence))
     }
 
-    /// Verifies the whole chain; `expected` is the hash of a head that was kept elsewhere.
+    /// Verifies the whole chain; `expected` is the hash of a head stored elsewhere.
     pub fn audit(&self, expected: Option<&str>) -> Result<Audit> {
         self.conn.read(|tx| chain::audit(tx, expected))
     }
 
-    /// Events that concern the ledger as a whole, oldest first.
+    /// Returns the events that concern the ledger as a whole, oldest first.
     pub fn ledger_events(&self) -> Result<Vec<Event>> {
         let events = format!("SELECT {EVENT} FROM events WHERE retraction_id IS NULL ORDER BY id");
         self.conn.read(|tx| tx.rows(&events, &[], |row| read_event(tx, row, State::Planned)))
@@ -129,7 +129,7 @@ impl Ledger {
     }
 }
 
-/// Retractions `r` that the filter lets through, with their events, oldest first.
+/// Returns the retractions `r` that match the filter, with their events, oldest first.
 pub(super) fn select(tx: &Tx<'_>, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<Retraction>, DbError> {
     let retractions = format!("SELECT {RETRACTION} FROM retractions r {filter} ORDER BY r.id");
     let events = format!("SELECT {EVENT} FROM events WHERE retraction_id = ?1 ORDER BY id");

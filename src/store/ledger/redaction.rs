@@ -1,8 +1,8 @@
 //! Replaces personal data in hashed rows by commitments.
 //!
 //! A hashed row must never change, and personal data must be erasable. So the row holds SHA-256 over a random salt and the value,
-//! and the table `personal` holds the value, from which `recoup forget` deletes it without breaking the chain. Each retraction
-//! has its own salt for a value: after forgetting, not even the fact is left that two retractions concerned one person.
+//! and the table `personal` holds the value. `recoup forget` deletes the value without breaking the chain. Each retraction has
+//! its own salt for a value, so after forgetting, the commitments do not reveal that two retractions concerned one person.
 
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
@@ -11,17 +11,17 @@ use super::chain::Fault;
 use super::{hex, random};
 use crate::store::db::{DbError, Tx};
 
-/// The keys of plans and details whose text is personal. A reason is a person's words, a response the vendor's: either may name
-/// a customer.
+/// The keys of plans and details whose text is personal. Reasons and responses are personal too, because their text may name a
+/// customer.
 const PERSONAL: [&str; 4] = ["account_id", "user_id", REASON, RESPONSE];
 
-/// A reason is shown with its retraction, and erased when an account of the retraction is forgotten.
+/// A person's reason. Receipts show it; `recoup forget` erases it with an account of the retraction.
 pub(super) const REASON: &str = "reason";
 
-/// The vendor's answer, word for word; erased in the same way.
+/// The vendor's response, verbatim. `recoup forget` erases it with an account of the retraction.
 pub(super) const RESPONSE: &str = "response";
 
-/// Shown in place of a forgotten value.
+/// The text that replaces a forgotten value.
 pub const FORGOTTEN: &str = "(forgotten)";
 
 /// The first character of a commitment.
@@ -37,9 +37,9 @@ fn commitment(salt: &[u8], kind: &str, value: &str) -> String {
     format!("{MARK}{}", hex(context.finish().as_ref()))
 }
 
-/// Stores one value and gives its commitment. A retraction has one commitment for a value.
+/// Stores one value and returns its commitment. A retraction has one commitment for each distinct value.
 pub(super) fn redact_text(tx: &Tx<'_>, retraction: Option<i64>, kind: &str, value: &str) -> Result<String, DbError> {
-    // A forgotten account stays forgotten, whatever is read of it later.
+    // A later reading of a forgotten account must not store it again.
     if kind != REASON && kind != RESPONSE && super::forget::is_forgotten(tx, value)? {
         return Ok(FORGOTTEN.to_owned());
     }
@@ -60,22 +60,22 @@ pub(super) fn redact_text(tx: &Tx<'_>, retraction: Option<i64>, kind: &str, valu
     Ok(commitment)
 }
 
-/// The same JSON with every personal text replaced by its commitment.
+/// Replaces every personal text in the JSON by its commitment.
 pub(super) fn redact(tx: &Tx<'_>, retraction: Option<i64>, json: &Value) -> Result<Value, DbError> {
     map(json, &mut |key, text| redact_text(tx, retraction, key, text))
 }
 
-/// The same JSON with every commitment replaced by its value, or by [`FORGOTTEN`].
+/// Replaces every commitment in the JSON by its value, or by [`FORGOTTEN`].
 pub(super) fn restore(tx: &Tx<'_>, json: &Value) -> Result<Value, DbError> {
     map(json, &mut |_, text| restore_text(tx, text))
 }
 
-/// The same JSON with reasons restored, and all other personal data left as commitments.
+/// Replaces the commitments of reasons in the JSON by their values. Other personal data stays as commitments.
 pub(super) fn restore_reasons(tx: &Tx<'_>, json: &Value) -> Result<Value, DbError> {
     map(json, &mut |key, text| if key == REASON { restore_text(tx, text) } else { Ok(text.to_owned()) })
 }
 
-/// The value of a commitment. Other text stays as it is.
+/// Returns the value of a commitment, and other text unchanged.
 pub(super) fn restore_text(tx: &Tx<'_>, text: &str) -> Result<String, DbError> {
     if !is_commitment(text) {
         return Ok(text.to_owned());
@@ -106,7 +106,7 @@ fn map(json: &Value, text_of: &mut impl FnMut(&str, &str) -> Result<String, DbEr
     })
 }
 
-/// Compares every stored value with its commitment; gives the number of values.
+/// Compares every stored value with its commitment. Returns the number of values.
 pub(super) fn check(tx: &Tx<'_>, faults: &mut Vec<Fault>) -> Result<u64, DbError> {
     let mut kept = 0;
     tx.each("SELECT commitment, retraction_id, kind, salt, value FROM personal", &[], |row| {

@@ -1,4 +1,4 @@
-//! A retraction and its events, as they are written and as they are read.
+//! The types of retractions and events, and how rows are read into them.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,13 +13,13 @@ use crate::store::db::{DbError, Row, Tx};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// `DELETE /Actions`: the whole action is taken back.
+    /// `DELETE /Actions`: reverses the whole action.
     Reversal,
-    /// `PUT /Actions`: the action is changed, after a partial refund.
+    /// `PUT /Actions`: changes the action, after a partial refund.
     Modification,
-    /// A line of a reversal file that the operator uploads.
+    /// A line of a reversal file, which the operator uploads.
     File,
-    /// `POST /reward/{id}/cancel`: one reward, and not the action.
+    /// `POST /reward/{id}/cancel`: cancels one reward, but not the action.
     Reward,
 }
 
@@ -35,12 +35,12 @@ impl Channel {
         }
     }
 
-    /// Whether it takes the whole action back: two of these must never be sent for one action.
+    /// Returns whether this channel reverses the whole action. recoup must never send two such requests for one action.
     pub fn takes_all_back(self) -> bool {
         matches!(self, Self::Reversal | Self::File)
     }
 
-    /// The key under which the ledger allows one request through this channel.
+    /// Returns the key under which the ledger allows one request through this channel.
     pub(super) fn key(self, target: &str) -> String {
         match self {
             Self::Reversal => target.to_owned(),
@@ -54,21 +54,21 @@ pub struct NewRetraction {
     pub channel: Channel,
     pub target: Target,
     pub order_id: OrderId,
-    /// The code that goes to the vendor.
+    /// The disposition code to send to the vendor.
     pub disposition: String,
-    /// A person's words.
+    /// The reason in a person's words.
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub batch: Option<String>,
     /// The program of the rewards, if they name one.
     pub program_id: Option<String>,
     pub rewards: Vec<RewardId>,
-    /// JSON: the rewards as they were before, coverage, warnings.
+    /// JSON: the previous state of the rewards, coverage, warnings.
     pub plan: Value,
 }
 
 impl NewRetraction {
-    /// The key under which the ledger allows one request.
+    /// Returns the key under which the ledger allows one request.
     pub fn key(&self) -> String {
         match (self.channel, self.rewards.first()) {
             (Channel::Reward, Some(reward)) => self.channel.key(reward.as_str()),
@@ -84,53 +84,53 @@ pub struct Retraction {
     pub order_id: OrderId,
     #[serde(rename = "road")]
     pub channel: Channel,
-    /// `None` if it was sent by order ID and action tracker.
+    /// `None` if the request names the order ID and action tracker instead.
     pub action_id: Option<ActionId>,
     pub action_tracker_id: Option<String>,
     pub state: State,
-    /// 1, and one more each time a person sends it again.
+    /// 1 for the first attempt; each resend adds 1.
     pub attempt: i64,
     /// The program of the rewards, if they name one.
     pub program_id: Option<String>,
     pub batch: Option<String>,
-    /// The code that went to the vendor.
+    /// The disposition code for the vendor.
     pub disposition: String,
-    /// A person's words.
+    /// The reason in a person's words.
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub person: String,
     pub host: String,
     /// RFC 3339.
     pub created_at: String,
-    /// JSON: the rewards as they were before, coverage, warnings.
+    /// JSON: the previous state of the rewards, coverage, warnings.
     pub plan: Value,
     /// Oldest first.
     pub events: Vec<Event>,
 }
 
 impl Retraction {
-    /// The newest value of a key in the details of the events.
+    /// Returns the newest value of a key in the details of the events.
     pub fn detail(&self, key: &str) -> Option<&Value> {
         self.events.iter().rev().find_map(|event| event.details.get(key).filter(|value| !value.is_null()))
     }
 
-    /// The same as text.
+    /// Returns the newest text under a key in the details of the events.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.detail(key).and_then(Value::as_str)
     }
 
-    /// When it was sent, RFC 3339; `None` if it was not.
+    /// Returns the time of sending, RFC 3339; `None` if the retraction was not sent.
     pub fn sent_at(&self) -> Option<&str> {
         let sent = |event: &&Event| event.state == State::Sending && event.changes_state();
         self.events.iter().rfind(sent).map(|event| event.at.as_str())
     }
 
-    /// The sentence of the newest event that changed the state.
+    /// Returns the sentence of the newest event that changed the state.
     pub fn message(&self) -> &str {
         self.events.iter().rfind(|event| event.changes_state()).map_or("", |event| event.message.as_str())
     }
 
-    /// What the vendor is asked to take back.
+    /// Returns the target of the request.
     pub fn target(&self) -> Target {
         match (&self.action_id, &self.action_tracker_id) {
             (None, Some(tracker)) => {
@@ -148,11 +148,11 @@ pub struct Event {
     /// RFC 3339.
     pub at: String,
     pub state: State,
-    /// `state`, or the kind of a note, which leaves the state as it was.
+    /// `state`, or the kind of a note. A note leaves the state unchanged.
     pub kind: String,
     /// A sentence for the receipt.
     pub message: String,
-    /// JSON: the request, the answer, what was read.
+    /// JSON: the request, the response, and the readings.
     pub details: Value,
     /// The user who ran the command.
     pub person: String,
@@ -160,12 +160,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// [`Event::at`]; `None` if it cannot be read.
+    /// Parses [`Event::at`]; returns `None` if it is invalid.
     pub fn moment(&self) -> Option<Timestamp> {
         self.at.parse().ok()
     }
 
-    /// Whether it changes the state; a note does not.
+    /// Returns whether the event changes the state. A note does not.
     pub fn changes_state(&self) -> bool {
         self.kind == super::STATE
     }
@@ -202,7 +202,7 @@ pub(super) fn read_retraction(tx: &Tx<'_>, row: &Row<'_>) -> Result<Retraction, 
 /// The columns that [`read_event`] reads.
 pub(super) const EVENT: &str = "id, at, state, kind, message, details, person, host";
 
-/// Reads an event; `before` is the state if the event does not change it.
+/// Reads an event. `before` is the retraction's state before the event.
 pub(super) fn read_event(tx: &Tx<'_>, row: &Row<'_>, before: State) -> Result<Event, DbError> {
     Ok(Event {
         id: row.get(0)?,

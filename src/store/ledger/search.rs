@@ -1,11 +1,11 @@
-//! Finds retractions by order, action, ticket, person or state. Nothing here writes.
+//! Finds retractions by order, action, ticket, person or state. This module never writes.
 
 use super::read::STATE_OF_R;
 use super::{Ledger, Retraction, State};
 use crate::error::Result;
 use crate::store::db::ToValue;
 
-/// States that need a person's attention: they come first.
+/// States that need a person's attention. Searches list them first.
 const OPEN: &str = "('planned', 'sending', 'queued', 'unknown', 'unconfirmed', 'handed_over')";
 
 #[derive(Debug, Clone, Default)]
@@ -15,13 +15,13 @@ pub struct Search {
     pub state: Option<State>,
     /// Only retractions with a smaller number.
     pub before: Option<i64>,
-    /// The most that are given.
+    /// The maximum number of results.
     pub limit: usize,
 }
 
 impl Ledger {
-    /// Matching retractions, the newest first. Without `before`, open ones come before all others, and are not repeated among the
-    /// older ones of the same page.
+    /// Returns matching retractions, newest first. Without `before`, open retractions precede all others, and the same page does
+    /// not repeat them.
     pub fn search(&self, search: &Search) -> Result<Vec<Retraction>> {
         let (text, state, limit) = (&search.text, search.state.map(State::as_str), search.limit as u64);
         let before = search.before.unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! The states of a retraction, and which may follow which. Pure: [`State::may_become`] is what makes sending safe.
+//! The states of a retraction and their transitions. This module is pure. [`State::may_become`] makes sending safe.
 
 use serde::Serialize;
 
@@ -11,21 +11,21 @@ pub enum State {
     Planned,
     /// The request is on its way, or its process crashed.
     Sending,
-    /// The vendor has queued it. Not done.
+    /// The vendor has queued the request, but not completed it.
     Queued,
     /// Every known reward of the action reads as cancelled.
     Confirmed,
-    /// Every cancellable reward is cancelled; others were redeemed before.
+    /// Every cancellable reward is cancelled; the others were redeemed earlier.
     Partial,
-    /// The submission completed, and a reward is not cancelled.
+    /// The submission completed, but a reward is not cancelled.
     Unconfirmed,
-    /// The vendor refused it; nothing was done.
+    /// The vendor refused the request and changed nothing.
     Failed,
     /// No answer: the vendor may have received it. Never sent again automatically.
     Unknown,
-    /// It was *unknown*, and two whole lists of the vendor's submissions, an hour apart, did not have it.
+    /// The state was *unknown*, and two complete lists of the vendor's submissions, an hour apart, did not contain the request.
     NotReceived,
-    /// The end of a modification, which no published read proves.
+    /// The vendor has processed a modification. No documented API can confirm its effect.
     Processed,
     /// Written into a reversal file for the vendor. `recoup file check` finds out whether the file was uploaded.
     HandedOver,
@@ -78,53 +78,53 @@ impl State {
         }
     }
 
-    /// Whether `next` may be written after this state. The first two arms are what makes sending safe.
+    /// Returns whether `next` may follow this state. The first two arms make sending safe.
     pub fn may_become(self, next: Self) -> bool {
         use State::{
             Confirmed, Failed, HandedOver, NotReceived, Partial, Planned, Processed, Queued, Released, Sending,
             Superseded, Unconfirmed, Unknown,
         };
         match self {
-            // Only what is known not to have been sent is sent.
+            // Only a planned retraction, which is known to be unsent, may be sent.
             Planned => matches!(next, Sending | HandedOver | Superseded),
-            // Back to planned only from here, when the answer proves that nothing was done.
+            // Only *sending* may return to *planned*, if the response proves that the vendor did nothing.
             Sending => matches!(next, Planned | Queued | Confirmed | Failed | Unknown),
-            // Queued again: a report of progress.
+            // *Queued* after *queued* reports progress.
             Queued => matches!(next, Queued | Confirmed | Partial | Unconfirmed | Failed | Processed),
             Unconfirmed => {
                 matches!(next, Unconfirmed | Confirmed | Partial | Failed | Processed | Released | Superseded)
             }
-            // Without an answer only cancelled rewards prove anything. A late answer may still arrive.
+            // Without a response, only cancelled rewards are proof. A late response may still arrive.
             Unknown => matches!(next, Confirmed | Partial | Queued | NotReceived),
-            // Proof that it was received outranks two lists without it.
+            // Proof of receipt outranks two lists without the request.
             NotReceived => matches!(next, Confirmed | Partial | Queued | Superseded),
             HandedOver => matches!(next, Confirmed | Partial | Unconfirmed | Failed | Released),
-            // A later reading may deny the proof.
+            // A later reading may contradict the proof.
             Confirmed | Partial => matches!(next, Unconfirmed),
             Failed | Released => matches!(next, Superseded),
             Processed | Superseded => false,
         }
     }
 
-    /// Whether `verify` has something to do for it.
+    /// Returns whether `verify` must check a retraction in this state.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Sending | Self::Queued | Self::Unknown | Self::Unconfirmed | Self::HandedOver)
     }
 
-    /// Whether the vendor may have received it, which rules out a second request for the same action.
+    /// Returns whether the vendor may have received the request, which prevents a second request for the same action.
     pub fn may_have_been_sent(self) -> bool {
         !matches!(self, Self::Planned | Self::Failed | Self::NotReceived | Self::Released | Self::Superseded)
     }
 
-    /// Whether a person may send it again after this outcome.
+    /// Returns whether a person may send again after this outcome.
     pub fn may_be_resent(self) -> bool {
         matches!(self, Self::Failed | Self::NotReceived | Self::Unconfirmed)
     }
 
-    /// Whether another attempt may be recorded after one in this state. A person decides whether it is sent.
+    /// Returns whether another attempt may be recorded after this state. A person decides whether to send it.
     pub fn may_be_sent_again(self, channel: Channel) -> bool {
         match self {
-            // An action may be changed again and again.
+            // An action may be modified repeatedly.
             Self::Processed => channel == Channel::Modification,
             Self::Unconfirmed => true,
             other => !other.may_have_been_sent(),

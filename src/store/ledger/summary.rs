@@ -1,7 +1,7 @@
-//! All retractions in short: the state of each, and what was read of its rewards.
+//! Summaries of all retractions: their states, and the readings of their rewards.
 //!
-//! For questions about thousands of retractions, which need neither plans nor events in words. Commitments are not resolved, so no
-//! personal data leaves here. Nothing here writes.
+//! Summaries serve queries over thousands of retractions, which do not need plans or event messages. They contain no personal
+//! data, because this module does not resolve commitments. This module never writes.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -13,24 +13,24 @@ use crate::error::Result;
 use crate::model::{ActionId, OrderId};
 use crate::store::db::{DbError, Row};
 
-/// A retraction in short.
+/// The summary of a retraction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outline {
     pub id: i64,
     pub channel: Channel,
     /// Empty if the order is not known.
     pub order_id: OrderId,
-    /// `None` if it was sent by order ID and action tracker.
+    /// `None` if the request names the order ID and action tracker instead.
     pub action_id: Option<ActionId>,
     pub created_at: Timestamp,
     pub state: State,
-    /// When it got into its state.
+    /// When the retraction entered its current state.
     pub since: Timestamp,
-    /// Oldest first; the first one is from before the request.
+    /// The readings, oldest first. The first reading is from before the request.
     pub readings: Vec<Reading>,
 }
 
-/// The rewards of a retraction as they were read at one time.
+/// The rewards of a retraction, read at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     pub at: Timestamp,
@@ -40,7 +40,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SeenReward {
     pub reward_id: String,
-    /// The vendor's word, or `missing`.
+    /// The state in the vendor's words, or `missing`.
     pub state: String,
     #[serde(default)]
     pub unit: Option<String>,
@@ -53,7 +53,7 @@ pub struct SeenReward {
 }
 
 impl Ledger {
-    /// Every retraction, oldest first, as of one moment.
+    /// Returns the summary of every retraction, oldest first, from one state of the file.
     pub fn summaries(&self) -> Result<Vec<Outline>> {
         let retractions = "SELECT id, road, order_id, action_id, created_at, plan FROM retractions ORDER BY id";
         let events = "SELECT at, state, details FROM events WHERE retraction_id = ?1 ORDER BY id";
@@ -98,7 +98,7 @@ impl Outline {
     }
 }
 
-/// The list under the key `rewards`; empty if there is no such key, or if an event of another kind has something else under it.
+/// Returns the list under the key `rewards`; empty if there is no such key, or if its value has another type.
 fn rewards_of(row: &Row<'_>, column: usize) -> Result<Vec<SeenReward>, DbError> {
     let mut json: Value = serde_json::from_str(row.get(column)?).unwrap_or_default();
     let rewards = json.get_mut("rewards").map(Value::take).unwrap_or_default();

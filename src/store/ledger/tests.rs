@@ -1,4 +1,4 @@
-//! What the ledger allows and what it refuses.
+//! Tests of the operations that the ledger allows and refuses.
 
 use serde_json::json;
 
@@ -91,7 +91,7 @@ fn another_tenant_and_another_schema_are_refused() -> Result<()> {
     Ok(())
 }
 
-/// A ledger with two retractions, the first at its end.
+/// Returns a ledger with two retractions, the first in a final state.
 fn filled(path: &Path) -> Result<Ledger> {
     let now = Timestamp::UNIX_EPOCH;
     let ledger = Ledger::open(path, &identity(), &ann())?;
@@ -130,7 +130,7 @@ fn what_is_personal_stands_in_no_hashed_row_and_reads_as_it_was() -> Result<()> 
 
 #[test]
 fn an_altered_removed_added_or_moved_row_is_found_where_it_is() -> Result<()> {
-    // What somebody does to the file behind the triggers, and the event at which it shows.
+    // A change to the file that bypasses the triggers, and the event at which the audit finds it.
     let table: &[(&str, Option<i64>)] = &[
         ("UPDATE events SET message = 'never sent' WHERE id = 3", Some(3)),
         ("UPDATE events SET state = 'failed' WHERE id = 4", Some(4)),
@@ -333,7 +333,7 @@ fn of_many_that_intend_one_action_at_once_one_may_send() -> Result<()> {
         let (shared, path, intend) = (&shared, &path, &intend);
         let threads = (0..8).map(|n| {
             scope.spawn(move || match n % 2 {
-                // Half of them share one handle, the others stand for processes of their own.
+                // Half of the threads share one handle; the others simulate separate processes.
                 0 => intend(shared),
                 _ => intend(&Ledger::open(path, &identity(), &ann()).expect("opens")),
             })

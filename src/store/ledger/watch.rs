@@ -1,6 +1,6 @@
-//! Refunds that wait for their order: looked up after every crawl, until the order is indexed or the wait expires.
+//! Refunds that wait for their order. recoup looks them up after every crawl until the index has the order or the wait expires.
 //!
-//! The list is not a record: its rows are deleted, and no event mentions them. Nothing is ever sent from here.
+//! The list is not part of the record: recoup deletes its rows, and no event mentions them. This module never sends anything.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -17,26 +17,26 @@ pub struct Watched {
     /// RFC 3339, as all times here.
     pub added_at: String,
     pub expires_at: String,
-    /// If the shop said when.
+    /// The time of the refund, if the shop gave it.
     pub refunded_at: Option<String>,
-    /// The vendor's code.
+    /// The vendor's disposition code.
     pub disposition: Option<String>,
     pub ticket: Option<String>,
-    /// Who added it, and on which machine.
+    /// The person who added the refund.
     pub person: String,
     pub host: String,
-    /// The newest look-up.
+    /// The time of the newest look-up.
     pub looked_at: Option<String>,
-    /// When its order was first in the index.
+    /// When the index first had the order.
     pub found_at: Option<String>,
 }
 
-/// A refund to be put on the list.
+/// A refund to add to the list.
 #[derive(Debug, Clone)]
 pub struct NewWatched<'a> {
     pub order_id: &'a OrderId,
     pub refunded_at: Option<Timestamp>,
-    /// The vendor's code.
+    /// The vendor's disposition code.
     pub disposition: Option<&'a str>,
     pub ticket: Option<&'a str>,
 }
@@ -44,11 +44,11 @@ pub struct NewWatched<'a> {
 /// The result of looking up the whole list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
-    /// Orders that are in the index for the first time.
+    /// Orders that the index has for the first time.
     pub found: Vec<OrderId>,
-    /// Orders that were taken off the list because their wait expired.
+    /// Orders removed from the list because their wait expired.
     pub expired: Vec<OrderId>,
-    /// Orders that were found a month ago, and were taken off the list now.
+    /// Orders removed from the list because they were found a month ago.
     pub dropped: Vec<OrderId>,
     pub waiting: u64,
 }
@@ -56,11 +56,11 @@ pub struct Looked {
 const COLUMNS: &str =
     "order_id, added_at, expires_at, refunded_at, disposition, ticket, person, host, looked_at, found_at";
 
-/// An order that was found stays on the list this long.
+/// How long a found order stays on the list.
 const FOUND_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Ledger {
-    /// Adds refunds to the list; one that is on it stays as it is.
+    /// Adds refunds to the list. A refund that is already on the list stays unchanged.
     pub fn watch(&self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
         self.transact(|tx, actor| {
             let insert =
@@ -86,13 +86,13 @@ impl Ledger {
         })
     }
 
-    /// The list, oldest first.
+    /// Returns the list, oldest first.
     pub fn watched(&self) -> Result<Vec<Watched>> {
         let list = format!("SELECT {COLUMNS} FROM watched ORDER BY added_at, order_id");
         self.conn.read(|tx| tx.rows(&list, &[], from_row))
     }
 
-    /// Takes orders off the list; gives how many of them were on it.
+    /// Removes orders from the list. Returns how many of them were on it.
     pub fn unwatch(&self, orders: &[OrderId]) -> Result<u64> {
         self.transact(|tx, _| {
             let mut removed = 0;
@@ -103,7 +103,7 @@ impl Ledger {
         })
     }
 
-    /// Marks the orders that are in the index by `is_there`, and takes off orders whose wait expired or that were found a month ago.
+    /// Marks orders that `is_there` finds in the index. Removes orders whose wait expired or that were found a month ago.
     pub fn look_for_watched(
         &self,
         now: Timestamp,

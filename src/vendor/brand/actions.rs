@@ -1,8 +1,8 @@
 //! Reads actions: one action, its items, and the log of changes.
 //!
-//! Source: `docs/vendor/brand.md` §2, §3 (Actions v14: Action, ActionItem, ActionUpdate). The vendor does not publish whether an Advocate
-//! event is an action, so *no such action* is a normal answer. No version of the API can search actions by order ID. Texts and
-//! amounts keep the vendor's form.
+//! Source: `docs/vendor/brand.md` §2, §3 (Actions v14: Action, ActionItem, ActionUpdate). The vendor does not publish
+//! whether an Advocate event is an action, so *no such action* is a normal answer. No version of the API can search
+//! actions by order ID. Texts and amounts keep the vendor's form.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -96,8 +96,8 @@ impl ActionUpdate {
     }
 }
 
-/// Which entries of the log to list. The vendor requires the program, accepts at most 45 days at once and no date older than three
-/// years, and has no filter for one action (Actions v14, listActionUpdates).
+/// Which entries of the log to list. The vendor requires the program, accepts at most 45 days at once and no date older
+/// than three years, and has no filter for one action (Actions v14, listActionUpdates).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateFilter {
     /// The program: the `campaign_id` of an action, or the first group of its ActionId.
@@ -109,8 +109,8 @@ pub struct UpdateFilter {
 }
 
 impl Brand {
-    /// One action; `None` if the vendor does not know it, which may be so for every Advocate event (`docs/vendor/brand.md` §3). A body
-    /// with another ActionId counts as unreadable.
+    /// One action; `None` if the vendor does not know it, which may be so for every Advocate event
+    /// (`docs/vendor/brand.md` §3). A body with another ActionId counts as unreadable.
     pub async fn action(&self, id: &ActionId) -> Result<Option<Action>> {
         let url = self.url(&format!("Actions/{}", escaped(id)?))?;
         let own = |body: &[u8]| {

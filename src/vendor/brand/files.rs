@@ -1,7 +1,7 @@
 //! Reads the outcome of files that the operator sent by FTP or e-mail: the list of files, one file, and its errors by line.
 //!
-//! Source: `docs/vendor/brand.md` §5 (Submissions v14: FtpSubmission, FtpErrorDetail). recoup itself sends no file. `ACTION_NOT_FOUND` on a
-//! line is normal for Advocate and proves nothing (`docs/vendor/refund-guide.md` F2).
+//! Source: `docs/vendor/brand.md` §5 (Submissions v14: FtpSubmission, FtpErrorDetail). recoup itself sends no file.
+//! `ACTION_NOT_FOUND` on a line is normal for Advocate and proves nothing (`docs/vendor/refund-guide.md` F2).
 
 use std::fmt;
 
@@ -105,8 +105,9 @@ impl Brand {
         self.0.client.get("file submission", &url, own).await
     }
 
-    /// The errors of a file. The client follows its `ErrorsUri`. If that is missing, leads to another host, or answers 404, it asks the
-    /// documented path (`docs/vendor/contradictions.md` 17). `None` if that answers 404 too.
+    /// The errors of a file. The client follows its `ErrorsUri`. If the link is missing, leads to another host, or
+    /// answers 404, the client requests the documented path (`docs/vendor/contradictions.md` 17). Returns `None` if
+    /// that path answers 404, too.
     pub async fn file_errors(&self, file: &FileSubmission) -> Result<Option<Listed<FileError>>> {
         let documented = self.url(&format!("{}/ErrorDetails", file_path(&file.batch_id)?))?;
         let given = file.errors_uri.as_deref().and_then(|link| self.follow(link).ok());

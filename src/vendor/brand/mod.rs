@@ -1,7 +1,7 @@
 //! Reads the Brand API: programs here, and actions, submissions and files in the modules below.
 //!
-//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link of the vendor's as given, and only to the host that it
-//! came from. This client changes nothing at the vendor; [`super::BrandWriter`] does.
+//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link of the vendor's as given, and only to
+//! the host that it came from. This client changes nothing at the vendor; [`super::BrandWriter`] does.
 
 pub mod actions;
 pub mod files;
@@ -151,8 +151,8 @@ pub(crate) fn unusable_base(cause: url::ParseError) -> Error {
     Error::new(Kind::Config, format!("the Brand base URL cannot be used: {cause}")).hint("check RECOUP_BRAND_URL")
 }
 
-/// Resolves a link of the vendor's against the host that it came from (`docs/vendor/contradictions.md` 12). The client sends the token
-/// with every request, so a link to another host is refused.
+/// Resolves a link of the vendor's against the host that it came from (`docs/vendor/contradictions.md` 12). The client
+/// sends the token with every request, so a link to another host is refused.
 pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     let refused =
         |why: &str| Error::new(Kind::Vendor, format!("the vendor returned a link that is not followed: {why}"));

@@ -1,8 +1,8 @@
 //! Reads a list of the Brand API page by page, and tells whether all of it was read.
 //!
-//! The client follows `@nextpageuri` until it is empty (`docs/vendor/contradictions.md` 26) and never computes a page. Only a complete
-//! list proves that something is absent. So a list counts as incomplete after a page limit, a row that cannot be read, a wrong
-//! total, or a link to an earlier page.
+//! The client follows `@nextpageuri` until it is empty (`docs/vendor/contradictions.md` 26) and never computes a page.
+//! Only a complete list proves that something is absent. So a list counts as incomplete after a page limit, a row that
+//! cannot be read, a wrong total, or a link to an earlier page.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,8 @@ use crate::error::Result;
 pub struct Listed<T> {
     /// In the vendor's order. A list that changes while it is read may give a row twice.
     pub rows: Vec<T>,
-    /// Whether these are all rows: the last page was reached, every row could be read, and there are at least as many as `@total`.
+    /// Whether these are all rows: the last page was reached, every row could be read, and there are at least as many
+    /// as `@total`.
     pub complete: bool,
     /// The number of pages that were read.
     pub pages: usize,
@@ -62,8 +63,8 @@ impl Brand {
     }
 }
 
-/// Reads a page whose rows are under one of these keys, or that is a bare array. A single object in place of the array is one row:
-/// a conversion from XML may have lost the brackets.
+/// Reads a page whose rows are under one of these keys, or that is a bare array. A single object in place of the array
+/// is one row: a conversion from XML may have lost the brackets.
 pub(super) fn page<T>(body: &[u8], keys: &[&str], row: impl Fn(&Fields, &str) -> Option<T>) -> Option<Page<T>> {
     let (list, total, next) = if body.trim_ascii_start().first() == Some(&b'[') {
         (rows_of(body)?, None, None)

@@ -1,7 +1,8 @@
 //! Reads the outcome of reversals and modifications: one submission by its link, and the list of all submissions.
 //!
-//! Sources: `docs/vendor/brand.md` §4, `docs/vendor/contradictions.md` 11 to 16. A submission with the status `Complete` may have errors,
-//! `ACTION_NOT_FOUND` proves nothing, and the set of reasons is open. No submission shows that an action was reversed.
+//! Sources: `docs/vendor/brand.md` §4, `docs/vendor/contradictions.md` 11 to 16. A submission with the status
+//! `Complete` may have errors, `ACTION_NOT_FOUND` proves nothing, and the set of reasons is open. No submission shows
+//! that an action was reversed.
 
 use std::fmt;
 
@@ -102,8 +103,8 @@ impl Submission {
         self.payload.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the submission is about this target: its request names the ActionId, or the order and the event type. If the request
-    /// lacks one of the last two, the submission's own field counts.
+    /// Whether the submission is about this target: its request names the ActionId, or the order and the event type. If
+    /// the request lacks one of the last two, the submission's own field counts.
     pub fn is_about(&self, target: &Target) -> bool {
         match target {
             Target::Action(action_id) => self.sent("ActionId") == Some(action_id.as_str()),
@@ -118,8 +119,8 @@ impl Submission {
         }
     }
 
-    /// Whether this may be the submission at the URL: its batch ID or its URI has the URL's name, or it has neither. Batch ID and URI
-    /// differ in a published sample (`docs/vendor/contradictions.md` 12).
+    /// Whether this may be the submission at the URL: its batch ID or its URI has the URL's name, or it has neither.
+    /// Batch ID and URI differ in a published sample (`docs/vendor/contradictions.md` 12).
     fn may_be_at(&self, url: &Url) -> bool {
         let wanted = name_in(url.path());
         let own = self.uri.as_deref().map(name_in);
@@ -132,7 +133,8 @@ impl Submission {
         self.status == SubmissionStatus::Complete
     }
 
-    /// Whether it has neither an error type nor a reason. That means processed, and not that the reward was retracted.
+    /// Whether it has neither an error type nor a reason. Such a submission is processed, which does not prove that the
+    /// reward was retracted.
     pub fn is_clean(&self) -> bool {
         self.error_type.is_none() && self.error_reasons.is_empty()
     }
@@ -157,8 +159,8 @@ impl SubmissionStatus {
 }
 
 impl Brand {
-    /// The submission at a QueuedUri; `None` if the vendor does not know it. The vendor keeps it for at most 90 days. A body of another
-    /// submission counts as unreadable.
+    /// The submission at a QueuedUri; `None` if the vendor does not know it. The vendor keeps it for at most 90 days. A
+    /// body of another submission counts as unreadable.
     ///
     /// # Errors
     /// Also `Vendor` for a link to another host.
@@ -168,9 +170,9 @@ impl Brand {
         self.0.client.get("submission", &url, own).await
     }
 
-    /// Every submission of the last 90 days, from at most `pages` pages. The list has no published filter or order, and the vendor
-    /// discourages reading it (`docs/vendor/brand.md` §4), so call this rarely. Only a complete list can show that a request never
-    /// arrived.
+    /// Every submission of the last 90 days, from at most `pages` pages. The list has no published filter or order, and
+    /// the vendor discourages reading it (`docs/vendor/brand.md` §4), so call this rarely. Only a complete list can
+    /// show that a request never arrived.
     pub async fn submissions(&self, pages: usize) -> Result<Listed<Submission>> {
         let list = self.list("submissions", self.url("APISubmissions")?, pages, submission_page).await?;
         list.ok_or_else(|| missing("submissions"))
@@ -221,7 +223,8 @@ fn reasons(fields: &Fields) -> Vec<String> {
     texts.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
 }
 
-/// Reads the parameters of the request. The published sample is form-encoded text; a JSON object, or the text of one, is read too.
+/// Reads the parameters of the request. The published sample is form-encoded text; a JSON object, or the text of one,
+/// is read too.
 fn payload(raw: &RawValue) -> Vec<(String, String)> {
     let Some(sent) = text(raw) else { return members(raw.get()) };
     if sent.trim_start().starts_with('{') {

@@ -1,7 +1,7 @@
 //! Decodes GraphQL answers into rows, damaged rows and refusals.
 //!
-//! An error that names a row damages that row. An error that names no row makes the whole page unreadable, because it may be about any
-//! of them.
+//! An error that names a row damages that row. An error that names no row makes the whole page unreadable, because it
+//! may be about any of them.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -128,7 +128,7 @@ pub(crate) fn page_and_referral(body: &[u8]) -> Option<Graph<(RewardPage, Referr
     let errors = answer.errors.unwrap_or_default();
     let (of_referral, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.is_of("referral"));
     let Some((data, list)) = answer.data.and_then(|mut data| data.rewards.take().map(|list| (data, list))) else {
-        // An error about the whole query comes before an error in the referral.
+        // An error about the whole query takes precedence over an error in the referral.
         return others.first().or(of_referral.first()).map(|error| Graph::Refused(error.refusal()));
     };
     let page = page(list, &others)?;

@@ -1,7 +1,7 @@
 //! Downloads a file in chunks from a host that is not the vendor's API.
 //!
-//! The chunks are inflated here and not by reqwest, which stops without an error after the first of several gzip members. A crawl
-//! would take the rest of an export for missing rows.
+//! The chunks are inflated here and not by reqwest, which stops without an error after the first of several gzip
+//! members. A crawl would then treat the rows of the other members as missing.
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Sends one HTTP request with reqwest and returns the answer as bytes, in the three ways that recoup needs.
 //!
-//! [`Reader`] sends requests that may be repeated, over kept connections. [`Writer`] sends requests that must arrive at most once,
-//! each over a connection of its own. [`Download`] fetches a file from a host that gets no credentials. No client follows a
-//! redirect, because a redirect could repeat a DELETE or carry the token to another host. Every client bounds the size of an
-//! answer. This module neither judges an answer nor waits, and a [`Failure`] never holds a URL, a token or an ID.
+//! [`Reader`] sends requests that may be repeated, over kept connections. [`Writer`] sends requests that must arrive at
+//! most once, each over a connection of its own. [`Download`] fetches a file from a host that gets no credentials. No
+//! client follows a redirect, because a redirect could repeat a DELETE or carry the token to another host. Every client
+//! bounds the size of an answer. This module neither judges an answer nor waits, and a [`Failure`] never holds a URL, a
+//! token or an ID.
 
 mod download;
 mod proxy;
@@ -69,7 +70,7 @@ fn builder(options: &HostOptions, version: Option<&str>) -> Result<ClientBuilder
     } else {
         proxy::check_proxy(&options.base, &Matcher::from_env())?;
     }
-    // Plain HTTP is for a loopback host. A bare container may have no certificates to load for it.
+    // Plain HTTP is allowed only to a loopback host and needs no certificates, which a minimal container may not have.
     let is_plain = options.base.scheme() == "http";
     Ok(if is_plain { builder.tls_certs_only([]) } else { builder.https_only(true) })
 }
@@ -87,7 +88,7 @@ async fn answer(mut response: Response) -> Answer {
 
 async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    // reqwest has inflated each chunk, so the limit also holds for what a small gzip answer becomes.
+    // reqwest has already decompressed each chunk, so the limit applies to the decompressed size.
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
         if body.len() + chunk.len() > BODY_LIMIT {
             let detail = format!("the answer is larger than {} MiB", BODY_LIMIT >> 20);

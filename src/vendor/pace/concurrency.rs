@@ -1,7 +1,8 @@
 //! The concurrency controller: how many requests may be in flight, and when a host's trouble pauses every request.
 //!
-//! A 429 at a known rate lowers the rate. Every other trouble lowers the number of slots. If the rate is unknown, the pacer learns
-//! it from 429s. A 429 that names no time and comes among successes is a stray: it delays only its own request.
+//! A 429 at a known rate lowers the rate. Every other trouble lowers the number of slots. If the rate is unknown, the
+//! pacer learns it from 429s. A 429 that names no time and arrives among successes is a stray: it delays only its own
+//! request.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,22 +14,25 @@ use super::recent_answers::RecentAnswers;
 use super::{Pacer, ceil_ms, jittered};
 use crate::model::budget::{Pause, RATE_WINDOW, RateLimited, WaitReason};
 
-/// This many different requests that fail in a row pause every request. Fewer failures delay only their own requests, so that a few
-/// broken accounts, retried again and again, do not stop a crawl.
+/// If this many different requests fail in a row, the pacer pauses every request. Fewer failures delay only their own
+/// requests, so that a few broken accounts, retried again and again, do not stop a crawl.
 const FAILURES_IN_A_ROW: u32 = 4;
 
-/// Successes for each further slot, until the first trouble. After it a slot costs one success for each slot that there is. When a
-/// limit is met, the host refuses every request in flight, so the number grows slowly.
+/// Successes that each further slot requires, until the first trouble. After that, a further slot requires as many
+/// successes as there are slots. At a limit the host refuses every request in flight, so the number of slots grows
+/// slowly.
 const SUCCESSES_PER_SLOT: usize = 4;
 
-/// The same at a known rate. The limiter keeps the pace then, and too few slots would keep the rate from being reached.
+/// Successes that each further slot requires at a known rate. The limiter then keeps the pace, and too few slots would
+/// keep the process below the rate.
 const SUCCESSES_PER_SLOT_AT_A_RATE: usize = 1;
 
-/// Single 429s lower a learned rate to this share of it at most. A learned rate is close to the limit, so a single 429 may mean
-/// the limit. If 429s continue at this share, they are strays.
+/// Single 429s lower a learned rate to no less than this share of it. A learned rate is close to the limit, so a single
+/// 429 may mean the limit. If 429s continue at this share, they are strays.
 const SINGLE_429S_KEEP: f64 = 0.92;
 
-/// This many answers to requests that started with a limited one or after it show whether the host limits all of them.
+/// Number of answers, to requests that started with a limited one or after it, that show whether the host limits all of
+/// them.
 const ENOUGH_ANSWERS: u32 = 8;
 
 /// What an answer says about the host.
@@ -44,11 +48,11 @@ pub(crate) enum Health {
 
 /// What the answers have taught. The lock is held for a few instructions and never across an await.
 pub(super) struct Controller {
-    /// The number of slots that there should be.
+    /// The target number of slots.
     pub(super) slots: usize,
-    /// Slots in use beyond that number. Each is taken back when its request ends.
+    /// Slots in use beyond the target. Each is removed when its request ends.
     pub(super) excess: usize,
-    /// Successes since the last change of the number.
+    /// Successes since the last change of the target.
     successes: usize,
     failures_in_a_row: u32,
     had_trouble: bool,
@@ -56,7 +60,7 @@ pub(super) struct Controller {
     backoff: Option<Duration>,
     estimate: RateEstimate,
     recent: RecentAnswers,
-    /// The lowest rate that single 429s lead to; `None` until the first one after a limit.
+    /// The lowest rate to which single 429s may reduce the rate; `None` until the first one after a limit.
     floor: Option<f64>,
     after_limit: Option<AfterLimit>,
 }
@@ -77,7 +81,7 @@ impl Controller {
         }
     }
 
-    /// Whether the slot of a request that ends is in excess.
+    /// Whether the slot of a finished request is in excess and is removed.
     pub(super) fn takes_slot_back(&mut self) -> bool {
         let is_excess = self.excess > 0;
         self.excess -= usize::from(is_excess);
@@ -103,8 +107,8 @@ impl Pacer {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a request started before the current deadline. Its answer then says nothing about the time after it: 64 requests that
-    /// fail together double the back-off once, and a late success does not end it.
+    /// Whether a request started before the current deadline. Its answer then says nothing about the time after the
+    /// deadline: 64 requests that fail together double the back-off once, and a late success does not end it.
     fn is_stale(&self, admitted_ms: i64) -> bool {
         self.deadline.get().is_some_and(|pause| admitted_ms < pause.until_ms)
     }

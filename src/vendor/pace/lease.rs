@@ -1,9 +1,10 @@
-//! The lease of this process: how many requests the shared budget permits now, and the next lease before this one is used up.
+//! The lease of this process: how many requests the shared budget permits now. recoup requests the next lease before
+//! this one is used up.
 //!
-//! Each request draws from a lease in memory. About twice a second a blocking task exchanges with the shared budget, while the rest
-//! of the lease lasts. If the budget cannot be reached, this process continues on its last copy of the quota state and reports its
-//! usage later. Unused requests are returned at the end. The lease says how many requests and at what rate; `limiter` says when
-//! each may start.
+//! Each request draws from a lease in memory. About twice a second, while the lease still has requests, a blocking task
+//! reports usage to the shared budget and takes the next lease. If the budget cannot be reached, this process continues
+//! on its last copy of the quota state and reports its usage later. Unused requests are returned at the end. The lease
+//! says how many requests and at what rate; `limiter` says when each may start.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,9 +29,9 @@ const FAILURES_BEFORE_WARNING: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Draw {
     Now,
-    /// Not before this moment, Unix microseconds.
+    /// The request may start at this moment and not before, Unix microseconds.
     At(i64),
-    /// The budget has no request before the end of this pause.
+    /// The budget permits no request before this pause ends.
     Paused(Pause),
     NoLease,
 }
@@ -47,16 +48,16 @@ struct Lease {
 struct State {
     lease: Option<Lease>,
     next: Option<Lease>,
-    /// Exists from the first request of a lease with a rate.
+    /// Created by the first request of a lease with a rate.
     limiter: Option<Limiter>,
     is_exchanging: bool,
-    /// A lease of an older generation is void: a limit became known since it was requested.
+    /// A lease of an older generation is void, because a limit became known after it was requested.
     generation: u64,
     /// The refusal of the next lease. It takes effect when the current lease is used up.
     refused: Option<Pause>,
     /// What the next exchange reports.
     report: UsageReport,
-    /// Requests started since the last exchange. They measure how fast this process is.
+    /// Requests started since the last exchange, to measure the speed of this process.
     started: u64,
     exchanged_us: i64,
     want: u64,
@@ -64,7 +65,7 @@ struct State {
     is_closed: bool,
 }
 
-/// What the shared budget has not been told yet. An exchange holds this lock from start to end.
+/// Usage that the shared budget does not know yet. An exchange holds this lock from start to end.
 #[derive(Default)]
 struct Unreported {
     report: UsageReport,
@@ -176,7 +177,7 @@ impl Leases {
         lock(&self.state).report.merge(&UsageReport { pause: Some(pause), ..UsageReport::default() });
     }
 
-    /// Sends the report to the shared budget now, unless an exchange is about to.
+    /// Sends the report to the shared budget now, unless an exchange is about to send it.
     pub(super) fn flush(self: &Arc<Self>) {
         let state = lock(&self.state);
         let is_idle = self.budget.is_some() && !state.is_exchanging && !state.is_closed;
@@ -186,7 +187,8 @@ impl Leases {
         }
     }
 
-    /// The pause in the shared budget, after it has the report of this process. The outer `None`: no budget can be reached.
+    /// Reports the usage of this process and returns the pause in the shared budget. The outer `None` means that the
+    /// budget cannot be reached.
     pub(super) async fn shared_pause(self: &Arc<Self>) -> Option<Option<Pause>> {
         self.budget.as_ref()?;
         let leases = Arc::clone(self);
@@ -203,7 +205,7 @@ impl Leases {
         }
         // The answer with this header is still in flight itself.
         header.outstanding = (in_flight as u64).saturating_sub(1);
-        // Answers overtake each other. In one window the smallest remainder is the newest.
+        // Answers may arrive out of order. Within one window, the smallest remainder is the newest.
         let is_overtaken = last.is_some_and(|last| {
             last.limit == header.limit
                 && (last.resets_at_ms - header.resets_at_ms).abs() < RATE_WINDOW
@@ -214,7 +216,7 @@ impl Leases {
         }
     }
 
-    /// Records a 429 about the rate. The leases are void: the next one has a lower rate.
+    /// Records a 429 about the rate and voids the leases, because the next one has a lower rate.
     pub(super) fn report_limit(&self, limited: RateLimited) {
         let mut state = lock(&self.state);
         state.report.limited = Some(limited);
@@ -256,7 +258,8 @@ impl Leases {
         self.exchange(false);
     }
 
-    /// One exchange. Blocks as long as the budget does. Returns the shared state, or `None` if the budget was not reached.
+    /// Runs one exchange. Blocks as long as the budget does. Returns the shared state, or `None` if the budget was not
+    /// reached.
     fn exchange(&self, wants_lease: bool) -> Option<QuotaState> {
         let mut unreported = lock(&self.unreported);
         let now_us = now_us(&self.clock);
@@ -292,7 +295,7 @@ impl Leases {
                 }
                 if let Some(Err(Unavailable::Failed(why))) = alone {
                     unreported.failures += 1;
-                    // A retraction ends before its third exchange.
+                    // A retraction ends before its third exchange, so its first failure counts.
                     if unreported.failures >= FAILURES_BEFORE_WARNING || self.purpose == Purpose::Retraction {
                         *lock(&self.trouble) = Some(why);
                     }
@@ -318,7 +321,8 @@ impl Leases {
 }
 
 impl State {
-    /// The size of the next lease: half a second at the measured speed and half as much again, so that the speed can grow.
+    /// The size of the next lease: the requests of half a second at the measured speed, and half as many again, so that
+    /// the speed can grow.
     fn next_want(&mut self, purpose: Purpose, now_us: i64) -> u64 {
         let passed = (now_us - self.exchanged_us).max(1) as f64 / 1e6;
         if purpose == Purpose::Crawl && passed > 0.05 {
@@ -347,7 +351,7 @@ impl State {
     fn keep_limiter(&mut self) {
         let keeps = match (&self.lease, &mut self.limiter) {
             (Some(lease), Some(limiter)) => limiter.continues_with(&lease.grant),
-            // The next lease may still follow the last one.
+            // Without a current lease, the next one may still follow the last one.
             (None, _) => true,
             (Some(_), None) => false,
         };

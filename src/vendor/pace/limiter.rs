@@ -1,4 +1,4 @@
-//! When each request of a lease may start: governor's rate limiter on tokio's clock.
+//! Decides when each request of a lease may start, with governor's rate limiter on tokio's clock.
 //!
 //! The lease says how many requests and at what rate. A limiter continues through every lease that directly follows the last one
 //! at the same rate, so that requests after a late timer catch up.
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::model::budget::Grant;
 
-/// How far requests catch up after a delay. Timers are late, more so on a busy machine. Starts that were missed earlier are lost, so
-/// that a process that was suspended does not resume with a burst.
+/// The longest delay after which requests catch up. Timers fire late, especially on a busy machine. Starts that were
+/// missed earlier are lost, so that a suspended process does not resume with a burst.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// An instant of tokio's clock, which tests can pause.

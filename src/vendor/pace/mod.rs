@@ -1,7 +1,8 @@
 //! Decides when the next request to a host may start. Each host has one [`Pacer`].
 //!
-//! The shared budget, `Retry-After`, `X-RateLimit-*` and back-off meet in one deadline, which only moves forward: no success and
-//! no shorter wait moves it back. `recoup quota clear` is the one exception, so a long wait reads the shared budget again.
+//! One deadline combines the shared budget, `Retry-After`, `X-RateLimit-*` and back-off. It only moves forward: neither
+//! a success nor a shorter wait moves it back. The one exception is `recoup quota clear`, so a process in a long wait
+//! reads the shared budget again.
 //!
 //! A request first takes a slot, which bounds the requests in flight. It then waits for the deadline and draws from the lease
 //! in one step without an await, so that it starts at once. The slot comes first because a caller that draws and then waits
@@ -37,7 +38,7 @@ use deadline::Deadline;
 use lease::{Draw, Leases};
 use run_limits::RunLimits;
 
-/// How often a waiting process reads the shared budget, to see whether a person has cleared the wait.
+/// How often a waiting process reads the shared budget, to see whether a user has cleared the wait.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// The pace of one host.
@@ -109,7 +110,8 @@ impl Pacer {
         Ok(permit)
     }
 
-    /// Waits until the run's limits, the deadline and the lease all permit a start at the same instant. Returns it.
+    /// Waits until the run's limits, the deadline and the lease all permit a start at the same instant, and returns
+    /// that instant.
     async fn wait_for_start(&self) -> Result<i64> {
         let _turn = self.or_stop(self.turn.lock()).await?;
         let mut is_too_long = false;
@@ -155,8 +157,9 @@ impl Pacer {
         }
     }
 
-    /// Moves the deadline back to the pause in the shared budget. The budget holds a shorter pause than this process has reported
-    /// only if a person has cleared it. A used-up quota is no pause there: the next lease states it again.
+    /// Moves the deadline back to the pause in the shared budget. The budget holds a shorter pause than this process
+    /// has reported only if a user has cleared it. The budget does not store a used-up quota as a pause: the next
+    /// lease states it again.
     async fn move_back_if_cleared(&self, seen: Pause) {
         if seen.reason != WaitReason::BackingOff
             && let Some(shared) = self.leases.shared_pause().await
@@ -182,7 +185,8 @@ impl Pacer {
         if self.deadline.get().is_some_and(|current| pause.until_ms <= current.until_ms) {
             return;
         }
-        // The report comes first: otherwise an exchange in between would find the budget without the pause, as after a clear.
+        // Reports before it extends the deadline. Otherwise an exchange in between would find the budget without the
+        // pause and take it for cleared.
         self.leases.report_pause(pause);
         if self.deadline.extend(pause) {
             self.leases.flush();

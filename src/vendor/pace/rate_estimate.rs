@@ -1,19 +1,19 @@
 //! Estimates the rate that a host enforces, from the requests that it accepted before it refused one.
 //!
-//! Pure: times come from the caller. A host that limits a rate lets a burst of about one second of requests through first, with a
-//! token bucket as well as with a window of one second. Take any stretch of *t* seconds that ends with a refusal. If the bucket
-//! was full when it began, the host accepted `rate * (1 + t)` requests in it; otherwise it accepted fewer. So the rate is the
-//! largest value over all stretches, and it need not be known when the bucket was full.
+//! Pure: times come from the caller. A host that limits a rate lets a burst of about one second of requests through
+//! first, with a token bucket as well as with a window of one second. Take any stretch of *t* seconds that ends with a
+//! refusal. If the bucket was full when it began, the host accepted `rate * (1 + t)` requests in it; otherwise it
+//! accepted fewer. So the rate is the largest value over all stretches, whenever the bucket was full.
 
 use std::collections::VecDeque;
 
 /// Requests are counted in intervals of this length, in milliseconds.
 const INTERVAL: i64 = 20;
 
-/// Older requests are forgotten, in milliseconds.
+/// The age at which a request is forgotten, in milliseconds.
 const KEPT: i64 = 30_000;
 
-/// The number of accepted requests without which there is no estimate.
+/// Minimum number of accepted requests for an estimate.
 const ENOUGH: u64 = 5;
 
 /// The number of accepted requests by the interval in which they started.

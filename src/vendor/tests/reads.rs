@@ -143,7 +143,7 @@ async fn a_gzip_answer_is_inflated_up_to_the_size_limit() {
         let error = answered(whole[..kept].to_vec()).await.map(|_| ()).expect_err("not all of it");
         assert!(error.message.contains("could not be unpacked"), "{kept}: {error:?}");
     }
-    // reqwest reads the first of several members only. The rest must be missed and not ignored.
+    // reqwest decodes only the first of several gzip members. recoup must notice that the others are missing.
     let parts = [packed(b"[{\"id\":"), packed(b"\"r1\"}]")].concat();
     assert_eq!(answered(parts).await.map(|_| ()).map_err(|error| error.kind), Err(Kind::Vendor));
     let bomb = packed(&vec![b' '; (64 << 20) + 1]);

@@ -114,7 +114,7 @@ async fn serve(mut stream: TcpStream, replies: Vec<Reply>, asked: Arc<Mutex<Vec<
         }
         Reply::Hang(bytes) => {
             stream.write_all(&bytes).await.ok();
-            // Until the client gives up.
+            // Waits until the client gives up.
             stream.read_u8().await.ok();
         }
     }

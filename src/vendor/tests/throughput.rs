@@ -1,7 +1,7 @@
 //! The share of an enforced rate that the pacer uses in a minute of simulated time, and the number of 429s that it gets.
 //!
-//! A token bucket of one second enforces the rate, as in `recoup simulate --rate`. The last test has no limit: then the pacer must keep
-//! every slot busy.
+//! A token bucket of one second enforces the rate, as in `recoup simulate --rate`. The last test has no limit: then the
+//! pacer must keep every slot busy.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -174,7 +174,7 @@ async fn stray_429s_delay_only_their_own_requests() {
     for seed in [1, 7, 23] {
         for (limit, configured) in [(None, Some(200.0)), (Some(200.0), Some(200.0)), (Some(200.0), None)] {
             let case = Case { limit, stray: 0.03, configured, headers: Headers::Nothing, latency, concurrency: 64 };
-            // At first, the pacer takes them for the limit.
+            // At first, the pacer takes stray 429s for the limit.
             for (skipped, at_least) in [(0, 0.5), (600, 0.9)] {
                 fastrand::seed(seed);
                 let (passed, _) = minute(&case, skipped).await;
