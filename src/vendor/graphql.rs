@@ -1,7 +1,7 @@
 //! Reads the Advocate API by GraphQL: the rewards of the whole tenant, and the events that caused them.
 //!
 //! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The published schema is of 2022 and
-//! may differ from the schema in force, so a missing field is an answer of its own ([`Refusal::Schema`]). [`Query`] can
+//! may differ from the schema in force, so a missing field is an answer of its own ([`Refusal::Schema`]). `Query` can
 //! hold documents of the operation `query` only: `moderateGraphNodes` as a query previews a moderation, and as a
 //! mutation applies it (`docs/vendor/contradictions.md` 33).
 

@@ -122,7 +122,7 @@ fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKin
     counts
 }
 
-/// The cell of one column of [`PLANNED`].
+/// The cell of one column of [`PLAN_COLUMNS`].
 pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a str {
     let column = PLAN_COLUMNS.iter().position(|known| *known == name);
     column.and_then(|column| planned.get(column)).map_or("", String::as_str)
