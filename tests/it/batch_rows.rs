@@ -92,3 +92,23 @@ fn a_plan_sends_its_own_disposition_code() {
         sim.deletes().iter().map(|delete| delete["params"]["DispositionCode"].to_string()).collect();
     assert!(codes.iter().all(|code| code == "\"FRAUD\""), "{codes:?} {ran:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_batch_whose_ledger_is_moved_away_sends_nothing_more() {
+    let (sim, home) = ready(&["--participants", "3000", "--latency", "20ms"]);
+    let orders = plain(&sim, 12);
+    let file = orders_file(&home, "refunds.csv", &orders);
+    let out = home.path("out.csv");
+    let list = args(&file, &out, &["--wait", "20s"]);
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    let child = home.command(&list).spawn().expect("it starts");
+    wait_until("something is sent", || !sim.deletes().is_empty());
+    std::fs::rename(home.ledger(), home.path("moved-ledger.db")).expect("moved");
+    let before = sim.deletes().len();
+    let ran = Ran::of(&list, child.wait_with_output().expect("it ends"));
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    // One request may have been on its way when the file was moved.
+    assert!(sim.deletes().len() <= before + 1, "{} after {before}: {}", sim.deletes().len(), ran.stderr);
+    assert!(ran.stderr.contains("was moved or replaced while this command ran"), "{}", ran.stderr);
+}

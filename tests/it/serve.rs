@@ -1,5 +1,7 @@
 //! The page and the API of `recoup serve`.
 
+use std::io::Write;
+
 use crate::service::{FORM, Service, add_token, add_user, field, form, percent_encoded};
 use crate::support::{Home, Sim, os_user, ready, wait_until};
 
@@ -624,4 +626,35 @@ fn the_hints_of_page_and_api_name_their_fields_and_no_flag() {
     let unknown = service.get("/api/v1/preflight?order_id=nobody-has-this", &[("Authorization", token.as_str())]);
     assert_eq!(unknown.status, 404, "{}", unknown.body);
     assert!(unknown.json()["hint"].is_string(), "{}", unknown.body);
+}
+
+#[test]
+fn a_client_that_disconnects_gets_the_first_response_with_the_same_key() {
+    let (sim, home) = ready(&["--latency", "30ms"]);
+    let token = format!("Bearer {}", {
+        add_user(&home, "agent", "agent");
+        add_token(&home, "agent", &["retract"])
+    });
+    let service = Service::start(&home);
+    let body = serde_json::json!({"order_id": sim.example("plain").order_id, "reason": "refunded"}).to_string();
+    let request = format!(
+        "POST /api/v1/retractions HTTP/1.1\r\nHost: {}\r\nAuthorization: {token}\r\nContent-Type: application/json\r\n\
+         Idempotency-Key: k\r\nContent-Length: {}\r\n\r\n{body}",
+        service.addr,
+        body.len()
+    );
+    let mut stream = std::net::TcpStream::connect(&service.addr).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("sent");
+    wait_until("the request is being carried out", || !sim.deletes().is_empty());
+    drop(stream);
+    let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "k")];
+    wait_until("the first response is stored", || {
+        let answer = service.ask("POST", "/api/v1/retractions", &headers, body.as_bytes());
+        if answer.status == 409 {
+            return false;
+        }
+        assert!([201, 202].contains(&answer.status), "{}", answer.body);
+        true
+    });
+    assert_eq!(sim.deletes().len(), 1);
 }

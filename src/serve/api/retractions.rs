@@ -9,13 +9,13 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
-use super::idempotency::{Begun, begin};
+use super::idempotency::{Begun, Idempotent, begin};
 use super::{ApiResult, Problem, json, json_text};
-use crate::access::Right;
+use crate::access::{Right, Who};
 use crate::error::{Error, Kind};
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::request::RetractRequest;
-use crate::serve::actions::nothing_sent;
+use crate::serve::actions::{aborted, nothing_sent};
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Query};
 use crate::serve::flag_names::{entry_for, receipt_for_api};
@@ -50,7 +50,14 @@ pub(in crate::serve) async fn create(
         Begun::New(key) => key,
         Begun::Replay(response) => return Ok(response),
     };
-    let receipt = match app.actions.retract(&caller.who, request, false).await {
+    // A task of its own: if the client disconnects, the response is still stored for a repetition with the same key.
+    let task = app.actions.tasks.spawn(carry_out(Arc::clone(&app), caller.who, request, key));
+    task.await.unwrap_or_else(|error| Err(aborted(&error).into()))
+}
+
+/// Retracts an order and stores the response under the key of the request.
+async fn carry_out(app: Arc<App>, who: Who, request: RetractRequest, key: Idempotent) -> ApiResult {
+    let receipt = match app.actions.retract(&who, request, false).await {
         Ok(receipt) => receipt,
         Err(error) => return Ok(key.fail(&app, error)?),
     };

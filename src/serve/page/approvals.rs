@@ -14,6 +14,7 @@ use super::view::{in_link, minute};
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::{Error, Kind, Result};
+use crate::serve::actions::aborted;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Form};
 use crate::store::ledger::{Approval, Ledger, Stage};
@@ -60,8 +61,14 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
 
 pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
     let id = find(&app, &id)?.id;
-    let approved = decide(&app, id, &form, Stage::Approved).await?;
-    let is_carried_out = app.carry_out(&approved).await?;
+    // A task of its own: an approval whose browser has disconnected is carried out too.
+    let this = Arc::clone(&app);
+    let task = app.actions.tasks.spawn(async move {
+        let approved = decide(&this, id, &form, Stage::Approved).await?;
+        let is_carried_out = this.carry_out(&approved).await?;
+        Ok::<_, ErrorPage>((approved, is_carried_out))
+    });
+    let (approved, is_carried_out) = task.await.unwrap_or_else(|error| Err(aborted(&error).into()))?;
     let to = match (is_carried_out, approved.subject["order_id"].as_str()) {
         (true, Some(order)) => format!("/receipt?order={}", in_link(order)),
         _ => "/approvals".to_owned(),

@@ -11,6 +11,8 @@
 //! the head is not older than any of them. So a file whose chain reaches its head has all of these events. recoup refuses any
 //! other file, and never appends to it.
 
+use std::path::Path;
+
 use super::chain::{self, Hash};
 use super::{Ledger, hex};
 use crate::error::{Error, Kind, Result};
@@ -31,8 +33,15 @@ impl Ledger {
     /// Copies all commits into the main file and syncs it to the disk. Callers must send nothing before this succeeds.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if another process reads an older state of the ledger for too long.
+    /// [`Kind::Busy`] if another process reads an older state of the ledger for too long; [`Kind::Identity`] if the file was moved
+    /// or replaced since it was opened: what is sent now would be missing in the ledger that the next command reads.
     pub fn put_into_main_file(&self) -> Result<()> {
+        if file_id(self.path()) != self.file {
+            let message =
+                format!("the ledger at {} was moved or replaced while this command ran", self.path().display());
+            return Err(Error::new(Kind::Identity, message)
+                .hint("stop every recoup before you move or restore a ledger; `recoup doctor` says what to do now"));
+        }
         let was_intact = self.is_known_intact();
         let is_done = self.conn.checkpoint_fully()?;
         self.keep_intact(was_intact);
@@ -45,6 +54,21 @@ impl Ledger {
         )
         .hint("wait until its export, audit or backup is done, then run the command again"))
     }
+}
+
+/// Device and inode.
+pub(super) type FileId = (u64, u64);
+
+/// Identifies the file at a path, whatever its content. `None` if there is no file, or on a system without inodes.
+#[cfg(unix)]
+pub(super) fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn file_id(_path: &Path) -> Option<FileId> {
+    None
 }
 
 /// Records the newest event of the chain as the head.

@@ -70,6 +70,8 @@ pub struct Ledger {
     /// The part of the chain that this process has verified. To avoid a deadlock, it is locked inside a transaction and never
     /// around one.
     walked: Mutex<Option<chain::Walk>>,
+    /// The file that was opened, to notice that another one has taken its place.
+    file: Option<main_file::FileId>,
 }
 
 impl Ledger {
@@ -87,7 +89,8 @@ impl Ledger {
     }
 
     fn over(conn: Conn, actor: Actor) -> Self {
-        Self { conn, actor, walked: Mutex::default() }
+        let file = main_file::file_id(conn.path());
+        Self { conn, actor, walked: Mutex::default(), file }
     }
 
     pub fn path(&self) -> &Path {
