@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::Options;
 use super::checks::{Check, Findings};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Details, Error, Kind, Result};
 use crate::model::{ActionId, Coverage, OrderId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Match};
 use crate::store::ledger::Channel;
@@ -35,11 +35,13 @@ pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) 
         }
         return Ok(vec![Target::Order { order_id: order_id.clone(), action_tracker_id: tracker.clone() }]);
     }
+    let action_ids = || actions.iter().map(ToString::to_string).collect();
     if let Some(named) = &options.action_id {
         return if actions.contains(named) {
             Ok(vec![Target::Action(named.clone())])
         } else {
             Err(Error::new(Kind::Refused, format!("action {named} does not belong to this order in the index"))
+                .details(Details { action_ids: action_ids(), ..Details::default() })
                 .hint("`recoup lookup ORDER` lists the actions of an order"))
         };
     }
@@ -56,8 +58,9 @@ pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) 
             Ok(actions.into_iter().cloned().map(Target::Action).collect())
         }
         n => {
-            let list: Vec<&str> = actions.iter().map(|a| a.as_str()).collect();
+            let list: Vec<String> = action_ids();
             Err(Error::new(Kind::Ambiguous, format!("this order has {n} actions: {}", list.join(", ")))
+                .details(Details { action_ids: list, ..Details::default() })
                 .hint(match options.channel {
                     Channel::Reversal => "name one with --action-id ID, or take all back with --all",
                     Channel::File => "a line of a file names an order and not an action: use `recoup retract` with --action-id ID or --all",
