@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Settings, Wishes};
+use crate::config::{HostFlags, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeySample};
 use crate::model::LinkKind;
@@ -143,7 +143,7 @@ pub async fn run(
     let mut is_every_rule_found = false;
     if owner.is_some() {
         match settings
-            .advocate_options(Wishes::default())
+            .advocate_options(HostFlags::default())
             .and_then(|host| Advocate::new(&host, settings.tenant()?, *clock, stop.clone()))
         {
             Ok(advocate) => {
@@ -161,7 +161,7 @@ pub async fn run(
             Err(error) => say(Check::wrong("Advocate host", &error))?,
         }
         match settings
-            .brand_options(Wishes::default())
+            .brand_options(HostFlags::default())
             .and_then(|host| Brand::new(&host, settings.account_sid()?, &settings.ir_version, *clock, stop.clone()))
         {
             Ok(brand) => say(Check::of("Brand host", &brand.programs().await, |programs| {

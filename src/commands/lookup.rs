@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 
 use super::{CommandContext, Exit, parked};
 use crate::cli::LookupArgs;
-use crate::config::Wishes;
+use crate::config::HostFlags;
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, AnswerKind, ParticipantIds};
 use crate::model::OrderId;
@@ -25,8 +25,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
     }
     if let Some(person) = &args.participant {
         let identity = settings.identity()?;
-        let wishes = Wishes { max_wait: parked(args.park), ..Wishes::default() };
-        let advocate = context.advocate(wishes)?;
+        let flags = HostFlags { max_wait: parked(args.park), ..HostFlags::default() };
+        let advocate = context.advocate(flags)?;
         let mut index = Index::open(&settings.database, &identity)?;
         let looked = lookup::read_participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
         report.note(looked.describe());
@@ -94,8 +94,8 @@ async fn search_missing(
 ) -> Result<BTreeMap<OrderId, lookup::VendorSearch>> {
     let CommandContext { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
-    let wishes = Wishes { max_wait: parked(park), ..Wishes::default() };
-    let advocate = context.advocate(wishes)?;
+    let flags = HostFlags { max_wait: parked(park), ..HostFlags::default() };
+    let advocate = context.advocate(flags)?;
     let mut index = Index::open(&settings.database, &identity)?;
     let progress = report.progress("orders searched live");
     let mut searched = BTreeMap::new();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{self, Access};
+use crate::access::{self, AccessControl};
 use crate::cli::{Cli, Command};
 use crate::clock::Clock;
-use crate::config::{Environment, Settings, Span, Wishes};
+use crate::config::{Environment, HostFlags, Settings, Span};
 use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::report::{self, Report};
@@ -67,15 +67,15 @@ struct CommandContext<'a> {
 }
 
 impl CommandContext<'_> {
-    fn advocate(&self, wishes: Wishes) -> Result<Advocate> {
-        let options = self.settings.advocate_options(wishes)?;
+    fn advocate(&self, flags: HostFlags) -> Result<Advocate> {
+        let options = self.settings.advocate_options(flags)?;
         let advocate = Advocate::new(&options, self.settings.tenant()?, *self.clock, self.stop.clone())?;
         let _first = self.first_advocate.get_or_init(|| advocate.clone());
         Ok(advocate)
     }
 
-    fn brand(&self, wishes: Wishes) -> Result<Brand> {
-        let (options, version) = (self.settings.brand_options(wishes)?, &self.settings.ir_version);
+    fn brand(&self, flags: HostFlags) -> Result<Brand> {
+        let (options, version) = (self.settings.brand_options(flags)?, &self.settings.ir_version);
         Brand::new(&options, self.settings.account_sid()?, version, *self.clock, self.stop.clone())
     }
 
@@ -220,7 +220,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
 /// needs approval is refused.
 fn with_user(settings: &Settings, actor: Actor) -> Actor {
     let user = settings.identity().and_then(|identity| {
-        let access = Access::open_existing(&settings.access, &identity, access::Limits::default())?;
+        let access = AccessControl::open_existing(&settings.access, &identity, access::Limits::default())?;
         Ok(access.map(|access| access.user_of_os(&actor.person)).transpose()?.flatten())
     });
     match user {

@@ -23,7 +23,7 @@ pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     let of_settings = &settings.refunds.order_text;
     Options {
         format: args.format.clone(),
-        mapping: args.explained(),
+        mapping: args.mapping(),
         configured: settings.refunds.formats.clone(),
         order_id_rewrite: OrderIdRewrite {
             prefix: args.order_prefix.clone().unwrap_or_else(|| of_settings.prefix.clone()),

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::out_file::{OutFile, Rules};
 use crate::report::{Report, grouped, json_line};
 use crate::store::index::IndexReader;
-use crate::store::ledger::{Audit, Fault, Head, Ledger, Whose};
+use crate::store::ledger::{Audit, Fault, Head, Ledger, PersonalIds};
 use crate::store::{Identity, StoreFile};
 
 const HASH_DIGITS: usize = 64;
@@ -31,8 +31,8 @@ pub struct Export {
     pub out: Option<PathBuf>,
     /// Replace an existing file.
     pub force: bool,
-    /// Whose account IDs are shown.
-    pub whose: Whose,
+    /// PersonalIds account IDs are shown.
+    pub ids: PersonalIds,
 }
 
 #[derive(Debug, Serialize)]
@@ -161,7 +161,7 @@ pub fn export(
     }
     let mut head = Head { sequence: 0, hash: String::new() };
     let progress = export.out.as_ref().map(|_| report.progress("events exported"));
-    let events = ledger.each_event(export.whose, |event| {
+    let events = ledger.each_event(export.ids, |event| {
         put(match export.format {
             Format::Ndjson => json_line(&event)?,
             Format::Csv => table::line(&event)?,

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Actor};
 use crate::report::{self, Report, grouped};
 use crate::retract::REREAD_FOR;
-use crate::retract::ledger_check::{LedgerFault, fault};
+use crate::retract::readiness::{LedgerFault, ledger_fault};
 use crate::retract::verify::still_worth_reading;
 use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
@@ -61,7 +61,7 @@ pub async fn run(
     }
     let reader = IndexReader::open(files.index, Some(files.identity))?;
     let existing = Ledger::open_read_only(files.ledger, Some(files.identity))?;
-    if fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
+    if ledger_fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
         return Err(Error::new(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),

@@ -197,21 +197,21 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
 
 const MAX_NAMED: usize = 12;
 
-pub(super) fn unclear_columns_error(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
-    let shown = doubts.iter().take(MAX_NAMED).map(|doubt| {
-        let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
+pub(super) fn unclear_columns_error(name: &str, unclear: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
+    let shown = unclear.iter().take(MAX_NAMED).map(|column| {
+        let examples: Vec<String> = column.examples.iter().map(|text| format!("{text:?}")).collect();
         let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
-        format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
+        format!("{:?} looks like {}{examples}", column.name, column.looks_like.words())
     });
     let shown: Vec<String> = shown.collect();
-    let more = doubts.len().saturating_sub(shown.len());
+    let more = unclear.len().saturating_sub(shown.len());
     let more = if more == 0 { String::new() } else { format!("; and {more} more columns") };
     let message =
         format!("{name} has no known format, and some of its columns are unclear: {}{more}", shown.join("; "));
     let near = nearly.map_or_else(String::new, |(format, missing)| {
         format!("; with a column {missing:?} it would be a {}", format.title)
     });
-    let remedies: Vec<String> = doubts.iter().take(MAX_NAMED).map(|doubt| doubt.remedy.clone()).collect();
+    let remedies: Vec<String> = unclear.iter().take(MAX_NAMED).map(|column| column.remedy.clone()).collect();
     Error::new(Kind::Usage, message).hint(format!(
         "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
         remedies.join("; ")

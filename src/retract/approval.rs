@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::overrides::Override;
+use super::checks::Override;
 use super::proof::Snapshot;
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Approval, Ledger, NewApproval, Policy, Stage};
@@ -61,7 +61,7 @@ impl Granted {
 impl Demand {
     pub fn of_rewards<'a>(rewards: impl IntoIterator<Item = &'a Snapshot>) -> Self {
         let mut value: BTreeMap<String, i64> = BTreeMap::new();
-        for reward in rewards.into_iter().filter(|reward| reward.linked && reward.stands()) {
+        for reward in rewards.into_iter().filter(|reward| reward.linked && reward.is_outstanding()) {
             let unit = reward.unit.clone().unwrap_or_else(|| "of unknown unit".to_owned());
             let sum = value.entry(unit).or_default();
             *sum = sum.saturating_add(reward.assigned.unwrap_or(0).max(0));

@@ -1,7 +1,7 @@
 //! Use case: retracts an order and proves the effect.
 //!
-//! `request` holds the request, `options` its checked form, `targets` chooses the actions of the order, `preflight` reads their current rewards, `plan`
-//! combines both, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
+//! `request` holds the request, and `options` its checked form. `plan` chooses the actions of the order, `preflight` checks
+//! their current rewards, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
 //! anything at the vendor, and `send` builds the request. `follow` reads until the effect is proven; `proof` alone decides
 //! what counts as proof; `receipt` reports. `adjust` changes an action instead of reversing it, and `file` hands reversals
 //! over by the vendor's file. recoup sends nothing twice and sends nothing without a person's yes. It never relies on the
@@ -23,10 +23,8 @@ mod deadlines;
 mod dispatch;
 pub mod file;
 mod follow;
-pub mod ledger_check;
 mod match_submissions;
 mod options;
-pub mod overrides;
 pub mod plan;
 mod plan_fingerprint;
 mod poll_schedule;
@@ -43,18 +41,16 @@ mod resend;
 mod reward_fetch;
 pub mod rule;
 mod send;
-mod targets;
 mod unknown_resolver;
 pub mod verify;
 
 use approval::{Demand, Subject};
-use checks::Finding;
+use checks::{Finding, Override};
 pub use context::{Context, Session};
 use dispatch::{Dispatched, Sent};
 pub use match_submissions::ResolverSettings;
 use options::check_can_ask;
 pub use options::{FollowSettings, Options, PACE, REREAD_FOR, RefundClaim, SubmissionPolling, WriterSettings};
-use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
 use request::{RetractRequest, RunOptions};
@@ -85,7 +81,7 @@ pub async fn run(
     let mut receipt = Receipt::new(ctx.identity, order_id, &plan.coverage, first);
     receipt.dry_run = options.dry_run;
     let name = plan_fingerprint::name(&plan, options);
-    if options.seen.as_ref().is_some_and(|seen| *seen != name) {
+    if options.expected_plan.as_ref().is_some_and(|expected| *expected != name) {
         return Err(Error::new(Kind::Refused, request::PLAN_CHANGED).hint("look at the new plan and confirm that one"));
     }
     receipt.plan = Some(name.clone());

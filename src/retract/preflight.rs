@@ -10,17 +10,16 @@ use jiff::Timestamp;
 use super::checks::{Check, Findings, Verdict};
 use super::deadlines::{self, ActionFacts};
 use super::options::RefundClaim;
-use super::plan::{ActionPlan, Step};
+use super::plan::{ActionPlan, Step, is_linked, linked_elsewhere};
 use super::proof::Snapshot;
 use super::referral::{self, ActionScope};
-use super::reward_fetch::{FetchedRewards, KnownReward, LiveReward, Location, fetch};
+use super::reward_fetch::{KnownReward, LiveReward, Location, fetch};
 use super::rule;
-use super::targets::{is_linked, linked_elsewhere};
 use super::{Context, Options};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
-use crate::store::index::{ApiSource, IndexedReward, ReadReward};
+use crate::store::index::{ApiSource, IndexedReward};
 
 pub struct Inputs<'a> {
     pub order_id: &'a OrderId,
@@ -154,7 +153,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
         step = Step::Stop;
     } else {
         // The index is updated only after the checks, so that a refused plan does not change the findings of the next one.
-        refresh_index(ctx, target, &seen);
+        seen.record_in_index(ctx, target);
         referral::keep(ctx, &referrals);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
@@ -167,8 +166,9 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
 fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
     let cancelled = rewards.iter().filter(|r| r.state == "cancelled").count();
     // A reward without this ActionId does not justify a send.
-    let standing = rewards.iter().filter(|r| r.linked && (r.stands() || r.state == "partly_redeemed")).count();
-    if standing == 0 && cancelled == rewards.len() && cancelled > 0 {
+    let outstanding =
+        rewards.iter().filter(|r| r.linked && (r.is_outstanding() || r.state == "partly_redeemed")).count();
+    if outstanding == 0 && cancelled == rewards.len() && cancelled > 0 {
         if !coverage.complete {
             findings.stop(
                 Check::Incomplete,
@@ -186,16 +186,16 @@ fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
             unclear.join(", ")
         );
         let remedy = "compare it with the vendor's Reward Feed (Show more), and ask the vendor about it";
-        if standing == 0 {
+        if outstanding == 0 {
             findings.stop(Check::Unclear, evidence, remedy);
         } else {
             findings.warn(Check::Unclear, format!("{evidence}; it will block the proof"), remedy);
         }
     }
-    if standing == 0 && !unclear.is_empty() {
+    if outstanding == 0 && !unclear.is_empty() {
         return Step::Send;
     }
-    if standing == 0 && !rewards.is_empty() {
+    if outstanding == 0 && !rewards.is_empty() {
         let states: Vec<&str> = rewards.iter().map(|r| r.state.as_str()).collect();
         let lost = if losses.is_empty() { String::new() } else { format!("; lost: {}", losses.join(", ")) };
         findings.stop(
@@ -225,22 +225,22 @@ fn loss(reward: &Snapshot) -> Option<String> {
 }
 
 fn check_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: &[&Reward], now_ms: i64) {
-    let standing: Vec<&Reward> = live
+    let outstanding: Vec<&Reward> = live
         .iter()
         .copied()
         .filter(|reward| {
-            rewards.iter().any(|now| now.reward_id == reward.reward_id.as_str() && now.linked && now.stands())
+            rewards.iter().any(|now| now.reward_id == reward.reward_id.as_str() && now.linked && now.is_outstanding())
         })
         .collect();
     let mut reasons: Vec<(String, &str)> = Vec::new();
-    for reward in &standing {
+    for reward in &outstanding {
         if let Some(why) = deadlines::not_cancellable(reward, reward.state(now_ms)) {
             reasons.push((reward.reward_id.to_string(), why));
         }
     }
     reasons.sort();
     reasons.dedup();
-    let distinct: BTreeSet<&str> = standing.iter().map(|reward| reward.reward_id.as_str()).collect();
+    let distinct: BTreeSet<&str> = outstanding.iter().map(|reward| reward.reward_id.as_str()).collect();
     if !reasons.is_empty() && reasons.len() == distinct.len() {
         let all: Vec<String> = reasons.iter().map(|(id, why)| format!("reward {id}: {why}")).collect();
         findings.stop(Check::NotCancellable, all.join("; "), "talk to the vendor about these rewards");
@@ -343,22 +343,4 @@ fn check_scope(findings: &mut Findings, target: &Target, coverage: &Coverage) {
             "run `recoup crawl` until it is complete, then `recoup verify`",
         );
     }
-}
-
-/// Writes the fetched rewards into the index. Skips a reward that is missing or now in another account: the next crawl
-/// handles it, because only that account's list proves the move.
-pub fn refresh_index(ctx: &Context<'_>, target: &Target, fetch: &FetchedRewards) {
-    let asked_at = fetch.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
-    ctx.cache_in_index(|index| {
-        let at_home = fetch.found.iter().filter_map(|(_, place)| match place {
-            Location::Home(live) => Some(&**live),
-            Location::Elsewhere(_) | Location::Missing => None,
-        });
-        let own = at_home.chain(fetch.of_target(target));
-        for live in own.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
-            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
-            index.record_reward(&reward, asked_at)?;
-        }
-        Ok(())
-    });
 }

@@ -47,7 +47,7 @@ impl Snapshot {
     }
 
     /// Pending or available.
-    pub fn stands(&self) -> bool {
+    pub fn is_outstanding(&self) -> bool {
         self.is(RewardState::Pending) || self.is(RewardState::Available)
     }
 
@@ -125,8 +125,8 @@ enum RewardEvidence {
     ExpiredBefore,
     Redeemed,
     /// Partly redeemed; the rest is not cancelled.
-    HalfUsed,
-    Stands,
+    PartlyRedeemed,
+    Outstanding,
     /// Neither cancelled nor certain to have ended before the send. Holds the reason.
     Unproven(&'static str),
     Missing,
@@ -143,14 +143,15 @@ impl RewardEvidence {
                 _ if ended_before || had(RewardState::Cancelled) => Self::CancelledBefore,
                 // A reward proves nothing if its state before the send is unknown.
                 Some(_) => Self::Cancelled {
-                    proves: reward.linked && was.is_some_and(|was| was.stands() || was.is(RewardState::PartlyRedeemed)),
+                    proves: reward.linked
+                        && was.is_some_and(|was| was.is_outstanding() || was.is(RewardState::PartlyRedeemed)),
                 },
                 None => Self::Unproven("reads as cancelled without a date"),
             }
         } else if is(RewardState::Expired) {
             // A reward that the plan recorded as cancellable had not expired before the send.
             let is_before = ended_before || (reward.ended_at.is_none() && had(RewardState::Expired));
-            if is_before && !was.is_some_and(Snapshot::stands) {
+            if is_before && !was.is_some_and(Snapshot::is_outstanding) {
                 Self::ExpiredBefore
             } else {
                 Self::Unproven("has expired since and was not cancelled")
@@ -158,9 +159,9 @@ impl RewardEvidence {
         } else if is(RewardState::Redeemed) {
             Self::Redeemed
         } else if is(RewardState::PartlyRedeemed) {
-            Self::HalfUsed
-        } else if reward.stands() {
-            Self::Stands
+            Self::PartlyRedeemed
+        } else if reward.is_outstanding() {
+            Self::Outstanding
         } else if reward.state == MISSING {
             Self::Missing
         } else {
@@ -190,7 +191,7 @@ impl Evidence {
 
     fn open(&self) -> usize {
         let is_open = |says: &&RewardEvidence| {
-            matches!(says, RewardEvidence::Stands | RewardEvidence::Unproven(_) | RewardEvidence::Missing)
+            matches!(says, RewardEvidence::Outstanding | RewardEvidence::Unproven(_) | RewardEvidence::Missing)
         };
         self.all.iter().filter(is_open).count()
     }
@@ -210,8 +211,8 @@ impl Evidence {
         unproven.dedup();
         if self.count(RewardEvidence::Missing) > 0 {
             format!("{} reward(s) can no longer be read", self.count(RewardEvidence::Missing))
-        } else if self.count(RewardEvidence::Stands) > 0 {
-            format!("{} of {total} reward(s) still stand", self.count(RewardEvidence::Stands))
+        } else if self.count(RewardEvidence::Outstanding) > 0 {
+            format!("{} of {total} reward(s) still stand", self.count(RewardEvidence::Outstanding))
         } else if count > 0 {
             format!("of {count} of {total} reward(s): {}", unproven.join("; "))
         } else if self.count(RewardEvidence::CancelledBefore) == total {
@@ -233,7 +234,7 @@ pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
     let time_up = observation.time_up || observation.settled;
     // The vendor does not publish what happens to the rest of a partly redeemed reward, so that reward gets the full waiting
     // time.
-    if evidence.is_proof() && (evidence.count(RewardEvidence::HalfUsed) == 0 || time_up) {
+    if evidence.is_proof() && (evidence.count(RewardEvidence::PartlyRedeemed) == 0 || time_up) {
         return done(observation, &evidence);
     }
     if let SubmissionProgress::Refused(why) = &observation.submission

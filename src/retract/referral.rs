@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::proof::Snapshot;
-use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward_of};
+use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward, record_in_index};
 use crate::error::{Kind, Result};
 use crate::extract::referral_id;
 use crate::model::{OrderId, ReferralState, RewardId, Target};
-use crate::store::index::{ApiSource, ReadReward, ReferralRead};
-use crate::store::ledger::State;
+use crate::store::index::{ApiSource, ReferralRead};
+use crate::store::ledger::{Retraction, State};
 use crate::vendor::{Referral, ReferralAnswer};
 
 /// A referral at one moment. Dates are in Unix milliseconds of the vendor's clock.
@@ -120,24 +120,18 @@ pub async fn before(
 /// order into the index, and returns them.
 pub async fn after(
     ctx: &Context<'_>,
-    about: ActionScope<'_>,
+    retraction: &Retraction,
     before: &[ReferralSnapshot],
     answered: Vec<(String, ReferralAnswer)>,
     rewards: &[Snapshot],
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
+    let about = ActionScope { target: &retraction.target(), order_id: &retraction.order_id };
     let ids: Vec<String> = before.iter().map(|was| was.referral_id.clone()).collect();
     let known: Vec<RewardId> = rewards.iter().map(|reward| RewardId::new(reward.reward_id.as_str())).collect();
     let (now_ms, asked_at) = (ctx.vendor_now()?.as_millisecond(), ctx.clock.now());
     let reading = read(ctx, about, &ids, answered, &known, now_ms).await?;
     keep(ctx, &reading.referrals);
-    ctx.cache_in_index(|index| {
-        let new = reading.of_action.iter().chain(&reading.of_order);
-        for live in new.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
-            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
-            index.record_reward(&reward, asked_at)?;
-        }
-        Ok(())
-    });
+    record_in_index(ctx, reading.of_action.iter().chain(&reading.of_order), asked_at);
     let of_action = reading.of_action.iter().map(|live| live.snapshot(now_ms));
     let of_order = reading.of_order.iter().map(|live| Snapshot { linked: false, ..live.snapshot(now_ms) });
     Ok((reading.referrals, of_action.chain(of_order).collect()))
@@ -213,7 +207,7 @@ async fn unknown(
 ) -> Result<Option<Vec<LiveReward>>> {
     let mut fresh: Vec<LiveReward> = Vec::new();
     for raw in &referral.rewards {
-        let Ok(mut live) = parse_reward_of(raw.get(), None, ctx.advocate.tenant(), ctx.mapping, via) else {
+        let Ok(mut live) = parse_reward(ctx, raw.get(), None, via) else {
             return Ok(None);
         };
         let id = live.extracted.reward.reward_id.clone();
@@ -223,7 +217,7 @@ async fn unknown(
         }
         if via == ApiSource::Rest {
             match ctx.advocate.reward(&id).await {
-                Ok(Some(raw)) => match parse_reward_of(&raw, None, ctx.advocate.tenant(), ctx.mapping, via) {
+                Ok(Some(raw)) => match parse_reward(ctx, &raw, None, via) {
                     Ok(read) => live = read,
                     Err(_) => return Ok(None),
                 },

@@ -16,7 +16,7 @@ use super::proof::{MISSING, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
-use crate::store::index::ApiSource;
+use crate::store::index::{ApiSource, ReadReward};
 use crate::store::ledger::FORGOTTEN;
 use crate::vendor::graphql::Graph;
 use crate::vendor::{ReferralAnswer, Rewards};
@@ -79,6 +79,28 @@ impl FetchedRewards {
         });
         found.chain(self.of_target(target))
     }
+
+    /// Writes the fetched rewards into the index. Skips a reward that is missing or now in another account: the next crawl
+    /// handles it, because only that account's list proves the move.
+    pub fn record_in_index(&self, ctx: &Context<'_>, target: &Target) {
+        let asked_at = self.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
+        let at_home = self.found.iter().filter_map(|(_, place)| match place {
+            Location::Home(live) => Some(&**live),
+            Location::Elsewhere(_) | Location::Missing => None,
+        });
+        record_in_index(ctx, at_home.chain(self.of_target(target)), asked_at);
+    }
+}
+
+/// Writes rewards into the index. Skips a reward without an account.
+pub(super) fn record_in_index<'a>(ctx: &Context<'_>, live: impl Iterator<Item = &'a LiveReward>, asked_at: Timestamp) {
+    ctx.cache_in_index(|index| {
+        for live in live.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
+            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
+            index.record_reward(&reward, asked_at)?;
+        }
+        Ok(())
+    });
 }
 
 #[derive(Debug, Clone)]

@@ -48,24 +48,24 @@ struct SubmissionList {
     rows: Vec<Submission>,
     whole: bool,
     /// Why the list is incomplete.
-    doubt: Option<String>,
+    incomplete: Option<String>,
 }
 
 /// Reads the list for an *unknown* retraction if a read is due, and records the result. Reuses a recent list of this process
 /// without a request.
 pub async fn reconcile(
     ctx: &Context<'_>,
-    doubts: &ResolverSettings,
+    settings: &ResolverSettings,
     ledger: &Ledger,
     retraction: &mut Retraction,
 ) -> Result<()> {
     let Some(sent_at) = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()) else { return Ok(()) };
     let readings = readings_of(retraction);
     let mut known = ctx.session.lists.0.lock().await;
-    let list = match known.list.clone().filter(|list| serves(list, sent_at, &readings, doubts)) {
+    let list = match known.list.clone().filter(|list| serves(list, sent_at, &readings, settings)) {
         Some(list) => list,
-        None if is_due(&mut known, ledger, sent_at, &readings, doubts, ctx.clock.now())? => {
-            let list = Arc::new(read(ctx, doubts, ledger).await?);
+        None if is_due(&mut known, ledger, sent_at, &readings, settings, ctx.clock.now())? => {
+            let list = Arc::new(read(ctx, settings, ledger).await?);
             (known.newest, known.list) = (Some(list.at), Some(Arc::clone(&list)));
             list
         }
@@ -83,21 +83,21 @@ pub async fn reconcile(
         }
         _ => None,
     };
-    *retraction = conclude(ctx, doubts, ledger, retraction, sent_at, readings, &list, action.as_ref())?;
+    *retraction = conclude(ctx, settings, ledger, retraction, sent_at, readings, &list, action.as_ref())?;
     Ok(())
 }
 
 /// Whether an *unknown* retraction waits for a list whose next read is due.
-pub fn waits_for_list(retraction: &Retraction, doubts: &ResolverSettings, now: Timestamp) -> bool {
+pub fn waits_for_list(retraction: &Retraction, settings: &ResolverSettings, now: Timestamp) -> bool {
     let sent_at = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok());
     retraction.state == State::Unknown
-        && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), doubts) <= now)
+        && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), settings) <= now)
 }
 
 /// Whether a cached list is new for this retraction.
-fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], doubts: &ResolverSettings) -> bool {
+fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], settings: &ResolverSettings) -> bool {
     let last = readings.last().map_or(sent_at, |look| look.at);
-    match_submissions::has_passed(last, doubts.list_after, list.at)
+    match_submissions::has_passed(last, settings.list_after, list.at)
 }
 
 fn is_due(
@@ -105,10 +105,10 @@ fn is_due(
     ledger: &Ledger,
     sent_at: Timestamp,
     readings: &[ListReading],
-    doubts: &ResolverSettings,
+    settings: &ResolverSettings,
     now: Timestamp,
 ) -> Result<bool> {
-    if match_submissions::next_list_at(sent_at, readings, doubts) > now {
+    if match_submissions::next_list_at(sent_at, readings, settings) > now {
         return Ok(false);
     }
     if known.newest.is_none() {
@@ -116,23 +116,23 @@ fn is_due(
         known.newest = in_doubt.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
     }
     // A recent read for another retraction delays the next read.
-    Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, doubts.list_after, now)))
+    Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, settings.list_after, now)))
 }
 
 /// Reads the list. A failure also counts as a read, so that the same pause follows.
-async fn read(ctx: &Context<'_>, doubts: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
+async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
     let at = ctx.clock.now();
     ctx.report.note("reading the vendor's list of submissions, to find out what was received");
-    let listed = match ctx.brand.submissions(doubts.list_pages).await {
+    let listed = match ctx.brand.submissions(settings.list_pages).await {
         Ok(listed) => listed,
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
-            let doubt = Some(format!("it could not be read: {error}"));
-            return Ok(SubmissionList { at, rows: Vec::new(), whole: false, doubt });
+            let incomplete = Some(format!("it could not be read: {error}"));
+            return Ok(SubmissionList { at, rows: Vec::new(), whole: false, incomplete });
         }
         Err(error) => return Err(error),
     };
-    let missing = missing_from(ledger, &listed.rows, doubts, at)?;
-    let doubt = if !listed.complete && listed.pages >= doubts.list_pages {
+    let missing = missing_from(ledger, &listed.rows, settings, at)?;
+    let incomplete = if !listed.complete && listed.pages >= settings.list_pages {
         Some(format!("it has more than the {} pages that [retract] list_pages allows", listed.pages))
     } else if !listed.complete {
         Some(format!("it could not be read whole ({} pages)", listed.pages))
@@ -141,17 +141,17 @@ async fn read(ctx: &Context<'_>, doubts: &ResolverSettings, ledger: &Ledger) -> 
     } else {
         None
     };
-    Ok(SubmissionList { at, rows: listed.rows, whole: doubt.is_none(), doubt })
+    Ok(SubmissionList { at, rows: listed.rows, whole: incomplete.is_none(), incomplete })
 }
 
 /// Number of acknowledged submissions of this ledger that the list lacks. If there are any, the list does not prove an
 /// absence.
-fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &ResolverSettings, at: Timestamp) -> Result<usize> {
+fn missing_from(ledger: &Ledger, rows: &[Submission], settings: &ResolverSettings, at: Timestamp) -> Result<usize> {
     let listed: BTreeSet<String> = rows.iter().flat_map(match_submissions::names_of).collect();
     let should_be_there = |retraction: &Retraction| {
         let queued = retraction.events.iter().find(|event| event.details.get("queued_uri").is_some())?;
         let queued_at = queued.moment()?;
-        let is_settled = match_submissions::has_passed(queued_at, doubts.list_after, at);
+        let is_settled = match_submissions::has_passed(queued_at, settings.list_after, at);
         let is_kept = !match_submissions::has_passed(queued_at, LISTED_FOR, at);
         let name = last_part(queued.details["queued_uri"].as_str()?)?.to_owned();
         (is_settled && is_kept).then_some(name)
@@ -162,7 +162,7 @@ fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &ResolverSettings,
 #[expect(clippy::too_many_arguments, reason = "everything that one entry of the ledger rests on, once")]
 fn conclude(
     ctx: &Context<'_>,
-    doubts: &ResolverSettings,
+    settings: &ResolverSettings,
     ledger: &Ledger,
     retraction: &Retraction,
     sent_at: Timestamp,
@@ -195,23 +195,23 @@ fn conclude(
         let message = format!("found in the vendor's list of submissions as {batch_id}: it was received; not done yet");
         return ledger.append(retraction, State::Queued, &message, &details, now);
     }
-    let mut doubt = list.doubt.clone();
+    let mut unclear = list.incomplete.clone();
     if let SearchResult::Unclear(why) = seen {
-        doubt.get_or_insert(why);
+        unclear.get_or_insert(why);
     }
     // A reversal after the send suggests that the vendor received the request. It is no proof, because other people reverse
     // actions too.
     if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
-        doubt.get_or_insert(why);
+        unclear.get_or_insert(why);
     }
-    let look = ListReading { at: list.at, whole: list.whole, rows, absent: doubt.is_none(), doubt };
-    let message = match &look.doubt {
+    let look = ListReading { at: list.at, whole: list.whole, rows, absent: unclear.is_none(), unclear };
+    let message = match &look.unclear {
         None => format!("read the vendor's list of submissions ({rows} in all): the request is not in it"),
-        Some(doubt) => format!("read the vendor's list of submissions ({rows} in all): {doubt}"),
+        Some(why) => format!("read the vendor's list of submissions ({rows} in all): {why}"),
     };
     let noted = ledger.note(retraction, LIST_READING, &message, &json!({ "list": look, "action": shown }), now)?;
     readings.push(look);
-    if !match_submissions::is_not_received(sent_at, &readings, doubts) {
+    if !match_submissions::is_not_received(sent_at, &readings, settings) {
         return Ok(noted);
     }
     let message = "the vendor did not receive it: two whole lists of its submissions do not have it";

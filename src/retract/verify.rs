@@ -246,7 +246,7 @@ impl Round<'_> {
 }
 
 fn waits(retraction: &Retraction, follows: &FollowSettings, now: Timestamp) -> bool {
-    unknown_resolver::waits_for_list(retraction, &follows.doubts, now)
+    unknown_resolver::waits_for_list(retraction, &follows.resolver, now)
 }
 
 /// Time since the last change of state. A reading does not count as a change.

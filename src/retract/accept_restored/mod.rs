@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use super::Context;
 use super::checks::{Check, Findings};
 use super::follow::indexed_rewards;
-use super::ledger_check::{self, LedgerFault};
 use super::match_submissions::uri_of;
 use super::proof::Snapshot;
+use super::readiness::{self, LedgerFault};
 use super::receipt::Mark;
 use super::reward_fetch::snapshot;
 use crate::error::{Error, Kind, Result};
@@ -82,9 +82,11 @@ pub struct Added {
 /// Compares a ledger with the vendor's submissions, and makes it the ledger of this index.
 pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted> {
     let existing = ctx.ledger()?;
-    let Some(fault) = ctx.read_index(|index| ledger_check::fault(index, existing))? else { return nothing(existing) };
+    let Some(fault) = ctx.read_index(|index| readiness::ledger_fault(index, existing))? else {
+        return nothing(existing);
+    };
     if matches!(fault, LedgerFault::Half(_)) {
-        return Err(ledger_check::refusal(&fault));
+        return Err(fault.refusal());
     }
     if !options.yes && !ctx.report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was accepted")

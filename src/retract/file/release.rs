@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::retract::Context;
 use crate::retract::dispatch::take_lock;
-use crate::retract::follow::rewards_now;
+use crate::retract::follow::{RewardsNow, read_rewards};
 use crate::retract::receipt::Receipt;
 use crate::store::ledger::{Channel, State};
 
@@ -46,7 +46,7 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         return Err(refused(format!("the vendor has taken the file of retraction {id}"))
             .hint("run `recoup file check`, which settles it by its rewards"));
     }
-    let (before, rewards) = rewards_now(ctx, ledger, &line).await?;
+    let RewardsNow { before, rewards, .. } = read_rewards(ctx, ledger, &line).await?;
     let cancelled = rewards.iter().filter(|now| {
         let was = before.iter().find(|was| was.reward_id == now.reward_id);
         now.state == "cancelled" && was.is_none_or(|was| was.state != "cancelled")

@@ -178,8 +178,8 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     }
     let order_id = &order.order_id;
     let matches = ctx.read_index(|index| index.map_or_else(|| Ok(Vec::new()), |index| index.find(order_id)))?;
-    if let Some(doubt) = order.doubtful.as_ref().filter(|_| matches.is_empty()) {
-        return Err(refused(doubt.clone()));
+    if let Some(why) = order.only_if_indexed.as_ref().filter(|_| matches.is_empty()) {
+        return Err(refused(why.clone()));
     }
     let actions: std::collections::BTreeSet<&ActionId> = matches.iter().filter_map(|m| m.action_id.as_ref()).collect();
     if actions.len() > 1 {
@@ -221,7 +221,7 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
         Step::Send => {}
     }
     if let Some(found) =
-        ledger.map(|ledger| of_other_road(ledger, &action.target, order_id, action)).transpose()?.flatten()
+        ledger.map(|ledger| sent_by_any_channel(ledger, &action.target, order_id, action)).transpose()?.flatten()
     {
         return Err(sent(&found));
     }
@@ -258,7 +258,7 @@ fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Re
 
 /// An earlier send for this order through any channel. A line of the file names the order, so it affects every action of the
 /// order.
-fn of_other_road(
+fn sent_by_any_channel(
     ledger: &Ledger,
     target: &Target,
     order_id: &OrderId,
@@ -319,9 +319,10 @@ fn hand_over(
     granted: Option<&Granted>,
 ) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let notes: Vec<_> = granted.map(Granted::note).into_iter().collect();
     for row in rows.iter_mut().filter(|row| row.written) {
         let (Some(action), Some(tracker)) = (row.action(), row.action_tracker_id.clone()) else { continue };
-        if let Some(found) = of_other_road(ledger, &action.target, &row.order_id, action)? {
+        if let Some(found) = sent_by_any_channel(ledger, &action.target, &row.order_id, action)? {
             row.refuse(sent(&found));
             continue;
         }
@@ -332,21 +333,12 @@ fn hand_over(
             reason_code: row.reason_code.clone(),
         };
         let Some(new) = intent(row, options, &handed) else { continue };
-        let now = || ctx.clock.now();
-        let mut planned = match ledger.begin(&new, now()) {
-            Ok(planned) => planned,
-            Err(error) if error.kind == Kind::Busy => {
-                row.refuse(error);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        row.retraction = Some(planned.id);
-        if let Some((kind, message, details)) = granted.map(Granted::note) {
-            planned = ledger.note(&planned, kind, &message, &details, now())?;
-        }
         let message = format!("written into {name}; not done until the vendor has it");
-        ledger.append(&planned, State::HandedOver, &message, &json!({ FILE: handed }), now())?;
+        match ledger.hand_over(&new, &notes, &message, &json!({ FILE: handed }), ctx.clock.now()) {
+            Ok(recorded) => row.retraction = Some(recorded.id),
+            Err(error) if error.kind == Kind::Busy => row.refuse(error),
+            Err(error) => return Err(error),
+        }
     }
     ledger.put_into_main_file()?;
     let (id, head) = (ledger.ledger_id()?, ledger.head()?);

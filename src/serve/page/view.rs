@@ -226,7 +226,7 @@ impl Verdicts {
             .flat_map(|entry| &entry.findings)
             .filter(|finding| finding.stops() || finding.overridden)
             .filter_map(|finding| finding.check.overridable())
-            .map(crate::retract::overrides::Override::as_str)
+            .map(crate::retract::checks::Override::as_str)
             .collect();
         overridable.sort_unstable();
         overridable.dedup();
