@@ -3,6 +3,7 @@
 use super::{CommandContext, Exit};
 use crate::cli::{AuditArgs, AuditCommand, AuditExportArgs, ExportFormat};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::records::audit::{self, Export, Format};
 use crate::store::ledger::PersonalIds;
 
@@ -33,7 +34,8 @@ fn export(context: &CommandContext<'_>, args: AuditExportArgs) -> Result<Exit> {
     let ids = if args.personal { PersonalIds::Shown } else { PersonalIds::Redacted };
     let wanted = Export { format, out: args.out, force: args.force, ids };
     if let Some(written) = audit::export(&settings.ledger, settings.identity_if_set()?.as_ref(), &wanted, report)? {
-        let line = format!("{} events written to {}; head {}", written.events, written.file, written.head.hash);
+        let line =
+            format!("{} written to {}; head {}", counted(written.events, "event"), written.file, written.head.hash);
         context.show(&written, [line])?;
     }
     Ok(Exit::Done)

@@ -8,7 +8,7 @@ use crate::config::{HostFlags, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::budget::Purpose;
-use crate::model::{ActionId, OrderId};
+use crate::model::{ActionId, OrderId, counted};
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{RetractRequest, RunOptions};
 use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
@@ -134,7 +134,7 @@ async fn retract_orders(
         None => Ok(Exit::Done),
         Some(problem) if requests.len() == 1 => Err(problem),
         Some(worst) => Err(Error {
-            message: format!("{failed} of {} orders are not done: {}", requests.len(), worst.message),
+            message: format!("{failed} of {} not done: {}", counted(requests.len(), "order"), worst.message),
             ..worst
         }),
     }

@@ -9,6 +9,7 @@ use super::{CommandContext, Exit};
 use crate::cli::{AddressArgs, WebhookCommand};
 use crate::config::{HostFlags, Span};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::report;
 use crate::store::index::Index;
 use crate::vendor::{Subscriber, SubscriptionChange};
@@ -96,6 +97,6 @@ pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
         let flags = HostFlags { max_wait: Some(Span(std::time::Duration::ZERO)), ..HostFlags::default() };
         webhook::read_queue(&context.advocate(flags)?, &mut index, &settings.mapping, clock).await?
     };
-    context.show(&worked, [format!("{} accounts were read again, {} failed", worked.read, worked.failed)])?;
+    context.show(&worked, [format!("read again: {}; failed: {}", counted(worked.read, "account"), worked.failed)])?;
     Ok(Exit::Done)
 }

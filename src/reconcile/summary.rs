@@ -15,9 +15,9 @@ use super::ledger_index::is_done;
 use super::reward_value::{RewardValue, Unit};
 use crate::error::{Error, Kind};
 use crate::lookup::describe_coverage;
-use crate::model::Coverage;
+use crate::model::{Coverage, counted, grouped};
 use crate::refunds::Refunds;
-use crate::report::{grouped, table};
+use crate::report::table;
 use crate::store::index::JudgedBy;
 use crate::store::ledger::{Channel, Outline, State};
 
@@ -170,9 +170,9 @@ impl Reconciliation {
         let open: u64 = RefundClass::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
         (open > 0).then(|| {
             let mut message = format!(
-                "{} of {} order(s) refunded and still rewarded, {} not confirmed",
+                "{} of {} refunded and still rewarded, {} not confirmed",
                 of(RefundClass::StillRewarded),
-                self.refunds,
+                counted(self.refunds, "order"),
                 of(RefundClass::NotConfirmed)
             );
             for class in [RefundClass::ToCompare, RefundClass::Unclear] {
@@ -194,11 +194,17 @@ impl Reconciliation {
     pub fn lines(&self) -> Vec<String> {
         let again = match self.repeated {
             0 => String::new(),
-            n => format!(" ({} further rows belong to them)", grouped(n)),
+            n => format!(" (in {} besides the first ones)", counted(n, "row")),
         };
         let mut lines = vec![
-            format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
-            format!("based on the index {}", describe_coverage(&self.coverage)),
+            format!("{}: {}{again}, read as {}", self.file, counted(self.refunds, "order"), self.format),
+            match self.coverage.as_of {
+                Some(_) => format!("based on the index {}", describe_coverage(&self.coverage)),
+                None => format!(
+                    "{}; a refund may have rewards that are not known yet, so run `recoup crawl` to its end and compare again",
+                    describe_coverage(&self.coverage)
+                ),
+            },
         ];
         lines.extend(self.clock.doubt().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::table;
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::out_file::{OutFile, Rules};
-use crate::report::{Report, grouped, json_line};
+use crate::report::{Report, json_line};
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Audit, Fault, Head, Ledger, PersonalIds};
 use crate::store::{Identity, StoreFile};
@@ -104,11 +105,11 @@ pub fn lines(audit: &Audit) -> Vec<String> {
     let Head { sequence, hash } = &audit.head;
     let mut lines = vec![
         format!(
-            "ledger {}: {} events, {} retractions, {} personal values",
+            "ledger {}: {}, {}, {}",
             audit.ledger_id,
-            grouped(audit.events),
-            grouped(audit.retractions),
-            grouped(audit.personal_kept)
+            counted(audit.events, "event"),
+            counted(audit.retractions, "retraction"),
+            counted(audit.personal_kept, "personal value")
         ),
         format!("head {hash} (event {sequence})"),
     ];

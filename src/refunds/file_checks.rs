@@ -9,6 +9,7 @@ use super::read::{LIST_FORMAT, Refunds};
 use super::row::RawRow;
 use super::unclear_columns::UnclearColumn;
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 
 /// Fails on a second header among the rows and on a row that is a heading, because another list may follow.
 pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
@@ -187,7 +188,10 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
     }
     Err(Error::new(
         Kind::Usage,
-        format!("{name} is a list of orders, not of refunds: {not} of {} orders were not refunded", refunds.orders.len()),
+        format!(
+            "{name} is a list of orders, not of refunds: {not} of {} not refunded",
+            counted(refunds.orders.len(), "order")
+        ),
     )
     .hint(
         "remove the orders that were not refunded, or name the column that tells: --status-column NAME --refunded-when VALUE; only if an \
@@ -205,7 +209,7 @@ pub(super) fn unclear_columns_error(name: &str, unclear: &[UnclearColumn], nearl
     });
     let shown: Vec<String> = shown.collect();
     let more = unclear.len().saturating_sub(shown.len());
-    let more = if more == 0 { String::new() } else { format!("; and {more} more columns") };
+    let more = if more == 0 { String::new() } else { format!("; and {}", counted(more, "more column")) };
     let message =
         format!("{name} has no known format, and some of its columns are unclear: {}{more}", shown.join("; "));
     let near = nearly.map_or_else(String::new, |(format, missing)| {

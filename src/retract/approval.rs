@@ -12,6 +12,7 @@ use super::Context;
 use super::checks::Override;
 use super::proof::Snapshot;
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::store::ledger::{Approval, Ledger, NewApproval, Policy, Stage};
 
 /// Key of a subject's items in the stored approval.
@@ -79,12 +80,12 @@ impl Demand {
             return Some("it is sent again".to_owned());
         }
         if let Some(count) = policy.count.filter(|count| self.orders > *count) {
-            return Some(format!("{} orders are more than {count}", self.orders));
+            return Some(format!("{}, more than the limit of {count}", counted(self.orders, "order")));
         }
         if let Some(limit) = policy.value {
             let over = self.value.iter().find(|(_, worth)| u64::try_from(**worth).unwrap_or(0) > limit);
             if let Some((unit, worth)) = over {
-                return Some(format!("{worth} {unit} are more than {limit}"));
+                return Some(format!("{worth} {unit}, more than the limit of {limit}"));
             }
         }
         policy.always.then(|| "everything that is sent needs one".to_owned())

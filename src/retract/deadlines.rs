@@ -174,31 +174,14 @@ pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AccountId, RewardId};
     use crate::refunds::Decision;
 
     fn reward() -> Reward {
         Reward {
-            reward_id: RewardId::new("r"),
-            account_id: AccountId::new("a"),
-            user_id: None,
-            reward_type: Some("CREDIT".into()),
             reward_source: Some("REFERRED".into()),
-            unit: Some("CENTS".into()),
-            program_id: None,
-            name: Some("Dollar Credit".into()),
             currency: Some("USD".into()),
-            assigned: Some(500),
-            redeemed: Some(0),
             cancellable: Some(true),
-            date_created: None,
-            date_given: None,
-            date_scheduled_for: None,
-            date_expires: None,
-            date_cancelled: None,
-            date_redeemed: None,
-            date_modified: None,
-            statuses: None,
+            ..Reward::of_a_test()
         }
     }
 

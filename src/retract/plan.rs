@@ -483,7 +483,17 @@ pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId
         Some((attempt.id, end))
     });
     let Some((id, end)) = newest.filter(|_| !options.resend) else { return Ok(()) };
-    let what = if end.state == State::Failed { "the vendor refused this before" } else { "this was sent before" };
-    Err(Error::new(Kind::VendorRefused, format!("{what} (retraction {id}): {}", end.message))
-        .hint("fix the cause, then send it again with --resend --reason TEXT"))
+    let (what, hint) = match end.state {
+        State::Failed => {
+            ("the vendor refused this before", "fix the cause, then send it again with --resend --reason TEXT")
+        }
+        State::NotReceived => {
+            ("the vendor did not receive this before", "if it should be sent again, add --resend --reason TEXT")
+        }
+        _ => (
+            "this was sent before, and its rewards were not cancelled",
+            "compare its rewards with the vendor's Reward Feed first; to send it again, add --resend --reason TEXT",
+        ),
+    };
+    Err(Error::new(Kind::VendorRefused, format!("{what} (retraction {id}): {}", end.message)).hint(hint))
 }

@@ -18,7 +18,7 @@ use super::rule;
 use super::{Context, Options};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;
-use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
+use crate::model::{Coverage, LinkKind, OrderId, Reward, Target, counted};
 use crate::store::index::{ApiSource, IndexedReward};
 
 pub struct Inputs<'a> {
@@ -337,8 +337,9 @@ fn check_scope(findings: &mut Findings, target: &Target, coverage: &Coverage) {
         findings.warn(
             Check::Incomplete,
             format!(
-                "the index is not complete ({} of {} accounts read): this action may have a reward that is not known here",
-                coverage.accounts_read, coverage.accounts_known
+                "the index is not complete ({} of {} read): this action may have a reward that is not known here",
+                coverage.accounts_read,
+                counted(coverage.accounts_known, "account")
             ),
             "run `recoup crawl` until it is complete, then `recoup verify`",
         );

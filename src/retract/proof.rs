@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{RewardId, RewardState};
+use crate::model::{RewardId, RewardState, counted};
 use crate::store::ledger::State;
 
 /// One reward at one moment.
@@ -206,19 +206,22 @@ impl Evidence {
         let unproven =
             self.all.iter().filter_map(|says| if let RewardEvidence::Unproven(why) = says { Some(*why) } else { None });
         let mut unproven: Vec<&str> = unproven.collect();
-        let (total, count) = (self.all.len(), unproven.len());
+        let (total, count) = (counted(self.all.len(), "reward"), unproven.len());
         unproven.sort_unstable();
         unproven.dedup();
         if self.count(RewardEvidence::Missing) > 0 {
-            format!("{} reward(s) can no longer be read", self.count(RewardEvidence::Missing))
+            format!("{} can no longer be read", counted(self.count(RewardEvidence::Missing), "reward"))
         } else if self.count(RewardEvidence::Outstanding) > 0 {
-            format!("{} of {total} reward(s) still stand", self.count(RewardEvidence::Outstanding))
+            format!(
+                "the vendor still shows {} of {total} as pending or available",
+                self.count(RewardEvidence::Outstanding)
+            )
         } else if count > 0 {
-            format!("of {count} of {total} reward(s): {}", unproven.join("; "))
-        } else if self.count(RewardEvidence::CancelledBefore) == total {
+            format!("{count} of {total} can prove nothing: {}", unproven.join("; "))
+        } else if self.count(RewardEvidence::CancelledBefore) == self.all.len() {
             "every reward had been cancelled already before it was sent".to_owned()
         } else {
-            "none of the rewards that stood before was cancelled".to_owned()
+            "none of the rewards that could be cancelled was".to_owned()
         }
     }
 }
@@ -278,11 +281,11 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
         |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
     let read = rewards.iter().filter(|reward| !is_gone(reward));
     let against: Vec<String> = read.filter_map(|reward| objection(proof, reward)).collect();
-    let all = rewards.len();
     (!against.is_empty()).then(|| {
         format!(
-            "it was proven, but {} of {all} reward(s) no longer read as cancelled: {}",
+            "it was proven, but the vendor no longer shows {} of {} as cancelled: {}",
             against.len(),
+            counted(rewards.len(), "reward"),
             against.join(", ")
         )
     })
@@ -317,14 +320,15 @@ fn done(observation: &Observation, evidence: &Evidence) -> Conclusion {
     let also = named(earlier, "had been cancelled already before it was sent") + &named(expired, "had expired");
     let cancelled = evidence.proofs() + evidence.count(RewardEvidence::Cancelled { proves: false });
     if !observation.rewards.iter().any(Snapshot::was_redeemed) {
-        let all = total - expired - earlier;
+        let all = counted(total - expired - earlier, "cancellable reward");
         return Conclusion::Become(
             State::Confirmed,
-            format!("{cancelled} of {all} cancellable reward(s) read as cancelled{also}"),
+            format!("the vendor shows {cancelled} of {all} as cancelled{also}"),
         );
     }
     let lost = losses(&observation.rewards);
-    Conclusion::Become(State::Partial, format!("{cancelled} of {total} reward(s) read as cancelled{also}{lost}"))
+    let all = counted(total, "reward");
+    Conclusion::Become(State::Partial, format!("the vendor shows {cancelled} of {all} as cancelled{also}{lost}"))
 }
 
 /// The redeemed rewards as the end of a sentence; empty without any.
@@ -490,7 +494,7 @@ mod tests {
         let Conclusion::Become(State::Confirmed, message) = evaluate(State::Queued, &seen) else { panic!("confirmed") };
         assert_eq!(
             message,
-            "1 of 1 cancellable reward(s) read as cancelled; 1 had been cancelled already before it was sent"
+            "the vendor shows 1 of 1 cancellable reward as cancelled; 1 had been cancelled already before it was sent"
         );
         seen.rewards[1].ended_at = Some(SENT - 1);
         let Conclusion::Become(State::Unconfirmed, message) = evaluate(State::Queued, &seen) else {

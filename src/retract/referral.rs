@@ -12,7 +12,7 @@ use super::proof::Snapshot;
 use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward, record_in_index};
 use crate::error::{Kind, Result};
 use crate::extract::referral_id;
-use crate::model::{OrderId, ReferralState, RewardId, Target};
+use crate::model::{OrderId, ReferralState, RewardId, Target, counted};
 use crate::store::index::{ApiSource, ReferralRead};
 use crate::store::ledger::{Retraction, State};
 use crate::vendor::{Referral, ReferralAnswer};
@@ -299,7 +299,8 @@ pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapsh
         _ if is(ReferralState::Converted) => Some("its referral still reads as converted".to_owned()),
         _ if open == 0 => Some("its referral reads as started".to_owned()),
         _ => Some(format!(
-            "its referral reads as started, but {open} reward(s) do not read as cancelled, and only the rewards are the proof"
+            "its referral reads as started, but the vendor does not show {} as cancelled, and only the rewards are the proof",
+            counted(open, "reward")
         )),
     }
 }
@@ -384,7 +385,7 @@ mod tests {
             (State::Confirmed, Converted, NotReadable, "could not be read: the token may not"),
             (State::Partial, Converted, Started, "from converted back to started"),
             (State::Partial, Converted, Converted, "still reads as converted"),
-            (State::Unconfirmed, Converted, Started, "but 1 reward(s) do not read as cancelled"),
+            (State::Unconfirmed, Converted, Started, "but the vendor does not show 1 reward as cancelled"),
             (State::Unconfirmed, Converted, Converted, "still reads as converted"),
             (State::Unconfirmed, Converted, NotReadable, "could not be read"),
         ] {

@@ -19,7 +19,7 @@ use super::match_submissions::{
     readings_of,
 };
 use crate::error::{Error, Kind, Result};
-use crate::model::{ActionId, Target};
+use crate::model::{ActionId, Target, counted};
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{Submission, UpdateFilter};
 
@@ -133,11 +133,11 @@ async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -
     };
     let missing = missing_from(ledger, &listed.rows, settings, at)?;
     let incomplete = if !listed.complete && listed.pages >= settings.list_pages {
-        Some(format!("it has more than the {} pages that [retract] list_pages allows", listed.pages))
+        Some(format!("it has more than the {} that [retract] list_pages allows", counted(listed.pages, "page")))
     } else if !listed.complete {
-        Some(format!("it could not be read whole ({} pages)", listed.pages))
+        Some(format!("it could not be read whole ({})", counted(listed.pages, "page")))
     } else if missing > 0 {
-        Some(format!("it lacks {missing} submission(s) that the vendor has acknowledged"))
+        Some(format!("it lacks {} that the vendor has acknowledged", counted(missing, "submission")))
     } else {
         None
     };

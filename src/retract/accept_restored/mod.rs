@@ -21,8 +21,8 @@ use super::readiness::{self, LedgerFault};
 use super::receipt::Mark;
 use super::reward_fetch::snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::model::{OrderId, RewardId, Target};
-use crate::report::{self, grouped};
+use crate::model::{OrderId, RewardId, Target, counted, grouped};
+use crate::report;
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward};
 use crate::store::ledger::{Channel, Found, Ledger, NewRetraction, Retraction};
@@ -105,8 +105,8 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     let comparison = compare(&rows, since, &known);
     if comparison.unreadable > 0 {
         gaps.push(format!(
-            "{} submission(s) of the vendor's list do not say what they take back or change",
-            comparison.unreadable
+            "the vendor's list has {} without what is taken back or changed",
+            counted(comparison.unreadable, "submission")
         ));
     }
     if let Some(first) = gaps.first()
@@ -363,9 +363,9 @@ impl Accepted {
             return vec!["nothing is wrong with this ledger; nothing was changed".to_owned()];
         }
         let mut lines = vec![format!(
-            "accepted: {} reversal(s) and {} modification(s) at the vendor, {} known, {} written down as sent",
-            self.reversals,
-            self.modifications,
+            "accepted: {} and {} at the vendor, {} known, {} written down as sent",
+            counted(self.reversals, "reversal"),
+            counted(self.modifications, "modification"),
             self.matched,
             self.added.len()
         )];

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{CLOCK_TOLERANCE, file_line_of, handed_over_at};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::retract::follow::follow;
 use crate::retract::receipt::Receipt;
 use crate::retract::{Context, FollowSettings, affects_every_order};
@@ -151,12 +152,14 @@ async fn of_file(
         ));
         return Ok(None);
     }
-    let counts = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let count = |number: Option<u64>, noun: &str| {
+        number.map_or_else(|| format!("an unknown number of {noun}s"), |number| counted(number, noun))
+    };
     ctx.report.note(format!(
-        "{name}: file submission {}, {} records, {} errors{}",
+        "{name}: file submission {}, {}, {}{}",
         file.batch_id,
-        counts(file.total_records),
-        counts(file.total_errors),
+        count(file.total_records, "record"),
+        count(file.total_errors, "error"),
         if file.is_complete() { "" } else { ", not completed" }
     ));
     if !file.is_complete() {

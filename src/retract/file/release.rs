@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::check::{is_listed, is_open};
 use crate::error::{Error, Kind, Result};
-use crate::model::Coverage;
+use crate::model::{Coverage, counted};
 use crate::retract::Context;
 use crate::retract::dispatch::take_lock;
 use crate::retract::follow::{RewardsNow, read_rewards};
@@ -53,8 +53,11 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
     });
     let cancelled = cancelled.count();
     if cancelled > 0 {
-        return Err(refused(format!("{cancelled} reward(s) of it read as cancelled: the line was handed in"))
-            .hint("run `recoup file check`"));
+        return Err(refused(format!(
+            "the vendor shows {} of it as cancelled: the line was handed in",
+            counted(cancelled, "reward")
+        ))
+        .hint("run `recoup file check`"));
     }
     match is_listed(ctx, &line).await {
         Ok(None) => {}

@@ -16,7 +16,7 @@ use super::written::{Row, Written};
 use super::{FILE, FileLine, file_line_of};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
-use crate::model::{ActionId, OrderId, Target};
+use crate::model::{ActionId, OrderId, Target, counted};
 use crate::out_file::{OutFile, Rules};
 use crate::refunds::reversal_file::{self, Reversal};
 use crate::retract::approval::{self, Demand, Granted, Subject};
@@ -76,7 +76,7 @@ pub async fn run(
     if options.plan.dry_run || answer.written == 0 {
         return Ok(answer);
     }
-    let question = format!("Write {} line(s) of reversals into {}", answer.written, path.display());
+    let question = format!("Write {} of reversals into {}", counted(answer.written, "line"), path.display());
     show_and_confirm(ctx, answer.table(), options.plan.yes, &question).await?;
     let ledger = ctx.open_ledger()?;
     let granted = ask_second_person(ctx, ledger, &answer, options)?;
@@ -280,9 +280,17 @@ fn sent(found: &Retraction) -> Error {
     if found.state == State::HandedOver {
         return handed_over(found);
     }
-    let state = found.state.as_str();
-    Error::new(Kind::Refused, format!("it was sent before (retraction {}, {state})", found.id))
-        .hint("`recoup verify` carries it on; two channels would reverse it twice")
+    let (id, state) = (found.id, found.state.as_str());
+    let error = Error::new(Kind::Refused, format!("it was sent before (retraction {id}, {state})"));
+    error.hint(match found.state {
+        State::Confirmed | State::Partial => {
+            format!("its rewards were taken back: leave it out of the file; `recoup status --retraction {id}` shows the proof")
+        }
+        State::Failed | State::NotReceived => {
+            "`recoup retract ORDER --resend --reason TEXT` sends it again; two channels could reverse it twice".to_owned()
+        }
+        _ => "`recoup verify` carries it on; two channels would reverse it twice".to_owned(),
+    })
 }
 
 /// The text of the file. Marks each row that the format cannot represent as refused.

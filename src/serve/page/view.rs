@@ -2,9 +2,8 @@
 
 use super::mask::mask_account;
 use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
-use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
-use crate::report::grouped;
+use crate::model::{OrderId, grouped};
 use crate::retract::checks::{Finding, Verdict};
 use crate::retract::receipt::{Entry, Receipt};
 use crate::serve::flag_names::{entry_for, without_flags};

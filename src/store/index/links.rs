@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::sums::{LINKS, damaged, summed_tables};
-use crate::model::{Link, fnv1a};
+use crate::model::{Link, counted, fnv1a};
 
 /// The number of bits of a key below its bucket. An index of ten million links has about 600 entries in each of its 16,384
 /// buckets.
@@ -210,7 +210,7 @@ pub(in crate::store) fn first_damage(conn: &Connection) -> rusqlite::Result<Opti
             damaged += u64::from(!table.matches(row, 0)?);
         }
         if damaged > 0 {
-            return Ok(Some(format!("{damaged} rows of {} do not match their checksums", table.name)));
+            return Ok(Some(format!("{} of {} without the right checksum", counted(damaged, "row"), table.name)));
         }
     }
     let incomplete: i64 = conn.query_row(
@@ -219,7 +219,7 @@ pub(in crate::store) fn first_damage(conn: &Connection) -> rusqlite::Result<Opti
         |row| row.get(0),
     )?;
     if incomplete > 0 {
-        return Ok(Some(format!("{incomplete} rewards have lost links")));
+        return Ok(Some(format!("links are missing from {}", counted(incomplete, "reward"))));
     }
     // Computes the sums from the rows of the table, then from each index. An entry that is missing from either is damage.
     let mut of_rows = LinkSumChanges::default();

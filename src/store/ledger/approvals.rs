@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::redaction::restore;
 use super::{Entry, Ledger, insert_event};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::store::db::{DbError, Tx};
 
 /// The kind of an event that sets the policy.
@@ -224,7 +225,7 @@ impl Policy {
             parts.push("every override and every further attempt".to_owned());
         }
         if let Some(count) = self.count {
-            parts.push(format!("more than {count} orders at once"));
+            parts.push(format!("more than {} at once", counted(count, "order")));
         }
         if let Some(value) = self.value {
             parts.push(format!("more than {value} at once in any unit"));
@@ -242,7 +243,10 @@ impl Approval {
     pub fn describe(&self) -> String {
         let text = |key: &str| self.subject[key].as_str().unwrap_or_default();
         match text("what") {
-            "batch" | "file" => format!("{} of {} orders", text("what"), self.subject["orders"]),
+            "batch" | "file" => {
+                let orders = self.subject["orders"].as_u64().unwrap_or_default();
+                format!("{} of {}", text("what"), counted(orders, "order"))
+            }
             "reward" => format!("reward {} of order {}", text("reward_id"), text("order_id")),
             what => format!("{what} of order {}", text("order_id")),
         }
