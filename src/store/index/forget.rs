@@ -32,7 +32,7 @@ pub struct Erased {
     pub links: u64,
     /// Rewards of other accounts that named the erased account and no longer do.
     pub renamed: u64,
-    /// Always `false`: the dictionary of the compression is part of the program and holds no personal data.
+    /// Whether the file was rewritten without the deleted data.
     pub repacked: bool,
 }
 
