@@ -17,7 +17,7 @@ use crate::extract::{self, KeySample};
 use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::model::{LinkKind, counted};
 use crate::report::Report;
-use crate::retract::readiness::{check_files, clock_trouble};
+use crate::retract::readiness::{check_files, clock_error};
 use crate::retract::{checklist, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
@@ -371,7 +371,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
 fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
     // A difference that stops retractions is reported with the same text as by `recoup retract`.
-    if let Some(trouble) = clock_trouble(heard.ahead) {
+    if let Some(trouble) = clock_error(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }
     let skew = heard.ahead.unwrap_or_default();

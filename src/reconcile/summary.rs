@@ -152,7 +152,7 @@ impl Reconciliation {
     }
 
     /// Why the answer may be out of date; `None` if it is not.
-    pub fn doubt(&self) -> Option<&'static str> {
+    pub fn warning(&self) -> Option<&'static str> {
         if !self.coverage.complete {
             Some("the index is not complete and may lack rewards: run `recoup crawl`, then reconcile again")
         } else if !self.index_is_newer {
@@ -200,13 +200,10 @@ impl Reconciliation {
             format!("{}: {}{again}, read as {}", self.file, counted(self.refunds, "order"), self.format),
             match self.coverage.as_of {
                 Some(_) => format!("based on the index {}", describe_coverage(&self.coverage)),
-                None => format!(
-                    "{}; a refund may have rewards that are not known yet, so run `recoup crawl` to its end and compare again",
-                    describe_coverage(&self.coverage)
-                ),
+                None => describe_coverage(&self.coverage),
             },
         ];
-        lines.extend(self.clock.doubt().map(str::to_owned));
+        lines.extend(self.clock.warning().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
         let counts = counts.map(|count| [count.class.words().to_owned(), grouped(count.refunds)]);
         section(&mut lines, "", &table(["", "refunds"], counts));

@@ -30,8 +30,8 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
 pub(super) fn check_lines_outside(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
     // Amazon writes this line below its reports.
     let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
-    let is_doubtful = |said: &str| !(is_plain_title(said) || is_of_export(said));
-    let Some((line, said)) = outside.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
+    let is_unexpected = |said: &str| !(is_plain_title(said) || is_of_export(said));
+    let Some((line, said)) = outside.iter().find(|(_, said)| is_unexpected(said)) else { return Ok(()) };
     let said: String = said.chars().take(60).collect();
     Err(Error::new(
         Kind::Usage,

@@ -139,7 +139,7 @@ pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
 pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds> {
     match parse(name, bytes, options)? {
         Parsed::Complete(refunds) => Ok(*refunds),
-        Parsed::NeedsMapping(doubtful) => Err(doubtful.error),
+        Parsed::NeedsMapping(needs) => Err(needs.error),
     }
 }
 

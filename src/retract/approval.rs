@@ -93,7 +93,7 @@ impl Demand {
 }
 
 /// Why the policy would require a second person, for the preview of a send.
-pub(super) fn outlook(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
+pub(super) fn preview(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
     let policy = ledger.map(Ledger::policy).transpose()?.unwrap_or_default();
     Ok(demand.wants(&policy))
 }

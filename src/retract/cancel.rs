@@ -147,7 +147,7 @@ async fn read_cancellable(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Can
         RewardState::PartlyRedeemed => "it was redeemed in part, and what cancelling does to the rest is not published",
         RewardState::Expired => "it has expired and is worth nothing",
         RewardState::Unclear => {
-            "its dates, amounts or statuses cannot be read or contradict each other, so whether it stands is not clear"
+            "its dates, amounts or statuses cannot be read or contradict each other, so whether it can be cancelled is not clear"
         }
     };
     if !why.is_empty() {

@@ -238,8 +238,8 @@ async fn observe(
         }
     }
     if let Conclusion::Become(state, mut message) = decision {
-        if let Some(beside) = referral::beside(state, &kept.referrals, &after, observation.open()) {
-            message = format!("{message}; {beside}");
+        if let Some(evidence) = referral::evidence(state, &kept.referrals, &after, observation.open()) {
+            message = format!("{message}; {evidence}");
         }
         crash::point("proven");
         let details = proof_details(&observation.rewards, &after);
@@ -312,8 +312,8 @@ pub(super) async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction:
     let referrals: Vec<String> = kept.referrals.iter().map(|referral| referral.referral_id.clone()).collect();
     let mut seen = fetch(ctx, &known, &referrals).await?;
     seen.check_sources()?;
-    if let Some(trouble) = seen.trouble {
-        return Err(trouble);
+    if let Some(error) = seen.clock_error {
+        return Err(error);
     }
     seen.record_in_index(ctx, &target);
     let mut rewards = snapshots(&seen, &target, &kept.rewards);

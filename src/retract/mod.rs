@@ -61,7 +61,7 @@ pub use unknown_resolver::SubmissionLists;
 
 /// Largest tolerated difference between this machine's clock and the vendor's, in seconds. If the difference is larger,
 /// recoup sends nothing and concludes nothing that depends on time.
-pub const CLOCKS_APART: i64 = 300;
+pub const MAX_CLOCK_DIFFERENCE: i64 = 300;
 
 /// Reverses one order and follows the reversal until it is proven.
 ///
@@ -86,7 +86,7 @@ pub async fn run(
     }
     receipt.plan = Some(name.clone());
     let demand = demand_of(&plan);
-    receipt.approval = if demand.orders == 0 { None } else { approval::outlook(existing, &demand)? };
+    receipt.approval = if demand.orders == 0 { None } else { approval::preview(existing, &demand)? };
     // If a check stops one action of the order, none is sent: the person asked for all of them.
     let stop = plan.actions.iter().find_map(|action| action.findings.error());
     let to_send = plan.actions.iter().any(|action| matches!(action.step, Step::Send));

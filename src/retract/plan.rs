@@ -24,7 +24,7 @@ use crate::lookup::{self, describe_coverage};
 use crate::model::program_rule::ProgramRule;
 use crate::model::{ActionId, Coverage, OrderId, RewardId, Target};
 use crate::store::index::{ApiSource, IndexReader, IndexedReward, Match};
-use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
+use crate::store::ledger::{Channel, Event, Ledger, NewRetraction, Retraction, State};
 
 /// What the plan does with one action.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,18 +117,40 @@ impl StoredPlan {
             Error::new(Kind::Storage, format!("the plan of retraction {} is damaged: {error}", retraction.id))
         })
     }
+}
 
-    pub fn json(plan: &Plan, action: &ActionPlan) -> Value {
-        json!({
-            "rewards": action.rewards,
-            "referrals": action.referrals,
-            "findings": action.findings.list(),
-            "overridden": action.findings.overridden(),
-            "coverage": plan.coverage,
-            "again": action.again,
-            "program_rules": action.rules,
-            "clock_ahead": plan.clock_ahead,
-        })
+/// The ledger entry for one action of a plan. `extra` becomes one more field of the stored plan.
+pub fn ledger_entry(
+    plan: &Plan,
+    action: &ActionPlan,
+    options: &Options,
+    extra: Option<(&str, Value)>,
+) -> NewRetraction {
+    // The fields of [`StoredPlan`].
+    let mut stored = json!({
+        "rewards": action.rewards,
+        "referrals": action.referrals,
+        "findings": action.findings.list(),
+        "overridden": action.findings.overridden(),
+        "coverage": plan.coverage,
+        "again": action.again,
+        "program_rules": action.rules,
+        "clock_ahead": plan.clock_ahead,
+    });
+    if let Some((key, value)) = extra {
+        stored[key] = value;
+    }
+    NewRetraction {
+        channel: options.channel,
+        target: action.target.clone(),
+        order_id: plan.order_id.clone(),
+        disposition: options.disposition.clone(),
+        reason: options.reason.clone(),
+        ticket: options.ticket.clone(),
+        batch: options.batch.clone(),
+        program_id: action.program_id.clone(),
+        rewards: action.linked.clone(),
+        plan: stored,
     }
 }
 
@@ -242,7 +264,7 @@ fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> R
     if matches.iter().any(|m| m.indexed.ambiguous) {
         return Err(Error::new(
             Kind::Ambiguous,
-            "a reward of this order offers several order IDs or ActionIds, so which one is meant is not certain",
+            "a reward of this order has several order IDs or ActionIds, and nothing says which is right",
         )
         .hint("set [mapping] order_id and action_id in recoup.toml to the JSONPath that is right, then run `recoup crawl --from-raw`"));
     }

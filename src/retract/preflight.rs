@@ -41,15 +41,17 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
         .collect();
     let mut seen = fetch(ctx, &known, referrals).await?;
     let (referrals, of_referral) = referral::before(ctx, ActionScope { target, order_id }, &mut seen).await?;
-    if let Some(trouble) = &seen.trouble {
-        findings.stop(Check::ClocksApart, trouble.message.clone(), trouble.hint.clone().unwrap_or_default());
+    if let Some(error) = &seen.clock_error {
+        findings.stop(Check::ClocksApart, error.message.clone(), error.hint.clone().unwrap_or_default());
     }
     let now_ms = seen.now.as_millisecond();
     let (mut rewards, mut linked) = (Vec::new(), Vec::new());
     for (indexed, (known, place)) in indexed.iter().zip(&seen.found) {
         let id = &known.reward_id;
         match place {
-            Location::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) => {
+            Location::SameAccount(live)
+                if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) =>
+            {
                 let is_linked = if is_link_unseen(live, indexed) {
                     let from =
                         if indexed.via == ApiSource::Export { "an export" } else { "GraphQL, which does not answer" };
@@ -82,8 +84,8 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
                     rewards.push(now);
                 }
             }
-            Location::Home(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
-            Location::Elsewhere(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
+            Location::SameAccount(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
+            Location::OtherAccount(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
             // A crawl has already found that the vendor deleted the reward.
             Location::Missing if indexed.gone => findings.warn(
                 Check::Gone,
@@ -138,13 +140,13 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
         facts = action_facts(ctx, target, options, now, &mut findings).await?;
         event_at = deadlines::event_at(target.action_id(), &live, &facts, now);
         if let Some(event_at) = event_at {
-            deadlines::age(&mut findings, event_at, now);
+            deadlines::check_age(&mut findings, event_at, now);
         }
-        deadlines::action(&mut findings, &facts, now);
+        deadlines::check_action(&mut findings, &facts, now);
         if let Some(claim) = &options.refund {
-            deadlines::refunded(&mut findings, claim, &facts);
-            if let Some(event) = deadlines::known_day(target.action_id(), &facts, now) {
-                deadlines::dates(&mut findings, claim, event);
+            deadlines::check_refund(&mut findings, claim, &facts);
+            if let Some(event) = deadlines::event_day(target.action_id(), &facts, now) {
+                deadlines::check_dates(&mut findings, claim, event);
             }
         }
         check_scope(&mut findings, target, coverage);
@@ -154,7 +156,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
     } else {
         // The index is updated only after the checks, so that a refused plan does not change the findings of the next one.
         seen.record_in_index(ctx, target);
-        referral::keep(ctx, &referrals);
+        referral::record_referrals(ctx, &referrals);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
     let target = target.clone();
@@ -172,7 +174,7 @@ fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
         if !coverage.complete {
             findings.stop(
                 Check::Incomplete,
-                "every known reward of this action is cancelled already, but the index is not complete: others may stand",
+                "every known reward of this action is cancelled already, but the index is not complete: there may be others that are not",
                 "run `recoup crawl`, then try again",
             );
         }

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use super::{CLOCKS_APART, Context};
+use super::{Context, MAX_CLOCK_DIFFERENCE};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{ClockOffset, IndexReader};
 use crate::store::ledger::{CopyOf, Ledger};
@@ -25,18 +25,18 @@ pub struct Obstacle {
 
 pub fn check(ctx: &Context<'_>) -> Result<()> {
     let ledger = ctx.ledger()?;
-    let obstacle = ctx.read_index(|index| in_the_files(index, ledger, ctx.index_path, ctx.ledger_path))?;
+    let obstacle = ctx.read_index(|index| file_obstacle(index, ledger, ctx.index_path, ctx.ledger_path))?;
     obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
 /// Runs the check by file paths, for health checks.
 pub fn check_files(index: &Path, ledger: &Path, identity: Option<&Identity>) -> Result<()> {
     let (reader, open) = (IndexReader::open(index, identity)?, Ledger::open_read_only(ledger, identity)?);
-    in_the_files(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
+    file_obstacle(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
 /// The obstacle in index or ledger, if there is one.
-pub fn in_the_files(
+pub fn file_obstacle(
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
     index_path: &Path,
@@ -53,21 +53,21 @@ pub fn in_the_files(
 }
 
 /// The obstacle that the vendor's newest `Date` header shows, if the clocks are too far apart.
-pub fn by_the_clock(offset: &ClockOffset) -> Option<Obstacle> {
-    let error = clock_trouble(offset.seconds)?;
+pub fn clock_obstacle(offset: &ClockOffset) -> Option<Obstacle> {
+    let error = clock_error(offset.seconds)?;
     let message = format!("{} (as of {})", error.message, offset.at);
     Some(Obstacle { name: "clock", error: Error { message, ..error } })
 }
 
 /// Returns an error if the clocks are too far apart. `ahead`: how far this machine's clock is ahead of the vendor's, in
 /// seconds; `None` if unknown.
-pub fn clock_trouble(ahead: Option<i64>) -> Option<Error> {
+pub fn clock_error(ahead: Option<i64>) -> Option<Error> {
     let Some(ahead) = ahead else {
         let message = "the vendor's answers carry no Date, so nothing can be concluded from the dates of its rewards";
         let hint = "a proxy in between may remove the header; let it through, then run the same command again";
         return Some(Error::new(Kind::Vendor, message).hint(hint));
     };
-    if ahead.abs() <= CLOCKS_APART {
+    if ahead.abs() <= MAX_CLOCK_DIFFERENCE {
         return None;
     }
     let way = if ahead > 0 { "ahead of" } else { "behind" };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::proof::Snapshot;
-use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward, record_in_index};
+use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward, record_rewards};
 use crate::error::{Kind, Result};
 use crate::extract::referral_id;
 use crate::model::{OrderId, ReferralState, RewardId, Target, counted};
@@ -96,8 +96,8 @@ pub async fn before(
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
     let mut ids: Vec<String> = Vec::new();
     let home = look.found.iter().filter_map(|(_, place)| match place {
-        Location::Home(live) => Some(&**live),
-        Location::Elsewhere(_) | Location::Missing => None,
+        Location::SameAccount(live) => Some(&**live),
+        Location::OtherAccount(_) | Location::Missing => None,
     });
     for id in home.chain(look.of_target(about.target)).filter_map(|live| referral_id(&live.raw)) {
         if !ids.contains(&id) {
@@ -130,15 +130,15 @@ pub async fn after(
     let known: Vec<RewardId> = rewards.iter().map(|reward| RewardId::new(reward.reward_id.as_str())).collect();
     let (now_ms, asked_at) = (ctx.vendor_now()?.as_millisecond(), ctx.clock.now());
     let reading = read(ctx, about, &ids, answered, &known, now_ms).await?;
-    keep(ctx, &reading.referrals);
-    record_in_index(ctx, reading.of_action.iter().chain(&reading.of_order), asked_at);
+    record_referrals(ctx, &reading.referrals);
+    record_rewards(ctx, reading.of_action.iter().chain(&reading.of_order), asked_at);
     let of_action = reading.of_action.iter().map(|live| live.snapshot(now_ms));
     let of_order = reading.of_order.iter().map(|live| Snapshot { linked: false, ..live.snapshot(now_ms) });
     Ok((reading.referrals, of_action.chain(of_order).collect()))
 }
 
 /// Writes referrals into the index, so that a lookup can show them.
-pub fn keep(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
+pub fn record_referrals(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
     let read_at = ctx.clock.now_ms();
     let read = referrals.iter().filter(|referral| referral.state != ReferralState::NotReadable);
     let rows: Vec<ReferralRead> = read
@@ -277,7 +277,7 @@ impl ReferralReading {
 }
 
 /// The evidence of the referrals about a conclusion, as the end of a sentence.
-pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
+pub fn evidence(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
     let is = |wanted: ReferralState| after.iter().any(|now| now.state == wanted);
     if let Some(now) = after.iter().find(|now| now.state == ReferralState::NotReadable) {
         return Some(format!("its referral could not be read: {}", now.why.as_deref().unwrap_or("no reason is known")));
@@ -389,12 +389,12 @@ mod tests {
             (State::Unconfirmed, Converted, Converted, "still reads as converted"),
             (State::Unconfirmed, Converted, NotReadable, "could not be read"),
         ] {
-            let said = beside(state, &[referral(was)], &[referral(now)], 1).expect("a sentence");
+            let said = evidence(state, &[referral(was)], &[referral(now)], 1).expect("a sentence");
             assert!(said.contains(says), "{state:?} {was} → {now}: {said}");
             let is_strongest = (state, was, now) == (State::Confirmed, Converted, Started);
             assert_eq!(said.contains("strongest"), is_strongest, "{state:?} {was} → {now}: {said}");
         }
-        assert_eq!(beside(State::Confirmed, &[], &[], 0), None);
+        assert_eq!(evidence(State::Confirmed, &[], &[], 0), None);
         let lines = ReferralLine::all(&[referral(Converted)], &[ReferralSnapshot { why: None, ..referral(Started) }]);
         assert_eq!(lines[0].lines(), ["Referral: converted → started (f1)"]);
     }

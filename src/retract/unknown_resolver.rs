@@ -112,8 +112,8 @@ fn is_due(
         return Ok(false);
     }
     if known.newest.is_none() {
-        let in_doubt = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
-        known.newest = in_doubt.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
+        let unknown = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
+        known.newest = unknown.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
     }
     // A recent read for another retraction delays the next read.
     Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, settings.list_after, now)))
@@ -168,7 +168,7 @@ fn conclude(
     sent_at: Timestamp,
     mut readings: Vec<ListReading>,
     list: &SubmissionList,
-    action: Option<&ActionSeen>,
+    action: Option<&ActionReading>,
 ) -> Result<Retraction> {
     let others = batch_ids_of_others(ledger, retraction)?;
     let target = retraction.target();
@@ -228,14 +228,14 @@ fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTree
     Ok(names.collect())
 }
 
-struct ActionSeen {
+struct ActionReading {
     details: Value,
     /// Why the action was, or may have been, reversed after the send.
     reversed_since: Option<String>,
 }
 
 /// Reads the action and its log. The vendor may hide Advocate actions (`docs/vendor/brand.md` §3).
-async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
+async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionReading>> {
     let action = match ctx.brand.action(id).await {
         Ok(Some(action)) => action,
         Ok(None) => return Ok(None),
@@ -244,7 +244,7 @@ async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Res
     };
     let state = action.state.clone();
     if !action.is_reversed() {
-        return Ok(Some(ActionSeen { details: json!({ "state": state }), reversed_since: None }));
+        return Ok(Some(ActionReading { details: json!({ "state": state }), reversed_since: None }));
     }
     let now = ctx.clock.now();
     let earliest = sent_at.checked_sub(CLOCK_TOLERANCE).unwrap_or(sent_at);
@@ -271,7 +271,7 @@ async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Res
         None => Some("the vendor shows the action as reversed, and not since when".to_owned()),
     };
     let details = json!({ "state": state, "reversed_at": newest, "reversed_since_sent": !is_before });
-    Ok(Some(ActionSeen { details, reversed_since }))
+    Ok(Some(ActionReading { details, reversed_since }))
 }
 
 fn is_no_answer(error: &Error) -> bool {

@@ -94,7 +94,7 @@ impl Status {
                 }
             });
         }
-        lines.extend(self.judged_by.doubt().map(str::to_owned));
+        lines.extend(self.judged_by.warning().map(str::to_owned));
         if self.failed_accounts > 0 {
             lines.push(format!(
                 "{} could not be read; list them with --failed-accounts",

@@ -21,7 +21,7 @@ use crate::out_file::{OutFile, Rules};
 use crate::refunds::reversal_file::{self, Reversal};
 use crate::retract::approval::{self, Demand, Granted, Subject};
 use crate::retract::dispatch::take_lock;
-use crate::retract::plan::{self, ActionPlan, Step, StoredPlan, handed_over, sent_before};
+use crate::retract::plan::{self, ActionPlan, Step, handed_over, sent_before};
 use crate::retract::receipt::Mark;
 use crate::retract::{Context, Options, affects_every_order, plan_fingerprint, readiness, show_and_confirm};
 use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
@@ -355,19 +355,12 @@ fn hand_over(
 
 fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRetraction> {
     let (plan, action) = (row.plan.as_ref()?, row.action()?);
-    let mut kept = StoredPlan::json(plan, action);
-    kept[FILE] = json!(handed);
     Some(NewRetraction {
-        channel: Channel::File,
-        target: action.target.clone(),
-        order_id: plan.order_id.clone(),
         disposition: row.reason_code.clone(),
         reason: row.order.reason.clone().or_else(|| options.plan.reason.clone()),
         ticket: row.order.ticket.clone().or_else(|| options.plan.ticket.clone()),
         batch: Some(handed.name.clone()),
-        program_id: action.program_id.clone(),
-        rewards: action.linked.clone(),
-        plan: kept,
+        ..plan::ledger_entry(plan, action, &options.plan, Some((FILE, json!(handed))))
     })
 }
 

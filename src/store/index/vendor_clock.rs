@@ -55,7 +55,7 @@ pub struct JudgedNow {
 
 impl JudgedBy {
     /// Returns a warning for the user; `None` if the clock is trusted.
-    pub fn doubt(self) -> Option<&'static str> {
+    pub fn warning(self) -> Option<&'static str> {
         let warning = "expiry is judged by this machine's clock, which is behind the newest crawl: set it, then run `recoup doctor`";
         (self == Self::Suspect).then_some(warning)
     }
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(judged(60), (JudgedBy::Vendor, at(70)));
         index.remember_clock(None, at(60)).expect("is kept");
         assert_eq!(judged(60), (JudgedBy::Suspect, at(60)));
-        assert!(JudgedBy::Suspect.doubt().is_some_and(|doubt| doubt.contains("this machine's clock")));
+        assert!(JudgedBy::Suspect.warning().is_some_and(|warning| warning.contains("this machine's clock")));
     }
 
     #[test]
