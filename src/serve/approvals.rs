@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::actions::aborted;
 use super::app::App;
-use crate::access::Who;
+use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Approval, Ledger, Stage};
 
@@ -31,7 +31,7 @@ impl App {
     /// Runs as its own task: an approval whose client has disconnected is carried out too.
     pub(super) async fn approve(
         self: &Arc<Self>,
-        who: &Who,
+        who: &Principal,
         id: &str,
         reason: Option<String>,
     ) -> Result<(Approval, bool)> {
@@ -44,12 +44,22 @@ impl App {
         task.await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    pub(super) async fn decline(self: &Arc<Self>, who: &Who, id: &str, reason: Option<String>) -> Result<Approval> {
+    pub(super) async fn decline(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        reason: Option<String>,
+    ) -> Result<Approval> {
         self.decide(who, self.approval(id)?.id, reason, Stage::Declined).await
     }
 
     /// Withdraws a user's own request.
-    pub(super) async fn withdraw(self: &Arc<Self>, who: &Who, id: &str, reason: Option<String>) -> Result<Approval> {
+    pub(super) async fn withdraw(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        reason: Option<String>,
+    ) -> Result<Approval> {
         let approval = self.approval(id)?;
         if !approval.is_of(&self.actions.actor(who).names()) {
             let message = format!("approval {} is not your request, so you cannot withdraw it", approval.id);
@@ -58,7 +68,13 @@ impl App {
         self.decide(who, approval.id, reason, Stage::Withdrawn).await
     }
 
-    async fn decide(self: &Arc<Self>, who: &Who, id: i64, reason: Option<String>, next: Stage) -> Result<Approval> {
+    async fn decide(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: i64,
+        reason: Option<String>,
+        next: Stage,
+    ) -> Result<Approval> {
         let (this, actor, now) = (Arc::clone(self), self.actions.actor(who), self.clock.now());
         self.blocking(move || {
             let settings = &this.actions.settings;

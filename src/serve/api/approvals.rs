@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::idempotency::{Begun, begin};
 use super::paging::{Page, words};
 use super::{ApiResult, Reply, json, json_text};
-use crate::access::Who;
+use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Query};
@@ -132,7 +132,14 @@ enum Answer {
     Withdraw,
 }
 
-async fn answer(app: Arc<App>, who: Who, id: String, key: Begun, decision: Decision, answer: Answer) -> ApiResult {
+async fn answer(
+    app: Arc<App>,
+    who: Principal,
+    id: String,
+    key: Begun,
+    decision: Decision,
+    answer: Answer,
+) -> ApiResult {
     let key = match key {
         Begun::New(key) => key,
         Begun::Replay(reply) => return Ok(located(reply)),
@@ -150,7 +157,7 @@ async fn answer(app: Arc<App>, who: Who, id: String, key: Begun, decision: Decis
 /// 202 if the service has carried out an approved request.
 async fn answered(
     app: &Arc<App>,
-    who: &Who,
+    who: &Principal,
     id: &str,
     reason: Option<String>,
     answer: Answer,

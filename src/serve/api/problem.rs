@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::access::{Right, Who};
+use crate::access::{Principal, Right};
 use crate::error::{Details, Error, Kind};
 use crate::refunds::read::NeedsMapping;
 use crate::refunds::unclear_columns::{ColumnKind, UnclearColumn};
@@ -111,7 +111,7 @@ impl Problem {
             examples: doubt.examples,
         };
         let mut problem = Self::of_file(doubtful.error);
-        problem.0.doubts = doubtful.doubts.into_iter().map(in_doubt).collect();
+        problem.0.doubts = doubtful.unclear.into_iter().map(in_doubt).collect();
         problem
     }
 
@@ -143,7 +143,7 @@ impl Problem {
             .hint("send `Authorization: Bearer TOKEN`; `recoup user token add` makes a token")
     }
 
-    pub(in crate::serve) fn forbidden(who: &Who, right: Right) -> Self {
+    pub(in crate::serve) fn forbidden(who: &Principal, right: Right) -> Self {
         let scope = right.as_str();
         let (detail, hint) = if who.role.may(right) {
             (
@@ -186,12 +186,23 @@ impl Problem {
     }
 }
 
+/// The hint of an error that has none.
+fn default_hint(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Usage => "/api/v1/openapi.json describes every request",
+        Kind::Refused => "nothing was sent; GET /api/v1/preflight shows every check",
+        kind => kind.default_hint(),
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let status = ui_text::status_of(error.kind);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(kind = error.kind.name(), "{}", error.message);
         }
+        // Flags are still in the hint, so that a clause with a flag can be replaced.
+        let hint = error.hint.clone().unwrap_or_else(|| default_hint(error.kind).to_owned());
         let mut problem = Self::new(status, error.kind.name(), ui_text::heading_of(error.kind), error.message);
         problem.0.retry = match error.kind {
             Kind::Busy => Some(Retry::After(SignedDuration::from_secs(1))),
@@ -202,8 +213,7 @@ impl From<Error> for Problem {
         if error.kind == Kind::NeedsApproval {
             problem.0.needs_approval = Some(true);
         }
-        // Flags are still in the hint, so that a clause with a flag can be replaced.
-        problem.0.hint = error.hint;
+        problem.0.hint = Some(hint);
         let problem = problem.with_details(error.details.map(|details| *details).unwrap_or_default());
         match problem.0.hint.clone() {
             Some(hint) => problem.hint(hint),

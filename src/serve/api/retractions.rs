@@ -15,7 +15,7 @@ use url::form_urlencoded::byte_serialize;
 use super::idempotency::{Begun, Idempotent, begin};
 use super::paging::{Page, words};
 use super::{ApiResult, Problem, Reply, in_background, json, json_text};
-use crate::access::{Right, Who};
+use crate::access::{Principal, Right};
 use crate::error::{Error, Kind};
 use crate::lookup;
 use crate::retract::receipt::{Entry, Receipt};
@@ -60,7 +60,7 @@ pub(in crate::serve) async fn create(
 }
 
 /// Retracts an order and stores the response under the key of the request.
-async fn carry_out(app: Arc<App>, who: Who, request: RetractRequest, key: Idempotent) -> ApiResult {
+async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: Idempotent) -> ApiResult {
     let receipt = match app.actions.retract(&who, request, false).await {
         Ok(receipt) => receipt,
         Err(error) => return Ok(key.fail(&app, error)?),
