@@ -235,7 +235,7 @@ enum Applies {
 }
 
 /// An error response that several operations have.
-struct Error {
+struct CommonError {
     status: &'static str,
     name: &'static str,
     description: &'static str,
@@ -244,36 +244,36 @@ struct Error {
     example: [&'static str; 3],
 }
 
-const ERRORS: &[Error] = &[
-    Error {
+const ERRORS: &[CommonError] = &[
+    CommonError {
         status: "400",
         name: "BadRequest",
         description: "The request is invalid: a missing, repeated or unknown parameter, or a bad value",
         applies: Applies::Always,
         example: ["usage", "Invalid request", "there is no parameter \"order\""],
     },
-    Error {
+    CommonError {
         status: "401",
         name: "Unauthorized",
         description: "No token, or an unknown, expired or revoked one",
         applies: Applies::Secured,
         example: ["unauthorized", "No valid token", "the request has no valid API token"],
     },
-    Error {
+    CommonError {
         status: "403",
         name: "Forbidden",
         description: "The token or its user's role lacks the scope in `missing_scope`",
         applies: Applies::Secured,
         example: ["forbidden", "Not allowed", "the token lacks the scope `retract`"],
     },
-    Error {
+    CommonError {
         status: "404",
         name: "NotFound",
         description: "There is nothing of that number or ID",
         applies: Applies::Path,
         example: ["not_indexed", "Not found", "there is no retraction \"999\" in this ledger"],
     },
-    Error {
+    CommonError {
         status: "409",
         name: "Conflict",
         description: "Refused in this state; `action_ids`, `overrides` and `needs_approval` say what the caller can do",
@@ -284,14 +284,14 @@ const ERRORS: &[Error] = &[
             "this order has 2 actions: 1000.4784.1, 1000.4784.2",
         ],
     },
-    Error {
+    CommonError {
         status: "413",
         name: "TooLarge",
         description: "The body is larger than 64 KB, or a file larger than 10 MB",
         applies: Applies::Body,
         example: ["usage", "The request is too large", "a form or a JSON body has at most 64 KB, a file at most 10 MB"],
     },
-    Error {
+    CommonError {
         status: "422",
         name: "KeyReused",
         description: "The `Idempotency-Key` belongs to a request with another path, query or body",
@@ -302,7 +302,7 @@ const ERRORS: &[Error] = &[
             "the Idempotency-Key belongs to a request with another path, query or body",
         ],
     },
-    Error {
+    CommonError {
         status: "429",
         name: "TooManyRequests",
         description: "`rate_limited`: the limit of this token is used up. `parked`: the vendor's limit is used up",
@@ -313,7 +313,7 @@ const ERRORS: &[Error] = &[
             "this token has used up its 6000 requests a minute; nothing was done",
         ],
     },
-    Error {
+    CommonError {
         status: "5XX",
         name: "ServerError",
         description: "500: the service failed. 502: the vendor could not be reached. 503: the service is stopping. 504: the \
@@ -327,7 +327,7 @@ const ERRORS: &[Error] = &[
     },
 ];
 
-impl Error {
+impl CommonError {
     fn response(&self) -> Value {
         let mut names = vec!["X-Request-Id"];
         names.extend(
