@@ -49,7 +49,7 @@ pub struct AcceptOptions {
 pub struct Accepted {
     pub accepted: bool,
     /// The fault: `copy`, `missing`, `another`, `older` or `forked`; `null` without a fault.
-    pub clock_error: Option<&'static str>,
+    pub trouble: Option<&'static str>,
     /// The earliest moment after which the ledger may lack entries; `null` if unknown.
     pub since: Option<String>,
     pub reversals: u64,
@@ -153,7 +153,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     let added = added.filter_map(|((missing, found), id)| Some(line_of(id?, missing, found))).collect();
     Ok(Accepted {
         accepted: true,
-        clock_error: Some(fault.as_str()),
+        trouble: Some(fault.as_str()),
         since: since_text,
         reversals: comparison.reversals,
         modifications: comparison.modifications,
@@ -345,7 +345,7 @@ fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
     };
     Ok(Accepted {
         accepted: false,
-        clock_error: None,
+        trouble: None,
         since: None,
         reversals: 0,
         modifications: 0,
