@@ -136,7 +136,7 @@ fn head_line(found: i64, audit: &Audit) -> String {
     }
     let rest = match later {
         0 => "no event was added since".to_owned(),
-        _ => format!("it says nothing about the {} events after it, which only the chain holds", grouped(later)),
+        _ => format!("it says nothing about the {} after it, which only the chain holds", counted(later, "event")),
     };
     format!("the given head is event {found}: every event up to it is as it was then; {rest}")
 }

@@ -39,6 +39,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "records", "refunds", "status", "schedule", "webhook",
         ],
     ),
+    (
+        "mcp",
+        &[
+            "access", "vendor", "store", "extract", "model", "error", "clock", "report", "lookup", "retract",
+            "records", "serve",
+        ],
+    ),
     ("crawl", &["vendor", "store", "extract", "model", "error", "clock", "crash", "report"]),
     ("lookup", &["vendor", "store", "extract", "model", "error", "clock", "report"]),
     (
@@ -78,7 +85,36 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
     (&["ExitCode"], &["main.rs"], "only main makes exit codes"),
     (&["process::exit"], &["signal.rs"], "only main makes exit codes; a second signal is the one exception"),
     (&["process::abort"], &["crash.rs"], "only a crash point dies on purpose"),
+    (&["rmcp"], &["mcp/"], "only mcp knows the assistants' protocol"),
     (&["BrandWriter", "RewardCanceller"], &["vendor/", "retract/"], "only retract may change anything at the vendor"),
+];
+
+/// The code that an assistant reaches.
+const FOR_ASSISTANTS: &[&str] = &["mcp/", "commands/mcp.rs", "retract/propose.rs"];
+
+/// What sends, or approves what is sent. Sending takes the settings of a client that writes, which only `writer_options` gives.
+const SENDS: &[&str] = &[
+    "WriterSettings",
+    "CancellerSettings",
+    "ActionSettings",
+    "writer_options",
+    "writer",
+    "BrandWriter",
+    "RewardCanceller",
+    "Sender",
+    "dispatch",
+    "send",
+    "carry_out",
+    "decide",
+    "set_policy",
+    "retract::run",
+    "retract::adjust",
+    "retract::batch",
+    "retract::cancel",
+    "retract::file",
+    "retract::verify",
+    "serve::run",
+    "retract::*",
 ];
 
 /// Files without input, output, clock, thread or `async`.
@@ -251,6 +287,15 @@ fn purity(file: &Source) -> Vec<String> {
     found.map(|word| format!("{}: {word}: this file only computes", file.path)).collect()
 }
 
+/// An assistant can neither send nor approve.
+fn assistants_only_propose(file: &Source) -> Vec<String> {
+    if !file.is_in(FOR_ASSISTANTS) {
+        return Vec::new();
+    }
+    let found = SENDS.iter().filter(|word| says(&file.code, word));
+    found.map(|word| format!("{}: {word}: an assistant proposes, and a person sends", file.path)).collect()
+}
+
 fn shape(file: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
     if !file.text.starts_with("//! ") {
@@ -343,6 +388,11 @@ fn sql_is_written_for_both_engines() {
 #[test]
 fn pure_files_have_no_input_and_no_output() {
     none(&sources().iter().flat_map(purity).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_code_that_an_assistant_reaches_can_send_or_approve() {
+    none(&sources().iter().flat_map(assistants_only_propose).collect::<Vec<_>>());
 }
 
 #[test]
@@ -447,6 +497,13 @@ fn every_rule_can_fail() {
         (purity, "model.rs", "fn f<'a>(x: &'a str) { tokio::spawn(x) }", true),
         (purity, "model.rs", "//! no async here\nfn f<'a>(asynchronous: &'a str) {}", false),
         (purity, "lookup.rs", "async fn f() {}", false),
+        (assistants_only_propose, "mcp/actions.rs", "retract::run(ctx, writer, request)", true),
+        (assistants_only_propose, "mcp/actions.rs", "use crate::retract::WriterSettings;", true),
+        (assistants_only_propose, "mcp/mod.rs", "ledger.decide(id, Stage::Approved)", true),
+        (assistants_only_propose, "commands/mcp.rs", "settings.writer_options(None)", true),
+        (assistants_only_propose, "retract/propose.rs", "Sender::new(ctx, settings)", true),
+        (assistants_only_propose, "mcp/actions.rs", "retract::propose(ctx, request) // decide", false),
+        (assistants_only_propose, "retract/mod.rs", "use send::Sender;", false),
         (shape, "lookup.rs", "use x;", true),
         (shape, "lookup.rs", &long, true),
         (shape, "lookup.rs", "//! A file.\n", false),

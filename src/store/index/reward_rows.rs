@@ -108,14 +108,14 @@ impl RewardWrite<'_> {
     }
 
     fn write_admitted(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
-        let Self { ancestry, reward: ReadReward { extracted, raw, source, referral_id }, .. } = self;
+        let Self { ancestry, reward: ReadReward { extracted, raw, source }, .. } = self;
         let asked_at = self.asked_at.as_millisecond();
         let mut columns = Columns {
             pattern: batch.shared.link_pattern(batch.tx, extracted)?,
             descriptor: batch.shared.descriptor(batch.tx, &extracted.reward)?,
             unreadable: extracted.unreadable as i64,
             source: *source,
-            referral_id: referral_id.clone(),
+            referral_id: extracted.referral_id.clone(),
             date_modified: extracted.reward.date_modified,
         };
         let previous = match previous {

@@ -25,7 +25,6 @@ pub struct ReadReward {
     pub(super) extracted: Extracted,
     pub(super) raw: Box<str>,
     pub(super) source: ApiSource,
-    pub(super) referral_id: Option<String>,
 }
 
 /// The API that a reward was read from. The APIs differ in the detail of their links, so a reading from one API does not remove a
@@ -59,7 +58,7 @@ impl ApiSource {
 
 impl ReadReward {
     pub fn new(extracted: Extracted, raw: &str) -> Self {
-        Self { extracted, raw: raw.into(), source: ApiSource::Rest, referral_id: extract::referral_id(raw) }
+        Self { extracted, raw: raw.into(), source: ApiSource::Rest }
     }
 
     /// Returns the rewards in a response of Get Rewards, and the number of rewards without an ID, which recoup cannot store.
@@ -76,7 +75,7 @@ impl ReadReward {
                     return Err(Error::new(Kind::Vendor, what)
                         .hint("run the same command again; a cache or a proxy in between may mix responses up"));
                 }
-                Ok(extracted) => rewards.push(Self::new(extracted, raw.get())),
+                Ok(extracted) => rewards.push(Self { extracted, raw: raw.into(), source: ApiSource::Rest }),
                 Err(_no_id) => unusable += 1,
             }
         }
