@@ -3,6 +3,7 @@
 //! Reads a few participants, a sample of their rewards, the programs with their rules, and both files from end to end. It
 //! stores the rules in the index, as a retraction does. It changes nothing at the vendor and never names a participant.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -41,7 +42,6 @@ struct Check {
     name: &'static str,
     ok: bool,
     message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
     #[serde(skip)]
     kind: Option<Kind>,
@@ -53,7 +53,13 @@ impl Check {
     }
 
     fn wrong(name: &'static str, error: &Error) -> Self {
-        Self { name, ok: false, message: error.message.clone(), remedy: error.hint.clone(), kind: Some(error.kind) }
+        Self {
+            name,
+            ok: false,
+            message: error.message.clone(),
+            remedy: Some(error.remedy().to_owned()),
+            kind: Some(error.kind),
+        }
     }
 
     fn of<T>(name: &'static str, result: &Result<T>, message: impl FnOnce(&T) -> String) -> Self {
@@ -99,6 +105,11 @@ pub async fn run(
             check.remedy = Some(remedy.to_owned());
         }
         say(check)?;
+    }
+    for path in settings.token_files() {
+        if let Some(check) = token_file_check(path) {
+            say(check)?;
+        }
     }
     let owner = identity.as_ref().ok();
     let (index, ledger) = (StoreFile::index(&settings.database, owner), StoreFile::ledger(&settings.ledger, owner));
@@ -186,6 +197,22 @@ pub async fn run(
         }
     }
     Ok(problems.into_iter().min_by_key(|problem| problem.kind.rank()))
+}
+
+/// A warning if every user of this machine can read a token file. A group may be the service's own.
+#[cfg(unix)]
+fn token_file_check(path: &Path) -> Option<Check> {
+    use std::os::unix::fs::PermissionsExt;
+    const OTHERS_READ: u32 = 0o004;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let message = format!("every user of this machine can read {}", path.display());
+    let remedy = format!("run `chmod 600 {}`", path.display());
+    (mode & OTHERS_READ != 0).then(|| Check { remedy: Some(remedy), ..Check::fine("token file", message) })
+}
+
+#[cfg(not(unix))]
+fn token_file_check(_path: &Path) -> Option<Check> {
+    None
 }
 
 /// Checks the integrity of a whole file. A large index takes as long as reading it does.

@@ -201,17 +201,13 @@ impl Report {
 
     fn say_error(&self, error: &Error) {
         let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
-        let mut text = format!("{style}error{style:#}: {}", one_line(&error.message));
-        if let Some(hint) = &error.hint {
-            text.push_str("\n  hint: ");
-            text.push_str(&one_line(hint));
-        }
+        let text = format!("{style}error{style:#}: {}\n  hint: {}", one_line(&error.message), one_line(error.remedy()));
         self.write_stderr(|| write_line(anstream::stderr().lock(), &text));
     }
 
     /// Prints the error of one item of several: as text on stderr, and as an object with its order ID under `--json`.
     pub fn item_error(&self, order_id: &str, error: &Error) -> Result<()> {
-        self.warn(format!("order {order_id:?}: {}", error.message));
+        self.warn(format!("order {order_id:?}: {} ({})", error.message, error.remedy()));
         self.object(&serde_json::json!({"order_id": order_id, "error": error}))
     }
 

@@ -31,6 +31,7 @@ mod forget;
 mod generate;
 mod ledger;
 mod lookup;
+mod mcp;
 mod mistake;
 mod quota;
 mod reconcile;
@@ -117,7 +118,9 @@ pub fn main(cli: Cli) -> u8 {
     if let Err(error) = private {
         tracing::warn!(%error, "the memory of this process could not be kept from core dumps and debuggers");
     }
-    let report = Report::new(cli.global.json, cli.global.quiet);
+    // An MCP client reads standard output, so no error object may appear there.
+    let json = cli.global.json && !matches!(cli.command, Command::Mcp(_));
+    let report = Report::new(json, cli.global.quiet);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
         // A command works for microseconds between two responses, so waking a second thread costs more than it saves.
@@ -208,6 +211,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::User(command) => user::run(context, command),
         Command::Approval(command) => approval::run(context, &command),
         Command::Serve(args) => serve::run(context, args).await,
+        Command::Mcp(args) => mcp::run(context, args).await,
         Command::Audit(args) => audit::run(context, args),
         Command::Backup(args) => backup::run(context, &args).await,
         Command::Ledger(args) => ledger::run(context, args).await,

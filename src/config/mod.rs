@@ -11,7 +11,7 @@ mod serve;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -291,6 +291,12 @@ impl Settings {
         found
     }
 
+    /// The files that hold tokens.
+    pub fn token_files(&self) -> impl Iterator<Item = &Path> {
+        let secrets = [&self.auth_token, &self.advocate_token, &self.write_token].into_iter().flatten();
+        secrets.filter_map(|secret| if let Secret::File(path) = secret { Some(path.as_path()) } else { None })
+    }
+
     /// The owner of the databases.
     pub fn identity(&self) -> Result<Identity> {
         Ok(Identity {
@@ -448,7 +454,8 @@ fn check_profile_name(name: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, "the name of a profile may have letters, digits, - and _"))
+    Err(Error::new(Kind::Usage, "the name of a profile may have letters, digits, - and _")
+        .hint("the name is that of a [profile.NAME] in recoup.toml"))
 }
 
 #[cfg(test)]

@@ -351,12 +351,13 @@ fn interrupted(hint: &str) -> Error {
     Error::new(Kind::Interrupted, "interrupted; what was read is kept").hint(hint)
 }
 
-/// Adds how to resume to an error that has no hint yet.
+/// Adds how to resume to an error of the host.
 fn with_resume_hint(error: Error) -> Error {
     match (error.kind, &error.hint) {
         (Kind::Interrupted, None) => interrupted(RESUME),
-        (Kind::Network | Kind::Vendor, None) => {
-            error.hint("what was read is kept; run `recoup crawl` again to resume when the host answers")
+        (Kind::Network, hint) | (Kind::Vendor, hint @ None) => {
+            let check = hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            error.hint(format!("{check}what was read is kept, and `recoup crawl` resumes when the host answers"))
         }
         _ => error,
     }

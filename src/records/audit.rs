@@ -123,8 +123,22 @@ pub fn lines(audit: &Audit) -> Vec<String> {
     if audit.faults.is_empty() {
         lines.push("the chain holds: no event was altered, removed, added or moved; the file is sound".to_owned());
     }
+    lines.extend(audit.head_found.map(|found| head_line(found, audit)));
     lines.extend(audit.outside_chain.iter().map(|what| format!("not in the chain: {what}")));
     lines
+}
+
+/// What the head that a person kept proves.
+fn head_line(found: i64, audit: &Audit) -> String {
+    let later = (audit.head.sequence - found).unsigned_abs();
+    if !audit.faults.is_empty() {
+        return format!("the given head is event {found}; it proves nothing while there is a fault");
+    }
+    let rest = match later {
+        0 => "no event was added since".to_owned(),
+        _ => format!("it says nothing about the {} after it, which only the chain holds", counted(later, "event")),
+    };
+    format!("the given head is event {found}: every event up to it is as it was then; {rest}")
 }
 
 /// The error of an audit that found something.

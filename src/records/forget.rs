@@ -53,7 +53,8 @@ pub async fn run(
     report: &Report,
 ) -> Result<Forgotten> {
     if account.as_str().is_empty() {
-        return Err(Error::new(Kind::Usage, "an account ID is missing"));
+        return Err(Error::new(Kind::Usage, "an account ID is missing")
+            .hint("name the account exactly; `recoup lookup ORDER` shows the account of a reward"));
     }
     if !yes && !report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was forgotten")
@@ -122,7 +123,7 @@ fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Rep
     let progress = report.progress("rewards looked through");
     let erased = index.erase(accounts, so_far, |looked| progress.show(looked, None, ""))?;
     index.rewrite()?;
-    Ok(erased)
+    Ok(Erased { repacked: true, ..erased })
 }
 
 /// An open retraction cannot be followed without the account. A retraction that `verify` no longer reads is not open.

@@ -11,7 +11,6 @@ use super::Context;
 use super::proof::Snapshot;
 use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward, record_rewards};
 use crate::error::{Kind, Result};
-use crate::extract::referral_id;
 use crate::model::{OrderId, ReferralState, RewardId, Target, counted};
 use crate::store::index::{ApiSource, ReferralRead};
 use crate::store::ledger::{Retraction, State};
@@ -99,7 +98,7 @@ pub async fn before(
         Location::SameAccount(live) => Some(&**live),
         Location::OtherAccount(_) | Location::Missing => None,
     });
-    for id in home.chain(look.of_target(about.target)).filter_map(|live| referral_id(&live.raw)) {
+    for id in home.chain(look.of_target(about.target)).filter_map(|live| live.extracted.referral_id.clone()) {
         if !ids.contains(&id) {
             ids.push(id);
         }

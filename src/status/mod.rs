@@ -341,8 +341,10 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
 }
 
 pub fn one_retraction(ledger: &Path, identity: Option<&Identity>, id: i64) -> Result<Entry> {
-    let ledger = Ledger::open_read_only(ledger, identity)?
-        .ok_or_else(|| Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here"))?;
+    let ledger = Ledger::open_read_only(ledger, identity)?.ok_or_else(|| {
+        Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here")
+            .hint("name another one with --database or RECOUP_LEDGER")
+    })?;
     Ok(Entry::of(&ledger.get(id)?, &[]))
 }
 

@@ -5,6 +5,14 @@ use crate::model::budget::WaitReason;
 use crate::model::counted;
 use crate::model::program_rule::ProgramRule;
 use crate::report::table;
+use crate::store::ledger::State;
+
+/// The parts of the list of open retractions, each with the command that goes on with it.
+const OPEN_PARTS: [(&str, fn(State) -> bool); 3] = [
+    ("open (run `recoup verify`):", |state| !matches!(state, State::Planned | State::HandedOver)),
+    ("planned, nothing was sent (run `recoup retract` again):", |state| state == State::Planned),
+    ("in a reversal file (hand it in, then run `recoup file check`):", |state| state == State::HandedOver),
+];
 
 impl QuotaLine {
     fn text(&self) -> String {
@@ -93,6 +101,9 @@ impl Status {
                 counted(self.failed_accounts, "account")
             ));
         }
+        if self.failed.as_ref().is_some_and(Vec::is_empty) {
+            lines.push("accounts that the last run could not read: none".to_owned());
+        }
         for failed in self.failed.iter().flatten() {
             lines.push(format!("  {}: {}", failed.account_id, failed.reason));
         }
@@ -102,9 +113,13 @@ impl Status {
             let counts: Vec<String> = self.retractions.iter().map(|(state, n)| format!("{n} {state}")).collect();
             lines.push(format!("retractions: {}", counts.join(", ")));
         }
-        if !self.open.is_empty() {
-            lines.push("open (run `recoup verify`; planned: nothing was sent, run `recoup retract` again):".to_owned());
-            let rows = self.open.iter().map(|open| {
+        for (title, is_part) in OPEN_PARTS {
+            let mut part = self.open.iter().filter(|open| is_part(open.state)).peekable();
+            if part.peek().is_none() {
+                continue;
+            }
+            lines.push(title.to_owned());
+            let rows = part.map(|open| {
                 [
                     open.id.to_string(),
                     open.order_id.clone(),

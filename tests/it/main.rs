@@ -23,6 +23,7 @@ mod http_client;
 mod index;
 mod lookup;
 mod malformed_requests;
+mod mcp;
 mod never_send_twice;
 mod packaging;
 mod program_rule;

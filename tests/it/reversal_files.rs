@@ -84,6 +84,8 @@ fn the_file_is_the_vendors_and_its_lines_are_confirmed_by_their_rewards() {
     assert_eq!(content(&home, NAME), format!("{HEADER}\n{}", lines.concat()));
     let status = home.check(&["status", "--json"], 0).object();
     assert_eq!(status["retractions"], serde_json::json!({"handed_over": 2}));
+    let said = home.check(&["status"], 0).stdout;
+    assert!(said.contains("run `recoup file check`") && !said.contains("run `recoup verify`"), "{said}");
 
     // It is not submitted yet, so nothing is claimed.
     let early = home.check(&["file", "check", "--json"], 7);

@@ -237,14 +237,20 @@ impl Home {
 
     /// The binary with these arguments, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recoup"));
+        let mut command = self.command_of(env!("CARGO_BIN_EXE_recoup"));
+        command.args(args);
+        command
+    }
+
+    /// Another program in the environment of this home.
+    pub fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("HOME", self.dir.path())
             .env("RECOUP_CONFIG", self.path("recoup.toml"))
             .env("RECOUP_DATABASE", self.database())
             .envs(self.env.iter().cloned())
-            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

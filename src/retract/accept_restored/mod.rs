@@ -48,6 +48,8 @@ pub struct AcceptOptions {
 #[derive(Debug, Serialize)]
 pub struct Accepted {
     pub accepted: bool,
+    /// The person who accepted it; `null` if nothing was accepted.
+    pub by: Option<String>,
     /// The fault: `copy`, `missing`, `another`, `older` or `forked`; `null` without a fault.
     pub trouble: Option<&'static str>,
     /// The earliest moment after which the ledger may lack entries; `null` if unknown.
@@ -140,7 +142,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
         // A person's data that a newer ledger has erased must stay erased.
         ledger.rewrite()?;
     }
-    let message = format!("accepted by a person: {}", fault.describe());
+    let message = format!("accepted by {}: {}", ctx.actor.person, fault.describe());
     let details = details(&fault, since_text.as_deref(), &comparison, &risks, options);
     let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
     // The ledger is written before the index: if the index fails, the person can run the command again, because the index is
@@ -153,6 +155,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     let added = added.filter_map(|((missing, found), id)| Some(line_of(id?, missing, found))).collect();
     Ok(Accepted {
         accepted: true,
+        by: Some(ctx.actor.person.clone()),
         trouble: Some(fault.as_str()),
         since: since_text,
         reversals: comparison.reversals,
@@ -345,6 +348,7 @@ fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
     };
     Ok(Accepted {
         accepted: false,
+        by: None,
         trouble: None,
         since: None,
         reversals: 0,
@@ -363,7 +367,8 @@ impl Accepted {
             return vec!["nothing is wrong with this ledger; nothing was changed".to_owned()];
         }
         let mut lines = vec![format!(
-            "accepted: {} and {} at the vendor, {} known, {} written down as sent",
+            "accepted by {}: {} and {} at the vendor, {} known, {} written down as sent",
+            self.by.as_deref().unwrap_or_default(),
             counted(self.reversals, "reversal"),
             counted(self.modifications, "modification"),
             self.matched,

@@ -141,6 +141,8 @@ pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     let mut lines = vec![format!("{margin}{}", finding.line())];
     if finding.stops() {
         lines.push(format!("{margin}  → {}", finding.remedy_line()));
+    } else if !finding.remedy.is_empty() {
+        lines.push(format!("{margin}  → {}", finding.remedy));
     }
     lines
 }

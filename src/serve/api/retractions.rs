@@ -91,7 +91,10 @@ pub(in crate::serve) async fn of_order(State(app): State<Arc<App>>, _caller: Cal
     responses((status = 200, description = "The retraction in the ledger", body = Entry),
               (status = 404, description = "There is no retraction of that number", body = Problem)))]
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<i64>) -> ApiResult {
-    let unknown = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
+    let unknown = || {
+        Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"))
+            .hint("GET /api/v1/retractions with `order_id` lists the retractions of an order")
+    };
     let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
     let retraction = ledger.get(id).map_err(|_unknown| unknown())?;
     Ok(json(&entry_for(Entry::of(&retraction, &[]), Audience::Api)))
