@@ -211,7 +211,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::User(command) => user::run(context, command),
         Command::Approval(command) => approval::run(context, &command),
         Command::Serve(args) => serve::run(context, args).await,
-        Command::Mcp(args) => mcp::run(context, args).await,
+        Command::Mcp(args) => Box::pin(mcp::run(context, args)).await,
         Command::Audit(args) => audit::run(context, args),
         Command::Backup(args) => backup::run(context, &args).await,
         Command::Ledger(args) => ledger::run(context, args).await,
