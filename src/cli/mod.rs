@@ -37,7 +37,7 @@ pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
 pub use serve::{McpArgs, ScheduleCommand, ServeArgs};
 pub use user::{TokenCommand, UserAddArgs, UserCommand};
-pub use webhook::{AddressArgs, WebhookCommand};
+pub use webhook::{AddressArgs, NotifyCommand, WebhookCommand};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -93,6 +93,9 @@ pub enum Command {
     /// Manage webhooks, by which the vendor names accounts that have changed
     #[command(subcommand)]
     Webhook(WebhookCommand),
+    /// Notices by webhook and e-mail, which `recoup serve` sends
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Manage users of the page and the API
     #[command(subcommand)]
     User(UserCommand),

@@ -33,6 +33,7 @@ mod ledger;
 mod lookup;
 mod mcp;
 mod mistake;
+mod notify;
 mod quota;
 mod reconcile;
 mod refunds;
@@ -208,6 +209,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::Quota(command) => quota::run(context, command).await,
         Command::Schedule(command) => schedule::run(context, command).await,
         Command::Webhook(command) => webhook::run(context, command).await,
+        Command::Notify(command) => notify::run(context, command).await,
         Command::User(command) => user::run(context, command),
         Command::Approval(command) => approval::run(context, &command),
         Command::Serve(args) => serve::run(context, args).await,

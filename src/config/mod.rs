@@ -6,6 +6,7 @@
 mod environment;
 mod file;
 mod flags;
+mod notices;
 mod schedule;
 mod serve;
 mod values;
@@ -28,6 +29,7 @@ pub use values::{PerWindow, Rate, Share, Span, Until};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, QuotaSettings, RESERVE};
+use crate::notify;
 use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{PACE, REREAD_FOR, ResolverSettings};
 use crate::store::budget::SharedBudget;
@@ -118,6 +120,8 @@ pub struct Settings {
     pub refunds: RefundSettings,
     pub serve: ServeSettings,
     pub schedule: ScheduleSettings,
+    /// Where notices go; `None` if nowhere.
+    pub notices: Option<notify::Settings>,
     /// URL of the vendor's webhook keys; `None` for the default path on the Advocate host.
     jwks_url: Option<String>,
     /// The crash point to arm, in a build with `failpoints`.
@@ -169,6 +173,7 @@ impl Settings {
             serve,
             schedule,
             webhook,
+            mut notices,
             refunds,
             refund_formats,
         } = sections;
@@ -243,6 +248,11 @@ impl Settings {
             },
             serve: ServeSettings::of(serve)?,
             schedule: ScheduleSettings::of(schedule)?,
+            notices: {
+                let signing = env.secret("RECOUP_NOTICE_SECRET", notices.secret_file.take())?;
+                let password = env.secret("RECOUP_SMTP_PASSWORD", notices.smtp_password_file.take())?;
+                notices::notices(notices, signing, password)?
+            },
             jwks_url: webhook.jwks_url,
             crash_at: env.get("RECOUP_CRASH_AT").map(str::to_owned),
             tenant: text("RECOUP_TENANT", base.tenant),

@@ -25,6 +25,7 @@ mod lookup;
 mod malformed_requests;
 mod mcp;
 mod never_send_twice;
+mod notices;
 mod packaging;
 mod program_rule;
 mod proof;
