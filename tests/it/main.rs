@@ -19,6 +19,8 @@ mod crawl_sources;
 mod credentials;
 mod damaged_index;
 mod forget;
+#[cfg(unix)]
+mod help_examples;
 mod http_client;
 mod index;
 mod lookup;
@@ -40,6 +42,8 @@ mod schedule;
 mod serve;
 mod service;
 mod service_security;
+#[cfg(unix)]
+mod setup;
 mod status;
 mod support;
 mod tidy;
