@@ -156,7 +156,7 @@ tables! {
 #[serde(default)]
 pub(super) struct Level {
     #[serde(flatten)]
-    base: BTreeMap<String, toml::Value>,
+    pub(super) base: BTreeMap<String, toml::Value>,
 }
 
 /// The checked tables of one level.

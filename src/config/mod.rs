@@ -9,6 +9,7 @@ mod flags;
 mod notices;
 mod schedule;
 mod serve;
+mod show;
 mod values;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use file::{HostTable, Sections, paths_of, read_file};
 pub use flags::GlobalFlags;
 pub use schedule::ScheduleSettings;
 pub use serve::ServeSettings;
+pub use show::Shown;
 pub use values::{PerWindow, Rate, Share, Span, Until};
 
 use crate::error::{Error, Kind, Result};
@@ -135,14 +137,22 @@ pub struct Settings {
     auth_token: Option<Secret>,
     advocate_token: Option<Secret>,
     write_token: Option<Secret>,
+    sources: show::Sources,
 }
 
 impl Settings {
     pub fn load(global: &GlobalFlags, env: &Environment) -> Result<Self> {
         let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
-        let default = env.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("recoup.toml"));
-        let path = named.clone().or_else(|| default.filter(|path| path.exists()));
+        let path = named.or_else(|| Self::file(global, env).filter(|path| path.exists()));
         let file = path.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let mut sources = show::Sources::default();
+        if let Some(path) = &path {
+            sources.add_level(&file.top, path, None);
+            if let Some((name, level)) = global.profile.as_ref().and_then(|name| file.profile.get_key_value(name)) {
+                sources.add_level(level, path, Some(name));
+            }
+        }
+        sources.add_overrides(global, env);
         let path = path.unwrap_or_default();
         let mut sections = Sections::read(file.top, &path, "")?;
         // Checks all profiles, so that a mistake is reported when it is made and not when the profile is first used.
@@ -158,7 +168,13 @@ impl Settings {
                     .hint("add it, or leave --profile out")
             })?);
         }
-        Self::from_parts(global, env, sections)
+        Ok(Self { sources, ..Self::from_parts(global, env, sections)? })
+    }
+
+    /// The path of `recoup.toml`, which need not exist; `None` without a home directory.
+    pub fn file(global: &GlobalFlags, env: &Environment) -> Option<PathBuf> {
+        let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
+        named.or_else(|| env.xdg("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("recoup.toml")))
     }
 
     fn from_parts(global: &GlobalFlags, env: &Environment, sections: Sections) -> Result<Self> {
@@ -264,6 +280,7 @@ impl Settings {
             auth_token: env.secret("RECOUP_AUTH_TOKEN", base.auth_token_file)?,
             advocate_token: env.secret("RECOUP_ADVOCATE_TOKEN", base.advocate_token_file)?,
             write_token: env.secret("RECOUP_WRITE_TOKEN", base.write_token_file)?,
+            sources: show::Sources::default(),
         })
     }
 

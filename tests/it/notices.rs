@@ -12,21 +12,21 @@ use serde_json::Value;
 use crate::service::{Service, add_user};
 use crate::support::{Home, Sim, os_user, ready, wait_until};
 
-const SECRET: &str = "a secret of the test";
+pub const SECRET: &str = "a secret of the test";
 
 /// No job of the service may cause an event before the queue has begun.
 const UNSCHEDULED: &str = "[schedule]\nrefresh = 'off'\nverify = 'off'";
 
 /// A receiver of webhooks. Answers with the given codes first, and then with 200.
 #[derive(Clone)]
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     taken: Arc<Mutex<Vec<Value>>>,
     all: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Receiver {
-    fn start(codes: &[u16]) -> Self {
+    pub fn start(codes: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
         let this = Self { url, taken: Arc::default(), all: Arc::default() };
