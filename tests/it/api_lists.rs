@@ -62,6 +62,9 @@ fn batches_are_listed_by_pages_and_filters() {
         })
         .collect();
     wait_until("all are planned", || lead.list("/api/v1/batches?stage=planned").len() == 3);
+    let early = lead.get(&format!("/api/v1/batches/{}/outcomes", made[0]));
+    assert_eq!(early.status, 404, "{}", early.body);
+    assert!(early.body.contains("has no outcomes yet"), "the batch exists: {}", early.body);
     let mut listed: Vec<String> =
         lead.list("/api/v1/batches?limit=1").iter().filter_map(|one| Some(one["id"].as_str()?.to_owned())).collect();
     let mut expected = made.clone();

@@ -186,10 +186,10 @@ impl Client<'_> {
         self.service.ask("POST", path, &headers, body.as_bytes())
     }
 
-    /// Retracts an order with its ID as the key.
+    /// Retracts an order with its ID as the key, encoded because a header holds only ASCII.
     pub fn retract(&self, order: &str) -> Answer {
         let body = serde_json::json!({ "order_id": order, "reason": "refunded", "ticket": "T-1" }).to_string();
-        self.post("/api/v1/retractions", order, "application/json", &body)
+        self.post("/api/v1/retractions", &percent_encoded(order), "application/json", &body)
     }
 
     /// Every item of a list, over all its pages.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::idempotency::{Begun, begin};
 use super::paging::{Page, words};
 use super::{ApiResult, Problem, Reply, json, json_text};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::refunds::read::Parsed;
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Part, Stage, Terms};
@@ -155,5 +155,14 @@ pub(in crate::serve) async fn outcomes(
     _caller: Caller,
     Path(id): Path<String>,
 ) -> ApiResult {
-    Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
+    let batch = app.batch(&id)?;
+    let outcomes = app.batches.read(&id, Part::Outcomes).map_err(|error| match error.kind {
+        Kind::NotIndexed => {
+            let stage = batch.stage.as_str();
+            Error::new(Kind::NotIndexed, format!("batch {id} has no outcomes yet: its stage is {stage}"))
+                .hint("apply it, and read it until it is `done`")
+        }
+        _ => error,
+    });
+    Ok(download(&id, outcomes?))
 }
