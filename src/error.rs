@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
@@ -174,13 +175,33 @@ pub struct Error {
     pub message: String,
     /// What to do next. [`Error::remedy`] is never empty.
     pub hint: Option<String>,
+    /// `None` for most errors.
+    pub details: Option<Box<Details>>,
+}
+
+/// The facts of an error that programs act on. The command line has them only in message and hint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The actions of the order, if the request must name one of them.
+    pub action_ids: Vec<String>,
+    /// The checks that the request must override to be carried out; empty if no override helps.
+    pub overrides: Vec<&'static str>,
+    /// The number of the request for a second person's approval.
+    pub approval: Option<i64>,
+    /// The earliest time at which the same request can succeed.
+    pub retry_at: Option<Timestamp>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, details: None }
+    }
+
+    #[must_use]
+    pub fn details(self, details: Details) -> Self {
+        Self { details: Some(Box::new(details)), ..self }
     }
 
     #[must_use]

@@ -62,6 +62,14 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
+    /// The number of the API token.
+    pub fn token(&self) -> Option<i64> {
+        match self {
+            Self::Token { id, .. } => Some(*id),
+            Self::Session | Self::Proxy => None,
+        }
+    }
+
     /// The text that the ledger records.
     pub fn describe(&self) -> String {
         match self {

@@ -50,6 +50,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         access: settings.access.clone(),
         sessions: access::Limits { idle: serve.session_idle, absolute: serve.session_end },
         ready_max_age: serve.ready_max_age,
+        token_requests_per_minute: serve.token_requests_per_minute,
         hooks: Arc::new(Receiver::new(Keys::new(settings.jwks_url()?), &actions.identity.tenant)),
         notices: settings.notices.clone(),
         schedule: (super::scheduled::schedule(context)?, super::scheduled::Scheduled::new(context)),

@@ -115,6 +115,7 @@ tables! {
         session_idle: Span,
         session_end: Span,
         ready_max_age: Span,
+        token_requests_per_minute: u32,
     }
     struct ScheduleTable {
         refresh: String,

@@ -3,6 +3,7 @@
 //! This file only reads the settings. The service decides whether it may listen on that address.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use crate::error::{Error, Kind, Result};
 
 /// The default address.
 const LISTEN: &str = "127.0.0.1:8080";
+
+/// The default limit: a hundred a second, more than a helpdesk needs, and few enough that a loop by mistake leaves room for
+/// other clients.
+const TOKEN_REQUESTS_PER_MINUTE: u32 = 6_000;
 
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
@@ -27,6 +32,8 @@ pub struct ServeSettings {
     pub session_end: Duration,
     /// If the index is older than this, the service is not ready.
     pub ready_max_age: Duration,
+    /// Requests of one API token in a minute; `None` for no limit.
+    pub token_requests_per_minute: Option<NonZeroU32>,
 }
 
 impl ServeSettings {
@@ -68,6 +75,9 @@ impl ServeSettings {
             session_idle: span(table.session_idle, Duration::from_hours(1)),
             session_end: span(table.session_end, Duration::from_hours(12)),
             ready_max_age: span(table.ready_max_age, Duration::from_hours(26)),
+            token_requests_per_minute: NonZeroU32::new(
+                table.token_requests_per_minute.unwrap_or(TOKEN_REQUESTS_PER_MINUTE),
+            ),
         })
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::checks::Override;
 use super::proof::Snapshot;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Details, Error, Kind, Result};
 use crate::model::counted;
 use crate::store::ledger::{Approval, Ledger, NewApproval, Policy, Stage};
 
@@ -127,6 +127,7 @@ pub(super) fn before_sending(
         Kind::NeedsApproval,
         format!("a second person must approve this ({why}): approval {} was asked for; nothing was sent", asked.id),
     )
+    .details(Details { approval: Some(asked.id), ..Details::default() })
     .hint(format!(
         "a lead approves it at the page, or with `recoup approval approve {}`; then run the same command again",
         asked.id

@@ -5,7 +5,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind};
+use crate::error::{Details, Error, Kind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -268,7 +268,12 @@ impl Findings {
         let first = stops.first()?;
         let kind = if first.check == Check::Ambiguous { Kind::Ambiguous } else { Kind::Refused };
         let evidence: Vec<&str> = stops.iter().map(|finding| finding.evidence.as_str()).collect();
-        Some(Error::new(kind, evidence.join("; ")).hint(format!("{}; nothing was sent", first.remedy_line())))
+        // If one of the stops cannot be overridden, overriding the others does not help.
+        let overrides: Option<Vec<&str>> =
+            stops.iter().map(|finding| Some(finding.check.overridable()?.as_str())).collect();
+        let details = Details { overrides: overrides.unwrap_or_default(), ..Details::default() };
+        let error = Error::new(kind, evidence.join("; ")).details(details);
+        Some(error.hint(format!("{}; nothing was sent", first.remedy_line())))
     }
 }
 
@@ -314,6 +319,17 @@ mod tests {
             error.hint.as_deref(),
             Some("talk to them; or override it with --override redeemed; nothing was sent")
         );
+    }
+
+    #[test]
+    fn overrides_are_offered_only_if_they_help() {
+        let mut findings = Findings::new(&[]);
+        let offered = |findings: &Findings| findings.error().and_then(|error| Some(error.details?.overrides));
+        findings.stop(Check::Redeemed, "too late", "talk to them");
+        findings.stop(Check::Stale, "old", "crawl");
+        assert_eq!(offered(&findings), Some(vec!["redeemed", "stale"]));
+        findings.stop(Check::Changed, "changed", "look");
+        assert_eq!(offered(&findings), Some(Vec::new()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::Context;
 use super::approval::Granted;
 use crate::clock::Clock;
 use crate::crash;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Details, Error, Kind, Result};
 use crate::store::ProcessLock;
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
 use crate::vendor::WriteOutcome;
@@ -278,6 +278,7 @@ impl Dispatch<'_> {
                 Kind::Parked,
                 format!("the vendor's limit is used up until {until:.0}; nothing was sent"),
             )
+            .details(Details { retry_at: Some(until), ..Details::default() })
             .hint("run the same command again then"));
         }
         tokio::select! {

@@ -19,7 +19,7 @@ use super::proof::Snapshot;
 use super::referral::ReferralSnapshot;
 use super::resend::{self, Resend};
 use super::{Context, Options, readiness};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Details, Error, Kind, Result};
 use crate::lookup::{self, describe_coverage};
 use crate::model::program_rule::ProgramRule;
 use crate::model::{ActionId, Coverage, OrderId, RewardId, Target};
@@ -279,11 +279,13 @@ fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> R
         }
         return Ok(vec![Target::Order { order_id: order_id.clone(), action_tracker_id: tracker.clone() }]);
     }
+    let action_ids = || actions.iter().map(ToString::to_string).collect();
     if let Some(named) = &options.action_id {
         return if actions.contains(named) {
             Ok(vec![Target::Action(named.clone())])
         } else {
             Err(Error::new(Kind::Refused, format!("action {named} does not belong to this order in the index"))
+                .details(Details { action_ids: action_ids(), ..Details::default() })
                 .hint("`recoup lookup ORDER` lists the actions of an order"))
         };
     }
@@ -300,8 +302,9 @@ fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> R
             Ok(actions.into_iter().cloned().map(Target::Action).collect())
         }
         n => {
-            let list: Vec<&str> = actions.iter().map(|a| a.as_str()).collect();
+            let list: Vec<String> = action_ids();
             Err(Error::new(Kind::Ambiguous, format!("this order has {n} actions: {}", list.join(", ")))
+                .details(Details { action_ids: list, ..Details::default() })
                 .hint(match options.channel {
                     Channel::Reversal => "name one with --action-id ID, or take all back with --all",
                     Channel::File => "a line of a file names an order and not an action: use `recoup retract` with --action-id ID or --all",

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Options;
 use super::checks::Override;
 use super::plan::{ActionPlan, Step};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Details, Error, Kind, Result};
 use crate::model::Target;
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 
@@ -133,6 +133,7 @@ fn check(
     Err(refused(format!(
         "retraction {id} completed at {completed:.0}, less than 24 hours ago: its rewards may still cancel, so it is not sent again"
     ))
+    .details(Details { overrides: vec![Override::Early.as_str()], ..Details::default() })
     .hint(format!("run `recoup verify`, wait until {at}, or name it: --override early")))
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Options;
 use super::actions::{ActionSettings, Actions, ORDERS_AT_MOST, aborted, nothing_sent};
+use super::api::RateLimit;
 use super::batch::{BatchStore, Stage};
 use super::connection_pool::ConnectionPool;
 use super::webhooks::RefusedCounts;
@@ -29,6 +30,8 @@ pub(super) struct App {
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     pub(super) batches: BatchStore,
+    /// The limit of each API token; `None` for no limit.
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
     /// Users, sessions and tokens; `None` before the first user.
     pub(super) access: ConnectionPool<AccessControl>,
@@ -61,6 +64,7 @@ impl App {
             access: ConnectionPool::new(options.access.clone(), open_access),
             index: ConnectionPool::new(settings.index.clone(), open_index),
             batches: BatchStore::beside(&settings.ledger),
+            rate_limit: options.token_requests_per_minute.map(RateLimit::new),
             actions: Arc::new(Actions::new(settings, clock, stop.clone())?),
             options,
             clock,

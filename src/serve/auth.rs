@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Options;
 use super::api::Problem;
+use super::api::openapi::check_query;
 use super::app::App;
 use super::cookies::{Lifetime, PROXY_NONCE, SESSION};
 use super::extractors::Caller;
@@ -29,11 +30,7 @@ use crate::error::Result;
 const NEXT_AT_MOST: usize = 2_000;
 
 /// Passes a request to its handler if the route allows it. Otherwise responds with a redirect to the login or with an error.
-pub(super) async fn authorize(
-    State((app, route)): State<(Arc<App>, Route)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn authorize(State((app, route)): State<(Arc<App>, Route)>, request: Request, next: Next) -> Response {
     let caller = match route.audience {
         Audience::Page => app.page_caller(&request),
         Audience::Api | Audience::Machine => app.token_caller(request.headers()),
@@ -43,6 +40,21 @@ pub(super) async fn authorize(
         (Err(error), Audience::Page) => return ErrorPage::from(error).into_response(),
         (Err(error), _) => return Problem::from(error).into_response(),
     };
+    let limit = app.rate_limit.as_ref().zip(caller.as_ref().and_then(|caller| caller.who.by.token()));
+    let Some((limit, token)) = limit.filter(|_| route.audience == Audience::Api) else {
+        return respond(app, route, caller, request, next).await;
+    };
+    match limit.count(token) {
+        Ok(left) => {
+            let mut response = respond(Arc::clone(&app), route, caller, request, next).await;
+            limit.set_headers(response.headers_mut(), left);
+            response
+        }
+        Err(refused) => refused,
+    }
+}
+
+async fn respond(app: Arc<App>, route: Route, caller: Option<Caller>, mut request: Request, next: Next) -> Response {
     let allowed = match (&caller, route.access) {
         (_, Access::Public) | (Some(_), Access::SignedIn) => true,
         (Some(caller), Access::Requires(right) | Access::RequiresOrLocal(right)) => caller.who.may(right),
@@ -50,6 +62,11 @@ pub(super) async fn authorize(
         (None, _) => false,
     };
     if allowed {
+        if route.audience == Audience::Api
+            && let Err(problem) = check_query(route.method, route.path, request.uri().query().unwrap_or_default())
+        {
+            return problem.into_response();
+        }
         let new_nonce = caller
             .as_ref()
             .and_then(|caller| caller.proxy_nonce.clone())
@@ -70,7 +87,12 @@ pub(super) async fn authorize(
         (Audience::Page, None) => ErrorPage::signed_out().into_response(),
         (Audience::Page, Some(caller)) => ErrorPage::forbidden(&caller).into_response(),
         (_, None) => Problem::no_token().into_response(),
-        (_, Some(_)) => Problem::forbidden().into_response(),
+        (_, Some(caller)) => match route.access {
+            Access::Requires(right) | Access::RequiresOrLocal(right) => {
+                Problem::forbidden(&caller.who, right).into_response()
+            }
+            Access::Public | Access::SignedIn => Problem::no_token().into_response(),
+        },
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::error_bodies::body_of;
+use super::headers::request_id;
 use super::routes::Audience;
 
 /// Number of bytes of each request that are kept, to distinguish the API from the page.
@@ -60,10 +61,11 @@ impl<I> Connection<I> {
         }
         let path = self.request_line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         let audience = if path.starts_with(b"/api/") { Audience::Api } else { Audience::Page };
-        let (kind, body) = body_of(status, audience);
+        let id = request_id();
+        let (kind, body) = body_of(status, audience, &id);
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\ncache-control: no-store\r\n\
-             x-content-type-options: nosniff\r\ncontent-security-policy: default-src 'none'\r\n\r\n",
+             x-content-type-options: nosniff\r\ncontent-security-policy: default-src 'none'\r\nx-request-id: {id}\r\n\r\n",
             body.len()
         );
         Some([head.into_bytes(), body.into_bytes()].concat())

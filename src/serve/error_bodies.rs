@@ -2,10 +2,11 @@
 //!
 //! axum and hyper send these with an empty body. Browsers get an HTML page and API clients a problem object, both with a hint.
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
+use serde_json::{Map, Value};
 
 use super::actions::ORDERS_AT_MOST;
 use super::api::{PROBLEM_JSON, Problem};
@@ -62,7 +63,7 @@ fn texts(status: StatusCode) -> (&'static str, &'static str, String, String) {
 }
 
 /// Content type and body.
-pub(super) fn body_of(status: StatusCode, audience: Audience) -> (&'static str, String) {
+pub(super) fn body_of(status: StatusCode, audience: Audience, request_id: &str) -> (&'static str, String) {
     let (heading, message, page, api) = texts(status);
     if audience == Audience::Api {
         let kind = match status {
@@ -71,13 +72,14 @@ pub(super) fn body_of(status: StatusCode, audience: Audience) -> (&'static str, 
             _ => "failed",
         };
         let problem = Problem::new(status, kind, heading, message).hint(api);
-        return (PROBLEM_JSON, serde_json::to_string(&problem).unwrap_or_default());
+        return (PROBLEM_JSON, with_request_id(problem.json().as_bytes(), request_id).unwrap_or_default());
     }
     (HTML, ErrorPage::new(status, heading, message.to_owned(), page).html())
 }
 
-/// Adds a body to an error response, unless a handler has written one of the right type.
-pub(super) fn with_error_body(mut response: Response, method: &Method, path: &str) -> Response {
+/// Adds a body to an error response, unless a handler has written one of the right type. For the API, adds the ID of the request
+/// to the body.
+pub(super) async fn with_error_body(response: Response, method: &Method, path: &str, request_id: &str) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let audience = audience_of(path);
@@ -85,18 +87,30 @@ pub(super) fn with_error_body(mut response: Response, method: &Method, path: &st
         return response;
     }
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let expected = if audience == Audience::Api { PROBLEM_JSON } else { "text/html" };
-    if !kind.starts_with(expected) {
-        let (kind, body) = body_of(status, audience);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        response.headers_mut().remove(CONTENT_LENGTH);
-        *response.body_mut() = Body::from(body);
+    let is_written = kind.starts_with(if audience == Audience::Api { PROBLEM_JSON } else { "text/html" });
+    if is_written && audience == Audience::Page {
+        return response;
     }
-    response
+    let (mut parts, body) = response.into_parts();
+    let written = if is_written { to_bytes(body, usize::MAX).await.ok() } else { None };
+    let (kind, body) = match written.and_then(|bytes| with_request_id(&bytes, request_id)) {
+        Some(body) => (PROBLEM_JSON, body),
+        None => body_of(status, audience, request_id),
+    };
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// Adds the ID of the request to a problem; `None` if the text is not a JSON object.
+fn with_request_id(problem: &[u8], request_id: &str) -> Option<String> {
+    let mut problem: Map<String, Value> = serde_json::from_slice(problem).ok()?;
+    problem.insert("request_id".to_owned(), request_id.into());
+    serde_json::to_string(&problem).ok()
 }
 
 fn audience_of(path: &str) -> Audience {
-    if path.starts_with("/api/") {
+    if path == "/api" || path.starts_with("/api/") {
         return Audience::Api;
     }
     let is_machine = all().iter().any(|route| route.audience == Audience::Machine && route.path == path);

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
+use super::api::Retry;
 use super::app::App;
 use super::error_bodies::with_error_body;
 
@@ -25,13 +26,23 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Number of requests of this process, for their IDs.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
+/// A new ID of a request.
+pub(super) fn request_id() -> String {
+    format!("{:x}-{:x}", std::process::id(), REQUESTS.fetch_add(1, Ordering::Relaxed))
+}
+
 pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = format!("{:x}-{:x}", std::process::id(), REQUESTS.fetch_add(1, Ordering::Relaxed));
+    let id = request_id();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let path = request.uri().path().to_owned();
-    let mut response = with_error_body(next.run(request).await, &method, &path);
+    let mut response = next.run(request).await;
+    if let Some(retry) = response.extensions().get::<Retry>() {
+        let seconds = retry.seconds(app.clock.now());
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    let mut response = with_error_body(response, &method, &path, &id).await;
     let status = response.status().as_u16();
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     let route = route.as_deref().unwrap_or("none");

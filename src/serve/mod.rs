@@ -8,6 +8,7 @@
 mod actions;
 mod api;
 mod app;
+mod approvals;
 mod auth;
 mod batch;
 mod connection;
@@ -27,6 +28,7 @@ mod ui_text;
 mod webhooks;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +60,8 @@ pub struct Options {
     pub sessions: access::Limits,
     /// `/readyz` fails if the index is older than this.
     pub ready_max_age: Duration,
+    /// Requests of one API token in a minute; `None` for no limit.
+    pub token_requests_per_minute: Option<NonZeroU32>,
     pub hooks: Arc<Receiver>,
     /// `None` if no notices are sent.
     pub notices: Option<notify::Settings>,

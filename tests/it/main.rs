@@ -3,6 +3,10 @@
 //! Tests assert what a user sees (standard output, exit code, rows) and what the simulator received, never internals.
 
 mod adjust;
+mod api_clients;
+mod api_description;
+mod api_errors;
+mod api_lists;
 mod approval;
 mod audit;
 mod backup;

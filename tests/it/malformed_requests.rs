@@ -64,7 +64,7 @@ fn nonsense(random: &mut fastrand::Rng, csrf: &str) -> Vec<u8> {
 fn malformed_requests_on_every_route_break_nothing_and_send_nothing() {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "admin", "admin");
-    let scopes = ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override"];
+    let scopes = ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override", "approve"];
     let token = format!("Bearer {}", add_token(&home, "admin", &scopes));
     let service = Service::start(&home);
     let browser = service.login("admin", &password);

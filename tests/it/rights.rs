@@ -32,7 +32,7 @@ fn every_route_enforces_the_rights_of_every_role() {
         let name = role.as_str();
         let password = add_user(&home, name, name);
         let scopes: Vec<&str> =
-            ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override"]
+            ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override", "approve"]
                 .into_iter()
                 .filter(|word| role.may(Right::parse(word).expect("a right")))
                 .collect();

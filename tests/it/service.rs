@@ -76,6 +76,11 @@ impl Service {
         ask_on(StreamOwned::new(client, stream), &self.addr, method, path, headers, body)
     }
 
+    /// A client of the API with this token.
+    pub fn client(&self, token: &str) -> Client<'_> {
+        Client { service: self, bearer: format!("Bearer {token}") }
+    }
+
     /// Signs a user in.
     #[track_caller]
     pub fn login(&self, name: &str, password: &str) -> Browser<'_> {
@@ -164,6 +169,41 @@ fn names_a_flag(text: &str) -> bool {
 
 /// The content type of a form.
 pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+/// A client of the API.
+pub struct Client<'a> {
+    service: &'a Service,
+    bearer: String,
+}
+
+impl Client<'_> {
+    pub fn get(&self, path: &str) -> Answer {
+        self.service.get(path, &[("Authorization", &self.bearer)])
+    }
+
+    pub fn post(&self, path: &str, key: &str, kind: &str, body: &str) -> Answer {
+        let headers = [("Authorization", self.bearer.as_str()), ("Idempotency-Key", key), ("Content-Type", kind)];
+        self.service.ask("POST", path, &headers, body.as_bytes())
+    }
+
+    /// Retracts an order with its ID as the key.
+    pub fn retract(&self, order: &str) -> Answer {
+        let body = serde_json::json!({ "order_id": order, "reason": "refunded", "ticket": "T-1" }).to_string();
+        self.post("/api/v1/retractions", order, "application/json", &body)
+    }
+
+    /// Every item of a list, over all its pages.
+    pub fn list(&self, path: &str) -> Vec<Value> {
+        let (mut path, mut all) = (path.to_owned(), Vec::new());
+        loop {
+            let page = self.get(&path);
+            assert_eq!(page.status, 200, "{path}: {}", page.body);
+            all.extend(page.json().as_array().expect("a list").clone());
+            let Some(next) = page.header("link").strip_prefix('<') else { return all };
+            next.strip_suffix(">; rel=\"next\"").expect("a link to the next page").clone_into(&mut path);
+        }
+    }
+}
 
 /// A browser with a signed-in user.
 pub struct Browser<'a> {

@@ -225,7 +225,7 @@ pub fn problem(done: &[RowOutcome], ended: Option<&Error>) -> Option<Error> {
             let kind = worst.filter(|kind| kind.rank() < ended.kind.rank()).unwrap_or(ended.kind);
             let again = || "run the same file again: it does only what is left".to_owned();
             let hint = if ended.kind == Kind::Interrupted { Some(again()) } else { ended.hint.clone() };
-            Some(Error { kind, message: format!("{message}: {}", ended.message), hint })
+            Some(Error { hint, ..Error::new(kind, format!("{message}: {}", ended.message)) })
         }
         (None, Some(kind)) => {
             let hint = match kind {

@@ -3,20 +3,25 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+use serde_json::Value;
 
 use super::idempotency::{Begun, begin};
-use super::{ApiResult, Problem, json, json_text};
-use crate::error::{Error, Kind, Result};
+use super::paging::{Page, words};
+use super::{ApiResult, Problem, Reply, json, json_text};
+use crate::error::Result;
 use crate::refunds::read::Parsed;
 use crate::serve::app::App;
-use crate::serve::batch::{Batch, Part, Terms};
-use crate::serve::extractors::{Caller, Fields, Query};
-use crate::serve::file_options::{FIELDS, FileOptions};
+use crate::serve::batch::{Batch, Part, Stage, Terms};
+use crate::serve::extractors::{Caller, Query};
+use crate::serve::file_options::FileOptions;
 use crate::serve::flag_names::{batch_for_api, with_file_fields};
 use crate::serve::page::batch::download;
 use crate::serve::routes::Audience;
+
+const PATH: &str = "/api/v1/batches";
 
 /// Plan a batch
 ///
@@ -24,7 +29,7 @@ use crate::serve::routes::Audience;
 /// planned for sending. Every order is checked live, and nothing is sent. Read the batch until it is `planned`, then apply it. If
 /// a file has an unknown format and unclear columns, the response is a 400 that lists them in `doubts`; send the file again with
 /// parameters that explain them.
-#[utoipa::path(post, path = "/api/v1/batches", tag = "batches", security(("token" = ["batch"])),
+#[utoipa::path(post, path = "/api/v1/batches", operation_id = "planBatch", tag = "batches", security(("token" = ["batch"])),
     params(("Idempotency-Key" = String, Header, description = "1 to 200 characters, one for each file"),
            ("reason" = String, Query, description = "The reason, for rows without one"),
            ("ticket" = Option<String>, Query, description = "The ticket, for rows without one"),
@@ -43,21 +48,19 @@ use crate::serve::routes::Audience;
            ("strip_order_prefix" = Option<String>, Query, description = "A prefix of the file's order IDs that the vendor's order IDs lack")),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 202, description = "Planning has started", body = Batch),
-              (status = 400, description = "The file cannot be read, or columns must be explained", body = Problem)))]
+              (status = 400, description = "The file cannot be read, or columns must be explained")))]
 pub(in crate::serve) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    RawQuery(query): RawQuery,
     Query(fields): Query,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    check_names(&fields)?;
     let (terms, options) = (Terms::of(&fields)?, FileOptions::of(&fields)?);
-    // The key covers the query, because the query decides how the file is read.
-    let key = match begin(&app, &caller, &headers, &[&body, query.unwrap_or_default().as_bytes()])? {
+    let key = match begin(&app, &caller, &headers, &uri, &body)? {
         Begun::New(key) => key,
-        Begun::Replay(response) => return Ok(response),
+        Begun::Replay(reply) => return Ok(located(reply)),
     };
     // These problems quote cells of the file, so the service does not store them under the key.
     let refunds = match app.read_upload(&body, &options) {
@@ -66,54 +69,91 @@ pub(in crate::serve) async fn create(
         Err(error) => return Ok(key.release(&app, Problem::of_file(error))?),
     };
     match app.plan_batch(&caller.who, refunds, options, terms) {
-        Ok(batch) => Ok(key.finish(&app, StatusCode::ACCEPTED, json_text(&batch_for_api(batch))?)?),
+        Ok(batch) => Ok(located(key.finish(&app, StatusCode::ACCEPTED, json_text(&batch_for_api(batch))?)?)),
         Err(error) => Ok(key.fail(&app, error)?),
     }
 }
 
-/// One batch
-#[utoipa::path(get, path = "/api/v1/batches/{id}", tag = "batches", security(("token" = ["batch"])),
+/// The response with a batch, and its location.
+fn located(reply: Reply) -> Response {
+    let batch: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+    let location = format!("{PATH}/{}", batch["id"].as_str().unwrap_or_default());
+    reply.located(&location)
+}
+
+/// List batches
+///
+/// Oldest first. The service keeps a batch for 90 days.
+#[utoipa::path(get, path = "/api/v1/batches", operation_id = "listBatches", tag = "batches", security(("token" = ["batch"])),
+    params(("stage" = Option<Vec<String>>, Query, description = "`explaining`, `planning`, `planned`, `applying`, `waiting`, `done` or `failed`; several for any of them"),
+           ("person" = Option<String>, Query, description = "The user who uploaded the file"),
+           ("since" = Option<String>, Query, description = "Uploaded at this date or time, or later"),
+           ("until" = Option<String>, Query, description = "Uploaded before this date or time"),
+           ("limit" = Option<u32>, Query, description = "Items of a page, 1 to 200; 50 if it is missing"),
+           ("cursor" = Option<String>, Query, description = "From the `Link` header of the page before")),
+    responses((status = 200, description = "One page of batches", body = [Batch])))]
+pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller, Query(query): Query) -> ApiResult {
+    let page = Page::of(&query)?;
+    let stages = words(&query, "stage", Stage::named, Stage::words())?;
+    let person = query.get("person").map(str::to_owned);
+    let key = |batch: &Batch| format!("{} {}", batch.created_at, batch.id);
+    let this = Arc::clone(&app);
+    let stored = app.blocking(move || Ok(this.batches.list()));
+    let mut found = Vec::new();
+    for stored in stored.await?.into_iter().rev() {
+        let is_listed = person.as_ref().is_none_or(|person| stored.person == *person)
+            && page.after.as_ref().is_none_or(|after| key(&stored) > *after)
+            && page.includes(&stored.created_at);
+        if is_listed {
+            // A batch may be removed while the list is read.
+            let Ok(batch) = current(&app, &stored.id) else { continue };
+            if stages.is_empty() || stages.contains(&batch.stage) {
+                found.push(batch);
+            }
+        }
+        if found.len() > page.limit {
+            break;
+        }
+    }
+    Ok(page.response(PATH, &query, found, key))
+}
+
+/// Read a batch
+#[utoipa::path(get, path = "/api/v1/batches/{id}", operation_id = "readBatch", tag = "batches", security(("token" = ["batch"])),
     params(("id" = String, Path, description = "The ID of the batch")),
-    responses((status = 200, description = "Its present stage", body = Batch), (status = 404, description = "There is no batch with that ID", body = Problem)))]
+    responses((status = 200, description = "Its present stage", body = Batch), (status = 404, description = "There is no batch with that ID")))]
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<String>) -> ApiResult {
-    let mut batch = app.batch(&id)?;
+    Ok(json(&current(&app, &id)?))
+}
+
+/// The batch in its current stage, in the words of the API.
+fn current(app: &Arc<App>, id: &str) -> Result<Batch> {
+    let mut batch = app.batch(id)?;
     batch.message = batch.message.map(|message| with_file_fields(&message, Audience::Api));
-    Ok(json(&batch_for_api(batch)))
+    Ok(batch_for_api(batch))
 }
 
 /// Apply a batch
 ///
 /// Each row is checked live again, and only what the plan says is sent. Repeating it does only what is left.
-#[utoipa::path(post, path = "/api/v1/batches/{id}/apply", tag = "batches", security(("token" = ["batch"])),
+#[utoipa::path(post, path = "/api/v1/batches/{id}/apply", operation_id = "applyBatch", tag = "batches", security(("token" = ["batch"])),
     params(("id" = String, Path, description = "The ID of the batch")),
     responses((status = 202, description = "Applying has started", body = Batch),
-              (status = 409, description = "There is no plan yet, or the batch is being worked on", body = Problem)))]
+              (status = 409, description = "There is no plan yet, or the batch is being worked on")))]
 pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> ApiResult {
-    let batch = app.apply_batch(&caller.who, &id)?;
-    let mut response = json(&batch_for_api(batch));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    Ok(response)
+    let body = json_text(&batch_for_api(app.apply_batch(&caller.who, &id)?))?;
+    Ok(located(Reply { status: StatusCode::ACCEPTED, body, is_replay: false }))
 }
 
-/// The outcomes of a batch
-#[utoipa::path(get, path = "/api/v1/batches/{id}/outcomes", tag = "batches", security(("token" = ["batch"])),
+/// Download the outcomes of a batch
+#[utoipa::path(get, path = "/api/v1/batches/{id}/outcomes", operation_id = "readOutcomes", tag = "batches", security(("token" = ["batch"])),
     params(("id" = String, Path, description = "The ID of the batch")),
     responses((status = 200, description = "One row for each row of the file", content_type = "text/csv"),
-              (status = 404, description = "There are no outcomes yet", body = Problem)))]
+              (status = 404, description = "There are no outcomes yet")))]
 pub(in crate::serve) async fn outcomes(
     State(app): State<Arc<App>>,
     _caller: Caller,
     Path(id): Path<String>,
 ) -> ApiResult {
     Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
-}
-
-/// Fails on an unknown parameter: a misspelt one would change how the file is read, or what is sent.
-fn check_names(fields: &Fields) -> Result<()> {
-    let known = || ["reason", "ticket", "disposition", "override"].into_iter().chain(FIELDS.map(|(name, _)| name));
-    match fields.names().find(|name| !known().any(|known| known == *name)) {
-        None => Ok(()),
-        Some(name) => Err(Error::new(Kind::Usage, format!("there is no parameter {name:?}"))
-            .hint(format!("the parameters are {}", known().collect::<Vec<_>>().join(", ")))),
-    }
 }

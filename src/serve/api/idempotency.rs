@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use jiff::SignedDuration;
 use ring::digest::{Context, SHA256};
 
-use super::{PROBLEM_JSON, Problem, json_text};
+use super::{Problem, Reply, Retry};
 use crate::access::Idempotency;
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
@@ -29,34 +29,34 @@ pub(super) struct Idempotent {
 pub(super) enum Begun {
     New(Idempotent),
     /// The stored response of the same request.
-    Replay(Response),
+    Replay(Reply),
 }
 
-/// Reserves the key of a request. `parts` are its body, and also its query if the query affects the result.
+/// Reserves the key of a request. The key covers the path, the query and the body.
 pub(super) fn begin(
     app: &Arc<App>,
     caller: &Caller,
     headers: &HeaderMap,
-    parts: &[&[u8]],
+    uri: &Uri,
+    body: &[u8],
 ) -> std::result::Result<Begun, Problem> {
-    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::trim).unwrap_or_default();
-    if key.is_empty() || key.len() > KEY_AT_MOST {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let key = keys.next().and_then(|key| key.to_str().ok()).map(str::trim).unwrap_or_default();
+    if key.is_empty() || key.len() > KEY_AT_MOST || keys.next().is_some() {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "usage",
             "No Idempotency-Key",
-            "a request that changes something needs an Idempotency-Key of 1 to 200 characters",
+            "a request that changes something needs one Idempotency-Key of 1 to 200 characters",
         )
-        .hint("make a new key for each retraction, and repeat a request with its key if you lost the response"));
+        .hint("make a new key for each change, and repeat a request with its key if you lost the response"));
     }
-    // Hashing the length of each further part makes the hashed bytes of different requests differ.
+    let address = uri.path_and_query().map_or("/", |address| address.as_str());
+    // The length in front makes the hashed bytes of different requests differ.
     let mut context = Context::new(&SHA256);
-    for (n, part) in parts.iter().enumerate() {
-        if n > 0 {
-            context.update(&(part.len() as u64).to_le_bytes());
-        }
-        context.update(part);
-    }
+    context.update(&(address.len() as u64).to_le_bytes());
+    context.update(address.as_bytes());
+    context.update(body);
     let (user, hash) = (caller.who.name.clone(), hex(context.finish().as_ref()));
     let known = app.access.with(|access| match access {
         Some(access) => access.begin_idempotent(&user, key, &hash, app.clock.now()),
@@ -64,30 +64,35 @@ pub(super) fn begin(
     })?;
     match known {
         Idempotency::New => Ok(Begun::New(Idempotent { user, key: key.to_owned() })),
-        Idempotency::Done { status, body } => Ok(Begun::Replay(response(status, body))),
+        Idempotency::Done { status, body } => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            Ok(Begun::Replay(Reply { status, body, is_replay: true }))
+        }
         Idempotency::InFlight => Err(Problem::new(
             StatusCode::CONFLICT,
             "busy",
             "The first request is still running",
             "a request with this Idempotency-Key is being carried out",
         )
-        .hint("repeat the request in a moment, with the same key")),
+        .hint("repeat the request in a moment, with the same key")
+        .retry(Retry::After(SignedDuration::from_secs(1)))),
         Idempotency::Different => Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "usage",
             "This key was used for another request",
-            "the Idempotency-Key belongs to a request with another body or query",
-        )),
+            "the Idempotency-Key belongs to a request with another path, query or body",
+        )
+        .hint("make a new key for each change")),
     }
 }
 
 impl Idempotent {
     /// Stores the response for repeated requests, and returns it.
-    pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Response> {
+    pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Reply> {
         app.access.with(|access| {
             access.map_or(Ok(()), |access| access.finish_idempotent(&self.user, &self.key, status.as_u16(), &body))
         })?;
-        Ok(response(status.as_u16(), body))
+        Ok(Reply { status, body, is_replay: false })
     }
 
     /// Responds with an error. Frees the key if the same request may succeed later.
@@ -95,8 +100,7 @@ impl Idempotent {
         let is_final = matches!(error.kind, Kind::VendorRefused | Kind::Usage);
         let problem = Problem::from(error);
         if is_final {
-            let status = problem.status();
-            return self.finish(app, status, json_text(&problem)?);
+            return Ok(self.finish(app, problem.status(), problem.json())?.response());
         }
         self.release(app, problem)
     }
@@ -106,10 +110,4 @@ impl Idempotent {
         app.access.with(|access| access.map_or(Ok(()), |access| access.forget_idempotent(&self.user, &self.key)))?;
         Ok(problem.into_response())
     }
-}
-
-fn response(status: u16, body: String) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let kind = if status.is_success() { "application/json" } else { PROBLEM_JSON };
-    (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
 }

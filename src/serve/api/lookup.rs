@@ -6,6 +6,7 @@ use axum::extract::State;
 
 use super::{ApiResult, Problem, json};
 use crate::access::Right;
+use crate::error::{Error, Kind};
 use crate::lookup::Answer;
 use crate::model::{AccountId, UserId};
 use crate::serve::app::{App, participants};
@@ -18,18 +19,23 @@ use crate::serve::page::mask::mask_account;
 /// `several` for a list of order IDs, with one answer each in `orders`. `candidates` are orders that a text which is no order ID
 /// may mean. An ActionId and a reward ID lead to their orders in `related`; so does a participant's ID if the token may see
 /// accounts. Accounts are masked, unless such a token sends `accounts=shown`.
-#[utoipa::path(get, path = "/api/v1/lookup", tag = "orders", security(("token" = ["lookup"])),
+#[utoipa::path(get, path = "/api/v1/lookup", operation_id = "lookUpOrder", tag = "orders", security(("token" = ["lookup"])),
     params(("order_id" = String, Query, description = "The order ID, byte for byte; or what a person pasted for it"),
            ("accounts" = Option<String>, Query, description = "`shown` for unmasked account IDs")),
-    responses((status = 200, description = "The answer, also if the order is not found", body = Answer),
-              (status = 400, description = "No order ID, or an impossible one", body = Problem),
-              (status = 401, description = "No valid token", body = Problem),
-              (status = 403, description = "Not allowed", body = Problem)))]
+    responses((status = 200, description = "The answer, also if the order is not found", body = Answer)))]
 pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> ApiResult {
     let order = query.order()?;
-    let unmasked = query.get("accounts") == Some("shown");
+    let unmasked = match query.get("accounts") {
+        None => false,
+        Some("shown") => true,
+        Some(other) => {
+            return Err(Error::new(Kind::Usage, format!("accounts cannot be {other:?}"))
+                .hint("the only value is `shown`; without it accounts are masked")
+                .into());
+        }
+    };
     if unmasked && !caller.who.may(Right::SeeAccount) {
-        return Err(Problem::forbidden());
+        return Err(Problem::forbidden(&caller.who, Right::SeeAccount));
     }
     let mut answers = app.look_up_pasted(vec![order.clone()], participants(&caller.who))?;
     if !unmasked {

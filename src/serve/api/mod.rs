@@ -1,25 +1,79 @@
-//! The JSON API, version 1, for helpdesks and scripts: look-ups, preflights, retractions, batches, status.
+//! The JSON API, version 1, for helpdesks and scripts: look-ups, preflights, retractions, batches, approvals, status.
 //!
 //! It returns the same objects as the command line with `--json`. Accounts are masked unless a caller with that right requests
 //! them. An error is a problem object (RFC 9457). Every request except the API's description requires a token.
 
+pub(super) mod approvals;
 pub(super) mod batches;
 mod idempotency;
 pub(super) mod lookup;
 pub(super) mod openapi;
+mod paging;
 pub(super) mod preflight;
 mod problem;
+mod rate_limit;
 pub(super) mod retractions;
 pub(super) mod status;
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-pub(super) use problem::{PROBLEM_JSON, Problem};
+pub(super) use problem::{PROBLEM_JSON, Problem, Retry};
+pub(super) use rate_limit::RateLimit;
 use serde::Serialize;
 
+use super::actions::aborted;
+use super::app::App;
 use crate::error::{Error, Kind};
 
 pub(super) type ApiResult = Result<Response, Problem>;
+
+/// Marks the response of an earlier request with the same `Idempotency-Key`.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// After this many seconds, a client may ask again for what an accepted request has become.
+const POLL_SECONDS: &str = "2";
+
+/// A status and its body, as stored for a repetition of the request.
+struct Reply {
+    status: StatusCode,
+    body: String,
+    is_replay: bool,
+}
+
+impl Reply {
+    fn response(self) -> Response {
+        let kind = if self.status.is_success() { "application/json" } else { PROBLEM_JSON };
+        let mut response = (self.status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], self.body).into_response();
+        if self.is_replay {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+
+    /// The response, with the location of what the request has created or started.
+    fn located(self, location: &str) -> Response {
+        let status = self.status;
+        let mut response = self.response();
+        if let Ok(location) = HeaderValue::from_str(location)
+            && status.is_success()
+        {
+            response.headers_mut().insert(LOCATION, location);
+        }
+        if status == StatusCode::ACCEPTED {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(POLL_SECONDS));
+        }
+        response
+    }
+}
+
+/// Runs a request as its own task: if the client disconnects, the response is still stored for a repetition with the same key.
+async fn in_background(app: &Arc<App>, work: impl Future<Output = ApiResult> + Send + 'static) -> ApiResult {
+    app.actions.tasks.spawn(work).await.unwrap_or_else(|error| Err(aborted(&error).into()))
+}
 
 fn json_text(value: &impl Serialize) -> crate::error::Result<String> {
     serde_json::to_string(value).map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))

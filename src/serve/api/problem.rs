@@ -1,21 +1,28 @@
-//! The error of an API request: `application/problem+json` (RFC 9457) with the kind and the hint of the recoup error.
+//! The error of an API request: `application/problem+json` (RFC 9457) with the kind, the hint and the facts of the recoup error.
 
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::access::{Principal, Right};
+use crate::error::{Details, Error, Kind};
 use crate::refunds::read::NeedsMapping;
 use crate::refunds::unclear_columns::{ColumnKind, UnclearColumn};
-use crate::serve::flag_names::{file_hint, without_flags};
+use crate::serve::flag_names::{file_hint, without_flag_clauses, without_flags};
 use crate::serve::routes::Audience;
 use crate::serve::ui_text;
 
 pub(in crate::serve) const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Boxed, because every handler returns it.
+#[derive(Debug)]
+pub(in crate::serve) struct Problem(Box<Body>);
+
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::serve) struct Problem {
+#[schema(as = Problem)]
+pub(super) struct Body {
     /// Always `about:blank`: `kind` is what programs match on.
     #[serde(rename = "type")]
     about: &'static str,
@@ -25,15 +32,39 @@ pub(in crate::serve) struct Problem {
     status: u16,
     /// What failed.
     detail: String,
-    /// The kind, as in the errors of the command line.
+    /// What programs match on: a kind of the command line's errors, `unauthorized`, `forbidden` or `rate_limited`.
     kind: &'static str,
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// The scope that the request needs, and the token or its user's role lacks. Only in a 403.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_scope: Option<&'static str>,
+    /// The actions of the order, if the request must name one of them. In every 409.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_ids: Option<Vec<String>>,
+    /// The checks that stop the request and that `overrides` may name; empty if no override helps. In every 409.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overrides: Option<Vec<&'static str>>,
+    /// Whether a second person must approve the request. In every 409.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs_approval: Option<bool>,
+    /// The number of the approval, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_id: Option<i64>,
     /// Columns of a file that must be explained.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    #[schema(value_type = Vec<ColumnInDoubt>)]
-    doubts: Box<[ColumnInDoubt]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    doubts: Vec<ColumnInDoubt>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    retry: Option<Retry>,
+}
+
+/// When the same request may succeed. The finished response has it as `Retry-After`, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::serve) enum Retry {
+    After(SignedDuration),
+    At(Timestamp),
 }
 
 /// A column of a file that may say that an order was not refunded.
@@ -54,8 +85,22 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        let detail = without_flags(&detail.into(), Audience::Api);
-        Self { about: "about:blank", title, status: status.as_u16(), detail, kind, hint: None, doubts: Box::default() }
+        let conflicts = status == StatusCode::CONFLICT;
+        Self(Box::new(Body {
+            about: "about:blank",
+            title,
+            status: status.as_u16(),
+            detail: without_flags(&detail.into(), Audience::Api),
+            kind,
+            hint: None,
+            missing_scope: None,
+            action_ids: conflicts.then(Vec::new),
+            overrides: conflicts.then(Vec::new),
+            needs_approval: conflicts.then_some(false),
+            approval_id: None,
+            doubts: Vec::new(),
+            retry: None,
+        }))
     }
 
     /// Columns of a file must be explained.
@@ -65,7 +110,9 @@ impl Problem {
             looks_like: doubt.looks_like,
             examples: doubt.examples,
         };
-        Self { doubts: doubtful.unclear.into_iter().map(in_doubt).collect(), ..Self::of_file(doubtful.error) }
+        let mut problem = Self::of_file(doubtful.error);
+        problem.0.doubts = doubtful.unclear.into_iter().map(in_doubt).collect();
+        problem
     }
 
     /// An error about a file; its hint names query parameters.
@@ -73,12 +120,22 @@ impl Problem {
         Self::from(Error { hint: error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Api)), ..error })
     }
 
-    pub(in crate::serve) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(without_flags(&hint.into(), Audience::Api)), ..self }
+    pub(in crate::serve) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(without_flags(&hint.into(), Audience::Api));
+        self
+    }
+
+    pub(super) fn retry(mut self, retry: Retry) -> Self {
+        self.0.retry = Some(retry);
+        self
     }
 
     pub(super) fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(in crate::serve) fn json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
     }
 
     pub(in crate::serve) fn no_token() -> Self {
@@ -86,11 +143,55 @@ impl Problem {
             .hint("send `Authorization: Bearer TOKEN`; `recoup user token add` makes a token")
     }
 
-    pub(in crate::serve) fn forbidden() -> Self {
-        let detail = "the token's scopes, or its user's role, do not allow this";
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail).hint(
-            "use a token with that scope, made by `recoup user token add`, or ask an administrator for another role",
-        )
+    pub(in crate::serve) fn forbidden(who: &Principal, right: Right) -> Self {
+        let scope = right.as_str();
+        let (detail, hint) = if who.role.may(right) {
+            (
+                format!("the token lacks the scope `{scope}`"),
+                "make a token with that scope by `recoup user token add`".to_owned(),
+            )
+        } else {
+            (
+                format!("the request needs the scope `{scope}`, and the role {} may not have it", who.role.as_str()),
+                "use the token of a user with another role, or ask an administrator for that role".to_owned(),
+            )
+        };
+        let mut problem = Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail).hint(hint);
+        problem.0.missing_scope = Some(scope);
+        problem
+    }
+
+    fn with_details(mut self, details: Details) -> Self {
+        let Details { action_ids, overrides, approval, retry_at } = details;
+        let body = &mut self.0;
+        body.retry = body.retry.or(retry_at.map(Retry::At));
+        if body.status != StatusCode::CONFLICT.as_u16() {
+            return self;
+        }
+        if let Some(id) = approval {
+            body.hint = Some(format!(
+                "a lead approves it on the page, or with POST /api/v1/approvals/{id}/approve; the service then carries it out"
+            ));
+        } else if !overrides.is_empty() {
+            // The clause about the override names a flag.
+            let remedy = body.hint.as_deref().and_then(without_flag_clauses).unwrap_or_default();
+            let separator = if remedy.is_empty() { "" } else { "; " };
+            let names = overrides.join("`, `");
+            body.hint = Some(format!("{remedy}{separator}a lead sends it all the same with `overrides`: `{names}`"));
+        } else if !action_ids.is_empty() {
+            body.hint = Some("name one of `action_ids` in `action_id`, or set `all`; nothing was sent".to_owned());
+        }
+        (body.action_ids, body.overrides, body.approval_id) = (Some(action_ids), Some(overrides), approval);
+        self
+    }
+}
+
+/// The hint of an error that has none.
+fn default_hint(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Usage => "/api/v1/openapi.json describes every request",
+        Kind::Refused => "nothing was sent; GET /api/v1/preflight shows every check",
+        kind => kind.default_hint(),
     }
 }
 
@@ -100,8 +201,21 @@ impl From<Error> for Problem {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(kind = error.kind.name(), "{}", error.message);
         }
-        let problem = Self::new(status, error.kind.name(), ui_text::heading_of(error.kind), error.message);
-        match error.hint {
+        // Flags are still in the hint, so that a clause with a flag can be replaced.
+        let hint = error.hint.clone().unwrap_or_else(|| default_hint(error.kind).to_owned());
+        let mut problem = Self::new(status, error.kind.name(), ui_text::heading_of(error.kind), error.message);
+        problem.0.retry = match error.kind {
+            Kind::Busy => Some(Retry::After(SignedDuration::from_secs(1))),
+            // Another process of the service starts within this time, as a rule.
+            Kind::Interrupted => Some(Retry::After(SignedDuration::from_secs(10))),
+            _ => None,
+        };
+        if error.kind == Kind::NeedsApproval {
+            problem.0.needs_approval = Some(true);
+        }
+        problem.0.hint = Some(hint);
+        let problem = problem.with_details(error.details.map(|details| *details).unwrap_or_default());
+        match problem.0.hint.clone() {
             Some(hint) => problem.hint(hint),
             None => problem,
         }
@@ -111,12 +225,25 @@ impl From<Error> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        let body = serde_json::to_string(&self).unwrap_or_default();
         let kind = HeaderValue::from_static(PROBLEM_JSON);
-        let mut response = (status, [(CONTENT_TYPE, kind)], body).into_response();
+        let mut response = (status, [(CONTENT_TYPE, kind)], self.json()).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(retry) = self.0.retry {
+            response.extensions_mut().insert(retry);
+        }
         response
+    }
+}
+
+impl Retry {
+    /// Whole seconds from now, at least one.
+    pub(in crate::serve) fn seconds(self, now: Timestamp) -> i64 {
+        let wait = match self {
+            Self::After(wait) => wait,
+            Self::At(at) => at.duration_since(now),
+        };
+        (wait.as_millis() as i64).saturating_add(999).div_euclid(1_000).max(1)
     }
 }

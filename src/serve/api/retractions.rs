@@ -7,52 +7,56 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+use serde_json::Value;
+use url::form_urlencoded::byte_serialize;
 
 use super::idempotency::{Begun, Idempotent, begin};
-use super::{ApiResult, Problem, json, json_text};
+use super::paging::{Page, words};
+use super::{ApiResult, Problem, Reply, in_background, json, json_text};
 use crate::access::{Principal, Right};
 use crate::error::{Error, Kind};
+use crate::lookup;
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::request::RetractRequest;
-use crate::serve::actions::{aborted, nothing_sent};
+use crate::serve::actions::nothing_sent;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Query};
 use crate::serve::flag_names::{entry_for, receipt_for_api};
 use crate::serve::routes::Audience;
+use crate::store::ledger::{Filter, State as LedgerState};
+
+const PATH: &str = "/api/v1/retractions";
 
 /// Retract an order
 ///
 /// Checks the order live, sends the retraction once, and reads its rewards once. Returns the receipt: 201 if the retraction is
-/// confirmed, 202 if it is not confirmed yet. The service follows it in the background; read the retraction to see it become
-/// `confirmed`.
-#[utoipa::path(post, path = "/api/v1/retractions", tag = "retractions", security(("token" = ["retract"])),
+/// confirmed, 202 if it is not confirmed yet. The service follows it in the background; read the retraction at `Location` to see
+/// it become `confirmed`.
+#[utoipa::path(post, path = "/api/v1/retractions", operation_id = "retractOrder", tag = "retractions", security(("token" = ["retract"])),
     params(("Idempotency-Key" = String, Header, description = "1 to 200 characters, one for each retraction")),
     request_body = RetractRequest,
     responses((status = 201, description = "Confirmed", body = Receipt),
               (status = 202, description = "Sent, not confirmed yet", body = Receipt),
-              (status = 400, description = "Invalid request", body = Problem),
-              (status = 404, description = "The order is not in the index", body = Problem),
-              (status = 409, description = "Nothing was sent, or the vendor refused", body = Problem),
-              (status = 422, description = "The key was used for another request", body = Problem),
-              (status = 429, description = "The vendor's limit is used up", body = Problem)))]
+              (status = 404, description = "The order is not in the index"),
+              (status = 409, description = "Nothing was sent, or the vendor refused")))]
 pub(in crate::serve) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
     let request = RetractRequest::from_json(&body)?;
     if !request.overrides.is_empty() && !caller.who.may(Right::Override) {
-        return Err(Problem::forbidden());
+        return Err(Problem::forbidden(&caller.who, Right::Override));
     }
-    let key = match begin(&app, &caller, &headers, &[&body])? {
+    let key = match begin(&app, &caller, &headers, &uri, &body)? {
         Begun::New(key) => key,
-        Begun::Replay(response) => return Ok(response),
+        Begun::Replay(reply) => return Ok(located(reply)),
     };
-    // A task of its own: if the client disconnects, the response is still stored for a repetition with the same key.
-    let task = app.actions.tasks.spawn(carry_out(Arc::clone(&app), caller.who, request, key));
-    task.await.unwrap_or_else(|error| Err(aborted(&error).into()))
+    in_background(&app, carry_out(Arc::clone(&app), caller.who, request, key)).await
 }
 
 /// Retracts an order and stores the response under the key of the request.
@@ -67,35 +71,72 @@ async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: 
         return Ok(key.fail(&app, error)?);
     }
     let status = if problem.is_some() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
-    Ok(key.finish(&app, status, json_text(&receipt_for_api(receipt))?)?)
+    Ok(located(key.finish(&app, status, json_text(&receipt_for_api(receipt))?)?))
 }
 
-/// Retractions of an order
-#[utoipa::path(get, path = "/api/v1/retractions", tag = "retractions", security(("token" = ["lookup"])),
-    params(("order_id" = String, Query, description = "The order ID, byte for byte")),
-    responses((status = 200, description = "Every retraction of the order, oldest first", body = [Entry])))]
-pub(in crate::serve) async fn of_order(State(app): State<Arc<App>>, _caller: Caller, Query(query): Query) -> ApiResult {
-    let order = query.order()?;
-    let known = match app.actions.ledger()? {
-        Some(ledger) => ledger.of_order(&order)?,
-        None => Vec::new(),
+/// The response with a receipt. Its location is the retraction, or the list of them if the order has several actions.
+fn located(reply: Reply) -> Response {
+    let receipt: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+    let mut ids = receipt["retractions"].as_array().into_iter().flatten().filter_map(|entry| entry["id"].as_i64());
+    let location = match (ids.next(), ids.next()) {
+        (Some(id), None) => format!("{PATH}/{id}"),
+        _ => of_order_link(receipt["order_id"].as_str().unwrap_or_default()),
     };
-    let entries: Vec<Entry> =
-        known.iter().map(|retraction| entry_for(Entry::of(retraction, &[]), Audience::Api)).collect();
-    Ok(json(&entries))
+    reply.located(&location)
 }
 
-/// One retraction with all its events
-#[utoipa::path(get, path = "/api/v1/retractions/{id}", tag = "retractions", security(("token" = ["lookup"])),
-    params(("id" = i64, Path, description = "Its number in the ledger")),
-    responses((status = 200, description = "The retraction in the ledger", body = Entry),
-              (status = 404, description = "There is no retraction of that number", body = Problem)))]
-pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<i64>) -> ApiResult {
+/// The address of the retractions of an order.
+pub(super) fn of_order_link(order: &str) -> String {
+    format!("{PATH}?order_id={}", byte_serialize(order.as_bytes()).collect::<String>())
+}
+
+/// List retractions
+///
+/// Oldest first, from the ledger. Without a filter it lists everything that was sent or recorded, through any channel.
+#[utoipa::path(get, path = "/api/v1/retractions", operation_id = "listRetractions", tag = "retractions", security(("token" = ["lookup"])),
+    params(("order_id" = Option<String>, Query, description = "The order ID, byte for byte"),
+           ("state" = Option<Vec<String>>, Query, description = "A state of the ledger, such as `queued` or `confirmed`; several for any of them"),
+           ("person" = Option<String>, Query, description = "The user who asked for it"),
+           ("ticket" = Option<String>, Query, description = "The ticket, byte for byte"),
+           ("since" = Option<String>, Query, description = "Recorded at this date or time, or later"),
+           ("until" = Option<String>, Query, description = "Recorded before this date or time"),
+           ("limit" = Option<u32>, Query, description = "Items of a page, 1 to 200; 50 if it is missing"),
+           ("cursor" = Option<String>, Query, description = "From the `Link` header of the page before")),
+    responses((status = 200, description = "One page of retractions", body = [Entry])))]
+pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller, Query(query): Query) -> ApiResult {
+    let page = Page::of(&query)?;
+    let filter = Filter {
+        order_id: query.get("order_id").map(lookup::order_id).transpose()?,
+        ticket: query.get("ticket").map(str::to_owned),
+        person: query.get("person").map(str::to_owned),
+        states: words(&query, "state", LedgerState::named, LedgerState::words())?,
+        since: page.since,
+        until: page.until,
+        after: page.after_number()?,
+        limit: page.limit + 1,
+    };
+    let this = Arc::clone(&app);
+    let found = app.blocking(move || match this.actions.ledger()? {
+        Some(ledger) => ledger.list(&filter),
+        None => Ok(Vec::new()),
+    });
+    let entries: Vec<Entry> =
+        found.await?.iter().map(|retraction| entry_for(Entry::of(retraction, &[]), Audience::Api)).collect();
+    Ok(page.response(PATH, &query, entries, |entry| entry.id.unwrap_or_default().to_string()))
+}
+
+/// Read a retraction
+///
+/// With all its events, oldest first.
+#[utoipa::path(get, path = "/api/v1/retractions/{id}", operation_id = "readRetraction", tag = "retractions", security(("token" = ["lookup"])),
+    params(("id" = String, Path, description = "Its number in the ledger")),
+    responses((status = 200, description = "The retraction in the ledger", body = Entry)))]
+pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<String>) -> ApiResult {
     let unknown = || {
-        Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"))
-            .hint("GET /api/v1/retractions with `order_id` lists the retractions of an order")
+        Error::new(Kind::NotIndexed, format!("there is no retraction {id:?} in this ledger"))
+            .hint("GET /api/v1/retractions lists them")
     };
     let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
-    let retraction = ledger.get(id).map_err(|_unknown| unknown())?;
+    let retraction = ledger.get(id.parse().map_err(|_not_a_number| unknown())?).map_err(|_unknown| unknown())?;
     Ok(json(&entry_for(Entry::of(&retraction, &[]), Audience::Api)))
 }

@@ -11,7 +11,7 @@ use crate::status::Status;
 /// Status of index and ledger
 ///
 /// The same as `recoup status --json`, a few seconds old at most.
-#[utoipa::path(get, path = "/api/v1/status", tag = "service", security(("token" = ["status"])),
+#[utoipa::path(get, path = "/api/v1/status", operation_id = "readStatus", tag = "service", security(("token" = ["status"])),
     responses((status = 200, description = "Freshness, coverage, quota, runs, open retractions", body = Status)))]
 pub(in crate::serve) async fn show(State(app): State<Arc<App>>) -> ApiResult {
     Ok(json(&*app.status().await?))

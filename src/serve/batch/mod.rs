@@ -52,6 +52,25 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// The stages by their name in JSON.
+    const NAMES: [(Self, &str); 7] = [
+        (Self::Explaining, "explaining"),
+        (Self::Planning, "planning"),
+        (Self::Planned, "planned"),
+        (Self::Applying, "applying"),
+        (Self::Waiting, "waiting"),
+        (Self::Done, "done"),
+        (Self::Failed, "failed"),
+    ];
+
+    pub(super) fn named(word: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find(|(_, name)| *name == word).map(|(stage, _)| stage)
+    }
+
+    pub(super) fn words() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().map(|(_, name)| name)
+    }
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Explaining => "columns to explain",

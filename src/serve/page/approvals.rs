@@ -7,17 +7,14 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 
 use super::view::{in_link, minute};
-use super::{ErrorPage, Layout, PageResult, rendered};
+use super::{Layout, PageResult, rendered};
 use crate::access::Right;
-use crate::error::{Error, Kind, Result};
-use crate::serve::actions::aborted;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Form};
-use crate::store::ledger::{Approval, Ledger, Stage};
+use crate::store::ledger::{Approval, Stage};
 
 #[derive(Template)]
 #[template(path = "approvals.html")]
@@ -60,15 +57,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
 }
 
 pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
-    let id = find(&app, &id)?.id;
-    // A task of its own: an approval whose browser has disconnected is carried out too.
-    let this = Arc::clone(&app);
-    let task = app.actions.tasks.spawn(async move {
-        let approved = decide(&this, id, &form, Stage::Approved).await?;
-        let is_carried_out = this.carry_out(&approved).await?;
-        Ok::<_, ErrorPage>((approved, is_carried_out))
-    });
-    let (approved, is_carried_out) = task.await.unwrap_or_else(|error| Err(aborted(&error).into()))?;
+    let (approved, is_carried_out) = app.approve(&form.caller.who, &id, form.fields.text("reason")).await?;
     let to = match (is_carried_out, approved.subject["order_id"].as_str()) {
         (true, Some(order)) => format!("/receipt?order={}", in_link(order)),
         _ => "/approvals".to_owned(),
@@ -77,45 +66,13 @@ pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Pat
 }
 
 pub(in crate::serve) async fn decline(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
-    let id = find(&app, &id)?.id;
-    decide(&app, id, &form, Stage::Declined).await?;
+    app.decline(&form.caller.who, &id, form.fields.text("reason")).await?;
     Ok(Redirect::to("/approvals").into_response())
 }
 
 pub(in crate::serve) async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
-    let names = app.actions.actor(&form.caller.who).names();
-    let approval = find(&app, &id)?;
-    if !approval.is_of(&names) {
-        let message = format!("approval {} is not your request, so you cannot withdraw it", approval.id);
-        return Err(Error::new(Kind::Refused, message).into());
-    }
-    decide(&app, approval.id, &form, Stage::Withdrawn).await?;
+    app.withdraw(&form.caller.who, &id, form.fields.text("reason")).await?;
     Ok(Redirect::to("/approvals").into_response())
-}
-
-fn find(app: &App, id: &str) -> Result<Approval, ErrorPage> {
-    let all = match app.actions.ledger()? {
-        Some(ledger) => ledger.approvals(app.clock.now())?,
-        None => Vec::new(),
-    };
-    all.into_iter().find(|approval| approval.id.to_string() == id).ok_or_else(|| {
-        ErrorPage::new(
-            StatusCode::NOT_FOUND,
-            "There is no such approval",
-            "this ledger has no approval of that number".to_owned(),
-            "/approvals lists every approval; nothing was sent".to_owned(),
-        )
-    })
-}
-
-async fn decide(app: &Arc<App>, id: i64, form: &Form, next: Stage) -> Result<Approval> {
-    let (actor, reason, now) = (app.actions.actor(&form.caller.who), form.fields.text("reason"), app.clock.now());
-    let this = Arc::clone(app);
-    app.blocking(move || {
-        let settings = &this.actions.settings;
-        Ledger::open(&settings.ledger, &settings.identity, &actor)?.decide(id, next, reason.as_deref(), now)
-    })
-    .await
 }
 
 impl Line {

@@ -56,6 +56,16 @@ pub enum Stage {
 }
 
 impl Stage {
+    const ALL: [Self; 6] = [Self::Asked, Self::Approved, Self::Declined, Self::Withdrawn, Self::Used, Self::Lapsed];
+
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == word)
+    }
+
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(Self::as_str)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::options::HostOptions;
 use crate::clock::{Clock, signed};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Details, Error, Kind, Result};
 use crate::model::budget::{Pause, QuotaHeader, QuotaState, WaitReason};
 use concurrency::Controller;
 pub(crate) use concurrency::Health;
@@ -231,12 +231,14 @@ impl Pacer {
         if pause.reason == WaitReason::Implausible {
             let what = "the host asked for a wait of more than a day; recoup caps it at a day";
             return Error::new(Kind::Parked, format!("{what}: no request starts before {moment}"))
+                .details(Details { retry_at: Some(moment), ..Details::default() })
                 .hint("if the wait is a mistake, `recoup quota clear` ends it; the work so far is saved");
         }
         Error::new(
             Kind::Parked,
             format!("the quota is used up until {moment}, and a wait may last {allowed:#} at most (max_wait)"),
         )
+        .details(Details { retry_at: Some(moment), ..Details::default() })
         .hint(format!("run the same command after {moment}; the work so far is saved"))
     }
 }

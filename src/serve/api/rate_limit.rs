@@ -1,0 +1,77 @@
+//! The limit of each token: requests in a minute, with the headers that tell a client how many are left.
+//!
+//! The headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. A limit holds for one
+//! process. It keeps a client that loops by mistake from slowing the service down; the vendor's quota is limited elsewhere.
+
+use std::num::NonZeroU32;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use jiff::SignedDuration;
+
+use super::{Problem, Retry};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// One bucket for each token: it holds the requests of a minute, and refills evenly.
+pub(in crate::serve) struct RateLimit {
+    limiter: RateLimiter<i64, DefaultKeyedStateStore<i64>, DefaultClock, StateInformationMiddleware>,
+    clock: DefaultClock,
+    per_minute: NonZeroU32,
+}
+
+impl RateLimit {
+    pub(in crate::serve) fn new(per_minute: NonZeroU32) -> Self {
+        let limiter = RateLimiter::keyed(Quota::per_minute(per_minute)).with_middleware();
+        Self { limiter, clock: DefaultClock::default(), per_minute }
+    }
+
+    /// Counts a request of a token. Returns the requests that are left, or the response that refuses it.
+    pub(in crate::serve) fn count(&self, token: i64) -> Result<u32, Response> {
+        let refused = match self.limiter.check_key(&token) {
+            Ok(state) => return Ok(state.remaining_burst_capacity()),
+            Err(refused) => refused,
+        };
+        let wait = refused.wait_time_from(self.clock.now());
+        let retry = Retry::After(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX));
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "Too many requests",
+            format!("this token has used up its {} requests a minute; nothing was done", self.per_minute),
+        )
+        .hint("wait as long as Retry-After says; the setting [serve] token_requests_per_minute raises the limit")
+        .retry(retry);
+        let mut response = problem.into_response();
+        self.set_headers(response.headers_mut(), 0);
+        Err(response)
+    }
+
+    pub(in crate::serve) fn set_headers(&self, headers: &mut HeaderMap, left: u32) {
+        let text = |text: String| HeaderValue::from_str(&text).ok();
+        let policy = text(format!("\"token\";q={};w=60", self.per_minute));
+        let state = text(format!("\"token\";r={left}"));
+        headers.extend([(POLICY, policy), (STATE, state)].into_iter().filter_map(|(name, value)| Some((name, value?))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_token_does_not_use_up_the_requests_of_another() {
+        let limit = RateLimit::new(NonZeroU32::MIN.saturating_add(1));
+        assert_eq!([limit.count(1).ok(), limit.count(1).ok()], [Some(1), Some(0)]);
+        let refused = limit.count(1).expect_err("the third one");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()["ratelimit-policy"], "\"token\";q=2;w=60");
+        assert_eq!(refused.headers()["ratelimit"], "\"token\";r=0");
+        assert_eq!(limit.count(2).ok(), Some(1));
+    }
+}

@@ -1,0 +1,85 @@
+//! Answers to requests for approval, from the page and from the API.
+//!
+//! The ledger refuses an approval by the person who asked for it. The service carries out an approved request of the page or the
+//! API at once, in the name of the requester.
+
+use std::sync::Arc;
+
+use super::actions::aborted;
+use super::app::App;
+use crate::access::Principal;
+use crate::error::{Error, Kind, Result};
+use crate::store::ledger::{Approval, Ledger, Stage};
+
+impl App {
+    /// Every approval, newest first.
+    pub(super) fn approvals(&self) -> Result<Vec<Approval>> {
+        self.actions.ledger()?.map_or_else(|| Ok(Vec::new()), |ledger| ledger.approvals(self.clock.now()))
+    }
+
+    pub(super) fn approval(&self, id: &str) -> Result<Approval> {
+        let found = self.approvals()?.into_iter().find(|approval| approval.id.to_string() == id);
+        found.ok_or_else(|| {
+            Error::new(Kind::NotIndexed, "there is no such approval in this ledger")
+                .hint("the list of approvals has every number; nothing was sent")
+        })
+    }
+
+    /// Approves a request and carries it out. Returns `false` if the request was made at the command line: its user then repeats
+    /// the command.
+    ///
+    /// Runs as its own task: an approval whose client has disconnected is carried out too.
+    pub(super) async fn approve(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        reason: Option<String>,
+    ) -> Result<(Approval, bool)> {
+        let (this, who, id) = (Arc::clone(self), who.clone(), self.approval(id)?.id);
+        let task = self.actions.tasks.spawn(async move {
+            let approved = this.decide(&who, id, reason, Stage::Approved).await?;
+            let is_carried_out = this.carry_out(&approved).await?;
+            Ok((approved, is_carried_out))
+        });
+        task.await.unwrap_or_else(|error| Err(aborted(&error)))
+    }
+
+    pub(super) async fn decline(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        reason: Option<String>,
+    ) -> Result<Approval> {
+        self.decide(who, self.approval(id)?.id, reason, Stage::Declined).await
+    }
+
+    /// Withdraws a user's own request.
+    pub(super) async fn withdraw(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: &str,
+        reason: Option<String>,
+    ) -> Result<Approval> {
+        let approval = self.approval(id)?;
+        if !approval.is_of(&self.actions.actor(who).names()) {
+            let message = format!("approval {} is not your request, so you cannot withdraw it", approval.id);
+            return Err(Error::new(Kind::Refused, message).hint("a lead can decline it"));
+        }
+        self.decide(who, approval.id, reason, Stage::Withdrawn).await
+    }
+
+    async fn decide(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: i64,
+        reason: Option<String>,
+        next: Stage,
+    ) -> Result<Approval> {
+        let (this, actor, now) = (Arc::clone(self), self.actions.actor(who), self.clock.now());
+        self.blocking(move || {
+            let settings = &this.actions.settings;
+            Ledger::open(&settings.ledger, &settings.identity, &actor)?.decide(id, next, reason.as_deref(), now)
+        })
+        .await
+    }
+}
