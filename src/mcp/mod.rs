@@ -102,20 +102,17 @@ impl ServerHandler for Assistant {
             .ok_or_else(|| ErrorData::invalid_params(format!("there is no tool {:?}", call.name), None))?;
         let result = match self.call(tool, call.arguments.unwrap_or_default()).await {
             Ok(value) => CallToolResult::structured(value),
-            Err(error) => CallToolResult::structured_error(json!({ "error": for_assistant(error) })),
+            Err(error) => CallToolResult::structured_error(json!({ "error": for_assistant(&error) })),
         };
         Ok(result.into())
     }
 }
 
 /// Replaces the flags of the command line by the names of the arguments.
-fn for_assistant(error: Error) -> Error {
-    Error {
-        message: without_flags(&error.message, Audience::Api),
-        hint: Some(match (&error.hint, error.kind) {
-            (None, Kind::Usage) => "the tool's description has its arguments".to_owned(),
-            _ => without_flags(error.remedy(), Audience::Api),
-        }),
-        ..error
-    }
+fn for_assistant(error: &Error) -> Error {
+    let hint = match (&error.hint, error.kind) {
+        (None, Kind::Usage) => "the tool's description has its arguments".to_owned(),
+        _ => without_flags(error.remedy(), Audience::Api),
+    };
+    Error::new(error.kind, without_flags(&error.message, Audience::Api)).hint(hint)
 }
