@@ -11,13 +11,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Settings, Wishes};
+use crate::config::{HostFlags, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeySample};
-use crate::model::LinkKind;
 use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
+use crate::model::{LinkKind, counted};
 use crate::report::Report;
-use crate::retract::readiness::{check_files, clock_trouble};
+use crate::retract::readiness::{check_files, clock_error};
 use crate::retract::{checklist, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
@@ -148,13 +148,13 @@ pub async fn run(
                     .hint("run `recoup audit verify`; nothing is sent from this ledger"))
             }
         });
-        say(Check::of("chain of the ledger", &chain, |events| format!("{events} event(s), unchanged")))?;
+        say(Check::of("chain of the ledger", &chain, |events| format!("{}, unchanged", counted(*events, "event"))))?;
     }
 
     let mut is_every_rule_found = false;
     if owner.is_some() {
         match settings
-            .advocate_options(Wishes::default())
+            .advocate_options(HostFlags::default())
             .and_then(|host| Advocate::new(&host, settings.tenant()?, *clock, stop.clone()))
         {
             Ok(advocate) => {
@@ -172,12 +172,12 @@ pub async fn run(
             Err(error) => say(Check::wrong("Advocate host", &error))?,
         }
         match settings
-            .brand_options(Wishes::default())
+            .brand_options(HostFlags::default())
             .and_then(|host| Brand::new(&host, settings.account_sid()?, &settings.ir_version, *clock, stop.clone()))
         {
             Ok(brand) => say(Check::of("Brand host", &brand.programs().await, |programs| {
                 let advocate = programs.iter().filter(|p| p.program_type.as_deref() == Some("Advocate")).count();
-                format!("credentials accepted; {} program(s), {advocate} of type Advocate", programs.len())
+                format!("credentials accepted; {}, {advocate} of type Advocate", counted(programs.len(), "program"))
             }))?,
             Err(error) => say(Check::wrong("Brand host", &error))?,
         }
@@ -247,9 +247,9 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
         Ok(page) => page,
         Err(error) => return vec![Check::wrong("Advocate host", &error)],
     };
-    let total = page.total.map_or("an unknown number of".to_owned(), |total| total.to_string());
-    let mut checks =
-        vec![Check::fine("Advocate host", format!("credentials and tenant accepted; {total} participants"))];
+    let total =
+        page.total.map_or("an unknown number of participants".to_owned(), |total| counted(total, "participant"));
+    let mut checks = vec![Check::fine("Advocate host", format!("credentials and tenant accepted; {total}"))];
     checks.push(match sample(advocate, settings, &page).await {
         Ok(check) => check,
         Err(error) => Check::wrong("mapping", &error),
@@ -346,7 +346,10 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
             "mapping",
             &Error::new(
                 Kind::NoLinks,
-                format!("none of {rewards} rewards has both an order ID and an ActionId ({ambiguous} ambiguous)"),
+                format!(
+                    "none of {} has both an order ID and an ActionId ({ambiguous} ambiguous)",
+                    counted(rewards, "reward")
+                ),
             )
             .hint(format!(
                 "set [mapping] order_id and action_id in recoup.toml to JSONPaths; keys seen: {}",
@@ -354,17 +357,21 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
             )),
         ));
     }
-    let doubt = if ambiguous > 0 { format!(", {ambiguous} ambiguous") } else { String::new() };
+    let unclear = if ambiguous > 0 { format!(", {ambiguous} ambiguous") } else { String::new() };
     Ok(Check::fine(
         "mapping",
-        format!("{linked} of {rewards} rewards have an order ID and an ActionId{doubt}, at {}", found.join(" and ")),
+        format!(
+            "{linked} of {} with an order ID and an ActionId{unclear}, at {}",
+            counted(rewards, "reward"),
+            found.join(" and ")
+        ),
     ))
 }
 
 fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
     // A difference that stops retractions is reported with the same text as by `recoup retract`.
-    if let Some(trouble) = clock_trouble(heard.ahead) {
+    if let Some(trouble) = clock_error(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }
     let skew = heard.ahead.unwrap_or_default();

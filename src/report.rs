@@ -10,6 +10,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "only the interval of progress lines depends on it")]
 
+mod browser;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
@@ -26,6 +28,8 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
+
+pub use browser::open_in_browser;
 
 /// Interval of progress lines if stderr is not a terminal.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -375,7 +379,7 @@ impl HiddenInput {
 impl Drop for HiddenInput {
     fn drop(&mut self) {
         // If the terminal is gone, there is nothing to restore.
-        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Flush, &self.0);
+        let _restored = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Flush, &self.0);
     }
 }
 
@@ -475,19 +479,6 @@ fn table_within<const N: usize>(
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::MAX);
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// 48210 as `48,210`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Escapes line breaks, control characters and bidirectional marks, so that the text stays one line.

@@ -37,7 +37,7 @@ pub use records::{
 pub use refunds::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
-pub use serve::{ScheduleCommand, ServeArgs};
+pub use serve::{McpArgs, ScheduleCommand, ServeArgs};
 pub use setup::{ConfigCommand, InitArgs, OpenArgs};
 pub use user::{TokenCommand, UserAddArgs, UserCommand};
 pub use webhook::{AddressArgs, WebhookCommand};
@@ -149,6 +149,11 @@ pub enum Command {
     /// Prints its address. The service must run on this machine.
     #[command(after_help = help::examples("open"))]
     Open(OpenArgs),
+    /// Serve an assistant by the Model Context Protocol
+    ///
+    /// It can look up, check and propose. Sends nothing by itself.
+    #[command(after_help = help::examples("mcp"))]
+    Mcp(McpArgs),
     /// Verify or export the ledger
     #[command(after_help = help::examples("audit"))]
     Audit(AuditArgs),

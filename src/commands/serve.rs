@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{CommandContext, Exit};
 use crate::access;
 use crate::cli::{ColumnArgs, ServeArgs};
-use crate::config::{Span, Wishes};
+use crate::config::{HostFlags, Span};
 use crate::error::Result;
 use crate::model::budget::Purpose;
 use crate::retract::batch::Limits;
@@ -20,7 +20,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
     let CommandContext { settings, clock, stop, report, actor, .. } = context;
     let identity = settings.identity()?;
     let wait = Some(Span(MAX_WAIT));
-    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: wait, ..Wishes::default() };
+    let flags = HostFlags { purpose: Purpose::Retraction, max_wait: wait, ..HostFlags::default() };
     let mut writer = super::retract::writer(settings, None)?;
     let batch_wait = writer.host.max_wait;
     writer.host.max_wait = writer.host.max_wait.min(MAX_WAIT);
@@ -29,9 +29,9 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         ledger: settings.ledger.clone(),
         identity,
         mapping: settings.mapping.clone(),
-        advocate: settings.advocate_options(wishes)?,
-        search: settings.advocate_options(Wishes { max_wait: wait, ..Wishes::default() })?,
-        brand: settings.brand_options(wishes)?,
+        advocate: settings.advocate_options(flags)?,
+        search: settings.advocate_options(HostFlags { max_wait: wait, ..HostFlags::default() })?,
+        brand: settings.brand_options(flags)?,
         ir_version: settings.ir_version.clone(),
         writer,
         follows: super::retract::follows(settings, None),

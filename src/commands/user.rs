@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{CommandContext, Exit};
-use crate::access::{Access, Limits, Right, Role, User, new_password};
+use crate::access::{AccessControl, Limits, Right, Role, User, new_password};
 use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
 use crate::error::{Error, Kind, Result};
 use crate::report::{self, table};
@@ -19,11 +19,11 @@ pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> R
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
     // Only adding the first user creates the file.
-    let mut access = match (&command, Access::open_existing(&settings.access, &identity, Limits::default())?) {
+    let mut access = match (&command, AccessControl::open_existing(&settings.access, &identity, Limits::default())?) {
         (_, Some(access)) => access,
         (UserCommand::Add(_), None) => {
             confirm_new_file(context).await?;
-            Access::open(&settings.access, &identity, Limits::default())?
+            AccessControl::open(&settings.access, &identity, Limits::default())?
         }
         (_, None) => {
             return Err(Error::new(Kind::Failed, "there is no user yet")
@@ -83,7 +83,7 @@ pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> R
     }
 }
 
-fn add(context: &CommandContext<'_>, access: &mut Access, args: &UserAddArgs) -> Result<Exit> {
+fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddArgs) -> Result<Exit> {
     let CommandContext { clock, actor, .. } = context;
     let (password, is_generated) = password(args.password_stdin)?;
     let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), clock.now())?;
@@ -146,7 +146,7 @@ fn show_user(context: &CommandContext<'_>, user: &User) -> Result<Exit> {
 }
 
 /// Fails if the change leaves no user with the right to manage users.
-fn check_admin_is_left(access: &Access, name: &str, yes: bool, hint: &str) -> Result<()> {
+fn check_admin_is_left(access: &AccessControl, name: &str, yes: bool, hint: &str) -> Result<()> {
     let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
     let users = access.users()?;
     let is_last = users.iter().filter(may).all(|user| user.name == name)
@@ -171,7 +171,7 @@ fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
     Ok(())
 }
 
-fn token(context: &CommandContext<'_>, access: &mut Access, command: TokenCommand) -> Result<Exit> {
+fn token(context: &CommandContext<'_>, access: &mut AccessControl, command: TokenCommand) -> Result<Exit> {
     let CommandContext { clock, report, actor, .. } = context;
     let now = clock.now();
     match command {

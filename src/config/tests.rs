@@ -92,7 +92,7 @@ fn the_defaults_that_config_show_prints_are_those_that_are_used() {
     let [written, empty] = [written, empty].map(|toml| load(&dir, &toml, &env, None).expect("settings"));
     for read in [Settings::advocate_options, Settings::brand_options] {
         let [written, empty] =
-            [&written, &empty].map(|settings| host(&read(settings, Wishes::default()).expect("a host")));
+            [&written, &empty].map(|settings| host(&read(settings, HostFlags::default()).expect("a host")));
         assert_eq!(written, empty);
     }
     let plain = |settings: Settings| {

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor};
-use crate::report::{self, Report, grouped};
+use crate::model::{AccountId, Actor, counted};
+use crate::report::{self, Report};
 use crate::retract::REREAD_FOR;
-use crate::retract::ledger_check::{LedgerFault, fault};
+use crate::retract::readiness::{LedgerFault, ledger_fault};
 use crate::retract::verify::still_worth_reading;
 use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
@@ -62,7 +62,7 @@ pub async fn run(
     }
     let reader = IndexReader::open(files.index, Some(files.identity))?;
     let existing = Ledger::open_read_only(files.ledger, Some(files.identity))?;
-    if fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
+    if ledger_fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
         return Err(Error::new(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),
@@ -145,8 +145,8 @@ fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
 
 async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
     let question = format!(
-        "Forget this account? {} retraction(s) stay without it; their reasons and the vendor's responses are deleted. This cannot be undone.",
-        known.len()
+        "Forget this account? The ledger keeps {} without it; their reasons and the vendor's responses are deleted. This cannot be undone.",
+        counted(known.len(), "retraction")
     );
     report::confirm(question, stop, "nothing was forgotten").await
 }
@@ -155,17 +155,20 @@ impl Forgotten {
     /// The text for a person. It never names the account.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "forgotten (ticket {}): {} value(s) of {} retraction(s) in the ledger",
+            "forgotten (ticket {}): {} of {} in the ledger",
             self.ticket,
-            grouped(self.values),
-            grouped(self.retractions)
+            counted(self.values, "value"),
+            counted(self.retractions, "retraction")
         )];
         match &self.index {
             None => lines.push("there is no index; a later one will not contain the account".to_owned()),
             Some(erased) => {
                 lines.push(format!(
-                    "{} account, {} reward(s), {} link(s) in the index; its ID was removed from {} reward(s) of others",
-                    erased.accounts, erased.rewards, erased.links, erased.renamed
+                    "{}, {}, {} in the index; its ID was removed from {} of others",
+                    counted(erased.accounts, "account"),
+                    counted(erased.rewards, "reward"),
+                    counted(erased.links, "link"),
+                    counted(erased.renamed, "reward")
                 ));
             }
         }

@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Who;
+use crate::access::Principal;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -101,7 +101,7 @@ impl Actions {
     }
 
     /// The user, as the ledger stores them.
-    pub(super) fn actor(&self, who: &Who) -> Actor {
+    pub(super) fn actor(&self, who: &Principal) -> Actor {
         let host = format!("{} ({})", self.settings.host, who.by.describe());
         Actor { also: who.os_user.clone(), known: true, ..Actor::new(&who.name, host) }
     }
@@ -113,7 +113,7 @@ impl Actions {
     /// between its request and the record of the response.
     pub(super) async fn retract(
         self: &Arc<Self>,
-        who: &Who,
+        who: &Principal,
         request: RetractRequest,
         dry_run: bool,
     ) -> Result<Receipt> {
@@ -137,7 +137,7 @@ impl Actions {
     }
 
     /// Reads until each of these retractions is proven or the time is up. The ledger records the outcome.
-    fn follow_in_background(self: &Arc<Self>, who: &Who, ids: Vec<i64>) {
+    fn follow_in_background(self: &Arc<Self>, who: &Principal, ids: Vec<i64>) {
         if ids.is_empty() {
             return;
         }
@@ -155,7 +155,7 @@ impl Actions {
     }
 
     /// Searches the vendor for one order.
-    pub(super) async fn search(self: &Arc<Self>, who: &Who, order_id: OrderId) -> Result<VendorSearch> {
+    pub(super) async fn search(self: &Arc<Self>, who: &Principal, order_id: OrderId) -> Result<VendorSearch> {
         let (this, actor) = (Arc::clone(self), self.actor(who));
         let searched = self.tasks.spawn(async move {
             let _permit = this.read_permit().await?;

@@ -25,6 +25,7 @@ mod http_client;
 mod index;
 mod lookup;
 mod malformed_requests;
+mod mcp;
 mod metrics;
 mod never_send_twice;
 mod packaging;

@@ -124,6 +124,7 @@ fn no_order_is_reversed_by_file_and_by_api() {
     let answer = ran.object();
     assert!(answer["rows"][0]["message"].to_string().contains("handed over by file"), "{answer}");
     assert!(answer["rows"][1]["message"].to_string().contains("sent before (retraction 2, confirmed)"), "{answer}");
+    assert!(answer["rows"][1]["hint"].to_string().contains("leave it out of the file"), "{answer}");
     assert_eq!(answer["path"], Value::Null);
     assert!(!home.path("Batch_Mods_Reversals_2026_03_01_2.csv").exists());
     assert_eq!(sim.deletes().len(), 1);

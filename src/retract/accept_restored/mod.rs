@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use super::Context;
 use super::checks::{Check, Findings};
 use super::follow::indexed_rewards;
-use super::ledger_check::{self, LedgerFault};
 use super::match_submissions::uri_of;
 use super::proof::Snapshot;
+use super::readiness::{self, LedgerFault};
 use super::receipt::Mark;
 use super::reward_fetch::snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::model::{OrderId, RewardId, Target};
-use crate::report::{self, grouped};
+use crate::model::{OrderId, RewardId, Target, counted, grouped};
+use crate::report;
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward};
 use crate::store::ledger::{Channel, Found, Ledger, NewRetraction, Retraction};
@@ -84,9 +84,11 @@ pub struct Added {
 /// Compares a ledger with the vendor's submissions, and makes it the ledger of this index.
 pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted> {
     let existing = ctx.ledger()?;
-    let Some(fault) = ctx.read_index(|index| ledger_check::fault(index, existing))? else { return nothing(existing) };
+    let Some(fault) = ctx.read_index(|index| readiness::ledger_fault(index, existing))? else {
+        return nothing(existing);
+    };
     if matches!(fault, LedgerFault::Half(_)) {
-        return Err(ledger_check::refusal(&fault));
+        return Err(fault.refusal());
     }
     if !options.yes && !ctx.report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was accepted")
@@ -105,8 +107,8 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     let comparison = compare(&rows, since, &known);
     if comparison.unreadable > 0 {
         gaps.push(format!(
-            "{} submission(s) of the vendor's list do not say what they take back or change",
-            comparison.unreadable
+            "the vendor's list has {} without what is taken back or changed",
+            counted(comparison.unreadable, "submission")
         ));
     }
     if let Some(first) = gaps.first()
@@ -365,10 +367,10 @@ impl Accepted {
             return vec!["nothing is wrong with this ledger; nothing was changed".to_owned()];
         }
         let mut lines = vec![format!(
-            "accepted by {}: {} reversal(s) and {} modification(s) at the vendor, {} known, {} written down as sent",
+            "accepted by {}: {} and {} at the vendor, {} known, {} written down as sent",
             self.by.as_deref().unwrap_or_default(),
-            self.reversals,
-            self.modifications,
+            counted(self.reversals, "reversal"),
+            counted(self.modifications, "modification"),
             self.matched,
             self.added.len()
         )];

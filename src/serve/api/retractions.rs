@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::idempotency::{Begun, Idempotent, begin};
 use super::{ApiResult, Problem, json, json_text};
-use crate::access::{Right, Who};
+use crate::access::{Principal, Right};
 use crate::error::{Error, Kind};
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::request::RetractRequest;
@@ -56,7 +56,7 @@ pub(in crate::serve) async fn create(
 }
 
 /// Retracts an order and stores the response under the key of the request.
-async fn carry_out(app: Arc<App>, who: Who, request: RetractRequest, key: Idempotent) -> ApiResult {
+async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: Idempotent) -> ApiResult {
     let receipt = match app.actions.retract(&who, request, false).await {
         Ok(receipt) => receipt,
         Err(error) => return Ok(key.fail(&app, error)?),

@@ -2,9 +2,8 @@
 
 use super::mask::mask_account;
 use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
-use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
-use crate::report::grouped;
+use crate::model::{OrderId, grouped};
 use crate::retract::checks::{Finding, Verdict};
 use crate::retract::receipt::{Entry, Receipt};
 use crate::serve::flag_names::{entry_for, without_flags};
@@ -226,7 +225,7 @@ impl Verdicts {
             .flat_map(|entry| &entry.findings)
             .filter(|finding| finding.stops() || finding.overridden)
             .filter_map(|finding| finding.check.overridable())
-            .map(crate::retract::overrides::Override::as_str)
+            .map(crate::retract::checks::Override::as_str)
             .collect();
         overridable.sort_unstable();
         overridable.dedup();
