@@ -10,6 +10,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "only the interval of progress lines depends on it")]
 
+mod browser;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
@@ -26,6 +28,8 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
+
+pub use browser::open_in_browser;
 
 /// Interval of progress lines if stderr is not a terminal.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -375,7 +379,7 @@ impl HiddenInput {
 impl Drop for HiddenInput {
     fn drop(&mut self) {
         // If the terminal is gone, there is nothing to restore.
-        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Flush, &self.0);
+        let _restored = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Flush, &self.0);
     }
 }
 

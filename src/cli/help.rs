@@ -2,10 +2,8 @@
 //!
 //! A test runs every example against the simulator.
 
-use std::fmt::Write as _;
-
-use anstyle::{Effects, Style};
 use clap::Subcommand;
+use clap::builder::styling::{Effects, Style};
 
 use super::Command;
 
@@ -189,6 +187,13 @@ pub const EXAMPLES: [(&str, &[Example]); 32] = [
     ),
     ("open", &[("Open the page in a browser", "recoup open"), ("Only its address", "recoup open --print")]),
     (
+        "mcp",
+        &[
+            ("Speak to an assistant in the name of ann", "recoup mcp --as ann"),
+            ("In the name of the user that --os-user links to yours", "recoup mcp"),
+        ],
+    ),
+    (
         "schedule",
         &[
             ("When each job runs, and how it ended", "recoup schedule list"),
@@ -277,30 +282,24 @@ pub const EXAMPLES: [(&str, &[Example]); 32] = [
 
 /// The examples of a command, for the end of its help.
 pub(super) fn examples(command: &str) -> String {
-    let mut text = format!("{HEADING}Examples:{HEADING:#}");
-    for (what, line) in EXAMPLES.into_iter().filter(|(name, _)| *name == command).flat_map(|(_, list)| list) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n  # {what}\n  {line}");
-    }
-    text
+    let list = EXAMPLES.into_iter().filter(|(name, _)| *name == command).flat_map(|(_, list)| list);
+    let lines: Vec<String> = list.map(|(what, line)| format!("\n  # {what}\n  {line}")).collect();
+    format!("{HEADING}Examples:{HEADING:#}{}", lines.concat())
 }
 
 /// The help of `recoup` itself: clap lists commands without groups.
 pub(super) fn template() -> String {
     let known = Command::augment_subcommands(clap::Command::new("recoup"));
     let about = |name: &str| known.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);
-    let mut text = "{before-help}{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
-    for (group, names) in GROUPS {
-        let _ = write!(text, "\n{HEADING}{group}:{HEADING:#}\n");
-        for name in names {
-            let _ = writeln!(text, "  {NAME}{name:<14}{NAME:#} {}", about(name).unwrap_or_default());
-        }
-    }
-    let _ = write!(
-        text,
-        "\n`recoup help COMMAND` describes a command, with examples.\n\n{HEADING}Options:{HEADING:#}\n{{options}}{{after-help}}"
-    );
-    text
+    let line = |name: &&str| format!("  {NAME}{name:<14}{NAME:#} {}\n", about(name).unwrap_or_default());
+    let group = |(title, names): (&str, &[&str])| {
+        format!("\n{HEADING}{title}:{HEADING:#}\n{}", names.iter().map(line).collect::<String>())
+    };
+    format!(
+        "{{before-help}}{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\n`recoup help COMMAND` describes a command, with \
+         examples.\n\n{HEADING}Options:{HEADING:#}\n{{options}}{{after-help}}",
+        GROUPS.map(group).concat()
+    )
 }
 
 #[cfg(test)]

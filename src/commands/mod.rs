@@ -323,7 +323,7 @@ async fn simulate(options: impact_simulator::Options, report: &Report, stop: Can
 fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
     let kinds = [
         ("its rewards can be taken back", &examples.plain, "retract --dry-run"),
-        ("one of its rewards is spent, so a check stops", &examples.redeemed, "retract --dry-run"),
+        ("one of its rewards is spent, and stays", &examples.redeemed, "retract --dry-run"),
         ("it has two actions, so one must be chosen", &examples.two_actions, "lookup"),
     ];
     let mut lines = vec!["then build the index with `recoup crawl`, and try these orders:".to_owned()];

@@ -1,7 +1,6 @@
 //! `recoup open`: opens the page of a service on this machine in a browser, or prints its address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,6 +9,7 @@ use super::{CommandContext, Exit};
 use crate::cli::OpenArgs;
 use crate::config::ServeSettings;
 use crate::error::{Error, Kind, Result};
+use crate::report;
 
 /// How long the service may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &OpenArgs) -> Result
         return Err(Error::new(Kind::Network, format!("no service listens at {url}"))
             .hint("start it with `recoup serve`; if it listens elsewhere, set [serve] listen in recoup.toml"));
     }
-    let opened = !args.print && !context.report.json && open(&url).await;
+    let opened = !args.print && !context.report.json && report::open_in_browser(&url).await;
     context.show(&json!({ "url": url }), [&url])?;
     if opened {
         context.report.note("opened in a browser");
@@ -52,24 +52,6 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
-}
-
-/// Returns whether a browser was opened. It must not get the tokens of this process.
-async fn open(url: &str) -> bool {
-    let (program, first): (&str, &[&str]) = if cfg!(target_os = "macos") {
-        ("open", &[])
-    } else if cfg!(windows) {
-        ("rundll32", &["url.dll,FileProtocolHandler"])
-    } else {
-        ("xdg-open", &[])
-    };
-    let mut command = Command::new(program);
-    command.args(first).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    for secret in ["RECOUP_AUTH_TOKEN", "RECOUP_ADVOCATE_TOKEN", "RECOUP_WRITE_TOKEN"] {
-        command.env_remove(secret);
-    }
-    let ended = tokio::task::spawn_blocking(move || command.status()).await;
-    matches!(ended, Ok(Ok(status)) if status.success())
 }
 
 #[cfg(test)]

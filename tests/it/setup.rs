@@ -155,11 +155,13 @@ fn config_show_says_where_each_setting_comes_from_and_no_secret() {
 #[test]
 fn open_names_the_address_of_a_running_service_and_says_if_there_is_none() {
     let (_sim, home) = ready(&[]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    home.configure(&format!("[serve]\nlisten = '{free}'"));
     let none = home.check(&["open", "--print"], 1);
-    assert!(none.stderr.contains("no service listens at http://127.0.0.1:8080/"), "{none:?}");
+    assert!(none.stderr.contains(&format!("no service listens at http://{free}/")), "{none:?}");
     assert!(none.stderr.contains("recoup serve"), "{none:?}");
     let service = Service::start(&home);
-    home.configure_more(&format!("[serve]\nlisten = '{}'", service.addr));
+    home.configure(&format!("[serve]\nlisten = '{}'", service.addr));
     let url = format!("http://{}/", service.addr);
     assert_eq!(home.check(&["open", "--print"], 0).stdout.trim(), url);
     assert_eq!(home.check(&["open", "--json"], 0).object()["url"], url);
@@ -184,7 +186,7 @@ fn the_simulator_names_three_orders_and_the_commands_to_try_with_them() {
     home.crawl();
     let codes: Vec<Option<i32>> =
         commands.iter().map(|line| home.shell(line).output().expect("bash runs").status.code()).collect();
-    assert_eq!(codes, [Some(0), Some(5), Some(0)], "{commands:?}");
+    assert_eq!(codes, [Some(0), Some(0), Some(0)], "{commands:?}");
 }
 
 #[test]

@@ -81,7 +81,11 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
         "only vendor speaks HTTP, and only the service serves",
     ),
     (&["axum", "askama"], &["serve/"], "only serve knows pages"),
-    (&["println", "eprintln", "print!", "eprint!", "stdout", "stderr"], &["report.rs"], "only report prints"),
+    (
+        &["println", "eprintln", "print!", "eprint!", "stdout", "stderr"],
+        &["report.rs", "report/"],
+        "only report prints",
+    ),
     (&["comfy_table", "anstream", "anstyle", "indicatif"], &["report.rs"], "only report knows a terminal"),
     (
         &["env::var", "env::vars", "env::var_os", "env::vars_os", "env::{"],
