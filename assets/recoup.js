@@ -83,6 +83,20 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// Paper cannot be unfolded. The style sheet prints closed details; a browser without that style gets them opened.
+const closed = [];
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not([open])")) {
+    details.open = true;
+    closed.push(details);
+  }
+});
+addEventListener("afterprint", () => {
+  for (const details of closed.splice(0)) {
+    details.open = false;
+  }
+});
+
 // A running batch: fetches the page again and replaces only the changed part.
 for (const place of document.querySelectorAll("[data-reload]")) {
   const reload = async () => {

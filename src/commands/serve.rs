@@ -21,6 +21,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
     let identity = settings.identity()?;
     let wait = Some(Span(MAX_WAIT));
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: wait, ..Wishes::default() };
+    let looking = Wishes { purpose: Purpose::Looking, ..wishes };
     let mut writer = super::retract::writer(settings, None)?;
     let batch_wait = writer.host.max_wait;
     writer.host.max_wait = writer.host.max_wait.min(MAX_WAIT);
@@ -30,8 +31,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         identity,
         mapping: settings.mapping.clone(),
         advocate: settings.advocate_options(wishes)?,
-        search: settings.advocate_options(Wishes { max_wait: wait, ..Wishes::default() })?,
         brand: settings.brand_options(wishes)?,
+        looking: (settings.advocate_options(looking)?, settings.brand_options(looking)?),
         ir_version: settings.ir_version.clone(),
         writer,
         follows: super::retract::follows(settings, None),

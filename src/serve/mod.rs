@@ -20,6 +20,7 @@ mod flag_names;
 mod headers;
 mod health;
 mod listen;
+mod looking;
 mod page;
 mod routes;
 mod ui_text;

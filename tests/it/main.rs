@@ -21,6 +21,7 @@ mod damaged_index;
 mod forget;
 mod http_client;
 mod index;
+mod looking;
 mod lookup;
 mod malformed_requests;
 mod never_send_twice;

@@ -57,7 +57,7 @@ pub(in crate::serve) async fn create(
 
 /// Retracts an order and stores the response under the key of the request.
 async fn carry_out(app: Arc<App>, who: Who, request: RetractRequest, key: Idempotent) -> ApiResult {
-    let receipt = match app.actions.retract(&who, request, false).await {
+    let receipt = match app.actions.retract(&who, request).await {
         Ok(receipt) => receipt,
         Err(error) => return Ok(key.fail(&app, error)?),
     };
@@ -80,8 +80,9 @@ pub(in crate::serve) async fn of_order(State(app): State<Arc<App>>, _caller: Cal
         Some(ledger) => ledger.of_order(&order)?,
         None => Vec::new(),
     };
-    let entries: Vec<Entry> =
+    let mut entries: Vec<Entry> =
         known.iter().map(|retraction| entry_for(Entry::of(retraction, &[]), Audience::Api)).collect();
+    app.actions.update_entries(&mut entries)?;
     Ok(json(&entries))
 }
 
@@ -94,5 +95,7 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, 
     let unknown = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
     let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
     let retraction = ledger.get(id).map_err(|_unknown| unknown())?;
-    Ok(json(&entry_for(Entry::of(&retraction, &[]), Audience::Api)))
+    let mut entry = entry_for(Entry::of(&retraction, &[]), Audience::Api);
+    app.actions.update_entries(std::slice::from_mut(&mut entry))?;
+    Ok(json(&entry))
 }

@@ -1,4 +1,4 @@
-//! Approvals: requests that need a second person, with buttons to approve, decline or withdraw them.
+//! Approvals: requests that need a second person. The page of a request shows its plan, and a form to approve or decline it.
 //!
 //! The service carries out an approved request of the page or the API at once, in the name of the requester; the ledger records
 //! both names. Users see no button to approve their own requests, and the ledger refuses such an approval.
@@ -9,14 +9,23 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
+use jiff::Timestamp;
+use serde_json::Value;
 
-use super::view::{in_link, minute};
+use super::lookup::masks_of;
+use super::plan::PlanTable;
+use super::view::{Reward, Verdicts, age_of, count, in_link, minute};
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::{Error, Kind, Result};
+use crate::model::OrderId;
+use crate::refunds::plan_file::plan_of;
+use crate::retract::request::RetractRequest;
 use crate::serve::actions::aborted;
 use crate::serve::app::App;
+use crate::serve::batch::Part;
 use crate::serve::extractors::{Caller, Form};
+use crate::serve::looking::Spends;
 use crate::store::ledger::{Approval, Ledger, Stage};
 
 #[derive(Template)]
@@ -29,8 +38,35 @@ struct ApprovalsPage {
     csrf: String,
 }
 
+#[derive(Template)]
+#[template(path = "approval.html")]
+struct ApprovalPage {
+    layout: Layout,
+    line: Line,
+    is_open: bool,
+    /// What the request says beside its reason: names and texts.
+    facts: Vec<(&'static str, String)>,
+    /// The plan as it is now, for a retraction.
+    verdicts: Option<Verdicts>,
+    /// Whether it differs from the requested plan.
+    changed: bool,
+    /// Why the plan could not be read.
+    error: Option<ErrorPage>,
+    /// The rewards as last known, without a plan.
+    rewards: Vec<Reward>,
+    /// The change of an adjustment, line by line.
+    change: Vec<String>,
+    /// The plan of a batch.
+    plan: Option<PlanTable>,
+    /// Whether the page shows what would be taken back.
+    shows_rewards: bool,
+    csrf: String,
+}
+
 struct Line {
     approval: Approval,
+    /// The time since the request.
+    age: String,
     /// Order ID and link, if it is about one order.
     order: Option<(String, String)>,
     decision: String,
@@ -49,7 +85,8 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     let may_approve = caller.who.may(Right::Approve);
     let (open, past): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|approval| matches!(approval.stage, Stage::Asked | Stage::Approved));
-    let line = |approval| Line::of(approval, &names, may_approve);
+    let now = app.clock.now();
+    let line = |approval| Line::of(approval, &names, may_approve, now);
     Ok(rendered(&ApprovalsPage {
         layout: Layout::of(&app, "Approvals", Some(&caller)),
         policy: policy.describe(),
@@ -59,8 +96,94 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     }))
 }
 
+/// One request with its plan. An open retraction is read live, which leaves the reserve alone.
+pub(in crate::serve) async fn one(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> PageResult {
+    let approval = find(&app, &id)?;
+    let request = RetractRequest::approved(&approval);
+    let names = app.actions.actor(&caller.who).names();
+    let mut page = ApprovalPage {
+        layout: Layout::of(&app, format!("Approval {}", approval.id), Some(&caller)),
+        is_open: matches!(approval.stage, Stage::Asked | Stage::Approved),
+        facts: facts_of(&approval, request.as_ref()),
+        verdicts: None,
+        changed: false,
+        error: None,
+        rewards: Vec::new(),
+        change: Vec::new(),
+        plan: None,
+        shows_rewards: true,
+        csrf: caller.csrf.clone(),
+        line: Line::of(approval, &names, caller.who.may(Right::Approve), app.clock.now()),
+    };
+    if page.is_open {
+        page.read_plan(&app, &caller, request).await?;
+    }
+    Ok(rendered(&page))
+}
+
+impl ApprovalPage {
+    async fn read_plan(
+        &mut self,
+        app: &Arc<App>,
+        caller: &Caller,
+        request: Option<RetractRequest>,
+    ) -> Result<(), ErrorPage> {
+        let approval = &self.line.approval;
+        if let Some(request) = request.filter(|_| caller.who.may(Right::Preflight)) {
+            match app.actions.look(&caller.who, &request, Spends::Looking).await {
+                Ok(mut look) => {
+                    // The page already says why it needs an approval.
+                    look.receipt.approval = None;
+                    self.changed = look.receipt.plan.as_ref() != Some(&approval.name);
+                    self.verdicts = Some(Verdicts::of(look));
+                    return Ok(());
+                }
+                Err(error) => self.error = Some(error.into()),
+            }
+        }
+        let lines = approval.subject["change"].as_array().into_iter().flatten();
+        self.change = lines.filter_map(Value::as_str).map(str::to_owned).collect();
+        if let Some(batch) = approval.subject["batch"].as_str() {
+            let plan = app.batches.read(batch, Part::Plan).ok();
+            let plan = plan.and_then(|bytes| plan_of("the plan", &bytes).ok());
+            self.plan = plan.as_ref().map(PlanTable::of);
+        } else if let Some(order) = approval.subject["order_id"].as_str().filter(|order| !order.is_empty()) {
+            let answers = app.look_up(&OrderId::new(order))?;
+            let masks = masks_of(&answers);
+            let only = approval.subject["reward_id"].as_str();
+            let found = answers.iter().flat_map(|answer| &answer.matches);
+            let found = found.filter(|found| only.is_none_or(|only| only == found.reward_id.as_str()));
+            self.rewards = found.map(|found| Reward::of(found, Some(&masks))).collect();
+        }
+        self.shows_rewards = self.plan.is_some() || !self.rewards.is_empty();
+        Ok(())
+    }
+}
+
+fn facts_of(approval: &Approval, request: Option<&RetractRequest>) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(request) = request {
+        let action = request.action_id.as_ref().map(ToString::to_string);
+        facts.push(("Action", action.unwrap_or_else(|| "every action of the order".to_owned())));
+        facts.push(("Sent to the vendor", format!("Amount=0, disposition code {}", request.disposition)));
+        facts.extend(request.overrides.iter().map(|name| ("Overridden", name.as_str().to_owned())));
+    }
+    if let Some(orders) = approval.subject["orders"].as_u64() {
+        facts.push(("Orders", count(orders)));
+    }
+    let value = approval.subject["value"].as_object().into_iter().flatten();
+    facts.extend(value.map(|(unit, worth)| ("Rewards worth", format!("{worth} {unit}"))));
+    facts
+}
+
 pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
     let id = find(&app, &id)?.id;
+    if !form.fields.has("yes") {
+        let unconfirmed = Error::new(Kind::Usage, "the approval was not confirmed; nothing was sent");
+        return Err(unconfirmed
+            .hint("look at the plan of the request, tick that you have read it, then approve")
+            .into());
+    }
     // A task of its own: an approval whose browser has disconnected is carried out too.
     let this = Arc::clone(&app);
     let task = app.actions.tasks.spawn(async move {
@@ -119,7 +242,7 @@ async fn decide(app: &Arc<App>, id: i64, form: &Form, next: Stage) -> Result<App
 }
 
 impl Line {
-    fn of(approval: Approval, names: &[String], may_approve: bool) -> Self {
+    fn of(approval: Approval, names: &[String], may_approve: bool, now: Timestamp) -> Self {
         let order = approval.subject["order_id"].as_str().filter(|order| !order.is_empty());
         let is_own = approval.is_of(names);
         let decision = match (&approval.decided_by, &approval.decided_at) {
@@ -130,6 +253,7 @@ impl Line {
             _ => String::new(),
         };
         Self {
+            age: age_of(&approval.asked_at, now),
             order: order.map(|order| (order.to_owned(), in_link(order))),
             decision,
             may_decide: may_approve && !is_own && approval.stage == Stage::Asked,

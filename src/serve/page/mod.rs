@@ -129,6 +129,11 @@ impl ErrorPage {
         Self::from(Error { hint, ..error })
     }
 
+    /// Whether the vendor's limit is used up for this request.
+    pub(super) fn is_limit(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     pub(super) fn html(&self) -> String {
         ErrorTemplate { error: self }.render().unwrap_or_default()
     }
