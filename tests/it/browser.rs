@@ -130,7 +130,7 @@ fn a_lead_approves_what_an_agent_asked_for() {
     lead.shoot("2-to-decide");
     lead.presses("Look at the plan and decide…");
     lead.sees("Approve and send");
-    assert!(lead.text().contains("CENTS") && lead.text().contains("by agent"), "{}", lead.text());
+    assert!(lead.text().contains("00 cents") && lead.text().contains("by agent"), "{}", lead.text());
     lead.shoot("3-plan");
     lead.accessible();
     lead.types("form[action$='/approve'] input[name=reason]", "looked at the order");

@@ -88,6 +88,8 @@ pub struct RewardLine {
     pub after: Option<String>,
     /// The newest known state, of ledger and index.
     pub state: String,
+    /// ISO 4217 code, if the index has it.
+    pub currency: Option<String>,
     /// When that state was read, RFC 3339; `null` for a reading of this request.
     pub as_of: Option<String>,
     pub unit: Option<String>,
@@ -137,6 +139,7 @@ fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>, as_of: Optio
         before: before.map_or_else(|| "not known".to_owned(), |s| s.state.clone()),
         after: after.map(|s| s.state.clone()),
         state: newest.map_or_else(|| "not known".to_owned(), |s| s.state.clone()),
+        currency: None,
         as_of: as_of.map(str::to_owned),
         unit: newest.and_then(|s| s.unit.clone()),
         assigned: newest.and_then(|s| s.assigned),
@@ -226,17 +229,19 @@ impl Entry {
         }
     }
 
-    /// Takes the states of the index that are newer than the ledger's.
+    /// Takes the currencies of the index, and for an entry of the ledger the states that are newer than its own.
     pub fn update_from_index(&mut self, index: &IndexReader, now: Timestamp) -> Result<()> {
-        let known = match (&self.action_id, self.id) {
-            (Some(action_id), Some(_)) => index.rewards_of_action(&ActionId::new(action_id))?,
-            _ => return Ok(()),
-        };
+        let Some(action_id) = &self.action_id else { return Ok(()) };
+        let known = index.rewards_of_action(&ActionId::new(action_id))?;
         let now_ms = index.judged_now(now)?.at.as_millisecond();
         for line in &mut self.rewards {
             let Some(indexed) = known.iter().find(|one| one.reward.reward_id.as_str() == line.reward_id) else {
                 continue;
             };
+            line.currency.clone_from(&indexed.reward.currency);
+            if self.id.is_none() {
+                continue;
+            }
             let read_at = line.as_of.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
             if read_at.is_none_or(|read_at| indexed.read_at > read_at) {
                 let state = if indexed.gone { MISSING } else { indexed.reward.state(now_ms).as_str() };

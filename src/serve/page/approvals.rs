@@ -9,12 +9,11 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::lookup::masks_of;
 use super::plan::PlanTable;
-use super::view::{Reward, Verdicts, age_of, count, in_link, minute};
+use super::view::{Reward, Verdicts, count, in_link, minute};
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::{Error, Kind, Result};
@@ -65,8 +64,6 @@ struct ApprovalPage {
 
 struct Line {
     approval: Approval,
-    /// The time since the request.
-    age: String,
     /// Order ID and link, if it is about one order.
     order: Option<(String, String)>,
     decision: String,
@@ -85,8 +82,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     let may_approve = caller.who.may(Right::Approve);
     let (open, past): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|approval| matches!(approval.stage, Stage::Asked | Stage::Approved));
-    let now = app.clock.now();
-    let line = |approval| Line::of(approval, &names, may_approve, now);
+    let line = |approval| Line::of(approval, &names, may_approve);
     Ok(rendered(&ApprovalsPage {
         layout: Layout::of(&app, "Approvals", Some(&caller)),
         policy: policy.describe(),
@@ -113,7 +109,7 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, caller: Caller, P
         plan: None,
         shows_rewards: true,
         csrf: caller.csrf.clone(),
-        line: Line::of(approval, &names, caller.who.may(Right::Approve), app.clock.now()),
+        line: Line::of(approval, &names, caller.who.may(Right::Approve)),
     };
     if page.is_open {
         page.read_plan(&app, &caller, request).await?;
@@ -242,7 +238,7 @@ async fn decide(app: &Arc<App>, id: i64, form: &Form, next: Stage) -> Result<App
 }
 
 impl Line {
-    fn of(approval: Approval, names: &[String], may_approve: bool, now: Timestamp) -> Self {
+    fn of(approval: Approval, names: &[String], may_approve: bool) -> Self {
         let order = approval.subject["order_id"].as_str().filter(|order| !order.is_empty());
         let is_own = approval.is_of(names);
         let decision = match (&approval.decided_by, &approval.decided_at) {
@@ -253,7 +249,6 @@ impl Line {
             _ => String::new(),
         };
         Self {
-            age: age_of(&approval.asked_at, now),
             order: order.map(|order| (order.to_owned(), in_link(order))),
             decision,
             may_decide: may_approve && !is_own && approval.stage == Stage::Asked,

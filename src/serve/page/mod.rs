@@ -19,6 +19,7 @@ pub(super) mod preflight;
 pub(super) mod receipt;
 pub(super) mod retract;
 mod view;
+mod words;
 
 use askama::Template;
 use axum::http::StatusCode;

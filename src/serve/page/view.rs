@@ -1,8 +1,9 @@
 //! View models: answers and receipts in the form that the templates show. They decide nothing.
 
-use jiff::Timestamp;
+use askama::Template;
 
 use super::mask::Masks;
+use super::words;
 use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
@@ -13,7 +14,6 @@ use crate::serve::flag_names::{entry_for, without_flags};
 use crate::serve::looking::Look;
 use crate::serve::routes::Audience;
 use crate::serve::ui_text;
-use crate::status::human_duration;
 use crate::store::ledger::{Retraction, State};
 
 /// A percent-encoded value for a link.
@@ -150,11 +150,10 @@ fn nothing(answer: &Answer) -> Option<String> {
 impl Reward {
     pub(super) fn of(found: &Found, masks: Option<&Masks>) -> Self {
         let account = found.account_id.as_str();
-        let unit = found.unit.as_deref().unwrap_or_default();
-        let amount = match (found.assigned, found.redeemed.unwrap_or(0)) {
-            (None, _) => String::new(),
-            (Some(assigned), 0) => format!("{assigned} {unit}"),
-            (Some(assigned), redeemed) => format!("{assigned} {unit}, {redeemed} redeemed"),
+        let in_words = |number| words::amount(number, found.unit.as_deref(), found.currency.as_deref());
+        let amount = match (found.assigned, found.redeemed) {
+            (Some(_), Some(1..)) => format!("{}, {} redeemed", in_words(found.assigned), in_words(found.redeemed)),
+            _ => in_words(found.assigned),
         };
         let given = found.date_given.as_deref().or(found.date_created.as_deref()).unwrap_or_default();
         let mut remarks = Vec::new();
@@ -170,9 +169,9 @@ impl Reward {
         Self {
             id: found.reward_id.to_string(),
             account: masks.map_or_else(|| account.to_owned(), |masks| masks.of_account(account)),
-            source: found.reward_source.clone().unwrap_or_default(),
-            state: found.state.to_string(),
-            as_of: minute(&found.read_at),
+            source: found.reward_source.as_deref().map(words::source).unwrap_or_default(),
+            state: words::state(found.state.as_str()).to_owned(),
+            as_of: found.read_at.clone(),
             amount,
             program: found.program_id.clone().unwrap_or_default(),
             given: given.chars().take(10).collect(),
@@ -193,7 +192,7 @@ impl RetractionLine {
             state: retraction.state.as_str(),
             tone: ui_text::tone_of(retraction.state),
             means: ui_text::meaning_of(retraction.state),
-            at: minute(newest),
+            at: newest.to_owned(),
             person: retraction.person.clone(),
             ticket: retraction.ticket.clone().unwrap_or_default(),
         }
@@ -206,15 +205,34 @@ pub(super) fn minute(rfc3339: &str) -> String {
     moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// The time since then, in one unit.
-pub(super) fn age_of(rfc3339: &str, now: Timestamp) -> String {
-    let since = rfc3339.parse::<Timestamp>().map_or(0, |at| now.duration_since(at).as_secs().max(0));
-    human_duration(since)
+/// A time for a page: in UTC, to the minute. The script shows it in the reader's zone, and how long ago it was.
+#[derive(Template)]
+#[template(source = r#"<time datetime="{{ rfc3339 }}">{{ text }}</time>"#, ext = "html")]
+pub(super) struct Time {
+    rfc3339: String,
+    text: String,
+}
+
+pub(super) fn time(rfc3339: &str) -> Time {
+    Time { rfc3339: rfc3339.to_owned(), text: minute(rfc3339) }
 }
 
 /// When a state was read. A state that this page read itself has the time of the page.
-pub(super) fn as_of(reward: &RewardLine, read_at: &str) -> String {
-    reward.as_of.as_deref().map_or_else(|| read_at.to_owned(), minute)
+pub(super) fn as_of(reward: &RewardLine, read_at: &str) -> Time {
+    time(reward.as_of.as_deref().unwrap_or(read_at))
+}
+
+/// A reward in words: whom it is for, its amount, its newest known state.
+pub(super) fn source_of(reward: &RewardLine) -> String {
+    reward.reward_source.as_deref().map(words::source).unwrap_or_default()
+}
+
+pub(super) fn amount_of(reward: &RewardLine) -> String {
+    words::amount(reward.assigned, reward.unit.as_deref(), reward.currency.as_deref())
+}
+
+pub(super) fn state_of(code: &str) -> &str {
+    words::state(code)
 }
 
 pub(super) struct Verdicts {
@@ -258,7 +276,7 @@ impl Verdicts {
             tone,
             heading,
             sends,
-            read_at: minute(&read_at.to_string()),
+            read_at: read_at.to_string(),
             overridable,
             approval: receipt.approval.filter(|_| sends),
             plan: receipt.plan.unwrap_or_default(),
