@@ -224,7 +224,7 @@ CREATE TABLE budgets (
     quota              INTEGER,                      -- requests per window in force; null: no limit is known
     window_ms          INTEGER,                      -- the window's length; null: unknown
     quota_told         INTEGER,                      -- requests per window, according to the host
-    window             INTEGER NOT NULL,             -- counts windows: the rest of a lease from an older window is void
+    window_number      INTEGER NOT NULL,             -- counts windows: the rest of a lease from an older window is void
     window_ends_at     INTEGER,                      -- null: the window begins with the next request
     used               INTEGER NOT NULL,             -- requests leased or sent in the window
     remaining          INTEGER,                      -- the requests left, according to the host's newest response

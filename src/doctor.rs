@@ -3,6 +3,7 @@
 //! Reads a few participants, a sample of their rewards, the programs with their rules, and both files from end to end. It
 //! stores the rules in the index, as a retraction does. It changes nothing at the vendor and never names a participant.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Settings, Wishes};
+use crate::config::{HostFlags, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeySample};
-use crate::model::LinkKind;
 use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
+use crate::model::{LinkKind, counted};
 use crate::report::Report;
-use crate::retract::readiness::{check_files, clock_trouble};
+use crate::retract::readiness::{check_files, clock_error};
 use crate::retract::{checklist, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
@@ -41,7 +42,6 @@ struct Check {
     name: &'static str,
     ok: bool,
     message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
     #[serde(skip)]
     kind: Option<Kind>,
@@ -53,7 +53,13 @@ impl Check {
     }
 
     fn wrong(name: &'static str, error: &Error) -> Self {
-        Self { name, ok: false, message: error.message.clone(), remedy: error.hint.clone(), kind: Some(error.kind) }
+        Self {
+            name,
+            ok: false,
+            message: error.message.clone(),
+            remedy: Some(error.remedy().to_owned()),
+            kind: Some(error.kind),
+        }
     }
 
     fn of<T>(name: &'static str, result: &Result<T>, message: impl FnOnce(&T) -> String) -> Self {
@@ -100,6 +106,11 @@ pub async fn run(
         }
         say(check)?;
     }
+    for path in settings.token_files() {
+        if let Some(check) = token_file_check(path) {
+            say(check)?;
+        }
+    }
     let owner = identity.as_ref().ok();
     let (index, ledger) = (StoreFile::index(&settings.database, owner), StoreFile::ledger(&settings.ledger, owner));
     say(Check::of("index", &index, |index| match index {
@@ -139,13 +150,13 @@ pub async fn run(
                     .hint("run `recoup audit verify`; nothing is sent from this ledger"))
             }
         });
-        say(Check::of("chain of the ledger", &chain, |events| format!("{events} event(s), unchanged")))?;
+        say(Check::of("chain of the ledger", &chain, |events| format!("{}, unchanged", counted(*events, "event"))))?;
     }
 
     let mut is_every_rule_found = false;
     if owner.is_some() {
         match settings
-            .advocate_options(Wishes::default())
+            .advocate_options(HostFlags::default())
             .and_then(|host| Advocate::new(&host, settings.tenant()?, *clock, stop.clone()))
         {
             Ok(advocate) => {
@@ -163,12 +174,12 @@ pub async fn run(
             Err(error) => say(Check::wrong("Advocate host", &error))?,
         }
         match settings
-            .brand_options(Wishes::default())
+            .brand_options(HostFlags::default())
             .and_then(|host| Brand::new(&host, settings.account_sid()?, &settings.ir_version, *clock, stop.clone()))
         {
             Ok(brand) => say(Check::of("Brand host", &brand.programs().await, |programs| {
                 let advocate = programs.iter().filter(|p| p.program_type.as_deref() == Some("Advocate")).count();
-                format!("credentials accepted; {} program(s), {advocate} of type Advocate", programs.len())
+                format!("credentials accepted; {}, {advocate} of type Advocate", counted(programs.len(), "program"))
             }))?,
             Err(error) => say(Check::wrong("Brand host", &error))?,
         }
@@ -188,6 +199,22 @@ pub async fn run(
         }
     }
     Ok(problems.into_iter().min_by_key(|problem| problem.kind.rank()))
+}
+
+/// A warning if every user of this machine can read a token file. A group may be the service's own.
+#[cfg(unix)]
+fn token_file_check(path: &Path) -> Option<Check> {
+    use std::os::unix::fs::PermissionsExt;
+    const OTHERS_READ: u32 = 0o004;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let message = format!("every user of this machine can read {}", path.display());
+    let remedy = format!("run `chmod 600 {}`", path.display());
+    (mode & OTHERS_READ != 0).then(|| Check { remedy: Some(remedy), ..Check::fine("token file", message) })
+}
+
+#[cfg(not(unix))]
+fn token_file_check(_path: &Path) -> Option<Check> {
+    None
 }
 
 /// Checks the integrity of a whole file. A large index takes as long as reading it does.
@@ -222,9 +249,9 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
         Ok(page) => page,
         Err(error) => return vec![Check::wrong("Advocate host", &error)],
     };
-    let total = page.total.map_or("an unknown number of".to_owned(), |total| total.to_string());
-    let mut checks =
-        vec![Check::fine("Advocate host", format!("credentials and tenant accepted; {total} participants"))];
+    let total =
+        page.total.map_or("an unknown number of participants".to_owned(), |total| counted(total, "participant"));
+    let mut checks = vec![Check::fine("Advocate host", format!("credentials and tenant accepted; {total}"))];
     checks.push(match sample(advocate, settings, &page).await {
         Ok(check) => check,
         Err(error) => Check::wrong("mapping", &error),
@@ -321,7 +348,10 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
             "mapping",
             &Error::new(
                 Kind::NoLinks,
-                format!("none of {rewards} rewards has both an order ID and an ActionId ({ambiguous} ambiguous)"),
+                format!(
+                    "none of {} has both an order ID and an ActionId ({ambiguous} ambiguous)",
+                    counted(rewards, "reward")
+                ),
             )
             .hint(format!(
                 "set [mapping] order_id and action_id in recoup.toml to JSONPaths; keys seen: {}",
@@ -329,17 +359,21 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
             )),
         ));
     }
-    let doubt = if ambiguous > 0 { format!(", {ambiguous} ambiguous") } else { String::new() };
+    let unclear = if ambiguous > 0 { format!(", {ambiguous} ambiguous") } else { String::new() };
     Ok(Check::fine(
         "mapping",
-        format!("{linked} of {rewards} rewards have an order ID and an ActionId{doubt}, at {}", found.join(" and ")),
+        format!(
+            "{linked} of {} with an order ID and an ActionId{unclear}, at {}",
+            counted(rewards, "reward"),
+            found.join(" and ")
+        ),
     ))
 }
 
 fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
     // A difference that stops retractions is reported with the same text as by `recoup retract`.
-    if let Some(trouble) = clock_trouble(heard.ahead) {
+    if let Some(trouble) = clock_error(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }
     let skew = heard.ahead.unwrap_or_default();

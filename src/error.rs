@@ -111,6 +111,46 @@ impl Kind {
         }
     }
 
+    /// What to do next, for an error that has no better hint of its own.
+    pub fn default_hint(self) -> &'static str {
+        match self {
+            Self::Failed => "run the same command again with -vv, which logs each step",
+            Self::Network => {
+                "check this machine's network, and HTTPS_PROXY if it is set; then run the same command again"
+            }
+            Self::Vendor => "run the same command again later; -vv logs every request",
+            Self::VendorRefused => "nothing was done; check the order and its action in impact.com",
+            Self::NoLinks => {
+                "set [mapping] order_id and action_id in recoup.toml; `recoup doctor` shows a sample's keys"
+            }
+            Self::Storage => "check the disk, and the owner and mode of the file; `recoup doctor` checks every file",
+            Self::Busy => "run the same command again when the other process has ended",
+            Self::Tampered => "keep the file as it is; `recoup audit verify` names each fault",
+            Self::Usage => "`recoup help COMMAND` shows the flags of a command, with examples",
+            Self::Config => "docs/reference.md lists every setting; `recoup doctor` checks them",
+            Self::Credentials => "check RECOUP_ACCOUNT_SID and RECOUP_AUTH_TOKEN; `recoup doctor` checks them",
+            Self::Scope => "give the token this scope in impact.com, or use another token",
+            Self::Tenant => "check RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details)",
+            Self::Identity => {
+                "check RECOUP_TENANT and RECOUP_ACCOUNT_SID, or name other files with --database or --profile"
+            }
+            Self::OtherVersion => "use the version of recoup that wrote the file, or name another file with --database",
+            Self::NotIndexed => {
+                "check the ID; `recoup lookup ORDER --live` asks the vendor, `recoup crawl` refreshes the index"
+            }
+            Self::Ambiguous => "`recoup lookup ORDER` lists the actions; name one with --action-id",
+            Self::Refused => "nothing was sent; `recoup retract ORDER --dry-run` shows every check",
+            Self::Declined => "nothing was changed; run the same command again and answer y",
+            Self::NeedsApproval => {
+                "nothing was sent; `recoup approval list` shows the request, and a second person decides it"
+            }
+            Self::SomeFailed => "each item that failed has a message of its own; run the same command again for those",
+            Self::NotConfirmed => "run `recoup verify` later; it reads and sends nothing",
+            Self::Parked => "the state is saved; run the same command again after that time",
+            Self::Interrupted => "run the same command again; what was done is kept",
+        }
+    }
+
     /// Decides between several failures of one command: the lowest rank wins. By exit code: 130, 3, 8, 6, 7, 5, 4, 2, then 1.
     pub fn rank(self) -> u8 {
         match self.exit_code() {
@@ -132,7 +172,7 @@ pub struct Error {
     pub kind: Kind,
     /// A lower-case sentence without a full stop.
     pub message: String,
-    /// What to do next.
+    /// What to do next. [`Error::remedy`] is never empty.
     pub hint: Option<String>,
 }
 
@@ -147,6 +187,11 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// What to do next: the hint, or the default one of the kind.
+    pub fn remedy(&self) -> &str {
+        self.hint.as_deref().unwrap_or_else(|| self.kind.default_hint())
     }
 
     /// Prefixes the message with the operation that failed: `context: message`.
@@ -165,13 +210,58 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Serializes `{"kind", "message", "hint"}`.
+/// Serializes `{"kind", "message", "hint"}`. The hint is never `null`.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Error", 3)?;
         object.serialize_field("kind", self.kind.name())?;
         object.serialize_field("message", &self.message)?;
-        object.serialize_field("hint", &self.hint)?;
+        object.serialize_field("hint", self.remedy())?;
         object.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Kind; 24] = [
+        Kind::Failed,
+        Kind::Network,
+        Kind::Vendor,
+        Kind::VendorRefused,
+        Kind::NoLinks,
+        Kind::Storage,
+        Kind::Busy,
+        Kind::Tampered,
+        Kind::Usage,
+        Kind::Config,
+        Kind::Credentials,
+        Kind::Scope,
+        Kind::Tenant,
+        Kind::Identity,
+        Kind::OtherVersion,
+        Kind::NotIndexed,
+        Kind::Ambiguous,
+        Kind::Refused,
+        Kind::Declined,
+        Kind::NeedsApproval,
+        Kind::SomeFailed,
+        Kind::NotConfirmed,
+        Kind::Parked,
+        Kind::Interrupted,
+    ];
+
+    #[test]
+    fn an_error_of_every_kind_says_what_to_do_next() {
+        for kind in ALL {
+            let plain = Error::new(kind, "it failed");
+            let json = serde_json::to_value(&plain).expect("JSON");
+            assert!(json["hint"].as_str().is_some_and(|hint| hint.len() > 20), "{json}");
+            assert_eq!(json["hint"], plain.remedy(), "{json}");
+            assert_eq!(plain.hint("look there").remedy(), "look there");
+        }
+        let names: std::collections::BTreeSet<_> = ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), ALL.len());
     }
 }

@@ -58,6 +58,9 @@ pub mod webhook;
 // Use case: the page and the JSON API.
 pub mod serve;
 
+// Use case: the Model Context Protocol, for assistants.
+pub mod mcp;
+
 // Use case: check everything that recoup needs.
 pub mod doctor;
 

@@ -4,6 +4,7 @@
 //! waits. Account IDs are often e-mail addresses, so `Debug` does not print an [`AccountId`] or a [`UserId`].
 
 pub mod budget;
+mod count;
 pub mod decimal;
 pub mod order_text;
 pub mod program_rule;
@@ -16,6 +17,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use count::{counted, grouped};
 pub use referral::ReferralState;
 pub use reward::{Reward, RewardState, UNREADABLE, VENDOR_TIME_INEXACT_MS};
 

@@ -268,7 +268,7 @@ fn is_database(path: &Path) -> bool {
 }
 
 fn refused(path: &Path, why: &str) -> Error {
-    Error::new(Kind::Usage, format!("{} {why}", path.display()))
+    Error::new(Kind::Usage, format!("{} {why}", path.display())).hint("check the path, or name another file")
 }
 
 /// Header of every SQLite database.

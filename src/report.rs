@@ -201,17 +201,13 @@ impl Report {
 
     fn say_error(&self, error: &Error) {
         let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
-        let mut text = format!("{style}error{style:#}: {}", one_line(&error.message));
-        if let Some(hint) = &error.hint {
-            text.push_str("\n  hint: ");
-            text.push_str(&one_line(hint));
-        }
+        let text = format!("{style}error{style:#}: {}\n  hint: {}", one_line(&error.message), one_line(error.remedy()));
         self.write_stderr(|| write_line(anstream::stderr().lock(), &text));
     }
 
     /// Prints the error of one item of several: as text on stderr, and as an object with its order ID under `--json`.
     pub fn item_error(&self, order_id: &str, error: &Error) -> Result<()> {
-        self.warn(format!("order {order_id:?}: {}", error.message));
+        self.warn(format!("order {order_id:?}: {} ({})", error.message, error.remedy()));
         self.object(&serde_json::json!({"order_id": order_id, "error": error}))
     }
 
@@ -352,19 +348,6 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
         table.add_row(row.map(|cell| one_line(&cell).into_owned()));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// 48210 as `48,210`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Escapes line breaks, control characters and bidirectional marks, so that the text stays one line.

@@ -73,7 +73,7 @@ impl AuthMethod {
 
 /// An authenticated user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Who {
+pub struct Principal {
     pub name: String,
     /// The role at this request, not at sign-in.
     pub role: Role,
@@ -82,7 +82,7 @@ pub struct Who {
     pub by: AuthMethod,
 }
 
-impl Who {
+impl Principal {
     /// Both the user's role and the token's scopes must allow the right.
     pub fn may(&self, right: Right) -> bool {
         let scoped = match &self.by {
@@ -113,12 +113,12 @@ impl User {
 }
 
 #[derive(Debug)]
-pub struct Access {
+pub struct AccessControl {
     file: AccessFile,
     limits: Limits,
 }
 
-impl Access {
+impl AccessControl {
     /// Opens the users' database, or creates it.
     pub fn open(path: &Path, identity: &Identity, limits: Limits) -> Result<Self> {
         Ok(Self { file: AccessFile::open(path, identity)?, limits })
@@ -151,15 +151,15 @@ impl Access {
     }
 
     /// An enabled user by name, to run what they scheduled or requested earlier.
-    pub fn who(&self, name: &str) -> Result<Option<Who>> {
+    pub fn principal(&self, name: &str) -> Result<Option<Principal>> {
         let Some(found) = self.file.user(name)?.filter(|user| user.disabled_at.is_none()) else { return Ok(None) };
         let found = user(found)?;
-        Ok(Some(Who { name: found.name, role: found.role, os_user: found.os_user, by: AuthMethod::Session }))
+        Ok(Some(Principal { name: found.name, role: found.role, os_user: found.os_user, by: AuthMethod::Session }))
     }
 
     /// An enabled user by the name that a trusted proxy sent.
-    pub fn by_proxy(&self, name: &str) -> Result<Option<Who>> {
-        Ok(self.who(name)?.map(|who| Who { by: AuthMethod::Proxy, ..who }))
+    pub fn by_proxy(&self, name: &str) -> Result<Option<Principal>> {
+        Ok(self.principal(name)?.map(|user| Principal { by: AuthMethod::Proxy, ..user }))
     }
 
     pub fn add_user(

@@ -42,7 +42,7 @@ pub enum Right {
     Retract,
     /// Retract many orders from a file
     Batch,
-    /// Go on in spite of a stop, by its name
+    /// Override a check that stops, by its name
     Override,
     /// Be the second person
     Approve,

@@ -101,14 +101,14 @@ pub(super) fn hash_password(password: &str) -> Result<String> {
 /// Compares a password with its stored hash. Without a stored hash it takes as long and returns `false`, so that timing does
 /// not reveal whether the user exists.
 pub(super) fn verify_password(password: &str, kept: Option<&str>) -> Result<bool> {
-    static NOBODY: OnceLock<String> = OnceLock::new();
-    let nobody = if let Some(hash) = NOBODY.get() {
+    static DUMMY_HASH: OnceLock<String> = OnceLock::new();
+    let dummy = if let Some(hash) = DUMMY_HASH.get() {
         hash
     } else {
         let hash = hash_password(&random_secret()?)?;
-        NOBODY.get_or_init(|| hash)
+        DUMMY_HASH.get_or_init(|| hash)
     };
-    let hash = PasswordHash::new(kept.unwrap_or(nobody))
+    let hash = PasswordHash::new(kept.unwrap_or(dummy))
         .map_err(|error| Error::new(Kind::Storage, format!("a stored password is damaged: {error}")))?;
     let fits = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
     Ok(fits && kept.is_some())

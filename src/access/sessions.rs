@@ -7,14 +7,14 @@
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{Access, AuthMethod, Role, Who, check_name, secret, throttle};
+use super::{AccessControl, AuthMethod, Principal, Role, check_name, secret, throttle};
 use crate::error::Result;
 use crate::model::Actor;
 use crate::store::access::CountedKey;
 
 #[derive(Debug, Clone)]
 pub struct Session {
-    pub who: Who,
+    pub principal: Principal,
     /// The CSRF token of its forms.
     pub csrf: String,
 }
@@ -45,7 +45,7 @@ pub enum LoginRefused {
     },
 }
 
-impl Access {
+impl AccessControl {
     /// Signs a user in. Hashes a password, so it takes tens of milliseconds.
     pub fn login(
         &mut self,
@@ -125,8 +125,8 @@ impl Access {
         }
         self.file.touch_session(&hash, row.seen_ms, now_ms)?;
         let Some(role) = Role::parse(&row.role) else { return Ok(None) };
-        let who = Who { name: row.user, role, os_user: row.os_user, by: AuthMethod::Session };
-        Ok(Some(Session { who, csrf: self.csrf_of(cookie) }))
+        let principal = Principal { name: row.user, role, os_user: row.os_user, by: AuthMethod::Session };
+        Ok(Some(Session { principal, csrf: self.csrf_of(cookie) }))
     }
 
     pub fn end_session(&mut self, cookie: &str) -> Result<()> {

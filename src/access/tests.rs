@@ -14,11 +14,11 @@ fn identity() -> Identity {
     Identity { tenant: text("t"), account_sid: text("s"), advocate_url: text("http://a"), brand_url: text("http://b") }
 }
 
-fn opened() -> (TempDir, Access) {
+fn opened() -> (TempDir, AccessControl) {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a.db");
-    assert!(Access::open_existing(&path, &identity(), Limits::default()).expect("opens").is_none());
-    let mut access = Access::open(&path, &identity(), Limits::default()).expect("opens");
+    assert!(AccessControl::open_existing(&path, &identity(), Limits::default()).expect("opens").is_none());
+    let mut access = AccessControl::open(&path, &identity(), Limits::default()).expect("opens");
     access.add_user("ann", Role::Agent, PASSWORD, Some("ann1"), at(0)).expect("adds");
     (folder, access)
 }
@@ -31,7 +31,7 @@ fn from(peer: &str) -> Origin {
     Origin { peer: peer.to_owned(), browser: None }
 }
 
-fn login(access: &mut Access, now: Timestamp) -> String {
+fn login(access: &mut AccessControl, now: Timestamp) -> String {
     let session = access.login("ann", PASSWORD, &from("peer"), now).expect("asks").expect("lets in");
     session.cookie.expose_secret().to_owned()
 }
@@ -40,7 +40,7 @@ fn login(access: &mut Access, now: Timestamp) -> String {
 fn a_session_ends_when_idle_at_its_end_and_when_somebody_signs_out() {
     let (_folder, mut access) = opened();
     let cookie = login(&mut access, at(0));
-    assert_eq!(access.session(&cookie, at(59)).expect("asks").expect("lasts").who.name, "ann");
+    assert_eq!(access.session(&cookie, at(59)).expect("asks").expect("lasts").principal.name, "ann");
     assert!(access.session(&cookie, at(118)).expect("asks").is_some(), "the request before has moved its end");
     assert!(access.session(&cookie, at(118 + 62)).expect("asks").is_none(), "idle for too long");
     assert!(access.session(&cookie, at(118)).expect("asks").is_none(), "what has ended stays so");
@@ -61,7 +61,7 @@ fn disabling_a_user_ends_sessions_and_tokens_at_once() {
     let (folder, mut access) = opened();
     let cookie = login(&mut access, at(0));
     let (_, token) = access.add_token("ann", "desk", &[Right::LookUp], Duration::from_hours(1), at(0)).expect("adds");
-    let mut other = Access::open(&folder.path().join("a.db"), &identity(), Limits::default()).expect("opens");
+    let mut other = AccessControl::open(&folder.path().join("a.db"), &identity(), Limits::default()).expect("opens");
     assert!(other.session(&cookie, at(1)).expect("asks").is_some());
     let who = other.token(token.expose_secret(), at(1)).expect("asks").expect("is known");
     assert!(who.may(Right::LookUp) && !who.may(Right::Retract), "only what the token is for");
@@ -165,7 +165,7 @@ fn guesses_of_a_stranger_do_not_keep_the_owner_of_a_name_out() {
 #[test]
 fn too_many_failures_of_everybody_slow_down_everybody_who_fails() {
     let (_folder, mut access) = opened();
-    let guess = |access: &mut Access, n: u32, now| {
+    let guess = |access: &mut AccessControl, n: u32, now| {
         access.login(&format!("name{n}"), "x", &from(&format!("peer{n}")), now).expect("asks").expect_err("wrong")
     };
     assert_eq!([guess(&mut access, 0, at(0)), guess(&mut access, 0, at(0))], [LoginRefused::Wrong; 2]);

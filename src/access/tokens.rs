@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use super::{Access, AuthMethod, Right, Role, Who, check_name, secret};
+use super::{AccessControl, AuthMethod, Principal, Right, Role, check_name, secret};
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{NewToken, TokenRow};
 
@@ -31,7 +31,7 @@ pub struct Token {
     pub revoked_at: Option<String>,
 }
 
-impl Access {
+impl AccessControl {
     /// Creates a token. Returns its number and its secret, which is not stored.
     pub fn add_token(
         &mut self,
@@ -81,14 +81,14 @@ impl Access {
     }
 
     /// The user of a token, if the token is valid and the user is enabled.
-    pub fn token(&mut self, secret: &str, now: Timestamp) -> Result<Option<Who>> {
+    pub fn token(&mut self, secret: &str, now: Timestamp) -> Result<Option<Principal>> {
         if !secret.starts_with(secret::TOKEN_PREFIX) {
             return Ok(None);
         }
         let Some(row) = self.file.token(&secret::hash(secret), now.as_millisecond())? else { return Ok(None) };
         let Some(role) = Role::parse(&row.role) else { return Ok(None) };
         let by = AuthMethod::Token { id: row.id, scopes: scopes_of(&row.scopes) };
-        Ok(Some(Who { name: row.user, role, os_user: row.os_user, by }))
+        Ok(Some(Principal { name: row.user, role, os_user: row.os_user, by }))
     }
 }
 

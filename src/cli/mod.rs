@@ -35,7 +35,7 @@ pub use records::{
 pub use refunds::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
-pub use serve::{ScheduleCommand, ServeArgs};
+pub use serve::{McpArgs, ScheduleCommand, ServeArgs};
 pub use user::{TokenCommand, UserAddArgs, UserCommand};
 pub use webhook::{AddressArgs, WebhookCommand};
 
@@ -101,6 +101,8 @@ pub enum Command {
     Approval(ApprovalCommand),
     /// Run the service for the support team: page, JSON API, schedule, webhooks, metrics
     Serve(ServeArgs),
+    /// Serve an assistant by the Model Context Protocol: look up, check, propose. Sends nothing by itself
+    Mcp(McpArgs),
     /// Verify or export the ledger
     Audit(AuditArgs),
     /// Copy index and ledger while other commands run

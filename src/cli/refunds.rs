@@ -46,7 +46,7 @@ pub struct ColumnArgs {
 }
 
 impl ColumnArgs {
-    pub fn explained(&self) -> ColumnMapping {
+    pub fn mapping(&self) -> ColumnMapping {
         ColumnMapping {
             recognise_by: Vec::new(),
             order_column: self.order_column.clone(),
@@ -61,7 +61,7 @@ impl ColumnArgs {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.explained().is_empty()
+        self.mapping().is_empty()
             && self.format.is_none()
             && self.order_prefix.is_none()
             && self.strip_order_prefix.is_none()

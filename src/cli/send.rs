@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::config::Span;
-use crate::retract::overrides::Override;
+use crate::retract::checks::Override;
 
 /// A person's consent to what is planned.
 #[derive(Debug, Args)]

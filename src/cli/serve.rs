@@ -1,4 +1,4 @@
-//! Flags of `recoup serve` and `recoup schedule`.
+//! Flags of `recoup serve`, `recoup mcp` and `recoup schedule`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +22,13 @@ pub struct ServeArgs {
     /// A reverse proxy in front provides TLS: any address is allowed, and cookies are only sent over TLS
     #[arg(long)]
     pub behind_proxy: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    /// The user of recoup in whose name retractions are proposed [default: the user that is linked to yours by --os-user]
+    #[arg(long = "as", value_name = "NAME")]
+    pub person: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

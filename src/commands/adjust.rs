@@ -3,7 +3,7 @@
 use super::retract::{options, show_receipts, with_clients, writer};
 use super::{CommandContext, Exit};
 use crate::cli::AdjustArgs;
-use crate::config::Wishes;
+use crate::config::HostFlags;
 use crate::error::Result;
 use crate::lookup;
 use crate::model::ActionId;
@@ -29,8 +29,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: AdjustArgs) -> Resul
     options.check(report.can_ask())?;
     let order_id = lookup::order_id(&args.order)?;
     let writer = writer(settings, within)?;
-    let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
+    let flags = HostFlags { purpose: Purpose::Retraction, within, ..HostFlags::default() };
     let receipt =
-        with_clients(context, wishes, async |ctx| adjust::run(ctx, &writer, &order_id, &options).await).await?;
+        with_clients(context, flags, async |ctx| adjust::run(ctx, &writer, &order_id, &options).await).await?;
     show_receipts(context, &[receipt])
 }

@@ -4,7 +4,7 @@
 //! limits.
 
 use super::{CommandContext, Exit};
-use crate::access::{Access, Limits, Right};
+use crate::access::{AccessControl, Limits, Right};
 use crate::cli::{ApprovalCommand, DecideArgs, LimitsArgs};
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, Policy, Stage};
@@ -86,7 +86,7 @@ fn limits(context: &CommandContext<'_>, args: &LimitsArgs) -> Result<Exit> {
 /// Fails unless the person who runs the command is a user with the right. With `or_no_users`, succeeds while no user exists.
 fn check_right(context: &CommandContext<'_>, right: Right, or_no_users: bool) -> Result<()> {
     let CommandContext { settings, actor, .. } = context;
-    let access = Access::open_existing(&settings.access, &settings.identity()?, Limits::default())?;
+    let access = AccessControl::open_existing(&settings.access, &settings.identity()?, Limits::default())?;
     let Some(access) = access else {
         if or_no_users {
             return Ok(());

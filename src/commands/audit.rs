@@ -3,8 +3,9 @@
 use super::{CommandContext, Exit};
 use crate::cli::{AuditArgs, AuditCommand, AuditExportArgs, ExportFormat};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::records::audit::{self, Export, Format};
-use crate::store::ledger::Whose;
+use crate::store::ledger::PersonalIds;
 
 pub(super) fn run(context: &CommandContext<'_>, args: AuditArgs) -> Result<Exit> {
     match args.command {
@@ -30,10 +31,11 @@ fn export(context: &CommandContext<'_>, args: AuditExportArgs) -> Result<Exit> {
         return Err(Error::new(Kind::Usage, "standard output cannot be JSON and CSV at once")
             .hint("write the table into a file with --out, or omit --json"));
     }
-    let whose = if args.personal { Whose::Everybodys } else { Whose::Nobodys };
-    let wanted = Export { format, out: args.out, force: args.force, whose };
+    let ids = if args.personal { PersonalIds::Shown } else { PersonalIds::Redacted };
+    let wanted = Export { format, out: args.out, force: args.force, ids };
     if let Some(written) = audit::export(&settings.ledger, settings.identity_if_set()?.as_ref(), &wanted, report)? {
-        let line = format!("{} events written to {}; head {}", written.events, written.file, written.head.hash);
+        let line =
+            format!("{} written to {}; head {}", counted(written.events, "event"), written.file, written.head.hash);
         context.show(&written, [line])?;
     }
     Ok(Exit::Done)

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{CommandContext, Exit};
 use crate::cli::BatchArgs;
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::refunds::plan_file::{self, PlanTarget};
 use crate::refunds::{self, Decision, OutFile, Refunds, Syntax, outcome_file, read};
 use crate::report::Report;
@@ -97,8 +98,8 @@ pub(super) async fn run(
         }
         if ask {
             let what = match intent.adjustments {
-                0 => format!("Retract {} orders", intent.orders),
-                n => format!("Retract {} orders and adjust {n}", intent.orders),
+                0 => format!("Retract {}", counted(intent.orders, "order")),
+                n => format!("Retract {} and adjust {n}", counted(intent.orders, "order")),
             };
             retract::confirm(ctx, &what).await?;
         }
@@ -207,8 +208,8 @@ fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batc
     let to_compare = not_found.iter().filter(|(order, _)| matches!(order.decision, Decision::ToCompare { .. })).count();
     if to_compare > 0 {
         report.note(format!(
-            "{to_compare} orders are not watched, because their refunds must be compared with their actions: run the same file \
-             again after a crawl"
+            "not watched: {}, because the refund must be compared with the action: run the same file again after a crawl",
+            counted(to_compare, "order")
         ));
     }
     let new: Vec<NewWatched<'_>> = not_found
@@ -225,6 +226,6 @@ fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batc
         return Ok(());
     }
     let added = Ledger::open(&settings.ledger, identity, actor)?.watch(&new, until, now)?;
-    report.note(format!("{added} orders are watched until {until:.0}; every crawl looks for them"));
+    report.note(format!("watched until {until:.0}: {}; every crawl looks for them", counted(added, "order")));
     Ok(())
 }

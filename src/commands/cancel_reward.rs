@@ -3,7 +3,7 @@
 use super::retract::{follows, show_receipts, with_clients};
 use super::{CommandContext, Exit};
 use crate::cli::CancelRewardArgs;
-use crate::config::Wishes;
+use crate::config::HostFlags;
 use crate::error::{Error, Kind, Result};
 use crate::model::RewardId;
 use crate::model::budget::Purpose;
@@ -26,11 +26,11 @@ pub(super) async fn run(context: &CommandContext<'_>, args: CancelRewardArgs) ->
         follows: follows(settings, within),
     };
     options.check(report.can_ask())?;
-    let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
+    let flags = HostFlags { purpose: Purpose::Retraction, within, ..HostFlags::default() };
     let canceller =
-        CancellerSettings { host: settings.advocate_options(wishes)?, lock_wait: settings.retract.lock_wait };
+        CancellerSettings { host: settings.advocate_options(flags)?, lock_wait: settings.retract.lock_wait };
     let reward_id = RewardId::new(args.reward_id);
     let receipt =
-        with_clients(context, wishes, async |ctx| cancel::run(ctx, &canceller, &reward_id, &options).await).await?;
+        with_clients(context, flags, async |ctx| cancel::run(ctx, &canceller, &reward_id, &options).await).await?;
     show_receipts(context, &[receipt])
 }

@@ -2,7 +2,7 @@
 
 use super::{CommandContext, Exit, parked};
 use crate::cli::CrawlArgs;
-use crate::config::Wishes;
+use crate::config::HostFlags;
 use crate::error::{Error, Kind, Result};
 use crate::vendor::Advocate;
 use crate::{cli, crawl};
@@ -15,15 +15,15 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &CrawlArgs) -> Resul
         crawl::reextract::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
             .await?
     } else {
-        let wishes = Wishes {
+        let flags = HostFlags {
             concurrency: args.concurrency,
             rate: args.rate,
             max_wait: parked(args.park).or(args.max_wait),
             max_requests: args.max_requests,
             until: args.until.map(|until| until.after(clock.now())),
-            ..Wishes::default()
+            ..HostFlags::default()
         };
-        let host = settings.advocate_options(wishes)?;
+        let host = settings.advocate_options(flags)?;
         let options = crawl::Options {
             page_size: args.page_size.unwrap_or(settings.crawl.page_size),
             overlap: settings.crawl.overlap,

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::retract::{follows, options, show_receipts, with_clients};
 use super::{CommandContext, Exit};
 use crate::cli::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs, SendArgs};
-use crate::config::Wishes;
+use crate::config::HostFlags;
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::budget::Purpose;
@@ -53,7 +53,7 @@ async fn write(context: &CommandContext<'_>, args: FileWriteArgs) -> Result<Exit
     };
     let lock_wait = settings.retract.lock_wait;
     let written =
-        with_clients(context, wishes(), async |ctx| write::run(ctx, lock_wait, &orders, &options).await).await?;
+        with_clients(context, flags(), async |ctx| write::run(ctx, lock_wait, &orders, &options).await).await?;
     context.show(&written, written.lines())?;
     written.problem().map_or(Ok(Exit::Done), Err)
 }
@@ -67,7 +67,7 @@ fn day(text: &str) -> Result<Date> {
 async fn check(context: &CommandContext<'_>, args: FileCheckArgs) -> Result<Exit> {
     let follows = follows(context.settings, None);
     let options = check::CheckOptions { submission: args.submission, file: args.file, follows };
-    let receipts = with_clients(context, wishes(), async |ctx| check::run(ctx, &options).await).await?;
+    let receipts = with_clients(context, flags(), async |ctx| check::run(ctx, &options).await).await?;
     if receipts.is_empty() {
         context.report.note("every line that was handed over is settled");
     }
@@ -77,12 +77,12 @@ async fn check(context: &CommandContext<'_>, args: FileCheckArgs) -> Result<Exit
 async fn release(context: &CommandContext<'_>, args: FileReleaseArgs) -> Result<Exit> {
     let lock_wait = context.settings.retract.lock_wait;
     let options = release::ReleaseOptions { id: args.id, ticket: args.ticket, reason: args.reason, lock_wait };
-    let receipt = with_clients(context, wishes(), async |ctx| release::run(ctx, &options).await).await?;
+    let receipt = with_clients(context, flags(), async |ctx| release::run(ctx, &options).await).await?;
     // The receipt counts as unproven, but the command succeeds, because it only had to release the line.
     context.show(&receipt, receipt.lines())?;
     Ok(Exit::Done)
 }
 
-fn wishes() -> Wishes {
-    Wishes { purpose: Purpose::Retraction, ..Wishes::default() }
+fn flags() -> HostFlags {
+    HostFlags { purpose: Purpose::Retraction, ..HostFlags::default() }
 }

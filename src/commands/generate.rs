@@ -7,6 +7,7 @@ use clap::CommandFactory;
 use super::Exit;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::out_file::{OutFile, Rules};
 use crate::report::Report;
 
@@ -34,7 +35,7 @@ pub(super) fn man(args: &ManArgs, report: &Report) -> Result<Exit> {
         OutFile::reserve_by(&path, rules)?.write_or_leave_nothing(&text)?;
     }
     report.object(&serde_json::json!({ "folder": folder, "pages": pages.len() }))?;
-    report.line(format!("{} pages in {}", pages.len(), folder.display()));
+    report.line(format!("{} in {}", counted(pages.len(), "page"), folder.display()));
     Ok(Exit::Done)
 }
 

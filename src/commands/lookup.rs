@@ -5,10 +5,10 @@ use std::io::{BufRead, IsTerminal};
 
 use super::{CommandContext, Exit, parked};
 use crate::cli::LookupArgs;
-use crate::config::Wishes;
+use crate::config::HostFlags;
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, AnswerKind, ParticipantIds};
-use crate::model::OrderId;
+use crate::model::{OrderId, counted};
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
 
@@ -21,13 +21,17 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
         report.note("reading order IDs from standard input, one per line; Ctrl-D ends the list");
     }
     let typed = order_ids(args.orders)?;
+    if typed.is_empty() {
+        return Err(Error::new(Kind::Usage, "standard input holds no order ID")
+            .hint("write one order ID per line, or name the orders as arguments: `recoup lookup ORDER`"));
+    }
     if args.live || args.participant.is_some() {
         super::forget::apply_tombstones(context, true)?;
     }
     if let Some(person) = &args.participant {
         let identity = settings.identity()?;
-        let wishes = Wishes { max_wait: parked(args.park), ..Wishes::default() };
-        let advocate = context.advocate(wishes)?;
+        let flags = HostFlags { max_wait: parked(args.park), ..HostFlags::default() };
+        let advocate = context.advocate(flags)?;
         let mut index = Index::open(&settings.database, &identity)?;
         let looked = lookup::read_participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
         report.note(looked.describe());
@@ -61,7 +65,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
     if missing == 0 {
         return Ok(Exit::Done);
     }
-    let error = Error::new(Kind::NotIndexed, format!("{missing} of {} order(s) not in the index", answers.len()));
+    let error =
+        Error::new(Kind::NotIndexed, format!("{missing} of {} not in the index", counted(answers.len(), "order")));
     Ok(Exit::Reported(match unclear {
         0 => error,
         _ => error.hint(format!("{unclear} of them unclear: look up the order again, exactly as the shop writes it")),
@@ -100,8 +105,8 @@ async fn search_missing(
 ) -> Result<BTreeMap<OrderId, lookup::VendorSearch>> {
     let CommandContext { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
-    let wishes = Wishes { max_wait: parked(park), ..Wishes::default() };
-    let advocate = context.advocate(wishes)?;
+    let flags = HostFlags { max_wait: parked(park), ..HostFlags::default() };
+    let advocate = context.advocate(flags)?;
     let mut index = Index::open(&settings.database, &identity)?;
     let progress = report.progress("orders searched live");
     let mut searched = BTreeMap::new();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{self, Access};
+use crate::access::{self, AccessControl};
 use crate::cli::{Cli, Command};
 use crate::clock::Clock;
-use crate::config::{Environment, Settings, Span, Wishes};
+use crate::config::{Environment, HostFlags, Settings, Span};
 use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::report::{self, Report};
@@ -31,6 +31,7 @@ mod forget;
 mod generate;
 mod ledger;
 mod lookup;
+mod mcp;
 mod mistake;
 mod quota;
 mod reconcile;
@@ -67,15 +68,15 @@ struct CommandContext<'a> {
 }
 
 impl CommandContext<'_> {
-    fn advocate(&self, wishes: Wishes) -> Result<Advocate> {
-        let options = self.settings.advocate_options(wishes)?;
+    fn advocate(&self, flags: HostFlags) -> Result<Advocate> {
+        let options = self.settings.advocate_options(flags)?;
         let advocate = Advocate::new(&options, self.settings.tenant()?, *self.clock, self.stop.clone())?;
         let _first = self.first_advocate.get_or_init(|| advocate.clone());
         Ok(advocate)
     }
 
-    fn brand(&self, wishes: Wishes) -> Result<Brand> {
-        let (options, version) = (self.settings.brand_options(wishes)?, &self.settings.ir_version);
+    fn brand(&self, flags: HostFlags) -> Result<Brand> {
+        let (options, version) = (self.settings.brand_options(flags)?, &self.settings.ir_version);
         Brand::new(&options, self.settings.account_sid()?, version, *self.clock, self.stop.clone())
     }
 
@@ -117,7 +118,9 @@ pub fn main(cli: Cli) -> u8 {
     if let Err(error) = private {
         tracing::warn!(%error, "the memory of this process could not be kept from core dumps and debuggers");
     }
-    let report = Report::new(cli.global.json, cli.global.quiet);
+    // An MCP client reads standard output, so no error object may appear there.
+    let json = cli.global.json && !matches!(cli.command, Command::Mcp(_));
+    let report = Report::new(json, cli.global.quiet);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
         // A command works for microseconds between two responses, so waking a second thread costs more than it saves.
@@ -208,6 +211,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::User(command) => user::run(context, command),
         Command::Approval(command) => approval::run(context, &command),
         Command::Serve(args) => serve::run(context, args).await,
+        Command::Mcp(args) => mcp::run(context, args).await,
         Command::Audit(args) => audit::run(context, args),
         Command::Backup(args) => backup::run(context, &args).await,
         Command::Ledger(args) => ledger::run(context, args).await,
@@ -220,7 +224,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
 /// needs approval is refused.
 fn with_user(settings: &Settings, actor: Actor) -> Actor {
     let user = settings.identity().and_then(|identity| {
-        let access = Access::open_existing(&settings.access, &identity, access::Limits::default())?;
+        let access = AccessControl::open_existing(&settings.access, &identity, access::Limits::default())?;
         Ok(access.map(|access| access.user_of_os(&actor.person)).transpose()?.flatten())
     });
     match user {

@@ -21,8 +21,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ReconcileArgs) -> Result<
     };
     let reconciliation = reconcile::run(&job, clock, stop, report)?;
     context.show(&reconciliation, reconciliation.lines())?;
-    if let Some(doubt) = reconciliation.doubt() {
-        report.warn(doubt);
+    if let Some(warning) = reconciliation.warning() {
+        report.warn(warning);
     }
     Ok(reconciliation.problem().map_or(Exit::Done, Exit::Reported))
 }

@@ -9,11 +9,12 @@ use crate::cli::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::model::order_text::visible;
+use crate::model::{counted, grouped};
 use crate::refunds::decision::Evidence;
 use crate::refunds::formats;
 use crate::refunds::read::{self, LIST_FORMAT, Options};
 use crate::refunds::{Column, DecisionKind, OrderIdRewrite, OrderRefund, Refunds};
-use crate::report::{Report, grouped, table};
+use crate::report::{Report, table};
 
 /// Number of orders that are shown for each decision.
 const EXAMPLES: usize = 3;
@@ -23,7 +24,7 @@ pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     let of_settings = &settings.refunds.order_text;
     Options {
         format: args.format.clone(),
-        mapping: args.explained(),
+        mapping: args.mapping(),
         configured: settings.refunds.formats.clone(),
         order_id_rewrite: OrderIdRewrite {
             prefix: args.order_prefix.clone().unwrap_or_else(|| of_settings.prefix.clone()),
@@ -130,7 +131,7 @@ fn check(context: &CommandContext<'_>, args: &RefundsCheckArgs) -> Result<Exit> 
     section(report, &table(["order", "decision", "evidence"], rows));
     let more = refunds.orders.len() - shown.len();
     if more > 0 {
-        report.line(format!("  and {} more orders: --all lists them", grouped(more as u64)));
+        report.line(format!("  and {}: --all lists them", counted(more, "more order")));
     }
     for row in refunds.rows.iter().filter(|row| row.order.is_none() && row.no_order_needed.is_none()).take(EXAMPLES) {
         report.line(format!("  line {} names no order that can be used", row.line));

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{CommandContext, Exit, parked};
 use crate::cli::{RetractArgs, SendArgs, VerifyArgs};
-use crate::config::{Settings, Wishes};
+use crate::config::{HostFlags, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::budget::Purpose;
-use crate::model::{ActionId, OrderId};
+use crate::model::{ActionId, OrderId, counted};
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{RetractRequest, RunOptions};
 use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
@@ -35,8 +35,8 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     super::forget::apply_tombstones(context, false)?;
     // Looking at an order leaves the reserve alone. The plan of a batch belongs to its retractions.
     let purpose = if run.dry_run && !is_batch { Purpose::Looking } else { Purpose::Retraction };
-    let wishes = Wishes { purpose, within, ..Wishes::default() };
-    with_clients(context, wishes, async |ctx| {
+    let flags = HostFlags { purpose, within, ..HostFlags::default() };
+    with_clients(context, flags, async |ctx| {
         if is_batch {
             return super::batch::run(context, &args.batch, &template, ctx, &writer).await;
         }
@@ -136,7 +136,7 @@ async fn retract_orders(
         None => Ok(Exit::Done),
         Some(problem) if requests.len() == 1 => Err(problem),
         Some(worst) => Err(Error {
-            message: format!("{failed} of {} orders are not done: {}", requests.len(), worst.message),
+            message: format!("{failed} of {} not done: {}", counted(requests.len(), "order"), worst.message),
             ..worst
         }),
     }
@@ -145,12 +145,12 @@ async fn retract_orders(
 pub(super) async fn verify(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exit> {
     super::forget::apply_tombstones(context, false)?;
     let within = args.wait.map(|span| span.0);
-    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..Wishes::default() };
+    let flags = HostFlags { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..HostFlags::default() };
     // Without `--wait`, the command runs until no retraction is open.
     let follows = follows(context.settings, Some(within.unwrap_or(Duration::MAX)));
     let watch = args.watch || args.wait.is_some();
     let receipts =
-        with_clients(context, wishes, async |ctx| retract::verify::run(ctx, &args.ids, watch, &follows).await).await?;
+        with_clients(context, flags, async |ctx| retract::verify::run(ctx, &args.ids, watch, &follows).await).await?;
     if receipts.is_empty() {
         context.report.note("no retraction is open");
     }
@@ -203,7 +203,7 @@ pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSett
         first_poll: settings.retract.first_poll,
         max_poll: settings.retract.max_poll,
         settle: settings.retract.settle,
-        doubts: settings.retract.doubts,
+        resolver: settings.retract.resolver,
         reread_for: settings.retract.reread_for,
         ..FollowSettings::default()
     }
@@ -212,12 +212,12 @@ pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSett
 /// Runs a use case with clients for both hosts, then warns if the quota could not be shared with other processes.
 pub(super) async fn with_clients<T>(
     context: &CommandContext<'_>,
-    wishes: Wishes,
+    flags: HostFlags,
     work: impl AsyncFnOnce(&Context<'_>) -> Result<T>,
 ) -> Result<T> {
     let CommandContext { settings, clock, stop, report, actor, .. } = context;
     let identity = settings.identity()?;
-    let (advocate, brand) = (context.advocate(wishes)?, context.brand(wishes)?);
+    let (advocate, brand) = (context.advocate(flags)?, context.brand(flags)?);
     let ended = work(&Context {
         index_path: &settings.database,
         ledger_path: &settings.ledger,
@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::retract::overrides::Override;
+    use crate::retract::checks::Override;
     use crate::serve::request_of_form;
     use crate::store::ledger::{Approval, Stage};
 

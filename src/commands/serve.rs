@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{CommandContext, Exit};
 use crate::access;
 use crate::cli::{ColumnArgs, ServeArgs};
-use crate::config::{Span, Wishes};
+use crate::config::{HostFlags, Span};
 use crate::error::Result;
 use crate::model::budget::Purpose;
 use crate::retract::batch::Limits;
@@ -20,8 +20,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
     let CommandContext { settings, clock, stop, report, actor, .. } = context;
     let identity = settings.identity()?;
     let wait = Some(Span(MAX_WAIT));
-    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: wait, ..Wishes::default() };
-    let looking = Wishes { purpose: Purpose::Looking, ..wishes };
+    let flags = HostFlags { purpose: Purpose::Retraction, max_wait: wait, ..HostFlags::default() };
+    let looking = HostFlags { purpose: Purpose::Looking, ..flags };
     let mut writer = super::retract::writer(settings, None)?;
     let batch_wait = writer.host.max_wait;
     writer.host.max_wait = writer.host.max_wait.min(MAX_WAIT);
@@ -30,8 +30,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         ledger: settings.ledger.clone(),
         identity,
         mapping: settings.mapping.clone(),
-        advocate: settings.advocate_options(wishes)?,
-        brand: settings.brand_options(wishes)?,
+        advocate: settings.advocate_options(flags)?,
+        brand: settings.brand_options(flags)?,
         looking: (settings.advocate_options(looking)?, settings.brand_options(looking)?),
         ir_version: settings.ir_version.clone(),
         writer,

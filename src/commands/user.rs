@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{CommandContext, Exit};
-use crate::access::{Access, Limits, Right, Role, User, new_password};
+use crate::access::{AccessControl, Limits, Right, Role, User, new_password};
 use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
 use crate::error::{Error, Kind, Result};
 use crate::report::table;
@@ -19,9 +19,9 @@ pub(super) fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
     // Only adding the first user creates the file.
-    let mut access = match (&command, Access::open_existing(&settings.access, &identity, Limits::default())?) {
+    let mut access = match (&command, AccessControl::open_existing(&settings.access, &identity, Limits::default())?) {
         (_, Some(access)) => access,
-        (UserCommand::Add(_), None) => Access::open(&settings.access, &identity, Limits::default())?,
+        (UserCommand::Add(_), None) => AccessControl::open(&settings.access, &identity, Limits::default())?,
         (_, None) => {
             return Err(Error::new(Kind::Failed, "there is no user yet")
                 .hint("`recoup user add NAME --role admin` adds the first"));
@@ -44,14 +44,14 @@ pub(super) fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<
         }
         UserCommand::Role { name, role } => {
             if role != Role::Admin {
-                check_admin_is_left(&access, &name, false)?;
+                check_admin_is_left(&access, &name, false, "make another user admin first")?;
             }
             let user = access.set_role(&name, role)?;
             access.log(actor, &format!("user {name}: role {}", role.as_str()), now)?;
             show_user(context, &user)
         }
         UserCommand::Disable { name, yes } => {
-            check_admin_is_left(&access, &name, yes)?;
+            check_admin_is_left(&access, &name, yes, "make another user admin first, or disable this one with --yes")?;
             let user = access.disable(&name, now)?;
             access.log(actor, &format!("user {name}: disabled"), now)?;
             withdraw(context, &user)?;
@@ -80,7 +80,7 @@ pub(super) fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<
     }
 }
 
-fn add(context: &CommandContext<'_>, access: &mut Access, args: &UserAddArgs) -> Result<Exit> {
+fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddArgs) -> Result<Exit> {
     let CommandContext { clock, actor, .. } = context;
     let (password, is_generated) = password(args.password_stdin)?;
     let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), clock.now())?;
@@ -94,10 +94,10 @@ fn password(from_stdin: bool) -> Result<(String, bool)> {
         return Ok((new_password()?, true));
     }
     let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Error::new(Kind::Usage, format!("the password could not be read: {error}")))?;
+    std::io::stdin().lock().read_line(&mut line).map_err(|error| {
+        Error::new(Kind::Usage, format!("the password could not be read: {error}"))
+            .hint("write it as UTF-8 text on the first line of standard input")
+    })?;
     Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
 }
 
@@ -126,7 +126,7 @@ fn show_user(context: &CommandContext<'_>, user: &User) -> Result<Exit> {
 }
 
 /// Fails if the change leaves no user with the right to manage users.
-fn check_admin_is_left(access: &Access, name: &str, yes: bool) -> Result<()> {
+fn check_admin_is_left(access: &AccessControl, name: &str, yes: bool, hint: &str) -> Result<()> {
     let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
     let users = access.users()?;
     let is_last = users.iter().filter(may).all(|user| user.name == name)
@@ -134,8 +134,7 @@ fn check_admin_is_left(access: &Access, name: &str, yes: bool) -> Result<()> {
     if !is_last || yes {
         return Ok(());
     }
-    Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users"))
-        .hint("add another one first, or run `recoup user disable` with --yes"))
+    Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users")).hint(hint))
 }
 
 /// Withdraws the requests and approvals of a disabled user.
@@ -152,7 +151,7 @@ fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
     Ok(())
 }
 
-fn token(context: &CommandContext<'_>, access: &mut Access, command: TokenCommand) -> Result<Exit> {
+fn token(context: &CommandContext<'_>, access: &mut AccessControl, command: TokenCommand) -> Result<Exit> {
     let CommandContext { clock, report, actor, .. } = context;
     let now = clock.now();
     match command {

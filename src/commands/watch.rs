@@ -4,6 +4,7 @@ use super::{CommandContext, Exit};
 use crate::cli::WatchCommand;
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
+use crate::model::counted;
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Ledger, Watched};
 
@@ -20,7 +21,7 @@ pub(super) fn run(context: &CommandContext<'_>, command: &WatchCommand) -> Resul
             let ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
             let removed = ledger.unwatch(&orders)?;
             report.object(&serde_json::json!({ "removed": removed }))?;
-            report.line(format!("{removed} of {} orders are no longer watched", orders.len()));
+            report.line(format!("{removed} of {} no longer watched", counted(orders.len(), "order")));
             if removed == orders.len() as u64 {
                 return Ok(Exit::Done);
             }

@@ -7,8 +7,9 @@ use url::Url;
 
 use super::{CommandContext, Exit};
 use crate::cli::{AddressArgs, WebhookCommand};
-use crate::config::{Span, Wishes};
+use crate::config::{HostFlags, Span};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::report;
 use crate::store::index::Index;
 use crate::vendor::{Subscriber, SubscriptionChange};
@@ -39,7 +40,7 @@ pub(super) async fn run(context: &CommandContext<'_>, command: WebhookCommand) -
 }
 
 async fn list(context: &CommandContext<'_>) -> Result<Exit> {
-    let known = context.advocate(Wishes::default())?.subscriptions().await?;
+    let known = context.advocate(HostFlags::default())?.subscriptions().await?;
     context.show_list(&known, "the tenant has no subscription", ["address", "name", "source", "types"], |one| {
         let name = one.name.clone().unwrap_or_default();
         [one.url.clone(), name, one.source.clone().unwrap_or_default(), one.types.join(" ")]
@@ -67,7 +68,7 @@ async fn change(
         let question = format!("Ask the vendor to {what}, for tenant {tenant}?");
         report::confirm(question, stop, "nothing was sent").await?;
     }
-    let options = settings.advocate_options(Wishes::default())?;
+    let options = settings.advocate_options(HostFlags::default())?;
     let subscriber = Subscriber::new(&options, tenant, **clock, (*stop).clone())?;
     subscriber.change(&address.url, change).await?;
     context.show(&json!({ "done": what }), [format!("the vendor was asked to {what}")])?;
@@ -93,9 +94,9 @@ pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
         webhook::QueueRun::default()
     } else {
-        let wishes = Wishes { max_wait: Some(Span(std::time::Duration::ZERO)), ..Wishes::default() };
-        webhook::read_queue(&context.advocate(wishes)?, &mut index, &settings.mapping, clock).await?
+        let flags = HostFlags { max_wait: Some(Span(std::time::Duration::ZERO)), ..HostFlags::default() };
+        webhook::read_queue(&context.advocate(flags)?, &mut index, &settings.mapping, clock).await?
     };
-    context.show(&worked, [format!("{} accounts were read again, {} failed", worked.read, worked.failed)])?;
+    context.show(&worked, [format!("read again: {}; failed: {}", counted(worked.read, "account"), worked.failed)])?;
     Ok(Exit::Done)
 }

@@ -11,7 +11,7 @@ mod serve;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ pub struct RetractSettings {
     pub max_count: u64,
     /// Most value that one batch may take back, in each unit of the rewards.
     pub max_value: u64,
-    /// When the submissions list is read for requests without an answer.
-    pub doubts: ResolverSettings,
+    /// When the resolver reads the submissions list for requests without an answer.
+    pub resolver: ResolverSettings,
     /// How long an *unconfirmed* retraction is read again.
     pub reread_for: Duration,
 }
@@ -223,7 +223,7 @@ impl Settings {
                 settle: span(retract.settle, Duration::from_mins(10)),
                 max_count: retract.max_count.unwrap_or(100),
                 max_value: retract.max_value.unwrap_or(1_000_000),
-                doubts: ResolverSettings {
+                resolver: ResolverSettings {
                     list_after: span(retract.list_after, Duration::from_mins(5)),
                     list_gap: span(retract.list_gap, Duration::from_hours(1)),
                     list_pages: retract.list_pages.unwrap_or(100).max(1) as usize,
@@ -291,6 +291,12 @@ impl Settings {
         found
     }
 
+    /// The files that hold tokens.
+    pub fn token_files(&self) -> impl Iterator<Item = &Path> {
+        let secrets = [&self.auth_token, &self.advocate_token, &self.write_token].into_iter().flatten();
+        secrets.filter_map(|secret| if let Secret::File(path) = secret { Some(path.as_path()) } else { None })
+    }
+
     /// The owner of the databases.
     pub fn identity(&self) -> Result<Identity> {
         Ok(Identity {
@@ -326,7 +332,7 @@ impl Settings {
         Ok(url)
     }
 
-    pub fn advocate_options(&self, wishes: Wishes) -> Result<HostOptions> {
+    pub fn advocate_options(&self, flags: HostFlags) -> Result<HostOptions> {
         let (user, secret) = match (&self.advocate_token, &self.auth_token) {
             // The tenant's API key requires an empty user name (`docs/vendor/contradictions.md` 42).
             (Some(key), _) => (String::new(), key.clone()),
@@ -335,21 +341,21 @@ impl Settings {
         };
         let defaults = HostDefaults { name: "advocate", concurrency: 8, start_concurrency: 2, quota: None };
         let base = base_url(&self.advocate_url, "RECOUP_ADVOCATE_URL")?;
-        Ok(self.host_options(base, Credentials { user, secret }, &self.advocate, &defaults, wishes))
+        Ok(self.host_options(base, Credentials { user, secret }, &self.advocate, &defaults, flags))
     }
 
     /// Options of the Brand host for reading.
-    pub fn brand_options(&self, wishes: Wishes) -> Result<HostOptions> {
-        self.brand_with(self.auth_token.as_ref(), wishes)
+    pub fn brand_options(&self, flags: HostFlags) -> Result<HostOptions> {
+        self.brand_with(self.auth_token.as_ref(), flags)
     }
 
     /// Options of the Brand host for the writing client.
     pub fn writer_options(&self, within: Option<Duration>) -> Result<HostOptions> {
-        let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
-        self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()), wishes)
+        let flags = HostFlags { purpose: Purpose::Retraction, within, ..HostFlags::default() };
+        self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()), flags)
     }
 
-    fn brand_with(&self, secret: Option<&Secret>, wishes: Wishes) -> Result<HostOptions> {
+    fn brand_with(&self, secret: Option<&Secret>, flags: HostFlags) -> Result<HostOptions> {
         let credentials =
             Credentials { user: self.account_sid()?.to_owned(), secret: secret.ok_or_else(no_token)?.clone() };
         let defaults = HostDefaults { name: "brand", concurrency: 2, start_concurrency: 2, quota: Some(BRAND_QUOTA) };
@@ -358,7 +364,7 @@ impl Settings {
             credentials,
             &self.brand,
             &defaults,
-            wishes,
+            flags,
         ))
     }
 
@@ -368,24 +374,24 @@ impl Settings {
         credentials: Credentials,
         table: &HostTable,
         defaults: &HostDefaults,
-        wishes: Wishes,
+        flags: HostFlags,
     ) -> HostOptions {
-        let concurrency = wishes.concurrency.or(table.concurrency).unwrap_or(defaults.concurrency).max(1) as usize;
+        let concurrency = flags.concurrency.or(table.concurrency).unwrap_or(defaults.concurrency).max(1) as usize;
         let key = format!("{} {}", defaults.name, base.as_str().trim_end_matches('/'));
         let budget: Arc<dyn Budget> = Arc::new(SharedBudget::new(&self.database, key, self.identity().ok()));
         HostOptions {
             base,
             credentials,
             quota_settings: QuotaSettings {
-                rate: wishes.rate.or(table.rate).map(|rate| rate.0),
+                rate: flags.rate.or(table.rate).map(|rate| rate.0),
                 quota: table.quota.map_or(defaults.quota, |quota| quota.0),
                 quota_is_default: table.quota.is_none(),
                 reserve: table.reserve.map_or(RESERVE, |share| share.0),
             },
-            purpose: wishes.purpose,
+            purpose: flags.purpose,
             budget: Some(budget),
-            max_requests: wishes.max_requests,
-            until: wishes.until,
+            max_requests: flags.max_requests,
+            until: flags.until,
             concurrency,
             start_concurrency: (table.start_concurrency.unwrap_or(defaults.start_concurrency) as usize)
                 .clamp(1, concurrency),
@@ -394,15 +400,15 @@ impl Settings {
             attempts: table.attempts.unwrap_or(5).max(1),
             backoff: span(table.backoff, Duration::from_millis(500)),
             backoff_max: span(table.backoff_max, Duration::from_mins(1)),
-            max_wait: span(wishes.max_wait.or(table.max_wait), Duration::from_hours(1))
-                .min(wishes.within.map_or(Duration::MAX, |within| within.max(PACE))),
+            max_wait: span(flags.max_wait.or(table.max_wait), Duration::from_hours(1))
+                .min(flags.within.map_or(Duration::MAX, |within| within.max(PACE))),
         }
     }
 }
 
-/// What a command's flags say about a host.
+/// One command's values for a host. They take precedence over the settings.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wishes {
+pub struct HostFlags {
     /// Most requests in flight.
     pub concurrency: Option<u32>,
     /// Most requests a second.
@@ -448,7 +454,8 @@ fn check_profile_name(name: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, "the name of a profile may have letters, digits, - and _"))
+    Err(Error::new(Kind::Usage, "the name of a profile may have letters, digits, - and _")
+        .hint("the name is that of a [profile.NAME] in recoup.toml"))
 }
 
 #[cfg(test)]

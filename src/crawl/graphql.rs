@@ -19,7 +19,7 @@ use super::result::Gaps;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::fnv1a;
-use crate::report::grouped;
+use crate::model::{counted, grouped};
 use crate::store::index::{ApiSource, ReadReward, RewardListCommitted, RewardListPage, Run};
 use crate::vendor::graphql::{Graph, ListedReward, Refusal, RewardPage, RewardQuery, Sort};
 
@@ -156,7 +156,7 @@ pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
 /// Adds a gap if the vendor counts more rewards than were read.
 pub(super) fn missing(run: &Run, gaps: &mut Gaps) {
     if let Some(known) = run.rewards_known.filter(|known| *known > run.rewards_met()) {
-        gaps.add(format!("the vendor counts {} rewards, and {} were read", grouped(known), grouped(run.rewards())));
+        gaps.add(format!("the vendor counts {}; read: {}", counted(known, "reward"), grouped(run.rewards())));
     }
 }
 

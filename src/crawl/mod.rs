@@ -51,8 +51,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{KeySample, Mapping};
+use crate::model::{counted, grouped};
 use crate::report::Report;
-use crate::report::grouped;
 use crate::store::index::{Index, IndexReader, NewRun, Run, RunKey};
 use crate::store::{Identity, ProcessLock};
 use crate::vendor::advocate::Advocate;
@@ -70,8 +70,7 @@ const KEY_SAMPLE: usize = 1000;
 /// The gap of a run without any order ID: no order can be looked up.
 const NO_LINKS: &str = "no reward carried an order ID";
 /// The gap of a run with values that were not indexed, after their number.
-const UNREADABLE: &str =
-    "value(s) under the key of an order ID or ActionId could not be taken exactly and were not indexed";
+const UNREADABLE: &str = "under the key of an order ID or ActionId could not be taken exactly, and not indexed";
 
 /// Runs a crawl, or resumes the unfinished one.
 ///
@@ -222,21 +221,21 @@ impl Crawl<'_> {
     fn report_start(&self, source: Source, run: &Run, resumed: bool) {
         if resumed {
             let read = if source == Source::GraphQl {
-                format!("{} rewards read so far", grouped(run.rewards()))
+                format!("{} read so far", counted(run.rewards(), "reward"))
             } else {
-                format!("{} of {} accounts read so far", grouped(run.accounts_read), grouped(run.accounts_known))
+                format!("{} of {} read so far", grouped(run.accounts_read), counted(run.accounts_known, "account"))
             };
             self.report.note(format!("resuming run {} ({}): {read}", run.run, source.as_str()));
         } else if run.is_refresh() {
             self.report.note(format!(
-                "refreshing {} rewards by {}: only rewards modified since are read",
-                grouped(run.rewards()),
+                "refreshing {} by {}: only rewards modified since are read",
+                counted(run.rewards(), "reward"),
                 source.as_str()
             ));
         } else if source == Source::Participants && run.accounts_known > 0 {
             self.report.note(format!(
-                "refreshing {} accounts: the source participants reads every account again",
-                grouped(run.accounts_known)
+                "refreshing {}: the source participants reads every account again",
+                counted(run.accounts_known, "account")
             ));
         }
     }
@@ -256,7 +255,7 @@ impl Crawl<'_> {
         gaps.count(state.rewards_unusable, "rewards without an id or an account could not be kept");
         if state.values_unreadable > 0 {
             // A re-extraction recognises this gap by its end, so the text is the same for one value and for many.
-            gaps.add(format!("{} {UNREADABLE}", grouped(state.values_unreadable)));
+            gaps.add(format!("{} {UNREADABLE}", counted(state.values_unreadable, "value")));
         }
         match Source::from_name(&state.source) {
             Some(Source::GraphQl) => graphql::gaps(&state, &mut gaps),
@@ -300,11 +299,11 @@ fn no_links_error(index: &Index, run: &Run) -> Result<Error> {
     for (_, _, raw) in index.raw_after(0, KEY_SAMPLE)? {
         sample.observe(&raw);
     }
-    let rewards = grouped(run.rewards());
+    let rewards = counted(run.rewards(), "reward");
     let what = if run.links() == 0 { "an order ID or an ActionId" } else { "an order ID" };
     Ok(Error::new(
         Kind::NoLinks,
-        format!("none of {rewards} rewards carries {what}; keys seen: {}", sample.describe()),
+        format!("none of {rewards} carries {what}; keys seen: {}", sample.describe()),
     )
     .hint(
         "name the paths under [mapping] in recoup.toml (order_id, action_id), then run `recoup crawl --from-raw`: it uses \
@@ -352,12 +351,13 @@ fn interrupted(hint: &str) -> Error {
     Error::new(Kind::Interrupted, "interrupted; what was read is kept").hint(hint)
 }
 
-/// Adds how to resume to an error that has no hint yet.
+/// Adds how to resume to an error of the host.
 fn with_resume_hint(error: Error) -> Error {
     match (error.kind, &error.hint) {
         (Kind::Interrupted, None) => interrupted(RESUME),
-        (Kind::Network | Kind::Vendor, None) => {
-            error.hint("what was read is kept; run `recoup crawl` again to resume when the host answers")
+        (Kind::Network, hint) | (Kind::Vendor, hint @ None) => {
+            let check = hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            error.hint(format!("{check}what was read is kept, and `recoup crawl` resumes when the host answers"))
         }
         _ => error,
     }

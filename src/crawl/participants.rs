@@ -14,8 +14,7 @@ use super::active_run::{ActiveRun, concerns_one_request};
 use super::offset_walk::{OffsetWalk, Prefetch};
 use super::result::Gaps;
 use crate::error::{Error, Kind, Result};
-use crate::model::Participant;
-use crate::report::grouped;
+use crate::model::{Participant, grouped};
 use crate::store::index::{Entry, Index, Page, PassEvidence, PassResult, Run, fingerprint};
 
 /// Minimum number of passes: one, and one that confirms it.

@@ -18,8 +18,8 @@ use super::{Options, graphql};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::time_left::duration;
-use crate::model::{AccountId, LinkKind};
-use crate::report::{grouped, table};
+use crate::model::{AccountId, LinkKind, counted, grouped};
+use crate::report::table;
 use crate::store::Identity;
 use crate::store::index::{Index, IndexReader, Run};
 use crate::vendor::advocate::{Advocate, Rewards};
@@ -138,8 +138,10 @@ impl Plan {
                 self.source.as_str()
             )];
         }
-        let count = |number: Option<u64>| number.map_or_else(|| "an unknown number of".to_owned(), grouped);
-        let mut lines = vec![format!("{} participants, {} rewards", count(self.participants), count(self.rewards))];
+        let count = |number: Option<u64>, noun: &str| {
+            number.map_or_else(|| format!("an unknown number of {noun}s"), |number| counted(number, noun))
+        };
+        let mut lines = vec![format!("{}, {}", count(self.participants, "participant"), count(self.rewards, "reward"))];
         let rows = self.estimates.iter().enumerate().map(|(place, estimate)| {
             let Estimate { possible, refresh, .. } = *estimate;
             let about = |text: String| if possible { format!("about {text}") } else { String::new() };

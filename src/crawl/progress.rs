@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::model::time_left::{duration, time_left};
+use crate::model::{counted, grouped};
 use crate::report::Report;
-use crate::report::grouped;
 use crate::store::index::PageCommitted;
 use crate::vendor::advocate::Advocate;
 use crate::vendor::{WaitReason, implausible_wait};
@@ -88,7 +88,7 @@ impl Meter {
         let mut parts = Vec::new();
         let mut expected = known;
         if listed > 0 && listed < total {
-            parts.push(format!("{} of {} participants listed", grouped(listed), grouped(total)));
+            parts.push(format!("{} of {} listed", grouped(listed), counted(total, "participant")));
             // Projects the accounts per participant so far onto the rest of the list. If there are more accounts than
             // listed participants, an earlier pass over the list found them, and the ratio says nothing.
             if known <= listed {
@@ -105,7 +105,7 @@ impl Meter {
             parts.push(format!("about {} left", duration(left)));
         }
         if let (Some(left), Some(limit)) = (stats.quota.left_to_crawl(), stats.quota.per_window()) {
-            parts.push(format!("{} of {} requests left", grouped(left), grouped(limit)));
+            parts.push(format!("{} of {} left", grouped(left), counted(limit, "request")));
         }
         if let Some(until) = stats.waiting_until {
             let why = stats.wait_reason.map_or("waiting", WaitReason::as_str);

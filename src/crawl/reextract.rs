@@ -12,7 +12,8 @@ use super::{CrawlResult, NO_LINKS, UNREADABLE, interrupted, missing_run, no_link
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
-use crate::report::{Report, grouped};
+use crate::model::counted;
+use crate::report::Report;
 use crate::store::Identity;
 use crate::store::index::{Index, Reextracted, Run, RunState};
 
@@ -79,7 +80,7 @@ pub async fn run(
     if let Some(finished) = &finished {
         let mut gaps = gaps_of_other_causes(finished);
         if unreadable > 0 {
-            gaps.push(format!("{} {UNREADABLE}", grouped(unreadable)));
+            gaps.push(format!("{} {UNREADABLE}", counted(unreadable, "value")));
         }
         if no_links.is_some() {
             gaps.push(NO_LINKS.to_owned());
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(fixture.gaps(), (false, vec![NO_LINKS.to_owned()]));
         let result = fixture.extract("$.odd").await.expect_err("still none");
         assert_eq!(result.kind, Kind::NoLinks);
-        assert_eq!(fixture.gaps(), (false, vec![format!("1 {UNREADABLE}"), NO_LINKS.to_owned()]));
+        assert_eq!(fixture.gaps(), (false, vec![format!("1 value {UNREADABLE}"), NO_LINKS.to_owned()]));
         let result = fixture.extract("$.ref").await.expect("a mapping that fits");
         assert!(result.complete && result.gaps.is_empty() && result.unreadable == 0, "{result:?}");
         assert_eq!(fixture.gaps(), (true, Vec::new()));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::time_left::duration;
-use crate::report::grouped;
+use crate::model::{counted, grouped};
 use crate::store::index::{PatternCount, Run, RunKey};
 
 /// The result of a crawl or of a re-extraction. For a refresh, all figures but `rewards_refreshed` and the requests include the
@@ -154,18 +154,18 @@ impl CrawlResult {
                 requests => format!(", {} of them for accounts that were due by age", grouped(requests)),
             };
             lines.push(format!(
-                "refreshed: {} rewards read in {} requests{reread}",
-                grouped(self.rewards_refreshed),
-                grouped(self.requests)
+                "refreshed: {} read in {}{reread}",
+                counted(self.rewards_refreshed, "reward"),
+                counted(self.requests, "request")
             ));
         }
         lines.extend([
             format!(
-                "{} of {} accounts read, {} rewards, {} links, in {}",
+                "{} of {} read, {}, {}, in {}",
                 grouped(self.accounts),
-                grouped(self.accounts_known),
-                grouped(self.rewards),
-                grouped(self.links),
+                counted(self.accounts_known, "account"),
+                counted(self.rewards, "reward"),
+                counted(self.links, "link"),
                 duration(self.seconds),
             ),
             format!(
@@ -183,12 +183,11 @@ impl CrawlResult {
             lines.push(format!("  {}: order at {order}, action at {action}", grouped(path.rewards)));
         }
         if self.accounts_gone > 0 {
-            let gone = grouped(self.accounts_gone);
-            lines.push(format!("{gone} accounts are gone; their rewards stay in the index, marked as gone"));
+            let gone = counted(self.accounts_gone, "account");
+            lines.push(format!("no longer at the vendor: {gone}; the rewards stay in the index, marked as gone"));
         }
         if self.accounts_forgotten > 0 {
-            let s = if self.accounts_forgotten == 1 { "" } else { "s" };
-            lines.push(format!("{} account{s} forgotten, and left out", grouped(self.accounts_forgotten)));
+            lines.push(format!("{} forgotten, and left out", counted(self.accounts_forgotten, "account")));
         }
         lines.extend(self.gaps.iter().map(|gap| format!("incomplete: {gap}")));
         lines.join("\n")

@@ -133,7 +133,7 @@ async fn write(
         let (entries, room, call) = collect(first, &mut incoming, batch).await;
         let requests = new_requests();
         let commit = move || {
-            let pages = if entries.is_empty() { Vec::new() } else { index.commit(run, entries)? };
+            let pages = if entries.is_empty() { Vec::new() } else { index.commit(run, &entries)? };
             if requests > 0 {
                 index.add_requests(run, requests)?;
             }

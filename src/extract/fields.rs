@@ -4,21 +4,20 @@
 //! without an `id`, with two accounts, or with two spellings of a key that disagree is an error. The documented
 //! spelling of a key outranks every other, also if its value is null.
 
-use jiff::Timestamp;
-use serde_json::{Map, Value};
-
 use crate::error::{Error, Kind, Result};
+use crate::model::strict_json::{Json, Object};
 use crate::model::{AccountId, Reward, RewardId, UNREADABLE, UserId};
+use jiff::Timestamp;
 
-pub(super) fn reward(value: &Value, requested_account: &AccountId) -> Result<Reward> {
-    let Value::Object(map) = value else {
+pub(super) fn reward(value: &Json<'_>, requested_account: &AccountId) -> Result<Reward> {
+    let Json::Object(map) = value else {
         return Err(Error::new(Kind::Vendor, "a reward is not a JSON object"));
     };
     let map = Named::of(map)?;
     let id = map.text(Known::Id).ok_or_else(|| Error::new(Kind::Vendor, "a reward has no id"))?;
-    let user = map.get(Known::User).and_then(Value::as_object);
+    let user = map.get(Known::User).and_then(Json::as_object);
     let of_user = user.and_then(|user| text(get(user, "accountId")?));
-    let is_unreadable = |value: Option<&Value>| value.is_some_and(|value| !is_blank(value) && text(value).is_none());
+    let is_unreadable = |value: Option<&Json<'_>>| value.is_some_and(|value| !is_blank(value) && text(value).is_none());
     if is_unreadable(map.get(Known::AccountId)) || is_unreadable(user.and_then(|user| get(user, "accountId"))) {
         return Err(Error::new(Kind::Vendor, "a reward names its account in a form that cannot be read"));
     }
@@ -58,6 +57,11 @@ pub(super) fn reward(value: &Value, requested_account: &AccountId) -> Result<Rew
     })
 }
 
+/// The referral's ID, under its documented key only.
+pub(super) fn referral_id(json: &Json<'_>) -> Option<String> {
+    text(json.as_object()?.get("referralId")?)
+}
+
 /// Declares the fields of a reward with their documented spelling, and with that spelling in lower case.
 macro_rules! names {
     ($($name:ident $exact:literal $folded:literal),* $(,)?) => {
@@ -66,10 +70,10 @@ macro_rules! names {
             $($name),*
         }
 
-        const NAMES: usize = [$($exact),*].len();
+        const NAMES: usize = [$(Known::$name),*].len();
 
         impl Known {
-            fn exactly(key: &str) -> Option<Self> {
+            fn exactly(key: &[u8]) -> Option<Self> {
                 match key {
                     $($exact => Some(Self::$name),)*
                     _ => None,
@@ -77,43 +81,43 @@ macro_rules! names {
             }
 
             fn folded(key: &[u8]) -> Option<Self> {
-                $(if key == $folded {
-                    return Some(Self::$name);
-                })*
-                None
+                match key {
+                    $($folded => Some(Self::$name),)*
+                    _ => None,
+                }
             }
         }
     };
 }
 
 names! {
-    Id "id" b"id",
-    AccountId "accountId" b"accountid",
-    User "user" b"user",
-    UserId "userId" b"userid",
-    Type "type" b"type",
-    RewardSource "rewardSource" b"rewardsource",
-    Unit "unit" b"unit",
-    ProgramId "programId" b"programid",
-    Program "program" b"program",
-    Name "name" b"name",
-    Currency "currency" b"currency",
-    AssignedCredit "assignedCredit" b"assignedcredit",
-    Value "value" b"value",
-    Amount "amount" b"amount",
-    DiscountPercent "discountPercent" b"discountpercent",
-    RedeemedCredit "redeemedCredit" b"redeemedcredit",
-    Redemptions "redemptions" b"redemptions",
-    Cancellable "cancellable" b"cancellable",
-    DateCreated "dateCreated" b"datecreated",
-    DateGiven "dateGiven" b"dategiven",
-    DateScheduledFor "dateScheduledFor" b"datescheduledfor",
-    DateExpires "dateExpires" b"dateexpires",
-    DateCancelled "dateCancelled" b"datecancelled",
-    DateRedeemed "dateRedeemed" b"dateredeemed",
-    DateModified "dateModified" b"datemodified",
-    Statuses "statuses" b"statuses",
-    Status "status" b"status",
+    Id b"id" b"id",
+    AccountId b"accountId" b"accountid",
+    User b"user" b"user",
+    UserId b"userId" b"userid",
+    Type b"type" b"type",
+    RewardSource b"rewardSource" b"rewardsource",
+    Unit b"unit" b"unit",
+    ProgramId b"programId" b"programid",
+    Program b"program" b"program",
+    Name b"name" b"name",
+    Currency b"currency" b"currency",
+    AssignedCredit b"assignedCredit" b"assignedcredit",
+    Value b"value" b"value",
+    Amount b"amount" b"amount",
+    DiscountPercent b"discountPercent" b"discountpercent",
+    RedeemedCredit b"redeemedCredit" b"redeemedcredit",
+    Redemptions b"redemptions" b"redemptions",
+    Cancellable b"cancellable" b"cancellable",
+    DateCreated b"dateCreated" b"datecreated",
+    DateGiven b"dateGiven" b"dategiven",
+    DateScheduledFor b"dateScheduledFor" b"datescheduledfor",
+    DateExpires b"dateExpires" b"dateexpires",
+    DateCancelled b"dateCancelled" b"datecancelled",
+    DateRedeemed b"dateRedeemed" b"dateredeemed",
+    DateModified b"dateModified" b"datemodified",
+    Statuses b"statuses" b"statuses",
+    Status b"status" b"status",
 }
 
 /// The length of the longest name.
@@ -121,7 +125,7 @@ const LONGEST: usize = 16;
 
 /// The values of a reward by [`Known`], found in one pass over its keys.
 struct Named<'a> {
-    values: [Option<&'a Value>; NAMES],
+    values: [Option<&'a Json<'a>>; NAMES],
     /// The documented spelling is present, with a value or null.
     is_exact: [bool; NAMES],
     /// Another spelling is present beside the documented one, with another value.
@@ -144,12 +148,12 @@ const DECIDES_STATE: &[Known] = &[
 impl<'a> Named<'a> {
     /// # Errors
     /// `Vendor` if two spellings of a name disagree and neither is the documented one.
-    fn of(map: &'a Map<String, Value>) -> Result<Self> {
+    fn of(map: &'a Object<'a>) -> Result<Self> {
         let mut named = Self { values: [None; NAMES], is_exact: [false; NAMES], is_contradicted: [false; NAMES] };
-        let mut others: [Option<&'a Value>; NAMES] = [None; NAMES];
+        let mut others: [Option<&'a Json<'a>>; NAMES] = [None; NAMES];
         let mut disagreeing = [false; NAMES];
-        for (key, value) in map {
-            if let Some(name) = Known::exactly(key) {
+        for (key, value) in map.iter() {
+            if let Some(name) = Known::exactly(key.as_bytes()) {
                 named.is_exact[name as usize] = true;
                 named.values[name as usize] = Some(value).filter(|value| !value.is_null());
             } else if let Some(name) = fold(key).and_then(|(folded, length)| Known::folded(&folded[..length])) {
@@ -177,7 +181,7 @@ impl<'a> Named<'a> {
         names.iter().any(|name| self.is_contradicted[*name as usize])
     }
 
-    fn get(&self, name: Known) -> Option<&'a Value> {
+    fn get(&self, name: Known) -> Option<&'a Json<'a>> {
         self.values[name as usize]
     }
 
@@ -201,7 +205,7 @@ fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
 }
 
 /// The value of a key in any spelling. The documented spelling comes first, also if its value is null.
-fn get<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+fn get<'a>(map: &'a Object<'a>, name: &str) -> Option<&'a Json<'a>> {
     let found = map.get(name).or_else(|| map.iter().find(|(key, _)| same_name(key, name)).map(|(_, value)| value));
     found.filter(|value| !value.is_null())
 }
@@ -218,22 +222,20 @@ fn same_name(key: &str, name: &str) -> bool {
     }
 }
 
-fn text(value: &Value) -> Option<String> {
+fn text(value: &Json<'_>) -> Option<String> {
     match value {
-        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Json::Text(text) if !text.trim().is_empty() => Some(text.to_string()),
         // A float may have lost digits and would become another ID.
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Json::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }
 }
 
 /// A whole number, also written as text or with a decimal point. Nothing is rounded.
-fn whole(value: &Value) -> Option<i64> {
+fn whole(value: &Json<'_>) -> Option<i64> {
     match value {
-        Value::Number(number) => {
-            number.as_i64().or_else(|| number.as_f64().filter(|_| number.is_f64()).and_then(exact))
-        }
-        Value::String(text) => text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(exact)),
+        Json::Number(number) => number.as_i64().or_else(|| number.as_f64().filter(|_| number.is_f64()).and_then(exact)),
+        Json::Text(text) => text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(exact)),
         _ => None,
     }
 }
@@ -244,12 +246,12 @@ fn exact(float: f64) -> Option<i64> {
 }
 
 /// Unix milliseconds. Some systems write 0 for "never", so 0 and below are no date.
-fn date(value: &Value) -> Option<i64> {
+fn date(value: &Json<'_>) -> Option<i64> {
     moment(value).filter(|ms| *ms > 0)
 }
 
 /// Unix milliseconds, also from an RFC 3339 text.
-fn moment(value: &Value) -> Option<i64> {
+fn moment(value: &Json<'_>) -> Option<i64> {
     let written = || {
         let moment: Timestamp = value.as_str()?.trim().parse().ok()?;
         Some(moment.as_millisecond())
@@ -257,11 +259,11 @@ fn moment(value: &Value) -> Option<i64> {
     whole(value).or_else(written)
 }
 
-fn truth(value: &Value) -> Option<bool> {
+fn truth(value: &Json<'_>) -> Option<bool> {
     match value {
-        Value::Bool(truth) => Some(*truth),
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        Json::Bool(truth) => Some(*truth),
+        Json::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Json::Text(text) if text.eq_ignore_ascii_case("false") => Some(false),
         _ => None,
     }
 }
@@ -276,7 +278,7 @@ fn redeemed(map: &Named<'_>) -> std::result::Result<Option<i64>, Unreadable> {
     let listed = match map.get(Known::Redemptions) {
         Some(value) if !is_blank(value) => {
             let quantity =
-                |item: &Value| whole(get(item.as_object()?, "quantityRedeemed")?).filter(|amount| *amount >= 0);
+                |item: &Json<'_>| whole(get(item.as_object()?, "quantityRedeemed")?).filter(|amount| *amount >= 0);
             let all = value.as_array().ok_or(Unreadable)?.iter();
             let all = all.map(|item| quantity(item).map(i128::from).ok_or(Unreadable));
             Some(all.sum::<std::result::Result<i128, _>>()?)
@@ -299,7 +301,7 @@ fn are_dates_readable(map: &Named<'_>) -> bool {
     dates.filter_map(|name| map.get(*name)).all(|value| is_blank(value) || moment(value).is_some())
 }
 
-fn is_blank(value: &Value) -> bool {
+fn is_blank(value: &Json<'_>) -> bool {
     value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
@@ -312,7 +314,7 @@ fn statuses(map: &Named<'_>, is_rest_readable: bool) -> Option<String> {
     let stated = map.get(Known::Statuses);
     let said = if is_stated { stated } else { stated.or_else(|| map.get(Known::Status)) };
     let mut words: Vec<String> = Vec::new();
-    let mut add = |value: &Value| {
+    let mut add = |value: &Json<'_>| {
         let text = value.as_str().unwrap_or("?");
         let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
         let before = words.len();
@@ -322,7 +324,7 @@ fn statuses(map: &Named<'_>, is_rest_readable: bool) -> Option<String> {
         }
     };
     match said {
-        Some(Value::Array(list)) => list.iter().for_each(&mut add),
+        Some(Json::Array(list)) => list.iter().for_each(&mut add),
         Some(value) if !is_blank(value) => add(value),
         _ => {}
     }

@@ -7,18 +7,16 @@
 
 mod fields;
 mod key_sample;
-mod referral;
 mod search;
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
 pub use key_sample::KeySample;
-pub use referral::referral_id;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, strict_json};
-use search::{Field, Found};
+use search::{Found, Search};
 
 /// An ambiguous reward with more combinations than this lists its values one by one and not in pairs.
 const MAX_COMBINATIONS: usize = 1000;
@@ -71,6 +69,8 @@ pub struct Extracted {
     /// The number of values under a matching key that are no exact ID: floats, booleans, texts longer than any order
     /// ID, and objects without a known key.
     pub unreadable: u64,
+    /// The ID of the reward's referral. `None` if it has no referral, such as a reward given by hand.
+    pub referral_id: Option<String>,
 }
 
 /// Reads one reward of either API. `requested_account` is the account of the request, for rewards that name none.
@@ -79,15 +79,15 @@ pub struct Extracted {
 /// `Vendor` unless the text is a JSON object with an `id`, and for a reward with a repeated key or a contradiction. The
 /// message repeats nothing of the reward.
 pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
-    let value =
+    let json =
         strict_json::parse(raw).map_err(|why| Error::new(Kind::Vendor, format!("a reward cannot be read: {why}")))?;
-    let reward = fields::reward(&value, requested_account)?;
-    let mut searched = search::Search::default();
-    if mapping.order_id.is_empty() || mapping.action_id.is_empty() {
-        searched = search::by_key(&value);
+    let reward = fields::reward(&json, requested_account)?;
+    let Search { mut order, mut action } = search::by_key(&json);
+    if !mapping.order_id.is_empty() || !mapping.action_id.is_empty() {
+        let value = Value::from(&json);
+        order = at_paths(&value, &mapping.order_id).unwrap_or(order);
+        action = at_paths(&value, &mapping.action_id).unwrap_or(action);
     }
-    let order = pick(&value, &mapping.order_id, searched.take(Field::Order));
-    let action = pick(&value, &mapping.action_id, searched.take(Field::Action));
     let unreadable = order.unreadable + action.unreadable;
     let kind = match (order.values.len(), action.values.len()) {
         (0, 0) => LinkKind::Neither,
@@ -104,14 +104,12 @@ pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Resu
         action_path: action.path(),
         links: links(order, action),
         unreadable,
+        referral_id: fields::referral_id(&json),
     })
 }
 
-/// The values at the configured paths, or the result of the search if no path is configured.
-fn pick(value: &Value, paths: &[Configured], searched: Found) -> Found {
-    if paths.is_empty() {
-        return searched;
-    }
+/// The values at the first path that leads to any. `None` if no path is configured.
+fn at_paths(value: &Value, paths: &[Configured]) -> Option<Found> {
     let mut found = Found::default();
     for Configured { text, path } in paths {
         for node in path.query(value) {
@@ -121,7 +119,7 @@ fn pick(value: &Value, paths: &[Configured], searched: Found) -> Found {
             break;
         }
     }
-    found
+    (!paths.is_empty()).then_some(found)
 }
 
 fn links(order: Found, action: Found) -> Vec<Link> {

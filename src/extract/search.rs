@@ -5,39 +5,40 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::model::OrderId;
+use crate::model::strict_json::Json;
 
 /// Whether a folded key names an order ID.
-fn is_order(key: &str) -> bool {
+fn is_order(key: &[u8]) -> bool {
     matches!(
         key,
-        "orderid"
-            | "orderids"
-            | "oid"
-            | "orderno"
-            | "ordernr"
-            | "ordernum"
-            | "ordernumber"
-            | "orderref"
-            | "orderreference"
-            | "orderreferenceid"
-            | "impactorderid"
-            | "externalorderid"
-            | "merchantorderid"
-            | "purchaseorderid"
+        b"orderid"
+            | b"orderids"
+            | b"oid"
+            | b"orderno"
+            | b"ordernr"
+            | b"ordernum"
+            | b"ordernumber"
+            | b"orderref"
+            | b"orderreference"
+            | b"orderreferenceid"
+            | b"impactorderid"
+            | b"externalorderid"
+            | b"merchantorderid"
+            | b"purchaseorderid"
     )
 }
 
 /// Whether a folded key names an ActionId.
-fn is_action(key: &str) -> bool {
-    matches!(key, "actionid" | "actionids" | "impactactionid" | "iractionid" | "originalactionid")
+fn is_action(key: &[u8]) -> bool {
+    matches!(key, b"actionid" | b"actionids" | b"impactactionid" | b"iractionid" | b"originalactionid")
 }
 
 /// Whether a folded key names the ID inside `order: {…}`; `action: {…}` has only the first.
-fn is_order_part(key: &str) -> bool {
-    matches!(key, "id" | "number" | "no" | "ref" | "reference")
+fn is_order_part(key: &[u8]) -> bool {
+    matches!(key, b"id" | b"number" | b"no" | b"ref" | b"reference")
 }
 
 /// The length of the longest key that can match.
@@ -46,7 +47,7 @@ const MAX_KEY: usize = 32;
 const MAX_PATHS: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+enum Field {
     Order,
     Action,
 }
@@ -113,30 +114,43 @@ impl<'a> Leaf<'a> {
             Self::Unreadable
         }
     }
+
+    fn of_number(number: &Number) -> Self {
+        if number.is_f64() { Self::Unreadable } else { Self::Text(Cow::Owned(number.to_string())) }
+    }
 }
 
+impl<'a> From<&'a Json<'a>> for Leaf<'a> {
+    fn from(json: &'a Json<'a>) -> Self {
+        match json {
+            Json::Null => Self::Absent,
+            Json::Text(text) => Self::of_text(text),
+            Json::Number(number) => Self::of_number(number),
+            Json::Bool(_) | Json::Array(_) | Json::Object(_) => Self::Unreadable,
+        }
+    }
+}
+
+/// For a value at a configured path.
 impl<'a> From<&'a Value> for Leaf<'a> {
     fn from(value: &'a Value) -> Self {
         match value {
             Value::Null => Self::Absent,
             Value::String(text) => Self::of_text(text),
-            Value::Number(number) if number.is_i64() || number.is_u64() => Self::Text(Cow::Owned(number.to_string())),
-            _ => Self::Unreadable,
+            Value::Number(number) => Self::of_number(number),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Unreadable,
         }
     }
 }
 
+/// The IDs that a search has found.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    order: Found,
-    action: Found,
+    pub(super) order: Found,
+    pub(super) action: Found,
 }
 
 impl Search {
-    pub(super) fn take(&mut self, field: Field) -> Found {
-        std::mem::take(self.of(field))
-    }
-
     fn of(&mut self, field: Field) -> &mut Found {
         match field {
             Field::Order => &mut self.order,
@@ -145,9 +159,9 @@ impl Search {
     }
 }
 
-pub(super) fn by_key(value: &Value) -> Search {
+pub(super) fn by_key(json: &Json<'_>) -> Search {
     let mut search = Search::default();
-    walk(value, &mut Vec::new(), &mut search);
+    walk(json, &mut Vec::new(), &mut search);
     search
 }
 
@@ -158,14 +172,14 @@ pub(super) enum Step<'a> {
     AnyElement,
 }
 
-fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
-    match value {
-        Value::Object(map) => {
+fn walk<'a>(json: &'a Json<'a>, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+    match json {
+        Json::Object(object) => {
             let inside = trail.iter().rev().find_map(|step| match step {
                 Step::Key(key) => Some(*key),
                 Step::AnyElement => None,
             });
-            for (key, child) in map {
+            for (key, child) in object.iter() {
                 trail.push(Step::Key(key));
                 match field_of(key, inside) {
                     Some(field) => take(child, field, trail, search),
@@ -174,7 +188,7 @@ fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
                 trail.pop();
             }
         }
-        Value::Array(items) => {
+        Json::Array(items) => {
             trail.push(Step::AnyElement);
             for item in items {
                 walk(item, trail, search);
@@ -186,37 +200,37 @@ fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
 }
 
 /// Takes the values under a matching key: the value itself, each element of a list, or the matching keys of an object.
-fn take<'a>(value: &'a Value, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
-    match value {
-        Value::Object(map) => {
+fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+    match json {
+        Json::Object(object) => {
             let before = search.of(field).taken;
-            walk(value, trail, search);
+            walk(json, trail, search);
             let found = search.of(field);
-            if found.taken == before && map.values().any(has_content) {
+            if found.taken == before && object.values().any(has_content) {
                 // The object has content and no known key, so its ID is unreadable.
                 found.taken += 1;
                 found.unreadable += 1;
             }
         }
-        Value::Array(items) => {
+        Json::Array(items) => {
             trail.push(Step::AnyElement);
             for item in items {
                 take(item, field, trail, search);
             }
             trail.pop();
         }
-        _ => search.of(field).take(value.into(), || path_text(trail)),
+        _ => search.of(field).take(json.into(), || path_text(trail)),
     }
 }
 
 /// Whether a value holds more than nulls and blank texts.
-fn has_content(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::String(text) => !text.trim().is_empty(),
-        Value::Array(items) => items.iter().any(has_content),
-        Value::Object(map) => map.values().any(has_content),
-        _ => true,
+fn has_content(json: &Json<'_>) -> bool {
+    match json {
+        Json::Null => false,
+        Json::Text(text) => !text.trim().is_empty(),
+        Json::Array(items) => items.iter().any(has_content),
+        Json::Object(object) => object.values().any(has_content),
+        Json::Bool(_) | Json::Number(_) => true,
     }
 }
 
@@ -233,55 +247,54 @@ fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     if !is_order_part(folded) {
         return None;
     }
-    let is_action_part = folded == "id";
+    let is_action_part = folded == b"id";
     let mut buffer = [0; MAX_KEY];
     match fold(inside?, &mut buffer)? {
-        "order" | "orders" => Some(Field::Order),
-        "action" | "actions" if is_action_part => Some(Field::Action),
+        b"order" | b"orders" => Some(Field::Order),
+        b"action" | b"actions" if is_action_part => Some(Field::Action),
         _ => None,
     }
 }
 
 /// The key in lower case and without separators. `None` for a key with other characters, or with too many.
-pub(super) fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b str> {
+fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b [u8]> {
     let mut length = 0;
     for byte in key.bytes() {
-        match byte {
-            b'_' | b'-' | b' ' | b'.' | b':' => {}
-            byte if byte.is_ascii_alphanumeric() => {
-                *buffer.get_mut(length)? = byte.to_ascii_lowercase();
-                length += 1;
-            }
-            _ => return None,
+        if byte.is_ascii_alphanumeric() {
+            *buffer.get_mut(length)? = byte.to_ascii_lowercase();
+            length += 1;
+        } else if !matches!(byte, b'_' | b'-' | b' ' | b'.' | b':') {
+            return None;
         }
     }
-    std::str::from_utf8(&buffer[..length]).ok()
+    Some(&buffer[..length])
 }
 
 /// The trail as a JSONPath. A key that looks like data, such as an address or a long token, becomes `[*]`: a printed
 /// path must hold no address, and rewards of one shape must have the same path.
 pub(super) fn path_text(trail: &[Step<'_>]) -> String {
-    let mut path = String::from("$");
+    let mut path = String::with_capacity(64);
+    path.push('$');
     for step in trail {
         match step {
+            Step::AnyElement => path.push_str("[*]"),
+            Step::Key(key) if is_data(key) => path.push_str("[*]"),
             Step::Key(key) if is_plain(key) => {
                 path.push('.');
                 path.push_str(key);
             }
-            Step::Key(key) if !is_data(key) => {
+            Step::Key(key) => {
                 path.push_str("['");
                 path.push_str(&key.replace('\\', "\\\\").replace('\'', "\\'"));
                 path.push_str("']");
             }
-            Step::Key(_) | Step::AnyElement => path.push_str("[*]"),
         }
     }
     path
 }
 
 fn is_plain(key: &str) -> bool {
-    !is_data(key)
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && key.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 

@@ -316,6 +316,22 @@ fn a_reward_without_an_id_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_reward_has_at_most_one_referral() {
+    for (referral, id) in [
+        (json!("f1"), Some("f1")),
+        (json!(12_345_678_901_234_567_890_u64), Some("12345678901234567890")),
+        (json!(null), None),
+        (json!(" "), None),
+        (json!(1.5), None),
+        (json!({"id": "f1"}), None),
+    ] {
+        let found = search(&json!({"id": "r", "referralId": referral}));
+        assert_eq!(found.referral_id.as_deref(), id, "{referral}");
+    }
+    assert_eq!(search(&json!({"id": "r", "referral_id": "f1"})).referral_id, None);
+}
+
+#[test]
 fn the_key_sample_has_no_values_and_no_addresses() {
     let mut sample = KeySample::default();
     sample.observe(

@@ -2,23 +2,21 @@
 
 use jiff::Timestamp;
 
-use crate::model::Coverage;
-use crate::report::grouped;
+use crate::model::{Coverage, counted, grouped};
 
 /// A phrase such as "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
 pub fn describe_coverage(coverage: &Coverage) -> String {
-    let read = format!("{} of {} accounts read", grouped(coverage.accounts_read), grouped(coverage.accounts_known));
+    let read = format!("{} of {} read", grouped(coverage.accounts_read), counted(coverage.accounts_known, "account"));
     let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
         return format!("the first crawl has not finished: {read}");
     };
     let minute = as_of.strftime("%Y-%m-%d %H:%M");
-    let doubt = if coverage.complete { "" } else { ", with gaps" };
+    let gaps = if coverage.complete { "" } else { ", with gaps" };
     let forgotten = match coverage.accounts_forgotten {
         0 => String::new(),
-        1 => ", 1 account forgotten".to_owned(),
-        n => format!(", {} accounts forgotten", grouped(n)),
+        n => format!(", {} forgotten", counted(n, "account")),
     };
-    format!("as of {minute} UTC, {read}{doubt}{forgotten}")
+    format!("as of {minute} UTC, {read}{gaps}{forgotten}")
 }
 
 /// Why the absence of an order in the index does not prove that it is not a referral; `None` if it does. The proof needs a
@@ -51,12 +49,6 @@ mod tests {
         ] {
             let coverage = Coverage { complete, as_of, rewards_read, ..Coverage::default() };
             assert_eq!(why_absence_is_unproven(&coverage, refunded).is_none(), proves, "{coverage:?}");
-        }
-    }
-    #[test]
-    fn thousands_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
         }
     }
 }

@@ -312,9 +312,9 @@ impl Answer {
             text.push_str("\nsimilar, but not the same: ");
             text.push_str(&list.join(", "));
         }
-        if let Some(doubt) = self.clock.doubt().filter(|_| self.is_found()) {
+        if let Some(warning) = self.clock.warning().filter(|_| self.is_found()) {
             text.push('\n');
-            text.push_str(doubt);
+            text.push_str(warning);
         }
         if let Some(searched) = &self.searched {
             text.push('\n');

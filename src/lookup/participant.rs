@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::extract::Mapping;
-use crate::model::Participant;
-use crate::report::grouped;
+use crate::model::{Participant, counted};
 use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
@@ -60,11 +59,6 @@ impl ParticipantRead {
             counted(self.rewards, "reward")
         )
     }
-}
-
-/// "1 account", "2 accounts"
-fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// Reads a participant from the vendor into the index. `who` is a user ID, an account ID or an e-mail address. Call

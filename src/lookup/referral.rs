@@ -43,10 +43,10 @@ impl KnownReferral {
     /// The referral as one line, with its place in the vendor's interface, because the vendor publishes no URL for it.
     pub fn line(&self) -> String {
         let minute = |text: &str| text.parse::<Timestamp>().map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
-        let stood = match (self.state, self.read_at.as_deref().map(minute)) {
+        let state = match (self.state, self.read_at.as_deref().map(minute)) {
             (Some(state), Some(Ok(read_at))) => format!("{state}, as read {read_at}"),
             _ => "not read yet".to_owned(),
         };
-        format!("referral {}: {stood}; the vendor shows it under Engage → Reporting → Referral Feed", self.referral_id)
+        format!("referral {}: {state}; the vendor shows it under Engage → Reporting → Referral Feed", self.referral_id)
     }
 }

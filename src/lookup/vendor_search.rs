@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
-use crate::model::{AccountId, OrderId};
-use crate::report::grouped;
+use crate::model::{AccountId, OrderId, counted};
 use crate::store::index::{ApiSource, Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 use crate::vendor::graphql::{Graph, ListedReward, RewardPage, RewardQuery, Sort, UserEvent};
@@ -56,18 +55,17 @@ impl VendorSearch {
         if self.asked_directly {
             parts.push(match self.events {
                 0 => format!("the vendor knows no event whose {} is this order", self.fields.join(", ")),
-                1 => "the vendor has an event with this order".to_owned(),
-                events => format!("the vendor has {events} events with this order"),
+                events => format!("the vendor has {} with this order", counted(events, "event")),
             });
         }
         if let Some(back_to) = &self.back_to {
             parts.push(format!("everything modified since {back_to} was read"));
         }
         if self.accounts > 0 {
-            parts.push(format!("{} accounts that were read longest ago were read again", grouped(self.accounts)));
+            parts.push(format!("read again {}, those that were read longest ago", counted(self.accounts, "account")));
         }
         parts.extend(self.notes.iter().cloned());
-        format!("searched the vendor with {} requests: {}", grouped(self.requests), parts.join("; "))
+        format!("searched the vendor with {}: {}", counted(self.requests, "request"), parts.join("; "))
     }
 }
 
@@ -239,7 +237,7 @@ impl Search<'_> {
             let at = oldest.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
             searched.back_to = at.filter(|_| is_whole).map(|at| at.to_string());
             if !is_whole {
-                searched.notes.push(format!("{} rewards were read, in no reliable order", grouped(offset)));
+                searched.notes.push(format!("read {}, in no reliable order", counted(offset, "reward")));
             }
             return Ok(());
         }

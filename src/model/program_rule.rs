@@ -191,7 +191,7 @@ impl RuledProgram {
             id: String,
         }
         let program = match super::strict_json::parse(text) {
-            Ok(program) => program,
+            Ok(program) => Value::from(&program),
             Err(why) => {
                 let Named { id } = serde_json::from_str(text).ok()?;
                 return Some(Self::unread(id, why));

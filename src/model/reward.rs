@@ -209,14 +209,10 @@ impl Reward {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: i64 = 1_790_000_000_000;
-    const DAY: i64 = 86_400_000;
-
-    fn reward() -> Reward {
-        Reward {
+impl Reward {
+    /// A credit of 500 without a unit, without dates.
+    pub fn of_a_test() -> Self {
+        Self {
             reward_id: RewardId::new("r"),
             account_id: AccountId::new("a"),
             user_id: None,
@@ -229,8 +225,8 @@ mod tests {
             assigned: Some(500),
             redeemed: Some(0),
             cancellable: None,
-            date_created: Some(NOW - 9 * DAY),
-            date_given: Some(NOW - 8 * DAY),
+            date_created: None,
+            date_given: None,
             date_scheduled_for: None,
             date_expires: None,
             date_cancelled: None,
@@ -238,6 +234,18 @@ mod tests {
             date_modified: None,
             statuses: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_790_000_000_000;
+    const DAY: i64 = 86_400_000;
+
+    fn reward() -> Reward {
+        Reward { date_created: Some(NOW - 9 * DAY), date_given: Some(NOW - 8 * DAY), ..Reward::of_a_test() }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::refunds::{Decision, OutFile, Refunds, Syntax, input, outcome_file, read};
 use crate::report::Report;
-use crate::retract::ledger_check::check_ledger;
+use crate::retract::readiness::check_ledger;
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;

@@ -4,6 +4,9 @@
 //! A reward without an amount counts as one of unknown value, never as zero.
 
 use std::cmp::{Ordering, Reverse};
+
+use crate::model::counted;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -68,8 +71,7 @@ impl Sum {
         let amount = format!("{} {}", unit.number(self.amount), unit.as_str());
         let unknown = match self.unknown {
             0 => return amount,
-            1 => format!("1 reward of unknown worth ({})", unit.as_str()),
-            n => format!("{n} rewards of unknown worth ({})", unit.as_str()),
+            n => format!("{} of unknown worth ({})", counted(n, "reward"), unit.as_str()),
         };
         if self.amount == 0 { unknown } else { format!("{amount} and {unknown}") }
     }

@@ -15,9 +15,9 @@ use super::ledger_index::is_done;
 use super::reward_value::{RewardValue, Unit};
 use crate::error::{Error, Kind};
 use crate::lookup::describe_coverage;
-use crate::model::Coverage;
+use crate::model::{Coverage, counted, grouped};
 use crate::refunds::Refunds;
-use crate::report::{grouped, table};
+use crate::report::table;
 use crate::store::index::JudgedBy;
 use crate::store::ledger::{Channel, Outline, State};
 
@@ -152,7 +152,7 @@ impl Reconciliation {
     }
 
     /// Why the answer may be out of date; `None` if it is not.
-    pub fn doubt(&self) -> Option<&'static str> {
+    pub fn warning(&self) -> Option<&'static str> {
         if !self.coverage.complete {
             Some("the index is not complete and may lack rewards: run `recoup crawl`, then reconcile again")
         } else if !self.index_is_newer {
@@ -170,9 +170,9 @@ impl Reconciliation {
         let open: u64 = RefundClass::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
         (open > 0).then(|| {
             let mut message = format!(
-                "{} of {} order(s) refunded and still rewarded, {} not confirmed",
+                "{} of {} refunded and still rewarded, {} not confirmed",
                 of(RefundClass::StillRewarded),
-                self.refunds,
+                counted(self.refunds, "order"),
                 of(RefundClass::NotConfirmed)
             );
             for class in [RefundClass::ToCompare, RefundClass::Unclear] {
@@ -194,13 +194,16 @@ impl Reconciliation {
     pub fn lines(&self) -> Vec<String> {
         let again = match self.repeated {
             0 => String::new(),
-            n => format!(" ({} further rows belong to them)", grouped(n)),
+            n => format!(" (in {} besides the first ones)", counted(n, "row")),
         };
         let mut lines = vec![
-            format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
-            format!("based on the index {}", describe_coverage(&self.coverage)),
+            format!("{}: {}{again}, read as {}", self.file, counted(self.refunds, "order"), self.format),
+            match self.coverage.as_of {
+                Some(_) => format!("based on the index {}", describe_coverage(&self.coverage)),
+                None => describe_coverage(&self.coverage),
+            },
         ];
-        lines.extend(self.clock.doubt().map(str::to_owned));
+        lines.extend(self.clock.warning().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
         let counts = counts.map(|count| [count.class.words().to_owned(), grouped(count.refunds)]);
         section(&mut lines, "", &table(["", "refunds"], counts));

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::table;
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::out_file::{OutFile, Rules};
-use crate::report::{Report, grouped, json_line};
+use crate::report::{Report, json_line};
 use crate::store::index::IndexReader;
-use crate::store::ledger::{Audit, Fault, Head, Ledger, Whose};
+use crate::store::ledger::{Audit, Fault, Head, Ledger, PersonalIds};
 use crate::store::{Identity, StoreFile};
 
 const HASH_DIGITS: usize = 64;
@@ -31,8 +32,8 @@ pub struct Export {
     pub out: Option<PathBuf>,
     /// Replace an existing file.
     pub force: bool,
-    /// Whose account IDs are shown.
-    pub whose: Whose,
+    /// PersonalIds account IDs are shown.
+    pub ids: PersonalIds,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,11 +105,11 @@ pub fn lines(audit: &Audit) -> Vec<String> {
     let Head { sequence, hash } = &audit.head;
     let mut lines = vec![
         format!(
-            "ledger {}: {} events, {} retractions, {} personal values",
+            "ledger {}: {}, {}, {}",
             audit.ledger_id,
-            grouped(audit.events),
-            grouped(audit.retractions),
-            grouped(audit.personal_kept)
+            counted(audit.events, "event"),
+            counted(audit.retractions, "retraction"),
+            counted(audit.personal_kept, "personal value")
         ),
         format!("head {hash} (event {sequence})"),
     ];
@@ -122,8 +123,22 @@ pub fn lines(audit: &Audit) -> Vec<String> {
     if audit.faults.is_empty() {
         lines.push("the chain holds: no event was altered, removed, added or moved; the file is sound".to_owned());
     }
+    lines.extend(audit.head_found.map(|found| head_line(found, audit)));
     lines.extend(audit.outside_chain.iter().map(|what| format!("not in the chain: {what}")));
     lines
+}
+
+/// What the head that a person kept proves.
+fn head_line(found: i64, audit: &Audit) -> String {
+    let later = (audit.head.sequence - found).unsigned_abs();
+    if !audit.faults.is_empty() {
+        return format!("the given head is event {found}; it proves nothing while there is a fault");
+    }
+    let rest = match later {
+        0 => "no event was added since".to_owned(),
+        _ => format!("it says nothing about the {} after it, which only the chain holds", counted(later, "event")),
+    };
+    format!("the given head is event {found}: every event up to it is as it was then; {rest}")
 }
 
 /// The error of an audit that found something.
@@ -161,7 +176,7 @@ pub fn export(
     }
     let mut head = Head { sequence: 0, hash: String::new() };
     let progress = export.out.as_ref().map(|_| report.progress("events exported"));
-    let events = ledger.each_event(export.whose, |event| {
+    let events = ledger.each_event(export.ids, |event| {
         put(match export.format {
             Format::Ndjson => json_line(&event)?,
             Format::Csv => table::line(&event)?,

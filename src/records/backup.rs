@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::model::{counted, grouped};
 use crate::out_file::{private_folder, sync_folder};
-use crate::report::{Report, grouped};
+use crate::report::Report;
 use crate::store::StoreFile;
 use crate::store::backup_copy::{check_index, mark_ledger};
 use crate::store::index::IndexReader;
@@ -127,7 +128,11 @@ impl Backup {
         lines.extend(self.index.as_ref().map(|copied| format!("index  {}", size(copied))));
         if let Some(ledger) = &self.ledger {
             let Head { sequence, hash } = &ledger.head;
-            lines.push(format!("ledger {}: {} events, the chain holds", size(&ledger.copied), grouped(ledger.events)));
+            lines.push(format!(
+                "ledger {}: {}, the chain holds",
+                size(&ledger.copied),
+                counted(ledger.events, "event")
+            ));
             lines.push(format!("head {hash} (event {sequence})"));
         }
         lines.extend(self.removed.iter().map(|name| format!("removed {name}")));

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor};
-use crate::report::{self, Report, grouped};
+use crate::model::{AccountId, Actor, counted};
+use crate::report::{self, Report};
 use crate::retract::REREAD_FOR;
-use crate::retract::ledger_check::{LedgerFault, fault};
+use crate::retract::readiness::{LedgerFault, ledger_fault};
 use crate::retract::verify::still_worth_reading;
 use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
@@ -53,7 +53,8 @@ pub async fn run(
     report: &Report,
 ) -> Result<Forgotten> {
     if account.as_str().is_empty() {
-        return Err(Error::new(Kind::Usage, "an account ID is missing"));
+        return Err(Error::new(Kind::Usage, "an account ID is missing")
+            .hint("name the account exactly; `recoup lookup ORDER` shows the account of a reward"));
     }
     if !yes && !report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was forgotten")
@@ -61,7 +62,7 @@ pub async fn run(
     }
     let reader = IndexReader::open(files.index, Some(files.identity))?;
     let existing = Ledger::open_read_only(files.ledger, Some(files.identity))?;
-    if fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
+    if ledger_fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
         return Err(Error::new(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),
@@ -122,7 +123,7 @@ fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Rep
     let progress = report.progress("rewards looked through");
     let erased = index.erase(accounts, so_far, |looked| progress.show(looked, None, ""))?;
     index.rewrite()?;
-    Ok(erased)
+    Ok(Erased { repacked: true, ..erased })
 }
 
 /// An open retraction cannot be followed without the account. A retraction that `verify` no longer reads is not open.
@@ -144,8 +145,8 @@ fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
 
 async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
     let question = format!(
-        "Forget this account? {} retraction(s) stay without it; their reasons and the vendor's responses are deleted. This cannot be undone.",
-        known.len()
+        "Forget this account? The ledger keeps {} without it; their reasons and the vendor's responses are deleted. This cannot be undone.",
+        counted(known.len(), "retraction")
     );
     report::confirm(question, stop, "nothing was forgotten").await
 }
@@ -154,17 +155,20 @@ impl Forgotten {
     /// The text for a person. It never names the account.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "forgotten (ticket {}): {} value(s) of {} retraction(s) in the ledger",
+            "forgotten (ticket {}): {} of {} in the ledger",
             self.ticket,
-            grouped(self.values),
-            grouped(self.retractions)
+            counted(self.values, "value"),
+            counted(self.retractions, "retraction")
         )];
         match &self.index {
             None => lines.push("there is no index; a later one will not contain the account".to_owned()),
             Some(erased) => {
                 lines.push(format!(
-                    "{} account, {} reward(s), {} link(s) in the index; its ID was removed from {} reward(s) of others",
-                    erased.accounts, erased.rewards, erased.links, erased.renamed
+                    "{}, {}, {} in the index; its ID was removed from {} of others",
+                    counted(erased.accounts, "account"),
+                    counted(erased.rewards, "reward"),
+                    counted(erased.links, "link"),
+                    counted(erased.renamed, "reward")
                 ));
             }
         }

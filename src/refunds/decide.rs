@@ -15,8 +15,9 @@ use super::dates::DateOrTime;
 use super::decision::{Decision, Evidence};
 use super::formats::{OrderStatus, RowCells, RowMeaning};
 use super::row::RefundRow;
+use super::row_orders::{conflicting_orders, lookalikes, orders_of};
 use crate::model::decimal::Decimal;
-use crate::model::order_text::{ordinary, visible};
+use crate::model::order_text::visible;
 use crate::model::{ActionId, OrderId};
 
 /// What a file says about one order, or about one action if the rows name actions.
@@ -96,22 +97,6 @@ pub(super) fn decide(
     (decided, of_row)
 }
 
-/// Maps each order ID to a different order ID of the file that equals it except for invisible characters and blanks.
-fn lookalikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
-    let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
-    for order_id in orders {
-        let look = ordinary(order_id.as_str()).split_whitespace().collect();
-        let same: &mut Vec<&OrderId> = by_look.entry(look).or_default();
-        if !same.contains(&order_id) {
-            same.push(order_id);
-        }
-    }
-    let others = |same: &[&'a OrderId]| -> Vec<(&'a OrderId, &'a OrderId)> {
-        same.iter().enumerate().map(|(n, one)| (*one, same[usize::from(n == 0)])).collect()
-    };
-    by_look.values().filter(|same| same.len() > 1).flat_map(|same| others(same)).collect()
-}
-
 /// Returns line and amount of each row that may undo a refund and has no order ID. Such a row may concern any order
 /// with a refund of that amount.
 fn undos_without_order(
@@ -137,70 +122,6 @@ fn undos_without_order(
         }
     }
     undos
-}
-
-/// Returns the order of each row: the order ID in its own cell, otherwise the order of its payment or of the row that
-/// it references.
-fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
-    let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
-    let by_payment = orders_by_payment(rows, columns, &orders);
-    let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
-        return by_payment;
-    };
-    let cell = |n: usize, place: usize| Some(rows[n].cell(place).trim()).filter(|cell| !cell.is_empty());
-    let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
-    for n in 0..rows.len() {
-        let mut at = n;
-        // A refund's line item references the refund, which references the order. The limit also stops at cyclic
-        // references.
-        for _ in 0..4 {
-            if orders[at].is_some() {
-                break;
-            }
-            let Some(next) = cell(at, reference).and_then(|id| by_id.get(id)) else { break };
-            at = *next;
-        }
-        orders[n] = orders[at];
-    }
-    orders
-}
-
-/// Gives a row without an order the order of its payment, if all other rows of that payment name the same order.
-fn orders_by_payment<'a>(
-    rows: &'a [RefundRow],
-    columns: &Columns,
-    orders: &[Option<&'a OrderId>],
-) -> Vec<Option<&'a OrderId>> {
-    let Some(place) = columns.get(Column::Payment) else { return orders.to_vec() };
-    let payment = |row: &'a RefundRow| Some(row.cell(place).trim()).filter(|cell| !cell.is_empty());
-    let mut known: HashMap<&str, Option<&OrderId>> = HashMap::new();
-    for (row, order) in rows.iter().zip(orders) {
-        let (Some(payment), Some(order)) = (payment(row), order) else { continue };
-        known.entry(payment).and_modify(|it| *it = it.filter(|known| known == order)).or_insert(Some(order));
-    }
-    let of_row = |(row, order): (&'a RefundRow, Option<&'a OrderId>)| {
-        order.or_else(|| payment(row).and_then(|payment| known.get(payment).copied().flatten()))
-    };
-    rows.iter().zip(orders.iter().copied()).map(of_row).collect()
-}
-
-/// Returns both orders of each row that references a row of another order. Which of the two it concerns is unclear.
-fn conflicting_orders<'a>(
-    rows: &'a [RefundRow],
-    columns: &Columns,
-    orders: &[Option<&'a OrderId>],
-) -> HashSet<&'a OrderId> {
-    let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
-        return HashSet::new();
-    };
-    let cell = |n: usize, place: usize| Some(rows[n].cell(place).trim()).filter(|cell| !cell.is_empty());
-    let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
-    let pair = |n: usize| {
-        let other = by_id.get(cell(n, reference)?)?;
-        let (one, other) = (orders[n]?, orders[*other]?);
-        (one != other).then_some([one, other])
-    };
-    (0..rows.len()).filter_map(pair).flatten().collect()
 }
 
 /// Tolerance between the dates of two columns, which may be in different time zones.

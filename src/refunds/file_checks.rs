@@ -9,6 +9,7 @@ use super::read::{LIST_FORMAT, Refunds};
 use super::row::RawRow;
 use super::unclear_columns::UnclearColumn;
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 
 /// Fails on a second header among the rows and on a row that is a heading, because another list may follow.
 pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
@@ -29,8 +30,8 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
 pub(super) fn check_lines_outside(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
     // Amazon writes this line below its reports.
     let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
-    let is_doubtful = |said: &str| !(is_plain_title(said) || is_of_export(said));
-    let Some((line, said)) = outside.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
+    let is_unexpected = |said: &str| !(is_plain_title(said) || is_of_export(said));
+    let Some((line, said)) = outside.iter().find(|(_, said)| is_unexpected(said)) else { return Ok(()) };
     let said: String = said.chars().take(60).collect();
     Err(Error::new(
         Kind::Usage,
@@ -187,7 +188,10 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
     }
     Err(Error::new(
         Kind::Usage,
-        format!("{name} is a list of orders, not of refunds: {not} of {} orders were not refunded", refunds.orders.len()),
+        format!(
+            "{name} is a list of orders, not of refunds: {not} of {} not refunded",
+            counted(refunds.orders.len(), "order")
+        ),
     )
     .hint(
         "remove the orders that were not refunded, or name the column that tells: --status-column NAME --refunded-when VALUE; only if an \
@@ -197,21 +201,21 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
 
 const MAX_NAMED: usize = 12;
 
-pub(super) fn unclear_columns_error(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
-    let shown = doubts.iter().take(MAX_NAMED).map(|doubt| {
-        let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
+pub(super) fn unclear_columns_error(name: &str, unclear: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
+    let shown = unclear.iter().take(MAX_NAMED).map(|column| {
+        let examples: Vec<String> = column.examples.iter().map(|text| format!("{text:?}")).collect();
         let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
-        format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
+        format!("{:?} looks like {}{examples}", column.name, column.looks_like.words())
     });
     let shown: Vec<String> = shown.collect();
-    let more = doubts.len().saturating_sub(shown.len());
-    let more = if more == 0 { String::new() } else { format!("; and {more} more columns") };
+    let more = unclear.len().saturating_sub(shown.len());
+    let more = if more == 0 { String::new() } else { format!("; and {}", counted(more, "more column")) };
     let message =
         format!("{name} has no known format, and some of its columns are unclear: {}{more}", shown.join("; "));
     let near = nearly.map_or_else(String::new, |(format, missing)| {
         format!("; with a column {missing:?} it would be a {}", format.title)
     });
-    let remedies: Vec<String> = doubts.iter().take(MAX_NAMED).map(|doubt| doubt.remedy.clone()).collect();
+    let remedies: Vec<String> = unclear.iter().take(MAX_NAMED).map(|column| column.remedy.clone()).collect();
     Error::new(Kind::Usage, message).hint(format!(
         "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
         remedies.join("; ")

@@ -40,7 +40,10 @@ fn load_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
     } else {
         File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes))
     };
-    read.map_err(|error| Error::new(Kind::Usage, format!("{} cannot be read: {error}", name_of(path))))?;
+    read.map_err(|error| {
+        Error::new(Kind::Usage, format!("{} cannot be read: {error}", name_of(path)))
+            .hint("check the path and who may read the file; - reads standard input")
+    })?;
     if bytes.len() as u64 > most {
         return Err(Error::new(Kind::Usage, format!("{} is larger than {most} bytes", name_of(path)))
             .hint("split it into several files, each with the header"));

@@ -1,7 +1,7 @@
 //! Turns a shop's file into one decision for each order, with the evidence. Only `input` does I/O.
 //!
 //! The steps: `input` decodes bytes to text, `csv_table` and `json_table` parse it into rows, `formats` detects the platform,
-//! `decide` adds up the rows of each order into a `decision`. A file of unknown format is a plain list, for which the user maps
+//! `row_orders` finds the order of each row, and `decide` adds up the rows of each order into a `decision`. A file of unknown format is a plain list, for which the user maps
 //! columns (`column_mapping`, `unclear_columns`).
 //!
 //! A file proves refunds or nothing: an order whose evidence is missing, unknown or contradictory is *unclear*, never
@@ -31,6 +31,7 @@ pub mod unclear_columns;
 mod file_checks;
 mod json_table;
 mod keywords;
+mod row_orders;
 #[cfg(test)]
 mod tests;
 

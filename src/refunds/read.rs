@@ -112,7 +112,7 @@ pub struct Refunds {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeedsMapping {
     /// The unclear columns. Empty if the order ID column is missing, or if two columns could have the same meaning.
-    pub doubts: Vec<UnclearColumn>,
+    pub unclear: Vec<UnclearColumn>,
     pub columns: Columns,
     pub first_rows: Vec<Vec<String>>,
     /// The error for a caller that cannot ask the user.
@@ -139,7 +139,7 @@ pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
 pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds> {
     match parse(name, bytes, options)? {
         Parsed::Complete(refunds) => Ok(*refunds),
-        Parsed::NeedsMapping(doubtful) => Err(doubtful.error),
+        Parsed::NeedsMapping(needs) => Err(needs.error),
     }
 }
 
@@ -366,7 +366,12 @@ fn decide_file(
             };
             let first_rows = raw.rows.into_iter().take(FIRST_ROWS).map(|row| row.cells).collect();
             let columns = Columns::without_meaning(raw.header);
-            return Ok(Parsed::NeedsMapping(Box::new(NeedsMapping { doubts: Vec::new(), columns, first_rows, error })));
+            return Ok(Parsed::NeedsMapping(Box::new(NeedsMapping {
+                unclear: Vec::new(),
+                columns,
+                first_rows,
+                error,
+            })));
         }
     };
     if let Some(format) = format {
@@ -408,21 +413,21 @@ fn decide_file(
             names.join(", ")
         ));
     }
-    let doubts = unclear_columns::find(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
-    if doubts.is_empty() {
+    let unclear = unclear_columns::find(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
+    if unclear.is_empty() {
         if refunds.reading.mapping.maps_only_order_id() {
             refuse_list_of_orders(name, &refunds)?;
         }
         return Ok(Parsed::Complete(Box::new(refunds)));
     }
-    let error = unclear_columns_error(name, &doubts, formats::missing_one_column(&refunds.columns.header, is_json));
+    let error = unclear_columns_error(name, &unclear, formats::missing_one_column(&refunds.columns.header, is_json));
     let first_rows = refunds
         .rows
         .iter()
         .take(FIRST_ROWS)
         .map(|row| (0..refunds.columns.header.len()).map(|place| row.cell(place).to_owned()).collect());
     let first_rows = first_rows.collect();
-    Ok(Parsed::NeedsMapping(Box::new(NeedsMapping { doubts, columns: refunds.columns, first_rows, error })))
+    Ok(Parsed::NeedsMapping(Box::new(NeedsMapping { unclear, columns: refunds.columns, first_rows, error })))
 }
 
 impl Refunds {

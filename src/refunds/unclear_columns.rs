@@ -100,7 +100,7 @@ const EXAMPLES: usize = 3;
 /// The columns that the user must explain, in file order.
 pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<UnclearColumn> {
     let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
-    let mut doubts = Vec::new();
+    let mut unclear = Vec::new();
     for (place, name) in columns.header.iter().enumerate() {
         // One `--ignore-column` must not hide two columns of the same name.
         let is_alone = columns.header.iter().filter(|other| *other == name || fold(other) == fold(name)).count() == 1;
@@ -147,9 +147,9 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
         } else {
             looks_like.remedy(name)
         };
-        doubts.push(UnclearColumn { place, name: name.clone(), looks_like, examples, remedy });
+        unclear.push(UnclearColumn { place, name: name.clone(), looks_like, examples, remedy });
     }
-    doubts
+    unclear
 }
 
 /// The ignored columns that look like a status, type or amount. The caller warns about them.

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::overrides::Override;
+use super::checks::Override;
 use super::proof::Snapshot;
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::store::ledger::{Approval, Ledger, NewApproval, Policy, Stage};
 
 /// Key of a subject's items in the stored approval.
@@ -61,7 +62,7 @@ impl Granted {
 impl Demand {
     pub fn of_rewards<'a>(rewards: impl IntoIterator<Item = &'a Snapshot>) -> Self {
         let mut value: BTreeMap<String, i64> = BTreeMap::new();
-        for reward in rewards.into_iter().filter(|reward| reward.linked && reward.stands()) {
+        for reward in rewards.into_iter().filter(|reward| reward.linked && reward.is_outstanding()) {
             let unit = reward.unit.clone().unwrap_or_else(|| "of unknown unit".to_owned());
             let sum = value.entry(unit).or_default();
             *sum = sum.saturating_add(reward.assigned.unwrap_or(0).max(0));
@@ -79,12 +80,12 @@ impl Demand {
             return Some("it is sent again".to_owned());
         }
         if let Some(count) = policy.count.filter(|count| self.orders > *count) {
-            return Some(format!("{} orders are more than {count}", self.orders));
+            return Some(format!("{}, more than the limit of {count}", counted(self.orders, "order")));
         }
         if let Some(limit) = policy.value {
             let over = self.value.iter().find(|(_, worth)| u64::try_from(**worth).unwrap_or(0) > limit);
             if let Some((unit, worth)) = over {
-                return Some(format!("{worth} {unit} are more than {limit}"));
+                return Some(format!("{worth} {unit}, more than the limit of {limit}"));
             }
         }
         policy.always.then(|| "everything that is sent needs one".to_owned())
@@ -92,7 +93,7 @@ impl Demand {
 }
 
 /// Why the policy would require a second person, for the preview of a send.
-pub(super) fn outlook(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
+pub(super) fn preview(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
     let policy = ledger.map(Ledger::policy).transpose()?.unwrap_or_default();
     Ok(demand.wants(&policy))
 }
@@ -105,35 +106,23 @@ pub(super) fn before_sending(
     demand: &Demand,
     subject: &Subject<'_>,
 ) -> Result<Option<Granted>> {
-    let Some(why) = demand.wants(&ledger.policy()?) else { return Ok(None) };
+    let why = demand.wants(&ledger.policy()?);
     if !ctx.actor.known {
-        return Err(Error::new(
-            Kind::NeedsApproval,
-            format!(
-                "a second person must approve this ({why}), and {} is no user of recoup; nothing was sent",
-                ctx.actor.person
-            ),
-        )
-        .hint("an administrator makes you one: `recoup user add NAME --role agent --os-user YOU`"));
+        return why.map_or(Ok(None), |why| Err(no_user(&why, &ctx.actor.person)));
     }
     let now = ctx.clock.now();
     let names = ctx.actor.names();
     let known = ledger.approvals(now)?;
     let mine = || known.iter().filter(|one| one.is_of(&names));
+    // Consumes it even if the policy requires no approval, because the ledger must name the person who approved a proposal.
     if let Some(approved) = mine().find(|one| one.stage == Stage::Approved && subject.is_within(one)) {
         return Ok(Some(granted(&ledger.decide(approved.id, Stage::Used, None, now)?)));
     }
+    let Some(why) = why else { return Ok(None) };
     if let Some(begun) = mine().find(|one| one.stage == Stage::Used && one.holds(now) && subject.is_part_of(one)) {
         return Ok(Some(granted(begun)));
     }
-    let new = NewApproval {
-        name: &subject.name,
-        why: &why,
-        subject: subject.whole(),
-        reason: subject.reason,
-        ticket: subject.ticket,
-    };
-    let asked = ledger.ask_approval(&new, now)?;
+    let asked = ledger.ask_approval(&subject.request(&why), now)?;
     Err(Error::new(
         Kind::NeedsApproval,
         format!("a second person must approve this ({why}): approval {} was asked for; nothing was sent", asked.id),
@@ -144,12 +133,48 @@ pub(super) fn before_sending(
     )))
 }
 
+/// Requests approval of a proposal, even if the policy requires none. Returns `true` with the known request if this person has
+/// proposed the same plan before: one plan is one request, whatever its reason.
+pub(super) fn propose(
+    ctx: &Context<'_>,
+    ledger: &Ledger,
+    demand: &Demand,
+    subject: &Subject<'_>,
+) -> Result<(Approval, bool)> {
+    let why = match demand.wants(&ledger.policy()?) {
+        Some(why) => format!("an assistant proposed it; {why}"),
+        None => "an assistant proposed it".to_owned(),
+    };
+    if !ctx.actor.known {
+        return Err(no_user(&why, &ctx.actor.person));
+    }
+    let (now, names) = (ctx.clock.now(), ctx.actor.names());
+    let is_open = |one: &Approval| matches!(one.stage, Stage::Asked | Stage::Approved);
+    let is_same = |one: &Approval| one.name == subject.name && one.is_of(&names) && is_open(one);
+    if let Some(known) = ledger.approvals(now)?.into_iter().find(|one| is_same(one)) {
+        return Ok((known, true));
+    }
+    Ok((ledger.ask_approval(&subject.request(&why), now)?, false))
+}
+
+fn no_user(why: &str, person: &str) -> Error {
+    Error::new(
+        Kind::NeedsApproval,
+        format!("a second person must approve this ({why}), and {person} is no user of recoup; nothing was sent"),
+    )
+    .hint("an administrator makes you one: `recoup user add NAME --role agent --os-user YOU`")
+}
+
 fn granted(approval: &Approval) -> Granted {
     let by = approval.decided_by.clone().unwrap_or_default();
     Granted { id: approval.id, asked_by: approval.person.clone(), by }
 }
 
 impl Subject<'_> {
+    fn request<'b>(&'b self, why: &'b str) -> NewApproval<'b> {
+        NewApproval { name: &self.name, why, subject: self.whole(), reason: self.reason, ticket: self.ticket }
+    }
+
     fn whole(&self) -> Value {
         let mut whole = self.json.clone();
         if !self.items.is_empty() {

@@ -58,7 +58,7 @@ pub struct CancellerSettings {
 }
 
 /// A reward that can be cancelled.
-struct Standing {
+struct CancellableReward {
     snapshot: Snapshot,
     extracted: Extracted,
     read_at: Instant,
@@ -89,16 +89,16 @@ pub async fn run(
         }
         return Ok(receipt);
     }
-    let standing = standing(ctx, reward_id).await?;
+    let reward = read_cancellable(ctx, reward_id).await?;
     let findings = findings(existing, reward_id)?;
-    let order_id = order_of(&standing, existing, reward_id)?;
+    let order_id = order_of(&reward, existing, reward_id)?;
     let mut receipt = Receipt::new(ctx.identity, &order_id, &coverage, false);
     receipt.dry_run = options.dry_run;
     if options.dry_run {
-        receipt.would_cancel(&standing.snapshot, &findings);
+        receipt.would_cancel(&reward.snapshot, &findings);
         return Ok(receipt);
     }
-    let lines = plan_lines(ctx, &standing.snapshot, &order_id, &findings);
+    let lines = plan_lines(ctx, &reward.snapshot, &order_id, &findings);
     super::show_and_confirm(ctx, lines, options.yes, "Cancel this reward").await?;
     let subject = Subject {
         name: plan_fingerprint::short_hash(&format!("reward {reward_id}")),
@@ -107,13 +107,13 @@ pub async fn run(
         reason: Some(&options.reason),
         ticket: Some(&options.ticket),
     };
-    let demand = Demand { overrides: findings.overridden(), ..Demand::of_rewards([&standing.snapshot]) };
+    let demand = Demand { overrides: findings.overridden(), ..Demand::of_rewards([&reward.snapshot]) };
     let ledger = ctx.open_ledger()?;
     let granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
     let identity = ctx.identity;
     let canceller =
         RewardCanceller::new(&settings.host, &identity.tenant, *ctx.clock, ctx.stop.clone())?.paced_with(ctx.advocate);
-    let mut job = CancelJob { ctx, canceller, reward_id, options, order_id, standing, findings, coverage };
+    let mut job = CancelJob { ctx, canceller, reward_id, options, order_id, reward, findings, coverage };
     let (max_wait, lock_wait) = (settings.host.max_wait, settings.lock_wait);
     let granted = granted.as_ref();
     let dispatched = Dispatch { ctx, ledger, max_wait, lock_wait, granted }.run(&mut job).await?;
@@ -129,7 +129,7 @@ fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retractio
 }
 
 /// Reads the reward, and returns an error if there is nothing to cancel.
-async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
+async fn read_cancellable(ctx: &Context<'_>, reward_id: &RewardId) -> Result<CancellableReward> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let Some(raw) = ctx.advocate.reward(reward_id).await? else {
         return Err(refused(format!("the vendor does not know reward {reward_id}; nothing was sent"))
@@ -147,7 +147,7 @@ async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
         RewardState::PartlyRedeemed => "it was redeemed in part, and what cancelling does to the rest is not published",
         RewardState::Expired => "it has expired and is worth nothing",
         RewardState::Unclear => {
-            "its dates, amounts or statuses cannot be read or contradict each other, so whether it stands is not clear"
+            "its dates, amounts or statuses cannot be read or contradict each other, so whether it can be cancelled is not clear"
         }
     };
     if !why.is_empty() {
@@ -160,7 +160,7 @@ async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
         ))
         .hint("run `recoup crawl`, then try again; if it stays, compare the reward with the vendor's Reward Feed"));
     }
-    Ok(Standing { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
+    Ok(CancellableReward { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
 }
 
 /// Warnings about retractions of the reward's action.
@@ -180,8 +180,8 @@ fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
 }
 
 /// The order of the reward; empty if uncertain.
-fn order_of(standing: &Standing, ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<OrderId> {
-    let links = &standing.extracted.links;
+fn order_of(reward: &CancellableReward, ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<OrderId> {
+    let links = &reward.extracted.links;
     if let [link] = links.as_slice()
         && let Some(order_id) = &link.order_id
     {
@@ -217,7 +217,7 @@ struct CancelJob<'a> {
     reward_id: &'a RewardId,
     options: &'a CancelOptions,
     order_id: OrderId,
-    standing: Standing,
+    reward: CancellableReward,
     findings: Findings,
     coverage: Coverage,
 }
@@ -231,18 +231,18 @@ impl Job for CancelJob<'_> {
     async fn ready(&mut self, _ledger: &Ledger) -> Result<CancelPermit> {
         let permit = self.canceller.ready().await?;
         if !self.is_fresh() {
-            let now = standing(self.ctx, self.reward_id).await?;
-            if now.snapshot != self.standing.snapshot {
+            let now = read_cancellable(self.ctx, self.reward_id).await?;
+            if now.snapshot != self.reward.snapshot {
                 return Err(Error::new(Kind::Refused, "the reward has changed since it was shown; nothing was sent")
                     .hint("run the same command again and look at it"));
             }
-            self.standing = now;
+            self.reward = now;
         }
         Ok(permit)
     }
 
     fn is_fresh(&self) -> bool {
-        self.standing.read_at.elapsed() <= PLAN_FRESH_FOR
+        self.reward.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
@@ -256,7 +256,7 @@ impl Job for CancelJob<'_> {
     }
 
     fn intent(&self) -> NewRetraction {
-        let links = &self.standing.extracted.links;
+        let links = &self.reward.extracted.links;
         let action_id = if let [link] = links.as_slice() { link.action_id.clone() } else { None };
         let order_id = self.order_id.clone();
         NewRetraction {
@@ -271,10 +271,10 @@ impl Job for CancelJob<'_> {
             reason: Some(self.options.reason.clone()),
             ticket: Some(self.options.ticket.clone()),
             batch: None,
-            program_id: self.standing.extracted.reward.program_id.clone(),
+            program_id: self.reward.extracted.reward.program_id.clone(),
             rewards: vec![self.reward_id.clone()],
             plan: json!({
-                "rewards": [self.standing.snapshot],
+                "rewards": [self.reward.snapshot],
                 "findings": self.findings.list(),
                 "coverage": self.coverage,
                 "clock_ahead": self.ctx.clock_ahead(),

@@ -41,7 +41,7 @@ pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<S
 }
 
 /// Steps for an adjustment with an uncertain outcome.
-pub fn what_a_doubtful_change_means() -> Vec<String> {
+pub fn uncertain_change() -> Vec<String> {
     vec![
         "the vendor may or may not have made the change; recoup never sends it again by itself, and takes no other change of \
          this action until it is known"
@@ -51,7 +51,7 @@ pub fn what_a_doubtful_change_means() -> Vec<String> {
 }
 
 /// Steps for a request that got no answer. `looked`: the result of the newest reading of the submissions list.
-pub fn what_unknown_means(looked: Option<&str>) -> Vec<String> {
+pub fn unknown_request(looked: Option<&str>) -> Vec<String> {
     let mut steps = vec![
         "no answer came, so the vendor may or may not have received it; recoup never sends it again by itself"
             .to_owned(),
@@ -65,7 +65,7 @@ pub fn what_unknown_means(looked: Option<&str>) -> Vec<String> {
 }
 
 /// Steps for a request that the vendor did not receive.
-pub fn what_not_received_means() -> Vec<String> {
+pub fn not_received() -> Vec<String> {
     vec!["nothing was taken back; send it again with `recoup retract ORDER --resend --reason TEXT`".to_owned()]
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Dry run, real run, batch and page share these findings. Pure: no I/O, no clock. Each override names exactly one stop.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::overrides::Override;
 use crate::error::{Error, Kind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -43,19 +43,13 @@ pub enum Check {
     Incomplete,
     /// The ledger shows that the action was sent, or may have been sent, through another channel.
     HandedOver,
-    /// See [`Override::Redeemed`].
+    // Described at the variants of [`Override`].
     Redeemed,
-    /// See [`Override::NotCancellable`].
     NotCancellable,
-    /// See [`Override::Shared`].
     Shared,
-    /// See [`Override::Stale`].
     Stale,
-    /// See [`Override::Unfamiliar`].
     Unfamiliar,
-    /// See [`Override::Locked`].
     Locked,
-    /// See [`Override::NoRule`].
     NoRule,
     /// The program rule exists, but does not take every reward back.
     RuleLimits,
@@ -133,16 +127,56 @@ impl Check {
 
     /// The override for this check; `None` if the check cannot be overridden.
     pub fn overridable(self) -> Option<Override> {
+        Override::value_variants().iter().copied().find(|name| name.check() == Some(self))
+    }
+}
+
+/// A check that a person may override. No other check can be overridden: its override would send something twice, or for the
+/// wrong order.
+///
+/// A name is an argument of `--override`, a word in the ledger, and the name of the check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Override {
+    /// Every reward was redeemed or has expired, so the vendor can take nothing back
+    Redeemed,
+    /// The vendor says that the rewards are not cancellable
+    NotCancellable,
+    /// A reward of the action belongs to another order too
+    Shared,
+    /// The order was last read too long ago
+    Stale,
+    /// The ActionId has an unfamiliar shape and was found by searching
+    Unfamiliar,
+    /// A Performance action past its locking date
+    Locked,
+    /// The program has no rule that takes rewards back after a refund: the action is reversed, and its rewards stay
+    NoRule,
+    /// Sent again within 24 hours of the submission's completion
+    Early,
+}
+
+impl Override {
+    pub fn named(word: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|name| name.as_str() == word)
+    }
+
+    /// The check that it overrides; `None` for a resend within a day, which no check reports.
+    fn check(self) -> Option<Check> {
         match self {
-            Self::Redeemed => Some(Override::Redeemed),
-            Self::NotCancellable => Some(Override::NotCancellable),
-            Self::Shared => Some(Override::Shared),
-            Self::Stale => Some(Override::Stale),
-            Self::Unfamiliar => Some(Override::Unfamiliar),
-            Self::Locked => Some(Override::Locked),
-            Self::NoRule => Some(Override::NoRule),
-            _ => None,
+            Self::Redeemed => Some(Check::Redeemed),
+            Self::NotCancellable => Some(Check::NotCancellable),
+            Self::Shared => Some(Check::Shared),
+            Self::Stale => Some(Check::Stale),
+            Self::Unfamiliar => Some(Check::Unfamiliar),
+            Self::Locked => Some(Check::Locked),
+            Self::NoRule => Some(Check::NoRule),
+            Self::Early => None,
         }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        self.check().map_or("early", Check::as_str)
     }
 }
 
@@ -296,16 +330,14 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_value(check).expect("a word"), check.as_str());
         }
-        for check in [
-            Check::Redeemed,
-            Check::NotCancellable,
-            Check::Shared,
-            Check::Stale,
-            Check::Unfamiliar,
-            Check::Locked,
-            Check::NoRule,
-        ] {
-            assert_eq!(check.overridable().expect("one").as_str(), check.as_str());
+    }
+
+    #[test]
+    fn the_word_of_the_flag_is_the_word_of_the_ledger() {
+        for name in Override::value_variants() {
+            let flag = name.to_possible_value().expect("none is hidden");
+            assert_eq!(flag.get_name(), name.as_str());
+            assert_eq!(serde_json::to_value(name).expect("a word"), name.as_str());
         }
     }
 }

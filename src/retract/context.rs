@@ -132,7 +132,7 @@ impl Context<'_> {
     /// of the vendor then cannot be compared.
     pub fn vendor_now(&self) -> Result<Timestamp> {
         let ahead = self.clock_ahead();
-        if let Some(error) = readiness::clock_trouble(ahead) {
+        if let Some(error) = readiness::clock_error(ahead) {
             return Err(error);
         }
         let ahead = SignedDuration::from_secs(ahead.unwrap_or_default());

@@ -51,7 +51,7 @@ pub fn event_at(
     created.chain(facts.event_date).chain(hinted).min()
 }
 
-pub fn age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
+pub fn check_age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     let age = now.duration_since(event);
     let days = age.as_hours() / 24;
     let when = format!("{event:.0}");
@@ -84,7 +84,7 @@ fn day_of(action_id: &ActionId) -> Option<Timestamp> {
     Timestamp::from_second(DAY_ZERO.checked_add(days.checked_mul(86_400)?)?).ok()
 }
 
-pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
+pub fn check_action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     let reversed = facts.state.as_deref() == Some("REVERSED");
     if facts.amount_now.is_some_and(Decimal::is_zero) && !reversed {
         findings.warn(
@@ -96,7 +96,7 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     if reversed {
         findings.warn(
             Check::Reversed,
-            "the action reads as reversed already, and a reward of it stands",
+            "the action is reversed already, and a reward of it is not cancelled",
             "look at the program rule (Engage → Program rules): without it a reversal takes no reward back",
         );
     }
@@ -118,7 +118,7 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
 }
 
 /// Stops if the file does not prove a full refund.
-pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFacts) {
+pub fn check_refund(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFacts) {
     let (_, Some(why)) = claim.against(facts) else { return };
     let remedy =
         "use `recoup adjust` for a part; if all of it was refunded, name the order itself: `recoup retract ORDER`";
@@ -129,8 +129,8 @@ pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFact
 const DATES_WITHIN: SignedDuration = SignedDuration::from_hours(3 * 24);
 
 /// Stops if the file's refund is dated before the action's event, and warns if its order is dated after that event. In both
-/// cases another order may have had the same ID. `event` is the result of [`known_day`].
-pub fn dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
+/// cases another order may have had the same ID. `event` is the result of [`event_day`].
+pub fn check_dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
     let day = event.strftime("%Y-%m-%d");
     if let Some(refunded_at) = claim.refunded_at.filter(|when| event.duration_since(when.latest()) > DATES_WITHIN) {
         findings.stop(
@@ -150,7 +150,7 @@ pub fn dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
 }
 
 /// The date of an action's event: the action's own date, or else the date in its ID.
-pub fn known_day(action_id: Option<&ActionId>, facts: &ActionFacts, now: Timestamp) -> Option<Timestamp> {
+pub fn event_day(action_id: Option<&ActionId>, facts: &ActionFacts, now: Timestamp) -> Option<Timestamp> {
     facts.event_date.or_else(|| action_id.and_then(day_of).filter(|day| *day <= now))
 }
 
@@ -174,31 +174,14 @@ pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AccountId, RewardId};
     use crate::refunds::Decision;
 
     fn reward() -> Reward {
         Reward {
-            reward_id: RewardId::new("r"),
-            account_id: AccountId::new("a"),
-            user_id: None,
-            reward_type: Some("CREDIT".into()),
             reward_source: Some("REFERRED".into()),
-            unit: Some("CENTS".into()),
-            program_id: None,
-            name: Some("Dollar Credit".into()),
             currency: Some("USD".into()),
-            assigned: Some(500),
-            redeemed: Some(0),
             cancellable: Some(true),
-            date_created: None,
-            date_given: None,
-            date_scheduled_for: None,
-            date_expires: None,
-            date_cancelled: None,
-            date_redeemed: None,
-            date_modified: None,
-            statuses: None,
+            ..Reward::of_a_test()
         }
     }
 
@@ -233,7 +216,7 @@ mod tests {
             let reward = Reward { date_created: created.map(|n| days(n).as_millisecond()), ..reward() };
             let facts = ActionFacts { event_date: event.map(days), ..ActionFacts::default() };
             if let Some(event) = event_at(None, &[&reward], &facts, now()) {
-                age(&mut findings, event, now());
+                check_age(&mut findings, event, now());
             }
             assert_eq!(findings.list().first().map(|f| f.check), *expected, "{created:?} {event:?}");
             assert!(findings.error().is_none(), "the windows warn");
@@ -276,7 +259,7 @@ mod tests {
         ];
         for (facts, expected) in table {
             let mut findings = Findings::new(&[]);
-            action(&mut findings, &facts, now());
+            check_action(&mut findings, &facts, now());
             assert_eq!(checks(&findings), expected, "{facts:?}");
         }
     }
@@ -303,7 +286,7 @@ mod tests {
                 ..claim(Decision::InFull { refunded: None })
             };
             let mut findings = Findings::new(&[]);
-            dates(&mut findings, &claim, event);
+            check_dates(&mut findings, &claim, event);
             assert_eq!(
                 (findings.error().is_some(), findings.list().len()),
                 (stops, usize::from(stops || warns)),
@@ -327,7 +310,7 @@ mod tests {
             let mut findings = Findings::new(&[]);
             let facts = ActionFacts { amount: full.and_then(money), ..ActionFacts::default() };
             let claim = claim(decision);
-            refunded(&mut findings, &claim, &facts);
+            check_refund(&mut findings, &claim, &facts);
             assert_eq!(findings.error().is_some(), stops, "{claim:?} {full:?}");
         }
     }

@@ -13,11 +13,10 @@ use tokio::time::Instant;
 use super::dispatch::mark_unknown;
 use super::match_submissions::{CLOCK_TOLERANCE, has_passed};
 use super::plan::StoredPlan;
-use super::preflight::refresh_index;
 use super::proof::{
     Conclusion, MISSING, Observation, Snapshot, SubmissionProgress, contradiction, evaluate, reads_cancelled,
 };
-use super::referral::{self, ActionScope, ReferralSnapshot};
+use super::referral::{self, ReferralSnapshot};
 use super::reward_fetch::{KnownReward, fetch, snapshots};
 use super::{Context, FollowSettings, PACE, SubmissionPolling, adjust, cancel, unknown_resolver};
 use crate::clock::signed;
@@ -138,7 +137,7 @@ async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction)
         error.context(format!("it was proven at {at}, and its rewards could not be read again now"))
     })?;
     let before = StoredPlan::of(&retraction)?.referrals;
-    let (after, new) = referrals_after(ctx, &retraction, &before, referrals, &rewards).await?;
+    let (after, new) = referral::after(ctx, &retraction, &before, referrals, &rewards).await?;
     rewards.extend(new);
     let proof: Vec<Snapshot> =
         retraction.detail("rewards").and_then(|kept| serde_json::from_value(kept.clone()).ok()).unwrap_or_default();
@@ -232,22 +231,22 @@ async fn observe(
     let mut after = Vec::new();
     if concludes(&decision) {
         let new;
-        (after, new) = referrals_after(ctx, retraction, &kept.referrals, referrals, &observation.rewards).await?;
+        (after, new) = referral::after(ctx, retraction, &kept.referrals, referrals, &observation.rewards).await?;
         if !new.is_empty() {
             observation.rewards.extend(new);
             decision = evaluate(retraction.state, &observation);
         }
     }
     if let Conclusion::Become(state, mut message) = decision {
-        if let Some(beside) = referral::beside(state, &kept.referrals, &after, observation.open()) {
-            message = format!("{message}; {beside}");
+        if let Some(evidence) = referral::evidence(state, &kept.referrals, &after, observation.open()) {
+            message = format!("{message}; {evidence}");
         }
         crash::point("proven");
         let details = proof_details(&observation.rewards, &after);
         *retraction = ledger.append(retraction, state, &message, &details, ctx.clock.now())?;
     }
     if retraction.state == State::Unknown {
-        unknown_resolver::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
+        unknown_resolver::reconcile(ctx, &follows.resolver, ledger, retraction).await?;
     }
     Ok(())
 }
@@ -267,37 +266,17 @@ fn concludes(decision: &Conclusion) -> bool {
     matches!(decision, Conclusion::Become(State::Confirmed | State::Partial | State::Unconfirmed, _))
 }
 
-/// The current state of the plan's referrals, and rewards of the action that only the referrals name.
-async fn referrals_after(
-    ctx: &Context<'_>,
-    retraction: &Retraction,
-    before: &[ReferralSnapshot],
-    answered: Vec<(String, ReferralAnswer)>,
-    rewards: &[Snapshot],
-) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
-    let target = retraction.target();
-    let about = ActionScope { target: &target, order_id: &retraction.order_id };
-    referral::after(ctx, about, before, answered, rewards).await
-}
-
-struct RewardsNow {
-    before: Vec<Snapshot>,
-    rewards: Vec<Snapshot>,
+pub(super) struct RewardsNow {
+    /// The rewards before the send.
+    pub before: Vec<Snapshot>,
+    /// Every known reward of the action now.
+    pub rewards: Vec<Snapshot>,
     referrals: Vec<(String, ReferralAnswer)>,
-}
-
-/// The rewards before the send, and the current state of every known reward of the action.
-pub(super) async fn rewards_now(
-    ctx: &Context<'_>,
-    ledger: &Ledger,
-    retraction: &Retraction,
-) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
-    read_rewards(ctx, ledger, retraction).await.map(|now| (now.before, now.rewards))
 }
 
 /// Reads the rewards of the plan, rewards that the index has added since, and the target's other rewards in the same
 /// accounts.
-async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
+pub(super) async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
     let kept = StoredPlan::of(retraction)?;
     if retraction.channel == Channel::Reward {
         let rewards = cancel::read_again(ctx, &kept.rewards).await?;
@@ -333,10 +312,10 @@ async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retractio
     let referrals: Vec<String> = kept.referrals.iter().map(|referral| referral.referral_id.clone()).collect();
     let mut seen = fetch(ctx, &known, &referrals).await?;
     seen.check_sources()?;
-    if let Some(trouble) = seen.trouble {
-        return Err(trouble);
+    if let Some(error) = seen.clock_error {
+        return Err(error);
     }
-    refresh_index(ctx, &target, &seen);
+    seen.record_in_index(ctx, &target);
     let mut rewards = snapshots(&seen, &target, &kept.rewards);
     // A reward no longer exists if the plan lacks it, a crawl found it deleted, and the vendor does not return it now.
     rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));

@@ -76,7 +76,8 @@ pub struct ListReading {
     /// Whether the list is complete and no row can be the request.
     pub absent: bool,
     /// Why the request may still be in the list.
-    pub doubt: Option<String>,
+    #[serde(rename = "doubt")]
+    pub unclear: Option<String>,
 }
 
 /// Kind of the ledger note that holds a [`ListReading`] under `list`.
@@ -232,20 +233,20 @@ fn is_of_an_item(name: &str) -> bool {
 }
 
 /// Whether two readings prove that the vendor did not receive the request.
-pub fn is_not_received(sent_at: Timestamp, looks: &[ListReading], doubts: &ResolverSettings) -> bool {
+pub fn is_not_received(sent_at: Timestamp, looks: &[ListReading], settings: &ResolverSettings) -> bool {
     let Some(last) = looks.last().filter(|look| look.absent) else { return false };
     let apart = |from: Timestamp, time: Duration| has_passed(from, time, last.at);
     // The newest reading decides: an uncertain result cancels an earlier absence.
-    let first = looks.iter().find(|look| look.absent && has_passed(sent_at, doubts.list_after, look.at));
-    apart(sent_at, doubts.list_gap) && first.is_some_and(|first| apart(first.at, doubts.list_gap))
+    let first = looks.iter().find(|look| look.absent && has_passed(sent_at, settings.list_after, look.at));
+    apart(sent_at, settings.list_gap) && first.is_some_and(|first| apart(first.at, settings.list_gap))
 }
 
-pub fn next_list_at(sent_at: Timestamp, looks: &[ListReading], doubts: &ResolverSettings) -> Timestamp {
+pub fn next_list_at(sent_at: Timestamp, looks: &[ListReading], settings: &ResolverSettings) -> Timestamp {
     let (from, pause) = match (looks.last(), looks.len()) {
-        (None, _) => (sent_at, doubts.list_after),
-        (Some(last), 1) => (last.at, doubts.list_gap),
-        (Some(last), 2) => (last.at, doubts.list_gap.saturating_mul(3)),
-        (Some(last), _) => (last.at, doubts.list_gap.saturating_mul(6)),
+        (None, _) => (sent_at, settings.list_after),
+        (Some(last), 1) => (last.at, settings.list_gap),
+        (Some(last), 2) => (last.at, settings.list_gap.saturating_mul(3)),
+        (Some(last), _) => (last.at, settings.list_gap.saturating_mul(6)),
     };
     SignedDuration::try_from(pause).ok().and_then(|pause| from.checked_add(pause).ok()).unwrap_or(Timestamp::MAX)
 }

@@ -1,11 +1,11 @@
 //! Use case: retracts an order and proves the effect.
 //!
-//! `request` holds the request, `options` its checked form, `targets` chooses the actions of the order, `preflight` reads their current rewards, `plan`
-//! combines both, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
+//! `request` holds the request, and `options` its checked form. `plan` chooses the actions of the order, `preflight` checks
+//! their current rewards, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
 //! anything at the vendor, and `send` builds the request. `follow` reads until the effect is proven; `proof` alone decides
-//! what counts as proof; `receipt` reports. `adjust` changes an action instead of reversing it, and `file` hands reversals
-//! over by the vendor's file. recoup sends nothing twice and sends nothing without a person's yes. It never relies on the
-//! vendor's acknowledgement alone.
+//! what counts as proof; `receipt` reports. `propose` plans without sending, and requests a person's approval. `adjust` changes an action instead of
+//! reversing it, and `file` hands reversals over by the vendor's file. recoup sends nothing twice and sends nothing without a
+//! person's yes. It never relies on the vendor's acknowledgement alone.
 
 use crate::error::{Error, Kind, Result};
 use crate::report;
@@ -23,10 +23,8 @@ mod deadlines;
 mod dispatch;
 pub mod file;
 mod follow;
-pub mod ledger_check;
 mod match_submissions;
 mod options;
-pub mod overrides;
 pub mod plan;
 mod plan_fingerprint;
 mod poll_schedule;
@@ -34,6 +32,7 @@ mod preflight;
 pub mod proof;
 #[cfg(test)]
 mod proof_tests;
+mod propose;
 pub mod readiness;
 pub mod receipt;
 pub mod record_mistake;
@@ -43,19 +42,19 @@ mod resend;
 mod reward_fetch;
 pub mod rule;
 mod send;
-mod targets;
 mod unknown_resolver;
 pub mod verify;
 
 use approval::{Demand, Subject};
-use checks::Finding;
+use checks::{Finding, Override};
 pub use context::{Context, Session};
 use dispatch::{Dispatched, Sent};
 pub use match_submissions::ResolverSettings;
 use options::check_can_ask;
 pub use options::{FollowSettings, Options, PACE, REREAD_FOR, RefundClaim, SubmissionPolling, WriterSettings};
-use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
+use propose::Prepared;
+pub use propose::{Proposal, preview, propose};
 use receipt::Receipt;
 use request::{RetractRequest, RunOptions};
 pub use resend::PreviousAttempt;
@@ -65,7 +64,7 @@ pub use unknown_resolver::SubmissionLists;
 
 /// Largest tolerated difference between this machine's clock and the vendor's, in seconds. If the difference is larger,
 /// recoup sends nothing and concludes nothing that depends on time.
-pub const CLOCKS_APART: i64 = 300;
+pub const MAX_CLOCK_DIFFERENCE: i64 = 300;
 
 /// Reverses one order and follows the reversal until it is proven.
 ///
@@ -78,39 +77,17 @@ pub async fn run(
     run: &RunOptions,
 ) -> Result<Receipt> {
     let (order_id, options) = (&request.order_id, &request.options(run));
-    readiness::check(ctx)?;
-    let existing = ctx.ledger()?;
-    let first = existing.map_or(Ok(true), |ledger| ledger.has_confirmed().map(|any| !any))?;
-    let plan = plan::make(ctx, existing, order_id, options, None).await?;
-    let mut receipt = Receipt::new(ctx.identity, order_id, &plan.coverage, first);
-    receipt.dry_run = options.dry_run;
-    let name = plan_fingerprint::name(&plan, options);
-    if options.seen.as_ref().is_some_and(|seen| *seen != name) {
-        return Err(Error::new(Kind::Refused, request::PLAN_CHANGED).hint("look at the new plan and confirm that one"));
-    }
-    receipt.plan = Some(name.clone());
-    let demand = demand_of(&plan);
-    receipt.approval = if demand.orders == 0 { None } else { approval::outlook(existing, &demand)? };
-    // If a check stops one action of the order, none is sent: the person asked for all of them.
-    let stop = plan.actions.iter().find_map(|action| action.findings.error());
-    let to_send = plan.actions.iter().any(|action| matches!(action.step, Step::Send));
+    let prepared = propose::prepare(ctx, order_id, options).await?;
     // A command that sends nothing must not create a ledger.
-    let idle = plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled));
-    if options.dry_run || stop.is_some() || idle {
-        for action in &plan.actions {
-            match stop {
-                Some(_) => receipt.not_sent(action, "not sent: another action of this order stops"),
-                None => receipt.planned(action),
-            }
-        }
-        if let Some(error) = stop {
-            receipt.end_early(error);
-        }
-        return Ok(receipt);
+    let idle = prepared.plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled));
+    if options.dry_run || prepared.stop.is_some() || idle {
+        return Ok(prepared.into_receipt());
     }
+    let to_send = prepared.sends();
+    let Prepared { plan, mut receipt, name, demand, .. } = prepared;
     if to_send {
         let again = plan.actions.iter().any(|action| action.again.is_some());
-        let lines = receipt::plan_lines(&plan, ctx.identity, options, first);
+        let lines = receipt::plan_lines(&plan, ctx.identity, options, receipt.first);
         show_and_confirm(ctx, lines, options.yes, if again { "Send this AGAIN" } else { "Retract this" }).await?;
     }
     let ledger = ctx.open_ledger()?;

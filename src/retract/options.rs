@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::approval::Granted;
+use super::checks::Override;
 use super::deadlines::ActionFacts;
-use super::overrides::Override;
 use super::{ResolverSettings, poll_schedule};
 use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
@@ -33,7 +33,7 @@ pub struct FollowSettings {
     pub concludes: bool,
     pub submissions: SubmissionPolling,
     /// When to read the submissions list for an *unknown* request.
-    pub doubts: ResolverSettings,
+    pub resolver: ResolverSettings,
     /// How long to keep reading an *unconfirmed* retraction.
     pub reread_for: Duration,
 }
@@ -66,7 +66,7 @@ impl Default for FollowSettings {
             settle: Duration::from_mins(10),
             concludes: true,
             submissions: SubmissionPolling::Always,
-            doubts: ResolverSettings::default(),
+            resolver: ResolverSettings::default(),
             reread_for: REREAD_FOR,
         }
     }
@@ -157,8 +157,8 @@ pub struct Options {
     /// The refund, according to the file. The action's amount can contradict it.
     pub refund: Option<RefundClaim>,
     pub batch: Option<String>,
-    /// Fingerprint of the plan that the person has seen. If the plan differs, nothing is sent.
-    pub seen: Option<String>,
+    /// Fingerprint of the plan that the person has confirmed. If the plan differs, nothing is sent.
+    pub expected_plan: Option<String>,
     pub granted: Option<Granted>,
     /// Maximum age of the newest reading of the order. An older order is refused.
     pub max_index_age: Duration,
@@ -189,7 +189,7 @@ impl Options {
             read_action: true,
             refund: None,
             batch: None,
-            seen: None,
+            expected_plan: None,
             granted: None,
             max_index_age,
             follows,

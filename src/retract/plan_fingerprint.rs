@@ -23,7 +23,7 @@ pub(super) fn name(plan: &Plan, options: &Options) -> String {
     let whole = json!({
         "order_id": plan.order_id,
         "disposition": options.disposition,
-        "road": options.channel,
+        "channel": options.channel,
         "actions": actions,
     });
     short_hash(&whole.to_string())

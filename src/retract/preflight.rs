@@ -10,17 +10,16 @@ use jiff::Timestamp;
 use super::checks::{Check, Findings, Verdict};
 use super::deadlines::{self, ActionFacts};
 use super::options::RefundClaim;
-use super::plan::{ActionPlan, Step};
+use super::plan::{ActionPlan, Step, is_linked, linked_elsewhere};
 use super::proof::Snapshot;
 use super::referral::{self, ActionScope};
-use super::reward_fetch::{FetchedRewards, KnownReward, LiveReward, Location, fetch};
+use super::reward_fetch::{KnownReward, LiveReward, Location, fetch};
 use super::rule;
-use super::targets::{is_linked, linked_elsewhere};
 use super::{Context, Options};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;
-use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
-use crate::store::index::{ApiSource, IndexedReward, ReadReward};
+use crate::model::{Coverage, LinkKind, OrderId, Reward, Target, counted};
+use crate::store::index::{ApiSource, IndexedReward};
 
 pub struct Inputs<'a> {
     pub order_id: &'a OrderId,
@@ -42,15 +41,17 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
         .collect();
     let mut seen = fetch(ctx, &known, referrals).await?;
     let (referrals, of_referral) = referral::before(ctx, ActionScope { target, order_id }, &mut seen).await?;
-    if let Some(trouble) = &seen.trouble {
-        findings.stop(Check::ClocksApart, trouble.message.clone(), trouble.hint.clone().unwrap_or_default());
+    if let Some(error) = &seen.clock_error {
+        findings.stop(Check::ClocksApart, error.message.clone(), error.hint.clone().unwrap_or_default());
     }
     let now_ms = seen.now.as_millisecond();
     let (mut rewards, mut linked) = (Vec::new(), Vec::new());
     for (indexed, (known, place)) in indexed.iter().zip(&seen.found) {
         let id = &known.reward_id;
         match place {
-            Location::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) => {
+            Location::SameAccount(live)
+                if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) =>
+            {
                 let is_linked = if is_link_unseen(live, indexed) {
                     let from =
                         if indexed.via == ApiSource::Export { "an export" } else { "GraphQL, which does not answer" };
@@ -83,8 +84,8 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
                     rewards.push(now);
                 }
             }
-            Location::Home(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
-            Location::Elsewhere(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
+            Location::SameAccount(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
+            Location::OtherAccount(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
             // A crawl has already found that the vendor deleted the reward.
             Location::Missing if indexed.gone => findings.warn(
                 Check::Gone,
@@ -139,13 +140,13 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
         facts = action_facts(ctx, target, options, now, &mut findings).await?;
         event_at = deadlines::event_at(target.action_id(), &live, &facts, now);
         if let Some(event_at) = event_at {
-            deadlines::age(&mut findings, event_at, now);
+            deadlines::check_age(&mut findings, event_at, now);
         }
-        deadlines::action(&mut findings, &facts, now);
+        deadlines::check_action(&mut findings, &facts, now);
         if let Some(claim) = &options.refund {
-            deadlines::refunded(&mut findings, claim, &facts);
-            if let Some(event) = deadlines::known_day(target.action_id(), &facts, now) {
-                deadlines::dates(&mut findings, claim, event);
+            deadlines::check_refund(&mut findings, claim, &facts);
+            if let Some(event) = deadlines::event_day(target.action_id(), &facts, now) {
+                deadlines::check_dates(&mut findings, claim, event);
             }
         }
         check_scope(&mut findings, target, coverage);
@@ -154,8 +155,8 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
         step = Step::Stop;
     } else {
         // The index is updated only after the checks, so that a refused plan does not change the findings of the next one.
-        refresh_index(ctx, target, &seen);
-        referral::keep(ctx, &referrals);
+        seen.record_in_index(ctx, target);
+        referral::record_referrals(ctx, &referrals);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
     let target = target.clone();
@@ -167,12 +168,13 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
 fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
     let cancelled = rewards.iter().filter(|r| r.state == "cancelled").count();
     // A reward without this ActionId does not justify a send.
-    let standing = rewards.iter().filter(|r| r.linked && (r.stands() || r.state == "partly_redeemed")).count();
-    if standing == 0 && cancelled == rewards.len() && cancelled > 0 {
+    let outstanding =
+        rewards.iter().filter(|r| r.linked && (r.is_outstanding() || r.state == "partly_redeemed")).count();
+    if outstanding == 0 && cancelled == rewards.len() && cancelled > 0 {
         if !coverage.complete {
             findings.stop(
                 Check::Incomplete,
-                "every known reward of this action is cancelled already, but the index is not complete: others may stand",
+                "every known reward of this action is cancelled already, but the index is not complete: there may be others that are not",
                 "run `recoup crawl`, then try again",
             );
         }
@@ -186,16 +188,16 @@ fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
             unclear.join(", ")
         );
         let remedy = "compare it with the vendor's Reward Feed (Show more), and ask the vendor about it";
-        if standing == 0 {
+        if outstanding == 0 {
             findings.stop(Check::Unclear, evidence, remedy);
         } else {
             findings.warn(Check::Unclear, format!("{evidence}; it will block the proof"), remedy);
         }
     }
-    if standing == 0 && !unclear.is_empty() {
+    if outstanding == 0 && !unclear.is_empty() {
         return Step::Send;
     }
-    if standing == 0 && !rewards.is_empty() {
+    if outstanding == 0 && !rewards.is_empty() {
         let states: Vec<&str> = rewards.iter().map(|r| r.state.as_str()).collect();
         let lost = if losses.is_empty() { String::new() } else { format!("; lost: {}", losses.join(", ")) };
         findings.stop(
@@ -225,22 +227,22 @@ fn loss(reward: &Snapshot) -> Option<String> {
 }
 
 fn check_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: &[&Reward], now_ms: i64) {
-    let standing: Vec<&Reward> = live
+    let outstanding: Vec<&Reward> = live
         .iter()
         .copied()
         .filter(|reward| {
-            rewards.iter().any(|now| now.reward_id == reward.reward_id.as_str() && now.linked && now.stands())
+            rewards.iter().any(|now| now.reward_id == reward.reward_id.as_str() && now.linked && now.is_outstanding())
         })
         .collect();
     let mut reasons: Vec<(String, &str)> = Vec::new();
-    for reward in &standing {
+    for reward in &outstanding {
         if let Some(why) = deadlines::not_cancellable(reward, reward.state(now_ms)) {
             reasons.push((reward.reward_id.to_string(), why));
         }
     }
     reasons.sort();
     reasons.dedup();
-    let distinct: BTreeSet<&str> = standing.iter().map(|reward| reward.reward_id.as_str()).collect();
+    let distinct: BTreeSet<&str> = outstanding.iter().map(|reward| reward.reward_id.as_str()).collect();
     if !reasons.is_empty() && reasons.len() == distinct.len() {
         let all: Vec<String> = reasons.iter().map(|(id, why)| format!("reward {id}: {why}")).collect();
         findings.stop(Check::NotCancellable, all.join("; "), "talk to the vendor about these rewards");
@@ -337,28 +339,11 @@ fn check_scope(findings: &mut Findings, target: &Target, coverage: &Coverage) {
         findings.warn(
             Check::Incomplete,
             format!(
-                "the index is not complete ({} of {} accounts read): this action may have a reward that is not known here",
-                coverage.accounts_read, coverage.accounts_known
+                "the index is not complete ({} of {} read): this action may have a reward that is not known here",
+                coverage.accounts_read,
+                counted(coverage.accounts_known, "account")
             ),
             "run `recoup crawl` until it is complete, then `recoup verify`",
         );
     }
-}
-
-/// Writes the fetched rewards into the index. Skips a reward that is missing or now in another account: the next crawl
-/// handles it, because only that account's list proves the move.
-pub fn refresh_index(ctx: &Context<'_>, target: &Target, fetch: &FetchedRewards) {
-    let asked_at = fetch.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
-    ctx.cache_in_index(|index| {
-        let at_home = fetch.found.iter().filter_map(|(_, place)| match place {
-            Location::Home(live) => Some(&**live),
-            Location::Elsewhere(_) | Location::Missing => None,
-        });
-        let own = at_home.chain(fetch.of_target(target));
-        for live in own.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
-            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
-            index.record_reward(&reward, asked_at)?;
-        }
-        Ok(())
-    });
 }

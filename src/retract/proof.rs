@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{RewardId, RewardState};
+use crate::model::{RewardId, RewardState, counted};
 use crate::store::ledger::State;
 
 /// One reward at one moment.
@@ -47,7 +47,7 @@ impl Snapshot {
     }
 
     /// Pending or available.
-    pub fn stands(&self) -> bool {
+    pub fn is_outstanding(&self) -> bool {
         self.is(RewardState::Pending) || self.is(RewardState::Available)
     }
 
@@ -125,8 +125,8 @@ enum RewardEvidence {
     ExpiredBefore,
     Redeemed,
     /// Partly redeemed; the rest is not cancelled.
-    HalfUsed,
-    Stands,
+    PartlyRedeemed,
+    Outstanding,
     /// Neither cancelled nor certain to have ended before the send. Holds the reason.
     Unproven(&'static str),
     Missing,
@@ -143,14 +143,15 @@ impl RewardEvidence {
                 _ if ended_before || had(RewardState::Cancelled) => Self::CancelledBefore,
                 // A reward proves nothing if its state before the send is unknown.
                 Some(_) => Self::Cancelled {
-                    proves: reward.linked && was.is_some_and(|was| was.stands() || was.is(RewardState::PartlyRedeemed)),
+                    proves: reward.linked
+                        && was.is_some_and(|was| was.is_outstanding() || was.is(RewardState::PartlyRedeemed)),
                 },
                 None => Self::Unproven("reads as cancelled without a date"),
             }
         } else if is(RewardState::Expired) {
             // A reward that the plan recorded as cancellable had not expired before the send.
             let is_before = ended_before || (reward.ended_at.is_none() && had(RewardState::Expired));
-            if is_before && !was.is_some_and(Snapshot::stands) {
+            if is_before && !was.is_some_and(Snapshot::is_outstanding) {
                 Self::ExpiredBefore
             } else {
                 Self::Unproven("has expired since and was not cancelled")
@@ -158,9 +159,9 @@ impl RewardEvidence {
         } else if is(RewardState::Redeemed) {
             Self::Redeemed
         } else if is(RewardState::PartlyRedeemed) {
-            Self::HalfUsed
-        } else if reward.stands() {
-            Self::Stands
+            Self::PartlyRedeemed
+        } else if reward.is_outstanding() {
+            Self::Outstanding
         } else if reward.state == MISSING {
             Self::Missing
         } else {
@@ -190,7 +191,7 @@ impl Evidence {
 
     fn open(&self) -> usize {
         let is_open = |says: &&RewardEvidence| {
-            matches!(says, RewardEvidence::Stands | RewardEvidence::Unproven(_) | RewardEvidence::Missing)
+            matches!(says, RewardEvidence::Outstanding | RewardEvidence::Unproven(_) | RewardEvidence::Missing)
         };
         self.all.iter().filter(is_open).count()
     }
@@ -205,19 +206,22 @@ impl Evidence {
         let unproven =
             self.all.iter().filter_map(|says| if let RewardEvidence::Unproven(why) = says { Some(*why) } else { None });
         let mut unproven: Vec<&str> = unproven.collect();
-        let (total, count) = (self.all.len(), unproven.len());
+        let (total, count) = (counted(self.all.len(), "reward"), unproven.len());
         unproven.sort_unstable();
         unproven.dedup();
         if self.count(RewardEvidence::Missing) > 0 {
-            format!("{} reward(s) can no longer be read", self.count(RewardEvidence::Missing))
-        } else if self.count(RewardEvidence::Stands) > 0 {
-            format!("{} of {total} reward(s) still stand", self.count(RewardEvidence::Stands))
+            format!("{} can no longer be read", counted(self.count(RewardEvidence::Missing), "reward"))
+        } else if self.count(RewardEvidence::Outstanding) > 0 {
+            format!(
+                "the vendor still shows {} of {total} as pending or available",
+                self.count(RewardEvidence::Outstanding)
+            )
         } else if count > 0 {
-            format!("of {count} of {total} reward(s): {}", unproven.join("; "))
-        } else if self.count(RewardEvidence::CancelledBefore) == total {
+            format!("{count} of {total} can prove nothing: {}", unproven.join("; "))
+        } else if self.count(RewardEvidence::CancelledBefore) == self.all.len() {
             "every reward had been cancelled already before it was sent".to_owned()
         } else {
-            "none of the rewards that stood before was cancelled".to_owned()
+            "none of the rewards that could be cancelled was".to_owned()
         }
     }
 }
@@ -233,7 +237,7 @@ pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
     let time_up = observation.time_up || observation.settled;
     // The vendor does not publish what happens to the rest of a partly redeemed reward, so that reward gets the full waiting
     // time.
-    if evidence.is_proof() && (evidence.count(RewardEvidence::HalfUsed) == 0 || time_up) {
+    if evidence.is_proof() && (evidence.count(RewardEvidence::PartlyRedeemed) == 0 || time_up) {
         return done(observation, &evidence);
     }
     if let SubmissionProgress::Refused(why) = &observation.submission
@@ -277,11 +281,11 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
         |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
     let read = rewards.iter().filter(|reward| !is_gone(reward));
     let against: Vec<String> = read.filter_map(|reward| objection(proof, reward)).collect();
-    let all = rewards.len();
     (!against.is_empty()).then(|| {
         format!(
-            "it was proven, but {} of {all} reward(s) no longer read as cancelled: {}",
+            "it was proven, but the vendor no longer shows {} of {} as cancelled: {}",
             against.len(),
+            counted(rewards.len(), "reward"),
             against.join(", ")
         )
     })
@@ -316,14 +320,15 @@ fn done(observation: &Observation, evidence: &Evidence) -> Conclusion {
     let also = named(earlier, "had been cancelled already before it was sent") + &named(expired, "had expired");
     let cancelled = evidence.proofs() + evidence.count(RewardEvidence::Cancelled { proves: false });
     if !observation.rewards.iter().any(Snapshot::was_redeemed) {
-        let all = total - expired - earlier;
+        let all = counted(total - expired - earlier, "cancellable reward");
         return Conclusion::Become(
             State::Confirmed,
-            format!("{cancelled} of {all} cancellable reward(s) read as cancelled{also}"),
+            format!("the vendor shows {cancelled} of {all} as cancelled{also}"),
         );
     }
     let lost = losses(&observation.rewards);
-    Conclusion::Become(State::Partial, format!("{cancelled} of {total} reward(s) read as cancelled{also}{lost}"))
+    let all = counted(total, "reward");
+    Conclusion::Become(State::Partial, format!("the vendor shows {cancelled} of {all} as cancelled{also}{lost}"))
 }
 
 /// The redeemed rewards as the end of a sentence; empty without any.
@@ -489,7 +494,7 @@ mod tests {
         let Conclusion::Become(State::Confirmed, message) = evaluate(State::Queued, &seen) else { panic!("confirmed") };
         assert_eq!(
             message,
-            "1 of 1 cancellable reward(s) read as cancelled; 1 had been cancelled already before it was sent"
+            "the vendor shows 1 of 1 cancellable reward as cancelled; 1 had been cancelled already before it was sent"
         );
         seen.rewards[1].ended_at = Some(SENT - 1);
         let Conclusion::Become(State::Unconfirmed, message) = evaluate(State::Queued, &seen) else {

@@ -215,7 +215,7 @@ impl Case {
             found.push((known, place));
         }
         let before: Vec<Snapshot> = self.before.iter().enumerate().map(|(id, was)| snapshot(id, *was)).collect();
-        let look = FetchedRewards { found, accounts, now, trouble: None, referrals: Vec::new() };
+        let look = FetchedRewards { found, accounts, now, clock_error: None, referrals: Vec::new() };
         let rewards = snapshots(&look, &Target::Action(ActionId::new(ACTION)), &before);
         let sight = Observation {
             submission: SubmissionProgress::Complete,

@@ -2,14 +2,17 @@
 //!
 //! Every send runs this check before it plans. `status`, `doctor` and `/readyz` report the same result. Only a send asks the
 //! vendor for the time again, so that an old answer does not block it.
+//!
+//! The ledger must know every earlier send. A restored ledger lacks the sends since its backup, and another ledger lacks them
+//! all. Either would allow a second send. The index therefore remembers the ledger's ID and head, and a backup marks its copy.
+//! `recoup ledger accept` resolves a [`LedgerFault`].
 
 use std::path::Path;
 
-use super::ledger_check::{self, LedgerFault};
-use super::{CLOCKS_APART, Context};
+use super::{Context, MAX_CLOCK_DIFFERENCE};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{ClockOffset, IndexReader};
-use crate::store::ledger::Ledger;
+use crate::store::ledger::{CopyOf, Ledger};
 use crate::store::{Identity, check_writable};
 
 #[derive(Debug, Clone)]
@@ -22,25 +25,25 @@ pub struct Obstacle {
 
 pub fn check(ctx: &Context<'_>) -> Result<()> {
     let ledger = ctx.ledger()?;
-    let obstacle = ctx.read_index(|index| in_the_files(index, ledger, ctx.index_path, ctx.ledger_path))?;
+    let obstacle = ctx.read_index(|index| file_obstacle(index, ledger, ctx.index_path, ctx.ledger_path))?;
     obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
 /// Runs the check by file paths, for health checks.
 pub fn check_files(index: &Path, ledger: &Path, identity: Option<&Identity>) -> Result<()> {
     let (reader, open) = (IndexReader::open(index, identity)?, Ledger::open_read_only(ledger, identity)?);
-    in_the_files(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
+    file_obstacle(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
 /// The obstacle in index or ledger, if there is one.
-pub fn in_the_files(
+pub fn file_obstacle(
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
     index_path: &Path,
     ledger_path: &Path,
 ) -> Result<Option<Obstacle>> {
-    if let Some(fault) = ledger_check::fault(reader, ledger)? {
-        return Ok(Some(Obstacle { name: LedgerFault::as_str(&fault), error: ledger_check::refusal(&fault) }));
+    if let Some(fault) = ledger_fault(reader, ledger)? {
+        return Ok(Some(Obstacle { name: fault.as_str(), error: fault.refusal() }));
     }
     if let Some(Err(error)) = ledger.map(Ledger::check_integrity) {
         let name = if error.kind == Kind::Tampered { "tampered" } else { "damaged" };
@@ -51,21 +54,21 @@ pub fn in_the_files(
 }
 
 /// The obstacle that the vendor's newest `Date` header shows, if the clocks are too far apart.
-pub fn by_the_clock(offset: &ClockOffset) -> Option<Obstacle> {
-    let error = clock_trouble(offset.seconds)?;
+pub fn clock_obstacle(offset: &ClockOffset) -> Option<Obstacle> {
+    let error = clock_error(offset.seconds)?;
     let message = format!("{} (as of {})", error.message, offset.at);
     Some(Obstacle { name: "clock", error: Error { message, ..error } })
 }
 
 /// Returns an error if the clocks are too far apart. `ahead`: how far this machine's clock is ahead of the vendor's, in
 /// seconds; `None` if unknown.
-pub fn clock_trouble(ahead: Option<i64>) -> Option<Error> {
+pub fn clock_error(ahead: Option<i64>) -> Option<Error> {
     let Some(ahead) = ahead else {
         let message = "the vendor's answers carry no Date, so nothing can be concluded from the dates of its rewards";
         let hint = "a proxy in between may remove the header; let it through, then run the same command again";
         return Some(Error::new(Kind::Vendor, message).hint(hint));
     };
-    if ahead.abs() <= CLOCKS_APART {
+    if ahead.abs() <= MAX_CLOCK_DIFFERENCE {
         return None;
     }
     let way = if ahead > 0 { "ahead of" } else { "behind" };
@@ -75,4 +78,95 @@ pub fn clock_trouble(ahead: Option<i64>) -> Option<Error> {
         Error::new(Kind::Failed, message)
             .hint("set this machine's clock, then run the same command again; `recoup doctor` shows both"),
     )
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerFault {
+    /// The index was used with a ledger, but there is none.
+    Missing,
+    /// The index was used with another ledger.
+    Another,
+    /// The ledger lacks events that the index has seen.
+    Older,
+    /// The ledger has diverged: the index has seen another event at the same position.
+    Forked,
+    /// `recoup backup` made this copy.
+    Copy(CopyOf),
+    /// The events do not end at the head that the file names. Holds the details as a sentence.
+    Half(String),
+}
+
+impl LedgerFault {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Another => "another",
+            Self::Older => "older",
+            Self::Forked => "forked",
+            Self::Copy(_) => "copy",
+            Self::Half(_) => "half",
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Missing => "there is no ledger at this path, and this index was used with one".to_owned(),
+            Self::Another => "this is not the ledger that was used with this index".to_owned(),
+            Self::Older => "this is an older copy of the ledger that was used with this index".to_owned(),
+            Self::Forked => "this ledger has diverged from the one that was used with this index".to_owned(),
+            Self::Copy(of) => format!("this ledger is a copy that was made at {}", of.at),
+            Self::Half(gap) => format!("this ledger is incomplete: {gap}"),
+        }
+    }
+
+    /// The error with which a send ends.
+    pub fn refusal(&self) -> Error {
+        let hint = match self {
+            Self::Half(_) => {
+                "copy the file again together with its `-wal`, or bring the newest backup back; nothing can be accepted on top of \
+                 it, and nothing was sent"
+            }
+            _ => {
+                "bring the newest ledger back, or name it with RECOUP_LEDGER; if it is lost, run `recoup ledger accept`; \
+                 nothing was sent"
+            }
+        };
+        let message = format!("{}; what was sent since could be sent a second time", self.describe());
+        Error::new(Kind::Identity, message).hint(hint)
+    }
+}
+
+/// The fault of this ledger, if it or the index shows one.
+pub fn ledger_fault(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<LedgerFault>> {
+    if let Some(gap) = ledger.map(Ledger::gap).transpose()?.flatten() {
+        return Ok(Some(LedgerFault::Half(gap)));
+    }
+    let diverged = diverged(reader, ledger)?;
+    // A copy knows when it was made, so its mark describes the fault best. A copy of another or a diverged ledger is an
+    // exception: it lacks events that this index has seen.
+    if !matches!(diverged, Some(LedgerFault::Another | LedgerFault::Forked))
+        && let Some(of) = ledger.map(Ledger::copy_of).transpose()?.flatten()
+    {
+        return Ok(Some(LedgerFault::Copy(of)));
+    }
+    Ok(diverged)
+}
+
+/// Compares the ledger with the one that the index remembers.
+fn diverged(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<LedgerFault>> {
+    let Some((wanted, head)) = reader.map(IndexReader::ledger).transpose()?.flatten() else { return Ok(None) };
+    let Some(ledger) = ledger else { return Ok(Some(LedgerFault::Missing)) };
+    if ledger.ledger_id()? != wanted {
+        return Ok(Some(LedgerFault::Another));
+    }
+    Ok(match ledger.hash_at(head.sequence)? {
+        None if head.sequence > 0 => Some(LedgerFault::Older),
+        Some(hash) if !head.hash.is_empty() && hash != head.hash => Some(LedgerFault::Forked),
+        _ => None,
+    })
+}
+
+/// Returns an error if this ledger may lack an earlier send.
+pub fn check_ledger(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<()> {
+    ledger_fault(reader, ledger)?.map_or(Ok(()), |fault| Err(fault.refusal()))
 }

@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::proof::Snapshot;
-use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward_of};
+use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, parse_reward, record_rewards};
 use crate::error::{Kind, Result};
-use crate::extract::referral_id;
-use crate::model::{OrderId, ReferralState, RewardId, Target};
-use crate::store::index::{ApiSource, ReadReward, ReferralRead};
-use crate::store::ledger::State;
+use crate::model::{OrderId, ReferralState, RewardId, Target, counted};
+use crate::store::index::{ApiSource, ReferralRead};
+use crate::store::ledger::{Retraction, State};
 use crate::vendor::{Referral, ReferralAnswer};
 
 /// A referral at one moment. Dates are in Unix milliseconds of the vendor's clock.
@@ -96,10 +95,10 @@ pub async fn before(
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
     let mut ids: Vec<String> = Vec::new();
     let home = look.found.iter().filter_map(|(_, place)| match place {
-        Location::Home(live) => Some(&**live),
-        Location::Elsewhere(_) | Location::Missing => None,
+        Location::SameAccount(live) => Some(&**live),
+        Location::OtherAccount(_) | Location::Missing => None,
     });
-    for id in home.chain(look.of_target(about.target)).filter_map(|live| referral_id(&live.raw)) {
+    for id in home.chain(look.of_target(about.target)).filter_map(|live| live.extracted.referral_id.clone()) {
         if !ids.contains(&id) {
             ids.push(id);
         }
@@ -120,31 +119,25 @@ pub async fn before(
 /// order into the index, and returns them.
 pub async fn after(
     ctx: &Context<'_>,
-    about: ActionScope<'_>,
+    retraction: &Retraction,
     before: &[ReferralSnapshot],
     answered: Vec<(String, ReferralAnswer)>,
     rewards: &[Snapshot],
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
+    let about = ActionScope { target: &retraction.target(), order_id: &retraction.order_id };
     let ids: Vec<String> = before.iter().map(|was| was.referral_id.clone()).collect();
     let known: Vec<RewardId> = rewards.iter().map(|reward| RewardId::new(reward.reward_id.as_str())).collect();
     let (now_ms, asked_at) = (ctx.vendor_now()?.as_millisecond(), ctx.clock.now());
     let reading = read(ctx, about, &ids, answered, &known, now_ms).await?;
-    keep(ctx, &reading.referrals);
-    ctx.cache_in_index(|index| {
-        let new = reading.of_action.iter().chain(&reading.of_order);
-        for live in new.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
-            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
-            index.record_reward(&reward, asked_at)?;
-        }
-        Ok(())
-    });
+    record_referrals(ctx, &reading.referrals);
+    record_rewards(ctx, reading.of_action.iter().chain(&reading.of_order), asked_at);
     let of_action = reading.of_action.iter().map(|live| live.snapshot(now_ms));
     let of_order = reading.of_order.iter().map(|live| Snapshot { linked: false, ..live.snapshot(now_ms) });
     Ok((reading.referrals, of_action.chain(of_order).collect()))
 }
 
 /// Writes referrals into the index, so that a lookup can show them.
-pub fn keep(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
+pub fn record_referrals(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
     let read_at = ctx.clock.now_ms();
     let read = referrals.iter().filter(|referral| referral.state != ReferralState::NotReadable);
     let rows: Vec<ReferralRead> = read
@@ -213,7 +206,7 @@ async fn unknown(
 ) -> Result<Option<Vec<LiveReward>>> {
     let mut fresh: Vec<LiveReward> = Vec::new();
     for raw in &referral.rewards {
-        let Ok(mut live) = parse_reward_of(raw.get(), None, ctx.advocate.tenant(), ctx.mapping, via) else {
+        let Ok(mut live) = parse_reward(ctx, raw.get(), None, via) else {
             return Ok(None);
         };
         let id = live.extracted.reward.reward_id.clone();
@@ -223,7 +216,7 @@ async fn unknown(
         }
         if via == ApiSource::Rest {
             match ctx.advocate.reward(&id).await {
-                Ok(Some(raw)) => match parse_reward_of(&raw, None, ctx.advocate.tenant(), ctx.mapping, via) {
+                Ok(Some(raw)) => match parse_reward(ctx, &raw, None, via) {
                     Ok(read) => live = read,
                     Err(_) => return Ok(None),
                 },
@@ -283,7 +276,7 @@ impl ReferralReading {
 }
 
 /// The evidence of the referrals about a conclusion, as the end of a sentence.
-pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
+pub fn evidence(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
     let is = |wanted: ReferralState| after.iter().any(|now| now.state == wanted);
     if let Some(now) = after.iter().find(|now| now.state == ReferralState::NotReadable) {
         return Some(format!("its referral could not be read: {}", now.why.as_deref().unwrap_or("no reason is known")));
@@ -305,7 +298,8 @@ pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapsh
         _ if is(ReferralState::Converted) => Some("its referral still reads as converted".to_owned()),
         _ if open == 0 => Some("its referral reads as started".to_owned()),
         _ => Some(format!(
-            "its referral reads as started, but {open} reward(s) do not read as cancelled, and only the rewards are the proof"
+            "its referral reads as started, but the vendor does not show {} as cancelled, and only the rewards are the proof",
+            counted(open, "reward")
         )),
     }
 }
@@ -390,16 +384,16 @@ mod tests {
             (State::Confirmed, Converted, NotReadable, "could not be read: the token may not"),
             (State::Partial, Converted, Started, "from converted back to started"),
             (State::Partial, Converted, Converted, "still reads as converted"),
-            (State::Unconfirmed, Converted, Started, "but 1 reward(s) do not read as cancelled"),
+            (State::Unconfirmed, Converted, Started, "but the vendor does not show 1 reward as cancelled"),
             (State::Unconfirmed, Converted, Converted, "still reads as converted"),
             (State::Unconfirmed, Converted, NotReadable, "could not be read"),
         ] {
-            let said = beside(state, &[referral(was)], &[referral(now)], 1).expect("a sentence");
+            let said = evidence(state, &[referral(was)], &[referral(now)], 1).expect("a sentence");
             assert!(said.contains(says), "{state:?} {was} → {now}: {said}");
             let is_strongest = (state, was, now) == (State::Confirmed, Converted, Started);
             assert_eq!(said.contains("strongest"), is_strongest, "{state:?} {was} → {now}: {said}");
         }
-        assert_eq!(beside(State::Confirmed, &[], &[], 0), None);
+        assert_eq!(evidence(State::Confirmed, &[], &[], 0), None);
         let lines = ReferralLine::all(&[referral(Converted)], &[ReferralSnapshot { why: None, ..referral(Started) }]);
         assert_eq!(lines[0].lines(), ["Referral: converted → started (f1)"]);
     }

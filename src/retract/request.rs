@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use super::overrides::Override;
+use super::checks::Override;
 use super::{FollowSettings, Options};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
@@ -149,7 +149,7 @@ impl RetractRequest {
             ticket: self.ticket.clone(),
             overrides: self.overrides.clone(),
             resend: self.resend,
-            seen: self.plan.clone(),
+            expected_plan: self.plan.clone(),
             dry_run: run.dry_run,
             yes: run.yes,
             ..Options::new(Channel::Reversal, self.disposition.clone(), run.max_index_age, run.follows)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Options;
-use super::overrides::Override;
+use super::checks::Override;
 use super::plan::{ActionPlan, Step};
 use crate::error::{Error, Kind, Result};
 use crate::model::Target;

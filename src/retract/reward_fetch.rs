@@ -16,7 +16,7 @@ use super::proof::{MISSING, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
-use crate::store::index::ApiSource;
+use crate::store::index::{ApiSource, ReadReward};
 use crate::store::ledger::FORGOTTEN;
 use crate::vendor::graphql::Graph;
 use crate::vendor::{ReferralAnswer, Rewards};
@@ -39,9 +39,9 @@ pub struct LiveReward {
 #[derive(Debug, Clone)]
 pub enum Location {
     /// In its account, or found by its ID in the same account.
-    Home(Box<LiveReward>),
+    SameAccount(Box<LiveReward>),
     /// Found by its ID in another account.
-    Elsewhere(Box<LiveReward>),
+    OtherAccount(Box<LiveReward>),
     Missing,
 }
 
@@ -51,10 +51,10 @@ pub struct FetchedRewards {
     pub found: Vec<(KnownReward, Location)>,
     /// The answer of each account that was read, for the index.
     pub accounts: Vec<FetchedAccount>,
-    /// The time by the vendor's clock; by this machine's if `trouble` is set.
+    /// The time by the vendor's clock; by this machine's if `clock_error` is set.
     pub now: Timestamp,
     /// Why the vendor's clock cannot be used. If set, dates prove nothing.
-    pub trouble: Option<Error>,
+    pub clock_error: Option<Error>,
     /// Referrals from the same GraphQL documents as the rewards, by ID.
     pub referrals: Vec<(String, ReferralAnswer)>,
 }
@@ -74,11 +74,33 @@ impl FetchedRewards {
     /// The known rewards that were found, and the target's other rewards.
     pub fn relevant(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let found = self.found.iter().filter_map(|(_, place)| match place {
-            Location::Home(live) | Location::Elsewhere(live) => Some(&**live),
+            Location::SameAccount(live) | Location::OtherAccount(live) => Some(&**live),
             Location::Missing => None,
         });
         found.chain(self.of_target(target))
     }
+
+    /// Writes the fetched rewards into the index. Skips a reward that is missing or now in another account: the next crawl
+    /// handles it, because only that account's list proves the move.
+    pub fn record_in_index(&self, ctx: &Context<'_>, target: &Target) {
+        let asked_at = self.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
+        let at_home = self.found.iter().filter_map(|(_, place)| match place {
+            Location::SameAccount(live) => Some(&**live),
+            Location::OtherAccount(_) | Location::Missing => None,
+        });
+        record_rewards(ctx, at_home.chain(self.of_target(target)), asked_at);
+    }
+}
+
+/// Writes rewards into the index. Skips a reward without an account.
+pub(super) fn record_rewards<'a>(ctx: &Context<'_>, live: impl Iterator<Item = &'a LiveReward>, asked_at: Timestamp) {
+    ctx.cache_in_index(|index| {
+        for live in live.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
+            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
+            index.record_reward(&reward, asked_at)?;
+        }
+        Ok(())
+    });
 }
 
 #[derive(Debug, Clone)]
@@ -130,8 +152,14 @@ pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String
         };
         found.push((reward.clone(), place));
     }
-    let (now, trouble) = ctx.vendor_now_or_own();
-    Ok(FetchedRewards { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
+    let (now, clock_error) = ctx.vendor_now_or_own();
+    Ok(FetchedRewards {
+        found,
+        accounts,
+        now,
+        clock_error: clock_error.filter(|_| !known.is_empty()),
+        referrals: answered,
+    })
 }
 
 /// Known rewards from the referrals. If no account lists such a reward, the API that showed its link reads it here.
@@ -210,7 +238,7 @@ impl Location {
     pub(super) fn of(live: LiveReward, known: &KnownReward) -> Self {
         let account = &live.extracted.reward.account_id;
         let is_home = *account == known.account_id || known.account_id.as_str() == FORGOTTEN;
-        if is_home { Self::Home(Box::new(live)) } else { Self::Elsewhere(Box::new(live)) }
+        if is_home { Self::SameAccount(Box::new(live)) } else { Self::OtherAccount(Box::new(live)) }
     }
 }
 
@@ -304,7 +332,7 @@ pub(super) fn parse_reward_of(
 }
 
 fn foreign(what: &str) -> Error {
-    Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
+    Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the request"))
         .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
@@ -328,7 +356,7 @@ impl FetchedRewards {
     /// Returns an error if GraphQL read a reward before and Get Rewards reads it now: Get Rewards hides some redemptions.
     pub fn check_sources(&self) -> Result<()> {
         let is_by_another = |(known, place): &(KnownReward, Location)| match place {
-            Location::Home(live) | Location::Elsewhere(live) => {
+            Location::SameAccount(live) | Location::OtherAccount(live) => {
                 known.via == ApiSource::GraphQl && live.via != ApiSource::GraphQl
             }
             Location::Missing => false,
@@ -370,10 +398,10 @@ pub fn snapshots(fetch: &FetchedRewards, target: &Target, before: &[Snapshot]) -
     let mut rewards: Vec<Snapshot> = Vec::with_capacity(fetch.found.len());
     for (known, place) in &fetch.found {
         rewards.push(match place {
-            Location::Home(live) | Location::Elsewhere(live) => {
+            Location::SameAccount(live) | Location::OtherAccount(live) => {
                 let linked = was(&known.reward_id).is_none_or(|was| was.linked);
                 let mut now = Snapshot { linked, ..live.snapshot(now_ms) };
-                if live.is_of_another(target) || matches!(place, Location::Elsewhere(_)) {
+                if live.is_of_another(target) || matches!(place, Location::OtherAccount(_)) {
                     RewardState::Unclear.as_str().clone_into(&mut now.state);
                     now.ended_at = None;
                 }

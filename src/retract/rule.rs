@@ -58,7 +58,7 @@ pub(super) async fn check<'a>(
 ) -> Result<Vec<ProgramRule>> {
     let is_wanted = |id: &str| {
         let mut wanted = rewards.iter().filter(|reward| reward.linked);
-        wanted.any(|reward| reward.reward_id == id && (reward.stands() || reward.state == "partly_redeemed"))
+        wanted.any(|reward| reward.reward_id == id && (reward.is_outstanding() || reward.state == "partly_redeemed"))
     };
     let mut programs: BTreeMap<Option<String>, Vec<RuledReward>> = BTreeMap::new();
     let mut seen = BTreeSet::new();

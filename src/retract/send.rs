@@ -13,7 +13,7 @@ use super::dispatch::{Dispatch, Dispatched, Job, PLAN_FRESH_FOR, mark_unknown};
 use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
 use super::{Context, Options, WriterSettings, resend};
 use crate::error::{Error, Kind, Result};
-use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
+use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
 use crate::vendor::{BrandWriter, SendPermit, WriteOutcome, reversal_form};
 
 /// The client that may reverse actions. It is built only after the person's yes.
@@ -106,23 +106,8 @@ impl Job for ReversalJob<'_> {
     }
 
     fn intent(&self) -> NewRetraction {
-        let Self { options, plan, action, .. } = self;
-        let mut kept = plan::StoredPlan::json(plan, action);
-        if let Some(claim) = &options.refund {
-            kept["refund"] = claim.json();
-        }
-        NewRetraction {
-            channel: Channel::Reversal,
-            target: action.target.clone(),
-            order_id: plan.order_id.clone(),
-            disposition: options.disposition.clone(),
-            reason: options.reason.clone(),
-            ticket: options.ticket.clone(),
-            batch: options.batch.clone(),
-            program_id: action.program_id.clone(),
-            rewards: action.linked.clone(),
-            plan: kept,
-        }
+        let refund = self.options.refund.as_ref().map(|claim| ("refund", claim.json()));
+        plan::ledger_entry(self.plan, self.action, self.options, refund)
     }
 
     fn notes(&self) -> Vec<(&'static str, String, Value)> {

@@ -19,7 +19,7 @@ use super::match_submissions::{
     readings_of,
 };
 use crate::error::{Error, Kind, Result};
-use crate::model::{ActionId, Target};
+use crate::model::{ActionId, Target, counted};
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{Submission, UpdateFilter};
 
@@ -48,24 +48,24 @@ struct SubmissionList {
     rows: Vec<Submission>,
     whole: bool,
     /// Why the list is incomplete.
-    doubt: Option<String>,
+    incomplete: Option<String>,
 }
 
 /// Reads the list for an *unknown* retraction if a read is due, and records the result. Reuses a recent list of this process
 /// without a request.
 pub async fn reconcile(
     ctx: &Context<'_>,
-    doubts: &ResolverSettings,
+    settings: &ResolverSettings,
     ledger: &Ledger,
     retraction: &mut Retraction,
 ) -> Result<()> {
     let Some(sent_at) = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()) else { return Ok(()) };
     let readings = readings_of(retraction);
     let mut known = ctx.session.lists.0.lock().await;
-    let list = match known.list.clone().filter(|list| serves(list, sent_at, &readings, doubts)) {
+    let list = match known.list.clone().filter(|list| serves(list, sent_at, &readings, settings)) {
         Some(list) => list,
-        None if is_due(&mut known, ledger, sent_at, &readings, doubts, ctx.clock.now())? => {
-            let list = Arc::new(read(ctx, doubts, ledger).await?);
+        None if is_due(&mut known, ledger, sent_at, &readings, settings, ctx.clock.now())? => {
+            let list = Arc::new(read(ctx, settings, ledger).await?);
             (known.newest, known.list) = (Some(list.at), Some(Arc::clone(&list)));
             list
         }
@@ -83,21 +83,21 @@ pub async fn reconcile(
         }
         _ => None,
     };
-    *retraction = conclude(ctx, doubts, ledger, retraction, sent_at, readings, &list, action.as_ref())?;
+    *retraction = conclude(ctx, settings, ledger, retraction, sent_at, readings, &list, action.as_ref())?;
     Ok(())
 }
 
 /// Whether an *unknown* retraction waits for a list whose next read is due.
-pub fn waits_for_list(retraction: &Retraction, doubts: &ResolverSettings, now: Timestamp) -> bool {
+pub fn waits_for_list(retraction: &Retraction, settings: &ResolverSettings, now: Timestamp) -> bool {
     let sent_at = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok());
     retraction.state == State::Unknown
-        && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), doubts) <= now)
+        && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), settings) <= now)
 }
 
 /// Whether a cached list is new for this retraction.
-fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], doubts: &ResolverSettings) -> bool {
+fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], settings: &ResolverSettings) -> bool {
     let last = readings.last().map_or(sent_at, |look| look.at);
-    match_submissions::has_passed(last, doubts.list_after, list.at)
+    match_submissions::has_passed(last, settings.list_after, list.at)
 }
 
 fn is_due(
@@ -105,53 +105,53 @@ fn is_due(
     ledger: &Ledger,
     sent_at: Timestamp,
     readings: &[ListReading],
-    doubts: &ResolverSettings,
+    settings: &ResolverSettings,
     now: Timestamp,
 ) -> Result<bool> {
-    if match_submissions::next_list_at(sent_at, readings, doubts) > now {
+    if match_submissions::next_list_at(sent_at, readings, settings) > now {
         return Ok(false);
     }
     if known.newest.is_none() {
-        let in_doubt = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
-        known.newest = in_doubt.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
+        let unknown = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
+        known.newest = unknown.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
     }
     // A recent read for another retraction delays the next read.
-    Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, doubts.list_after, now)))
+    Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, settings.list_after, now)))
 }
 
 /// Reads the list. A failure also counts as a read, so that the same pause follows.
-async fn read(ctx: &Context<'_>, doubts: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
+async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
     let at = ctx.clock.now();
     ctx.report.note("reading the vendor's list of submissions, to find out what was received");
-    let listed = match ctx.brand.submissions(doubts.list_pages).await {
+    let listed = match ctx.brand.submissions(settings.list_pages).await {
         Ok(listed) => listed,
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
-            let doubt = Some(format!("it could not be read: {error}"));
-            return Ok(SubmissionList { at, rows: Vec::new(), whole: false, doubt });
+            let incomplete = Some(format!("it could not be read: {error}"));
+            return Ok(SubmissionList { at, rows: Vec::new(), whole: false, incomplete });
         }
         Err(error) => return Err(error),
     };
-    let missing = missing_from(ledger, &listed.rows, doubts, at)?;
-    let doubt = if !listed.complete && listed.pages >= doubts.list_pages {
-        Some(format!("it has more than the {} pages that [retract] list_pages allows", listed.pages))
+    let missing = missing_from(ledger, &listed.rows, settings, at)?;
+    let incomplete = if !listed.complete && listed.pages >= settings.list_pages {
+        Some(format!("it has more than the {} that [retract] list_pages allows", counted(listed.pages, "page")))
     } else if !listed.complete {
-        Some(format!("it could not be read whole ({} pages)", listed.pages))
+        Some(format!("it could not be read whole ({})", counted(listed.pages, "page")))
     } else if missing > 0 {
-        Some(format!("it lacks {missing} submission(s) that the vendor has acknowledged"))
+        Some(format!("it lacks {} that the vendor has acknowledged", counted(missing, "submission")))
     } else {
         None
     };
-    Ok(SubmissionList { at, rows: listed.rows, whole: doubt.is_none(), doubt })
+    Ok(SubmissionList { at, rows: listed.rows, whole: incomplete.is_none(), incomplete })
 }
 
 /// Number of acknowledged submissions of this ledger that the list lacks. If there are any, the list does not prove an
 /// absence.
-fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &ResolverSettings, at: Timestamp) -> Result<usize> {
+fn missing_from(ledger: &Ledger, rows: &[Submission], settings: &ResolverSettings, at: Timestamp) -> Result<usize> {
     let listed: BTreeSet<String> = rows.iter().flat_map(match_submissions::names_of).collect();
     let should_be_there = |retraction: &Retraction| {
         let queued = retraction.events.iter().find(|event| event.details.get("queued_uri").is_some())?;
         let queued_at = queued.moment()?;
-        let is_settled = match_submissions::has_passed(queued_at, doubts.list_after, at);
+        let is_settled = match_submissions::has_passed(queued_at, settings.list_after, at);
         let is_kept = !match_submissions::has_passed(queued_at, LISTED_FOR, at);
         let name = last_part(queued.details["queued_uri"].as_str()?)?.to_owned();
         (is_settled && is_kept).then_some(name)
@@ -162,13 +162,13 @@ fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &ResolverSettings,
 #[expect(clippy::too_many_arguments, reason = "everything that one entry of the ledger rests on, once")]
 fn conclude(
     ctx: &Context<'_>,
-    doubts: &ResolverSettings,
+    settings: &ResolverSettings,
     ledger: &Ledger,
     retraction: &Retraction,
     sent_at: Timestamp,
     mut readings: Vec<ListReading>,
     list: &SubmissionList,
-    action: Option<&ActionSeen>,
+    action: Option<&ActionReading>,
 ) -> Result<Retraction> {
     let others = batch_ids_of_others(ledger, retraction)?;
     let target = retraction.target();
@@ -195,23 +195,23 @@ fn conclude(
         let message = format!("found in the vendor's list of submissions as {batch_id}: it was received; not done yet");
         return ledger.append(retraction, State::Queued, &message, &details, now);
     }
-    let mut doubt = list.doubt.clone();
+    let mut unclear = list.incomplete.clone();
     if let SearchResult::Unclear(why) = seen {
-        doubt.get_or_insert(why);
+        unclear.get_or_insert(why);
     }
     // A reversal after the send suggests that the vendor received the request. It is no proof, because other people reverse
     // actions too.
     if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
-        doubt.get_or_insert(why);
+        unclear.get_or_insert(why);
     }
-    let look = ListReading { at: list.at, whole: list.whole, rows, absent: doubt.is_none(), doubt };
-    let message = match &look.doubt {
+    let look = ListReading { at: list.at, whole: list.whole, rows, absent: unclear.is_none(), unclear };
+    let message = match &look.unclear {
         None => format!("read the vendor's list of submissions ({rows} in all): the request is not in it"),
-        Some(doubt) => format!("read the vendor's list of submissions ({rows} in all): {doubt}"),
+        Some(why) => format!("read the vendor's list of submissions ({rows} in all): {why}"),
     };
     let noted = ledger.note(retraction, LIST_READING, &message, &json!({ "list": look, "action": shown }), now)?;
     readings.push(look);
-    if !match_submissions::is_not_received(sent_at, &readings, doubts) {
+    if !match_submissions::is_not_received(sent_at, &readings, settings) {
         return Ok(noted);
     }
     let message = "the vendor did not receive it: two whole lists of its submissions do not have it";
@@ -228,14 +228,14 @@ fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTree
     Ok(names.collect())
 }
 
-struct ActionSeen {
+struct ActionReading {
     details: Value,
     /// Why the action was, or may have been, reversed after the send.
     reversed_since: Option<String>,
 }
 
 /// Reads the action and its log. The vendor may hide Advocate actions (`docs/vendor/brand.md` §3).
-async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
+async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionReading>> {
     let action = match ctx.brand.action(id).await {
         Ok(Some(action)) => action,
         Ok(None) => return Ok(None),
@@ -244,7 +244,7 @@ async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Res
     };
     let state = action.state.clone();
     if !action.is_reversed() {
-        return Ok(Some(ActionSeen { details: json!({ "state": state }), reversed_since: None }));
+        return Ok(Some(ActionReading { details: json!({ "state": state }), reversed_since: None }));
     }
     let now = ctx.clock.now();
     let earliest = sent_at.checked_sub(CLOCK_TOLERANCE).unwrap_or(sent_at);
@@ -271,7 +271,7 @@ async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Res
         None => Some("the vendor shows the action as reversed, and not since when".to_owned()),
     };
     let details = json!({ "state": state, "reversed_at": newest, "reversed_since_sent": !is_before });
-    Ok(Some(ActionSeen { details, reversed_since }))
+    Ok(Some(ActionReading { details, reversed_since }))
 }
 
 fn is_no_answer(error: &Error) -> bool {

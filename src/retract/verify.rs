@@ -17,7 +17,7 @@ use super::poll_schedule::{Allowance, pause_at, submission_pause_at};
 use super::receipt::Receipt;
 use super::{Context, FollowSettings, SubmissionPolling, affects_every_order, unknown_resolver};
 use crate::error::{Error, Kind, Result};
-use crate::model::Coverage;
+use crate::model::{Coverage, counted};
 use crate::store::ledger::{Ledger, Retraction, State};
 
 /// Maximum number of open retractions whose submission is read every time.
@@ -230,7 +230,7 @@ impl Round<'_> {
             return Ok(false);
         }
         let days = self.follows.reread_for.as_secs() / 86_400;
-        let message = format!("unconfirmed for {days} days: it is not read again unless it is named");
+        let message = format!("unconfirmed for {}: it is not read again unless it is named", counted(days, "day"));
         let details = json!({ "unconfirmed_since": since.map(|since| since.to_string()) });
         let noted = match self.ledger.note(retraction, GIVEN_UP, &message, &details, now) {
             Ok(noted) => noted,
@@ -246,7 +246,7 @@ impl Round<'_> {
 }
 
 fn waits(retraction: &Retraction, follows: &FollowSettings, now: Timestamp) -> bool {
-    unknown_resolver::waits_for_list(retraction, &follows.doubts, now)
+    unknown_resolver::waits_for_list(retraction, &follows.resolver, now)
 }
 
 /// Time since the last change of state. A reading does not count as a change.

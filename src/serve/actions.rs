@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::looking::{Looks, Spends};
-use crate::access::Who;
+use crate::access::Principal;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -105,7 +105,7 @@ impl Actions {
     }
 
     /// The user, as the ledger stores them.
-    pub(super) fn actor(&self, who: &Who) -> Actor {
+    pub(super) fn actor(&self, who: &Principal) -> Actor {
         let host = format!("{} ({})", self.settings.host, who.by.describe());
         Actor { also: who.os_user.clone(), known: true, ..Actor::new(&who.name, host) }
     }
@@ -114,7 +114,7 @@ impl Actions {
     ///
     /// Runs as its own task, which continues if the client disconnects and the handler is dropped: a retraction must not stop
     /// between its request and the record of the response.
-    pub(super) async fn retract(self: &Arc<Self>, who: &Who, request: RetractRequest) -> Result<Receipt> {
+    pub(super) async fn retract(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Result<Receipt> {
         let (this, who) = (Arc::clone(self), who.clone());
         let ran = self.tasks.spawn(async move {
             let (actor, report) = (this.actor(&who), Report::silent());
@@ -134,7 +134,7 @@ impl Actions {
     /// Reads what a retraction would do, and sends nothing. Asks nothing about an action that the ledger has as sent.
     pub(super) async fn preflight(
         self: &Arc<Self>,
-        who: &Who,
+        who: &Principal,
         request: RetractRequest,
         spends: Spends,
     ) -> Result<Receipt> {
@@ -143,13 +143,12 @@ impl Actions {
             let _permit = this.read_permit().await?;
             let (actor, report) = (this.actor(&who), Report::silent());
             let run = this.run_options(true, this.settings.follows);
-            request.options(&run).check(false)?;
             this.apply_tombstones(&actor, &report, false)?;
             let context = match spends {
                 Spends::Looking => this.looking_context(&actor, &report),
                 Spends::Retraction => this.context(&actor, &report),
             };
-            let receipt = retract::run(&context, &this.settings.writer, &request, &run).await;
+            let receipt = retract::preview(&context, &request, &run).await;
             this.remember_clock();
             receipt
         });
@@ -161,7 +160,7 @@ impl Actions {
     }
 
     /// Reads until each of these retractions is proven or the time is up. The ledger records the outcome.
-    fn follow_in_background(self: &Arc<Self>, who: &Who, ids: Vec<i64>) {
+    fn follow_in_background(self: &Arc<Self>, who: &Principal, ids: Vec<i64>) {
         if ids.is_empty() {
             return;
         }
@@ -179,7 +178,7 @@ impl Actions {
     }
 
     /// Searches the vendor for one order.
-    pub(super) async fn search(self: &Arc<Self>, who: &Who, order_id: OrderId) -> Result<VendorSearch> {
+    pub(super) async fn search(self: &Arc<Self>, who: &Principal, order_id: OrderId) -> Result<VendorSearch> {
         let (this, actor) = (Arc::clone(self), self.actor(who));
         let searched = self.tasks.spawn(async move {
             let _permit = this.read_permit().await?;

@@ -13,7 +13,7 @@ use super::actions::{ActionSettings, Actions, ORDERS_AT_MOST, aborted, nothing_s
 use super::batch::{BatchStore, Stage};
 use super::connection_pool::ConnectionPool;
 use super::webhooks::RefusedCounts;
-use crate::access::{Access, Right, Who};
+use crate::access::{AccessControl, Principal, Right};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, Answer, ParticipantIds};
@@ -31,7 +31,7 @@ pub(super) struct App {
     pub(super) batches: BatchStore,
     pub(super) refused_hooks: RefusedCounts,
     /// Users, sessions and tokens; `None` before the first user.
-    pub(super) access: ConnectionPool<Access>,
+    pub(super) access: ConnectionPool<AccessControl>,
     /// `None` before the first crawl.
     pub(super) index: ConnectionPool<IndexReader>,
     /// For look-ups; `None` before the first retraction.
@@ -57,7 +57,7 @@ impl App {
         stop: CancellationToken,
     ) -> Result<Self> {
         let (owner, identity, limits) = (settings.identity.clone(), settings.identity.clone(), options.sessions);
-        let open_access = move |path: &_| Access::open_existing(path, &identity, limits);
+        let open_access = move |path: &_| AccessControl::open_existing(path, &identity, limits);
         let open_index = move |path: &_| IndexReader::open(path, Some(&owner));
         let owner = settings.identity.clone();
         let open_ledger = move |path: &_| Ledger::open_read_only(path, Some(&owner));
@@ -170,7 +170,8 @@ impl App {
     /// Carries out an approved request in the name of its requester. Returns `false` if the request was made at the command line:
     /// its user then repeats the command.
     pub(super) async fn carry_out(self: &Arc<Self>, approval: &Approval) -> Result<bool> {
-        let requester = self.access.with(|access| access.map_or(Ok(None), |access| access.who(&approval.person)))?;
+        let requester =
+            self.access.with(|access| access.map_or(Ok(None), |access| access.principal(&approval.person)))?;
         let Some(who) = requester else { return Ok(false) };
         if approval.subject["what"] == "batch" {
             let id = approval.subject["batch"].as_str().unwrap_or_default();
@@ -196,6 +197,6 @@ pub(super) fn check_count(orders: usize) -> Result<()> {
 
 /// Whether look-ups may use a participant's ID. Such a look-up reveals who placed an order, so it requires the right to see
 /// accounts.
-pub(super) fn participants(who: &Who) -> ParticipantIds {
+pub(super) fn participants(who: &Principal) -> ParticipantIds {
     if who.may(Right::SeeAccount) { ParticipantIds::Match } else { ParticipantIds::Hide }
 }

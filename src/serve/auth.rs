@@ -125,7 +125,7 @@ impl App {
             if let Some(cookie) = self.cookie(headers, SESSION).map(SecretString::from)
                 && let Some(session) = access.session(cookie.expose_secret(), self.clock.now())?
             {
-                let (who, csrf) = (session.who, session.csrf);
+                let (who, csrf) = (session.principal, session.csrf);
                 return Ok(Some(Caller { who, csrf, session_cookie: Some(cookie), proxy_nonce: None }));
             }
             let Some((trusted, name)) = &self.options.sign_in_proxy else { return Ok(None) };

@@ -14,7 +14,7 @@ use url::form_urlencoded;
 
 use super::app::App;
 use super::page::ErrorPage;
-use crate::access::Who;
+use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::OrderId;
@@ -25,7 +25,7 @@ pub(super) const FORM_AT_MOST: usize = 64 * 1024;
 /// The authenticated user. [`super::auth::authorize`] inserts it before the handler runs.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    pub(super) who: Who,
+    pub(super) who: Principal,
     /// The token in each of this user's forms; empty for programs.
     pub(super) csrf: String,
     pub(super) session_cookie: Option<SecretString>,

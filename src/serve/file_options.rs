@@ -29,7 +29,7 @@ pub(super) const FIELDS: [(&str, &str); 11] = [
 pub(super) struct FileOptions {
     /// `None`: the header decides.
     pub(super) format: Option<String>,
-    pub(super) explained: ColumnMapping,
+    pub(super) mapping: ColumnMapping,
     pub(super) order_prefix: Option<String>,
     pub(super) strip_order_prefix: Option<String>,
 }
@@ -42,7 +42,7 @@ impl FileOptions {
             values.filter(|value| !value.is_empty()).collect::<Vec<_>>()
         };
         let raw = |name: &str| fields.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
-        let explained = ColumnMapping {
+        let mapping = ColumnMapping {
             recognise_by: Vec::new(),
             order_column: fields.text("order_column"),
             amount_column: fields.text("amount_column"),
@@ -54,7 +54,7 @@ impl FileOptions {
             ignore_columns: all("ignore_column"),
         };
         let (order_prefix, strip_order_prefix) = (raw("order_prefix"), raw("strip_order_prefix"));
-        Ok(Self { format: fields.text("format"), explained, order_prefix, strip_order_prefix })
+        Ok(Self { format: fields.text("format"), mapping, order_prefix, strip_order_prefix })
     }
 
     /// The request's options, with the settings as defaults.
@@ -62,7 +62,7 @@ impl FileOptions {
         let prefix = |requested: &Option<String>, set: &String| requested.clone().unwrap_or_else(|| set.clone());
         Options {
             format: self.format.clone(),
-            mapping: self.explained.clone(),
+            mapping: self.mapping.clone(),
             order_id_rewrite: OrderIdRewrite {
                 prefix: prefix(&self.order_prefix, &of_settings.order_id_rewrite.prefix),
                 strip: prefix(&self.strip_order_prefix, &of_settings.order_id_rewrite.strip),
@@ -90,11 +90,11 @@ mod tests {
         let query = "format=list&order_column=%20No%20&amount_column=A&amount_means=new_amount&status_column=S&refunded_when=a%2Cb\
                      &refunded_when=c&ignore_column=X&ignore_column=&order_prefix=%23%20";
         let requested = FileOptions::of(&Fields::parse(query.as_bytes())).expect("fields");
-        let explained = &requested.explained;
-        assert_eq!((requested.format.as_deref(), explained.order_column.as_deref()), (Some("list"), Some("No")));
-        assert_eq!(explained.amount_means, Some(AmountMeans::NewAmount));
+        let mapping = &requested.mapping;
+        assert_eq!((requested.format.as_deref(), mapping.order_column.as_deref()), (Some("list"), Some("No")));
+        assert_eq!(mapping.amount_means, Some(AmountMeans::NewAmount));
         assert_eq!(
-            (explained.refunded_when.as_slice(), explained.ignore_columns.len()),
+            (mapping.refunded_when.as_slice(), mapping.ignore_columns.len()),
             (["a,b", "c"].map(str::to_owned).as_slice(), 1)
         );
         let set = Options {

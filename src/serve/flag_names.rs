@@ -29,7 +29,7 @@ const NAMES: &[(&str, &str, &str)] = &[
 ///
 /// A command in backticks is for a person with a shell, so it stays and only its flags lose their dashes: `recoup crawl --full`
 /// becomes "`recoup crawl` with full".
-pub(super) fn without_flags(text: &str, audience: Audience) -> String {
+pub fn without_flags(text: &str, audience: Audience) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     let mut place = Place::Sentence;
@@ -93,7 +93,7 @@ fn name_of(flag: &str, audience: Audience) -> String {
     }
 }
 
-pub(super) fn receipt_for_api(mut receipt: Receipt) -> Receipt {
+pub fn receipt_for_api(mut receipt: Receipt) -> Receipt {
     receipt.retractions = receipt.retractions.into_iter().map(|entry| entry_for(entry, Audience::Api)).collect();
     if let Some(error) = &mut receipt.error {
         error.message = without_flags(&error.message, Audience::Api);
@@ -103,7 +103,7 @@ pub(super) fn receipt_for_api(mut receipt: Receipt) -> Receipt {
 }
 
 /// Replaces flags in a receipt entry. For the API, events stay as the ledger has them.
-pub(super) fn entry_for(mut entry: Entry, audience: Audience) -> Entry {
+pub fn entry_for(mut entry: Entry, audience: Audience) -> Entry {
     let events = entry.events.iter_mut().filter(|_| audience == Audience::Page).map(|event| &mut event.message);
     let findings = entry.findings.iter_mut().map(|finding| &mut finding.remedy);
     for text in [&mut entry.message].into_iter().chain(findings).chain(&mut entry.check).chain(events) {

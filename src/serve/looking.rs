@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::actions::Actions;
-use crate::access::Who;
+use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::report::Report;
@@ -84,18 +84,23 @@ impl Looks {
 
 impl Actions {
     /// A preflight of the request that is at most a minute old.
-    pub(super) async fn look(self: &Arc<Self>, who: &Who, request: &RetractRequest, spends: Spends) -> Result<Look> {
+    pub(super) async fn look(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: &RetractRequest,
+        spends: Spends,
+    ) -> Result<Look> {
         self.look_unless(who, request, spends, |look| look.made.elapsed() < KEPT_FOR).await
     }
 
     /// A preflight that is read now. Later looks use it.
-    pub(super) async fn look_again(self: &Arc<Self>, who: &Who, request: &RetractRequest) -> Result<Look> {
+    pub(super) async fn look_again(self: &Arc<Self>, who: &Principal, request: &RetractRequest) -> Result<Look> {
         self.look_unless(who, request, Spends::Retraction, |_kept| false).await
     }
 
     async fn look_unless(
         self: &Arc<Self>,
-        who: &Who,
+        who: &Principal,
         request: &RetractRequest,
         spends: Spends,
         is_usable: impl FnOnce(&Look) -> bool,
@@ -140,7 +145,7 @@ impl Actions {
     }
 
     /// Reads the rewards of an order's proven retractions again, because a person asks for it.
-    pub(super) async fn ask_again(self: &Arc<Self>, who: &Who, order: &OrderId) -> Result<()> {
+    pub(super) async fn ask_again(self: &Arc<Self>, who: &Principal, order: &OrderId) -> Result<()> {
         let proven = |state: State| matches!(state, State::Confirmed | State::Partial);
         let known = self.ledger()?.map(|ledger| ledger.of_order(order)).transpose()?.unwrap_or_default();
         let ids: Vec<i64> = known.iter().filter(|one| proven(one.state)).map(|one| one.id).collect();

@@ -34,6 +34,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use actions::ActionSettings;
+pub use flag_names::{entry_for, receipt_for_api, without_flags};
 pub use routes::{Access, Audience, Route, all as all_routes};
 
 use crate::access;

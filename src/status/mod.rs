@@ -283,10 +283,10 @@ pub fn gather(
         }
     }
     let open = Ledger::open_read_only(ledger, identity)?;
-    let in_the_files = readiness::in_the_files(reader.as_ref(), open.as_ref(), database, ledger)?;
-    status.ledger_trouble = in_the_files.as_ref().map(|obstacle| obstacle.name);
-    let by_the_clock = status.clock.as_ref().and_then(readiness::by_the_clock);
-    for (problem, obstacle) in [("ledger", in_the_files), ("clock", by_the_clock)] {
+    let by_files = readiness::file_obstacle(reader.as_ref(), open.as_ref(), database, ledger)?;
+    status.ledger_trouble = by_files.as_ref().map(|obstacle| obstacle.name);
+    let by_clock = status.clock.as_ref().and_then(readiness::clock_obstacle);
+    for (problem, obstacle) in [("ledger", by_files), ("clock", by_clock)] {
         let Some(obstacle) = obstacle else { continue };
         status.blocked.push(Problem::of(problem, &obstacle.error));
         status.block.get_or_insert(obstacle.error);
@@ -351,8 +351,10 @@ pub fn one_retraction(
     id: i64,
     clock: &Clock,
 ) -> Result<Entry> {
-    let ledger = Ledger::open_read_only(ledger, identity)?
-        .ok_or_else(|| Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here"))?;
+    let ledger = Ledger::open_read_only(ledger, identity)?.ok_or_else(|| {
+        Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here")
+            .hint("name another one with --database or RECOUP_LEDGER")
+    })?;
     let mut entry = Entry::of(&ledger.get(id)?, &[]);
     if let Some(index) = IndexReader::open(database, identity)? {
         entry.update_from_index(&index, clock.now())?;

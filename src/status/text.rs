@@ -2,14 +2,25 @@
 
 use super::{QuotaLine, Status};
 use crate::model::budget::WaitReason;
+use crate::model::counted;
 use crate::model::program_rule::ProgramRule;
 use crate::report::table;
+use crate::store::ledger::State;
+
+/// The parts of the list of open retractions, each with the command that goes on with it.
+const OPEN_PARTS: [(&str, fn(State) -> bool); 3] = [
+    ("open (run `recoup verify`):", |state| !matches!(state, State::Planned | State::HandedOver)),
+    ("planned, nothing was sent (run `recoup retract` again):", |state| state == State::Planned),
+    ("in a reversal file (hand it in, then run `recoup file check`):", |state| state == State::HandedOver),
+];
 
 impl QuotaLine {
     fn text(&self) -> String {
         let mut text = match self.limit {
-            Some(limit) => format!("{} of {limit} requests used, {} left", self.used, self.left.unwrap_or(0)),
-            None => format!("{} requests in the last hour, no limit known", self.used),
+            Some(limit) => {
+                format!("{} of {} used, {} left", self.used, counted(limit, "request"), self.left.unwrap_or(0))
+            }
+            None => format!("{} in the last hour, no limit known", counted(self.used, "request")),
         };
         let mut add = |part: String| text.push_str(&part);
         if self.limit.is_some() {
@@ -48,11 +59,11 @@ impl Status {
             let age = self.age_seconds.map(|s| format!(", {} ago", human_duration(s))).unwrap_or_default();
             lines.push(match &coverage.as_of {
                 Some(as_of) => format!(
-                    "{} as of {as_of}{age}: {} of {} accounts and {} rewards read",
+                    "{} as of {as_of}{age}: {} of {} and {} read",
                     if coverage.complete { "complete" } else { "NOT complete" },
                     coverage.accounts_read,
-                    coverage.accounts_known,
-                    coverage.rewards_read
+                    counted(coverage.accounts_known, "account"),
+                    counted(coverage.rewards_read, "reward")
                 ),
                 None => "no crawl has finished yet".to_owned(),
             });
@@ -83,12 +94,15 @@ impl Status {
                 }
             });
         }
-        lines.extend(self.judged_by.doubt().map(str::to_owned));
+        lines.extend(self.judged_by.warning().map(str::to_owned));
         if self.failed_accounts > 0 {
             lines.push(format!(
-                "{} account(s) could not be read; list them with --failed-accounts",
-                self.failed_accounts
+                "{} could not be read; list them with --failed-accounts",
+                counted(self.failed_accounts, "account")
             ));
+        }
+        if self.failed.as_ref().is_some_and(Vec::is_empty) {
+            lines.push("accounts that the last run could not read: none".to_owned());
         }
         for failed in self.failed.iter().flatten() {
             lines.push(format!("  {}: {}", failed.account_id, failed.reason));
@@ -99,9 +113,13 @@ impl Status {
             let counts: Vec<String> = self.retractions.iter().map(|(state, n)| format!("{n} {state}")).collect();
             lines.push(format!("retractions: {}", counts.join(", ")));
         }
-        if !self.open.is_empty() {
-            lines.push("open (run `recoup verify`; planned: nothing was sent, run `recoup retract` again):".to_owned());
-            let rows = self.open.iter().map(|open| {
+        for (title, is_part) in OPEN_PARTS {
+            let mut part = self.open.iter().filter(|open| is_part(open.state)).peekable();
+            if part.peek().is_none() {
+                continue;
+            }
+            lines.push(title.to_owned());
+            let rows = part.map(|open| {
                 [
                     open.id.to_string(),
                     open.order_id.clone(),

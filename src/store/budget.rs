@@ -156,7 +156,7 @@ fn count(tx: &Tx<'_>, host: &str, purpose: Purpose, sent: u64, now_ms: i64) -> R
 
 /// The columns that [`account`] reads, in order.
 const COLUMNS: &str =
-    "host, reserve, quota, window_ms, quota_told, window, window_ends_at, used, remaining, told_at, rate, rate_told,
+    "host, reserve, quota, window_ms, quota_told, window_number, window_ends_at, used, remaining, told_at, rate, rate_told,
     rate_learned, rate_top, limited_at, grown_at, next_slot_us, next_retraction_us, hold_until, hold_reason";
 
 fn read(tx: &Tx<'_>, host: &str) -> Result<Option<QuotaState>, DbError> {

@@ -18,7 +18,7 @@ impl StoreFile {
         let checks = if is_index { Checks::WithoutIndexes } else { Checks::All };
         let mut finding = conn.read(|tx| tx.first_damage(checks))?;
         if finding.is_none() && is_index {
-            finding = conn.with_driver(index::first_damage)?;
+            finding = conn.read(index::first_damage)?;
         }
         finding.map_or(Ok(()), |finding| Err(damaged(layout, conn.path(), &finding)))
     }

@@ -19,7 +19,7 @@ mod lock;
 mod store_file;
 mod writable;
 
-use db::{create_private, damaged, open_reader, open_writer, rewrite, sql_error};
+use db::{create_private, damaged};
 pub use lock::ProcessLock;
 pub use store_file::StoreFile;
 pub use writable::check_writable;

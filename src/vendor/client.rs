@@ -322,7 +322,12 @@ impl Client {
             404 => {
                 Error::new(Kind::Vendor, format!("{what} answered 404 without saying what is missing")).hint(check_url)
             }
-            status => Error::new(Kind::Vendor, format!("{what} answered {status}{codes} ({})", tries.spent())),
+            status => Error::new(Kind::Vendor, format!("{what} answered {status}{codes} ({})", tries.spent())).hint(
+                match status {
+                    408 | 500.. => "the host is in trouble; run the same command again later".to_owned(),
+                    _ => format!("{check_url} and the settings; -vv logs every request"),
+                },
+            ),
         }
     }
 
@@ -332,6 +337,7 @@ impl Client {
             _ => Kind::Network,
         };
         Error::new(kind, format!("{} {}: {} ({})", self.host.name, tries.endpoint, failure.detail, tries.spent()))
+            .hint(failure.hint(self.host.url_hint))
     }
 }
 

@@ -74,7 +74,10 @@ impl Advocate {
         let json = json!({"type": kind.as_str(), "format": "CSV", "name": name, "params": params}).to_string();
         let request = ReadRequest { endpoint: "export", url: &url, json: Some(json), attempts: 1, also: None };
         let made = self.client().read(&request, |_, body| export(body)).await?;
-        made.ok_or_else(|| Error::new(Kind::Vendor, "Advocate export answered 404: this tenant has no exports"))
+        made.ok_or_else(|| {
+            Error::new(Kind::Vendor, "Advocate export answered 404: this tenant has no exports")
+                .hint("read another --source, such as participants")
+        })
     }
 
     /// One export; `None` if the vendor does not know it. A body with another ID counts as unreadable.
@@ -100,11 +103,13 @@ impl Advocate {
             Ok(()) => Ok(Some(())),
             Err(DownloadError::Status(403 | 404 | 410)) => Ok(None),
             Err(DownloadError::Status(status)) => {
-                Err(Error::new(Kind::Network, format!("the storage of the export answered {status}")))
+                Err(Error::new(Kind::Network, format!("the storage of the export answered {status}"))
+                    .hint("run `recoup crawl` again later, or read another --source"))
             }
             Err(DownloadError::Receiver(error)) => Err(error),
             Err(DownloadError::Transport(failure)) => {
-                Err(Error::new(Kind::Network, format!("the download of the export broke off: {}", failure.detail)))
+                Err(Error::new(Kind::Network, format!("the download of the export broke off: {}", failure.detail))
+                    .hint(failure.hint("the export")))
             }
         }
     }
@@ -113,7 +118,10 @@ impl Advocate {
 /// Checks the address of a download. Another host is expected. An unencrypted connection or credentials in the address
 /// are refused.
 fn storage_url(api: &Url, location: &str) -> Result<Url> {
-    let refused = |why: &str| Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"));
+    let refused = |why: &str| {
+        Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"))
+            .hint("read another --source, such as participants, and report it to the vendor")
+    };
     let url = api.join(location).map_err(|_no_url| refused("it is no URL"))?;
     let is_local = url.scheme() == "http" && is_loopback(&url) && is_loopback(api);
     if url.scheme() != "https" && !is_local {

@@ -207,7 +207,7 @@ impl SingleWriter {
                 (NotDone::Credentials | NotDone::Scope, Some(what)) => {
                     WriteOutcome::NotSent { error: not_the_api(self.host, kind.endpoint, status, &what) }
                 }
-                _ => self.not_done(kind, why, "", now),
+                _ => self.not_done(kind, why, None, now),
             },
             (WriteVerdict::Queued | WriteVerdict::Unknown, _) => {
                 WriteOutcome::Unknown { reason: why_unknown(kind, status, &body), status: Some(status), body: text }
@@ -217,19 +217,24 @@ impl SingleWriter {
 
     fn judge_failure(&self, kind: WriteKind, failure: Failure, now: Timestamp) -> WriteOutcome {
         match judge_write(Outcome::Transport(failure.kind), false, now) {
-            WriteVerdict::NotDone(why) => self.not_done(kind, why, &failure.detail, now),
+            WriteVerdict::NotDone(why) => self.not_done(kind, why, Some(&failure), now),
             WriteVerdict::Queued | WriteVerdict::Refused | WriteVerdict::Unknown => {
                 WriteOutcome::Unknown { reason: failure.detail, status: None, body: None }
             }
         }
     }
 
-    fn not_done(&self, kind: WriteKind, why: NotDone, detail: &str, now: Timestamp) -> WriteOutcome {
+    fn not_done(&self, kind: WriteKind, why: NotDone, failure: Option<&Failure>, now: Timestamp) -> WriteOutcome {
         let error = match why {
             NotDone::Credentials => credentials_refused(self.host, self.keyring.format_problems()),
             NotDone::Scope => scope_refused(self.host, kind.endpoint),
             NotDone::NeverConnected => {
-                Error::new(Kind::Network, format!("{} {}: {detail}; nothing was sent", self.host.name, kind.endpoint))
+                let detail = failure.map_or("no connection", |failure| &failure.detail);
+                let error = Error::new(
+                    Kind::Network,
+                    format!("{} {}: {detail}; nothing was sent", self.host.name, kind.endpoint),
+                );
+                Error { hint: failure.map(|failure| failure.hint(self.host.url_hint)), ..error }
             }
             NotDone::RateLimited(until) => {
                 let until = until.or_else(|| now.checked_add(self.backoff).ok()).unwrap_or(now);

@@ -45,7 +45,9 @@ impl Advocate {
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>> {
         let url = self.url("subscription", &[])?;
         let listed = self.client().get("subscriptions", &url, |body| serde_json::from_slice(body).ok()).await?;
-        listed.ok_or_else(|| Error::new(Kind::Vendor, "Advocate subscriptions answered 404"))
+        listed.ok_or_else(|| {
+            Error::new(Kind::Vendor, "Advocate subscriptions answered 404").hint("check RECOUP_ADVOCATE_URL")
+        })
     }
 }
 
@@ -69,7 +71,9 @@ impl Subscriber {
     /// `VendorRefused` if the vendor refused it. `Failed` if no usable answer arrived: the vendor may have made the
     /// change, and the list of subscriptions shows whether it did.
     pub async fn change(&self, address: &str, change: SubscriptionChange<'_>) -> Result<()> {
-        let escaped = segment(address).ok_or_else(|| Error::new(Kind::Usage, "the address is empty"))?;
+        let escaped = segment(address).ok_or_else(|| {
+            Error::new(Kind::Usage, "the address is empty").hint("name the whole URL of this service with --url")
+        })?;
         let (path, endpoint) = match change {
             SubscriptionChange::Subscribe(_) => ("subscription".to_owned(), "subscribe"),
             SubscriptionChange::Remove => (format!("subscription/{escaped}"), "unsubscribe"),
@@ -96,7 +100,8 @@ impl Subscriber {
             WriteOutcome::Accepted { .. } => Ok(()),
             WriteOutcome::Refused { status, message, .. } => {
                 let why = message.unwrap_or_else(|| format!("status {status}"));
-                Err(Error::new(Kind::VendorRefused, format!("the vendor refused to {endpoint}: {why}")))
+                Err(Error::new(Kind::VendorRefused, format!("the vendor refused to {endpoint}: {why}"))
+                    .hint("`recoup webhook list` shows the subscriptions; check --url"))
             }
             WriteOutcome::NotSent { error } => Err(error),
             WriteOutcome::RateLimited { until } => Err(Error::new(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Home, Ran, Sim, ready, wait_until};
+use crate::support::{Home, Ran, Sim, os_user, ready, wait_until};
 
 /// Makes a backup into a folder of the home.
 fn backup(home: &Home, more: &[&str]) -> Value {
@@ -143,7 +143,7 @@ fn doctor_finds_damage_before_a_look_up_meets_it() {
     let well = home.check(&["doctor", "--json"], 0);
     for name in ["form of the index", "form of the ledger"] {
         assert!(
-            well.stdout.contains(&format!(r#"{{"check":"{name}","ok":true,"message":"sound"}}"#)),
+            well.stdout.contains(&format!(r#"{{"check":"{name}","ok":true,"message":"sound","remedy":null}}"#)),
             "{}",
             well.stdout
         );
@@ -263,6 +263,7 @@ fn a_restored_ledger_sends_nothing_until_it_is_accepted_and_then_nothing_twice()
     assert_eq!((&accepted["trouble"], &accepted["vouched"]), (&"copy".into(), &true.into()));
     assert_eq!(accepted["added"].as_array().map(Vec::len), Some(1), "{accepted}");
     assert_eq!(accepted["added"][0]["order_id"], two.as_str());
+    assert_eq!(accepted["by"], os_user(), "{accepted}");
     home.check(&["audit", "verify"], 0);
     for order in [&one, &two] {
         let again = home.run(&["retract", order, "--yes", "--json"]);
@@ -275,6 +276,7 @@ fn a_restored_ledger_sends_nothing_until_it_is_accepted_and_then_nothing_twice()
     let events = home.check(&["audit", "export"], 0).objects();
     let event = events.iter().find(|event| event["kind"] == "accepted").expect("an event");
     assert_eq!((&event["details"]["ticket"], &event["details"]["reason"]), (&"OPS-1".into(), &"disk failed".into()));
+    assert!(event["message"].to_string().contains(&format!("accepted by {}", os_user())), "{event}");
     assert_eq!(accept(&home, &["--yes"]).object()["accepted"], false, "nothing is left to accept");
 }
 

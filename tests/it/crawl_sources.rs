@@ -241,7 +241,7 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
         format!("UPDATE rewards SET gone_at = 1 WHERE id = {newest}"),
     ] {
         assert_eq!(index.execute(&before, []).expect("changed"), 1, "{before}");
-        recoup::store::index::renew_reward_sums(&index).expect("renewed");
+        recoup::store::index::renew_reward_sums(&home.database()).expect("renewed");
         assert_eq!(requested_again(), 1, "{before}");
     }
     // A recent modification that no date of the copy shows may have become visible after the reading.

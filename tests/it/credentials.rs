@@ -111,3 +111,23 @@ fn a_variable_that_is_not_utf_8_stops_the_command_and_is_named() {
         assert!(said.contains(&format!("the variable {name} is not UTF-8")) && !said.contains(CORE), "{said}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_token_file_that_every_user_can_read_is_a_warning_of_doctor() {
+    use std::os::unix::fs::PermissionsExt;
+    let sim = Sim::start(&["--participants", "20"]);
+    let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "");
+    let file = home.path("token");
+    std::fs::write(&file, "simulator-token\n").expect("written");
+    let home = home.set("RECOUP_AUTH_TOKEN_FILE", &file.display().to_string());
+    for (mode, warns) in [(0o644, true), (0o640, false), (0o600, false)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("its mode");
+        let said = home.check(&["doctor"], 0).stdout;
+        assert_eq!(said.contains("every user of this machine can read"), warns, "{mode:o}: {said}");
+        assert_eq!(said.contains(&format!("chmod 600 {}", file.display())), warns, "{mode:o}: {said}");
+    }
+    for check in home.check(&["doctor", "--json"], 0).objects() {
+        assert!(check.as_object().is_some_and(|check| check.contains_key("remedy")), "{check}");
+    }
+}

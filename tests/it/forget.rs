@@ -74,6 +74,7 @@ fn a_forgotten_account_leaves_no_trace_and_no_source_brings_it_back() {
     let forgotten = forget(&home, &account);
     assert_eq!(listed(), 0, "what the walks have seen of it");
     assert_eq!((&forgotten["retractions"], &forgotten["index"]["accounts"]), (&1.into(), &1.into()), "{forgotten}");
+    assert_eq!(forgotten["index"]["repacked"], true, "{forgotten}");
     assert_gone(&home, &account);
     assert!(!holds(&home.ledger(), "Ms Bird"), "the reason may name the person");
     assert!(!holds(&home.ledger(), "QueuedUri"), "so may the vendor's answer");

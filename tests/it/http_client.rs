@@ -140,6 +140,7 @@ fn the_vendor_is_read_over_tls_with_the_systems_trust_store() {
     let home = Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url);
     let stranger = home.check(&["crawl", "--source", "participants", "--json"], 1);
     assert!(stranger.stdout.contains("UnknownIssuer"), "{}", stranger.stdout);
+    assert!(stranger.stderr.contains("SSL_CERT_FILE") && stranger.stderr.contains("CA certificates"), "{stranger:?}");
     assert_eq!(sim.requests(), 0, "nothing was said to somebody who may be anybody");
     let home = home.set("SSL_CERT_FILE", &tls("ca.pem").display().to_string());
     assert_eq!(home.crawl().object()["complete"], true);

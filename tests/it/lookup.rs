@@ -99,6 +99,17 @@ fn orders_are_answered_in_order_also_from_a_spreadsheets_list() {
 }
 
 #[test]
+fn a_list_without_an_order_id_is_a_usage_error() {
+    let sim = Sim::start(&["--participants", "20"]);
+    let home = Home::new(&sim);
+    for input in ["", "\n\r\n"] {
+        let ran = with_input(&home, &["lookup", "-"], input.as_bytes());
+        ran.expect(2);
+        assert!(ran.stderr.contains("one order ID per line"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn an_absence_says_what_it_rests_on() {
     let sim = Sim::start(&["--participants", "120", "--accounts-fail", "2"]);
     let home = Home::new(&sim);

@@ -24,6 +24,7 @@ mod index;
 mod looking;
 mod lookup;
 mod malformed_requests;
+mod mcp;
 mod never_send_twice;
 mod packaging;
 mod program_rule;

@@ -62,7 +62,7 @@ impl Sent {
         let ran = self.verify();
         ran.expect(0);
         assert_eq!(ran.state(), "confirmed");
-        assert!(ran.stdout.contains("2 of 2 cancellable reward(s) read as cancelled"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("2 of 2 cancellable rewards as cancelled"), "{}", ran.stdout);
     }
 }
 

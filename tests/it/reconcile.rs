@@ -164,6 +164,17 @@ fn the_text_shows_totals_and_the_orders_that_need_action() {
 }
 
 #[test]
+fn an_unfinished_first_crawl_is_named() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.check(&["crawl", "--source", "participants", "--max-requests", "40"], 8);
+    let file = refunds(&home, &[("1001", "2024-03-01", "")]);
+    let ran = home.run(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3]]);
+    assert!(ran.stdout.contains("\nthe first crawl has not finished: "), "{ran:?}");
+    assert!(ran.stderr.contains("run `recoup crawl`, then reconcile again"), "{ran:?}");
+}
+
+#[test]
 fn a_long_list_of_rows_is_cut_with_a_notice() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let truth = sim.truth();

@@ -75,7 +75,11 @@ fn a_started_referral_does_not_outweigh_an_uncancelled_reward() {
     let (_, ran) = retracted(&sim, &home, 7);
     assert!(ran.stdout.contains(": unconfirmed"), "{}", ran.stdout);
     assert!(ran.stdout.contains("Referral: converted → started ("), "{}", ran.stdout);
-    assert!(ran.stdout.contains("reads as started, but 1 reward(s) do not read as cancelled"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("reads as started, but the vendor does not show 1 reward as cancelled"),
+        "{}",
+        ran.stdout
+    );
     sim.rewrite(&standing, &json!({"set": {}}));
     let verified = home.check(&["verify"], 0);
     assert!(verified.stdout.contains("the strongest proof there is"), "{}", verified.stdout);
@@ -115,7 +119,7 @@ fn a_reward_that_only_the_referral_names_is_read_indexed_and_blocks_the_proof() 
     let known = home.check(&["lookup", &order.order_id], 0);
     assert!(known.stdout.contains(hidden), "it is in the index now: {}", known.stdout);
     sim.cancel_reward(hidden);
-    assert!(home.check(&["verify"], 0).stdout.contains("2 of 2 cancellable reward(s)"));
+    assert!(home.check(&["verify"], 0).stdout.contains("2 of 2 cancellable rewards"));
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn a_proof_falls_if_the_referral_names_an_uncancelled_reward() {
     sim.post("set?referral-rewards=third");
     let ran = home.check(&["verify", "1", "--json"], 7);
     assert_eq!(ran.state(), "unconfirmed");
-    assert!(ran.stdout.contains("no longer read as cancelled"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("no longer shows"), "{}", ran.stdout);
 }
 
 #[test]

@@ -512,3 +512,20 @@ fn the_documentation_has_every_format_and_its_rule() {
         );
     }
 }
+
+#[test]
+fn a_missing_file_is_an_error_with_a_hint_in_every_command_that_reads_one() {
+    let (_sim, home) = ready(&[]);
+    let out = home.path("out").display().to_string();
+    for args in [
+        &["retract", "--file", "missing.csv", "--yes"][..],
+        &["retract", "--apply", "missing.csv", "--yes"],
+        &["refunds", "check", "missing.csv"],
+        &["reconcile", "missing.csv"],
+        &["file", "write", "--from", "missing.csv", "--out", &out, "--yes"],
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains("missing.csv cannot be read") && ran.stderr.contains("check the path"), "{ran:?}");
+    }
+}

@@ -231,7 +231,8 @@ fn what_was_redeemed_is_lost_and_named() {
 fn nothing_is_sent_if_no_reward_can_be_cancelled() {
     let (sim, home) = ready(&["--participants", "5000"]);
     let too_late = sim.example("all_redeemed");
-    home.check(&["retract", &too_late.order_id, "--yes"], 5);
+    let ran = home.check(&["retract", &too_late.order_id, "--yes"], 5);
+    assert_eq!(ran.stdout.matches("it is too late").count(), 1, "a stop says its reason once: {}", ran.stdout);
     let cancelled = sim.example("already_cancelled");
     let ran = home.check(&["retract", &cancelled.order_id, "--yes", "--json"], 0);
     assert_eq!(ran.state(), "already_cancelled");

@@ -84,6 +84,8 @@ fn the_file_is_the_vendors_and_its_lines_are_confirmed_by_their_rewards() {
     assert_eq!(content(&home, NAME), format!("{HEADER}\n{}", lines.concat()));
     let status = home.check(&["status", "--json"], 0).object();
     assert_eq!(status["retractions"], serde_json::json!({"handed_over": 2}));
+    let said = home.check(&["status"], 0).stdout;
+    assert!(said.contains("run `recoup file check`") && !said.contains("run `recoup verify`"), "{said}");
 
     // It is not submitted yet, so nothing is claimed.
     let early = home.check(&["file", "check", "--json"], 7);
@@ -122,6 +124,7 @@ fn no_order_is_reversed_by_file_and_by_api() {
     let answer = ran.object();
     assert!(answer["rows"][0]["message"].to_string().contains("handed over by file"), "{answer}");
     assert!(answer["rows"][1]["message"].to_string().contains("sent before (retraction 2, confirmed)"), "{answer}");
+    assert!(answer["rows"][1]["hint"].to_string().contains("leave it out of the file"), "{answer}");
     assert_eq!(answer["path"], Value::Null);
     assert!(!home.path("Batch_Mods_Reversals_2026_03_01_2.csv").exists());
     assert_eq!(sim.deletes().len(), 1);

@@ -240,3 +240,11 @@ fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
         assert_eq!(sim.deletes().len(), sent, "{trouble}");
     }
 }
+
+#[test]
+fn no_failed_account_is_said_and_not_left_out() {
+    let (_sim, home) = ready(&[]);
+    let said = home.check(&["status", "--failed-accounts"], 0).stdout;
+    assert!(said.contains("accounts that the last run could not read: none"), "{said}");
+    assert!(!home.check(&["status"], 0).stdout.contains("could not read"));
+}

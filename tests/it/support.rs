@@ -237,14 +237,20 @@ impl Home {
 
     /// The binary with these arguments, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recoup"));
+        let mut command = self.command_of(env!("CARGO_BIN_EXE_recoup"));
+        command.args(args);
+        command
+    }
+
+    /// Another program in the environment of this home.
+    pub fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("HOME", self.dir.path())
             .env("RECOUP_CONFIG", self.path("recoup.toml"))
             .env("RECOUP_DATABASE", self.database())
             .envs(self.env.iter().cloned())
-            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -301,6 +307,31 @@ pub fn ready(flags: &[&str]) -> (Sim, Home) {
     (sim, home)
 }
 
+/// The nouns that the output counts.
+const COUNTED: &str = "accounts actions days errors events files hours lines links modifications orders pages participants \
+                       programs records requests retractions reversals rewards rows seconds submissions values";
+
+/// Finds a text such as `1 orders` or `order(s)`.
+fn one_in_the_plural(output: &str) -> Option<String> {
+    let words: Vec<&str> = output.split_whitespace().map(|word| word.trim_matches(['(', ',', '.', ';', ':'])).collect();
+    let is_counted = |noun: &str| COUNTED.split_whitespace().any(|counted| counted == noun);
+    let of_one = words.windows(2).find(|pair| pair[0] == "1" && is_counted(pair[1])).map(|pair| pair.join(" "));
+    let is_open = |word: &&&str| word.strip_suffix("(s)").is_some_and(|noun| is_counted(&format!("{noun}s")));
+    of_one.or_else(|| words.iter().find(is_open).map(|word| (*word).to_owned()))
+}
+
+#[test]
+fn no_output_counts_one_thing_in_the_plural() {
+    for (output, found) in [
+        ("0 of 1 rows not done", Some("1 rows")),
+        ("(1 orders, read)", Some("1 orders")),
+        ("2 reward(s) stay", Some("reward(s)")),
+        ("1 row, 21 orders, 1,001 orders", None),
+    ] {
+        assert_eq!(one_in_the_plural(output).as_deref(), found, "{output}");
+    }
+}
+
 /// The output of a finished command.
 #[derive(Debug)]
 pub struct Ran {
@@ -311,13 +342,18 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Fails if the output counts one thing in the plural.
+    #[track_caller]
     pub fn of(args: &[&str], output: Output) -> Self {
-        Self {
+        let ran = Self {
             args: args.join(" ").chars().take(200).collect(),
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("UTF-8 on standard output"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8 on standard error"),
-        }
+        };
+        let plural = one_in_the_plural(&ran.stdout).or_else(|| one_in_the_plural(&ran.stderr));
+        assert_eq!(plural, None, "recoup {}", ran.args);
+        ran
     }
 
     #[track_caller]

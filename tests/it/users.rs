@@ -40,6 +40,15 @@ fn adding_changing_and_disabling_users_is_logged() {
 }
 
 #[test]
+fn the_last_admin_keeps_the_role_and_the_hint_fits_the_command() {
+    let (_sim, home) = ready(&[]);
+    home.check(&["user", "add", "ann", "--role", "admin"], 0);
+    let role = home.check(&["user", "role", "ann", "lead"], 5).stderr;
+    assert!(role.contains("make another user admin first") && !role.contains("--yes"), "{role}");
+    assert!(home.check(&["user", "disable", "ann"], 5).stderr.contains("--yes"));
+}
+
+#[test]
 fn no_secret_is_in_the_database_or_the_output() {
     let (_sim, home) = ready(&[]);
     let secret = "correct horse battery staple";

@@ -46,7 +46,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             "its refunds are listed one by one, and recoup reads only a column with the refunded total".to_owned()
         );
     }
-    // Without a refunded amount the total proves nothing. An unreadable total is still a reason for doubt.
+    // Without a refunded amount the total proves nothing. An unreadable total still makes the order unclear.
     let total = cells.needed(Column::Total)?;
     if status == OrderStatus::Refunded && (total.is_zero() || total.is_negative()) {
         return Err(format!("the total of the order, {total}, is not more than 0"));

@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use super::Context;
 use super::checks::{Check, Findings};
 use super::follow::indexed_rewards;
-use super::ledger_check::{self, LedgerFault};
 use super::match_submissions::uri_of;
 use super::proof::Snapshot;
+use super::readiness::{self, LedgerFault};
 use super::receipt::Mark;
 use super::reward_fetch::snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::model::{OrderId, RewardId, Target};
-use crate::report::{self, grouped};
+use crate::model::{OrderId, RewardId, Target, counted, grouped};
+use crate::report;
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward};
 use crate::store::ledger::{Channel, Found, Ledger, NewRetraction, Retraction};
@@ -48,6 +48,8 @@ pub struct AcceptOptions {
 #[derive(Debug, Serialize)]
 pub struct Accepted {
     pub accepted: bool,
+    /// The person who accepted it; `null` if nothing was accepted.
+    pub by: Option<String>,
     /// The fault: `copy`, `missing`, `another`, `older` or `forked`; `null` without a fault.
     pub trouble: Option<&'static str>,
     /// The earliest moment after which the ledger may lack entries; `null` if unknown.
@@ -82,9 +84,11 @@ pub struct Added {
 /// Compares a ledger with the vendor's submissions, and makes it the ledger of this index.
 pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted> {
     let existing = ctx.ledger()?;
-    let Some(fault) = ctx.read_index(|index| ledger_check::fault(index, existing))? else { return nothing(existing) };
+    let Some(fault) = ctx.read_index(|index| readiness::ledger_fault(index, existing))? else {
+        return nothing(existing);
+    };
     if matches!(fault, LedgerFault::Half(_)) {
-        return Err(ledger_check::refusal(&fault));
+        return Err(fault.refusal());
     }
     if !options.yes && !ctx.report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was accepted")
@@ -103,8 +107,8 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     let comparison = compare(&rows, since, &known);
     if comparison.unreadable > 0 {
         gaps.push(format!(
-            "{} submission(s) of the vendor's list do not say what they take back or change",
-            comparison.unreadable
+            "the vendor's list has {} without what is taken back or changed",
+            counted(comparison.unreadable, "submission")
         ));
     }
     if let Some(first) = gaps.first()
@@ -138,7 +142,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
         // A person's data that a newer ledger has erased must stay erased.
         ledger.rewrite()?;
     }
-    let message = format!("accepted by a person: {}", fault.describe());
+    let message = format!("accepted by {}: {}", ctx.actor.person, fault.describe());
     let details = details(&fault, since_text.as_deref(), &comparison, &risks, options);
     let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
     // The ledger is written before the index: if the index fails, the person can run the command again, because the index is
@@ -151,6 +155,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     let added = added.filter_map(|((missing, found), id)| Some(line_of(id?, missing, found))).collect();
     Ok(Accepted {
         accepted: true,
+        by: Some(ctx.actor.person.clone()),
         trouble: Some(fault.as_str()),
         since: since_text,
         reversals: comparison.reversals,
@@ -343,6 +348,7 @@ fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
     };
     Ok(Accepted {
         accepted: false,
+        by: None,
         trouble: None,
         since: None,
         reversals: 0,
@@ -361,9 +367,10 @@ impl Accepted {
             return vec!["nothing is wrong with this ledger; nothing was changed".to_owned()];
         }
         let mut lines = vec![format!(
-            "accepted: {} reversal(s) and {} modification(s) at the vendor, {} known, {} written down as sent",
-            self.reversals,
-            self.modifications,
+            "accepted by {}: {} and {} at the vendor, {} known, {} written down as sent",
+            self.by.as_deref().unwrap_or_default(),
+            counted(self.reversals, "reversal"),
+            counted(self.modifications, "modification"),
             self.matched,
             self.added.len()
         )];

@@ -10,7 +10,7 @@ use super::preview::{Level, Measure, Preview};
 use crate::crash;
 use crate::error::{Kind, Result};
 use crate::model::Target;
-use crate::retract::follow::{rewards_now, submission};
+use crate::retract::follow::{read_rewards, submission};
 use crate::retract::proof::SubmissionProgress;
 use crate::retract::unknown_resolver;
 use crate::retract::{Context, FollowSettings, SubmissionPolling};
@@ -24,7 +24,7 @@ pub async fn observe(
     retraction: &mut Retraction,
 ) -> Result<()> {
     if retraction.state == State::Unknown {
-        unknown_resolver::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
+        unknown_resolver::reconcile(ctx, &follows.resolver, ledger, retraction).await?;
     }
     // No reward shows that a modification is complete, so a run that follows many modifications reads their submissions by
     // schedule.
@@ -42,8 +42,8 @@ pub async fn observe(
     if state == retraction.state {
         return Ok(());
     }
-    let rewards = match rewards_now(ctx, ledger, retraction).await {
-        Ok((_, rewards)) => Some(rewards),
+    let rewards = match read_rewards(ctx, ledger, retraction).await {
+        Ok(now) => Some(now.rewards),
         // A failed read is ignored, because the rewards are only evidence.
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => None,
         Err(error) => return Err(error),

@@ -12,7 +12,7 @@ use super::{AdjustOptions, read_before};
 use crate::error::{Error, Kind, Result};
 use crate::retract::Context;
 use crate::retract::dispatch::{Job, PLAN_FRESH_FOR, mark_unknown};
-use crate::retract::plan::{self, ActionPlan, Plan, Step, StoredPlan};
+use crate::retract::plan::{self, ActionPlan, Plan, Step};
 use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
 use crate::vendor::{BrandWriter, Modification, SendPermit, WriteOutcome, modification_form};
 
@@ -81,21 +81,7 @@ impl Job for ModificationJob<'_> {
     }
 
     fn intent(&self) -> NewRetraction {
-        let Self { options, plan, action, .. } = self;
-        let mut kept = StoredPlan::json(plan, action);
-        kept[CHANGE] = json!(self.preview);
-        NewRetraction {
-            channel: Channel::Modification,
-            target: action.target.clone(),
-            order_id: plan.order_id.clone(),
-            disposition: options.plan.disposition.clone(),
-            reason: options.plan.reason.clone(),
-            ticket: options.plan.ticket.clone(),
-            batch: options.plan.batch.clone(),
-            program_id: action.program_id.clone(),
-            rewards: action.linked.clone(),
-            plan: kept,
-        }
+        plan::ledger_entry(self.plan, self.action, &self.options.plan, Some((CHANGE, json!(self.preview))))
     }
 
     fn notes(&self) -> Vec<(&'static str, String, Value)> {

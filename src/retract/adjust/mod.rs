@@ -142,8 +142,11 @@ fn proposal<'a>(plan: &'a Plan, action: &'a ActionPlan, preview: &'a Preview, op
 fn only(plan: &Plan) -> Result<&ActionPlan> {
     match plan.actions.as_slice() {
         [action] => Ok(action),
-        _ => Err(Error::new(Kind::Ambiguous, "which action of the order is meant is not certain; nothing was sent")
-            .hint("name one with --action-id ID")),
+        _ => Err(Error::new(
+            Kind::Ambiguous,
+            "the order has several actions, and the request does not say which; nothing was sent",
+        )
+        .hint("name one with --action-id ID")),
     }
 }
 
@@ -163,7 +166,7 @@ fn check_step(plan: &Plan) -> Result<()> {
                 Kind::Refused,
                 "the action reads as reversed: there is nothing left to adjust; nothing was sent",
             )
-            .hint("if its rewards stand, `recoup retract ORDER` says what to look at"))
+            .hint("if its rewards are still valid, `recoup retract ORDER` says what to check"))
         }
         Step::Send | Step::Stop => Ok(()),
     }
@@ -192,7 +195,7 @@ async fn fit(
                 "the items of the action cannot be read, and nothing would be left of those that are named: if they are all, \
                  that is a retraction; nothing was sent",
             )
-            .hint("use `recoup retract ORDER`; or add --others-stay where the order has other items"));
+            .hint("use `recoup retract ORDER`; or add --others-stay if the order has other items"));
         }
     }
     let findings = &mut plan.actions[0].findings;
@@ -207,7 +210,7 @@ async fn fit(
         findings.warn(
             Check::OrderAmount,
             "Advocate evaluates the item-level fields of an event: the order's amount is recorded and need not move a reward",
-            "where the items are known, name them with --sku, --quantity or --delta",
+            "if the items are known, name them with --sku, --quantity or --delta",
         );
     }
     findings.warn(

@@ -61,14 +61,12 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
         )
         .hint("run `recoup verify` until it has ended; nothing was sent"));
     }
-    if let Some(doubtful) = newest.filter(|newest| newest.state == State::Unconfirmed && !again) {
+    if let Some(unconfirmed) = newest.filter(|newest| newest.state == State::Unconfirmed && !again) {
         return Err(Error::new(
             Kind::Refused,
-            format!("adjustment {} of this action is unconfirmed: it may have been made", doubtful.id),
+            format!("adjustment {} of this action is unconfirmed: it may have been made", unconfirmed.id),
         )
-        .hint(
-            "look at the action in the vendor's platform; to send this in spite of it, add --again; nothing was sent",
-        ));
+        .hint("look at the action in the vendor's platform; to send this anyway, add --again; nothing was sent"));
     }
     // *Not received* is concluded from two vendor lists, so a person decides whether to send the change again.
     let may_be = |attempt: &&Retraction| attempt.state.may_have_been_sent() || attempt.state == State::NotReceived;

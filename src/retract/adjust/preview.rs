@@ -259,9 +259,7 @@ fn check(changes: &[crate::vendor::ItemChange], items: &[ActionItem]) -> Result<
                 .hint(format!("it has {}; a SKU matches exactly", known.join(", "))));
         };
         if items.iter().filter(|item| item.sku == *sku).count() > 1 {
-            return Err(refused(format!(
-                "the action has {sku:?} more than once, so which one is meant is not certain"
-            )));
+            return Err(refused(format!("the action has several items {sku:?}, and the change does not say which")));
         }
         let has = item.quantity.as_deref().and_then(|text| text.trim().parse::<u64>().ok());
         if let (Some(wanted), Some(has)) = (change.quantity, has)

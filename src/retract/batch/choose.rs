@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::retract::checks::Verdict;
 
 /// Number of orders that are sent first for each program on trial.
@@ -73,7 +74,8 @@ pub fn check(candidates: &[Candidate], adjustments: usize, limits: Limits) -> Re
         return Err(Error::new(
             Kind::Refused,
             format!(
-                "{count} orders would be retracted or adjusted, and the limit is {}; nothing was sent",
+                "{} would be retracted or adjusted, and the limit is {}; nothing was sent",
+                counted(count, "order"),
                 limits.count
             ),
         )

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::approval::{self, Demand, Subject};
 use super::{Context, Options, WriterSettings, plan_fingerprint, readiness};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::model::order_text::visible;
 use crate::model::program_rule::ProgramRule;
 use crate::refunds::{DecisionKind, Refunds};
@@ -288,7 +289,7 @@ impl<'a> Batch<'a> {
 
 impl Summary {
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("{} rows of a {}, {} sent now", self.rows, self.format, self.sent)];
+        let mut lines = vec![format!("{} of a {}, {} sent now", counted(self.rows, "row"), self.format, self.sent)];
         lines.extend(self.outcomes.iter().map(|(words, count)| format!("  {count:>6} {words}")));
         if let Some(error) = &self.error {
             lines.push(format!("ended early: {}", error.message));
@@ -305,7 +306,7 @@ impl Intent {
             self.decisions.iter().map(|(kind, count)| format!("{count} {}", kind.words())).collect();
         let mut lines = vec![
             format!("read as {}: {}", self.format, decisions.join(", ")),
-            format!("{} orders will be retracted; their standing rewards are worth {worth}", self.orders),
+            format!("{} will be retracted; the rewards to take back are worth {worth}", counted(self.orders, "order")),
         ];
         let steps: Vec<String> = self.steps.iter().map(|(step, count)| format!("{count} {step}")).collect();
         lines.insert(1, format!("planned: {}", steps.join(", ")));
@@ -321,7 +322,7 @@ impl Intent {
             ));
         }
         if self.adjustments > 0 {
-            lines.push(format!("{} actions will be adjusted for a refund in part", self.adjustments));
+            lines.push(format!("{} will be adjusted for a refund in part", counted(self.adjustments, "action")));
         }
         if self.followed > 0 {
             lines.push(format!(

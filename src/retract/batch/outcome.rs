@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::{Error, Kind};
+use crate::model::counted;
 use crate::retract::receipt::Entry;
 use crate::store::ledger::State;
 
@@ -218,7 +219,7 @@ pub fn counts(done: &[RowOutcome]) -> BTreeMap<&'static str, u64> {
 pub fn problem(done: &[RowOutcome], ended: Option<&Error>) -> Option<Error> {
     let left = done.iter().filter(|one| one.outcome.kind().is_some()).count();
     let worst = done.iter().filter_map(|one| one.outcome.kind()).min_by_key(|kind| kind.rank());
-    let message = format!("{left} of {} rows are not done", done.len());
+    let message = format!("{left} of {} not done", counted(done.len(), "row"));
     match (ended, worst) {
         (Some(ended), worst) => {
             let kind = worst.filter(|kind| kind.rank() < ended.kind.rank()).unwrap_or(ended.kind);

@@ -136,7 +136,7 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
         }
         let Some(one) = running.next().await else { break };
         progress.show(planned.len() as u64, Some(total), "");
-        if let Planned::Over(error) = one {
+        if let Planned::Ended(error) = one {
             ended = Some(error);
             break;
         }
@@ -158,7 +158,7 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
                 (item.final_decision, item.done) = (Some((decision, why)), Some(done));
             }
             Some(Planned::SameAsBefore) => {}
-            Some(Planned::Over(_)) | None => {
+            Some(Planned::Ended(_)) | None => {
                 item.end(Outcome::NotAttempted, "not checked: the batch ended before this row");
             }
         }
@@ -174,7 +174,7 @@ enum Planned {
     Decided(Decision, String, RowOutcome),
     SameAsBefore,
     /// An error that affects every row.
-    Over(Error),
+    Ended(Error),
 }
 
 impl Item<'_> {
@@ -183,7 +183,7 @@ impl Item<'_> {
         if let Some(error) = plan.actions.iter().find_map(|action| action.findings.error()) {
             self.done = Some(RowOutcome {
                 actions: names(&plan),
-                ..RowOutcome::new(Outcome::Stopped, with_the_way_out(error))
+                ..RowOutcome::new(Outcome::Stopped, message_with_hint(error))
             });
         } else if plan.actions.iter().all(|action| action.step == Step::AlreadyCancelled) {
             let lost: String = plan.actions.iter().map(|action| losses(&action.rewards)).collect();
@@ -202,7 +202,7 @@ impl Item<'_> {
 }
 
 /// Appends the hints of an error to its message, because the outcome file has no column for hints.
-fn with_the_way_out(error: Error) -> String {
+fn message_with_hint(error: Error) -> String {
     match error.hint {
         Some(hint) => format!("{} ({hint})", error.message),
         None => error.message,
@@ -230,13 +230,13 @@ async fn plan_one(
             Kind::Network | Kind::Vendor => {
                 Planned::RowOutcome(RowOutcome::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
             }
-            Kind::VendorRefused => Planned::RowOutcome(RowOutcome::new(Outcome::Failed, with_the_way_out(error))),
+            Kind::VendorRefused => Planned::RowOutcome(RowOutcome::new(Outcome::Failed, message_with_hint(error))),
             // The ledger has the order, but the request also needs the index.
-            Kind::NotIndexed => Planned::RowOutcome(RowOutcome::new(Outcome::NotFoundYet, with_the_way_out(error))),
+            Kind::NotIndexed => Planned::RowOutcome(RowOutcome::new(Outcome::NotFoundYet, message_with_hint(error))),
             Kind::Refused | Kind::Ambiguous | Kind::Usage => {
-                Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, with_the_way_out(error)))
+                Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, message_with_hint(error)))
             }
-            _ => Planned::Over(error),
+            _ => Planned::Ended(error),
         },
     }
 }

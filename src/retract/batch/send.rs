@@ -14,11 +14,11 @@ use super::outcome::{Outcome, RowOutcome, severity};
 use super::rows::Item;
 use super::{Batch, SEND};
 use crate::error::{Error, Kind, Result};
-use crate::model::ActionId;
 use crate::model::time_left::{duration, time_left};
+use crate::model::{ActionId, counted};
 use crate::retract::checks::Finding;
+use crate::retract::checks::Override;
 use crate::retract::dispatch::{Dispatched, Sent};
-use crate::retract::overrides::Override;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
 use crate::retract::send::Sender;
@@ -45,7 +45,7 @@ impl Batch<'_> {
         let failed = if tried.is_empty() || self.ended.is_some() {
             BTreeSet::new()
         } else {
-            self.ctx.report.note(format!("waiting for the {} orders that went first", tried.len()));
+            self.ctx.report.note(format!("waiting for the {} that went first", counted(tried.len(), "order")));
             let (failed, ended) = self.failed_programs(&tried).await?;
             self.ended = ended;
             // If the wait was interrupted, the trial says nothing about its programs.

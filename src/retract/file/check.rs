@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{CLOCK_TOLERANCE, file_line_of, handed_over_at};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::retract::follow::follow;
 use crate::retract::receipt::Receipt;
 use crate::retract::{Context, FollowSettings, affects_every_order};
@@ -19,7 +20,7 @@ use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{FileError, FileSubmission};
 
 /// Kind of the note that stores the vendor's file submission.
-const SEEN: &str = "file_submission";
+const FILE_SUBMISSION: &str = "file_submission";
 
 /// An error reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
@@ -99,7 +100,7 @@ pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receip
 fn nothing_open(name: &str) -> Error {
     let of = if name.is_empty() { String::new() } else { format!(" of a file named {name:?}") };
     Error::new(Kind::Failed, format!("no line{of} is handed over and not settled"))
-        .hint("where it was handed in under another name, say the one that recoup wrote with --file NAME")
+        .hint("if it was handed in under another name, give the name that recoup wrote: --file NAME")
 }
 
 fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
@@ -146,17 +147,18 @@ async fn of_file(
         return Ok(None);
     };
     if candidates.next().is_some() {
-        ctx.report.warn(format!(
-            "{name}: the vendor has it more than once, so which is meant is not certain; name it with `recoup file check ID`"
-        ));
+        ctx.report
+            .warn(format!("{name}: the vendor has several files of this name; choose one with `recoup file check ID`"));
         return Ok(None);
     }
-    let counts = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let count = |number: Option<u64>, noun: &str| {
+        number.map_or_else(|| format!("an unknown number of {noun}s"), |number| counted(number, noun))
+    };
     ctx.report.note(format!(
-        "{name}: file submission {}, {} records, {} errors{}",
+        "{name}: file submission {}, {}, {}{}",
         file.batch_id,
-        counts(file.total_records),
-        counts(file.total_errors),
+        count(file.total_records, "record"),
+        count(file.total_errors, "error"),
         if file.is_complete() { "" } else { ", not completed" }
     ));
     if !file.is_complete() {
@@ -185,15 +187,15 @@ async fn look(
     seen: Option<&FileStatus>,
 ) -> Result<Retraction> {
     if let Some(seen) = seen.filter(|_| line.detail("submission").is_none()) {
-        let (message, details) = what_it_says(&line, seen);
-        line = ledger.note(&line, SEEN, &message, &details, ctx.clock.now())?;
+        let (message, details) = line_result(&line, seen);
+        line = ledger.note(&line, FILE_SUBMISSION, &message, &details, ctx.clock.now())?;
     }
     let once = FollowSettings { wait: Duration::ZERO, concludes: false, ..options.follows };
     follow(ctx, &once, ledger, line).await
 }
 
 /// The vendor's result for one line, in the form of a submission.
-fn what_it_says(line: &Retraction, seen: &FileStatus) -> (String, Value) {
+fn line_result(line: &Retraction, seen: &FileStatus) -> (String, Value) {
     let tracker = file_line_of(line).map(|handed| handed.action_tracker_id);
     let own: Vec<&FileError> = seen
         .errors

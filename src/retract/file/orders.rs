@@ -23,7 +23,7 @@ pub struct FileOrder {
     /// Why the order is never written.
     pub stopped: Option<String>,
     /// Why the order is written only if the index has exactly this order ID.
-    pub doubtful: Option<String>,
+    pub only_if_indexed: Option<String>,
 }
 
 impl FileOrder {
@@ -39,7 +39,7 @@ impl FileOrder {
             refund: None,
             not_refunded: false,
             stopped: None,
-            doubtful: None,
+            only_if_indexed: None,
         }
     }
 }
@@ -70,7 +70,7 @@ fn of_row(list: &Refunds, row: &RefundRow) -> FileOrder {
         refund: order.map(RefundClaim::of),
         not_refunded: order.is_some_and(|order| order.decision == Decision::NotRefunded),
         stopped,
-        doubtful: order.and_then(|order| list.blocking_problem(order, false)).map(ToString::to_string),
+        only_if_indexed: order.and_then(|order| list.blocking_problem(order, false)).map(ToString::to_string),
     }
 }
 

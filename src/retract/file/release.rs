@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::check::{is_listed, is_open};
 use crate::error::{Error, Kind, Result};
-use crate::model::Coverage;
+use crate::model::{Coverage, counted};
 use crate::retract::Context;
 use crate::retract::dispatch::take_lock;
-use crate::retract::follow::rewards_now;
+use crate::retract::follow::{RewardsNow, read_rewards};
 use crate::retract::receipt::Receipt;
 use crate::store::ledger::{Channel, State};
 
@@ -46,15 +46,18 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         return Err(refused(format!("the vendor has taken the file of retraction {id}"))
             .hint("run `recoup file check`, which settles it by its rewards"));
     }
-    let (before, rewards) = rewards_now(ctx, ledger, &line).await?;
+    let RewardsNow { before, rewards, .. } = read_rewards(ctx, ledger, &line).await?;
     let cancelled = rewards.iter().filter(|now| {
         let was = before.iter().find(|was| was.reward_id == now.reward_id);
         now.state == "cancelled" && was.is_none_or(|was| was.state != "cancelled")
     });
     let cancelled = cancelled.count();
     if cancelled > 0 {
-        return Err(refused(format!("{cancelled} reward(s) of it read as cancelled: the line was handed in"))
-            .hint("run `recoup file check`"));
+        return Err(refused(format!(
+            "the vendor shows {} of it as cancelled: the line was handed in",
+            counted(cancelled, "reward")
+        ))
+        .hint("run `recoup file check`"));
     }
     match is_listed(ctx, &line).await {
         Ok(None) => {}

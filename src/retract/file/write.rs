@@ -16,12 +16,12 @@ use super::written::{Row, Written};
 use super::{FILE, FileLine, file_line_of};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
-use crate::model::{ActionId, OrderId, Target};
+use crate::model::{ActionId, OrderId, Target, counted};
 use crate::out_file::{OutFile, Rules};
 use crate::refunds::reversal_file::{self, Reversal};
 use crate::retract::approval::{self, Demand, Granted, Subject};
 use crate::retract::dispatch::take_lock;
-use crate::retract::plan::{self, ActionPlan, Step, StoredPlan, handed_over, sent_before};
+use crate::retract::plan::{self, ActionPlan, Step, handed_over, sent_before};
 use crate::retract::receipt::Mark;
 use crate::retract::{Context, Options, affects_every_order, plan_fingerprint, readiness, show_and_confirm};
 use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
@@ -76,7 +76,7 @@ pub async fn run(
     if options.plan.dry_run || answer.written == 0 {
         return Ok(answer);
     }
-    let question = format!("Write {} line(s) of reversals into {}", answer.written, path.display());
+    let question = format!("Write {} of reversals into {}", counted(answer.written, "line"), path.display());
     show_and_confirm(ctx, answer.table(), options.plan.yes, &question).await?;
     let ledger = ctx.open_ledger()?;
     let granted = ask_second_person(ctx, ledger, &answer, options)?;
@@ -178,8 +178,8 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     }
     let order_id = &order.order_id;
     let matches = ctx.read_index(|index| index.map_or_else(|| Ok(Vec::new()), |index| index.find(order_id)))?;
-    if let Some(doubt) = order.doubtful.as_ref().filter(|_| matches.is_empty()) {
-        return Err(refused(doubt.clone()));
+    if let Some(why) = order.only_if_indexed.as_ref().filter(|_| matches.is_empty()) {
+        return Err(refused(why.clone()));
     }
     let actions: std::collections::BTreeSet<&ActionId> = matches.iter().filter_map(|m| m.action_id.as_ref()).collect();
     if actions.len() > 1 {
@@ -221,7 +221,7 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
         Step::Send => {}
     }
     if let Some(found) =
-        ledger.map(|ledger| of_other_road(ledger, &action.target, order_id, action)).transpose()?.flatten()
+        ledger.map(|ledger| sent_by_any_channel(ledger, &action.target, order_id, action)).transpose()?.flatten()
     {
         return Err(sent(&found));
     }
@@ -258,7 +258,7 @@ fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Re
 
 /// An earlier send for this order through any channel. A line of the file names the order, so it affects every action of the
 /// order.
-fn of_other_road(
+fn sent_by_any_channel(
     ledger: &Ledger,
     target: &Target,
     order_id: &OrderId,
@@ -280,9 +280,17 @@ fn sent(found: &Retraction) -> Error {
     if found.state == State::HandedOver {
         return handed_over(found);
     }
-    let state = found.state.as_str();
-    Error::new(Kind::Refused, format!("it was sent before (retraction {}, {state})", found.id))
-        .hint("`recoup verify` carries it on; two channels would reverse it twice")
+    let (id, state) = (found.id, found.state.as_str());
+    let error = Error::new(Kind::Refused, format!("it was sent before (retraction {id}, {state})"));
+    error.hint(match found.state {
+        State::Confirmed | State::Partial => {
+            format!("its rewards were taken back: leave it out of the file; `recoup status --retraction {id}` shows the proof")
+        }
+        State::Failed | State::NotReceived => {
+            "`recoup retract ORDER --resend --reason TEXT` sends it again; two channels could reverse it twice".to_owned()
+        }
+        _ => "`recoup verify` carries it on; two channels would reverse it twice".to_owned(),
+    })
 }
 
 /// The text of the file. Marks each row that the format cannot represent as refused.
@@ -319,9 +327,10 @@ fn hand_over(
     granted: Option<&Granted>,
 ) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let notes: Vec<_> = granted.map(Granted::note).into_iter().collect();
     for row in rows.iter_mut().filter(|row| row.written) {
         let (Some(action), Some(tracker)) = (row.action(), row.action_tracker_id.clone()) else { continue };
-        if let Some(found) = of_other_road(ledger, &action.target, &row.order_id, action)? {
+        if let Some(found) = sent_by_any_channel(ledger, &action.target, &row.order_id, action)? {
             row.refuse(sent(&found));
             continue;
         }
@@ -332,21 +341,12 @@ fn hand_over(
             reason_code: row.reason_code.clone(),
         };
         let Some(new) = intent(row, options, &handed) else { continue };
-        let now = || ctx.clock.now();
-        let mut planned = match ledger.begin(&new, now()) {
-            Ok(planned) => planned,
-            Err(error) if error.kind == Kind::Busy => {
-                row.refuse(error);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        row.retraction = Some(planned.id);
-        if let Some((kind, message, details)) = granted.map(Granted::note) {
-            planned = ledger.note(&planned, kind, &message, &details, now())?;
-        }
         let message = format!("written into {name}; not done until the vendor has it");
-        ledger.append(&planned, State::HandedOver, &message, &json!({ FILE: handed }), now())?;
+        match ledger.hand_over(&new, &notes, &message, &json!({ FILE: handed }), ctx.clock.now()) {
+            Ok(recorded) => row.retraction = Some(recorded.id),
+            Err(error) if error.kind == Kind::Busy => row.refuse(error),
+            Err(error) => return Err(error),
+        }
     }
     ledger.put_into_main_file()?;
     let (id, head) = (ledger.ledger_id()?, ledger.head()?);
@@ -355,19 +355,12 @@ fn hand_over(
 
 fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRetraction> {
     let (plan, action) = (row.plan.as_ref()?, row.action()?);
-    let mut kept = StoredPlan::json(plan, action);
-    kept[FILE] = json!(handed);
     Some(NewRetraction {
-        channel: Channel::File,
-        target: action.target.clone(),
-        order_id: plan.order_id.clone(),
         disposition: row.reason_code.clone(),
         reason: row.order.reason.clone().or_else(|| options.plan.reason.clone()),
         ticket: row.order.ticket.clone().or_else(|| options.plan.ticket.clone()),
         batch: Some(handed.name.clone()),
-        program_id: action.program_id.clone(),
-        rewards: action.linked.clone(),
-        plan: kept,
+        ..plan::ledger_entry(plan, action, &options.plan, Some((FILE, json!(handed))))
     })
 }
 

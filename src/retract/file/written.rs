@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::orders::FileOrder;
 use crate::error::{Error, Kind};
-use crate::model::{ActionId, OrderId};
+use crate::model::{ActionId, OrderId, counted};
 use crate::report::table;
 use crate::retract::checks::{Finding, Verdict};
 use crate::retract::plan::{ActionPlan, Plan};
@@ -94,9 +94,9 @@ impl Written {
         let (kind, row) = worst?;
         let why = row.message.as_deref().unwrap_or_default();
         let message = format!(
-            "{} of {} orders are not in the file: order {:?}: {why}",
+            "{} of {} not in the file: order {:?}: {why}",
             self.not_written,
-            self.rows.len(),
+            counted(self.rows.len(), "order"),
             row.order_id.as_str()
         );
         let error = Error::new(if self.written > 0 { Kind::SomeFailed } else { kind }, message);
@@ -110,10 +110,13 @@ impl Written {
         let mut lines = self.table();
         lines.push(match (&self.path, self.dry_run) {
             (Some(path), _) => {
-                format!("{} line(s) in {path}; handed over, and not done until the vendor has the file", self.written)
+                format!(
+                    "{} in {path}; handed over, and not done until the vendor has the file",
+                    counted(self.written, "line")
+                )
             }
             (None, true) => {
-                format!("a dry run: {} line(s) would be in {}; nothing was written", self.written, self.name)
+                format!("a dry run: {} would be in {}; nothing was written", counted(self.written, "line"), self.name)
             }
             (None, false) => "no file was written".to_owned(),
         });

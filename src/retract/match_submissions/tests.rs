@@ -127,12 +127,12 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
 }
 
 fn look(time: &str, absent: bool) -> ListReading {
-    ListReading { at: at(time), whole: absent, rows: 1, absent, doubt: None }
+    ListReading { at: at(time), whole: absent, rows: 1, absent, unclear: None }
 }
 
 #[test]
 fn two_whole_lists_an_hour_apart_show_an_absence() {
-    let doubts = ResolverSettings::default();
+    let settings = ResolverSettings::default();
     let table: [(&[(&str, bool)], bool); 9] = [
         (&[], false),
         (&[("2026-03-01T11:30:00Z", true)], false),
@@ -147,18 +147,18 @@ fn two_whole_lists_an_hour_apart_show_an_absence() {
     ];
     for (looks, expected) in table {
         let looks: Vec<ListReading> = looks.iter().map(|(time, absent)| look(time, *absent)).collect();
-        assert_eq!(is_not_received(at(SENT), &looks, &doubts), expected, "{looks:?}");
+        assert_eq!(is_not_received(at(SENT), &looks, &settings), expected, "{looks:?}");
     }
 }
 
 #[test]
 fn lists_are_read_minutes_then_hours_apart() {
-    let doubts = ResolverSettings::default();
+    let settings = ResolverSettings::default();
     let mut looks = Vec::new();
     for expected in ["10:05", "11:05", "14:05", "20:05"] {
-        let next = next_list_at(at(SENT), &looks, &doubts);
+        let next = next_list_at(at(SENT), &looks, &settings);
         assert_eq!(next, at(&format!("2026-03-01T{expected}:00Z")));
-        looks.push(ListReading { at: next, whole: false, rows: 0, absent: false, doubt: None });
+        looks.push(ListReading { at: next, whole: false, rows: 0, absent: false, unclear: None });
     }
-    assert_eq!(next_list_at(at(SENT), &looks, &doubts), at("2026-03-02T02:05:00Z"));
+    assert_eq!(next_list_at(at(SENT), &looks, &settings), at("2026-03-02T02:05:00Z"));
 }

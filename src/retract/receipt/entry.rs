@@ -168,14 +168,14 @@ impl Entry {
             retraction.events.iter().rfind(|event| event.kind == LIST_READING).map(|event| event.message.as_str());
         let check = match state {
             State::Unconfirmed | State::Unknown | State::Sending if retraction.channel == Channel::Modification => {
-                checklist::what_a_doubtful_change_means()
+                checklist::uncertain_change()
             }
             State::Unconfirmed | State::Unknown | State::Sending if retraction.channel == Channel::Reward => {
                 checklist::why_a_reward_may_stand()
             }
             State::Unconfirmed => checklist::why_it_may_stand(retraction.action_id.is_some(), &program_rules),
-            State::Unknown | State::Sending => checklist::what_unknown_means(look),
-            State::NotReceived => checklist::what_not_received_means(),
+            State::Unknown | State::Sending => checklist::unknown_request(look),
+            State::NotReceived => checklist::not_received(),
             _ => Vec::new(),
         };
         let read_at = |reward_id: &str| {

@@ -2,7 +2,7 @@
 
 use super::{Entry, Mark, Receipt};
 use crate::model::program_rule::{ProgramRule, RuleState};
-use crate::model::{Coverage, Target};
+use crate::model::{Coverage, Target, counted};
 use crate::report::{one_line, table};
 use crate::retract::checks::{Check, Finding};
 use crate::retract::file::FileLine;
@@ -27,7 +27,9 @@ impl Entry {
         let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
         let before = if self.was_found && self.sent.is_some() { " (sent before; nothing was sent now)" } else { "" };
         lines.push(format!("{what}{number}: {}{before}", self.state));
-        lines.push(format!("  {}", self.message));
+        // The findings below say why it stops.
+        let is_said = self.state == "stopped" && self.findings.iter().any(Finding::stops);
+        lines.push(format!("  {}", if is_said { "nothing was sent" } else { &self.message }));
         if let Some(sent) = &self.sent {
             let parameters: Vec<String> = sent
                 .as_object()
@@ -108,7 +110,8 @@ impl Receipt {
         for entry in &self.retractions {
             lines.extend(entry.lines());
         }
-        if let Some(error) = &self.error {
+        let is_said = self.retractions.iter().any(|entry| entry.state == "stopped");
+        if let Some(error) = self.error.as_ref().filter(|_| !is_said) {
             lines.push(format!("ended early: {}", error.message));
         }
         lines.push(coverage_line(&self.coverage));
@@ -141,6 +144,8 @@ pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     let mut lines = vec![format!("{margin}{}", finding.line())];
     if finding.stops() {
         lines.push(format!("{margin}  → {}", finding.remedy_line()));
+    } else if !finding.remedy.is_empty() {
+        lines.push(format!("{margin}  → {}", finding.remedy));
     }
     lines
 }
@@ -149,9 +154,9 @@ pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
 pub fn coverage_line(coverage: &Coverage) -> String {
     match &coverage.as_of {
         Some(as_of) => format!(
-            "this speaks of the rewards known as of {as_of}: {} of {} accounts read{}",
+            "this speaks of the rewards known as of {as_of}: {} of {} read{}",
             coverage.accounts_read,
-            coverage.accounts_known,
+            counted(coverage.accounts_known, "account"),
             if coverage.complete { "" } else { "; the index is not complete" }
         ),
         None => "this speaks of the rewards known: no crawl has finished yet, so others may exist".to_owned(),

@@ -65,7 +65,7 @@ impl Problem {
             looks_like: doubt.looks_like,
             examples: doubt.examples,
         };
-        Self { doubts: doubtful.doubts.into_iter().map(in_doubt).collect(), ..Self::of_file(doubtful.error) }
+        Self { doubts: doubtful.unclear.into_iter().map(in_doubt).collect(), ..Self::of_file(doubtful.error) }
     }
 
     /// An error about a file; its hint names query parameters.

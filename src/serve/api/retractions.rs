@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::idempotency::{Begun, Idempotent, begin};
 use super::{ApiResult, Problem, json, json_text};
-use crate::access::{Right, Who};
+use crate::access::{Principal, Right};
 use crate::error::{Error, Kind};
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::request::RetractRequest;
@@ -56,7 +56,7 @@ pub(in crate::serve) async fn create(
 }
 
 /// Retracts an order and stores the response under the key of the request.
-async fn carry_out(app: Arc<App>, who: Who, request: RetractRequest, key: Idempotent) -> ApiResult {
+async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: Idempotent) -> ApiResult {
     let receipt = match app.actions.retract(&who, request).await {
         Ok(receipt) => receipt,
         Err(error) => return Ok(key.fail(&app, error)?),
@@ -92,7 +92,10 @@ pub(in crate::serve) async fn of_order(State(app): State<Arc<App>>, _caller: Cal
     responses((status = 200, description = "The retraction in the ledger", body = Entry),
               (status = 404, description = "There is no retraction of that number", body = Problem)))]
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<i64>) -> ApiResult {
-    let unknown = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
+    let unknown = || {
+        Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"))
+            .hint("GET /api/v1/retractions with `order_id` lists the retractions of an order")
+    };
     let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
     let retraction = ledger.get(id).map_err(|_unknown| unknown())?;
     let mut entry = entry_for(Entry::of(&retraction, &[]), Audience::Api);

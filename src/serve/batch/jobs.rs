@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Batch, Terms};
-use crate::access::Who;
+use crate::access::Principal;
 use crate::error::{Error, Result};
 use crate::refunds::plan_file::{self, PlanTarget};
 use crate::refunds::{DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
@@ -22,7 +22,7 @@ const READ_ACTIONS: usize = 100;
 /// Plans every row and sends nothing. Returns the plan as a file, and stores its totals in the batch.
 pub(super) async fn plan(
     actions: &Actions,
-    who: &Who,
+    who: &Principal,
     refunds: &Refunds,
     batch: &mut Batch,
     report: &Report,
@@ -49,7 +49,7 @@ pub(super) async fn plan(
 /// Applies a plan and returns the outcomes as a file. Checks each row live again, and sends only what the plan allows.
 pub(super) async fn apply(
     actions: &Actions,
-    who: &Who,
+    who: &Principal,
     plan: &[u8],
     batch: &mut Batch,
     report: &Report,

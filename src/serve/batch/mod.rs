@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 use super::app::App;
 use super::extractors::Fields;
 use super::file_options::FileOptions;
-use crate::access::Who;
+use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::refunds::read::{self, Parsed};
 use crate::refunds::{DecisionKind, Refunds};
 use crate::report::Report;
-use crate::retract::overrides::Override;
+use crate::retract::checks::Override;
 use crate::retract::request::parse_overrides;
 use crate::store::ProcessLock;
 
@@ -148,7 +148,7 @@ enum Job {
 }
 
 impl Batch {
-    fn new(app: &App, who: &Who, file_options: FileOptions, terms: Terms) -> Result<Self> {
+    fn new(app: &App, who: &Principal, file_options: FileOptions, terms: Terms) -> Result<Self> {
         Ok(Self {
             id: app.batches.new_id(app.clock.now())?,
             person: who.name.clone(),
@@ -191,7 +191,7 @@ impl App {
 
     pub(super) fn plan_batch(
         self: &Arc<Self>,
-        who: &Who,
+        who: &Principal,
         refunds: Refunds,
         options: FileOptions,
         terms: Terms,
@@ -203,7 +203,13 @@ impl App {
     }
 
     /// Stores a file until a person explains its columns.
-    pub(super) fn store_upload(&self, who: &Who, upload: &[u8], options: FileOptions, terms: Terms) -> Result<Batch> {
+    pub(super) fn store_upload(
+        &self,
+        who: &Principal,
+        upload: &[u8],
+        options: FileOptions,
+        terms: Terms,
+    ) -> Result<Batch> {
         self.batches.remove_old(self.clock.now());
         let batch = Batch::new(self, who, options, terms)?;
         self.batches.write(&batch.id, Part::Upload, upload)?;
@@ -228,7 +234,7 @@ impl App {
     /// Starts planning a file. `who` has explained its columns.
     pub(super) fn plan_explained(
         self: &Arc<Self>,
-        who: &Who,
+        who: &Principal,
         mut batch: Batch,
         refunds: Refunds,
         options: FileOptions,
@@ -239,7 +245,7 @@ impl App {
     }
 
     /// Starts applying a plan in the name of `who`.
-    pub(super) fn apply_batch(self: &Arc<Self>, who: &Who, id: &str) -> Result<Batch> {
+    pub(super) fn apply_batch(self: &Arc<Self>, who: &Principal, id: &str) -> Result<Batch> {
         let mut batch = self.batch(id)?;
         let before = batch.stage;
         let can_apply = match batch.stage {
@@ -274,7 +280,7 @@ impl App {
 
     /// Starts a job in the background under the batch's lock. The store gets its outcome. Fails if another request has changed
     /// the batch's stage from `before`.
-    fn start(self: &Arc<Self>, who: &Who, mut batch: Batch, before: Option<Stage>, job: Job) -> Result<Batch> {
+    fn start(self: &Arc<Self>, who: &Principal, mut batch: Batch, before: Option<Stage>, job: Job) -> Result<Batch> {
         let path = self.batches.path(&batch.id);
         let lock = ProcessLock::try_take(&path, "batch")?.ok_or_else(|| {
             Error::new(Kind::Busy, format!("batch {} is being worked on already", batch.id))
@@ -306,7 +312,7 @@ impl App {
     }
 
     /// Runs a job. If the job fails, the reason is in the batch. Returns an error if the outcome cannot be stored.
-    async fn run_job(&self, job: Job, who: &Who, batch: &mut Batch, report: &Report) -> Result<()> {
+    async fn run_job(&self, job: Job, who: &Principal, batch: &mut Batch, report: &Report) -> Result<()> {
         match job {
             Job::Plan(refunds) => {
                 match jobs::plan(&self.actions, who, &refunds, batch, report).await {

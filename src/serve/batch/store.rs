@@ -174,7 +174,7 @@ impl BatchStore {
 }
 
 fn no_such_batch() -> Error {
-    Error::new(Kind::NotIndexed, "there is no such batch")
+    Error::new(Kind::NotIndexed, "there is no such batch").hint("upload the file again: an old batch is deleted")
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {

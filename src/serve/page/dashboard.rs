@@ -13,6 +13,7 @@ use super::view::{count, minute};
 use super::{Layout, PageResult, rendered};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::describe_coverage;
+use crate::model::counted;
 use crate::model::program_rule::RuleState;
 use crate::serve::app::App;
 use crate::serve::extractors::Caller;
@@ -138,7 +139,7 @@ fn proof(spread: &Spread) -> Result<Proof> {
 fn quota_line((n, line): (usize, &QuotaLine)) -> Result<Quota> {
     let host = line.host.split(' ').next().unwrap_or_default();
     let bars = line.hours.iter().map(|&amount| Value { amount, label: String::new(), bad: false });
-    let caption = format!("Requests to {host}, hour by hour, the last {} hours", line.hours.len());
+    let caption = format!("Requests to {host}, hour by hour, the last {}", counted(line.hours.len(), "hour"));
     Ok(Quota {
         host: host.to_owned(),
         used: line.limit.map_or_else(|| count(line.used), |limit| format!("{} of {}", count(line.used), count(limit))),

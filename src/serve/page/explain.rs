@@ -76,7 +76,7 @@ pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> PageR
     let (batch, upload) = app.stored_upload(id)?;
     match app.read_upload(&upload, &batch.file_options) {
         Ok(Parsed::NeedsMapping(doubtful)) => {
-            let order_is_open = doubtful.doubts.is_empty();
+            let order_is_open = doubtful.unclear.is_empty();
             let reason = if order_is_open { sentence(&doubtful.error) } else { String::new() };
             render_form(app, caller, id, &doubtful, &reason, &Fields::default())
         }
@@ -99,11 +99,11 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
         *page.status_mut() = StatusCode::BAD_REQUEST;
         Ok(page)
     };
-    let explained = match explained(&batch.file_options.explained, &doubtful, &fields) {
+    let explained = match explained(&batch.file_options.mapping, &doubtful, &fields) {
         Ok(explained) => explained,
         Err(reason) => return show_again(&doubtful, &reason),
     };
-    let options = FileOptions { explained, ..batch.file_options.clone() };
+    let options = FileOptions { mapping: explained, ..batch.file_options.clone() };
     match app.read_upload(&upload, &options) {
         Ok(Parsed::Complete(refunds)) => {
             app.plan_explained(&caller.who, batch, *refunds, options)?;
@@ -111,9 +111,10 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
         }
         Ok(Parsed::NeedsMapping(still)) => {
             let reason = sentence(&still.error);
-            let new = still.doubts.into_iter().filter(|doubt| doubtful.doubts.iter().all(|it| it.place != doubt.place));
-            let doubts = doubtful.doubts.iter().cloned().chain(new.collect::<Vec<_>>()).collect();
-            show_again(&NeedsMapping { doubts, ..doubtful }, &reason)
+            let new =
+                still.unclear.into_iter().filter(|doubt| doubtful.unclear.iter().all(|it| it.place != doubt.place));
+            let unclear = doubtful.unclear.iter().cloned().chain(new.collect::<Vec<_>>()).collect();
+            show_again(&NeedsMapping { unclear, ..doubtful }, &reason)
         }
         Err(error) => show_again(&doubtful, &sentence(&error)),
     }
@@ -151,7 +152,7 @@ fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -
                 let (value, _) = known.ok_or_else(|| format!("“{chosen}” is not a meaning of a column."))?;
                 by_meaning.entry(value).or_default().push(place);
             }
-            None if doubtful.doubts.iter().any(|doubt| doubt.place == place) => open.push(format!("“{name}”")),
+            None if doubtful.unclear.iter().any(|doubt| doubt.place == place) => open.push(format!("“{name}”")),
             None => {}
         }
     }
@@ -223,7 +224,7 @@ fn render_form(
     let batch = app.batch(id)?;
     let header = &doubtful.columns.header;
     let taken_for = |place: usize| {
-        let doubt = doubtful.doubts.iter().find(|doubt| doubt.place == place);
+        let doubt = doubtful.unclear.iter().find(|doubt| doubt.place == place);
         let column = Column::ALL.into_iter().find(|column| doubtful.columns.get(*column) == Some(place));
         match (doubt, column) {
             (Some(doubt), _) => format!("looks like {}", doubt.looks_like.words()),
@@ -252,9 +253,9 @@ fn render_form(
             chosen: fields.text(&field(place)).unwrap_or_default(),
         }
     };
-    let in_doubt = |place: usize| doubtful.doubts.iter().find(|doubt| doubt.place == place);
+    let in_doubt = |place: usize| doubtful.unclear.iter().find(|doubt| doubt.place == place);
     let places = 0..header.len();
-    let (choices, others): (Vec<Choice>, Vec<Choice>) = if doubtful.doubts.is_empty() {
+    let (choices, others): (Vec<Choice>, Vec<Choice>) = if doubtful.unclear.is_empty() {
         (places.map(|place| choice(place, None)).collect(), Vec::new())
     } else {
         let of = |wanted: bool| places.clone().filter(move |place| in_doubt(*place).is_some() == wanted);
@@ -263,7 +264,7 @@ fn render_form(
             of(false).map(|place| choice(place, None)).collect(),
         )
     };
-    let statuses = doubtful.doubts.iter().filter(|doubt| doubt.looks_like.is_word()).flat_map(|doubt| &doubt.examples);
+    let statuses = doubtful.unclear.iter().filter(|doubt| doubt.looks_like.is_word()).flat_map(|doubt| &doubt.examples);
     let near = doubtful
         .error
         .hint

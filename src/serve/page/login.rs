@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::{LoginRefused, NewSession, Origin, network_of};
+use crate::model::counted;
 use crate::serve::app::App;
 use crate::serve::cookies::{BROWSER, LOGIN_FORM, Lifetime, SESSION};
 use crate::serve::extractors::{Fields, Form, Query, form_fields};
@@ -102,7 +103,7 @@ pub(super) fn throttled(
     page: impl FnOnce(String, StatusCode) -> PageResult,
 ) -> PageResult {
     let seconds = until.duration_since(app.clock.now()).as_secs().max(1);
-    let problem = format!("Too many attempts. Try again in {seconds} seconds.");
+    let problem = format!("Too many attempts. Try again in {}.", counted(seconds, "second"));
     let mut response = page(problem, StatusCode::TOO_MANY_REQUESTS)?;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     Ok(response)

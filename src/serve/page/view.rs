@@ -5,9 +5,8 @@ use askama::Template;
 use super::mask::Masks;
 use super::words;
 use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
-use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
-use crate::report::grouped;
+use crate::model::{OrderId, grouped};
 use crate::retract::checks::{Finding, Verdict};
 use crate::retract::receipt::{Entry, RewardLine};
 use crate::serve::flag_names::{entry_for, without_flags};
@@ -268,7 +267,7 @@ impl Verdicts {
             .flat_map(|entry| &entry.findings)
             .filter(|finding| finding.stops() || finding.overridden)
             .filter_map(|finding| finding.check.overridable())
-            .map(crate::retract::overrides::Override::as_str)
+            .map(crate::retract::checks::Override::as_str)
             .collect();
         overridable.sort_unstable();
         overridable.dedup();

@@ -32,7 +32,7 @@ pub(super) fn amount(number: Option<i64>, unit: Option<&str>, currency: Option<&
     match (unit, currency) {
         (Some("CENTS"), Some(currency)) if !WITHOUT_CENTS.contains(&currency) => {
             let (sign, cents) = (if number < 0 { "-" } else { "" }, number.unsigned_abs());
-            format!("{sign}{}.{:02} {currency}", crate::report::grouped(cents / 100), cents % 100)
+            format!("{sign}{}.{:02} {currency}", crate::model::grouped(cents / 100), cents % 100)
         }
         (Some("CENTS"), currency) => format!("{number} cents {}", currency.unwrap_or_default()).trim_end().to_owned(),
         (Some(unit), _) => format!("{number} {}", unit.to_lowercase().replace('_', " ")),

@@ -40,12 +40,6 @@ impl From<Error> for DbError {
 
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::from(&error)
-    }
-}
-
-impl From<&rusqlite::Error> for DbError {
-    fn from(error: &rusqlite::Error) -> Self {
         let text = || error.to_string();
         if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_BUSY_SNAPSHOT) {
             return Self::Retry;
@@ -89,11 +83,6 @@ impl DbError {
         let message = format!("the {} at {} {what} ({cause})", layout.name, path.display());
         Error::new(Kind::Storage, message).hint(hint)
     }
-}
-
-/// Converts a driver error to the user's error.
-pub fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -> Error {
-    DbError::from(error).of(layout, path)
 }
 
 /// Returns the error for a damaged file.

@@ -2,8 +2,8 @@
 //!
 //! A store passes [`Conn`] a closure over one transaction, [`Tx`], and receives the closure's value or the user's error. A
 //! closure must have no effect outside its transaction, because [`Conn`] retries a transaction that collides with another one.
-//! SQL uses the common subset of SQLite and PostgreSQL, with parameters as `?1`. SQLite is currently the only engine. Only this
-//! module and the index use the driver.
+//! SQL uses the common subset of SQLite and PostgreSQL, with parameters as `?1`. SQLite is currently the only engine, and only
+//! this module uses its driver. Operations that only SQLite has (checkpoint, `VACUUM`, interrupt) are methods of [`Conn`].
 
 mod error;
 mod file;
@@ -15,25 +15,27 @@ mod value;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
+use rusqlite::{Transaction, TransactionBehavior};
 
 use super::{Identity, Layout};
 use crate::error::{Error, Result};
+use open::{open_reader, open_writer};
 
-pub(super) use error::{DbError, damaged, sql_error};
+pub(super) use error::{DbError, damaged};
 pub(super) use file::create_private;
-pub(super) use open::{open_reader, open_writer};
 #[cfg(test)]
 pub(super) use rusqlite::Connection as RawConnection;
-pub(super) use sqlite::{Checks, Row, Tx, rewrite};
+pub(super) use sqlite::{Checks, Row, Tx};
 pub(super) use value::{FromValue, ToValue, Value};
 
 /// The pause between two attempts to lock a file that another process is writing to.
 const BUSY_POLL: Duration = Duration::from_millis(1);
 
 /// The size of a connection's statement cache: larger than the number of statements of any store.
-const STATEMENTS_KEPT: usize = 64;
+const STATEMENTS_KEPT: usize = 128;
 
 /// The location of a store. A server with a schema is planned as the second kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,13 +79,13 @@ impl Patience {
     }
 }
 
-/// An open store. Threads share it; a mutex serialises them.
+/// An open store. Threads share it; a mutex serialises them. The mutex is reentrant, so that several reads can join one read.
 #[derive(Debug)]
 pub(super) struct Conn {
     place: Place,
     layout: &'static Layout,
     patience: Patience,
-    engine: Mutex<rusqlite::Connection>,
+    engine: ReentrantMutex<rusqlite::Connection>,
 }
 
 impl Conn {
@@ -111,7 +113,7 @@ impl Conn {
 
     fn over(conn: rusqlite::Connection, path: &Path, layout: &'static Layout, patience: Patience) -> Self {
         conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        Self { place: Place::File(path.to_owned()), layout, patience, engine: Mutex::new(conn) }
+        Self { place: Place::File(path.to_owned()), layout, patience, engine: ReentrantMutex::new(conn) }
     }
 
     pub fn path(&self) -> &Path {
@@ -122,27 +124,31 @@ impl Conn {
         self.layout
     }
 
-    /// Runs `work` on one state of the store.
+    /// Runs `work` on one state of the store. A read inside another read of the same thread sees the same state.
     pub fn read<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
-        self.repeat(|conn| work(&Tx::new(&*conn.unchecked_transaction()?)))
+        self.repeat(|conn| {
+            // A transaction that only reads needs no commit.
+            let _held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
+            work(&Tx::new(conn))
+        })
     }
 
     /// Runs `work` in one write transaction: commits all of its changes, or none. No other process writes between the start of
     /// the closure and the commit.
     pub fn write<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         self.repeat(|conn| {
-            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
             let value = work(&Tx::new(&tx))?;
             tx.commit()?;
             Ok(value)
         })
     }
 
-    fn repeat<T>(&self, mut attempt: impl FnMut(&mut rusqlite::Connection) -> Result<T, DbError>) -> Result<T> {
-        let mut conn = self.lock();
+    fn repeat<T>(&self, mut attempt: impl FnMut(&rusqlite::Connection) -> Result<T, DbError>) -> Result<T> {
+        let conn = self.lock();
         let mut tries = 0;
         loop {
-            match attempt(&mut conn) {
+            match attempt(&conn) {
                 // `Busy` is not retried: SQLite returns it only after the busy handler has waited for this connection's limit.
                 Err(DbError::Retry) if BUSY_POLL * tries < self.patience.limit() => {
                     tries += 1;
@@ -158,14 +164,14 @@ impl Conn {
         error.of(self.layout, self.path())
     }
 
-    /// Ignores poisoning: SQLite rolls back the transaction of a thread that panicked.
-    fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the connection. A thread that panics while it holds the lock drops its transaction, which rolls it back.
+    fn lock(&self) -> ReentrantMutexGuard<'_, rusqlite::Connection> {
+        self.engine.lock()
     }
 
     /// Returns the driver's connection, for tests that need operations outside this interface.
     #[cfg(test)]
-    pub fn raw(&self) -> MutexGuard<'_, rusqlite::Connection> {
+    pub fn raw(&self) -> ReentrantMutexGuard<'_, rusqlite::Connection> {
         self.lock()
     }
 }

@@ -14,6 +14,11 @@ use crate::error::{Error, Kind, Result};
 
 const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
+/// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole file, so the limit is larger than
+/// SQLite's 2 MB. SQLite allocates pages only when it reads them.
+const WRITER_CACHE: i64 = 32 * 1024;
+const READER_CACHE: i64 = 16 * 1024;
+
 /// Opens a file for writing, creates it if it is missing (mode 0600), and checks its owner.
 pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -55,6 +60,7 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
             return Ok(None);
         }
         plan_once(&conn)?;
+        set_cache(&conn, READER_CACHE)?;
         if let Some(identity) = identity {
             check_identity(&conn, identity)?;
         }
@@ -116,10 +122,15 @@ fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
+fn set_cache(conn: &Connection, kib: i64) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "cache_size", -kib)
+}
+
 /// Sets the pragmas, and creates the schema in one exclusive transaction.
 fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     set_busy_handler(conn, Patience::Usual)?;
     plan_once(conn)?;
+    set_cache(conn, WRITER_CACHE)?;
     // The version is checked first, because the next pragma changes the file, and recoup must not change a foreign file or
     // another version.
     let is_made = check_version(conn, layout)?;

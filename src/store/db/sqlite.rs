@@ -1,7 +1,7 @@
 //! SQLite: statements, rows, and operations on the file, such as checkpoints and page checks.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{InterruptHandle, ToSql, params_from_iter};
+use rusqlite::{InterruptHandle, ToSql, Transaction, TransactionBehavior, params_from_iter};
 
 use super::{Conn, DbError, FromValue, ToValue, Value};
 use crate::error::Result;
@@ -74,6 +74,11 @@ impl<'t> Tx<'t> {
         Ok(())
     }
 
+    /// Returns a number that changes when another connection has committed.
+    pub fn data_version(&self) -> Result<i64, DbError> {
+        self.one("PRAGMA data_version", &[], |row| row.get(0))
+    }
+
     /// Returns the first finding of SQLite's check of the whole file; `None` if the file is intact.
     pub fn first_damage(&self, checks: Checks) -> Result<Option<String>, DbError> {
         let sql = match checks {
@@ -110,16 +115,20 @@ impl Row<'_> {
     /// # Errors
     /// [`DbError::Damaged`] if the column holds another type. Strict tables never do.
     pub fn get<'a, T: FromValue<'a>>(&'a self, column: usize) -> Result<T, DbError> {
-        let value = match self.0.get_ref(column)? {
+        self.value(column)?.and_then(T::from_value).ok_or_else(|| {
+            let name = self.0.as_ref().column_name(column).unwrap_or("?");
+            DbError::Damaged(format!("column {name} holds a value of another type"))
+        })
+    }
+
+    /// Returns a column of any type, counted from 0. `None` if its text is not UTF-8, which only damage causes.
+    pub fn value(&self, column: usize) -> Result<Option<Value<'_>>, DbError> {
+        Ok(match self.0.get_ref(column)? {
             ValueRef::Null => Some(Value::Null),
             ValueRef::Integer(number) => Some(Value::Integer(number)),
             ValueRef::Real(number) => Some(Value::Real(number)),
             ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Value::Text),
             ValueRef::Blob(bytes) => Some(Value::Blob(bytes)),
-        };
-        value.and_then(T::from_value).ok_or_else(|| {
-            let name = self.0.as_ref().column_name(column).unwrap_or("?");
-            DbError::Damaged(format!("column {name} holds a value of another type"))
         })
     }
 }
@@ -149,6 +158,22 @@ impl Conn {
         done.map_err(|error| self.failed(error.into()))
     }
 
+    /// Runs `work` in one write transaction that survives a power cut, and copies the commit into the main file. If a reader
+    /// prevents the copy, the commit stays in the write-ahead log.
+    pub fn write_durably<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
+        let conn = self.lock();
+        let set = |synchronous: &str| {
+            conn.pragma_update(None, "synchronous", synchronous).map_err(|error| self.failed(error.into()))
+        };
+        set("FULL")?;
+        let written = self.write(work);
+        if written.is_ok() {
+            self.checkpoint();
+        }
+        set(self.layout().synchronous)?;
+        written
+    }
+
     /// Makes SQLite overwrite everything that this connection deletes from now on.
     pub fn overwrite_deleted(&self) -> Result<()> {
         let set = self.lock().pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()));
@@ -157,7 +182,14 @@ impl Conn {
 
     /// Rewrites the file without deleted data, and empties its write-ahead log.
     pub fn rewrite(&self) -> Result<()> {
-        rewrite(&self.lock()).map_err(|error| self.failed(error.into()))
+        self.repeat(|conn| {
+            // SQLite copies the whole file, which may not fit into memory.
+            conn.pragma_update(None, "temp_store", "file")?;
+            conn.execute_batch("VACUUM")?;
+            let is_blocked: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            // A reader prevents SQLite from emptying the log, so the old pages are still in it.
+            if is_blocked { Err(DbError::Busy) } else { Ok(()) }
+        })
     }
 
     /// Returns the approximate size of a copy, in bytes.
@@ -184,25 +216,9 @@ impl Conn {
         self.repeat(|conn| {
             // The next real writer copies the log into the file.
             conn.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
             Tx::new(&tx).run("UPDATE identity SET value = value", &[])?;
             Ok(tx.rollback()?)
         })
     }
-
-    /// Runs `work` with the driver's connection. Only the index uses this, because it does not use [`Tx`] yet.
-    pub fn with_driver<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.lock()).map_err(|error| self.failed(error.into()))
-    }
-}
-
-/// Rewrites a file without deleted data, and empties its write-ahead log.
-pub fn rewrite(conn: &rusqlite::Connection) -> rusqlite::Result<()> {
-    conn.execute_batch("VACUUM")?;
-    let is_blocked: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if !is_blocked {
-        return Ok(());
-    }
-    // A reader prevents SQLite from emptying the log, so the old pages are still in it.
-    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
 }

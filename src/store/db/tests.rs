@@ -112,3 +112,30 @@ fn a_read_sees_one_moment_while_others_write() {
     });
     assert_eq!((both.expect("reads"), names(&conn).len()), ((0, 0), 1));
 }
+
+#[test]
+fn a_read_inside_a_read_sees_the_same_moment_and_the_next_read_sees_the_commits() {
+    let (dir, conn) = open();
+    let other = Conn::open(&dir.path().join("a.db"), &LAYOUT, &Identity::of_a_test()).expect("opens");
+    let count = || conn.read(|tx| tx.one("SELECT count(*) FROM things", &[], |row| row.get::<i64>(0)));
+    let inside = conn.read(|_outer| {
+        let before = count()?;
+        other.write(|tx| insert(tx, "x"))?;
+        Ok((before, count()?))
+    });
+    assert_eq!((inside.expect("reads"), count().expect("reads")), ((0, 0), 1));
+}
+
+#[test]
+fn threads_share_a_store() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Conn>();
+    shared::<crate::store::index::IndexReader>();
+    let (_dir, conn) = open();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| conn.write(|tx| insert(tx, "x")).expect("writes"));
+        }
+    });
+    assert_eq!(names(&conn).len(), 4);
+}

@@ -119,6 +119,12 @@ impl FromValue<'_> for f64 {
 }
 
 /// SQLite has no boolean type: 0 is false.
+impl ToValue for bool {
+    fn to_value(&self) -> Value<'_> {
+        Value::Integer(i64::from(*self))
+    }
+}
+
 impl FromValue<'_> for bool {
     fn from_value(value: Value<'_>) -> Option<Self> {
         i64::from_value(value).map(|number| number != 0)

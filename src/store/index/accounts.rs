@@ -1,15 +1,13 @@
 //! Accounts: a page of participants and its cursor in one transaction, and the queue of accounts that a run still has to read.
 
 use jiff::Timestamp;
-use rusqlite::types::Null;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 
-use super::batch::{Batch, RunAncestry, count_accounts};
-use super::sums::{ACCOUNTS, next_id, sum_of_values};
+use super::batch::{Batch, NewAccount, RunAncestry, account_sum, count_accounts};
 use super::{AccountKey, Index, IndexReader, ListPass, RunKey, moment};
 use crate::error::Result;
 use crate::model::{AccountId, Participant, fnv1a};
+use crate::store::db::{DbError, Row, Tx};
 
 /// One page of participants, with the cursor for the page after it.
 #[derive(Debug, Clone)]
@@ -55,12 +53,33 @@ pub struct FailedAccount {
 }
 
 /// SQL condition: a pass of run `?1`, or a source that lists every account with rewards, has listed the account.
-const IS_LISTED: &str =
-    "queued_run = ?1 OR seen_pass >= (SELECT coalesce(min(id), 9223372036854775807) FROM passes WHERE run = ?1)";
+macro_rules! is_listed {
+    () => {
+        "queued_run = ?1 OR seen_pass >= (SELECT coalesce(min(id), 9223372036854775807) FROM passes WHERE run = ?1)"
+    };
+}
 
-/// SQL condition: run `?1` reads the account. A run over the participants reads every account; any other run reads its queue.
-pub(super) const IS_QUEUED: &str =
-    "(queued_run IN (?1, -?1) OR (SELECT source FROM runs WHERE id = ?1) = 'participants')";
+/// SQL condition: run `?1` must still read the account. A run over the participants reads every account; any other run reads its
+/// queue.
+macro_rules! is_unread {
+    () => {
+        "read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND gone_at IS NULL
+             AND (queued_run IN (?1, -CAST(?1 AS BIGINT)) OR (SELECT source FROM runs WHERE id = ?1) = 'participants')"
+    };
+}
+
+/// Returns the query for accounts after row `?2`, in row order.
+macro_rules! queue {
+    ($condition:expr) => {
+        concat!(
+            "SELECT id, account_id, ",
+            is_listed!(),
+            " FROM accounts WHERE id > ?2 AND ",
+            $condition,
+            " ORDER BY id LIMIT ?3"
+        )
+    };
+}
 
 impl Index {
     /// Writes a page and its cursor in one transaction.
@@ -72,30 +91,32 @@ impl Index {
 impl IndexReader {
     /// Returns the next queued accounts after a row, in row order. [`IndexReader::failed`] returns the failed ones.
     pub fn unread(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
-        let is_unread = format!("read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND gone_at IS NULL AND {IS_QUEUED}");
-        self.queue(&is_unread, run, after, limit)
+        self.queue(queue!(is_unread!()), run, after, limit)
     }
 
     /// Returns the accounts after a row that failed in this run, in row order.
     pub fn failed(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
-        self.queue("failed_run = ?1", run, after, limit)
+        self.queue(queue!("failed_run = ?1"), run, after, limit)
     }
 
     /// Returns the newest account, or [`AccountKey::START`] if there is none.
     pub fn newest_account(&self) -> Result<AccountKey> {
-        self.read(|conn| {
-            conn.prepare_cached("SELECT coalesce(max(id), 0) FROM accounts")?.query_row([], |row| row.get(0))
-        })
-        .map(AccountKey)
+        let newest = "SELECT coalesce(max(id), 0) FROM accounts";
+        self.conn.read(|tx| tx.one(newest, &[], |row| row.get(0))).map(AccountKey)
     }
 
-    fn queue(&self, condition: &str, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
-        let read =
+    fn queue(&self, sql: &str, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
+        let unread =
             |row: &Row<'_>| Ok(Unread { key: AccountKey(row.get(0)?), account: row.get(1)?, listed: row.get(2)? });
-        let sql = format!(
-            "SELECT id, account_id, {IS_LISTED} FROM accounts WHERE id > ?2 AND {condition} ORDER BY id LIMIT ?3"
-        );
-        self.read(|conn| conn.prepare_cached(&sql)?.query_map(params![run.0, after.0, limit as i64], read)?.collect())
+        self.conn.read(|tx| tx.rows(sql, &[&run.0, &after.0, &(limit as u64)], unread))
+    }
+}
+
+impl Index {
+    /// Returns how many accounts this run still has to read.
+    pub fn unread_count(&self, run: RunKey) -> Result<u64> {
+        let count = concat!("SELECT count(*) FROM accounts WHERE ", is_unread!());
+        self.conn.read(|tx| tx.one(count, &[&run.0], |row| row.get(0)))
     }
 }
 
@@ -113,28 +134,30 @@ impl Index {
             let tx = batch.tx;
             let ancestry = RunAncestry::of(tx, run)?;
             let (mut added, mut known) = (0, 0);
-            for account in accounts.iter().filter(|account| !batch.forgotten.has(account.as_str())) {
-                let row: Option<(i64, i64, i64, bool)> = tx
-                    .prepare_cached(
-                        "SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1",
-                    )?
-                    .query_row([account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-                    .optional()?;
+            for account in accounts {
+                if batch.forgotten.has(account.as_str()) {
+                    continue;
+                }
+                let row: Option<(i64, i64, i64, bool)> = tx.opt(
+                    "SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1",
+                    &[account],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+                )?;
                 match row {
                     Some((_, queued, _, _)) if queued == run.0 => continue,
                     Some((id, queued_run, read_run, gone)) => {
                         // The crawler must read an account again if the account was gone and has a reward now.
                         let read_run_now = if gone { 0 } else { read_run };
-                        ACCOUNTS.update(
-                            tx,
-                            "UPDATE accounts SET queued_run = ?2, gone_at = NULL, read_run = ?3 WHERE id = ?1",
-                            [id, run.0, read_run_now],
+                        tx.run(
+                            "UPDATE accounts SET queued_run = ?2, gone_at = NULL, read_run = ?3, sum = ?4 WHERE id = ?1",
+                            &[&id, &run.0, &read_run_now, &account_sum(AccountKey(id), account, None)],
                         )?;
                         known += i64::from(gone || !ancestry.knows(queued_run, read_run));
                     }
                     None => {
-                        let insert = "INSERT INTO accounts (account_id, first_seen_at, queued_run) VALUES (?1, ?2, ?3)";
-                        ACCOUNTS.insert(tx, insert, params![account, at.as_millisecond(), run.0])?;
+                        let first_seen_at = at.as_millisecond();
+                        let new = NewAccount { first_seen_at, queued_run: run.0, ..NewAccount::default() };
+                        batch.add_account(account, &new)?;
                         known += 1;
                     }
                 }
@@ -142,7 +165,7 @@ impl Index {
             }
             count_accounts(tx, run, known, 0)?;
             if let Some(cursor) = cursor {
-                tx.execute("UPDATE runs SET cursor = ?2 WHERE id = ?1", params![run.0, cursor])?;
+                tx.run("UPDATE runs SET cursor = ?2 WHERE id = ?1", &[&run.0, &cursor])?;
             }
             Ok(added)
         })
@@ -150,80 +173,77 @@ impl Index {
 
     /// Queues the accounts that failed in the runs that this run refreshes.
     pub fn queue_failed(&mut self, run: RunKey) -> Result<u64> {
-        self.write(|tx| {
+        self.conn.write(|tx| {
             let base = RunAncestry::of(tx, run)?.base;
-            let queued = tx.execute(
-                "UPDATE accounts SET queued_run = -?1 WHERE failed_run >= ?2 AND failed_run <> ?1 AND gone_at IS NULL
-                     AND queued_run NOT IN (?1, -?1)",
-                [run.0, base],
-            )?;
-            Ok(queued as u64)
+            tx.run(
+                "UPDATE accounts SET queued_run = ?2 WHERE failed_run >= ?3 AND failed_run <> ?1 AND gone_at IS NULL
+                     AND queued_run NOT IN (?1, ?2)",
+                &[&run.0, &-run.0, &base],
+            )
         })
     }
 
     /// Queues the accounts with rewards that the source did not list. The source lists every account with rewards, so these may
     /// be gone.
     pub fn queue_unlisted(&mut self, run: RunKey) -> Result<u64> {
-        self.write(|tx| {
-            let queued = tx.execute(
-                "UPDATE accounts SET queued_run = -?1 WHERE gone_at IS NULL AND queued_run NOT IN (?1, -?1)
+        self.conn.write(|tx| {
+            let queued = tx.run(
+                "UPDATE accounts SET queued_run = ?2 WHERE gone_at IS NULL AND queued_run NOT IN (?1, ?2)
                      AND EXISTS (SELECT 1 FROM rewards WHERE account = accounts.id AND gone_at IS NULL)",
-                [run.0],
+                &[&run.0, &-run.0],
             )?;
             count_accounts(tx, run, queued as i64, 0)?;
-            Ok(queued as u64)
+            Ok(queued)
         })
     }
 
     /// Queues up to `limit` accounts that were last read before a time, starting with the oldest reading.
     pub fn queue_older(&mut self, run: RunKey, before: Timestamp, limit: u64) -> Result<u64> {
-        self.write(|tx| {
+        self.conn.write(|tx| {
             let base = RunAncestry::of(tx, run)?.base;
-            let queued = tx.execute(
-                "UPDATE accounts SET queued_run = -?1 WHERE id IN (
-                     SELECT id FROM accounts WHERE gone_at IS NULL AND queued_run NOT IN (?1, -?1) AND read_run >= ?2
-                         AND read_at < ?3 ORDER BY read_at LIMIT ?4)",
-                params![run.0, base, before.as_millisecond(), limit.min(i64::MAX as u64) as i64],
-            )?;
-            Ok(queued as u64)
+            tx.run(
+                "UPDATE accounts SET queued_run = ?2 WHERE id IN (
+                     SELECT id FROM accounts WHERE gone_at IS NULL AND queued_run NOT IN (?1, ?2) AND read_run >= ?3
+                         AND read_at < ?4 ORDER BY read_at LIMIT ?5)",
+                &[&run.0, &-run.0, &base, &before.as_millisecond(), &limit],
+            )
         })
     }
 
     /// Returns the accounts with the oldest readings, starting with the accounts that were never read.
     pub fn oldest_readings(&self, limit: u64) -> Result<Vec<AccountId>> {
-        self.read(|conn| {
-            conn.prepare(
-                "SELECT account_id FROM accounts WHERE gone_at IS NULL ORDER BY read_at IS NOT NULL, read_at LIMIT ?1",
-            )?
-            .query_map([limit.min(i64::MAX as u64) as i64], |row| row.get(0))?
-            .collect()
-        })
+        let oldest =
+            "SELECT account_id FROM accounts WHERE gone_at IS NULL ORDER BY read_at IS NOT NULL, read_at LIMIT ?1";
+        self.conn.read(|tx| tx.rows(oldest, &[&limit], |row| row.get(0)))
     }
 }
 
 /// SQL condition: the account failed in the newest run, or in a run that it refreshes. A failure in an older run of another
 /// source does not affect the current index.
-const FAILED: &str = "failed_run IS NOT NULL AND failed_run >= coalesce(
-     (SELECT base FROM runs WHERE state <> 'replaced' ORDER BY id DESC LIMIT 1), 0)";
+macro_rules! has_failed {
+    () => {
+        "failed_run IS NOT NULL AND failed_run >= coalesce(
+             (SELECT base FROM runs WHERE state <> 'replaced' ORDER BY id DESC LIMIT 1), 0)"
+    };
+}
 
 impl IndexReader {
     /// Returns how many accounts the newest run failed to read.
     pub fn failed_count(&self) -> Result<u64> {
-        let sql = format!("SELECT count(*) FROM accounts WHERE {FAILED}");
-        self.read(|conn| conn.query_row(&sql, [], |row| row.get::<_, i64>(0))).map(|count| count as u64)
+        let count = concat!("SELECT count(*) FROM accounts WHERE ", has_failed!());
+        self.conn.read(|tx| tx.one(count, &[], |row| row.get(0)))
     }
 
     /// Returns the accounts that the newest run failed to read.
     pub fn failed_accounts(&self) -> Result<Vec<FailedAccount>> {
-        let sql = format!(
-            "SELECT account_id, coalesce(failed_reason, ''), coalesce(failed_at, 0) FROM accounts WHERE {FAILED}"
+        let sql = concat!(
+            "SELECT account_id, coalesce(failed_reason, ''), coalesce(failed_at, 0) FROM accounts WHERE ",
+            has_failed!()
         );
-        let mut failed: Vec<FailedAccount> = self.read(|conn| {
-            conn.prepare(&sql)?
-                .query_map([], |row| {
-                    Ok(FailedAccount { account_id: row.get(0)?, reason: row.get(1)?, failed_at: moment(row.get(2)?) })
-                })?
-                .collect()
+        let mut failed: Vec<FailedAccount> = self.conn.read(|tx| {
+            tx.rows(sql, &[], |row| {
+                Ok(FailedAccount { account_id: row.get(0)?, reason: row.get(1)?, failed_at: moment(row.get(2)?) })
+            })
         })?;
         // Rust sorts the few rows, because SQLite would scan the index of all accounts to sort them.
         failed.sort_by(|one, other| one.account_id.cmp(&other.account_id));
@@ -243,14 +263,14 @@ enum Seen {
 
 /// Writes a page and its cursor into the transaction of a batch.
 pub(super) fn write_page(
-    batch: &Batch<'_>,
+    batch: &mut Batch<'_>,
     run: RunKey,
     pass: &ListPass,
     page: &Page,
     at: Timestamp,
-) -> rusqlite::Result<PageCommitted> {
+) -> Result<PageCommitted, DbError> {
     let tx = batch.tx;
-    let (mut seen, mut new, mut known, mut returned) = (0, 0, 0, 0);
+    let (mut seen, mut new, mut known, mut returned) = (0_u64, 0_u64, 0, 0_i64);
     for participant in &page.participants {
         if batch.forgotten.has(participant.account_id.as_str()) {
             // The pass must count the row of a forgotten participant to be complete. A keyed hash identifies the row.
@@ -258,7 +278,7 @@ pub(super) fn write_page(
             seen += see_row(tx, pass.id, batch.forgotten.number(&row).unwrap_or(0))?;
             continue;
         }
-        let (account, what) = see_account(tx, run, pass, &participant.account_id, at)?;
+        let (account, what) = see_account(batch, run, pass, &participant.account_id, at)?;
         seen += see_row(tx, pass.id, row_hash(account, participant))?;
         match what {
             Seen::New => {
@@ -277,71 +297,65 @@ pub(super) fn write_page(
         unusable += see_row(tx, pass.id, row.cast_signed())?;
     }
     count_accounts(tx, run, known, 0)?;
-    tx.prepare_cached(
+    let participants = tx.one(
         "UPDATE passes SET cursor = ?2, participants = participants + ?3, accounts_new = accounts_new + ?4,
-             rows_unusable = rows_unusable + ?5, accounts_returned = accounts_returned + ?6 WHERE id = ?1",
-    )?
-    .execute(params![pass.id, page.cursor, seen, new, unusable, returned])?;
-    tx.prepare_cached("SELECT participants, (SELECT accounts_known FROM runs WHERE id = ?2) FROM passes WHERE id = ?1")?
-        .query_row(params![pass.id, run.0], |row| {
-            Ok(PageCommitted {
-                participants: row.get::<_, i64>(0)? as u64,
-                accounts_known: row.get::<_, i64>(1)? as u64,
-            })
-        })
+             rows_unusable = rows_unusable + ?5, accounts_returned = accounts_returned + ?6 WHERE id = ?1
+         RETURNING participants",
+        &[&pass.id, &page.cursor, &seen, &new, &unusable, &returned],
+        |row| row.get(0),
+    )?;
+    let accounts_known = tx.one("SELECT accounts_known FROM runs WHERE id = ?1", &[&run.0], |row| row.get(0))?;
+    Ok(PageCommitted { participants, accounts_known })
 }
 
 /// Counts a row once in each pass: returns 1 the first time the pass sees the row, and 0 after that.
-fn see_row(tx: &Transaction<'_>, pass: i64, hash: i64) -> rusqlite::Result<i64> {
-    tx.prepare_cached(
+fn see_row(tx: &Tx<'_>, pass: i64, hash: i64) -> Result<u64, DbError> {
+    tx.run(
         "INSERT INTO participants (hash, pass) VALUES (?1, ?2)
          ON CONFLICT (hash) DO UPDATE SET pass = excluded.pass WHERE participants.pass <> excluded.pass",
-    )?
-    .execute([hash, pass])
-    .map(|changed| changed as i64)
+        &[&hash, &pass],
+    )
 }
 
 /// Combines the account's row ID (upper 32 bits) with 32 bits of the user ID's hash. Accounts are numbered in list order, so
 /// consecutive pages write neighbouring rows.
-fn row_hash(account: i64, participant: &Participant) -> i64 {
+fn row_hash(account: AccountKey, participant: &Participant) -> i64 {
     let user = fnv1a(participant.user_id.as_str().bytes());
-    (account << 32) | i64::from((user ^ (user >> 32)) as u32)
+    (account.0 << 32) | i64::from((user ^ (user >> 32)) as u32)
 }
 
 fn see_account(
-    tx: &Transaction<'_>,
+    batch: &mut Batch<'_>,
     run: RunKey,
     pass: &ListPass,
     account: &AccountId,
     at: Timestamp,
-) -> rusqlite::Result<(i64, Seen)> {
-    let row: Option<(i64, i64, Option<i64>)> = tx
-        .prepare_cached("SELECT id, seen_pass, gone_at FROM accounts WHERE account_id = ?1")?
-        .query_row([account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
+) -> Result<(AccountKey, Seen), DbError> {
+    let tx = batch.tx;
+    let row: Option<(i64, i64, Option<i64>)> =
+        tx.opt("SELECT id, seen_pass, gone_at FROM accounts WHERE account_id = ?1", &[account], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
     let Some((id, seen_pass, gone_at)) = row else {
-        let id = next_id(tx, &ACCOUNTS)?;
-        let sum = sum_of_values(&[&id, account, &Null])?;
-        tx.prepare_cached(
-            "INSERT INTO accounts (id, account_id, first_seen_at, seen_pass, sum) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![id, account, at.as_millisecond(), pass.id, sum])?;
-        return Ok((id, Seen::New));
+        let new = NewAccount { first_seen_at: at.as_millisecond(), seen_pass: pass.id, ..NewAccount::default() };
+        return Ok((batch.add_account(account, &new)?, Seen::New));
     };
+    let key = AccountKey(id);
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {
         // The account is listed again, so its rewards must be read again. If a live request found the account gone during this
         // pass, the account stays gone. Otherwise the list and Get Rewards would contradict each other in an endless loop.
-        let update = "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0 WHERE id = ?1";
-        ACCOUNTS.update(tx, update, [id, pass.id])?;
-        let first_pass: i64 = tx
-            .prepare_cached("SELECT coalesce(min(started_at), 0) FROM passes WHERE run = ?1")?
-            .query_row([run.0], |row| row.get(0))?;
-        return Ok((id, Seen::Returned { within_run: gone_at >= first_pass }));
+        tx.run(
+            "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0, sum = ?3 WHERE id = ?1",
+            &[&id, &pass.id, &account_sum(key, account, None)],
+        )?;
+        let first_pass = "SELECT coalesce(min(started_at), 0) FROM passes WHERE run = ?1";
+        let first_pass: i64 = tx.one(first_pass, &[&run.0], |row| row.get(0))?;
+        return Ok((key, Seen::Returned { within_run: gone_at >= first_pass }));
     }
     if seen_pass != pass.id {
-        tx.prepare_cached("UPDATE accounts SET seen_pass = ?2 WHERE id = ?1")?.execute([id, pass.id])?;
+        tx.run("UPDATE accounts SET seen_pass = ?2 WHERE id = ?1", &[&id, &pass.id])?;
     }
-    Ok((id, Seen::Known))
+    Ok((key, Seen::Known))
 }
 
 /// Returns a hash of a participant's user ID and account ID.

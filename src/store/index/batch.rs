@@ -2,43 +2,112 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, Transaction, params};
-
-use super::RunKey;
 use super::descriptors::SharedRows;
 use super::links::LinkSumChanges;
 use super::raw_json::JsonCompressor;
 use super::reward_rows::PreviousReward;
-use super::sums::{REWARDS, RUN_LINK_PATTERNS, RUNS, next_id};
+use super::sums::{ACCOUNTS, REWARDS, RUN_LINK_PATTERNS, RUNS, SummedTable, next_id, sum_of_values};
 use super::tombstones::Forgotten;
+use super::{AccountKey, RunKey};
+use crate::error::Result;
 use crate::extract::Extracted;
+use crate::model::AccountId;
+use crate::store::db::{DbError, Tx};
 
 pub(super) struct Batch<'a> {
-    pub(super) tx: &'a Transaction<'a>,
-    pub(super) forgotten: &'a mut Forgotten,
+    pub(super) tx: &'a Tx<'a>,
+    pub(super) forgotten: Forgotten,
     pub(super) compressor: &'a mut JsonCompressor,
     pub(super) counters: CounterDeltas,
     pub(super) link_sums: LinkSumChanges,
     pub(super) shared: SharedRows,
-    /// The `id` of the next new reward; `None` until the batch has read it.
-    pub(super) next_reward: Option<i64>,
+    pub(super) reward_ids: NewIds,
+    account_ids: NewIds,
 }
 
-impl Batch<'_> {
-    /// Returns the `id` for a new reward. The batch reads it from the table once, because no other process writes meanwhile.
-    pub(super) fn next_reward_id(&mut self) -> rusqlite::Result<i64> {
-        let id = match self.next_reward {
+/// The values of a new row of `accounts`. The other columns keep their defaults.
+#[derive(Default)]
+pub(super) struct NewAccount {
+    /// Unix milliseconds.
+    pub(super) first_seen_at: i64,
+    pub(super) seen_pass: i64,
+    pub(super) read_run: i64,
+    /// Unix milliseconds.
+    pub(super) read_at: Option<i64>,
+    pub(super) queued_run: i64,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(tx: &'a Tx<'a>, forgotten: Forgotten, compressor: &'a mut JsonCompressor) -> Self {
+        Self {
+            tx,
+            forgotten,
+            compressor,
+            counters: CounterDeltas::default(),
+            link_sums: LinkSumChanges::default(),
+            shared: SharedRows::default(),
+            reward_ids: NewIds::of(&REWARDS),
+            account_ids: NewIds::of(&ACCOUNTS),
+        }
+    }
+
+    pub(super) fn add_account(&mut self, account: &AccountId, new: &NewAccount) -> Result<AccountKey, DbError> {
+        let id = self.account_ids.next(self.tx)?;
+        self.tx.run(
+            "INSERT INTO accounts (id, account_id, first_seen_at, seen_pass, read_run, read_at, queued_run, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            &[
+                &id,
+                account,
+                &new.first_seen_at,
+                &new.seen_pass,
+                &new.read_run,
+                &new.read_at,
+                &new.queued_run,
+                &account_sum(AccountKey(id), account, None),
+            ],
+        )?;
+        self.account_ids.take();
+        Ok(AccountKey(id))
+    }
+
+    /// Writes the counters and checksums of the batch, and returns the tombstones. Must run before the commit.
+    pub(super) fn finish(self) -> Result<Forgotten, DbError> {
+        self.counters.write(self.tx)?;
+        self.link_sums.write(self.tx)?;
+        Ok(self.forgotten)
+    }
+}
+
+/// Returns the checksum of a row of `accounts`.
+pub(super) fn account_sum(key: AccountKey, account: &AccountId, gone_at: Option<i64>) -> i64 {
+    sum_of_values(&[&key.0, account, &gone_at])
+}
+
+/// The `id`s for new rows of one table. A batch reads the first one from the table, because no other process writes meanwhile.
+pub(super) struct NewIds {
+    table: &'static SummedTable,
+    next: Option<i64>,
+}
+
+impl NewIds {
+    fn of(table: &'static SummedTable) -> Self {
+        Self { table, next: None }
+    }
+
+    /// Returns the `id` for a new row.
+    pub(super) fn next(&mut self, tx: &Tx<'_>) -> Result<i64, DbError> {
+        let id = match self.next {
             Some(id) => id,
-            None => next_id(self.tx, &REWARDS)?,
+            None => next_id(tx, self.table)?,
         };
-        self.next_reward = Some(id + 1);
+        self.next = Some(id);
         Ok(id)
     }
 
-    /// Writes the counters and checksums of the batch. Must run before the commit.
-    pub(super) fn finish(self) -> rusqlite::Result<()> {
-        self.counters.write(self.tx)?;
-        self.link_sums.write(self.tx)
+    /// Moves on to the next `id`, after a row was written with the last one.
+    pub(super) fn take(&mut self) {
+        self.next = self.next.map(|id| id + 1);
     }
 }
 
@@ -86,18 +155,18 @@ impl CounterDeltas {
         self.runs.entry(run).or_default().rewards_unusable += more;
     }
 
-    pub(super) fn write(self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    pub(super) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
         for (run, deltas) in self.runs.iter().filter(|(_, deltas)| **deltas != RunDeltas::default()) {
             RUNS.update(
                 tx,
                 "UPDATE runs SET accounts_known = accounts_known + ?2, accounts_read = accounts_read + ?3,
                      rewards_unusable = rewards_unusable + ?4, values_unreadable = values_unreadable + ?5 WHERE id = ?1",
-                [
-                    *run,
-                    deltas.accounts_known,
-                    deltas.accounts_read,
-                    deltas.rewards_unusable,
-                    deltas.values_unreadable,
+                &[
+                    run,
+                    &deltas.accounts_known,
+                    &deltas.accounts_read,
+                    &deltas.rewards_unusable,
+                    &deltas.values_unreadable,
                 ],
             )?;
         }
@@ -111,7 +180,7 @@ impl CounterDeltas {
                 "INSERT INTO run_link_patterns (run, pattern, rewards, links) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (run, pattern) DO UPDATE SET rewards = run_link_patterns.rewards + excluded.rewards,
                      links = run_link_patterns.links + excluded.links",
-                [run, pattern, rewards, links],
+                &[&run, &pattern, &rewards, &links],
             )?;
         }
         Ok(())
@@ -119,11 +188,11 @@ impl CounterDeltas {
 }
 
 /// Adds to a run's account counters.
-pub(super) fn count_accounts(tx: &Transaction<'_>, run: RunKey, known: i64, read: i64) -> rusqlite::Result<()> {
+pub(super) fn count_accounts(tx: &Tx<'_>, run: RunKey, known: i64, read: i64) -> Result<(), DbError> {
     if known != 0 || read != 0 {
         let add =
             "UPDATE runs SET accounts_known = accounts_known + ?2, accounts_read = accounts_read + ?3 WHERE id = ?1";
-        RUNS.update(tx, add, [run.0, known, read])?;
+        RUNS.update(tx, add, &[&run.0, &known, &read])?;
     }
     Ok(())
 }
@@ -139,11 +208,11 @@ pub(super) struct RunAncestry {
 }
 
 impl RunAncestry {
-    pub(super) fn of(tx: &Transaction<'_>, run: RunKey) -> rusqlite::Result<Self> {
-        let sql = "SELECT base, source FROM runs WHERE id = ?1";
-        let found: Option<(i64, String)> =
-            tx.prepare_cached(sql)?.query_row(params![run.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let (base, reads_all) = found.map_or((0, true), |(base, source)| (base, source == "participants"));
+    pub(super) fn of(tx: &Tx<'_>, run: RunKey) -> Result<Self, DbError> {
+        let found = tx.opt("SELECT base, source FROM runs WHERE id = ?1", &[&run.0], |row| {
+            Ok((row.get(0)?, row.get::<&str>(1)? == "participants"))
+        })?;
+        let (base, reads_all) = found.unwrap_or((0, true));
         Ok(Self { run: run.0, base, reads_all })
     }
 

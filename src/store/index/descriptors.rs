@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::sums::{DESCRIPTORS, LINK_PATTERNS, next_id, sum_of_values};
+use crate::error::Result;
 use crate::extract::Extracted;
 use crate::model::Reward;
+use crate::store::db::{DbError, ToValue, Tx};
 
 /// The largest number of distinct patterns. A shop may use data as keys (a basket keyed by article), which gives each reward its
 /// own path.
@@ -35,7 +34,7 @@ type PatternKey = (&'static str, String, String, bool);
 
 impl SharedRows {
     /// Returns the row of a reward's link pattern; adds the row if it is missing.
-    pub(super) fn link_pattern(&mut self, conn: &Connection, extracted: &Extracted) -> rusqlite::Result<i64> {
+    pub(super) fn link_pattern(&mut self, tx: &Tx<'_>, extracted: &Extracted) -> Result<i64, DbError> {
         let [order, action] = paths_of(extracted);
         let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
         let is_it = |(known, _): &&(PatternKey, i64)| {
@@ -44,22 +43,22 @@ impl SharedRows {
         if let Some((_, id)) = self.patterns.iter().find(is_it) {
             return Ok(*id);
         }
-        let id = link_pattern(conn, extracted)?;
+        let id = link_pattern(tx, extracted)?;
         self.patterns.push(((kind, order.to_owned(), action.to_owned(), by_search), id));
         Ok(id)
     }
 
     /// Returns the row of a reward's texts; adds the row if it is missing.
-    pub(super) fn descriptor(&mut self, conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
+    pub(super) fn descriptor(&mut self, tx: &Tx<'_>, reward: &Reward) -> Result<i64, DbError> {
         let texts = texts_of(reward);
-        let known = self.descriptors.entry(hash_of(reward)?).or_default();
+        let known = self.descriptors.entry(hash_of(reward)).or_default();
         let is_it = |row: &&DescriptorRow| {
             row.cancellable == reward.cancellable && row.texts.iter().zip(texts).all(|(known, text)| known == text)
         };
         if let Some(row) = known.iter().find(is_it) {
             return Ok(row.id);
         }
-        let id = descriptor(conn, reward)?;
+        let id = descriptor(tx, reward)?;
         known.push(DescriptorRow { texts: texts.map(Clone::clone), cancellable: reward.cancellable, id });
         Ok(id)
     }
@@ -81,58 +80,56 @@ fn texts_of(reward: &Reward) -> [&Option<String>; 7] {
     ]
 }
 
-fn hash_of(reward: &Reward) -> rusqlite::Result<i64> {
-    let mut values: Vec<&dyn ToSql> = texts_of(reward).map(|text| text as &dyn ToSql).into();
-    values.push(&reward.cancellable);
-    sum_of_values(&values)
+fn hash_of(reward: &Reward) -> i64 {
+    let [reward_type, source, unit, program, name, currency, statuses] = texts_of(reward);
+    sum_of_values(&[reward_type, source, unit, program, name, currency, statuses, &reward.cancellable])
 }
 
-fn link_pattern(conn: &Connection, extracted: &Extracted) -> rusqlite::Result<i64> {
+fn link_pattern(tx: &Tx<'_>, extracted: &Extracted) -> Result<i64, DbError> {
     let mut paths = paths_of(extracted);
     let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
-    let find = |[order_path, action_path]: [&str; 2]| -> rusqlite::Result<Option<i64>> {
-        conn.prepare_cached(
+    let find = |[order_path, action_path]: [&str; 2]| {
+        tx.opt(
             "SELECT id FROM link_patterns WHERE kind = ?1 AND order_path = ?2 AND action_path = ?3 AND by_search = ?4",
-        )?
-        .query_row(params![kind, order_path, action_path, by_search], |row| row.get(0))
-        .optional()
+            &[&kind, &order_path, &action_path, &by_search],
+            |row| row.get(0),
+        )
     };
     if let Some(id) = find(paths)? {
         return Ok(id);
     }
-    let count: i64 = conn.query_row("SELECT count(*) FROM link_patterns", [], |row| row.get(0))?;
+    let count: i64 = tx.one("SELECT count(*) FROM link_patterns", &[], |row| row.get(0))?;
     if count >= MAX_PATTERNS {
         paths = paths.map(|path| if path.is_empty() { path } else { OTHER_PATHS });
         if let Some(id) = find(paths)? {
             return Ok(id);
         }
     }
-    let id = next_id(conn, &LINK_PATTERNS)?;
-    LINK_PATTERNS.put(conn, params![id, kind, paths[0], paths[1], by_search])?;
+    let id = next_id(tx, &LINK_PATTERNS)?;
+    LINK_PATTERNS.put(tx, &[&id, &kind, &paths[0], &paths[1], &by_search])?;
     Ok(id)
 }
 
-fn descriptor(conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
-    let hash = hash_of(reward)?;
-    let mut values: Vec<&dyn ToSql> = vec![&hash];
-    values.extend(texts_of(reward).map(|text| text as &dyn ToSql));
+fn descriptor(tx: &Tx<'_>, reward: &Reward) -> Result<i64, DbError> {
+    let hash = hash_of(reward);
+    let mut values: Vec<&dyn ToValue> = vec![&hash];
+    values.extend(texts_of(reward).map(|text| text as &dyn ToValue));
     values.push(&reward.cancellable);
     // The SQL index finds rows by hash. The query also compares the texts, because different texts may have the same hash.
-    let found = conn
-        .prepare_cached(
-            "SELECT id FROM descriptors WHERE hash = ?1 AND reward_type IS NOT DISTINCT FROM ?2
-                 AND reward_source IS NOT DISTINCT FROM ?3 AND unit IS NOT DISTINCT FROM ?4
-                 AND program_id IS NOT DISTINCT FROM ?5 AND name IS NOT DISTINCT FROM ?6
-                 AND currency IS NOT DISTINCT FROM ?7 AND statuses IS NOT DISTINCT FROM ?8
-                 AND cancellable IS NOT DISTINCT FROM ?9",
-        )?
-        .query_row(&values[..], |row| row.get(0))
-        .optional()?;
+    let found = tx.opt(
+        "SELECT id FROM descriptors WHERE hash = ?1 AND reward_type IS NOT DISTINCT FROM ?2
+             AND reward_source IS NOT DISTINCT FROM ?3 AND unit IS NOT DISTINCT FROM ?4
+             AND program_id IS NOT DISTINCT FROM ?5 AND name IS NOT DISTINCT FROM ?6
+             AND currency IS NOT DISTINCT FROM ?7 AND statuses IS NOT DISTINCT FROM ?8
+             AND cancellable IS NOT DISTINCT FROM ?9",
+        &values,
+        |row| row.get(0),
+    )?;
     if let Some(id) = found {
         return Ok(id);
     }
-    let id = next_id(conn, &DESCRIPTORS)?;
-    let values: Vec<&dyn ToSql> = std::iter::once(&id as &dyn ToSql).chain(values).collect();
-    DESCRIPTORS.put(conn, &values)?;
+    let id = next_id(tx, &DESCRIPTORS)?;
+    values.insert(0, &id);
+    DESCRIPTORS.put(tx, &values)?;
     Ok(id)
 }

@@ -1,7 +1,6 @@
 //! The indexed state of rewards, for comparison with another list of rewards.
 
 use jiff::Timestamp;
-use rusqlite::OptionalExtension;
 
 use super::links::links_of;
 use super::lookups::indexed;
@@ -21,17 +20,17 @@ impl Index {
     /// Returns the rewards that this run, or a run that it refreshes, has read. Leaves out readings of older runs: they may be
     /// from another source, whose runs start by another clock.
     pub fn snapshots(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<IndexedSnapshot>> {
-        self.read(|conn| {
-            let mut find = conn.prepare_cached(
-                "SELECT rewards.id, runs.started_at FROM rewards JOIN runs ON runs.id = read_run
-                 WHERE reward_id = ?1 AND read_run >= (SELECT base FROM runs WHERE id = ?2)",
-            )?;
+        self.conn.read(|tx| {
             let mut snapshots = Vec::with_capacity(rewards.len());
             for reward in rewards {
-                let found: Option<(i64, i64)> =
-                    find.query_row((reward, run.0), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+                let found: Option<(i64, i64)> = tx.opt(
+                    "SELECT rewards.id, runs.started_at FROM rewards JOIN runs ON runs.id = read_run
+                     WHERE reward_id = ?1 AND read_run >= (SELECT base FROM runs WHERE id = ?2)",
+                    &[reward, &run.0],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )?;
                 if let Some((row, began_at)) = found {
-                    let indexed = indexed(conn, row, &links_of(conn, row)?)?;
+                    let indexed = indexed(tx, row, &links_of(tx, row)?)?;
                     snapshots.push(IndexedSnapshot { indexed, began_at: moment(began_at) });
                 }
             }

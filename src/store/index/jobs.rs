@@ -1,10 +1,10 @@
 //! The schedule's record: when each job last started, ended and succeeded.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
+use crate::store::db::{DbError, Row};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
@@ -18,8 +18,8 @@ pub struct JobRow {
     pub error: Option<String>,
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
-    let some = |n| row.get::<_, Option<i64>>(n).map(|ms| ms.map(moment));
+fn from_row(row: &Row<'_>) -> Result<JobRow, DbError> {
+    let some = |n| row.get::<Option<i64>>(n).map(|ms| ms.map(moment));
     Ok(JobRow {
         name: row.get(0)?,
         started_at: moment(row.get(1)?),
@@ -29,25 +29,20 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     })
 }
 
-fn one(conn: &Connection, name: &str) -> rusqlite::Result<Option<JobRow>> {
-    conn.prepare_cached("SELECT name, started_at, finished_at, ok_at, error FROM jobs WHERE name = ?1")?
-        .query_row([name], from_row)
-        .optional()
-}
-
 impl Index {
     /// Starts a job. `before` is the job's last start, which the caller read when the job was due. Returns `false`, and changes
     /// nothing, if another process has started the job since.
     pub fn begin_job(&mut self, name: &str, before: Option<Timestamp>, now: Timestamp) -> Result<bool> {
-        self.write(|tx| {
-            let begun = one(tx, name)?.map(|job| job.started_at.as_millisecond());
-            if begun != before.map(Timestamp::as_millisecond) {
+        self.conn.write(|tx| {
+            let started = "SELECT started_at FROM jobs WHERE name = ?1";
+            let started: Option<i64> = tx.opt(started, &[&name], |row| row.get(0))?;
+            if started != before.map(Timestamp::as_millisecond) {
                 return Ok(false);
             }
-            tx.execute(
+            tx.run(
                 "INSERT INTO jobs (name, started_at) VALUES (?1, ?2)
                  ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at",
-                params![name, now.as_millisecond()],
+                &[&name, &now.as_millisecond()],
             )?;
             Ok(true)
         })
@@ -55,11 +50,11 @@ impl Index {
 
     /// Records the end of a job; `error` is `None` if it succeeded.
     pub fn end_job(&mut self, name: &str, error: Option<&str>, now: Timestamp) -> Result<()> {
-        self.write(|tx| {
-            tx.execute(
+        self.conn.write(|tx| {
+            tx.run(
                 "UPDATE jobs SET finished_at = ?2, error = ?3, ok_at = CASE WHEN CAST(?3 AS TEXT) IS NULL THEN ?2 ELSE ok_at END
                  WHERE name = ?1",
-                params![name, now.as_millisecond(), error],
+                &[&name, &now.as_millisecond(), &error],
             )
             .map(drop)
         })
@@ -69,10 +64,7 @@ impl Index {
 impl IndexReader {
     /// Returns every job that has ever started.
     pub fn jobs(&self) -> Result<Vec<JobRow>> {
-        self.read(|conn| {
-            conn.prepare_cached("SELECT name, started_at, finished_at, ok_at, error FROM jobs ORDER BY name")?
-                .query_map([], from_row)?
-                .collect()
-        })
+        let all = "SELECT name, started_at, finished_at, ok_at, error FROM jobs ORDER BY name";
+        self.conn.read(|tx| tx.rows(all, &[], from_row))
     }
 }

@@ -11,11 +11,12 @@
 //! deliberate change by a person.
 
 use std::collections::BTreeMap;
-
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::sync::LazyLock;
 
 use super::sums::{LINKS, damaged, summed_tables};
-use crate::model::{Link, fnv1a};
+use crate::error::Result;
+use crate::model::{Link, counted, fnv1a};
+use crate::store::db::{DbError, Row, Tx};
 
 /// The number of bits of a key below its bucket. An index of ten million links has about 600 entries in each of its 16,384
 /// buckets.
@@ -42,17 +43,18 @@ pub(super) enum KeyIndex {
 }
 
 impl KeyIndex {
-    fn column(self) -> &'static str {
+    /// Returns the SQL query for the entries of this index between two keys.
+    pub(super) fn entries(self) -> &'static str {
         match self {
-            Self::Order => "order_key",
-            Self::Action => "action_key",
+            Self::Order => "SELECT order_key, reward, n FROM links WHERE order_key >= ?1 AND order_key <= ?2",
+            Self::Action => "SELECT action_key, reward, n FROM links WHERE action_key >= ?1 AND action_key <= ?2",
         }
     }
 
-    fn sum_column(self) -> &'static str {
+    fn sum_of_bucket(self) -> &'static str {
         match self {
-            Self::Order => "order_sum",
-            Self::Action => "action_sum",
+            Self::Order => "SELECT order_sum FROM link_sums WHERE bucket = ?1",
+            Self::Action => "SELECT action_sum FROM link_sums WHERE bucket = ?1",
         }
     }
 }
@@ -85,14 +87,14 @@ impl LinkSumChanges {
     }
 
     /// Writes the changes. Must run in the transaction that wrote the links.
-    pub(super) fn write(self, conn: &Connection) -> rusqlite::Result<()> {
-        let mut upsert = conn.prepare_cached(
-            "INSERT INTO link_sums (bucket, order_sum, action_sum) VALUES (?1, ?2, ?3) ON CONFLICT (bucket) DO UPDATE SET
-                 order_sum = link_sums.order_sum + excluded.order_sum,
-                 action_sum = link_sums.action_sum + excluded.action_sum",
-        )?;
+    pub(super) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
         for (bucket, [orders, actions]) in self.0 {
-            upsert.execute([bucket, orders, actions])?;
+            tx.run(
+                "INSERT INTO link_sums (bucket, order_sum, action_sum) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (bucket) DO UPDATE SET order_sum = link_sums.order_sum + excluded.order_sum,
+                     action_sum = link_sums.action_sum + excluded.action_sum",
+                &[&bucket, &orders, &actions],
+            )?;
         }
         Ok(())
     }
@@ -104,88 +106,76 @@ fn keys_of(link: &Link) -> [Option<i64>; 2] {
     [order, action]
 }
 
+static LINKS_OF_REWARD: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM links WHERE reward = ?1 ORDER BY n", LINKS.selected));
+
 /// Returns the links of a reward in their order. Fails if a link is damaged or missing.
-pub(super) fn links_of(conn: &Connection, reward: i64) -> rusqlite::Result<Vec<Link>> {
-    let sql = format!("SELECT {} FROM links WHERE reward = ?1 ORDER BY n", LINKS.selected);
+pub(super) fn links_of(tx: &Tx<'_>, reward: i64) -> Result<Vec<Link>, DbError> {
     let mut count: i64 = 0;
-    let links: Vec<Link> = conn
-        .prepare_cached(&sql)?
-        .query_map([reward], |row| {
-            LINKS.verify(row, 0)?;
-            count = row.get(3)?;
-            link_from(row)
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let links = tx.rows(&LINKS_OF_REWARD, &[&reward], |row| {
+        LINKS.verify(row, 0)?;
+        count = row.get(3)?;
+        link_from(row)
+    })?;
     if count == links.len() as i64 { Ok(links) } else { Err(damaged("the list of links of a reward")) }
 }
 
 /// Reads a link from the selected columns of `links`.
-fn link_from(row: &Row<'_>) -> rusqlite::Result<Link> {
+fn link_from(row: &Row<'_>) -> Result<Link, DbError> {
     Ok(Link { order_id: row.get(4)?, action_id: row.get(6)? })
 }
 
 /// Replaces a reward's links if the new links differ.
 pub(super) fn write_links(
-    conn: &Connection,
+    tx: &Tx<'_>,
     sums: &mut LinkSumChanges,
     reward: i64,
     old: &[Link],
     new: &[Link],
-) -> rusqlite::Result<()> {
+) -> Result<(), DbError> {
     if old == new {
         return Ok(());
     }
     if !old.is_empty() {
-        delete_links(conn, sums, reward, old)?;
+        delete_links(tx, sums, reward, old)?;
     }
     let count = new.len() as i64;
     for (n, link) in (0_i64..).zip(new) {
         let [order_key, action_key] = keys_of(link);
-        LINKS.put(conn, params![reward, n, count, link.order_id, order_key, link.action_id, action_key])?;
+        LINKS.put(tx, &[&reward, &n, &count, &link.order_id, &order_key, &link.action_id, &action_key])?;
         sums.add_link(link, reward, n, 1);
     }
     Ok(())
 }
 
-pub(super) fn delete_links(
-    conn: &Connection,
-    sums: &mut LinkSumChanges,
-    reward: i64,
-    old: &[Link],
-) -> rusqlite::Result<()> {
+pub(super) fn delete_links(tx: &Tx<'_>, sums: &mut LinkSumChanges, reward: i64, old: &[Link]) -> Result<(), DbError> {
     for (n, link) in (0..).zip(old) {
         sums.add_link(link, reward, n, -1);
     }
-    conn.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([reward]).map(drop)
+    tx.run("DELETE FROM links WHERE reward = ?1", &[&reward]).map(drop)
 }
 
 /// Returns the rewards that have a link with this key, each with all its links, ordered by row. Fails if the bucket of the key or
 /// a link of these rewards is damaged. The key is a hash, so the caller must compare the texts.
-pub(super) fn rewards_by_key(
-    conn: &Connection,
-    index: KeyIndex,
-    key: i64,
-) -> rusqlite::Result<BTreeMap<i64, Vec<Link>>> {
+pub(super) fn rewards_by_key(tx: &Tx<'_>, index: KeyIndex, key: i64) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
     let first = bucket(key) << BUCKET_SHIFT;
     let last = first | ((1 << BUCKET_SHIFT) - 1);
     let mut sum = 0;
     let mut rewards = BTreeMap::new();
-    let mut entries = conn.prepare_cached(&entries(index))?;
-    let mut rows = entries.query([first, last])?;
-    while let Some(row) = rows.next()? {
+    tx.each(index.entries(), &[&first, &last], |row| {
         let (found, reward) = (row.get(0)?, row.get(1)?);
         sum += entry_sum(found, reward, row.get(2)?);
         if found == key {
             rewards.insert(reward, Vec::new());
         }
-    }
-    let select = format!("SELECT {} FROM link_sums WHERE bucket = ?1", index.sum_column());
-    let wanted: Option<i64> = conn.prepare_cached(&select)?.query_row([bucket(key)], |row| row.get(0)).optional()?;
+        Ok(())
+    })?;
+    let wanted: Option<i64> = tx.opt(index.sum_of_bucket(), &[&bucket(key)], |row| row.get(0))?;
     if sum != wanted.unwrap_or(0) {
         return Err(damaged("a bucket of links"));
     }
     for (reward, links) in &mut rewards {
-        *links = links_of(conn, *reward)?;
+        *links = links_of(tx, *reward)?;
         if links.is_empty() {
             return Err(damaged("the list of links of a reward"));
         }
@@ -193,53 +183,46 @@ pub(super) fn rewards_by_key(
     Ok(rewards)
 }
 
-/// Returns the SQL query for the entries of an index within a bucket.
-pub(super) fn entries(index: KeyIndex) -> String {
-    let column = index.column();
-    format!("SELECT {column}, reward, n FROM links WHERE {column} >= ?1 AND {column} <= ?2")
-}
-
 /// Returns the first part of the index file that does not match its checksum; `None` if all parts match. Reads every row except
 /// the raw JSON.
-pub(in crate::store) fn first_damage(conn: &Connection) -> rusqlite::Result<Option<String>> {
+pub(in crate::store) fn first_damage(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
     for table in summed_tables() {
-        let mut select = conn.prepare(&format!("SELECT {} FROM {}", table.selected, table.name))?;
-        let mut rows = select.query([])?;
         let mut damaged = 0;
-        while let Some(row) = rows.next()? {
+        tx.each(&format!("SELECT {} FROM {}", table.selected, table.name), &[], |row| {
             damaged += u64::from(!table.matches(row, 0)?);
-        }
+            Ok(())
+        })?;
         if damaged > 0 {
-            return Ok(Some(format!("{damaged} rows of {} do not match their checksums", table.name)));
+            return Ok(Some(format!("{} of {} without the right checksum", counted(damaged, "row"), table.name)));
         }
     }
-    let incomplete: i64 = conn.query_row(
+    let incomplete: i64 = tx.one(
         "SELECT count(*) FROM (SELECT 1 FROM links GROUP BY reward HAVING count(*) <> max(count)) AS incomplete",
-        [],
+        &[],
         |row| row.get(0),
     )?;
     if incomplete > 0 {
-        return Ok(Some(format!("{incomplete} rewards have lost links")));
+        return Ok(Some(format!("links are missing from {}", counted(incomplete, "reward"))));
     }
     // Computes the sums from the rows of the table, then from each index. An entry that is missing from either is damage.
     let mut of_rows = LinkSumChanges::default();
-    let mut select = conn.prepare(&format!("SELECT {} FROM links ORDER BY reward, n", LINKS.selected))?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
+    tx.each(&format!("SELECT {} FROM links ORDER BY reward, n", LINKS.selected), &[], |row| {
         of_rows.add_link(&link_from(row)?, row.get(1)?, row.get(2)?, 1);
-    }
+        Ok(())
+    })?;
     let mut of_indexes = LinkSumChanges::default();
     for index in [KeyIndex::Order, KeyIndex::Action] {
-        let mut select = conn.prepare(&entries(index))?;
-        let mut rows = select.query([i64::MIN, i64::MAX])?;
-        while let Some(row) = rows.next()? {
+        tx.each(index.entries(), &[&i64::MIN, &i64::MAX], |row| {
             of_indexes.add(index, row.get(0)?, row.get(1)?, row.get(2)?, 1);
-        }
+            Ok(())
+        })?;
     }
-    let kept: BTreeMap<i64, [i64; 2]> = conn
-        .prepare("SELECT bucket, order_sum, action_sum FROM link_sums WHERE order_sum <> 0 OR action_sum <> 0")?
-        .query_map([], |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?])))?
-        .collect::<rusqlite::Result<_>>()?;
+    let kept = tx.rows(
+        "SELECT bucket, order_sum, action_sum FROM link_sums WHERE order_sum <> 0 OR action_sum <> 0",
+        &[],
+        |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?])),
+    )?;
+    let kept: BTreeMap<i64, [i64; 2]> = kept.into_iter().collect();
     let is_sound = of_rows.0 == kept && of_indexes.0 == kept;
     Ok((!is_sound).then(|| "an index of the links does not match its checksums".to_owned()))
 }
@@ -321,7 +304,7 @@ mod tests {
         assert_eq!(found(&reader, "new", "2.2.2")[0], ids(&["r1", "r3"]));
         index.erase(&[AccountId::new("a")], Erased::default(), |_| ()).expect("erases");
         assert_eq!(found(&reader, "new", "2.2.2"), [ids(&[]), ids(&[]), ids(&[])]);
-        assert_eq!(index.read(first_damage).expect("reads"), None);
+        assert_eq!(index.conn.read(first_damage).expect("reads"), None);
     }
 
     #[test]
@@ -353,17 +336,20 @@ mod tests {
             "UPDATE link_sums SET order_sum = order_sum + 1",
             "DELETE FROM link_sums",
         ] {
-            index.conn.execute_batch(&format!("SAVEPOINT before; {damage}; RELEASE before")).expect("damages");
+            index.conn.raw().execute_batch(damage).expect("damages");
             let error = reader.find(&OrderId::new("r2")).expect_err(damage);
             assert!(error.message.contains("does not match its checksum"), "{damage}: {}", error.message);
             inspect().expect_err(damage);
-            index.conn.execute_batch("DELETE FROM links; DELETE FROM link_sums").expect("clears");
-            let mut sums = LinkSumChanges::default();
-            for (reward, (order, _, action)) in (1_i64..).zip(rewards) {
-                let link = Link { order_id: Some(OrderId::new(order)), action_id: Some(ActionId::new(action)) };
-                write_links(&index.conn, &mut sums, reward, &[], &[link]).expect("writes");
-            }
-            sums.write(&index.conn).expect("writes");
+            index.conn.raw().execute_batch("DELETE FROM links; DELETE FROM link_sums").expect("clears");
+            let restored = index.conn.write(|tx| {
+                let mut sums = LinkSumChanges::default();
+                for (reward, (order, _, action)) in (1_i64..).zip(rewards) {
+                    let link = Link { order_id: Some(OrderId::new(order)), action_id: Some(ActionId::new(action)) };
+                    write_links(tx, &mut sums, reward, &[], &[link])?;
+                }
+                sums.write(tx)
+            });
+            restored.expect("writes");
             assert_eq!(reader.find(&OrderId::new("r2")).expect("finds").len(), 1);
             inspect().expect("sound");
         }
@@ -391,7 +377,7 @@ mod tests {
                     let (reward, order, action) = (format!("r{reward}"), text("#o", order), text("1.2.", action));
                     record(&mut index, run, at as i64 + 2, &[(reward.as_str(), order.as_str(), action.as_str())]);
                 }
-                prop_assert_eq!(index.read(first_damage).expect("reads"), None);
+                prop_assert_eq!(index.conn.read(first_damage).expect("reads"), None);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Look-ups: the rewards of an order or an action by exact match, and order IDs that resemble one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::links::{KeyIndex, action_key, links_of, order_key, rewards_by_key};
 use super::sums::{ACCOUNTS, DESCRIPTORS, LINK_PATTERNS, REWARDS, damaged};
@@ -11,6 +11,7 @@ use super::{ApiSource, Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::order_text::skeleton;
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, RewardId, UserId};
+use crate::store::db::{DbError, Row, Tx};
 
 /// A reward with its indexed links and state.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +54,10 @@ const ROW_OF_REWARD: &str = "SELECT id FROM rewards WHERE reward_id = ?1";
 impl IndexReader {
     /// Returns the rewards that carry exactly this order ID, oldest row first.
     pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
-        self.consistent(|conn| {
+        self.conn.read(|tx| {
             let mut matches = Vec::new();
-            for (row, links) in with_order(conn, order)? {
-                let indexed = indexed(conn, row, &links)?;
+            for (row, links) in with_order(tx, order)? {
+                let indexed = indexed(tx, row, &links)?;
                 let beside = links.into_iter().filter(|link| link.order_id.as_ref() == Some(order));
                 matches.extend(beside.map(|link| Match { action_id: link.action_id, indexed: indexed.clone() }));
             }
@@ -67,29 +68,27 @@ impl IndexReader {
     /// Returns the rewards that carry exactly this order ID, or an ActionId that another reward links to it, oldest row first.
     /// The referrer's and the friend's reward may carry different halves of the link.
     pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
-        self.consistent(|conn| {
-            let mut rewards = with_order(conn, order)?;
+        self.conn.read(|tx| {
+            let mut rewards = with_order(tx, order)?;
             let links = rewards.values().flatten().filter(|link| link.order_id.as_ref() == Some(order));
             let actions: BTreeSet<ActionId> = links.filter_map(|link| link.action_id.clone()).collect();
             for action in &actions {
-                rewards.extend(with_action(conn, action)?);
+                rewards.extend(with_action(tx, action)?);
             }
-            rewards.into_iter().map(|(row, links)| indexed(conn, row, &links)).collect()
+            rewards.into_iter().map(|(row, links)| indexed(tx, row, &links)).collect()
         })
     }
 
     /// Returns every reward that carries exactly this ActionId, oldest row first.
     pub fn rewards_of_action(&self, action: &ActionId) -> Result<Vec<IndexedReward>> {
-        self.consistent(|conn| {
-            with_action(conn, action)?.into_iter().map(|(row, links)| indexed(conn, row, &links)).collect()
-        })
+        self.conn.read(|tx| with_action(tx, action)?.into_iter().map(|(row, links)| indexed(tx, row, &links)).collect())
     }
 
     /// Returns order IDs that differ from this one only in case, white space, a leading `#` or leading zeros.
     pub fn suggestions(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
-        self.consistent(|conn| {
+        self.conn.read(|tx| {
             let folded = order.folded();
-            let others = order_ids_by_key(conn, order)?.into_iter();
+            let others = order_ids_by_key(tx, order)?.into_iter();
             // A key ignores more than a suggestion does, and a reward may carry further orders.
             Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
         })
@@ -98,9 +97,9 @@ impl IndexReader {
     /// Returns the order IDs that look the same as this one to a person: those with the same [`skeleton`], the order itself
     /// first.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
-        self.consistent(|conn| {
+        self.conn.read(|tx| {
             let form = skeleton(order.as_str());
-            let mut alike = order_ids_by_key(conn, order)?;
+            let mut alike = order_ids_by_key(tx, order)?;
             let same = alike.take(order);
             let others = alike.into_iter().filter(|other| skeleton(other.as_str()) == form);
             Ok(same.into_iter().chain(others).take(limit).collect())
@@ -108,11 +107,10 @@ impl IndexReader {
     }
 
     pub fn reward(&self, reward: &RewardId) -> Result<Option<IndexedReward>> {
-        self.consistent(|conn| {
-            let row: Option<i64> =
-                conn.prepare_cached(ROW_OF_REWARD)?.query_row([reward], |row| row.get(0)).optional()?;
+        self.conn.read(|tx| {
+            let row: Option<i64> = tx.opt(ROW_OF_REWARD, &[reward], |row| row.get(0))?;
             let Some(row) = row else { return Ok(None) };
-            let found = indexed(conn, row, &links_of(conn, row)?)?;
+            let found = indexed(tx, row, &links_of(tx, row)?)?;
             if found.reward.reward_id != *reward {
                 return Err(damaged("the index of rewards"));
             }
@@ -122,68 +120,61 @@ impl IndexReader {
 
     /// Returns some order IDs as samples of the shop's format.
     pub fn some_order_ids(&self, limit: usize) -> Result<Vec<OrderId>> {
-        self.read(|conn| {
-            let select = "SELECT order_id FROM links WHERE order_id IS NOT NULL LIMIT ?1";
-            conn.prepare_cached(select)?.query_map([limit as i64], |row| row.get(0))?.collect()
-        })
+        let select = "SELECT order_id FROM links WHERE order_id IS NOT NULL LIMIT ?1";
+        self.conn.read(|tx| tx.rows(select, &[&(limit as u64)], |row| row.get(0)))
     }
 
     /// Returns the orders of a participant's rewards, newest first. `id` is an account ID or a user ID.
     pub fn orders_of_participant(&self, id: &str, limit: usize) -> Result<Vec<OrderId>> {
-        self.read(|conn| {
-            let mut statement = conn.prepare_cached(ORDERS_OF_PARTICIPANT)?;
-            statement.query_map(params![id, limit as i64], |row| row.get(0))?.collect()
-        })
+        self.conn.read(|tx| tx.rows(ORDERS_OF_PARTICIPANT, &[&id, &(limit as u64)], |row| row.get(0)))
     }
 }
 
 impl Index {
     /// Returns whether a reward carries exactly this order ID.
     pub fn has_order(&self, order: &OrderId) -> Result<bool> {
-        self.read(|conn| {
-            let held = conn.unchecked_transaction()?;
-            Ok(!with_order(&held, order)?.is_empty())
-        })
+        self.conn.read(|tx| Ok(!with_order(tx, order)?.is_empty()))
     }
 }
 
-fn with_order(conn: &Connection, order: &OrderId) -> rusqlite::Result<BTreeMap<i64, Vec<Link>>> {
-    let mut rewards = rewards_by_key(conn, KeyIndex::Order, order_key(order.as_str()))?;
+fn with_order(tx: &Tx<'_>, order: &OrderId) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
+    let mut rewards = rewards_by_key(tx, KeyIndex::Order, order_key(order.as_str()))?;
     rewards.retain(|_, links| links.iter().any(|link| link.order_id.as_ref() == Some(order)));
     Ok(rewards)
 }
 
-fn with_action(conn: &Connection, action: &ActionId) -> rusqlite::Result<BTreeMap<i64, Vec<Link>>> {
-    let mut rewards = rewards_by_key(conn, KeyIndex::Action, action_key(action.as_str()))?;
+fn with_action(tx: &Tx<'_>, action: &ActionId) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
+    let mut rewards = rewards_by_key(tx, KeyIndex::Action, action_key(action.as_str()))?;
     rewards.retain(|_, links| links.iter().any(|link| link.action_id.as_ref() == Some(action)));
     Ok(rewards)
 }
 
 /// Returns every order ID of the rewards that share the key of this order.
-fn order_ids_by_key(conn: &Connection, order: &OrderId) -> rusqlite::Result<BTreeSet<OrderId>> {
-    let rewards = rewards_by_key(conn, KeyIndex::Order, order_key(order.as_str()))?;
+fn order_ids_by_key(tx: &Tx<'_>, order: &OrderId) -> Result<BTreeSet<OrderId>, DbError> {
+    let rewards = rewards_by_key(tx, KeyIndex::Order, order_key(order.as_str()))?;
     Ok(rewards.into_values().flatten().filter_map(|link| link.order_id).collect())
 }
 
-/// Reads the reward of a row. Fails if one of its rows in the joined tables is damaged or missing.
-pub(super) fn indexed(conn: &Connection, row: i64, links: &[Link]) -> rusqlite::Result<IndexedReward> {
-    let tables = [&*REWARDS, &*ACCOUNTS, &*LINK_PATTERNS, &*DESCRIPTORS];
-    let columns: Vec<&str> = tables.iter().map(|table| table.selected.as_str()).collect();
-    let sql = format!(
-        "SELECT {} FROM rewards JOIN accounts ON accounts.id = rewards.account
+static REWARD_OF_ROW: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {}, {}, {}, {} FROM rewards JOIN accounts ON accounts.id = rewards.account
              JOIN link_patterns ON link_patterns.id = rewards.pattern JOIN descriptors ON descriptors.id = rewards.descriptor
          WHERE rewards.id = ?1",
-        columns.join(", ")
-    );
-    let found = conn.prepare_cached(&sql)?.query_row([row], |row| {
+        REWARDS.selected, ACCOUNTS.selected, LINK_PATTERNS.selected, DESCRIPTORS.selected
+    )
+});
+
+/// Reads the reward of a row. Fails if one of its rows in the joined tables is damaged or missing.
+pub(super) fn indexed(tx: &Tx<'_>, row: i64, links: &[Link]) -> Result<IndexedReward, DbError> {
+    let found = tx.opt(&REWARD_OF_ROW, &[&row], |row| {
         let mut at = 0;
-        for table in tables {
+        for table in [&*REWARDS, &*ACCOUNTS, &*LINK_PATTERNS, &*DESCRIPTORS] {
             table.verify(row, at)?;
             at += table.width();
         }
         from_row(row, links)
-    });
-    let found = found.optional()?.ok_or_else(|| damaged("a reward that has links"))?;
+    })?;
+    let found = found.ok_or_else(|| damaged("a reward that has links"))?;
     let has_links = matches!(found.link_kind, LinkKind::Both | LinkKind::OrderOnly | LinkKind::ActionOnly);
     if has_links && links.is_empty() {
         return Err(damaged("the list of links of a reward"));
@@ -193,12 +184,12 @@ pub(super) fn indexed(conn: &Connection, row: i64, links: &[Link]) -> rusqlite::
 
 /// Reads a reward from the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`. Each table's checksum precedes
 /// its columns.
-fn from_row(row: &Row<'_>, links: &[Link]) -> rusqlite::Result<IndexedReward> {
+fn from_row(row: &Row<'_>, links: &[Link]) -> Result<IndexedReward, DbError> {
     // The columns of the other three checksums.
     const ACCOUNT: usize = 23;
     const PATTERN: usize = ACCOUNT + 4;
     const DESCRIPTOR: usize = PATTERN + 6;
-    let link_kind = match row.get_ref(PATTERN + 2)?.as_str()? {
+    let link_kind = match row.get(PATTERN + 2)? {
         "both" => LinkKind::Both,
         "order_only" => LinkKind::OrderOnly,
         "action_only" => LinkKind::ActionOnly,
@@ -206,8 +197,8 @@ fn from_row(row: &Row<'_>, links: &[Link]) -> rusqlite::Result<IndexedReward> {
         _ => LinkKind::Ambiguous,
     };
     let listed_by: AccountId = row.get(ACCOUNT + 2)?;
-    let account_id = row.get::<_, Option<AccountId>>(9)?.unwrap_or_else(|| listed_by.clone());
-    let user_id = match row.get::<_, Option<UserId>>(10)? {
+    let account_id = row.get::<Option<AccountId>>(9)?.unwrap_or_else(|| listed_by.clone());
+    let user_id = match row.get::<Option<UserId>>(10)? {
         Some(user) => Some(user).filter(|user| !user.as_str().is_empty()),
         None => Some(UserId::new(account_id.as_str())),
     };
@@ -237,7 +228,7 @@ fn from_row(row: &Row<'_>, links: &[Link]) -> rusqlite::Result<IndexedReward> {
             redeemed: row.get(13)?,
             cancellable: row.get(DESCRIPTOR + 10)?,
             date_created,
-            date_given: row.get::<_, Option<i64>>(15)?.or(date_created).filter(|given| *given != 0),
+            date_given: row.get::<Option<i64>>(15)?.or(date_created).filter(|given| *given != 0),
             date_scheduled_for: row.get(16)?,
             date_expires: row.get(17)?,
             date_cancelled: row.get(18)?,
@@ -250,7 +241,7 @@ fn from_row(row: &Row<'_>, links: &[Link]) -> rusqlite::Result<IndexedReward> {
         order_ids,
         action_ids,
         action_by_search: row.get(PATTERN + 5)?,
-        gone: account_gone_at.is_some() || row.get::<_, Option<i64>>(8)?.is_some(),
+        gone: account_gone_at.is_some() || row.get::<Option<i64>>(8)?.is_some(),
         ambiguous: link_kind == LinkKind::Ambiguous,
         read_at: moment(row.get(7)?),
         via: ApiSource::of_number(row.get(21)?),
@@ -263,20 +254,17 @@ mod tests {
 
     use super::*;
     use crate::store::Identity;
+    use crate::store::db::ToValue;
 
     #[test]
     fn no_query_about_a_pasted_text_scans_a_table() {
         let dir = TempDir::new().expect("a folder");
         let index = Index::open(&dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
-        let entries = [KeyIndex::Order, KeyIndex::Action].map(super::super::links::entries);
-        for query in [ORDERS_OF_PARTICIPANT, ROW_OF_REWARD, entries[0].as_str(), entries[1].as_str()] {
-            let plan: Vec<String> = index
-                .read(|conn| {
-                    let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
-                    let given = plan.parameter_count();
-                    plan.query_map(rusqlite::params_from_iter(vec!["1"; given]), |row| row.get(3))?.collect()
-                })
-                .expect("plans");
+        let entries = [KeyIndex::Order, KeyIndex::Action].map(KeyIndex::entries);
+        for query in [ORDERS_OF_PARTICIPANT, ROW_OF_REWARD, entries[0], entries[1]] {
+            let args: &[&dyn ToValue] = if query.contains("?2") { &[&"1", &"1"] } else { &[&"1"] };
+            let explain = format!("EXPLAIN QUERY PLAN {query}");
+            let plan: Vec<String> = index.conn.read(|tx| tx.rows(&explain, args, |row| row.get(3))).expect("plans");
             assert!(!plan.is_empty() && plan.iter().all(|step| !step.starts_with("SCAN ")), "{query}: {plan:#?}");
         }
     }

@@ -1,8 +1,8 @@
 //! The index: accounts, rewards, links, and the progress of a crawl.
 //!
-//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes is one IMMEDIATE transaction, counters
-//! included. `schema.sql` describes every column. This module never calls the vendor. It deletes only the accounts that a person
-//! asks to forget, and marks what the vendor no longer lists as gone.
+//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes is one transaction, counters included.
+//! `schema.sql` describes every column. This module never calls the vendor. It deletes only the accounts that a person asks to
+//! forget, and marks what the vendor no longer lists as gone.
 
 mod accounts;
 mod batch;
@@ -31,12 +31,10 @@ mod tombstones;
 mod vendor_clock;
 mod webhook_queue;
 
-use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Mutex;
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use forget::Erased;
@@ -55,14 +53,13 @@ pub use sums::renew_reward_sums;
 pub use tombstones::ImportedTombstones;
 pub use vendor_clock::{ClockOffset, JudgedBy, JudgedNow};
 
-use batch::{Batch, CounterDeltas};
-use descriptors::SharedRows;
-use links::LinkSumChanges;
+use batch::Batch;
 pub(super) use links::first_damage;
 use raw_json::JsonCompressor;
 use tombstones::Forgotten;
 
-use super::{Identity, Layout, open_reader, open_writer, sql_error};
+use super::db::{Conn, DbError, FromValue, ToValue, Tx, Value};
+use super::{Identity, Layout};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
@@ -90,99 +87,57 @@ impl AccountKey {
 /// The index, open for writing. Several processes may open it; each waits for the others' transactions.
 #[derive(Debug)]
 pub struct Index {
-    conn: Connection,
-    path: PathBuf,
+    conn: Conn,
     forgotten: Forgotten,
     compressor: JsonCompressor,
 }
 
-/// The index, open for reading. A reader sees the last committed state.
+/// The index, open for reading. A reader sees the last committed state. Threads may share it.
 #[derive(Debug)]
 pub struct IndexReader {
-    conn: Connection,
-    path: PathBuf,
+    conn: Conn,
     /// The cached coverage, and the file's `data_version` at that time. Every answer needs the coverage, and few commits change
     /// it.
-    coverage: RefCell<Option<(i64, Coverage)>>,
+    coverage: Mutex<Option<(i64, Coverage)>>,
 }
 
 impl Index {
     /// Opens the index for writing; creates it if it is missing.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
-        let conn = open_writer(path, &LAYOUT, identity)?;
-        conn.set_prepared_statement_cache_capacity(128);
-        // A crawl writes pages across the whole file, so the cache is larger than SQLite's default of 2 MB.
-        let tuned = conn.pragma_update(None, "cache_size", -32 * 1024);
-        tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
+        let conn = Conn::open(path, &LAYOUT, identity)?;
         let compressor = JsonCompressor::new()
             .map_err(|error| Error::new(Kind::Failed, format!("zstd failed to start: {error}")))?;
-        Ok(Self { conn, path: path.to_owned(), forgotten: Forgotten::default(), compressor })
+        Ok(Self { conn, forgotten: Forgotten::default(), compressor })
     }
 
-    /// Runs `work` in one IMMEDIATE transaction.
-    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        let written = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-            let value = work(&tx)?;
-            tx.commit()?;
-            Ok(value)
-        });
-        written.map_err(|error| sql_error(&error, &LAYOUT, &self.path))
-    }
-
-    /// Runs `work` in one IMMEDIATE transaction with the tombstones, then writes the counters and checksums of the batch.
-    fn write_batch<T>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        let written = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-            self.forgotten.refresh(&tx)?;
-            let mut batch = Batch {
-                tx: &tx,
-                forgotten: &mut self.forgotten,
-                compressor: &mut self.compressor,
-                counters: CounterDeltas::default(),
-                link_sums: LinkSumChanges::default(),
-                shared: SharedRows::default(),
-                next_reward: None,
-            };
+    /// Runs `work` in one write transaction with the tombstones, then writes the counters and checksums of the batch.
+    fn write_batch<T>(&mut self, mut work: impl FnMut(&mut Batch<'_>) -> Result<T, DbError>) -> Result<T> {
+        // Only a commit returns the cached tombstones: a failed attempt may have added some that its rollback removed.
+        let mut cached = Some(std::mem::take(&mut self.forgotten));
+        let compressor = &mut self.compressor;
+        let (value, forgotten) = self.conn.write(|tx| {
+            let mut forgotten = cached.take().unwrap_or_default();
+            forgotten.refresh(tx)?;
+            let mut batch = Batch::new(tx, forgotten, compressor);
             let value = work(&mut batch)?;
-            batch.finish()?;
-            tx.commit()?;
-            Ok(value)
-        });
-        written.map_err(|error| {
-            // The cache may hold tombstones that the rollback has removed.
-            self.forgotten = Forgotten::default();
-            sql_error(&error, &LAYOUT, &self.path)
-        })
-    }
-
-    /// Runs `work` in one transaction that survives a power cut. What the index records of the ledger must be as durable as the
-    /// ledger. SQLite also copies the commit into the main file, unless a reader prevents it. If the commit stays in the log, a
-    /// copy of both main files is still safe, because the ledger's own file records every send.
-    fn write_durably<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        self.read(|conn| conn.pragma_update(None, "synchronous", "FULL"))?;
-        let written = self.write(work);
-        self.read(|conn| {
-            if written.is_ok() {
-                conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-            }
-            conn.pragma_update(None, "synchronous", LAYOUT.synchronous)
+            Ok((value, batch.finish()?))
         })?;
-        written
+        self.forgotten = forgotten;
+        Ok(value)
     }
 
     /// Records the ledger that this index is used with, and the ledger's newest event. Refuses another ledger. The record later
-    /// reveals an older copy of the same ledger, which could send orders twice.
+    /// reveals an older copy of the same ledger, which could send orders twice, so it must be as durable as the ledger. If a
+    /// reader keeps it out of the main file, a copy of both main files is still safe: the ledger's own file records every send.
     pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
-        let kept: String = self.write_durably(|tx| {
-            let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2)";
-            tx.execute(&format!("{insert} ON CONFLICT (key) DO NOTHING"), ["ledger_id", ledger_id])?;
-            let kept: String =
-                tx.query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))?;
-            if kept == ledger_id {
-                let newer = "ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-                if known_sequence(tx)?.is_none_or(|known| known < head.sequence) {
-                    let text = format!("{} {}", head.sequence, head.hash);
-                    tx.execute(&format!("{insert} {newer}"), ["ledger_head", &text])?;
-                }
+        let kept: String = self.conn.write_durably(|tx| {
+            tx.run(
+                "INSERT INTO identity (key, value) VALUES ('ledger_id', ?1) ON CONFLICT (key) DO NOTHING",
+                &[&ledger_id],
+            )?;
+            let kept: String = tx.one(VALUE_OF, &[&"ledger_id"], |row| row.get(0))?;
+            if kept == ledger_id && known_sequence(tx)?.is_none_or(|known| known < head.sequence) {
+                tx.run(SET_VALUE, &[&"ledger_head", &format!("{} {}", head.sequence, head.hash)])?;
             }
             Ok(kept)
         })?;
@@ -195,79 +150,49 @@ impl Index {
 
     /// Replaces the recorded ledger by another one, or by an older copy, that a person has accepted.
     pub fn adopt_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
-        self.write_durably(|tx| {
-            let set =
-                "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-            tx.execute(set, ["ledger_id", ledger_id])?;
-            tx.execute(set, ["ledger_head", &format!("{} {}", head.sequence, head.hash)]).map(drop)
+        self.conn.write_durably(|tx| {
+            tx.run(SET_VALUE, &[&"ledger_id", &ledger_id])?;
+            tx.run(SET_VALUE, &[&"ledger_head", &format!("{} {}", head.sequence, head.hash)]).map(drop)
         })
-    }
-
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }
 }
 
 impl IndexReader {
     /// Opens the index for reading; returns `None` if there is none yet.
     pub fn open(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let Some(conn) = open_reader(path, &LAYOUT, identity)? else { return Ok(None) };
-        conn.set_prepared_statement_cache_capacity(64);
-        // The value is an upper limit: SQLite allocates pages only as it reads them.
-        let tuned = conn.pragma_update(None, "cache_size", -16 * 1024);
-        tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Some(Self { conn, path: path.to_owned(), coverage: RefCell::default() }))
+        let conn = Conn::open_read_only(path, &LAYOUT, identity)?;
+        Ok(conn.map(|conn| Self { conn, coverage: Mutex::default() }))
     }
 
     /// Runs `work` on one state of the file, even if a crawl writes meanwhile. Many queries are also faster this way, because
     /// they take the read lock once.
-    pub fn at_one_moment<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        // The transaction only reads, so it needs no commit.
-        let held = self.conn.unchecked_transaction().map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
-        let answer = work(self);
-        drop(held);
-        answer
+    pub fn at_one_moment<T>(&self, mut work: impl FnMut(&Self) -> Result<T>) -> Result<T> {
+        self.conn.read(|_joined| Ok(work(self)?))
     }
 
     /// Returns the ledger that was last used with this index, and its newest event at that time; `None` before the first
     /// retraction. The hash is empty if the ledger had no event.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {
-        let value = |conn: &Connection, key: &str| -> rusqlite::Result<Option<String>> {
-            conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
-        };
-        self.read(|conn| {
-            let text = value(conn, "ledger_head")?.unwrap_or_default();
+        self.conn.read(|tx| {
+            let value = |key: &str| tx.opt(VALUE_OF, &[&key], |row| row.get::<String>(0));
+            let text = value("ledger_head")?.unwrap_or_default();
             let (sequence, hash) = text.split_once(' ').unwrap_or((&text, ""));
             let head = Head { sequence: sequence.parse().unwrap_or(0), hash: hash.to_owned() };
-            Ok(value(conn, "ledger_id")?.map(|id| (id, head)))
+            Ok(value("ledger_id")?.map(|id| (id, head)))
         })
     }
 
     /// Returns the tenant that the index belongs to.
     pub fn identity(&self) -> Result<Identity> {
-        let value = |key: &str| {
-            self.read(|conn| conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)))
-        };
-        Ok(Identity {
-            tenant: value("tenant")?,
-            account_sid: value("account_sid")?,
-            advocate_url: value("advocate_url")?,
-            brand_url: value("brand_url")?,
+        self.conn.read(|tx| {
+            let value = |key: &str| tx.one(VALUE_OF, &[&key], |row| row.get(0));
+            Ok(Identity {
+                tenant: value("tenant")?,
+                account_sid: value("account_sid")?,
+                advocate_url: value("advocate_url")?,
+                brand_url: value("brand_url")?,
+            })
         })
-    }
-
-    /// Runs `work` on one state of the file, also inside [`IndexReader::at_one_moment`].
-    fn consistent<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        self.read(|conn| {
-            let held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
-            let answer = work(conn);
-            drop(held);
-            answer
-        })
-    }
-
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }
 }
 
@@ -281,25 +206,29 @@ fn damaged_raw() -> Error {
         .hint("move the index away and run `recoup crawl`: it can be rebuilt, the ledger is a file of its own")
 }
 
+const VALUE_OF: &str = "SELECT value FROM identity WHERE key = ?1";
+
+const SET_VALUE: &str =
+    "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
 /// Returns the number of the newest recorded ledger event; `None` before the first.
-fn known_sequence(conn: &Connection) -> rusqlite::Result<Option<i64>> {
-    let select = "SELECT value FROM identity WHERE key = 'ledger_head'";
-    let text: Option<String> = conn.query_row(select, [], |row| row.get(0)).optional()?;
+fn known_sequence(tx: &Tx<'_>) -> Result<Option<i64>, DbError> {
+    let text: Option<String> = tx.opt(VALUE_OF, &[&"ledger_head"], |row| row.get(0))?;
     Ok(text.map(|text| text.split(' ').next().and_then(|sequence| sequence.parse().ok()).unwrap_or(0)))
 }
 
 /// IDs are stored as their exact text.
 macro_rules! text_columns {
     ($($name:ident),*) => {$(
-        impl ToSql for $name {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.as_str().into())
+        impl ToValue for $name {
+            fn to_value(&self) -> Value<'_> {
+                Value::Text(self.as_str())
             }
         }
 
-        impl FromSql for $name {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                Ok(Self::new(value.as_str()?))
+        impl FromValue<'_> for $name {
+            fn from_value(value: Value<'_>) -> Option<Self> {
+                <&str>::from_value(value).map(Self::new)
             }
         }
     )*};

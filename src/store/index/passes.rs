@@ -3,13 +3,13 @@
 //! A pass marks no account as gone if it proves nothing, or if it would mark most of the tenant's accounts.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
 
 use super::batch::count_accounts;
 use super::runs::RunKey;
 use super::sums::ACCOUNTS;
 use super::{Index, moment};
 use crate::error::Result;
+use crate::store::db::{DbError, Row, ToValue};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPass {
@@ -57,76 +57,88 @@ pub struct PassEvidence {
     pub counted: bool,
 }
 
+/// SQL condition: pass `?1`, which started at `?2`, did not list the account. If the pass is not proven (`?3` = 0), Get Rewards
+/// must not know the account either. An account first seen after the start may be on a page that the pass had already read.
+macro_rules! is_missing {
+    () => {
+        "gone_at IS NULL AND seen_pass < ?1 AND first_seen_at < ?2 AND (?3 = 1 OR unknown = 1)"
+    };
+}
+
+/// The columns that [`pass_result`] reads.
+macro_rules! pass_result_columns {
+    () => {
+        "participants, accounts_new, accounts_vanished, rows_unusable, quiet, total, proven, accounts_returned, \
+         accounts_withheld"
+    };
+}
+
 impl Index {
     /// Resumes the run's unfinished pass, or starts a new one with this cursor. The second value is `true` if the pass is
     /// resumed.
     pub fn begin_pass(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(ListPass, bool)> {
-        self.write(|tx| {
+        self.conn.write(|tx| {
             let open = "SELECT id, started_at, cursor FROM passes WHERE run = ?1 AND ended_at IS NULL ORDER BY id DESC";
-            let read =
+            let pass =
                 |row: &Row<'_>| Ok(ListPass { id: row.get(0)?, began_at: moment(row.get(1)?), cursor: row.get(2)? });
-            if let Some(pass) = tx.query_row(open, [run.0], read).optional()? {
+            if let Some(pass) = tx.opt(open, &[&run.0], pass)? {
                 return Ok((pass, true));
             }
             let insert =
                 "INSERT INTO passes (run, started_at, cursor) VALUES (?1, ?2, ?3) RETURNING id, started_at, cursor";
-            Ok((tx.query_row(insert, params![run.0, at.as_millisecond(), cursor], read)?, false))
+            Ok((tx.one(insert, &[&run.0, &at.as_millisecond(), &cursor], pass)?, false))
         })
     }
 
     /// Ends a pass. If the pass is proven, it marks the accounts that it did not list as gone. Even an unproven pass marks an
     /// unlisted account that Get Rewards does not know. If the list lost most of its accounts at once, the pass marks none.
     pub fn end_pass(&mut self, run: RunKey, pass: i64, verdict: PassEvidence, at: Timestamp) -> Result<PassResult> {
-        self.write(|tx| {
+        self.conn.write(|tx| {
             let started_at: i64 =
-                tx.query_row("SELECT started_at FROM passes WHERE id = ?1", [pass], |row| row.get(0))?;
+                tx.one("SELECT started_at FROM passes WHERE id = ?1", &[&pass], |row| row.get(0))?;
             // A pass of this run marked an account as gone, and a later one lists it again. So the order of the list is not
             // stable, and continuous pages prove nothing.
-            let unstable: bool = tx.query_row(
+            let unstable: bool = tx.one(
                 "SELECT EXISTS (SELECT 1 FROM passes WHERE run = ?1 AND accounts_returned > 0)",
-                [run.0],
+                &[&run.0],
                 |row| row.get(0),
             )?;
             let proven = if unstable { verdict.counted } else { verdict.whole };
-            // An account first seen after the pass began may be on a page that the pass had already read.
-            let missing = "gone_at IS NULL AND seen_pass < ?1 AND first_seen_at < ?2 AND (?3 = 1 OR unknown = 1)";
-            let (missed, known): (i64, i64) = tx.query_row(
-                &format!("SELECT count(*) FILTER (WHERE {missing}), count(*) FROM accounts WHERE gone_at IS NULL"),
-                params![pass, started_at, proven],
+            let (missed, known): (i64, i64) = tx.one(
+                concat!(
+                    "SELECT count(*) FILTER (WHERE ",
+                    is_missing!(),
+                    "), count(*) FROM accounts WHERE gone_at IS NULL"
+                ),
+                &[&pass, &started_at, &proven],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             let withheld = if is_few(missed, known) { 0 } else { missed };
             let (mut vanished, mut read) = (0, 0);
             if withheld == 0 {
-                read = tx.query_row(
-                    &format!("SELECT count(*) FROM accounts WHERE {missing} AND read_run = ?4"),
-                    params![pass, started_at, proven, run.0],
+                read = tx.one(
+                    concat!("SELECT count(*) FROM accounts WHERE ", is_missing!(), " AND read_run = ?4"),
+                    &[&pass, &started_at, &proven, &run.0],
                     |row| row.get(0),
                 )?;
-                let update = format!(
-                    "UPDATE accounts SET gone_at = ?4, failed_run = NULL, failed_at = NULL, failed_reason = NULL,
-                         unknown = 0 WHERE {missing}"
+                let update = concat!(
+                    "UPDATE accounts SET gone_at = ?4, failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0
+                     WHERE ",
+                    is_missing!()
                 );
-                let values = params![pass, started_at, proven, at.as_millisecond()];
-                vanished = ACCOUNTS.update(tx, &update, values)? as i64;
+                let values = &[&pass as &dyn ToValue, &started_at, &proven, &at.as_millisecond()];
+                vanished = ACCOUNTS.update(tx, update, values)? as i64;
             }
             count_accounts(tx, run, -vanished, -read)?;
-            tx.query_row(
-                &format!(
-                    "UPDATE passes SET ended_at = ?2, accounts_vanished = ?3, accounts_withheld = ?7, proven = ?5,
-                         total = ?6,
-                         quiet = CASE WHEN ?4 = 1 AND accounts_new = 0 AND accounts_returned = 0 AND ?3 = 0 THEN 1 ELSE 0 END
-                     WHERE id = ?1 RETURNING {PASS_RESULT}"
+            tx.one(
+                concat!(
+                    "UPDATE passes SET ended_at = ?2, accounts_vanished = ?3, accounts_withheld = ?7, proven = ?5, total = ?6,
+                         quiet = CASE WHEN ?4 = 1 AND accounts_new = 0 AND accounts_returned = 0 AND ?3 = 0
+                             THEN 1 ELSE 0 END
+                     WHERE id = ?1 RETURNING ",
+                    pass_result_columns!()
                 ),
-                params![
-                    pass,
-                    at.as_millisecond(),
-                    vanished,
-                    verdict.still,
-                    proven,
-                    verdict.total.map(|total| total as i64),
-                    withheld
-                ],
+                &[&pass, &at.as_millisecond(), &vanished, &verdict.still, &proven, &verdict.total, &withheld],
                 pass_result,
             )
         })
@@ -134,29 +146,24 @@ impl Index {
 
     /// Returns the ended passes of a run, oldest first.
     pub fn passes(&self, run: RunKey) -> Result<Vec<PassResult>> {
-        self.read(|conn| {
-            let sql = format!("SELECT {PASS_RESULT} FROM passes WHERE run = ?1 AND ended_at IS NOT NULL ORDER BY id");
-            conn.prepare(&sql)?.query_map([run.0], pass_result)?.collect()
-        })
+        let sql = concat!(
+            "SELECT ",
+            pass_result_columns!(),
+            " FROM passes WHERE run = ?1 AND ended_at IS NOT NULL ORDER BY id"
+        );
+        self.conn.read(|tx| tx.rows(sql, &[&run.0], pass_result))
     }
 
     /// Returns how many distinct rows of the list a pass has seen, including rows without IDs.
     pub fn participants(&self, pass: i64) -> Result<u64> {
-        self.read(|conn| {
-            conn.query_row("SELECT participants + rows_unusable FROM passes WHERE id = ?1", [pass], |row| {
-                row.get::<_, i64>(0)
-            })
-        })
-        .map(|count| count as u64)
+        let sql = "SELECT participants + rows_unusable FROM passes WHERE id = ?1";
+        self.conn.read(|tx| tx.one(sql, &[&pass], |row| row.get(0)))
     }
 
     /// Returns how many accounts have been marked as gone since a time.
     pub fn accounts_gone_since(&self, at: Timestamp) -> Result<u64> {
-        self.read(|conn| {
-            let count = "SELECT count(*) FROM accounts WHERE gone_at >= ?1";
-            conn.query_row(count, [at.as_millisecond()], |row| row.get::<_, i64>(0))
-        })
-        .map(|count| count as u64)
+        let count = "SELECT count(*) FROM accounts WHERE gone_at >= ?1";
+        self.conn.read(|tx| tx.one(count, &[&at.as_millisecond()], |row| row.get(0)))
     }
 }
 
@@ -168,19 +175,16 @@ pub(super) fn is_few(missed: i64, known: i64) -> bool {
     missed <= FEW || missed <= known / 2
 }
 
-const PASS_RESULT: &str = "participants, accounts_new, accounts_vanished, rows_unusable, quiet, total, proven,
-     accounts_returned, accounts_withheld";
-
-fn pass_result(row: &Row<'_>) -> rusqlite::Result<PassResult> {
+fn pass_result(row: &Row<'_>) -> Result<PassResult, DbError> {
     Ok(PassResult {
-        participants: row.get::<_, i64>(0)? as u64,
-        accounts_new: row.get::<_, i64>(1)? as u64,
-        accounts_vanished: row.get::<_, i64>(2)? as u64,
-        rows_unusable: row.get::<_, i64>(3)? as u64,
+        participants: row.get(0)?,
+        accounts_new: row.get(1)?,
+        accounts_vanished: row.get(2)?,
+        rows_unusable: row.get(3)?,
         quiet: row.get(4)?,
-        total: row.get::<_, Option<i64>>(5)?.map(|total| total as u64),
+        total: row.get(5)?,
         whole: row.get(6)?,
-        accounts_returned: row.get::<_, i64>(7)? as u64,
-        accounts_withheld: row.get::<_, i64>(8)? as u64,
+        accounts_returned: row.get(7)?,
+        accounts_withheld: row.get(8)?,
     })
 }

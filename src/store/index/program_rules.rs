@@ -1,11 +1,11 @@
 //! A cache of the vendor's program rules.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, params};
 
 use super::sums::PROGRAM_RULES;
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
+use crate::store::db::{DbError, ToValue, Tx};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleRead {
@@ -18,37 +18,35 @@ pub struct RuleRead {
 impl Index {
     /// Stores the rules of a program; replaces an earlier reading.
     pub fn put_program_rule(&mut self, program_id: &str, answer: &str, read_at: Timestamp) -> Result<()> {
-        self.write(|tx| PROGRAM_RULES.put(tx, params![program_id, answer, read_at.as_millisecond()]))
+        self.conn.write(|tx| PROGRAM_RULES.put(tx, &[&program_id, &answer, &read_at.as_millisecond()]))
     }
 
     /// Returns the rules of a program; `None` if recoup never read them.
     pub fn program_rule(&self, program_id: &str) -> Result<Option<RuleRead>> {
-        Ok(self.read(|conn| select(conn, OF_PROGRAM, [program_id]))?.pop())
+        Ok(self.conn.read(|tx| select(tx, OF_PROGRAM, &[&program_id]))?.pop())
     }
 }
 
 impl IndexReader {
     /// Returns the rules of a program; `None` if recoup never read them.
     pub fn program_rule(&self, program_id: &str) -> Result<Option<RuleRead>> {
-        Ok(self.read(|conn| select(conn, OF_PROGRAM, [program_id]))?.pop())
+        Ok(self.conn.read(|tx| select(tx, OF_PROGRAM, &[&program_id]))?.pop())
     }
 
     /// Returns all stored program rules, ordered by program ID.
     pub fn program_rules(&self) -> Result<Vec<RuleRead>> {
-        self.read(|conn| select(conn, "ORDER BY program_id", []))
+        self.conn.read(|tx| select(tx, "ORDER BY program_id", &[]))
     }
 }
 
 const OF_PROGRAM: &str = "WHERE program_id = ?1";
 
-fn select(conn: &Connection, which: &str, params: impl Params) -> rusqlite::Result<Vec<RuleRead>> {
+fn select(tx: &Tx<'_>, which: &str, args: &[&dyn ToValue]) -> Result<Vec<RuleRead>, DbError> {
     let select = format!("SELECT {} FROM program_rules {which}", PROGRAM_RULES.selected);
-    conn.prepare_cached(&select)?
-        .query_map(params, |row| {
-            PROGRAM_RULES.verify(row, 0)?;
-            Ok(RuleRead { program_id: row.get(1)?, answer: row.get(2)?, read_at: moment(row.get(3)?) })
-        })?
-        .collect()
+    tx.rows(&select, args, |row| {
+        PROGRAM_RULES.verify(row, 0)?;
+        Ok(RuleRead { program_id: row.get(1)?, answer: row.get(2)?, read_at: moment(row.get(3)?) })
+    })
 }
 
 #[cfg(test)]
@@ -73,7 +71,7 @@ mod tests {
         assert_eq!(reader.program_rule("c").expect("reads"), None);
         let all = [read("a", "1", 6), read("b", "a rule of its own", 4)];
         assert_eq!(reader.program_rules().expect("reads"), all);
-        let path = reader.path.clone();
+        let path = reader.conn.path().to_owned();
         // The writer closes last, so that SQLite checkpoints the write-ahead log into the file.
         drop(reader);
         drop(index);

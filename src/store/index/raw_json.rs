@@ -7,17 +7,16 @@
 
 use std::fmt;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::links::write_links;
 use super::reward_rows::previous_by_row;
-use super::sums::{REWARDS, row_sum};
+use super::sums::{REWARDS, RowSum};
 use super::{Index, damaged_raw};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::AccountId;
+use crate::store::db::{DbError, Row, Tx, Value};
 
 /// The version of the dictionary and the settings, stored with each blob.
 const FORMAT: i64 = 1;
@@ -47,21 +46,25 @@ impl JsonCompressor {
     }
 
     /// Stores the JSON of a reward; replaces the stored JSON.
-    pub(super) fn put(&mut self, conn: &Connection, reward: i64, raw: &str) -> rusqlite::Result<()> {
+    pub(super) fn put(&mut self, tx: &Tx<'_>, reward: i64, raw: &str) -> Result<(), DbError> {
         let json = self.0.compress(raw.as_bytes());
-        let json = json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        conn.prepare_cached(
+        let json = json
+            .map_err(|error| Error::new(Kind::Failed, format!("the JSON of a reward cannot be compressed: {error}")))?;
+        tx.run(
             "INSERT INTO raw_rewards (reward, format, json, sum) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (reward) DO UPDATE SET
                  format = excluded.format, json = excluded.json, sum = excluded.sum",
-        )?
-        .execute(params![reward, FORMAT, json, json_sum(reward, raw.as_bytes())])
+            &[&reward, &FORMAT, &json, &json_sum(reward, raw.as_bytes())],
+        )
         .map(drop)
     }
 }
 
 /// Returns the checksum of the JSON and its reward's row ID. The JSON of another reward does not match it.
 fn json_sum(reward: i64, raw: &[u8]) -> i64 {
-    row_sum([ValueRef::Integer(reward), ValueRef::Text(raw)])
+    let mut sum = RowSum::default();
+    sum.add(Value::Integer(reward));
+    sum.add(Value::Blob(raw));
+    sum.value()
 }
 
 /// A row of `raw_rewards`.
@@ -73,9 +76,8 @@ pub(super) struct StoredJson {
 }
 
 impl StoredJson {
-    pub(super) const COLUMNS: &str = "reward, format, json, raw_rewards.sum";
-
-    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    /// Reads the columns `reward, format, json, raw_rewards.sum`.
+    pub(super) fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         Ok(Self { reward: row.get(0)?, format: row.get(1)?, json: row.get(2)?, sum: row.get(3)? })
     }
 
@@ -114,14 +116,14 @@ pub struct Reextracted {
 impl Index {
     /// Returns the next rewards after a row, each as its row, the account that lists it, and its JSON.
     pub fn raw_after(&self, row: i64, limit: usize) -> Result<Vec<(i64, AccountId, String)>> {
-        let sql = format!(
-            "SELECT {}, accounts.account_id FROM raw_rewards JOIN rewards ON rewards.id = reward
-                 JOIN accounts ON accounts.id = account WHERE reward > ?1 ORDER BY reward LIMIT ?2",
-            StoredJson::COLUMNS
-        );
-        let stored: Vec<(StoredJson, AccountId)> = self.read(|conn| {
-            let mut select = conn.prepare_cached(&sql)?;
-            select.query_map(params![row, limit as i64], |row| Ok((StoredJson::from_row(row)?, row.get(4)?)))?.collect()
+        let stored = self.conn.read(|tx| {
+            tx.rows(
+                "SELECT reward, format, json, raw_rewards.sum, accounts.account_id FROM raw_rewards
+                     JOIN rewards ON rewards.id = reward JOIN accounts ON accounts.id = account
+                 WHERE reward > ?1 ORDER BY reward LIMIT ?2",
+                &[&row, &(limit as u64)],
+                |row| Ok((StoredJson::from_row(row)?, row.get::<AccountId>(4)?)),
+            )
         })?;
         let mut decompressor = decompressor()?;
         stored
@@ -134,7 +136,7 @@ impl Index {
     pub fn reextract(&mut self, rewards: &[Reextracted]) -> Result<()> {
         self.write_batch(|batch| {
             for Reextracted { row, extracted } in rewards {
-                let Some(previous) = previous_by_row(batch.tx, *row).optional()? else { continue };
+                let Some(previous) = previous_by_row(batch.tx, *row)? else { continue };
                 let pattern = batch.shared.link_pattern(batch.tx, extracted)?;
                 let unreadable = extracted.unreadable as i64;
                 if !previous.gone {
@@ -143,7 +145,7 @@ impl Index {
                 }
                 if (pattern, unreadable) != (previous.pattern, previous.unreadable) {
                     let update = "UPDATE rewards SET pattern = ?2, unreadable = ?3 WHERE id = ?1";
-                    REWARDS.update(batch.tx, update, [*row, pattern, unreadable])?;
+                    REWARDS.update(batch.tx, update, &[row, &pattern, &unreadable])?;
                 }
                 write_links(batch.tx, &mut batch.link_sums, *row, &previous.links, &extracted.links)?;
             }
@@ -191,8 +193,8 @@ mod tests {
     }
 
     fn stored(index: &Index) -> Vec<StoredJson> {
-        let sql = format!("SELECT {} FROM raw_rewards ORDER BY reward", StoredJson::COLUMNS);
-        index.read(|conn| conn.prepare(&sql)?.query_map([], StoredJson::from_row)?.collect()).expect("reads")
+        let sql = "SELECT reward, format, json, raw_rewards.sum FROM raw_rewards ORDER BY reward";
+        index.conn.read(|tx| tx.rows(sql, &[], StoredJson::from_row)).expect("reads")
     }
 
     #[test]
@@ -235,10 +237,10 @@ mod tests {
             ("sum = sum + 1", Kind::Storage),
             ("format = 2", Kind::OtherVersion),
         ] {
-            index.conn.execute_batch("SAVEPOINT before").expect("begins");
-            index.conn.execute(&format!("UPDATE raw_rewards SET {damage}"), []).expect("damages");
+            let conn = index.conn.raw();
+            conn.execute_batch(&format!("BEGIN; UPDATE raw_rewards SET {damage}")).expect("damages");
             assert_eq!(index.raw_after(0, 1).expect_err(damage).kind, kind, "{damage}");
-            index.conn.execute_batch("ROLLBACK TO before; RELEASE before").expect("ends");
+            conn.execute_batch("ROLLBACK").expect("ends");
         }
         assert_eq!(index.raw_after(0, 1).expect("reads")[0].2, raw(0));
     }

@@ -1,11 +1,12 @@
 //! The referrals of rewards: the referral that a reward names, and the last reading of each referral (IDs and dates only).
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::LazyLock;
 
 use super::sums::{REFERRALS, REWARDS, damaged};
 use super::{Index, IndexReader};
 use crate::error::Result;
 use crate::model::RewardId;
+use crate::store::db::{DbError, Tx};
 
 /// A stored referral. All times are Unix milliseconds; all except `read_at` are by the vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,28 +25,27 @@ impl Index {
     /// Stores a referral; replaces an earlier reading.
     pub fn put_referral(&mut self, referral: &ReferralRead) -> Result<()> {
         let ReferralRead { referral_id, started_at, converted_at, modified_at, read_at } = referral;
-        self.write(|tx| REFERRALS.put(tx, params![referral_id, started_at, converted_at, modified_at, read_at]))
+        self.conn.write(|tx| REFERRALS.put(tx, &[referral_id, started_at, converted_at, modified_at, read_at]))
     }
 
     pub fn referral(&self, referral_id: &str) -> Result<Option<ReferralRead>> {
-        self.read(|conn| select(conn, referral_id))
+        self.conn.read(|tx| select(tx, referral_id))
     }
 }
 
 impl IndexReader {
     /// Returns the distinct referrals that these rewards name. Ignores rewards that are missing from the index.
     pub fn referral_ids<'a>(&self, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<String>> {
-        let sql = format!("SELECT {} FROM rewards WHERE reward_id = ?1", REWARDS.selected);
-        self.consistent(|conn| {
+        let rewards: Vec<&RewardId> = rewards.into_iter().collect();
+        self.conn.read(|tx| {
             let mut ids: Vec<String> = Vec::new();
-            let mut select = conn.prepare_cached(&sql)?;
-            for reward in rewards {
-                let named = select.query_row([reward], |row| {
+            for reward in &rewards {
+                let named = tx.opt(&REWARD_BY_ID, &[reward], |row| {
                     REWARDS.verify(row, 0)?;
-                    Ok((row.get::<_, RewardId>(2)?, row.get::<_, Option<String>>(11)?))
-                });
-                let Some((found, named)) = named.optional()? else { continue };
-                if found != *reward {
+                    Ok((row.get::<RewardId>(2)?, row.get::<Option<String>>(11)?))
+                })?;
+                let Some((found, named)) = named else { continue };
+                if found != **reward {
                     return Err(damaged("the index of rewards"));
                 }
                 ids.extend(named.filter(|id| !ids.contains(id)));
@@ -56,13 +56,18 @@ impl IndexReader {
 
     /// Returns the last reading of a referral; `None` if recoup never read it.
     pub fn referral(&self, referral_id: &str) -> Result<Option<ReferralRead>> {
-        self.read(|conn| select(conn, referral_id))
+        self.conn.read(|tx| select(tx, referral_id))
     }
 }
 
-fn select(conn: &Connection, referral_id: &str) -> rusqlite::Result<Option<ReferralRead>> {
-    let select = format!("SELECT {} FROM referrals WHERE referral_id = ?1", REFERRALS.selected);
-    let read = conn.prepare_cached(&select)?.query_row([referral_id], |row| {
+static REWARD_BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM rewards WHERE reward_id = ?1", REWARDS.selected));
+
+static REFERRAL_BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM referrals WHERE referral_id = ?1", REFERRALS.selected));
+
+fn select(tx: &Tx<'_>, referral_id: &str) -> Result<Option<ReferralRead>, DbError> {
+    tx.opt(&REFERRAL_BY_ID, &[&referral_id], |row| {
         REFERRALS.verify(row, 0)?;
         Ok(ReferralRead {
             referral_id: row.get(1)?,
@@ -71,8 +76,7 @@ fn select(conn: &Connection, referral_id: &str) -> rusqlite::Result<Option<Refer
             modified_at: row.get(4)?,
             read_at: row.get(5)?,
         })
-    });
-    read.optional()
+    })
 }
 
 #[cfg(test)]

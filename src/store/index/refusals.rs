@@ -1,7 +1,6 @@
 //! Commands whose credentials the vendor has refused. `recoup status` reports them.
 
 use jiff::Timestamp;
-use rusqlite::params;
 use serde::Serialize;
 
 use super::{Index, IndexReader, moment};
@@ -20,14 +19,14 @@ pub struct Refusal {
 impl Index {
     /// Records that the vendor refused a command. `None` deletes the record after the vendor accepted the command.
     pub fn remember_refusal(&mut self, command: &str, message: Option<&str>, at: Timestamp) -> Result<()> {
-        self.write(|tx| {
+        self.conn.write(|tx| {
             match message {
-                Some(message) => tx.execute(
+                Some(message) => tx.run(
                     "INSERT INTO refusals (command, at, message) VALUES (?1, ?2, ?3)
                      ON CONFLICT (command) DO UPDATE SET at = excluded.at, message = excluded.message",
-                    params![command, at.as_millisecond(), message],
+                    &[&command, &at.as_millisecond(), &message],
                 )?,
-                None => tx.execute("DELETE FROM refusals WHERE command = ?1", [command])?,
+                None => tx.run("DELETE FROM refusals WHERE command = ?1", &[&command])?,
             };
             Ok(())
         })
@@ -37,12 +36,10 @@ impl Index {
 impl IndexReader {
     /// Returns all refusals, ordered by command.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
-        self.read(|conn| {
-            conn.prepare("SELECT command, at, message FROM refusals ORDER BY command")?
-                .query_map([], |row| {
-                    Ok(Refusal { command: row.get(0)?, at: moment(row.get(1)?).to_string(), message: row.get(2)? })
-                })?
-                .collect()
+        self.conn.read(|tx| {
+            tx.rows("SELECT command, at, message FROM refusals ORDER BY command", &[], |row| {
+                Ok(Refusal { command: row.get(0)?, at: moment(row.get(1)?).to_string(), message: row.get(2)? })
+            })
         })
     }
 }

@@ -6,18 +6,18 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
 
-use super::batch::{Batch, RunAncestry};
+use super::batch::{Batch, NewAccount, RunAncestry, account_sum};
 use super::passes::is_few;
 use super::reward_rows::RewardWrite;
 use super::rewards::{is_chosen, one_statement_each};
 use super::runs::RunKey;
-use super::sums::{ACCOUNTS, REWARDS, RUNS};
+use super::sums::{REWARDS, RUNS};
 use super::tombstones::skip_reward;
 use super::{AccountKey, Index, ReadReward};
 use crate::error::Result;
 use crate::model::{AccountId, Reward};
+use crate::store::db::DbError;
 
 /// One page of the list of rewards.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Index {
             for (listed_by, reward) in page.rewards.iter().filter(|(_, reward)| is_chosen(&chosen, reward)) {
                 if batch.forgotten.has(listed_by.as_str()) {
                     let Reward { reward_id, date_modified, .. } = &reward.extracted.reward;
-                    skip_reward(tx, batch.forgotten, run.0, reward_id, *date_modified)?;
+                    skip_reward(tx, &batch.forgotten, run.0, reward_id, *date_modified)?;
                     continue;
                 }
                 let account = match accounts.get(listed_by) {
@@ -76,30 +76,30 @@ impl Index {
             RUNS.update(
                 tx,
                 "UPDATE runs SET cursor = ?2, rewards_unusable = rewards_unusable + ?3 WHERE id = ?1",
-                params![run.0, page.cursor, page.unusable as i64],
+                &[&run.0, &page.cursor, &page.unusable],
             )?;
-            tx.prepare_cached(
+            tx.one(
                 "SELECT (SELECT CAST(coalesce(sum(rewards), 0) AS BIGINT) FROM run_link_patterns
                          WHERE run BETWEEN runs.base AND runs.id), accounts_known FROM runs WHERE id = ?1",
-            )?
-            .query_row([run.0], |row| {
-                Ok(RewardListCommitted {
-                    rewards: row.get::<_, i64>(0)? as u64,
-                    accounts_known: row.get::<_, i64>(1)? as u64,
-                })
-            })
+                &[&run.0],
+                |row| {
+                    let (rewards, accounts_known): (i64, i64) = (row.get(0)?, row.get(1)?);
+                    Ok(RewardListCommitted { rewards: rewards as u64, accounts_known: accounts_known as u64 })
+                },
+            )
         })
     }
 
     /// Returns the names of the event fields that carry order IDs in known rewards, the most frequent first.
     pub fn order_fields(&self) -> Result<Vec<String>> {
-        let paths: Vec<String> = self.read(|conn| {
-            conn.prepare(
+        let paths: Vec<String> = self.conn.read(|tx| {
+            tx.rows(
                 "SELECT order_path FROM link_patterns LEFT JOIN run_link_patterns ON pattern = link_patterns.id
-                 WHERE order_path LIKE '$.userEvent.fields.%' GROUP BY order_path ORDER BY coalesce(sum(rewards), 0) DESC",
-            )?
-            .query_map([], |row| row.get(0))?
-            .collect()
+                 WHERE order_path LIKE '$.userEvent.fields.%' GROUP BY order_path
+                 ORDER BY CAST(coalesce(sum(rewards), 0) AS BIGINT) DESC",
+                &[],
+                |row| row.get(0),
+            )
         })?;
         let last = |path: String| path.rsplit('.').next().map(str::to_owned).filter(|name| !name.contains('['));
         Ok(paths.into_iter().filter_map(last).collect())
@@ -107,31 +107,27 @@ impl Index {
 
     /// Returns how many stored or skipped rewards were modified at exactly this time.
     pub fn modified_at(&self, ms: i64) -> Result<u64> {
-        self.read(|conn| {
-            let count = "SELECT (SELECT count(*) FROM rewards WHERE date_modified = ?1 AND gone_at IS NULL)
-                 + (SELECT count(*) FROM skipped_rewards WHERE date_modified = ?1)";
-            conn.query_row(count, [ms], |row| row.get::<_, i64>(0))
-        })
-        .map(|count| count as u64)
+        let count = "SELECT (SELECT count(*) FROM rewards WHERE date_modified = ?1 AND gone_at IS NULL)
+             + (SELECT count(*) FROM skipped_rewards WHERE date_modified = ?1)";
+        self.conn.read(|tx| tx.one(count, &[&ms], |row| row.get(0)))
     }
 
     /// Marks the rewards that a full pass did not list as gone, unless they are most of the rewards.
     pub fn mark_unseen_gone(&mut self, run: RunKey, at: Timestamp) -> Result<Unseen> {
-        self.write(|tx| {
+        self.conn.write(|tx| {
             let started_at: i64 =
-                tx.query_row("SELECT started_at FROM runs WHERE id = ?1", [run.0], |row| row.get(0))?;
-            let unseen = "gone_at IS NULL AND read_run < ?1 AND read_at < ?2";
-            let (missed, known): (i64, i64) = tx.query_row(
-                &format!("SELECT count(*) FILTER (WHERE {unseen}), count(*) FROM rewards WHERE gone_at IS NULL"),
-                params![run.0, started_at],
+                tx.one("SELECT started_at FROM runs WHERE id = ?1", &[&run.0], |row| row.get(0))?;
+            let (missed, known): (i64, i64) = tx.one(
+                "SELECT count(*) FILTER (WHERE read_run < ?1 AND read_at < ?2), count(*) FROM rewards WHERE gone_at IS NULL",
+                &[&run.0, &started_at],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             if !is_few(missed, known) {
                 return Ok(Unseen { gone: 0, withheld: missed as u64 });
             }
-            let update = format!("UPDATE rewards SET gone_at = ?3 WHERE {unseen}");
-            let gone = REWARDS.update(tx, &update, params![run.0, started_at, at.as_millisecond()])?;
-            Ok(Unseen { gone: gone as u64, withheld: 0 })
+            let update = "UPDATE rewards SET gone_at = ?3 WHERE gone_at IS NULL AND read_run < ?1 AND read_at < ?2";
+            let gone = REWARDS.update(tx, update, &[&run.0, &started_at, &at.as_millisecond()])?;
+            Ok(Unseen { gone, withheld: 0 })
         })
     }
 }
@@ -142,24 +138,27 @@ fn see_account(
     ancestry: RunAncestry,
     account: &AccountId,
     at: Timestamp,
-) -> rusqlite::Result<AccountKey> {
-    let row: Option<(i64, i64, i64, bool)> = batch
-        .tx
-        .prepare_cached("SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1")?
-        .query_row([account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-        .optional()?;
+) -> Result<AccountKey, DbError> {
+    let row: Option<(i64, i64, i64, bool)> = batch.tx.opt(
+        "SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1",
+        &[account],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    let at = at.as_millisecond();
     let Some((id, queued_run, read_run, gone)) = row else {
-        let insert = "INSERT INTO accounts (account_id, first_seen_at, read_run, read_at) VALUES (?1, ?2, ?3, ?2)";
-        let id = ACCOUNTS.insert(batch.tx, insert, params![account, at.as_millisecond(), ancestry.run])?;
         batch.counters.count_accounts(ancestry.run, 1, 1);
-        return Ok(AccountKey(id));
+        let new = NewAccount { first_seen_at: at, read_run: ancestry.run, read_at: Some(at), ..NewAccount::default() };
+        return batch.add_account(account, &new);
     };
+    let key = AccountKey(id);
     let is_known = !gone && ancestry.knows(queued_run, read_run);
     let is_read = !gone && read_run >= ancestry.base;
     if !is_read {
-        let update = "UPDATE accounts SET read_run = ?2, read_at = ?3, gone_at = NULL WHERE id = ?1";
-        ACCOUNTS.update(batch.tx, update, [id, ancestry.run, at.as_millisecond()])?;
+        batch.tx.run(
+            "UPDATE accounts SET read_run = ?2, read_at = ?3, gone_at = NULL, sum = ?4 WHERE id = ?1",
+            &[&id, &ancestry.run, &at, &account_sum(key, account, None)],
+        )?;
         batch.counters.count_accounts(ancestry.run, i64::from(!is_known), 1);
     }
-    Ok(AccountKey(id))
+    Ok(key)
 }

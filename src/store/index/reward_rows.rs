@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::batch::{Batch, RunAncestry};
 use super::links::{links_of, write_links};
-use super::sums::REWARDS;
+use super::sums::{REWARDS, damaged, run_with_sum};
 use super::tombstones::skip_reward;
 use super::{AccountKey, ApiSource, ReadReward};
+use crate::error::Result;
 use crate::model::{AccountId, Link, Reward, RewardId};
+use crate::store::db::{DbError, Row, ToValue, Tx};
 
 /// A reward's row before the current transaction changes it.
 pub(super) struct PreviousReward {
@@ -28,12 +30,33 @@ pub(super) struct PreviousReward {
     pub(super) links: Vec<Link>,
 }
 
-/// The columns of [`PreviousReward`], without its links.
-pub(super) const PREVIOUS: &str =
-    "SELECT id, reward_id, pattern, read_run, read_at, gone_at IS NOT NULL, unreadable, source,
-     referral_id, date_modified FROM rewards";
+/// Returns the query for the columns of [`PreviousReward`], without its links.
+macro_rules! previous {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, reward_id, pattern, read_run, read_at, gone_at IS NOT NULL, unreadable, source, referral_id, \
+             date_modified FROM rewards WHERE ",
+            $condition
+        )
+    };
+}
 
-pub(super) fn previous_from(row: &Row<'_>) -> rusqlite::Result<PreviousReward> {
+const OF_ACCOUNT: &str = previous!("account = ?1");
+const OF_ROW: &str = previous!("id = ?1");
+const OF_ID: &str = previous!("reward_id = ?1");
+/// The rewards that an account lists, and the rewards that name it.
+pub(super) const OF_ERASED: &str = previous!("account = ?1 OR account_id = ?2");
+
+/// Reads the rewards that one of the queries above selects, with their links.
+pub(super) fn previous_rewards(tx: &Tx<'_>, sql: &str, args: &[&dyn ToValue]) -> Result<Vec<PreviousReward>, DbError> {
+    let mut rewards = tx.rows(sql, args, previous_from)?;
+    for reward in &mut rewards {
+        reward.links = links_of(tx, reward.row)?;
+    }
+    Ok(rewards)
+}
+
+fn previous_from(row: &Row<'_>) -> Result<PreviousReward, DbError> {
     Ok(PreviousReward {
         row: row.get(0)?,
         reward_id: row.get(1)?,
@@ -50,32 +73,15 @@ pub(super) fn previous_from(row: &Row<'_>) -> rusqlite::Result<PreviousReward> {
 }
 
 pub(super) fn previous_of_account(
-    conn: &Connection,
+    tx: &Tx<'_>,
     account: AccountKey,
-) -> rusqlite::Result<HashMap<RewardId, PreviousReward>> {
-    let rewards: Vec<PreviousReward> = conn
-        .prepare_cached(&format!("{PREVIOUS} WHERE account = ?1"))?
-        .query_map([account.0], previous_from)?
-        .collect::<rusqlite::Result<_>>()?;
-    rewards
-        .into_iter()
-        .map(|previous| {
-            let links = links_of(conn, previous.row)?;
-            Ok((previous.reward_id.clone(), PreviousReward { links, ..previous }))
-        })
-        .collect()
+) -> Result<HashMap<RewardId, PreviousReward>, DbError> {
+    let rewards = previous_rewards(tx, OF_ACCOUNT, &[&account.0])?;
+    Ok(rewards.into_iter().map(|reward| (reward.reward_id.clone(), reward)).collect())
 }
 
-pub(super) fn previous_by_row(conn: &Connection, row: i64) -> rusqlite::Result<PreviousReward> {
-    let sql = format!("{PREVIOUS} WHERE id = ?1");
-    let previous = conn.prepare_cached(&sql)?.query_row([row], previous_from)?;
-    Ok(PreviousReward { links: links_of(conn, row)?, ..previous })
-}
-
-fn previous_by_id(conn: &Connection, reward: &RewardId) -> rusqlite::Result<Option<PreviousReward>> {
-    let sql = "SELECT id FROM rewards WHERE reward_id = ?1";
-    let row: Option<i64> = conn.prepare_cached(sql)?.query_row([reward], |row| row.get(0)).optional()?;
-    row.map(|row| previous_by_row(conn, row)).transpose()
+pub(super) fn previous_by_row(tx: &Tx<'_>, row: i64) -> Result<Option<PreviousReward>, DbError> {
+    Ok(previous_rewards(tx, OF_ROW, &[&row])?.pop())
 }
 
 /// One reward to write.
@@ -90,10 +96,10 @@ pub(super) struct RewardWrite<'a> {
 impl RewardWrite<'_> {
     /// Writes the reward. `previous` is the same account's earlier row of the reward, if the caller knows it. This method looks
     /// up a row of another account itself.
-    pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
         let Some(reward) = batch.forgotten.admit(self.reward) else {
             let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
-            return skip_reward(batch.tx, batch.forgotten, self.ancestry.run, reward_id, *date_modified);
+            return skip_reward(batch.tx, &batch.forgotten, self.ancestry.run, reward_id, *date_modified);
         };
         match reward {
             Cow::Owned(reward) => RewardWrite { reward: &reward, ..*self }.write_admitted(batch, previous),
@@ -101,27 +107,24 @@ impl RewardWrite<'_> {
         }
     }
 
-    fn write_admitted(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> rusqlite::Result<()> {
-        let Self { ancestry, reward: ReadReward { extracted, raw, source, referral_id }, .. } = self;
+    fn write_admitted(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
+        let Self { ancestry, reward: ReadReward { extracted, raw, source }, .. } = self;
         let asked_at = self.asked_at.as_millisecond();
         let mut columns = Columns {
             pattern: batch.shared.link_pattern(batch.tx, extracted)?,
             descriptor: batch.shared.descriptor(batch.tx, &extracted.reward)?,
             unreadable: extracted.unreadable as i64,
             source: *source,
-            referral_id: referral_id.clone(),
+            referral_id: extracted.referral_id.clone(),
             date_modified: extracted.reward.date_modified,
         };
         let previous = match previous {
-            Some(previous) => Some(previous),
-            None => previous_by_id(batch.tx, &extracted.reward.reward_id)?,
-        };
-        let Some(previous) = previous else {
-            let row = batch.next_reward_id()?;
-            self.put(batch, row, &columns)?;
-            batch.counters.add(ancestry.run, columns.pattern, extracted);
-            batch.compressor.put(batch.tx, row, raw)?;
-            return write_links(batch.tx, &mut batch.link_sums, row, &[], &extracted.links);
+            Some(previous) => previous,
+            None if self.insert(batch, &columns)? => return Ok(()),
+            None => {
+                let known = previous_rewards(batch.tx, OF_ID, &[&extracted.reward.reward_id])?;
+                known.into_iter().next().ok_or_else(|| damaged("the index of rewards"))?
+            }
         };
         // Responses may be written in another order than their requests. A response never overwrites a newer reading.
         if previous.read_at > asked_at {
@@ -148,40 +151,64 @@ impl RewardWrite<'_> {
         write_links(batch.tx, &mut batch.link_sums, previous.row, &previous.links, &extracted.links)
     }
 
-    fn put(&self, batch: &Batch<'_>, row: i64, columns: &Columns) -> rusqlite::Result<()> {
+    /// Writes a new reward. Changes nothing and returns `false` if the index has the reward already.
+    fn insert(&self, batch: &mut Batch<'_>, columns: &Columns) -> Result<bool, DbError> {
+        let row = batch.reward_ids.next(batch.tx)?;
+        if self.write_row(batch.tx, &INSERT_NEW, row, columns)? == 0 {
+            return Ok(false);
+        }
+        batch.reward_ids.take();
+        let ReadReward { extracted, raw, .. } = self.reward;
+        batch.counters.add(self.ancestry.run, columns.pattern, extracted);
+        batch.compressor.put(batch.tx, row, raw)?;
+        write_links(batch.tx, &mut batch.link_sums, row, &[], &extracted.links)?;
+        Ok(true)
+    }
+
+    fn put(&self, batch: &Batch<'_>, row: i64, columns: &Columns) -> Result<(), DbError> {
+        self.write_row(batch.tx, &REWARDS.put, row, columns).map(drop)
+    }
+
+    /// Runs one of the INSERT statements of `rewards`. Returns how many rows it wrote.
+    fn write_row(&self, tx: &Tx<'_>, sql: &str, row: i64, columns: &Columns) -> Result<u64, DbError> {
         let reward = &self.reward.extracted.reward;
         let user_id = reward.user_id.as_ref().map_or("", |user| user.as_str());
         let date_given = reward.date_given.unwrap_or(0);
         let gone_at: Option<i64> = None;
-        REWARDS.put(
-            batch.tx,
-            params![
-                row,
-                reward.reward_id,
-                self.account.0,
-                columns.pattern,
-                columns.descriptor,
-                self.ancestry.run,
-                self.asked_at.as_millisecond(),
-                gone_at,
-                Some(&reward.account_id).filter(|account| *account != self.listed_by),
-                Some(user_id).filter(|user| *user != reward.account_id.as_str()),
-                columns.referral_id,
-                reward.assigned,
-                reward.redeemed,
-                reward.date_created,
-                Some(date_given).filter(|given| *given != reward.date_created.unwrap_or(0)),
-                reward.date_scheduled_for,
-                reward.date_expires,
-                reward.date_cancelled,
-                reward.date_redeemed,
-                columns.unreadable,
-                columns.source.number(),
-                columns.date_modified,
+        run_with_sum(
+            tx,
+            sql,
+            &[
+                &row,
+                &reward.reward_id,
+                &self.account.0,
+                &columns.pattern,
+                &columns.descriptor,
+                &self.ancestry.run,
+                &self.asked_at.as_millisecond(),
+                &gone_at,
+                &Some(&reward.account_id).filter(|account| *account != self.listed_by),
+                &Some(user_id).filter(|user| *user != reward.account_id.as_str()),
+                &columns.referral_id,
+                &reward.assigned,
+                &reward.redeemed,
+                &reward.date_created,
+                &Some(date_given).filter(|given| *given != reward.date_created.unwrap_or(0)),
+                &reward.date_scheduled_for,
+                &reward.date_expires,
+                &reward.date_cancelled,
+                &reward.date_redeemed,
+                &columns.unreadable,
+                &columns.source.number(),
+                &columns.date_modified,
             ],
         )
     }
 }
+
+/// Writes a new reward, in one step with the check whether it is new.
+static INSERT_NEW: LazyLock<String> =
+    LazyLock::new(|| format!("{} ON CONFLICT (reward_id) DO NOTHING", REWARDS.insert));
 
 /// The columns that may keep the value of an earlier reading.
 struct Columns {

@@ -7,17 +7,17 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;
 
 use super::accounts::{Page, PageCommitted, write_page};
-use super::batch::{Batch, RunAncestry, count_accounts};
+use super::batch::{Batch, NewAccount, RunAncestry, account_sum, count_accounts};
 use super::reward_rows::{RewardWrite, previous_of_account};
-use super::sums::{ACCOUNTS, REWARDS};
+use super::sums::REWARDS;
 use super::{AccountKey, Index, ListPass, RunKey};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
+use crate::store::db::{DbError, Tx};
 
 /// A reward from the vendor, with its unchanged JSON.
 #[derive(Debug, Clone)]
@@ -25,7 +25,6 @@ pub struct ReadReward {
     pub(super) extracted: Extracted,
     pub(super) raw: Box<str>,
     pub(super) source: ApiSource,
-    pub(super) referral_id: Option<String>,
 }
 
 /// The API that a reward was read from. The APIs differ in the detail of their links, so a reading from one API does not remove a
@@ -59,7 +58,7 @@ impl ApiSource {
 
 impl ReadReward {
     pub fn new(extracted: Extracted, raw: &str) -> Self {
-        Self { extracted, raw: raw.into(), source: ApiSource::Rest, referral_id: extract::referral_id(raw) }
+        Self { extracted, raw: raw.into(), source: ApiSource::Rest }
     }
 
     /// Returns the rewards in a response of Get Rewards, and the number of rewards without an ID, which recoup cannot store.
@@ -76,7 +75,7 @@ impl ReadReward {
                     return Err(Error::new(Kind::Vendor, what)
                         .hint("run the same command again; a cache or a proxy in between may mix responses up"));
                 }
-                Ok(extracted) => rewards.push(Self::new(extracted, raw.get())),
+                Ok(extracted) => rewards.push(Self { extracted, raw: raw.into(), source: ApiSource::Rest }),
                 Err(_no_id) => unusable += 1,
             }
         }
@@ -133,18 +132,18 @@ pub enum AccountAnswer {
 impl Index {
     /// Writes the responses for a batch of accounts in one transaction.
     pub fn record(&mut self, run: RunKey, reads: Vec<AccountRead>) -> Result<()> {
-        self.commit(run, reads.into_iter().map(Entry::Read)).map(drop)
+        self.commit(run, &reads.into_iter().map(Entry::Read).collect::<Vec<_>>()).map(drop)
     }
 
     /// Writes responses and pages in their order, in one transaction. Returns the counts of each page.
-    pub fn commit(&mut self, run: RunKey, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<PageCommitted>> {
+    pub fn commit(&mut self, run: RunKey, entries: &[Entry]) -> Result<Vec<PageCommitted>> {
         self.write_batch(|batch| {
             let mut pages = Vec::new();
             let ancestry = RunAncestry::of(batch.tx, run)?;
             for entry in entries {
                 match entry {
-                    Entry::Read(read) => record_account(batch, ancestry, &read)?,
-                    Entry::Page { pass, page, at } => pages.push(write_page(batch, run, &pass, &page, at)?),
+                    Entry::Read(read) => record_account(batch, ancestry, read)?,
+                    Entry::Page { pass, page, at } => pages.push(write_page(batch, run, pass, page, *at)?),
                 }
             }
             Ok(pages)
@@ -159,15 +158,16 @@ impl Index {
         unusable: u64,
         asked_at: Timestamp,
     ) -> Result<()> {
-        let answer = AccountAnswer::Listed { rewards, unusable };
+        let mut read =
+            AccountRead { key: AccountKey::START, asked_at, answer: AccountAnswer::Listed { rewards, unusable } };
         self.write_batch(|batch| {
             if batch.forgotten.has(account.as_str()) {
                 return Ok(());
             }
             let run = newest_run(batch.tx)?;
-            let key = account_key(batch.tx, run, account, asked_at)?;
+            read.key = account_key(batch, run, account, asked_at)?;
             let ancestry = RunAncestry::of(batch.tx, run)?;
-            record_account(batch, ancestry, &AccountRead { key, asked_at, answer })
+            record_account(batch, ancestry, &read)
         })
     }
 
@@ -179,27 +179,27 @@ impl Index {
                 return Ok(());
             }
             let run = newest_run(batch.tx)?;
-            let account = account_key(batch.tx, run, listed_by, asked_at)?;
+            let account = account_key(batch, run, listed_by, asked_at)?;
             let ancestry = RunAncestry::of(batch.tx, run)?;
             RewardWrite { ancestry, account, listed_by, asked_at, reward }.write(batch, None)
         })
     }
 }
 
-fn newest_run(tx: &Transaction<'_>) -> rusqlite::Result<RunKey> {
-    tx.query_row("SELECT coalesce(max(id), 0) FROM runs", [], |row| row.get(0)).map(RunKey)
+fn newest_run(tx: &Tx<'_>) -> Result<RunKey, DbError> {
+    tx.one("SELECT coalesce(max(id), 0) FROM runs", &[], |row| row.get(0)).map(RunKey)
 }
 
 /// Returns the account's row; adds the row if it is missing.
-fn account_key(tx: &Transaction<'_>, run: RunKey, account: &AccountId, at: Timestamp) -> rusqlite::Result<AccountKey> {
-    let found = "SELECT id FROM accounts WHERE account_id = ?1";
-    if let Some(id) = tx.prepare_cached(found)?.query_row([account], |row| row.get(0)).optional()? {
+fn account_key(batch: &mut Batch<'_>, run: RunKey, account: &AccountId, at: Timestamp) -> Result<AccountKey, DbError> {
+    let found = batch.tx.opt("SELECT id FROM accounts WHERE account_id = ?1", &[account], |row| row.get(0))?;
+    if let Some(id) = found {
         return Ok(AccountKey(id));
     }
-    let insert = "INSERT INTO accounts (account_id, first_seen_at) VALUES (?1, ?2)";
-    let id = ACCOUNTS.insert(tx, insert, params![account, at.as_millisecond()])?;
-    count_accounts(tx, run, 1, 0)?;
-    Ok(AccountKey(id))
+    let key =
+        batch.add_account(account, &NewAccount { first_seen_at: at.as_millisecond(), ..NewAccount::default() })?;
+    count_accounts(batch.tx, run, 1, 0)?;
+    Ok(key)
 }
 
 /// An account's row before the current transaction changes it.
@@ -207,54 +207,60 @@ struct PreviousAccount {
     account_id: AccountId,
     read_run: i64,
     read_at: Option<i64>,
-    gone: bool,
+    gone_at: Option<i64>,
     unusable: i64,
     queued_run: i64,
     failed: bool,
 }
 
-fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRead) -> rusqlite::Result<()> {
+fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRead) -> Result<(), DbError> {
     let tx = batch.tx;
     let run = RunKey(ancestry.run);
     let asked_at = read.asked_at.as_millisecond();
-    let previous = tx
-        .prepare_cached(
-            "SELECT account_id, read_run, read_at, gone_at IS NOT NULL, unusable, queued_run,
-                 failed_run IS NOT NULL OR unknown = 1 FROM accounts WHERE id = ?1",
-        )?
-        .query_row([read.key.0], |row| {
+    let previous = tx.opt(
+        "SELECT account_id, read_run, read_at, gone_at, unusable, queued_run, failed_run IS NOT NULL OR unknown = 1
+         FROM accounts WHERE id = ?1",
+        &[&read.key.0],
+        |row| {
             Ok(PreviousAccount {
                 account_id: row.get(0)?,
                 read_run: row.get(1)?,
                 read_at: row.get(2)?,
-                gone: row.get(3)?,
+                gone_at: row.get(3)?,
                 unusable: row.get(4)?,
                 queued_run: row.get(5)?,
                 failed: row.get(6)?,
             })
-        })
-        .optional()?;
+        },
+    )?;
     // A person had the account forgotten while the crawler was reading it.
     let Some(previous) = previous else { return Ok(()) };
     if previous.read_at.is_some_and(|read_at| read_at > asked_at) && previous.read_run >= run.0 {
         return Ok(());
     }
     let was_read = previous.read_run >= ancestry.base;
-    let was_known = !previous.gone && ancestry.knows(previous.queued_run, previous.read_run);
+    let was_gone = previous.gone_at.is_some();
+    let was_known = !was_gone && ancestry.knows(previous.queued_run, previous.read_run);
     match &read.answer {
         // A pass that ended meanwhile marked the account as gone, so a failure to read it does not count for the run.
-        AccountAnswer::Failed(_) | AccountAnswer::Unknown if previous.gone => {}
+        AccountAnswer::Failed(_) | AccountAnswer::Unknown if was_gone => {}
         AccountAnswer::Failed(reason) => mark_failed(tx, run, read, reason, false)?,
         AccountAnswer::Unknown => mark_failed(tx, run, read, "it is listed, and Get Rewards does not know it", true)?,
         AccountAnswer::NoSuchAccount => {
             if was_known {
                 batch.counters.count_accounts(ancestry.run, -1, -i64::from(was_read));
             }
-            ACCOUNTS.update(
-                tx,
-                "UPDATE accounts SET gone_at = coalesce(gone_at, ?3), read_run = ?2, read_at = ?3,
-                     failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0 WHERE id = ?1",
-                params![read.key.0, run.0, asked_at],
+            let gone_at = previous.gone_at.unwrap_or(asked_at);
+            tx.run(
+                "UPDATE accounts SET gone_at = ?3, read_run = ?2, read_at = ?4, failed_run = NULL, failed_at = NULL,
+                     failed_reason = NULL, unknown = 0, sum = ?5 WHERE id = ?1",
+                &[
+                    &read.key.0,
+                    &run.0,
+                    &gone_at,
+                    &asked_at,
+                    &account_sum(read.key, &previous.account_id, Some(gone_at)),
+                ],
             )?;
         }
         AccountAnswer::Listed { rewards, unusable } => {
@@ -267,23 +273,28 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
                 write.write(batch, listed_before)?;
             }
             for old in previous_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
-                REWARDS.update(tx, "UPDATE rewards SET gone_at = ?2 WHERE id = ?1", [old.row, asked_at])?;
+                REWARDS.update(tx, "UPDATE rewards SET gone_at = ?2 WHERE id = ?1", &[&old.row, &asked_at])?;
                 if old.read_run >= ancestry.base {
                     batch.counters.remove(&old);
                 }
             }
-            let newly_read = previous.gone || !was_read;
+            let newly_read = was_gone || !was_read;
             batch.counters.count_accounts(ancestry.run, i64::from(!was_known), i64::from(newly_read));
             let unusable = *unusable as i64;
             // A second reading in the same run replaces the count of the first.
             batch.counters.count_unusable(ancestry.run, unusable - if was_read { previous.unusable } else { 0 });
-            let values = params![read.key.0, run.0, asked_at, unusable];
-            let set_read = "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4";
-            if previous.gone || previous.failed {
-                let reset = ", gone_at = NULL, failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0";
-                ACCOUNTS.update(tx, &format!("{set_read}{reset} WHERE id = ?1"), values)?;
+            if was_gone || previous.failed {
+                tx.run(
+                    "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4, gone_at = NULL, failed_run = NULL,
+                         failed_at = NULL, failed_reason = NULL, unknown = 0, sum = ?5 WHERE id = ?1",
+                    &[&read.key.0, &run.0, &asked_at, &unusable, &account_sum(read.key, &previous.account_id, None)],
+                )?;
             } else {
-                tx.prepare_cached(&format!("{set_read} WHERE id = ?1"))?.execute(values)?;
+                // Writes no column of an index and none of the checksum.
+                tx.run(
+                    "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4 WHERE id = ?1",
+                    &[&read.key.0, &run.0, &asked_at, &unusable],
+                )?;
             }
         }
     }
@@ -316,16 +327,10 @@ pub(super) fn is_chosen(chosen: &HashMap<&RewardId, &ReadReward>, reward: &ReadR
 }
 
 /// Records that this run failed to read the account. The run's last attempt or the next pass decides whether the failure stays.
-fn mark_failed(
-    tx: &Transaction<'_>,
-    run: RunKey,
-    read: &AccountRead,
-    reason: &str,
-    unknown: bool,
-) -> rusqlite::Result<()> {
-    tx.prepare_cached(
+fn mark_failed(tx: &Tx<'_>, run: RunKey, read: &AccountRead, reason: &str, unknown: bool) -> Result<(), DbError> {
+    tx.run(
         "UPDATE accounts SET failed_run = ?2, failed_at = ?3, failed_reason = ?4, unknown = ?5 WHERE id = ?1",
-    )?
-    .execute(params![read.key.0, run.0, read.asked_at.as_millisecond(), reason, unknown])
+        &[&read.key.0, &run.0, &read.asked_at.as_millisecond(), &reason, &unknown],
+    )
     .map(drop)
 }

@@ -1,14 +1,15 @@
 //! Runs: the progress of a crawl, its counters, and the coverage of the index.
 
+use std::sync::{LazyLock, PoisonError};
+
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::accounts::IS_QUEUED;
 use super::sums::{RUN_LINK_PATTERNS, RUNS};
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::Coverage;
+use crate::store::db::{DbError, Row, Tx};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
@@ -134,23 +135,14 @@ impl<'a> NewRun<'a> {
 }
 
 impl Index {
-    /// Returns how many accounts this run still has to read.
-    pub fn unread_count(&self, run: RunKey) -> Result<u64> {
-        let sql = format!(
-            "SELECT count(*) FROM accounts
-             WHERE gone_at IS NULL AND read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND {IS_QUEUED}"
-        );
-        self.read(|conn| conn.query_row(&sql, [run.0], |row| row.get::<_, i64>(0))).map(|count| count as u64)
-    }
-
     /// Returns the newest run in any state.
     pub fn newest_run(&self) -> Result<Option<Run>> {
-        self.read(|conn| Ok(select_runs(conn, "id > ?1", 0, 1)?.pop()))
+        self.conn.read(|tx| Ok(select_runs(tx, "id > ?1", 0, 1)?.pop()))
     }
 
     /// Returns the newest finished run. Answers use this run.
     pub fn newest_finished_run(&self) -> Result<Option<Run>> {
-        self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
+        self.conn.read(|tx| Ok(select_runs(tx, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
     }
 
     /// Counts the accounts that are not gone, and those of them that have rewards. Scans both tables, so it is too slow for a
@@ -158,9 +150,7 @@ impl Index {
     pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
              (SELECT count(DISTINCT account) FROM rewards WHERE gone_at IS NULL)";
-        self.read(|conn| {
-            conn.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
-        })
+        self.conn.read(|tx| tx.one(sql, &[], |row| Ok((row.get(0)?, row.get(1)?))))
     }
 
     /// Returns the newest finished run if it is of this source and a refresh can start from it.
@@ -172,168 +162,169 @@ impl Index {
         // A later run of another source has read some of the same rewards and counts them, so this run's counts no longer add up.
         let crossed = "SELECT EXISTS (SELECT 1 FROM runs JOIN run_link_patterns ON run = runs.id
              WHERE runs.id > ?1 AND base <> ?2 AND rewards <> 0)";
-        let crossed: bool =
-            self.read(|conn| conn.query_row(crossed, [newest.run.0, newest.base.0], |row| row.get(0)))?;
+        let crossed: bool = self.conn.read(|tx| tx.one(crossed, &[&newest.run.0, &newest.base.0], |row| row.get(0)))?;
         Ok((!crossed).then_some(newest))
     }
 
     /// Returns the run before a refresh: the newest earlier finished run with the same full run.
     pub fn run_before(&self, run: RunKey, base: RunKey) -> Result<Option<Run>> {
         let condition = format!("id >= {} AND state = 'finished' AND id < ?1", base.0);
-        self.read(|conn| Ok(select_runs(conn, &condition, run.0, 1)?.pop()))
+        self.conn.read(|tx| Ok(select_runs(tx, &condition, run.0, 1)?.pop()))
     }
 
     /// Returns the run that the next crawl resumes.
     pub fn unfinished_run(&self) -> Result<Option<Run>> {
-        self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'running'", 0, 1)?.pop()))
+        self.conn.read(|tx| Ok(select_runs(tx, "id > ?1 AND state = 'running'", 0, 1)?.pop()))
     }
 
     pub fn run(&self, run: RunKey) -> Result<Option<Run>> {
-        self.read(|conn| Ok(select_runs(conn, "id = ?1", run.0, 1)?.pop()))
+        self.conn.read(|tx| Ok(select_runs(tx, "id = ?1", run.0, 1)?.pop()))
     }
 }
 
 impl IndexReader {
     /// Returns up to `limit` runs, newest first.
     pub fn runs(&self, limit: u32) -> Result<Vec<Run>> {
-        self.read(|conn| select_runs(conn, "id > ?1", 0, limit))
+        self.conn.read(|tx| select_runs(tx, "id > ?1", 0, limit))
     }
 
     /// Returns the part of the tenant that answers cover, by the newest finished run. Before the first finished run, uses the
     /// running one.
     pub fn coverage(&self) -> Result<Coverage> {
-        // The version is read first: if another process commits in between, the next call reads the coverage again.
-        let version: i64 =
-            self.read(|conn| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0)))?;
-        if let Some((of, known)) = self.coverage.borrow().as_ref()
-            && *of == version
-        {
-            return Ok(known.clone());
-        }
-        let coverage = self.consistent(read_coverage)?;
-        *self.coverage.borrow_mut() = Some((version, coverage.clone()));
+        let cached = self.coverage.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (version, coverage) = self.conn.read(|tx| {
+            let version = tx.data_version()?;
+            match &cached {
+                Some((of, known)) if *of == version => Ok((version, known.clone())),
+                _ => Ok((version, read_coverage(tx)?)),
+            }
+        })?;
+        *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, coverage.clone()));
         Ok(coverage)
     }
 }
 
-fn read_coverage(conn: &Connection) -> rusqlite::Result<Coverage> {
-    let count = |sql: &str, params: &[i64]| -> rusqlite::Result<u64> {
-        let mut select = conn.prepare_cached(sql)?;
-        select.query_row(rusqlite::params_from_iter(params), |row| row.get::<_, i64>(0)).map(|count| count as u64)
-    };
-    let sql = format!(
+static ANSWERING_RUN: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "SELECT {} FROM runs WHERE id = coalesce(
              (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1), (SELECT max(id) FROM runs))",
         RUNS.selected
-    );
-    let run = conn.prepare_cached(&sql)?.query_row([], |row| {
+    )
+});
+
+static ALL_PATTERN_COUNTS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM run_link_patterns", RUN_LINK_PATTERNS.selected));
+
+fn read_coverage(tx: &Tx<'_>) -> Result<Coverage, DbError> {
+    let run = tx.opt(&ANSWERING_RUN, &[], |row| {
         RUNS.verify(row, 0)?;
-        let finished = row.get::<_, String>(3)? == "finished";
+        let finished = row.get::<&str>(3)? == "finished";
         let started_at: i64 = row.get(4)?;
         let coverage = Coverage {
             complete: finished && row.get(6)?,
             as_of: finished.then(|| moment(started_at).to_string()),
             source: Some(row.get(2)?),
-            accounts_known: row.get::<_, i64>(8)? as u64,
-            accounts_read: row.get::<_, i64>(9)? as u64,
+            accounts_known: row.get::<i64>(8)? as u64,
+            accounts_read: row.get::<i64>(9)? as u64,
             ..Coverage::default()
         };
         let (id, base, rewards_known): (i64, i64, Option<i64>) = (row.get(1)?, row.get(12)?, row.get(14)?);
         Ok((coverage, id, base, rewards_known))
-    });
-    let Some((coverage, id, base, rewards_known)) = run.optional()? else { return Ok(Coverage::default()) };
+    })?;
+    let Some((coverage, id, base, rewards_known)) = run else { return Ok(Coverage::default()) };
     let mut rewards = 0;
-    let mut select = conn.prepare_cached(&format!("SELECT {} FROM run_link_patterns", RUN_LINK_PATTERNS.selected))?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
+    tx.each(&ALL_PATTERN_COUNTS, &[], |row| {
         RUN_LINK_PATTERNS.verify(row, 0)?;
         if (base..=id).contains(&row.get(1)?) {
-            rewards += row.get::<_, i64>(3)? as u64;
+            rewards += row.get::<i64>(3)? as u64;
         }
-    }
-    let skipped = count("SELECT count(*) FROM skipped_rewards WHERE run BETWEEN ?1 AND ?2", &[base, id])?;
+        Ok(())
+    })?;
+    let skipped: u64 =
+        tx.one("SELECT count(*) FROM skipped_rewards WHERE run BETWEEN ?1 AND ?2", &[&base, &id], |row| row.get(0))?;
     Ok(Coverage {
         rewards_read: rewards,
         // The vendor counts the rewards of forgotten accounts too. The index omits them on purpose, so they are not a gap.
         rewards_known: rewards_known.map_or(rewards, |known| (known as u64).saturating_sub(skipped).max(rewards)),
-        accounts_forgotten: count("SELECT count(*) FROM tombstones", &[])?,
+        accounts_forgotten: tx.one("SELECT count(*) FROM tombstones", &[], |row| row.get(0))?,
         ..coverage
     })
 }
 
-fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> rusqlite::Result<Vec<Run>> {
-    let failed = "SELECT count(*) FROM accounts WHERE failed_run BETWEEN runs.base AND runs.id AND gone_at IS NULL";
-    let total = |column: &str| {
-        format!(
-            "SELECT CAST(sum(older.{column}) AS BIGINT) FROM runs AS older WHERE older.id BETWEEN runs.base AND runs.id"
-        )
-    };
-    let (unusable, unreadable) = (total("rewards_unusable"), total("values_unreadable"));
+fn select_runs(tx: &Tx<'_>, condition: &str, value: i64, limit: u32) -> Result<Vec<Run>, DbError> {
     let sql = format!(
         "SELECT id, source, state, started_at, finished_at, complete, gaps, requests, accounts_known, accounts_read,
-             ({failed}), ({unusable}), ({unreadable}), ({failed} AND unknown = 1),
+             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN runs.base AND runs.id AND gone_at IS NULL),
+             (SELECT CAST(sum(older.rewards_unusable) AS BIGINT) FROM runs AS older
+                 WHERE older.id BETWEEN runs.base AND runs.id),
+             (SELECT CAST(sum(older.values_unreadable) AS BIGINT) FROM runs AS older
+                 WHERE older.id BETWEEN runs.base AND runs.id),
+             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN runs.base AND runs.id AND gone_at IS NULL
+                 AND unknown = 1),
              base, watermark, cursor, rewards_known, requests_reread,
              (SELECT CAST(coalesce(sum(rewards), 0) AS BIGINT) FROM run_link_patterns WHERE run = runs.id),
              (SELECT count(*) FROM skipped_rewards WHERE run BETWEEN runs.base AND runs.id),
              (SELECT count(*) FROM tombstones)
          FROM runs WHERE {condition} ORDER BY id DESC LIMIT ?2"
     );
-    let read = |row: &Row<'_>| {
-        let count = |column: usize| row.get::<_, i64>(column).map(|count| count as u64);
-        Ok(Run {
-            run: RunKey(row.get(0)?),
-            source: row.get(1)?,
-            state: match row.get::<_, String>(2)?.as_str() {
-                "running" => RunState::Running,
-                "replaced" => RunState::Replaced,
-                _ => RunState::Finished,
-            },
-            started_at: moment(row.get(3)?),
-            finished_at: row.get::<_, Option<i64>>(4)?.map(moment),
-            complete: row.get(5)?,
-            gaps: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
-            requests: count(7)?,
-            accounts_known: count(8)?,
-            accounts_read: count(9)?,
-            accounts_failed: count(10)?,
-            rewards_unusable: count(11)?,
-            values_unreadable: count(12)?,
-            accounts_unknown: count(13)?,
-            base: RunKey(row.get(14)?),
-            watermark: row.get(15)?,
-            cursor: row.get(16)?,
-            rewards_known: row.get::<_, Option<i64>>(17)?.map(|known| known as u64),
-            requests_reread: count(18)?,
-            rewards_of_its_own: count(19)?,
-            rewards_left_out: count(20)?,
-            accounts_forgotten: count(21)?,
-            coverage: Vec::new(),
-        })
-    };
-    let mut runs: Vec<Run> = conn.prepare(&sql)?.query_map(params![value, limit], read)?.collect::<Result<_, _>>()?;
+    let mut runs = tx.rows(&sql, &[&value, &limit], run_from)?;
     for run in &mut runs {
-        run.coverage = link_patterns(conn, run.base, run.run)?;
+        run.coverage = link_patterns(tx, run.base, run.run)?;
     }
     Ok(runs)
 }
 
-fn link_patterns(conn: &Connection, base: RunKey, run: RunKey) -> rusqlite::Result<Vec<PatternCount>> {
+fn run_from(row: &Row<'_>) -> Result<Run, DbError> {
+    let count = |column: usize| row.get::<i64>(column).map(|count| count as u64);
+    Ok(Run {
+        run: RunKey(row.get(0)?),
+        source: row.get(1)?,
+        state: match row.get(2)? {
+            "running" => RunState::Running,
+            "replaced" => RunState::Replaced,
+            _ => RunState::Finished,
+        },
+        started_at: moment(row.get(3)?),
+        finished_at: row.get::<Option<i64>>(4)?.map(moment),
+        complete: row.get(5)?,
+        gaps: serde_json::from_str(row.get(6)?).unwrap_or_default(),
+        requests: count(7)?,
+        accounts_known: count(8)?,
+        accounts_read: count(9)?,
+        accounts_failed: count(10)?,
+        rewards_unusable: count(11)?,
+        values_unreadable: count(12)?,
+        accounts_unknown: count(13)?,
+        base: RunKey(row.get(14)?),
+        watermark: row.get(15)?,
+        cursor: row.get(16)?,
+        rewards_known: row.get::<Option<i64>>(17)?.map(|known| known as u64),
+        requests_reread: count(18)?,
+        rewards_of_its_own: count(19)?,
+        rewards_left_out: count(20)?,
+        accounts_forgotten: count(21)?,
+        coverage: Vec::new(),
+    })
+}
+
+fn link_patterns(tx: &Tx<'_>, base: RunKey, run: RunKey) -> Result<Vec<PatternCount>, DbError> {
     let path = |text: String| (!text.is_empty()).then_some(text);
-    conn.prepare_cached(
+    tx.rows(
         "SELECT kind, order_path, action_path, CAST(sum(rewards) AS BIGINT), CAST(sum(links) AS BIGINT)
          FROM run_link_patterns JOIN link_patterns ON link_patterns.id = pattern WHERE run BETWEEN ?1 AND ?2
-         GROUP BY kind, order_path, action_path HAVING sum(rewards) > 0 ORDER BY sum(rewards) DESC, kind, order_path",
-    )?
-    .query_map([base.0, run.0], |row| {
-        Ok(PatternCount {
-            kind: row.get(0)?,
-            order_path: path(row.get(1)?),
-            action_path: path(row.get(2)?),
-            rewards: row.get::<_, i64>(3)? as u64,
-            links: row.get::<_, i64>(4)? as u64,
-        })
-    })?
-    .collect()
+         GROUP BY kind, order_path, action_path HAVING CAST(sum(rewards) AS BIGINT) > 0
+         ORDER BY 4 DESC, kind, order_path",
+        &[&base.0, &run.0],
+        |row| {
+            Ok(PatternCount {
+                kind: row.get(0)?,
+                order_path: path(row.get(1)?),
+                action_path: path(row.get(2)?),
+                rewards: row.get::<i64>(3)? as u64,
+                links: row.get::<i64>(4)? as u64,
+            })
+        },
+    )
 }
 
 impl std::fmt::Display for RunKey {

@@ -7,12 +7,12 @@
 //!
 //! The checksums detect only accidents: a person who changes the file on purpose can change the checksums too.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
-use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, Params, Row, ffi};
-
-use crate::model::fnv1a;
+use super::LAYOUT;
+use crate::error::Result;
+use crate::store::db::{Conn, DbError, Patience, Row, ToValue, Tx, Value};
 
 /// A table whose rows have checksums.
 pub(super) struct SummedTable {
@@ -22,7 +22,10 @@ pub(super) struct SummedTable {
     key: usize,
     /// The column list that [`SummedTable::verify`] reads: `sum`, then the other columns, each qualified with the table name.
     pub(super) selected: String,
-    put: String,
+    /// The INSERT of a whole row, without a conflict clause.
+    pub(super) insert: String,
+    /// The same INSERT, which replaces the row with the same primary key.
+    pub(super) put: String,
     set_sum: String,
 }
 
@@ -88,17 +91,13 @@ impl SummedTable {
         let changed: Vec<String> = changed.map(|column| format!("{column} = excluded.{column}")).collect();
         let selected = ["sum"].iter().chain(&columns).map(|column| format!("{name}.{column}"));
         let keys: Vec<String> = columns[..key].iter().zip(2..).map(|(column, n)| format!("{column} = ?{n}")).collect();
+        let insert = format!("INSERT INTO {name} ({}, sum) VALUES ({})", columns.join(", "), numbers.join(", "));
         Self {
             name,
             key,
             selected: selected.collect::<Vec<_>>().join(", "),
-            put: format!(
-                "INSERT INTO {name} ({}, sum) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
-                columns.join(", "),
-                numbers.join(", "),
-                columns[..key].join(", "),
-                changed.join(", ")
-            ),
+            put: format!("{insert} ON CONFLICT ({}) DO UPDATE SET {}", columns[..key].join(", "), changed.join(", ")),
+            insert,
             set_sum: format!("UPDATE {name} SET sum = ?1 WHERE {}", keys.join(" AND ")),
             columns,
         }
@@ -110,117 +109,136 @@ impl SummedTable {
     }
 
     /// Writes a whole row from the values of its columns, in column order. Replaces the row with the same primary key.
-    pub(super) fn put(&self, conn: &Connection, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
-        let sum = sum_of_values(values)?;
-        let mut all: Vec<&dyn ToSql> = values.to_vec();
-        all.push(&sum);
-        conn.prepare_cached(&self.put)?.execute(&all[..]).map(drop)
+    pub(super) fn put(&self, tx: &Tx<'_>, values: &[&dyn ToValue]) -> Result<(), DbError> {
+        run_with_sum(tx, &self.put, values).map(drop)
     }
 
     /// Runs an INSERT or UPDATE of some columns, then renews the checksums of the rows that it wrote. Returns how many there are.
-    pub(super) fn update(&self, conn: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
-        self.write(conn, sql, params).map(|written| written.len())
-    }
-
-    /// Runs an INSERT of one row with its checksum. Returns the row's `id`.
-    pub(super) fn insert(&self, conn: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<i64> {
-        match self.write(conn, sql, params)?.pop().map(|mut key| key.swap_remove(0)) {
-            Some(Value::Integer(id)) => Ok(id),
-            _ => Err(rusqlite::Error::QueryReturnedNoRows),
-        }
-    }
-
-    fn write(&self, conn: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Vec<Value>>> {
+    /// The crawl's frequent statements write a row with its checksum instead.
+    pub(super) fn update(&self, tx: &Tx<'_>, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
         let sql = format!("{sql} RETURNING {}", self.columns.join(", "));
-        let written: Vec<(Vec<Value>, i64)> = conn
-            .prepare_cached(&sql)?
-            .query_map(params, |row| {
-                let key = (0..self.key).map(|n| row.get(n)).collect::<rusqlite::Result<_>>()?;
-                Ok((key, self.sum_of(row, 0)?))
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        let mut set_sum = conn.prepare_cached(&self.set_sum)?;
-        for (key, sum) in &written {
-            let values = std::iter::once(sum as &dyn ToSql).chain(key.iter().map(|value| value as &dyn ToSql));
-            set_sum.execute(rusqlite::params_from_iter(values))?;
+        let written = tx.rows(&sql, args, |row| {
+            let keys = (0..self.key).map(|n| row.get(n)).collect::<Result<Vec<i64>, DbError>>()?;
+            let sum = self.sum_of(row, 0)?.ok_or_else(|| self.damaged())?;
+            Ok((keys, sum))
+        })?;
+        for (keys, sum) in &written {
+            let values: Vec<&dyn ToValue> =
+                std::iter::once(sum as &dyn ToValue).chain(keys.iter().map(|key| key as &dyn ToValue)).collect();
+            tx.run(&self.set_sum, &values)?;
         }
-        Ok(written.into_iter().map(|(key, _)| key).collect())
+        Ok(written.len() as u64)
     }
 
     /// Fails unless the row matches its checksum. `at` is the position of the first [`SummedTable::selected`] column.
-    pub(super) fn verify(&self, row: &Row<'_>, at: usize) -> rusqlite::Result<()> {
-        if self.matches(row, at)? { Ok(()) } else { Err(damaged(&format!("a row of {}", self.name))) }
+    pub(super) fn verify(&self, row: &Row<'_>, at: usize) -> Result<(), DbError> {
+        if self.matches(row, at)? { Ok(()) } else { Err(self.damaged()) }
     }
 
-    pub(super) fn matches(&self, row: &Row<'_>, at: usize) -> rusqlite::Result<bool> {
-        Ok(row.get::<_, i64>(at).ok() == Some(self.sum_of(row, at + 1)?))
+    fn damaged(&self) -> DbError {
+        damaged(&format!("a row of {}", self.name))
     }
 
-    fn sum_of(&self, row: &Row<'_>, at: usize) -> rusqlite::Result<i64> {
-        let values = (at..at + self.columns.len()).map(|n| row.get_ref(n)).collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(row_sum(values))
+    pub(super) fn matches(&self, row: &Row<'_>, at: usize) -> Result<bool, DbError> {
+        let sum = self.sum_of(row, at + 1)?;
+        Ok(sum.is_some() && row.get::<i64>(at).ok() == sum)
+    }
+
+    /// Returns the checksum of a row's columns; `None` if one of them is a text that is not UTF-8.
+    fn sum_of(&self, row: &Row<'_>, at: usize) -> Result<Option<i64>, DbError> {
+        let mut sum = RowSum::default();
+        for column in at..at + self.columns.len() {
+            let Some(value) = row.value(column)? else { return Ok(None) };
+            sum.add(value);
+        }
+        Ok(Some(sum.value()))
+    }
+}
+/// The checksum of a row, from the values of its columns in their order.
+pub(super) struct RowSum(u64);
+
+impl Default for RowSum {
+    fn default() -> Self {
+        // Not 0: a null at the start of a row must change the checksum.
+        Self(0xCBF2_9CE4_8422_2325)
     }
 }
 
-/// Returns a hash of the values. It covers each value's type, its length if the length varies, and its bytes.
-pub(super) fn row_sum<'a>(values: impl IntoIterator<Item = ValueRef<'a>>) -> i64 {
-    let mut bytes = Vec::with_capacity(256);
-    for value in values {
+impl RowSum {
+    /// Adds a value: its type, its length if the length varies, and its bytes.
+    pub(super) fn add(&mut self, value: Value<'_>) {
         match value {
-            ValueRef::Null => bytes.push(0),
-            ValueRef::Integer(number) => {
-                bytes.push(1);
-                bytes.extend(number.to_le_bytes());
+            Value::Null => self.mix(0),
+            Value::Integer(number) => {
+                self.mix(1);
+                self.mix(number.cast_unsigned());
             }
-            ValueRef::Real(number) => {
-                bytes.push(2);
-                bytes.extend(number.to_le_bytes());
+            Value::Real(number) => {
+                self.mix(2);
+                self.mix(number.to_bits());
             }
-            ValueRef::Text(text) => {
-                bytes.push(3);
-                bytes.extend((text.len() as u64).to_le_bytes());
-                bytes.extend(text);
-            }
-            ValueRef::Blob(blob) => {
-                bytes.push(4);
-                bytes.extend((blob.len() as u64).to_le_bytes());
-                bytes.extend(blob);
-            }
+            Value::Text(text) => self.add_bytes(3, text.as_bytes()),
+            Value::Blob(bytes) => self.add_bytes(4, bytes),
         }
     }
-    fnv1a(bytes).cast_signed()
-}
 
-pub(super) fn sum_of_values(values: &[&dyn ToSql]) -> rusqlite::Result<i64> {
-    let converted = values.iter().map(rusqlite::ToSql::to_sql).collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(row_sum(converted.iter().map(value_ref)))
-}
-
-fn value_ref<'a>(value: &'a ToSqlOutput<'_>) -> ValueRef<'a> {
-    match value {
-        ToSqlOutput::Borrowed(value) => *value,
-        ToSqlOutput::Owned(value) => ValueRef::from(value),
-        // The other variants of rusqlite are zero-filled blobs and arrays, which no table here stores.
-        _ => ValueRef::Null,
+    pub(super) fn value(self) -> i64 {
+        self.0.cast_signed()
     }
+
+    fn add_bytes(&mut self, kind: u64, bytes: &[u8]) {
+        self.mix(kind);
+        self.mix(bytes.len() as u64);
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    /// Mixes in eight bytes. Each step is reversible, so a row with one changed word never has the same checksum.
+    fn mix(&mut self, word: u64) {
+        let product = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = product ^ (product >> 32);
+    }
+}
+
+/// Runs a statement whose last parameter is the checksum of the others, which are all columns of one row. Returns the number of
+/// changed rows.
+pub(super) fn run_with_sum(tx: &Tx<'_>, sql: &str, values: &[&dyn ToValue]) -> Result<u64, DbError> {
+    let sum = sum_of_values(values);
+    let all: Vec<&dyn ToValue> = values.iter().copied().chain([&sum as &dyn ToValue]).collect();
+    tx.run(sql, &all)
+}
+
+pub(super) fn sum_of_values(values: &[&dyn ToValue]) -> i64 {
+    let mut sum = RowSum::default();
+    for value in values {
+        sum.add(value.to_value());
+    }
+    sum.value()
 }
 
 /// Renews the checksums of all rewards after a test has changed rewards with its own SQL.
 #[doc(hidden)]
-pub fn renew_reward_sums(conn: &Connection) -> rusqlite::Result<()> {
-    REWARDS.update(conn, "UPDATE rewards SET read_run = read_run", []).map(drop)
+pub fn renew_reward_sums(index: &Path) -> Result<()> {
+    let conn = Conn::open_existing(index, &LAYOUT, None, Patience::Usual)?;
+    let renew = |conn: &Conn| conn.write(|tx| REWARDS.update(tx, "UPDATE rewards SET read_run = read_run", &[]));
+    conn.as_ref().map_or(Ok(0), renew).map(drop)
 }
 
 /// Returns the `id` for a new row. A write transaction excludes other writers, so no other writer takes the same `id`.
-pub(super) fn next_id(conn: &Connection, table: &SummedTable) -> rusqlite::Result<i64> {
-    let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {}", table.name);
-    conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))
+pub(super) fn next_id(tx: &Tx<'_>, table: &SummedTable) -> Result<i64, DbError> {
+    tx.one(&format!("SELECT coalesce(max(id), 0) + 1 FROM {}", table.name), &[], |row| row.get(0))
 }
 
 /// Returns the error for a part of the file that does not match its checksum.
-pub(super) fn damaged(what: &str) -> rusqlite::Error {
-    let message = format!("{what} does not match its checksum");
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(message))
+pub(super) fn damaged(what: &str) -> DbError {
+    DbError::Damaged(format!("{what} does not match its checksum"))
 }
 
 #[cfg(test)]
@@ -228,15 +246,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::store::index::LAYOUT;
+    use crate::store::db::RawConnection;
 
     #[test]
     fn every_table_with_a_checksum_is_listed_with_the_columns_of_the_schema() {
-        let conn = Connection::open_in_memory().expect("opens");
+        let conn = RawConnection::open_in_memory().expect("opens");
         conn.execute_batch(LAYOUT.schema).expect("the schema");
         let names = |sql: &str| -> Vec<String> {
             let mut select = conn.prepare(sql).expect("prepares");
-            select.query_map([], |row| row.get(0)).expect("runs").collect::<rusqlite::Result<_>>().expect("rows")
+            select.query_map([], |row| row.get(0)).expect("runs").collect::<Result<_, _>>().expect("rows")
         };
         let mut listed: BTreeSet<String> = summed_tables().iter().map(|table| table.name.to_owned()).collect();
         // `raw_json` computes this table's checksums, over the uncompressed JSON.
@@ -271,21 +289,40 @@ mod tests {
     }
 
     #[test]
+    fn a_flipped_bit_of_a_text_changes_the_sum() {
+        let text = "order 1001 of a@shop.example".repeat(3);
+        let sum = sum_of_values(&[&text.as_bytes(), &7_i64]);
+        for bit in 0..text.len() * 8 {
+            let mut flipped = text.clone().into_bytes();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(sum_of_values(&[&flipped, &7_i64]), sum, "bit {bit}");
+        }
+    }
+
+    #[test]
     fn values_that_divide_the_same_bytes_differently_have_different_sums() {
-        use ValueRef::{Blob, Integer, Null, Real, Text};
-        let rows: [&[ValueRef<'_>]; 10] = [
-            &[Text(b"ab"), Text(b"c")],
-            &[Text(b"a"), Text(b"bc")],
-            &[Text(b"abc")],
-            &[Null, Text(b"abc")],
+        use Value::{Blob, Integer, Null, Real, Text};
+        let rows: [&[Value<'_>]; 11] = [
+            &[Text("ab"), Text("c")],
+            &[Text("a"), Text("bc")],
+            &[Text("abc")],
+            &[Text("abc\0")],
+            &[Null, Text("abc")],
             &[Integer(1)],
-            &[Text(b"1")],
+            &[Text("1")],
             &[Real(1.0)],
             &[Blob(b"1")],
             &[Integer(1), Null],
             &[Integer(0)],
         ];
-        let sums: BTreeSet<i64> = rows.iter().map(|row| row_sum(row.iter().copied())).collect();
+        let sum_of = |row: &[Value<'_>]| {
+            let mut sum = RowSum::default();
+            for value in row {
+                sum.add(*value);
+            }
+            sum.value()
+        };
+        let sums: BTreeSet<i64> = rows.iter().map(|row| sum_of(row)).collect();
         assert_eq!(sums.len(), rows.len());
     }
 }

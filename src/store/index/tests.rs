@@ -364,3 +364,32 @@ fn paths_without_end_become_one() {
     assert_eq!(state.coverage[0].order_path.as_deref(), Some("other paths"));
     assert_eq!(state.coverage[0].rewards, 100);
 }
+
+#[test]
+fn a_batch_that_collides_is_repeated_without_anything_of_its_first_attempt() {
+    let dir = TempDir::new().expect("a folder");
+    let (mut index, reader) = open(&dir);
+    let (key, read) = (vec![7_u8; 32], reward("a", "r1", Some("o1"), Some("1.2.3")));
+    let mut tries = 0;
+    let written = index.write_batch(|batch| {
+        assert!(!batch.forgotten.has("a"), "the rollback removed the tombstone");
+        tries += 1;
+        let listed_by = AccountId::new("a");
+        let account = batch.add_account(&listed_by, &batch::NewAccount::default())?;
+        let ancestry = batch::RunAncestry::of(batch.tx, RunKey(0))?;
+        let write =
+            reward_rows::RewardWrite { ancestry, account, listed_by: &listed_by, asked_at: at(1), reward: &read };
+        write.write(batch, None)?;
+        if tries == 1 {
+            let mac = crate::store::ledger::mac_of(&key, "a");
+            batch.tx.run("INSERT INTO tombstones (key, mac, at) VALUES (?1, ?2, 1)", &[&key, &mac])?;
+            batch.forgotten.refresh(batch.tx)?;
+            assert!(batch.forgotten.has("a"));
+            return Err(DbError::Retry);
+        }
+        Ok(tries)
+    });
+    assert_eq!(written.expect("writes"), 2);
+    assert_eq!(reader.find(&OrderId::new("o1")).expect("finds").len(), 1);
+    assert_eq!(index.conn.read(first_damage).expect("reads"), None);
+}

@@ -9,13 +9,13 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use ring::hmac;
-use rusqlite::{Connection, Transaction, params};
 
 use super::forget::{Erased, erase_rows};
 use super::rewards::ReadReward;
 use super::{Index, IndexReader, RunKey};
 use crate::error::Result;
 use crate::model::{AccountId, RewardId, UserId};
+use crate::store::db::{DbError, Tx};
 use crate::store::ledger::{FORGOTTEN, Tombstones, mac_of};
 
 /// The accounts that the index still had when it imported their tombstones.
@@ -35,27 +35,13 @@ pub(super) struct Forgotten {
 
 impl Forgotten {
     /// Reads the tombstones again if another process has added some. Tombstones are never deleted.
-    pub(super) fn refresh(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        let count =
-            conn.prepare_cached("SELECT count(*) FROM tombstones")?.query_row([], |row| row.get::<_, i64>(0))?;
-        if count == self.count {
-            return Ok(());
+    pub(super) fn refresh(&mut self, tx: &Tx<'_>) -> Result<(), DbError> {
+        let count = tx.one("SELECT count(*) FROM tombstones", &[], |row| row.get(0))?;
+        if count != self.count {
+            let key = |of: &Tombstones| hmac::Key::new(hmac::HMAC_SHA256, &of.key);
+            self.keys = all(tx)?.into_iter().map(|of| (key(&of), of.macs.into_iter().collect())).collect();
+            self.count = count;
         }
-        self.keys.clear();
-        let mut select = conn.prepare("SELECT key, mac FROM tombstones ORDER BY key")?;
-        let mut rows = select.query([])?;
-        let mut last: Option<Vec<u8>> = None;
-        while let Some(row) = rows.next()? {
-            let (key, mac): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            if last.as_ref() != Some(&key) {
-                self.keys.push((hmac::Key::new(hmac::HMAC_SHA256, &key), HashSet::new()));
-                last = Some(key);
-            }
-            if let Some((_, macs)) = self.keys.last_mut() {
-                macs.insert(mac);
-            }
-        }
-        self.count = count;
         Ok(())
     }
 
@@ -148,18 +134,18 @@ fn collect(json: &serde_json::Value, each: &mut impl FnMut(&str)) {
 
 /// Counts a reward that a crawl skips, so that the vendor's totals can be compared with the index.
 pub(super) fn skip_reward(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     forgotten: &Forgotten,
     run: i64,
     reward: &RewardId,
     date_modified: Option<i64>,
-) -> rusqlite::Result<()> {
+) -> Result<(), DbError> {
     let Some(number) = forgotten.number(reward.as_str()) else { return Ok(()) };
-    tx.prepare_cached(
+    tx.run(
         "INSERT INTO skipped_rewards (reward, run, date_modified) VALUES (?1, ?2, ?3) ON CONFLICT (reward) DO UPDATE SET
              run = excluded.run, date_modified = coalesce(excluded.date_modified, skipped_rewards.date_modified)",
-    )?
-    .execute(params![number, run, date_modified])
+        &[&number, &run, &date_modified],
+    )
     .map(drop)
 }
 
@@ -173,7 +159,7 @@ impl Index {
         self.write_batch(|batch| {
             for (account, reward) in rewards {
                 if batch.forgotten.has(account.as_str()) {
-                    skip_reward(batch.tx, batch.forgotten, run.0, reward, None)?;
+                    skip_reward(batch.tx, &batch.forgotten, run.0, reward, None)?;
                 }
             }
             Ok(())
@@ -189,8 +175,7 @@ impl Index {
             for mac in &tombstones.macs {
                 let insert =
                     "INSERT INTO tombstones (key, mac, at) VALUES (?1, ?2, ?3) ON CONFLICT (key, mac) DO NOTHING";
-                let values = params![tombstones.key, mac, now.as_millisecond()];
-                if batch.tx.prepare_cached(insert)?.execute(values)? > 0 {
+                if batch.tx.run(insert, &[&tombstones.key, mac, &now.as_millisecond()])? > 0 {
                     new.insert(mac.clone());
                 }
             }
@@ -199,16 +184,15 @@ impl Index {
             if new.is_empty() {
                 return Ok(imported);
             }
-            let mut select = batch.tx.prepare("SELECT account_id FROM accounts")?;
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
+            batch.tx.each("SELECT account_id FROM accounts", &[], |row| {
                 let account: AccountId = row.get(0)?;
                 if new.contains(&mac_of(&tombstones.key, account.as_str())) {
                     imported.accounts.push(account);
                 }
-            }
+                Ok(())
+            })?;
             for account in &imported.accounts {
-                erase_rows(batch, account, &mut imported.erased)?;
+                imported.erased = erase_rows(batch, account, imported.erased)?;
             }
             Ok(imported)
         })
@@ -216,27 +200,27 @@ impl Index {
 
     /// Returns all tombstones, one entry for each ledger key.
     pub fn tombstones(&self) -> Result<Vec<Tombstones>> {
-        self.read(all)
+        self.conn.read(all)
     }
 }
 
 impl IndexReader {
     /// Returns all tombstones, one entry for each ledger key.
     pub fn tombstones(&self) -> Result<Vec<Tombstones>> {
-        self.read(all)
+        self.conn.read(all)
     }
 }
 
-fn all(conn: &Connection) -> rusqlite::Result<Vec<Tombstones>> {
-    let mut select = conn.prepare("SELECT key, mac FROM tombstones ORDER BY key, mac")?;
+fn all(tx: &Tx<'_>) -> Result<Vec<Tombstones>, DbError> {
     let mut found: Vec<Tombstones> = Vec::new();
-    for row in select.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))? {
-        let (key, mac) = row?;
+    tx.each("SELECT key, mac FROM tombstones ORDER BY key, mac", &[], |row| {
+        let (key, mac): (&[u8], Vec<u8>) = (row.get(0)?, row.get(1)?);
         match found.last_mut().filter(|last| last.key == key) {
             Some(last) => last.macs.push(mac),
-            None => found.push(Tombstones { key, macs: vec![mac] }),
+            None => found.push(Tombstones { key: key.to_vec(), macs: vec![mac] }),
         }
-    }
+        Ok(())
+    })?;
     Ok(found)
 }
 

@@ -1,12 +1,12 @@
 //! The offset between this machine's clock and the vendor's, from the `Date` header of the vendor's newest response.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::OptionalExtension;
 use serde::Serialize;
 
-use super::{Index, IndexReader, moment};
+use super::{Index, IndexReader, SET_VALUE, VALUE_OF, moment};
 use crate::error::Result;
 use crate::model::fnv1a;
+use crate::store::db::{DbError, Tx};
 
 /// The key in `identity`. The value has three parts, separated by spaces: the seconds or [`NO_DATE`], the time, and a checksum of
 /// both.
@@ -55,7 +55,7 @@ pub struct JudgedNow {
 
 impl JudgedBy {
     /// Returns a warning for the user; `None` if the clock is trusted.
-    pub fn doubt(self) -> Option<&'static str> {
+    pub fn warning(self) -> Option<&'static str> {
         let warning = "expiry is judged by this machine's clock, which is behind the newest crawl: set it, then run `recoup doctor`";
         (self == Self::Suspect).then_some(warning)
     }
@@ -98,28 +98,23 @@ impl ClockOffset {
 impl Index {
     /// Stores how many seconds this clock is ahead of the vendor's, measured at `at`; `None` if the response had no `Date`.
     pub fn remember_clock(&mut self, seconds: Option<i64>, at: Timestamp) -> Result<()> {
-        let known = self.read(|conn| {
-            let value = conn.query_row("SELECT value FROM identity WHERE key = ?1", [KEY], |row| row.get(0));
-            Ok(value.optional()?.and_then(|value: String| ClockOffset::read(&value)))
-        })?;
+        let known = self.conn.read(stored_offset)?;
         if known.is_some_and(|known| known.says(seconds, at)) {
             return Ok(());
         }
-        self.write(|tx| {
-            let insert =
-                "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-            tx.execute(insert, [KEY, &ClockOffset::value(seconds, at)]).map(drop)
-        })
+        self.conn.write(|tx| tx.run(SET_VALUE, &[&KEY, &ClockOffset::value(seconds, at)]).map(drop))
     }
+}
+
+fn stored_offset(tx: &Tx<'_>) -> Result<Option<ClockOffset>, DbError> {
+    let value: Option<String> = tx.opt(VALUE_OF, &[&KEY], |row| row.get(0))?;
+    Ok(value.and_then(|value| ClockOffset::read(&value)))
 }
 
 impl IndexReader {
     /// Returns the stored offset; `None` before the vendor's first response.
     pub fn clock_offset(&self) -> Result<Option<ClockOffset>> {
-        let value: Option<String> = self.read(|conn| {
-            conn.query_row("SELECT value FROM identity WHERE key = ?1", [KEY], |row| row.get(0)).optional()
-        })?;
-        Ok(value.and_then(|value| ClockOffset::read(&value)))
+        self.conn.read(stored_offset)
     }
 
     /// Returns the current time for expiry and age, by the vendor's clock if its offset is known.
@@ -127,10 +122,8 @@ impl IndexReader {
         if let Some(at) = self.clock_offset()?.and_then(|offset| offset.now(local)) {
             return Ok(JudgedNow { at, by: JudgedBy::Vendor });
         }
-        let seen: Option<i64> = self.read(|conn| {
-            let sql = "SELECT max(CASE WHEN finished_at > started_at THEN finished_at ELSE started_at END) FROM runs";
-            conn.prepare_cached(sql)?.query_row([], |row| row.get(0))
-        })?;
+        let newest = "SELECT max(CASE WHEN finished_at > started_at THEN finished_at ELSE started_at END) FROM runs";
+        let seen: Option<i64> = self.conn.read(|tx| tx.one(newest, &[], |row| row.get(0)))?;
         let is_behind = seen.is_some_and(|seen| moment(seen).duration_since(local) > SET_BACK_AT_MOST);
         Ok(JudgedNow { at: local, by: if is_behind { JudgedBy::Suspect } else { JudgedBy::Local } })
     }
@@ -162,7 +155,7 @@ mod tests {
         assert_eq!(judged(60), (JudgedBy::Vendor, at(70)));
         index.remember_clock(None, at(60)).expect("is kept");
         assert_eq!(judged(60), (JudgedBy::Suspect, at(60)));
-        assert!(JudgedBy::Suspect.doubt().is_some_and(|doubt| doubt.contains("this machine's clock")));
+        assert!(JudgedBy::Suspect.warning().is_some_and(|warning| warning.contains("this machine's clock")));
     }
 
     #[test]

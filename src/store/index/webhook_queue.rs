@@ -3,7 +3,6 @@
 //! A delivery and the account that it names are written in one transaction. A forgotten account is never queued.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{OptionalExtension, params};
 
 use super::{Index, IndexReader};
 use crate::error::Result;
@@ -32,19 +31,17 @@ impl Index {
         let expired = now.saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN).as_millisecond();
         self.write_batch(|batch| {
             let tx = batch.tx;
-            tx.prepare_cached("DELETE FROM webhook_deliveries WHERE at < ?1")?.execute([expired])?;
-            let is_new = tx
-                .prepare_cached("INSERT INTO webhook_deliveries (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING")?
-                .execute(params![id, now_ms])?;
-            if is_new == 0 {
+            tx.run("DELETE FROM webhook_deliveries WHERE at < ?1", &[&expired])?;
+            let insert = "INSERT INTO webhook_deliveries (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING";
+            if tx.run(insert, &[&id, &now_ms])? == 0 {
                 return Ok(false);
             }
             if let Some(account) = account.filter(|account| !batch.forgotten.has(account.as_str())) {
-                tx.prepare_cached(
+                tx.run(
                     "INSERT INTO webhook_queue (account_id, event, at, tries, due) VALUES (?1, ?2, ?3, 0, ?3)
                      ON CONFLICT (account_id) DO UPDATE SET event = excluded.event, tries = 0, due = excluded.due",
-                )?
-                .execute(params![account, event, now_ms])?;
+                    &[account, &event, &now_ms],
+                )?;
             }
             Ok(true)
         })
@@ -54,38 +51,35 @@ impl Index {
     /// [`Index::account_was_read`].
     pub fn waiting_accounts(&mut self, limit: usize, now: Timestamp) -> Result<Vec<(AccountId, i64)>> {
         self.write_batch(|batch| {
-            let mut rows = batch.tx.prepare_cached(
+            let mut found: Vec<(AccountId, i64)> = batch.tx.rows(
                 "SELECT account_id, due FROM webhook_queue WHERE due <= ?1 ORDER BY due, account_id LIMIT ?2",
+                &[&now.as_millisecond(), &(limit as u64)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
-            let found: Vec<(AccountId, i64)> = rows
-                .query_map(params![now.as_millisecond(), limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<_>>()?;
             // A person may have had the account forgotten since it was queued.
-            Ok(found.into_iter().filter(|(account, _)| !batch.forgotten.has(account.as_str())).collect())
+            found.retain(|(account, _)| !batch.forgotten.has(account.as_str()));
+            Ok(found)
         })
     }
 
     /// Removes an account from the queue after its reading, unless a newer delivery has changed its due time.
     pub fn account_was_read(&mut self, account: &AccountId, due: i64) -> Result<()> {
-        self.write(|tx| {
-            tx.prepare_cached("DELETE FROM webhook_queue WHERE account_id = ?1 AND due = ?2")?
-                .execute(params![account, due])
-                .map(drop)
-        })
+        let delete = "DELETE FROM webhook_queue WHERE account_id = ?1 AND due = ?2";
+        self.conn.write(|tx| tx.run(delete, &[account, &due]).map(drop))
     }
 
     /// Delays the next reading of an account after a failure. After the last try, removes the account from the queue.
     pub fn account_was_not_read(&mut self, account: &AccountId, now: Timestamp) -> Result<()> {
-        self.write(|tx| {
+        self.conn.write(|tx| {
             let tries = "SELECT tries FROM webhook_queue WHERE account_id = ?1";
-            let tries: Option<i64> = tx.query_row(tries, [account], |row| row.get(0)).optional()?;
+            let tries: Option<i64> = tx.opt(tries, &[account], |row| row.get(0))?;
             let Some(tries) = tries else { return Ok(()) };
             if tries >= TRIES - 1 {
-                return tx.execute("DELETE FROM webhook_queue WHERE account_id = ?1", [account]).map(drop);
+                return tx.run("DELETE FROM webhook_queue WHERE account_id = ?1", &[account]).map(drop);
             }
             let due = now.as_millisecond() + (RETRY_MS << tries);
             let update = "UPDATE webhook_queue SET tries = tries + 1, due = ?2 WHERE account_id = ?1";
-            tx.execute(update, params![account, due]).map(drop)
+            tx.run(update, &[account, &due]).map(drop)
         })
     }
 }
@@ -93,10 +87,6 @@ impl Index {
 impl IndexReader {
     /// Returns how many accounts are queued.
     pub fn waiting_count(&self) -> Result<u64> {
-        self.read(|conn| {
-            conn.prepare_cached("SELECT count(*) FROM webhook_queue")?
-                .query_row([], |row| row.get::<_, i64>(0))
-                .map(|count| count as u64)
-        })
+        self.conn.read(|tx| tx.one("SELECT count(*) FROM webhook_queue", &[], |row| row.get(0)))
     }
 }

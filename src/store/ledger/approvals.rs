@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::redaction::restore;
 use super::{Entry, Ledger, insert_event};
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 use crate::store::db::{DbError, Tx};
 
 /// The kind of an event that sets the policy.
@@ -145,21 +146,21 @@ impl Ledger {
 
     /// Asks for a second person. Returns the open request if the same person has already asked for the same plan.
     pub fn ask_approval(&self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
-        let (names, known) = (self.actor.names(), self.approvals(now)?);
+        let names = self.actor.names();
         let has_words = |one: &Approval| (one.reason.as_deref(), one.ticket.as_deref()) == (new.reason, new.ticket);
-        let is_same = |one: &&Approval| {
+        let is_same = |one: &Approval| {
             one.name == new.name && has_words(one) && one.stage == Stage::Asked && shares(&one.names, &names)
         };
-        if let Some(open) = known.iter().find(is_same) {
-            return Ok(open.clone());
-        }
         let details = json!({
             "stage": Stage::Asked, "name": new.name, "names": names, "why": new.why, "subject": new.subject,
             "reason": new.reason, "ticket": new.ticket,
         });
         let message = format!("a second person is needed: {}", new.why);
-        let id =
-            self.transact(|tx, actor| insert_event(tx, &Entry::of_ledger(APPROVAL, &message, &details), actor, now))?;
+        // One transaction, so that two processes do not ask twice.
+        let id = self.transact(|tx, actor| match all(tx, now)?.into_iter().find(|one| is_same(one)) {
+            Some(open) => Ok(open.id),
+            None => insert_event(tx, &Entry::of_ledger(APPROVAL, &message, &details), actor, now),
+        })?;
         self.approval(id, now)
     }
 
@@ -224,7 +225,7 @@ impl Policy {
             parts.push("every override and every further attempt".to_owned());
         }
         if let Some(count) = self.count {
-            parts.push(format!("more than {count} orders at once"));
+            parts.push(format!("more than {} at once", counted(count, "order")));
         }
         if let Some(value) = self.value {
             parts.push(format!("more than {value} at once in any unit"));
@@ -242,7 +243,10 @@ impl Approval {
     pub fn describe(&self) -> String {
         let text = |key: &str| self.subject[key].as_str().unwrap_or_default();
         match text("what") {
-            "batch" | "file" => format!("{} of {} orders", text("what"), self.subject["orders"]),
+            "batch" | "file" => {
+                let orders = self.subject["orders"].as_u64().unwrap_or_default();
+                format!("{} of {}", text("what"), counted(orders, "order"))
+            }
             "reward" => format!("reward {} of order {}", text("reward_id"), text("order_id")),
             what => format!("{what} of order {}", text("order_id")),
         }

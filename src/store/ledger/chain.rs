@@ -34,6 +34,8 @@ pub struct Audit {
     /// The number of personal values in the file.
     pub personal_kept: u64,
     pub head: Head,
+    /// The event with the expected hash; `null` if no hash was expected, or no event has it.
+    pub head_found: Option<i64>,
     /// The faults found, in the order of the events.
     pub faults: Vec<Fault>,
     pub outside_chain: &'static [&'static str],
@@ -169,7 +171,7 @@ fn row_hash_with(tx: &Tx<'_>, retraction_id: i64, rewards: &[String]) -> Result<
 pub(super) fn audit(tx: &Tx<'_>, expected: Option<&str>) -> Result<Audit, DbError> {
     let ledger_id = super::ledger_id(tx)?;
     let mut walk = Walk::from_the_beginning(tx)?;
-    let seen = walk.go_on(tx, &rewards_by_retraction(tx)?, expected)?;
+    let head_found = walk.go_on(tx, &rewards_by_retraction(tx)?, expected)?;
     let Walk { before, at, newest, mut faults } = walk;
     let retractions: Vec<i64> = tx.rows("SELECT id FROM retractions ORDER BY id", &[], |row| row.get(0))?;
     for id in retractions.iter().filter(|id| !newest.contains_key(id)) {
@@ -178,7 +180,7 @@ pub(super) fn audit(tx: &Tx<'_>, expected: Option<&str>) -> Result<Audit, DbErro
     }
     let personal_kept = super::redaction::check(tx, &mut faults)?;
     if let Some(expected) = expected
-        && !seen
+        && head_found.is_none()
     {
         let what = format!("no event has the hash {expected}: the tail was cut, or the ledger was written anew since");
         faults.push(Fault { sequence: None, retraction: None, what });
@@ -188,7 +190,7 @@ pub(super) fn audit(tx: &Tx<'_>, expected: Option<&str>) -> Result<Audit, DbErro
     }
     let head = Head { sequence: at, hash: hex(&before) };
     let (events, retractions) = (at.max(0) as u64, retractions.len() as u64);
-    Ok(Audit { ledger_id, events, retractions, personal_kept, head, faults, outside_chain: OUTSIDE })
+    Ok(Audit { ledger_id, events, retractions, personal_kept, head, head_found, faults, outside_chain: OUTSIDE })
 }
 
 /// The state of a verification of the chain, which can resume after new events.
@@ -215,24 +217,26 @@ impl Walk {
         Ok(self.at == 0 || hash_at(tx, self.at)?.as_deref() == Some(&hex(&self.before)))
     }
 
-    /// Verifies the following events. Returns whether one of them has the hash `expected`.
+    /// Verifies the following events. Returns the one with the hash `expected`.
     pub fn go_on(
         &mut self,
         tx: &Tx<'_>,
         rewards: &BTreeMap<i64, Vec<String>>,
         expected: Option<&str>,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Option<i64>, DbError> {
         // No index has all of these columns, so SQLite reads the table.
         let select = "SELECT id, retraction_id, at, state, kind, message, details, person, host, hash FROM events
              WHERE id > ?1 ORDER BY id";
-        let mut seen = false;
+        let mut found = None;
         let after = self.at;
         tx.each(select, &[&after], |row| {
             self.event(tx, row, rewards)?;
-            seen |= expected.is_some_and(|expected| expected.eq_ignore_ascii_case(&hex(&self.before)));
+            if expected.is_some_and(|expected| expected.eq_ignore_ascii_case(&hex(&self.before))) {
+                found = Some(self.at);
+            }
             Ok(())
         })?;
-        Ok(seen)
+        Ok(found)
     }
 
     fn event(&mut self, tx: &Tx<'_>, row: &Row<'_>, rewards: &BTreeMap<i64, Vec<String>>) -> Result<(), DbError> {

@@ -12,11 +12,11 @@ use crate::store::db::{DbError, Row, Tx};
 
 /// The account and user IDs that an export shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum PersonalIds {
     /// None: the export contains the ledger's commitments.
-    Nobodys,
+    Redacted,
     /// All, except those of forgotten accounts.
-    Everybodys,
+    Shown,
 }
 
 /// One event with its retraction's fields.
@@ -68,11 +68,11 @@ impl Ledger {
     ///
     /// Reads one page at a time and calls `each` between two reads. Otherwise a slow `each`, for example a pager, would keep a
     /// read transaction open and block sending. Events never change, so the pages are consistent.
-    pub fn each_event(&self, whose: Whose, mut each: impl FnMut(Exported) -> Result<()>) -> Result<u64> {
+    pub fn each_event(&self, ids: PersonalIds, mut each: impl FnMut(Exported) -> Result<()>) -> Result<u64> {
         let newest = self.head()?.sequence;
         let (mut last, mut count) = (0, 0);
         loop {
-            let page = self.conn.read(|tx| page(tx, last, newest, whose))?;
+            let page = self.conn.read(|tx| page(tx, last, newest, ids))?;
             let Some(end) = page.last() else { return Ok(count) };
             last = end.event;
             for event in page {
@@ -83,7 +83,7 @@ impl Ledger {
     }
 }
 
-fn page(tx: &Tx<'_>, after: i64, newest: i64, whose: Whose) -> Result<Vec<Exported>, DbError> {
+fn page(tx: &Tx<'_>, after: i64, newest: i64, ids: PersonalIds) -> Result<Vec<Exported>, DbError> {
     tx.rows(
         "SELECT e.id, e.at, e.retraction_id, r.order_id, r.action_id, r.action_tracker_id, r.program_id, r.road,
              r.attempt, r.batch, r.disposition, r.reason, r.ticket, e.person, e.host, e.state, e.kind, e.message,
@@ -91,11 +91,11 @@ fn page(tx: &Tx<'_>, after: i64, newest: i64, whose: Whose) -> Result<Vec<Export
          FROM events e LEFT JOIN retractions r ON r.id = e.retraction_id
          WHERE e.id > ?1 AND e.id <= ?2 ORDER BY e.id LIMIT ?3",
         &[&after, &newest, &PAGE],
-        |row| exported(tx, row, whose),
+        |row| exported(tx, row, ids),
     )
 }
 
-fn exported(tx: &Tx<'_>, row: &Row<'_>, whose: Whose) -> Result<Exported, DbError> {
+fn exported(tx: &Tx<'_>, row: &Row<'_>, ids: PersonalIds) -> Result<Exported, DbError> {
     let reason: Option<&str> = row.get(11)?;
     let details: &str = row.get(18)?;
     // The export shows damaged details unchanged, because an audit must not stop at them.
@@ -119,9 +119,9 @@ fn exported(tx: &Tx<'_>, row: &Row<'_>, whose: Whose) -> Result<Exported, DbErro
         state: row.get(15)?,
         kind: row.get(16)?,
         message: row.get(17)?,
-        details: match whose {
-            Whose::Everybodys => redaction::restore(tx, &details)?,
-            Whose::Nobodys => redaction::restore_reasons(tx, &details)?,
+        details: match ids {
+            PersonalIds::Shown => redaction::restore(tx, &details)?,
+            PersonalIds::Redacted => redaction::restore_reasons(tx, &details)?,
         },
         hash: hex(row.get(19)?),
     })

@@ -37,7 +37,7 @@ use crate::model::{Actor, Target, hex};
 pub use accept_restored::{CopyOf, Found};
 pub use approvals::{Approval, NewApproval, Policy, Stage};
 pub use chain::{Audit, Fault, Head};
-pub use export::{Exported, Whose};
+pub use export::{Exported, PersonalIds};
 pub use forget::{ForgottenHere, Tombstones, mac_of};
 use pre_send_check::About;
 pub use redaction::FORGOTTEN;
@@ -111,26 +111,52 @@ impl Ledger {
         request: &Value,
         now: Timestamp,
     ) -> Result<Retraction> {
+        self.record_send(new, notes, State::Sending, message, request, now)
+    }
+
+    /// Records that a line is about to be written into a reversal file, as [`Ledger::intend`] does before a request: the state
+    /// becomes *handed over*. Callers must write the line only if this succeeds. Its errors are those of [`Ledger::intend`].
+    pub fn hand_over(
+        &self,
+        new: &NewRetraction,
+        notes: &[Note],
+        message: &str,
+        line: &Value,
+        now: Timestamp,
+    ) -> Result<Retraction> {
+        self.record_send(new, notes, State::HandedOver, message, line, now)
+    }
+
+    fn record_send(
+        &self,
+        new: &NewRetraction,
+        notes: &[Note],
+        state: State,
+        message: &str,
+        details: &Value,
+        now: Timestamp,
+    ) -> Result<Retraction> {
         let id = self.transact(|tx, actor| {
             let id = self.plan(tx, new, actor, now)?;
             for (kind, message, details) in notes {
                 let note = Entry { retraction_id: Some(id), state: None, kind, message, details };
                 insert_event(tx, &note, actor, now)?;
             }
-            insert_event(tx, &Entry::state(id, State::Sending, message, request), actor, now)?;
+            insert_event(tx, &Entry::state(id, state, message, details), actor, now)?;
             supersede(tx, id, new.channel, actor, now)?;
             crash::point("planned");
             Ok(id)
         })?;
-        log_step(id, State::Sending, message);
+        log_step(id, state, message);
         self.get(id)
     }
 
     /// Writes a retraction as *planned*, the next attempt on its target. An earlier attempt that is still *planned* becomes
-    /// *superseded*. The commit is durable when this returns.
+    /// *superseded*. Only tests write the two steps apart.
     ///
     /// # Errors
     /// [`Kind::Busy`] if the vendor may have received an earlier attempt, which rules out another one.
+    #[cfg(test)]
     pub fn begin(&self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
         let id = self.transact(|tx, actor| self.plan(tx, new, actor, now))?;
         self.get(id)

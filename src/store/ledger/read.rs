@@ -18,7 +18,7 @@ impl Ledger {
     pub fn get(&self, id: i64) -> Result<Retraction> {
         self.select("WHERE r.id = ?1", &[&id])?.pop().ok_or_else(|| {
             Error::new(Kind::Failed, format!("there is no retraction {id} in this ledger"))
-                .hint("`recoup status` lists the open ones")
+                .hint("`recoup status` lists the open ones, and `recoup audit export` has all of them")
         })
     }
 

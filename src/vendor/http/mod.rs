@@ -43,11 +43,42 @@ pub(crate) struct Failure {
     pub(crate) kind: TransportFailure,
     /// A fragment of a sentence.
     pub(crate) detail: String,
+    /// Whether TLS failed before a request was sent.
+    is_tls: bool,
 }
 
 impl Failure {
     pub(crate) fn new(kind: TransportFailure, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), is_tls: false }
+    }
+
+    /// What to check. `base` names the setting with the URL of the host.
+    pub(crate) fn hint(&self, base: &str) -> String {
+        match self.kind {
+            TransportFailure::NeverConnected if self.is_tls => format!(
+                "check that {base} names the right host; install the system's CA certificates (package ca-certificates), or \
+                 name the certificate of a proxy that inspects TLS in SSL_CERT_FILE"
+            ),
+            TransportFailure::NeverConnected => format!(
+                "check this machine's network, DNS and firewall, the host in {base}, and HTTPS_PROXY if it is set"
+            ),
+            TransportFailure::TimedOut => format!(
+                "check the network, and HTTPS_PROXY if it is set; if the host of {base} is only slow, set a longer `timeout` in \
+                 recoup.toml"
+            ),
+            TransportFailure::Broken => format!(
+                "run the same command again; if it breaks again, check the firewall, HTTPS_PROXY if it is set, and {base}"
+            ),
+            TransportFailure::Unreadable => format!(
+                "check that {base} is the address of the API, and that no proxy or login page answers in its place; if it is, \
+                 run the same command again later"
+            ),
+            TransportFailure::TooLarge => {
+                format!(
+                    "check that {base} is the address of the API; if it is, set a smaller page size in [crawl] of recoup.toml"
+                )
+            }
+        }
     }
 
     fn unreadable() -> Self {
@@ -101,7 +132,10 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
 
 fn classify(error: &reqwest::Error) -> Failure {
     if error.is_connect() || error.is_builder() {
-        Failure::new(TransportFailure::NeverConnected, format!("no connection: {}", root_cause(error)))
+        Failure {
+            is_tls: is_tls(error),
+            ..Failure::new(TransportFailure::NeverConnected, format!("no connection: {}", root_cause(error)))
+        }
     } else if error.is_timeout() {
         Failure::new(TransportFailure::TimedOut, "no complete answer in time")
     } else if error.is_decode() {
@@ -110,6 +144,12 @@ fn classify(error: &reqwest::Error) -> Failure {
     } else {
         Failure::new(TransportFailure::Broken, format!("the connection broke: {}", root_cause(error)))
     }
+}
+
+/// Whether an error of TLS caused this one. The source of an I/O error is not the error that it wraps, but that error's source.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls(wrapped)) || error.source().is_some_and(is_tls)
 }
 
 fn common_headers(version: Option<&str>) -> Result<HeaderMap> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::{Timestamp, Unit};
 
 use crate::error::{Error, Kind, Result};
+use crate::model::counted;
 
 pub(super) struct RunLimits {
     max_requests: Option<u64>,
@@ -44,7 +45,7 @@ impl RunLimits {
 }
 
 fn used_up(max: u64) -> Error {
-    stopped(&format!("all {max} requests of this run are used (--max-requests)"))
+    stopped(&format!("--max-requests allows {}", counted(max, "request")))
 }
 
 fn stopped(why: &str) -> Error {
@@ -63,7 +64,7 @@ mod tests {
         assert_eq!(limits.check(5_000).map_err(|error| error.kind), Err(Kind::Parked));
         assert!(limits.count().is_ok() && limits.count().is_ok());
         let error = limits.count().expect_err("the third");
-        assert!(error.message.contains("all 2 requests"), "{}", error.message);
+        assert!(error.message.contains("allows 2 requests"), "{}", error.message);
         assert!(RunLimits::new(None, None).check(i64::MAX).is_ok());
     }
 }

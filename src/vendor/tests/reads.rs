@@ -151,6 +151,7 @@ async fn a_gzip_answer_is_inflated_up_to_the_size_limit() {
     let error = answered(bomb).await.map(|_| ()).expect_err("too much");
     assert_eq!(error.kind, Kind::Vendor);
     assert!(error.message.contains("larger than 64 MiB"), "{error:?}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("a smaller page size")));
 }
 
 #[tokio::test]
@@ -221,6 +222,7 @@ async fn errors_have_a_kind_and_hold_no_secret_or_personal_data() {
         let error = rewards(&server.options()).await.map(|_| ()).expect_err(says);
         assert_eq!(error.kind, kind, "{error:?}");
         assert!(error.message.contains(says), "{error:?} does not say {says}");
+        assert!(error.hint.is_some(), "{error:?} does not say what to check");
         assert_eq!(server.requests().len(), requests, "{says}");
         let text = format!("{error:?}");
         for secret in ["ann", "example.com", "%40", "SID42", "hush", "accountId", "test_a"] {
@@ -238,6 +240,8 @@ async fn a_host_that_is_not_there_is_a_network_error_without_its_url() {
     assert_eq!(error.kind, Kind::Network);
     assert!(error.message.contains("no connection: "), "{}", error.message);
     assert!(!error.message.contains("base"), "{}", error.message);
+    let hint = error.hint.expect("what to check");
+    assert!(["DNS", "firewall", "HTTPS_PROXY", "RECOUP_ADVOCATE_URL"].iter().all(|word| hint.contains(word)), "{hint}");
 }
 
 #[tokio::test]

@@ -1,0 +1,118 @@
+//! Use case: the Model Context Protocol (MCP) on standard input and output, for assistants.
+//!
+//! `tools` describes the four tools, and `actions` carries them out. An assistant looks orders up, checks whether one can be
+//! retracted, reads what became of retractions, and proposes a retraction. It can never send or approve one: this module has
+//! only clients that read, and a proposal is a request for approval that a person answers at the page. A tidy rule holds this.
+
+mod actions;
+mod tools;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult, PaginatedRequestParams,
+    ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::{QuitReason, RequestContext, ServerInitializeError};
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::extract::Mapping;
+use crate::model::Actor;
+use crate::retract::FollowSettings;
+use crate::serve::{Audience, without_flags};
+use crate::store::Identity;
+use crate::vendor::{Advocate, Brand};
+use tools::ToolName;
+
+const INSTRUCTIONS: &str = "recoup takes back referral rewards of refunded orders. Look an order up first, then run a \
+     preflight. A proposal needs a reason and the order's exact ID, and a person answers it at recoup's page: nothing is \
+     sent before that. Say that an order is retracted only if retraction_status says confirmed.";
+
+/// What the tools need. Both clients only read, and leave the quota's reserve to retractions.
+pub struct Assistant {
+    pub index: PathBuf,
+    pub ledger: PathBuf,
+    pub access: PathBuf,
+    pub identity: Identity,
+    pub mapping: Mapping,
+    pub advocate: Advocate,
+    pub brand: Brand,
+    pub clock: Clock,
+    pub stop: CancellationToken,
+    /// The user of the operating system who started the server.
+    pub os_user: Actor,
+    /// The user of recoup who proposes; `None` for the one that is linked to the user of the operating system.
+    pub proposes_as: Option<String>,
+    /// An order that was last read longer ago is refused.
+    pub max_index_age: Duration,
+    pub follows: FollowSettings,
+    /// Only one proposal is made at a time, so that two for the same plan become one request.
+    pub proposing: tokio::sync::Mutex<()>,
+}
+
+/// Serves until standard input ends or `stop` is cancelled.
+pub async fn run(assistant: Assistant) -> Result<()> {
+    let stop = assistant.stop.clone();
+    let failed = |why: String| Error::new(Kind::Failed, format!("the MCP server failed: {why}"));
+    let running = match assistant.serve_with_ct(rmcp::transport::stdio(), stop).await {
+        Ok(running) => running,
+        Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => return Ok(()),
+        Err(ServerInitializeError::ExpectedInitializeRequest(_)) => {
+            return Err(Error::new(Kind::Usage, "the client's first message is not `initialize`")
+                .hint("start `recoup mcp` from an MCP client; docs/mcp.md has its configuration"));
+        }
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    match running.waiting().await {
+        Ok(QuitReason::JoinError(error)) | Err(error) => Err(failed(error.to_string())),
+        Ok(_) => Ok(()),
+    }
+}
+
+impl ServerHandler for Assistant {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("recoup", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(ToolName::ALL.map(ToolName::describe).into()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        ToolName::named(name).map(ToolName::describe)
+    }
+
+    async fn call_tool(
+        &self,
+        call: CallToolRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let tool = ToolName::named(&call.name)
+            .ok_or_else(|| ErrorData::invalid_params(format!("there is no tool {:?}", call.name), None))?;
+        let result = match self.call(tool, call.arguments.unwrap_or_default()).await {
+            Ok(value) => CallToolResult::structured(value),
+            Err(error) => CallToolResult::structured_error(json!({ "error": for_assistant(error) })),
+        };
+        Ok(result.into())
+    }
+}
+
+/// Replaces the flags of the command line by the names of the arguments.
+fn for_assistant(error: Error) -> Error {
+    Error {
+        message: without_flags(&error.message, Audience::Api),
+        hint: error.hint.map(|hint| without_flags(&hint, Audience::Api)),
+        ..error
+    }
+}

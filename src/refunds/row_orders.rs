@@ -1,0 +1,105 @@
+//! Finds the order that each row of a file belongs to, and the rows for which that is uncertain.
+
+use std::collections::{HashMap, HashSet};
+
+use super::columns::{Column, Columns};
+use super::row::RefundRow;
+use crate::model::OrderId;
+use crate::model::order_text::ordinary;
+
+/// The references from row to row, by the ID of the row that a cell names.
+struct References<'a> {
+    rows: &'a [RefundRow],
+    reference: usize,
+    by_id: HashMap<&'a str, usize>,
+}
+
+impl<'a> References<'a> {
+    /// `None` if the file has no column of IDs or of references.
+    fn of(rows: &'a [RefundRow], columns: &Columns) -> Option<Self> {
+        let (id, reference) = (columns.get(Column::RowId)?, columns.get(Column::Reference)?);
+        let by_id = rows.iter().enumerate().filter_map(|(n, row)| Some((filled(row, id)?, n))).collect();
+        Some(Self { rows, reference, by_id })
+    }
+
+    /// The row that row `n` references.
+    fn of_row(&self, n: usize) -> Option<usize> {
+        self.by_id.get(filled(&self.rows[n], self.reference)?).copied()
+    }
+}
+
+/// The content of a cell; `None` if it is blank.
+fn filled(row: &RefundRow, place: usize) -> Option<&str> {
+    Some(row.cell(place).trim()).filter(|cell| !cell.is_empty())
+}
+
+/// Returns the order of each row: the order ID in its own cell, otherwise the order of its payment or of the row that
+/// it references.
+pub(super) fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
+    let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
+    let by_payment = orders_by_payment(rows, columns, &orders);
+    let Some(references) = References::of(rows, columns) else { return by_payment };
+    for n in 0..rows.len() {
+        let mut at = n;
+        // A refund's line item references the refund, which references the order. The limit also stops at cyclic
+        // references.
+        for _ in 0..4 {
+            if orders[at].is_some() {
+                break;
+            }
+            let Some(next) = references.of_row(at) else { break };
+            at = next;
+        }
+        orders[n] = orders[at];
+    }
+    orders
+}
+
+/// Gives a row without an order the order of its payment, if all other rows of that payment name the same order.
+fn orders_by_payment<'a>(
+    rows: &'a [RefundRow],
+    columns: &Columns,
+    orders: &[Option<&'a OrderId>],
+) -> Vec<Option<&'a OrderId>> {
+    let Some(place) = columns.get(Column::Payment) else { return orders.to_vec() };
+    let payment = |row: &'a RefundRow| filled(row, place);
+    let mut known: HashMap<&str, Option<&OrderId>> = HashMap::new();
+    for (row, order) in rows.iter().zip(orders) {
+        let (Some(payment), Some(order)) = (payment(row), order) else { continue };
+        known.entry(payment).and_modify(|it| *it = it.filter(|known| known == order)).or_insert(Some(order));
+    }
+    let of_row = |(row, order): (&'a RefundRow, Option<&'a OrderId>)| {
+        order.or_else(|| payment(row).and_then(|payment| known.get(payment).copied().flatten()))
+    };
+    rows.iter().zip(orders.iter().copied()).map(of_row).collect()
+}
+
+/// Returns both orders of each row that references a row of another order. Which of the two it concerns is unclear.
+pub(super) fn conflicting_orders<'a>(
+    rows: &'a [RefundRow],
+    columns: &Columns,
+    orders: &[Option<&'a OrderId>],
+) -> HashSet<&'a OrderId> {
+    let Some(references) = References::of(rows, columns) else { return HashSet::new() };
+    let pair = |n: usize| {
+        let (one, other) = (orders[n]?, orders[references.of_row(n)?]?);
+        (one != other).then_some([one, other])
+    };
+    (0..rows.len()).filter_map(pair).flatten().collect()
+}
+
+/// Maps each order ID to a different order ID of the file that equals it except for invisible characters and blanks.
+pub(super) fn lookalikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
+    let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
+    for order_id in orders {
+        let look = ordinary(order_id.as_str()).split_whitespace().collect();
+        let same: &mut Vec<&OrderId> = by_look.entry(look).or_default();
+        if !same.contains(&order_id) {
+            same.push(order_id);
+        }
+    }
+    let others = |same: &[&'a OrderId]| -> Vec<(&'a OrderId, &'a OrderId)> {
+        same.iter().enumerate().map(|(n, one)| (*one, same[usize::from(n == 0)])).collect()
+    };
+    by_look.values().filter(|same| same.len() > 1).flat_map(|same| others(same)).collect()
+}
