@@ -55,6 +55,9 @@ pub mod schedule;
 // Use case: verify webhooks and read the accounts that they name.
 pub mod webhook;
 
+// Use case: notices by webhook and e-mail.
+pub mod notify;
+
 // Use case: the page and the JSON API.
 pub mod serve;
 

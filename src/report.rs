@@ -11,14 +11,18 @@
 #![expect(clippy::disallowed_methods, reason = "only the interval of progress lines depends on it")]
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use secrecy::SecretString;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
@@ -89,6 +93,10 @@ pub struct Report {
     /// The newest line of progress, for the page.
     latest: Mutex<String>,
     bar: Mutex<Option<ProgressBar>>,
+    /// The fields of each JSON object to print; empty for all.
+    fields: Vec<String>,
+    /// Every field of the objects printed so far, if `fields` chooses some.
+    known_fields: Mutex<BTreeSet<String>>,
     /// The first failed write to stdout.
     stdout_error: OnceLock<io::ErrorKind>,
 }
@@ -101,8 +109,16 @@ impl Report {
             silent: false,
             latest: Mutex::default(),
             bar: Mutex::new(None),
+            fields: Vec::new(),
+            known_fields: Mutex::default(),
             stdout_error: OnceLock::new(),
         }
+    }
+
+    /// Prints only these fields of each JSON object.
+    #[must_use]
+    pub fn with_fields(self, fields: Vec<String>) -> Self {
+        Self { fields, ..self }
     }
 
     /// A report that prints nothing: notes and warnings go to the log, data is dropped.
@@ -133,9 +149,38 @@ impl Report {
         if !self.json {
             return Ok(());
         }
-        let text = json_line(value)?;
+        let mut text = json_line(value)?;
+        if !self.fields.is_empty() {
+            text = self.chosen_fields(&text)?;
+        }
         self.write_stdout(|| write_line(io::stdout().lock(), &text));
         Ok(())
+    }
+
+    /// The chosen fields of an object, in the order of the flag; `null` for one that the object lacks. An error of the object
+    /// stays, so that no choice of fields hides a failure.
+    fn chosen_fields(&self, object: &str) -> Result<String> {
+        let all: BTreeMap<String, &RawValue> = serde_json::from_str(object)
+            .map_err(|error| Error::new(Kind::Failed, format!("failed to choose fields: {error}")))?;
+        self.known_fields.lock().unwrap_or_else(PoisonError::into_inner).extend(all.keys().cloned());
+        let is_error = |name: &&str| all.get(*name).is_some_and(|error| error.get() != "null");
+        let error = Some("error").filter(|name| is_error(name) && !self.fields.iter().any(|field| field == name));
+        let mut chosen = Vec::new();
+        for name in self.fields.iter().map(String::as_str).chain(error) {
+            chosen.push(format!("{}:{}", json_line(&name)?, all.get(name).map_or("null", |value| value.get())));
+        }
+        Ok(format!("{{{}}}", chosen.join(",")))
+    }
+
+    /// Warns of chosen fields that no printed object has.
+    pub fn warn_of_unknown_fields(&self) {
+        let known = self.known_fields.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown: Vec<&str> =
+            self.fields.iter().filter(|field| !known.contains(*field)).map(String::as_str).collect();
+        if !known.is_empty() && !unknown.is_empty() {
+            let fields: Vec<&str> = known.iter().map(String::as_str).collect();
+            self.warn(format!("no object has the field {}; the fields are {}", unknown.join(", "), fields.join(", ")));
+        }
     }
 
     /// Prints one line of data in either format, such as a server's address that scripts wait for.
@@ -273,6 +318,17 @@ impl Report {
 /// `Declined` for every other answer than yes, `Interrupted` if `stop` is cancelled. The message ends with `unchanged`, such as
 /// "nothing was sent".
 pub async fn confirm(question: String, stop: &CancellationToken, unchanged: &str) -> Result<()> {
+    match ask(format!("{question} [y/N]"), stop, unchanged).await?.trim() {
+        "y" | "Y" | "yes" | "Yes" | "YES" => Ok(()),
+        _ => Err(Error::new(Kind::Declined, format!("declined; {unchanged}"))),
+    }
+}
+
+/// Asks for one line on the terminal. The caller has checked that there is a terminal.
+///
+/// # Errors
+/// `Declined` if no answer can be read, `Interrupted` if `stop` is cancelled. The message ends with `unchanged`.
+pub async fn ask(question: String, stop: &CancellationToken, unchanged: &str) -> Result<String> {
     let answer = tokio::select! {
         answer = tokio::task::spawn_blocking(move || read_answer(&question)) => answer,
         () = stop.cancelled() => {
@@ -280,20 +336,57 @@ pub async fn confirm(question: String, stop: &CancellationToken, unchanged: &str
         }
     };
     match answer {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Error::new(Kind::Declined, format!("declined; {unchanged}"))),
+        Ok(Ok(answer)) => Ok(answer),
         _ => Err(Error::new(Kind::Declined, format!("the answer could not be read; {unchanged}"))),
     }
 }
 
-fn read_answer(question: &str) -> io::Result<bool> {
+/// Asks as [`ask`] does, and does not show what is typed where the terminal can hide it.
+pub async fn ask_hidden(question: String, stop: &CancellationToken, unchanged: &str) -> Result<SecretString> {
+    #[cfg(unix)]
+    let hidden = HiddenInput::start();
+    let answer = ask(question, stop, unchanged).await;
+    #[cfg(unix)]
+    if hidden.is_some() {
+        // The terminal did not show the line break either.
+        drop(writeln!(anstream::stderr()));
+    }
+    answer.map(SecretString::from)
+}
+
+/// The terminal does not show what is typed until this is dropped.
+#[cfg(unix)]
+struct HiddenInput(rustix::termios::Termios);
+
+#[cfg(unix)]
+impl HiddenInput {
+    /// `None` if stdin is not a terminal.
+    fn start() -> Option<Self> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden).ok()?;
+        Some(Self(before))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // If the terminal is gone, there is nothing to restore.
+        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Flush, &self.0);
+    }
+}
+
+fn read_answer(question: &str) -> io::Result<String> {
     let mut stderr = anstream::stderr().lock();
-    write!(stderr, "{} [y/N] ", one_line(question))?;
+    write!(stderr, "{} ", one_line(question))?;
     stderr.flush()?;
     drop(stderr);
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+    Ok(answer)
 }
 
 /// Progress of one piece of work. Removed from the terminal on drop.
@@ -340,12 +433,46 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// A table without borders and without wrapping: an order ID broken over two lines cannot be copied.
+/// The width for tables, in columns; 0 for no limit.
+static TABLE_WIDTH: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes tables fit the terminal. Not for a service, whose tables are on its page.
+pub fn fit_tables_to_terminal() {
+    if let Some((width, _)) = terminal_size::terminal_size_of(io::stdout()) {
+        TABLE_WIDTH.store(usize::from(width.0), Ordering::Relaxed);
+    }
+}
+
+/// A table without borders. Only the last column is wrapped, if the table is wider than the terminal: an order ID broken over
+/// two lines cannot be copied.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    table_within(TABLE_WIDTH.load(Ordering::Relaxed), header, rows)
+}
+
+fn table_within<const N: usize>(
+    width: usize,
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    /// The largest margin that callers put before a table.
+    const MARGIN: usize = 4;
+    /// A narrower column of text cannot be read.
+    const LEAST: usize = 20;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for row in rows {
         table.add_row(row.map(|cell| one_line(&cell).into_owned()));
+    }
+    // Each cell has a blank on either side.
+    let mut widths: Vec<usize> =
+        table.column_max_content_widths().iter().map(|width| usize::from(*width) + 2).collect();
+    let last = widths.pop().unwrap_or_default();
+    let left = width.saturating_sub(MARGIN + widths.iter().sum::<usize>());
+    if (LEAST..last).contains(&left)
+        && let Some(column) = table.column_mut(N - 1)
+    {
+        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(u16::try_from(left).unwrap_or(u16::MAX))));
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::MAX);
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
@@ -419,6 +546,32 @@ mod tests {
             assert_eq!(one_line(shown), shown, "it is escaped once");
         }
         assert_eq!(table(["a"], [["x\n  forged".to_owned()]]).lines().count(), 2);
+    }
+
+    #[test]
+    fn only_the_last_column_of_a_wide_table_is_wrapped() {
+        let order = "1001-with-a-long-order-id";
+        let why = "a sentence that is far too long for what is left of the line beside the order";
+        let rows = || [[order.to_owned(), why.to_owned()]];
+        assert_eq!(table_within(0, ["order", "why"], rows()).lines().count(), 2);
+        let narrow = table_within(70, ["order", "why"], rows());
+        assert!(narrow.lines().all(|line| line.chars().count() <= 70), "{narrow}");
+        assert!(narrow.lines().count() > 2 && narrow.contains(order), "{narrow}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&narrow), words(&format!("order why {order} {why}")));
+        // No room for a column of text.
+        assert_eq!(table_within(40, ["order", "why"], rows()).lines().count(), 2);
+    }
+
+    #[test]
+    fn chosen_fields_keep_their_order_and_no_error_is_hidden() {
+        let report = Report::new(true, true).with_fields(vec!["b".to_owned(), "x".to_owned(), "a".to_owned()]);
+        let chosen = |object: &str| report.chosen_fields(object).expect("an object");
+        assert_eq!(
+            chosen(r#"{"a":{"z":1,"y":2},"b":"\u2028","c":3,"error":null}"#),
+            r#"{"b":"\u2028","x":null,"a":{"z":1,"y":2}}"#
+        );
+        assert_eq!(chosen(r#"{"error":{"kind":"busy"}}"#), r#"{"b":null,"x":null,"a":null,"error":{"kind":"busy"}}"#);
     }
 
     #[test]

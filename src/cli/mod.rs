@@ -5,6 +5,7 @@ mod approval;
 mod batch;
 mod file;
 mod generate;
+pub mod help;
 mod quota;
 mod reconcile;
 mod records;
@@ -12,6 +13,7 @@ mod refunds;
 mod retract;
 mod send;
 mod serve;
+mod setup;
 mod user;
 mod webhook;
 
@@ -36,8 +38,9 @@ pub use refunds::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
 pub use serve::{McpArgs, ScheduleCommand, ServeArgs};
+pub use setup::{ConfigCommand, InitArgs, OpenArgs};
 pub use user::{TokenCommand, UserAddArgs, UserCommand};
-pub use webhook::{AddressArgs, WebhookCommand};
+pub use webhook::{AddressArgs, NotifyCommand, WebhookCommand};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -45,6 +48,7 @@ pub use webhook::{AddressArgs, WebhookCommand};
 /// sent · 6 some items failed · 7 sent, not confirmed · 8 parked on quota, state saved · 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "recoup", version, arg_required_else_help = true, propagate_version = true, max_term_width = 110)]
+#[command(help_template = help::template())]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalFlags,
@@ -54,68 +58,129 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the whole job against a built-in simulator: crawl, look up, retract, confirm. Needs no account
+    /// Run the whole job against a built-in simulator
+    ///
+    /// Crawls, looks up, retracts and confirms. Needs no account.
+    #[command(after_help = help::examples("demo"))]
     Demo(DemoArgs),
-    /// Simulate both vendor APIs on this machine, to try, train and test
+    /// Simulate both vendor APIs on this machine
+    ///
+    /// To try, to train and to test.
+    #[command(after_help = help::examples("simulate"))]
     Simulate(Box<impact_simulator::Options>),
-    /// Check credentials, scopes, both hosts, the clock, the mapping and both files
+    /// Write recoup.toml and a token file, then check both
+    ///
+    /// Asks for what the flags leave out if there is a terminal. Never overwrites a file.
+    #[command(after_help = help::examples("init"))]
+    Init(InitArgs),
+    /// Show the effective settings and where each comes from
+    #[command(subcommand, after_help = help::examples("config"))]
+    Config(ConfigCommand),
+    /// Check credentials, both hosts, the clock and both files
+    ///
+    /// Also scopes, the mapping, and the rule of each program.
+    #[command(after_help = help::examples("doctor"))]
     Doctor,
-    /// Build or refresh the index of all rewards. An unfinished run is resumed
+    /// Build or refresh the index of all rewards
+    ///
+    /// An unfinished run is resumed.
+    #[command(after_help = help::examples("crawl"))]
     Crawl(CrawlArgs),
-    /// Look up an order: what is known, as of when, and how certain
+    /// Look up an order: what is known, as of when, how certain
+    #[command(after_help = help::examples("lookup"))]
     Lookup(LookupArgs),
-    /// Take back the rewards of an order: check, show, confirm, send once, verify
+    /// Take back the rewards of an order, with proof
+    ///
+    /// Checks, shows, asks, sends once, and verifies.
+    #[command(after_help = help::examples("retract"))]
     Retract(Box<RetractArgs>),
-    /// Change an action after a partial refund, item by item: check, show, confirm, send once, follow
+    /// Change an action after a partial refund, item by item
+    ///
+    /// Checks, shows, asks, sends once, and follows.
+    #[command(after_help = help::examples("adjust"))]
     Adjust(Box<AdjustArgs>),
-    /// Retract with the vendor's reversal file, which you hand in yourself
+    /// Retract with the vendor's reversal file
+    ///
+    /// You hand the file in yourself.
+    #[command(after_help = help::examples("file"))]
     File(FileArgs),
-    /// Update open retractions by reading their rewards; sends nothing
+    /// Update open retractions by reading; sends nothing
+    #[command(after_help = help::examples("verify"))]
     Verify(VerifyArgs),
     /// Manage refunded orders that are not in the index yet
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::examples("watch"))]
     Watch(WatchCommand),
-    /// Cancel one reward by its ID, if a retraction did not cancel it. Does not reverse the action
+    /// Cancel one reward that a retraction did not cancel
+    ///
+    /// Takes its ID. Does not reverse the action.
+    #[command(after_help = help::examples("cancel-reward"))]
     CancelReward(CancelRewardArgs),
-    /// Show how a shop's file is read: format, columns, one decision for each order
-    #[command(subcommand)]
+    /// Show how a shop's file is read, and what it proves
+    #[command(subcommand, after_help = help::examples("refunds"))]
     Refunds(RefundsCommand),
     /// Compare the shop's refunds with rewards and ledger
+    #[command(after_help = help::examples("reconcile"))]
     Reconcile(Box<ReconcileArgs>),
     /// Show freshness, coverage, runs and open retractions
+    #[command(after_help = help::examples("status"))]
     Status(StatusArgs),
     /// Show or clear what makes recoup wait for a host
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::examples("quota"))]
     Quota(QuotaCommand),
-    /// List the jobs that `recoup serve` runs on schedule, or run one now
-    #[command(subcommand)]
+    /// List the jobs of the service, or run one now
+    #[command(subcommand, after_help = help::examples("schedule"))]
     Schedule(ScheduleCommand),
-    /// Manage webhooks, by which the vendor names accounts that have changed
-    #[command(subcommand)]
+    /// Manage webhooks, which name accounts that changed
+    #[command(subcommand, after_help = help::examples("webhook"))]
     Webhook(WebhookCommand),
+    /// Test the notices that the service sends
+    ///
+    /// By webhook and by e-mail; docs/notices.md says how to set them up.
+    #[command(subcommand, after_help = help::examples("notify"))]
+    Notify(NotifyCommand),
     /// Manage users of the page and the API
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::examples("user"))]
     User(UserCommand),
     /// Manage approvals by a second person
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::examples("approval"))]
     Approval(ApprovalCommand),
-    /// Run the service for the support team: page, JSON API, schedule, webhooks, metrics
+    /// Run the service for the support team
+    ///
+    /// It has the page, the JSON API, the schedule, webhooks and metrics.
+    #[command(after_help = help::examples("serve"))]
     Serve(ServeArgs),
-    /// Serve an assistant by the Model Context Protocol: look up, check, propose. Sends nothing by itself
+    /// Serve an assistant by the Model Context Protocol
+    ///
+    /// It can look up, check and propose. A person answers each proposal; nothing is sent before that.
+    #[command(after_help = help::examples("mcp"))]
     Mcp(McpArgs),
+    /// Open the page of the service in a browser
+    ///
+    /// Prints its address. The service must run on this machine.
+    #[command(after_help = help::examples("open"))]
+    Open(OpenArgs),
     /// Verify or export the ledger
+    #[command(after_help = help::examples("audit"))]
     Audit(AuditArgs),
     /// Copy index and ledger while other commands run
+    #[command(after_help = help::examples("backup"))]
     Backup(BackupArgs),
     /// Accept a restored ledger
+    #[command(after_help = help::examples("ledger"))]
     Ledger(LedgerArgs),
     /// Remove an account from both files permanently
+    #[command(after_help = help::examples("forget"))]
     Forget(ForgetArgs),
-    /// Record that a retraction was a mistake, and show what to issue again
+    /// Record that a retraction was a mistake
+    ///
+    /// Shows what to issue again.
+    #[command(after_help = help::examples("mistake"))]
     Mistake(MistakeArgs),
     /// Print completions for a shell
+    #[command(after_help = help::examples("completions"))]
     Completions(CompletionsArgs),
     /// Print or write man pages
+    #[command(after_help = help::examples("man"))]
     Man(ManArgs),
 }
 

@@ -1,4 +1,4 @@
-//! Flags of `recoup webhook`.
+//! Flags of `recoup webhook` and `recoup notify`.
 
 use clap::{Args, Subcommand};
 
@@ -39,4 +39,10 @@ pub struct AddressArgs {
     /// Do not ask for confirmation; required without a terminal
     #[arg(long)]
     pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NotifyCommand {
+    /// Send one test notice by every channel that is set, and say what happened
+    Test,
 }

@@ -25,14 +25,18 @@ mod audit;
 mod backup;
 mod batch;
 mod cancel_reward;
+mod config;
 mod crawl;
 mod file;
 mod forget;
 mod generate;
+mod init;
 mod ledger;
 mod lookup;
 mod mcp;
 mod mistake;
+mod notify;
+mod open;
 mod quota;
 mod reconcile;
 mod refunds;
@@ -114,13 +118,17 @@ pub fn main(cli: Cli) -> u8 {
     report::set_colour(cli.global.color);
     // A service logs its work by default, because no person watches its terminal.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
-    report::start_log(cli.global.verbose.max(least), cli.global.json);
+    let json = cli.global.json || !cli.global.fields.is_empty();
+    report::start_log(cli.global.verbose.max(least), json);
+    if !matches!(cli.command, Command::Serve(_)) {
+        report::fit_tables_to_terminal();
+    }
     if let Err(error) = private {
         tracing::warn!(%error, "the memory of this process could not be kept from core dumps and debuggers");
     }
     // An MCP client reads standard output, so no error object may appear there.
-    let json = cli.global.json && !matches!(cli.command, Command::Mcp(_));
-    let report = Report::new(json, cli.global.quiet);
+    let json = json && !matches!(cli.command, Command::Mcp(_));
+    let report = Report::new(json, cli.global.quiet).with_fields(cli.global.fields.clone());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
         // A command works for microseconds between two responses, so waking a second thread costs more than it saves.
@@ -135,6 +143,7 @@ pub fn main(cli: Cli) -> u8 {
             ended
         },
     );
+    report.warn_of_unknown_fields();
     let error = match ended {
         Ok(Exit::Done) => return report.exit_code(0),
         Ok(Exit::Reported(error)) => {
@@ -159,6 +168,7 @@ async fn run(cli: Cli, report: &Report) -> Result<Exit> {
         Command::Simulate(options) => return simulate(*options, report, stop).await,
         Command::Completions(args) => return Ok(generate::completions(&args, report)),
         Command::Man(args) => return generate::man(&args, report),
+        Command::Init(args) => return Box::pin(init::run(&cli.global, args, report, &stop)).await,
         _ => {}
     }
     let settings = Settings::load(&cli.global, &Environment::of_process()?)?;
@@ -184,7 +194,11 @@ async fn run(cli: Cli, report: &Report) -> Result<Exit> {
 
 async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit> {
     match command {
-        Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
+        Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) | Command::Init(_) => {
+            Ok(Exit::Done)
+        }
+        Command::Config(command) => config::run(context, &command),
+        Command::Open(args) => open::run(context, &args).await,
         Command::Doctor => {
             let CommandContext { settings, clock, stop, report, first_advocate, .. } = context;
             let worst = doctor::run(settings, clock, stop, report, first_advocate).await?;
@@ -208,10 +222,11 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::Quota(command) => quota::run(context, command).await,
         Command::Schedule(command) => schedule::run(context, command).await,
         Command::Webhook(command) => webhook::run(context, command).await,
-        Command::User(command) => user::run(context, command),
+        Command::Notify(command) => notify::run(context, command).await,
+        Command::User(command) => user::run(context, command).await,
         Command::Approval(command) => approval::run(context, &command),
         Command::Serve(args) => serve::run(context, args).await,
-        Command::Mcp(args) => mcp::run(context, args).await,
+        Command::Mcp(args) => Box::pin(mcp::run(context, args)).await,
         Command::Audit(args) => audit::run(context, args),
         Command::Backup(args) => backup::run(context, &args).await,
         Command::Ledger(args) => ledger::run(context, args).await,
@@ -295,10 +310,29 @@ async fn simulate(options: impact_simulator::Options, report: &Report, stop: Can
         .note(format!("  export RECOUP_ADVOCATE_URL={0}/api/v1 RECOUP_BRAND_URL={0}/Advertisers", running.base_url()));
     report.note(format!("  export {hints}"));
     report.note(format!("  export RECOUP_DATABASE=simulator-{}.db", running.addr.port()));
-    report.note(format!("example orders: {}/_simulator/examples", running.base_url()));
+    for line in example_lines(&running.examples()) {
+        report.note(line);
+    }
+    report.note(format!("more example orders: {}/_simulator/examples", running.base_url()));
     report.note("press Ctrl-C to stop");
     running.finished().await;
     Ok(Exit::Done)
+}
+
+/// Three example orders and the commands to try with them.
+fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
+    let kinds = [
+        ("its rewards can be taken back", &examples.plain, "retract --dry-run"),
+        ("one of its rewards is spent, so a check stops", &examples.redeemed, "retract --dry-run"),
+        ("it has two actions, so one must be chosen", &examples.two_actions, "lookup"),
+    ];
+    let mut lines = vec!["then build the index with `recoup crawl`, and try these orders:".to_owned()];
+    for (what, found, command) in kinds {
+        if let Some(order) = found.first() {
+            lines.push(format!("  recoup {command} '{}'   # {what}", order.order_id));
+        }
+    }
+    lines
 }
 
 /// Warns if this process could not share the quota with other processes and so counted only its own requests, or if a wait is

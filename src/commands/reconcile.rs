@@ -3,13 +3,13 @@
 use super::{CommandContext, Exit};
 use crate::cli::ReconcileArgs;
 use crate::error::{Error, Kind, Result};
-use crate::reconcile::{self, Job};
+use crate::reconcile::{self, ReconcileRequest};
 use crate::refunds::{DateOrTime, dates};
 
 pub(super) fn run(context: &CommandContext<'_>, args: &ReconcileArgs) -> Result<Exit> {
     let CommandContext { settings, clock, stop, report, .. } = context;
     let identity = settings.identity_if_set()?;
-    let job = Job {
+    let request = ReconcileRequest {
         refunds: &args.refunds,
         read: super::refunds::options(settings, &args.columns),
         out: args.out.as_deref(),
@@ -19,7 +19,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ReconcileArgs) -> Result<
         ledger: &settings.ledger,
         identity: identity.as_ref(),
     };
-    let reconciliation = reconcile::run(&job, clock, stop, report)?;
+    let reconciliation = reconcile::run(&request, clock, stop, report)?;
     context.show(&reconciliation, reconciliation.lines())?;
     if let Some(warning) = reconciliation.warning() {
         report.warn(warning);

@@ -52,6 +52,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         sessions: access::Limits { idle: serve.session_idle, absolute: serve.session_end },
         ready_max_age: serve.ready_max_age,
         hooks: Arc::new(Receiver::new(Keys::new(settings.jwks_url()?), &actions.identity.tenant)),
+        notices: settings.notices.clone(),
         schedule: (super::scheduled::schedule(context)?, super::scheduled::Scheduled::new(context)),
     };
     serve::run(options, actions, clock, stop, report).await?;

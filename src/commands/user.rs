@@ -12,16 +12,19 @@ use super::{CommandContext, Exit};
 use crate::access::{AccessControl, Limits, Right, Role, User, new_password};
 use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
 use crate::error::{Error, Kind, Result};
-use crate::report::table;
+use crate::report::{self, table};
 use crate::store::ledger::Ledger;
 
-pub(super) fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<Exit> {
+pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<Exit> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
     // Only adding the first user creates the file.
     let mut access = match (&command, AccessControl::open_existing(&settings.access, &identity, Limits::default())?) {
         (_, Some(access)) => access,
-        (UserCommand::Add(_), None) => AccessControl::open(&settings.access, &identity, Limits::default())?,
+        (UserCommand::Add(_), None) => {
+            confirm_new_file(context).await?;
+            AccessControl::open(&settings.access, &identity, Limits::default())?
+        }
         (_, None) => {
             return Err(Error::new(Kind::Failed, "there is no user yet")
                 .hint("`recoup user add NAME --role admin` adds the first"));
@@ -85,7 +88,23 @@ fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddA
     let (password, is_generated) = password(args.password_stdin)?;
     let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), clock.now())?;
     access.log(actor, &format!("user {}: added as {}", user.name, user.role.as_str()), clock.now())?;
-    with_password(context, &user, is_generated.then_some(password.as_str()))
+    with_password(context, &user, is_generated.then_some(password.as_str()))?;
+    context.report.note(format!("written to {}", context.settings.access.display()));
+    Ok(Exit::Done)
+}
+
+/// Asks before a first file of users is made beside an index that is in use, because the file that is meant may be elsewhere.
+async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
+    let CommandContext { settings, report, stop, .. } = context;
+    if !settings.database.exists() || !report.can_ask() {
+        return Ok(());
+    }
+    let question = format!(
+        "There is no file of users at {} yet, for the index {}. Make a new one?",
+        settings.access.display(),
+        settings.database.display()
+    );
+    report::confirm(question, stop, "no user was added").await
 }
 
 /// Returns a password, read from standard input or generated, and whether it was generated.
@@ -104,6 +123,7 @@ fn password(from_stdin: bool) -> Result<(String, bool)> {
 fn with_password(context: &CommandContext<'_>, user: &User, password: Option<&str>) -> Result<Exit> {
     let report = context.report;
     let mut object = json!(user);
+    object["file"] = json!(context.settings.access);
     if let Some(password) = password {
         object["password"] = password.into();
     }

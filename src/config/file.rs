@@ -129,6 +129,22 @@ tables! {
     struct WebhookTable {
         jwks_url: String,
     }
+    struct NoticesTable {
+        page_url: String,
+        webhook_url: String,
+        secret_file: PathBuf,
+        smtp_host: String,
+        smtp_port: u16,
+        smtp_tls: String,
+        smtp_user: String,
+        smtp_password_file: PathBuf,
+        from: String,
+        to: Vec<String>,
+        rate: Rate,
+        check: Span,
+        backoff: Span,
+        unconfirmed_after: Span,
+    }
     struct RefundsTable {
         order_prefix: String,
         strip_order_prefix: String,
@@ -140,7 +156,7 @@ tables! {
 #[serde(default)]
 pub(super) struct Level {
     #[serde(flatten)]
-    base: BTreeMap<String, toml::Value>,
+    pub(super) base: BTreeMap<String, toml::Value>,
 }
 
 /// The checked tables of one level.
@@ -156,6 +172,7 @@ pub(super) struct Sections {
     pub(super) serve: ServeTable,
     pub(super) schedule: ScheduleTable,
     pub(super) webhook: WebhookTable,
+    pub(super) notices: NoticesTable,
     pub(super) refunds: RefundsTable,
     /// `[refund_format.NAME]`.
     pub(super) refund_formats: BTreeMap<String, ColumnMapping>,
@@ -169,7 +186,7 @@ impl Sections {
         let (mapping, advocate, brand) = (take("mapping"), take("advocate"), take("brand"));
         let (crawl, retract, by_file) = (take("crawl"), take("retract"), take("file"));
         let (serve, schedule, webhook) = (take("serve"), take("schedule"), take("webhook"));
-        let (refunds, refund_formats) = (take("refunds"), take("refund_format"));
+        let (refunds, refund_formats, notices) = (take("refunds"), take("refund_format"), take("notices"));
         let at = |name: &str| Location { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
         // A relative path is relative to the file, not to the working directory.
@@ -187,7 +204,15 @@ impl Sections {
         }
         let mut serve: ServeTable = at("serve").table(serve)?;
         let mut schedule: ScheduleTable = at("schedule").table(schedule)?;
-        for path in [&mut serve.tls_cert, &mut serve.tls_key, &mut schedule.backup_folder].into_iter().flatten() {
+        let mut notices: NoticesTable = at("notices").table(notices)?;
+        let paths = [
+            &mut serve.tls_cert,
+            &mut serve.tls_key,
+            &mut schedule.backup_folder,
+            &mut notices.secret_file,
+            &mut notices.smtp_password_file,
+        ];
+        for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
         let mapping: MappingTable = at("mapping").table(mapping)?;
@@ -204,6 +229,7 @@ impl Sections {
             serve,
             schedule,
             webhook: at("webhook").table(webhook)?,
+            notices,
             refunds: at("refunds").table(refunds)?,
             refund_formats: refund_formats_of(refund_formats, &at)?,
         })
@@ -220,6 +246,7 @@ impl Sections {
         self.serve.overlay(over.serve);
         self.schedule.overlay(over.schedule);
         self.webhook.overlay(over.webhook);
+        self.notices.overlay(over.notices);
         self.refunds.overlay(over.refunds);
         self.refund_formats.extend(over.refund_formats);
     }

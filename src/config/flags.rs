@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice};
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalFlags {
     /// Configuration file [default: $RECOUP_CONFIG, then $XDG_CONFIG_HOME/recoup/recoup.toml]
@@ -19,6 +19,9 @@ pub struct GlobalFlags {
     /// Print data as JSON: one object, or one per line
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print only these fields of each JSON object, in this order; implies --json. An error is always printed
+    #[arg(long, global = true, value_name = "A,B", value_delimiter = ',')]
+    pub fields: Vec<String>,
     /// Print no notes and no progress, only data, warnings and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,

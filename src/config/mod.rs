@@ -6,8 +6,10 @@
 mod environment;
 mod file;
 mod flags;
+mod notices;
 mod schedule;
 mod serve;
+mod show;
 mod values;
 
 use std::collections::BTreeMap;
@@ -23,11 +25,13 @@ use file::{HostTable, Sections, paths_of, read_file};
 pub use flags::GlobalFlags;
 pub use schedule::ScheduleSettings;
 pub use serve::ServeSettings;
+pub use show::Shown;
 pub use values::{PerWindow, Rate, Share, Span, Until};
 
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, QuotaSettings, RESERVE};
+use crate::notify;
 use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{PACE, REREAD_FOR, ResolverSettings};
 use crate::store::budget::SharedBudget;
@@ -118,6 +122,8 @@ pub struct Settings {
     pub refunds: RefundSettings,
     pub serve: ServeSettings,
     pub schedule: ScheduleSettings,
+    /// Where notices go; `None` if nowhere.
+    pub notices: Option<notify::Settings>,
     /// URL of the vendor's webhook keys; `None` for the default path on the Advocate host.
     jwks_url: Option<String>,
     /// The crash point to arm, in a build with `failpoints`.
@@ -131,14 +137,22 @@ pub struct Settings {
     auth_token: Option<Secret>,
     advocate_token: Option<Secret>,
     write_token: Option<Secret>,
+    sources: show::Sources,
 }
 
 impl Settings {
     pub fn load(global: &GlobalFlags, env: &Environment) -> Result<Self> {
         let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
-        let default = env.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("recoup.toml"));
-        let path = named.clone().or_else(|| default.filter(|path| path.exists()));
+        let path = named.or_else(|| Self::file(global, env).filter(|path| path.exists()));
         let file = path.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let mut sources = show::Sources::default();
+        if let Some(path) = &path {
+            sources.add_level(&file.top, path, None);
+            if let Some((name, level)) = global.profile.as_ref().and_then(|name| file.profile.get_key_value(name)) {
+                sources.add_level(level, path, Some(name));
+            }
+        }
+        sources.add_overrides(global, env);
         let path = path.unwrap_or_default();
         let mut sections = Sections::read(file.top, &path, "")?;
         // Checks all profiles, so that a mistake is reported when it is made and not when the profile is first used.
@@ -154,7 +168,13 @@ impl Settings {
                     .hint("add it, or leave --profile out")
             })?);
         }
-        Self::from_parts(global, env, sections)
+        Ok(Self { sources, ..Self::from_parts(global, env, sections)? })
+    }
+
+    /// The path of `recoup.toml`, which need not exist; `None` without a home directory.
+    pub fn file(global: &GlobalFlags, env: &Environment) -> Option<PathBuf> {
+        let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
+        named.or_else(|| env.xdg("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("recoup.toml")))
     }
 
     fn from_parts(global: &GlobalFlags, env: &Environment, sections: Sections) -> Result<Self> {
@@ -169,6 +189,7 @@ impl Settings {
             serve,
             schedule,
             webhook,
+            mut notices,
             refunds,
             refund_formats,
         } = sections;
@@ -243,6 +264,11 @@ impl Settings {
             },
             serve: ServeSettings::of(serve)?,
             schedule: ScheduleSettings::of(schedule)?,
+            notices: {
+                let signing = env.secret("RECOUP_NOTICE_SECRET", notices.secret_file.take())?;
+                let password = env.secret("RECOUP_SMTP_PASSWORD", notices.smtp_password_file.take())?;
+                notices::notices(notices, signing, password)?
+            },
             jwks_url: webhook.jwks_url,
             crash_at: env.get("RECOUP_CRASH_AT").map(str::to_owned),
             tenant: text("RECOUP_TENANT", base.tenant),
@@ -254,6 +280,7 @@ impl Settings {
             auth_token: env.secret("RECOUP_AUTH_TOKEN", base.auth_token_file)?,
             advocate_token: env.secret("RECOUP_ADVOCATE_TOKEN", base.advocate_token_file)?,
             write_token: env.secret("RECOUP_WRITE_TOKEN", base.write_token_file)?,
+            sources: show::Sources::default(),
         })
     }
 

@@ -10,15 +10,7 @@ use super::*;
 fn load(dir: &TempDir, toml: &str, env: &[(&str, &str)], profile: Option<&str>) -> Result<Settings> {
     let path = dir.path().join("recoup.toml");
     std::fs::write(&path, toml).expect("the file");
-    let global = GlobalFlags {
-        config: Some(path),
-        database: None,
-        profile: profile.map(str::to_owned),
-        json: false,
-        quiet: false,
-        verbose: 0,
-        color: clap::ColorChoice::Auto,
-    };
+    let global = GlobalFlags { config: Some(path), profile: profile.map(str::to_owned), ..GlobalFlags::default() };
     let variables = env.iter().chain(&[("HOME", "/nowhere")]).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     Settings::load(&global, &Environment(variables.collect()))
 }
@@ -66,4 +58,53 @@ fn half_an_identity_is_compared_as_far_as_it_goes() {
     assert_eq!(identity(&[("RECOUP_ACCOUNT_SID", "s")]), Some((text(""), text("s"), true)));
     let both = [("RECOUP_TENANT", "t"), ("RECOUP_ACCOUNT_SID", "s")];
     assert_eq!(identity(&both), Some((text("t"), text("s"), false)));
+}
+
+/// What a setting of a host becomes in its client's options.
+fn host(options: &HostOptions) -> String {
+    let HostOptions { concurrency, start_concurrency, timeout, connect_timeout, attempts, backoff, .. } = options;
+    let (settings, longest) = (&options.quota_settings, (options.backoff_max, options.max_wait));
+    format!(
+        "{concurrency} {start_concurrency} {timeout:?} {connect_timeout:?} {attempts} {backoff:?} {longest:?} {:?} {:?} {}",
+        settings.rate, settings.quota, settings.reserve
+    )
+}
+
+#[test]
+fn the_defaults_that_config_show_prints_are_those_that_are_used() {
+    let dir = TempDir::new().expect("a folder");
+    let env = [("RECOUP_TENANT", "t"), ("RECOUP_ACCOUNT_SID", "s"), ("RECOUP_AUTH_TOKEN", "x")];
+    let mut tables: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut keys = Vec::new();
+    for (key, default) in show::DEFAULTS {
+        let (table, name) = key.split_once('.').unwrap_or(("", key));
+        keys.push(name);
+        let Some(default) = default else { continue };
+        let is_bare = default.parse::<u64>().is_ok() && name != "ir_version" || default == "false";
+        let value = if is_bare { default.to_owned() } else { format!("{default:?}") };
+        tables.entry(table).or_default().push(format!("{name} = {value}\n"));
+    }
+    let tables = tables.into_iter().map(|(table, lines)| match table {
+        "" => lines.concat(),
+        table => format!("[{table}]\n{}", lines.concat()),
+    });
+    let (written, empty) = (tables.collect::<String>(), String::new());
+    let [written, empty] = [written, empty].map(|toml| load(&dir, &toml, &env, None).expect("settings"));
+    for read in [Settings::advocate_options, Settings::brand_options] {
+        let [written, empty] =
+            [&written, &empty].map(|settings| host(&read(settings, HostFlags::default()).expect("a host")));
+        assert_eq!(written, empty);
+    }
+    let plain = |settings: Settings| {
+        let hosts = (HostTable::default(), HostTable::default());
+        let sources = show::Sources::default();
+        format!("{:#?}", Settings { advocate: hosts.0, brand: hosts.1, sources, ..settings })
+    };
+    assert_eq!(plain(written), plain(empty));
+    // Every key of every table is there.
+    let file = include_str!("file.rs");
+    let tables = file.split_once("\ntables! {").and_then(|(_, rest)| rest.split_once("\n}")).expect("the tables").0;
+    let fields = tables.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
+    let missing: Vec<&str> = fields.map(|(name, _)| name).filter(|name| !keys.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -112,7 +112,10 @@ impl ServerHandler for Assistant {
 fn for_assistant(error: Error) -> Error {
     Error {
         message: without_flags(&error.message, Audience::Api),
-        hint: error.hint.map(|hint| without_flags(&hint, Audience::Api)),
+        hint: Some(match (&error.hint, error.kind) {
+            (None, Kind::Usage) => "the tool's description has its arguments".to_owned(),
+            _ => without_flags(error.remedy(), Audience::Api),
+        }),
         ..error
     }
 }

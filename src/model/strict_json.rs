@@ -150,7 +150,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
         #[serde(transparent)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        // A reward has about 25 keys. Growing the list step by step would take a tenth of the time of a parse.
+        // Room for the keys of a reward, about 25, so that the list rarely grows.
         let mut object = Vec::with_capacity(32);
         while let Some(Key(key)) = entries.next_key()? {
             object.push((key, entries.next_value()?));

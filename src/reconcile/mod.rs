@@ -39,7 +39,7 @@ pub use summary::Reconciliation;
 const SHOW_EVERY: usize = 1000;
 
 #[derive(Debug)]
-pub struct Job<'a> {
+pub struct ReconcileRequest<'a> {
     /// The refund file; `-` is standard input.
     pub refunds: &'a Path,
     pub read: read::Options,
@@ -56,26 +56,31 @@ pub struct Job<'a> {
 }
 
 /// Compares everything and writes the outcome file.
-pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Reconciliation> {
+pub fn run(
+    request: &ReconcileRequest<'_>,
+    clock: &Clock,
+    stop: &CancellationToken,
+    report: &Report,
+) -> Result<Reconciliation> {
     // Fail on an unusable output file before doing any work.
-    let out = job.out.map(|path| OutFile::reserve(path, job.force)).transpose()?;
-    out.iter().try_for_each(|out| out.ensure_differs_from(job.refunds))?;
-    let refunds = read::file(job.refunds, &job.read)?;
-    let reader = IndexReader::open(job.index, job.identity)?.ok_or_else(|| {
+    let out = request.out.map(|path| OutFile::reserve(path, request.force)).transpose()?;
+    out.iter().try_for_each(|out| out.ensure_differs_from(request.refunds))?;
+    let refunds = read::file(request.refunds, &request.read)?;
+    let reader = IndexReader::open(request.index, request.identity)?.ok_or_else(|| {
         Error::new(Kind::NotIndexed, "there is no index yet to compare the refunds with")
             .hint("run `recoup crawl` first")
     })?;
-    let ledger = Ledger::open_read_only(job.ledger, job.identity)?;
+    let ledger = Ledger::open_read_only(request.ledger, request.identity)?;
     // With another ledger, everything that was retracted would look as if it had been cancelled otherwise.
     check_ledger(Some(&reader), ledger.as_ref())?;
     let ledger_index = LedgerIndex::read(ledger.as_ref())?;
-    let undated = input::written_at(job.refunds, clock.now());
+    let undated = input::written_at(request.refunds, clock.now());
     let reconciliation = reader.at_one_moment(|reader| {
         let coverage = reader.coverage()?;
         let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
         let now = reader.judged_now(clock.now())?;
         let comparer = Comparer { reader, ledger: &ledger_index, coverage: &coverage, as_of, now, undated };
-        compare(job, &refunds, &comparer, stop, report)
+        compare(request, &refunds, &comparer, stop, report)
     })?;
     if let Some(mut out) = out {
         let cells: Vec<Vec<String>> = reconciliation.rows.iter().map(Row::cells).collect();
@@ -86,7 +91,7 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
 }
 
 fn compare(
-    job: &Job<'_>,
+    request: &ReconcileRequest<'_>,
     refunds: &Refunds,
     comparer: &Comparer<'_>,
     stop: &CancellationToken,
@@ -124,9 +129,9 @@ fn compare(
     }
     drop(progress);
     let since =
-        job.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
+        request.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
     let unmatched = unmatched(comparer, refunds, &backed, since)?;
-    Ok(Reconciliation::new(job.refunds, refunds, comparer, rows, totals, unmatched, since))
+    Ok(Reconciliation::new(request.refunds, refunds, comparer, rows, totals, unmatched, since))
 }
 
 /// Adds each reward to the totals once. Returns whether any of them was counted before.

@@ -19,6 +19,7 @@ use crate::retract::readiness::{LedgerFault, ledger_fault};
 use crate::retract::verify::still_worth_reading;
 use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
+use crate::store::notices::NoticeQueue;
 use crate::store::{Identity, ProcessLock};
 
 pub struct Files<'a> {
@@ -92,6 +93,7 @@ pub async fn run(
     } else {
         None
     };
+    NoticeQueue::forget_orders(&NoticeQueue::beside(files.ledger), files.identity)?;
     ledger.rewrite()?;
     Ok(Forgotten {
         ticket: ticket.to_owned(),

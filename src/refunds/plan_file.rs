@@ -38,7 +38,7 @@ pub struct PlanTarget {
 
 /// A plan that was read and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct PlanFile {
     /// The refunds from which the plan was made. Line numbers are those of the plan.
     pub refunds: Refunds,
     pub names: Vec<String>,
@@ -50,7 +50,7 @@ pub struct Plan {
     pub digest: String,
 }
 
-impl Plan {
+impl PlanFile {
     /// Fails if the plan is for another account.
     pub fn check_target(&self, now: &PlanTarget) -> Result<()> {
         if self.target == *now {
@@ -139,13 +139,13 @@ pub fn write_plan(
 }
 
 /// Reads and verifies a plan; `-` is standard input.
-pub fn read_plan(path: &Path) -> Result<Plan> {
+pub fn read_plan(path: &Path) -> Result<PlanFile> {
     let bytes = input::load(path)?;
     plan_of(&input::name_of(path), &bytes)
 }
 
 /// Reads and verifies the content of a plan. `name` identifies it in errors.
-pub fn plan_of(name: &str, bytes: &[u8]) -> Result<Plan> {
+pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
     let read = csv_table::read(name, &input::decode(name, bytes)?, MAX_ROWS + 1, &score)?;
     let header: Vec<String> = read.header.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
@@ -221,7 +221,7 @@ fn assemble(
     dialect: Dialect,
     mut header: Vec<String>,
     rows: impl Iterator<Item = (Vec<String>, u64)>,
-) -> Result<Plan> {
+) -> Result<PlanFile> {
     // A file that passes the hash is consistent unless another program wrote it.
     let broken = || Error::new(Kind::Usage, format!("{name} is a plan that contradicts itself")).hint("plan again");
     header.pop();
@@ -242,7 +242,7 @@ fn assemble(
         planned.push(cells.split_off(end.original));
         raws.push(RawRow { line, cells, numbers: numbers.remove(&n).unwrap_or_default(), ..RawRow::default() });
     }
-    Ok(Plan {
+    Ok(PlanFile {
         refunds: Refunds::of(columns, Syntax::Csv(dialect), end.reading, raws, Vec::new()),
         names,
         planned,

@@ -3,9 +3,9 @@
 //! `request` holds the request, and `options` its checked form. `plan` chooses the actions of the order, `preflight` checks
 //! their current rewards, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
 //! anything at the vendor, and `send` builds the request. `follow` reads until the effect is proven; `proof` alone decides
-//! what counts as proof; `receipt` reports. `propose` plans without sending, and requests a person's approval. `adjust` changes an action instead of
-//! reversing it, and `file` hands reversals over by the vendor's file. recoup sends nothing twice and sends nothing without a
-//! person's yes. It never relies on the vendor's acknowledgement alone.
+//! what counts as proof; `receipt` reports. `propose` plans without sending, and requests a person's approval. `adjust`
+//! changes an action instead of reversing it, and `file` hands reversals over by the vendor's file. recoup sends nothing twice
+//! and sends nothing without a person's yes. It never relies on the vendor's acknowledgement alone.
 
 use crate::error::{Error, Kind, Result};
 use crate::report;

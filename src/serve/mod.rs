@@ -21,6 +21,7 @@ mod headers;
 mod health;
 mod listen;
 mod looking;
+mod notices;
 mod page;
 mod routes;
 mod ui_text;
@@ -40,6 +41,7 @@ pub use routes::{Access, Audience, Route, all as all_routes};
 use crate::access;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::notify::{self, Notifier};
 use crate::report::Report;
 use crate::schedule::{Schedule, Work};
 use crate::webhook::Receiver;
@@ -58,6 +60,8 @@ pub struct Options {
     /// `/readyz` fails if the index is older than this.
     pub ready_max_age: Duration,
     pub hooks: Arc<Receiver>,
+    /// `None` if no notices are sent.
+    pub notices: Option<notify::Settings>,
     pub schedule: (Schedule, Arc<dyn Work>),
 }
 
@@ -69,6 +73,8 @@ pub async fn run(
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<()> {
+    // A service whose notices cannot be sent must not start: nobody would miss them.
+    let notifier = options.notices.clone().map(|settings| Notifier::new(settings, *clock, stop.clone())).transpose()?;
     let bound = listen::bind(&options).await?;
     let address = bound.address();
     let scheme = if options.tls.is_some() { "https" } else { "http" };
@@ -81,6 +87,9 @@ pub async fn run(
     let (schedule, work) = app.options.schedule.clone();
     app.actions.tasks.spawn(schedule.run(work));
     app.actions.tasks.spawn(batch::sweep_hourly(Arc::clone(&app)));
+    if let Some(notifier) = notifier {
+        app.actions.tasks.spawn(notices::run(Arc::clone(&app), notifier));
+    }
     bound.serve(&app, routes::router(&app)).await;
     app.actions.tasks.close();
     app.actions.tasks.wait().await;

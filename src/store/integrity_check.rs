@@ -1,6 +1,6 @@
 //! Checks whether a file is damaged: runs SQLite's check of its pages, and for an index verifies the checksums of its rows.
 //!
-//! Other processes may write meanwhile, because each statement reads one state of the file. Without the checksums, recoup would
+//! Other processes may write meanwhile, because each check reads one state of the file. Without the checksums, recoup would
 //! report an order with a lost link as not rewarded. This module never writes.
 
 use super::db::Checks;

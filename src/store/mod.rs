@@ -1,6 +1,6 @@
 //! The only code that speaks SQL: the index, the ledger, and the access file.
 //!
-//! [`index`], [`ledger`] and [`access`] describe the content of each store. `db` runs their SQL. This module has their common
+//! [`index`], [`ledger`], [`access`] and [`notices`] describe the content of each store. `db` runs their SQL. This module has their common
 //! parts: owner, paths and locks. Each store is a separate file with its own connection, and no transaction spans two stores:
 //! recoup writes the ledger first, and can rebuild the index.
 
@@ -16,6 +16,7 @@ pub mod index;
 mod integrity_check;
 pub mod ledger;
 mod lock;
+pub mod notices;
 mod store_file;
 mod writable;
 

@@ -51,6 +51,7 @@ pub use metrics::answers_by_status;
 pub use modification::{
     Change, ItemChange, ItemMoney, Modification, ORDER_UPDATE, is_full_retraction, modification_form,
 };
+pub(crate) use options::is_loopback;
 pub use options::{HostOptions, check_base};
 pub use programs::Programs;
 pub use referrals::{Referral, ReferralAnswer};

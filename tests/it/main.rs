@@ -19,13 +19,17 @@ mod crawl_sources;
 mod credentials;
 mod damaged_index;
 mod forget;
+#[cfg(unix)]
+mod help_examples;
 mod http_client;
 mod index;
 mod looking;
 mod lookup;
 mod malformed_requests;
 mod mcp;
+mod metrics;
 mod never_send_twice;
+mod notices;
 mod packaging;
 mod program_rule;
 mod proof;
@@ -42,6 +46,8 @@ mod schedule;
 mod serve;
 mod service;
 mod service_security;
+#[cfg(unix)]
+mod setup;
 mod status;
 mod support;
 mod tidy;

@@ -90,7 +90,7 @@ impl Assistant {
         let (failed, value) = self.call(tool, arguments);
         assert!(failed, "{tool} {arguments}: {value}");
         let error = value["error"].clone();
-        for part in ["kind", "message"] {
+        for part in ["kind", "message", "hint"] {
             assert!(error[part].as_str().is_some_and(|text| !text.is_empty()), "{part}: {error}");
         }
         assert!(!error.to_string().contains("--"), "a flag of the command line: {error}");

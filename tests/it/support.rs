@@ -261,6 +261,25 @@ impl Home {
         command
     }
 
+    /// A line for bash in this home's folder, in which `recoup` is the binary.
+    pub fn shell(&self, line: &str) -> Command {
+        let folder = std::path::Path::new(env!("CARGO_BIN_EXE_recoup")).parent().expect("a folder");
+        let mut command = Command::new("bash");
+        command
+            .env_clear()
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", folder.display()))
+            .env("HOME", self.dir.path())
+            .env("RECOUP_CONFIG", self.path("recoup.toml"))
+            .env("RECOUP_DATABASE", self.database())
+            .envs(self.env.iter().cloned())
+            .current_dir(self.dir.path())
+            .args(["-c", line])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
     /// If root runs the tests, changes the owner of all files to a user without privileges, so that file modes have an effect.
     /// Returns `false` if that user cannot run the binary.
     #[cfg(unix)]

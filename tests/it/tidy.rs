@@ -28,15 +28,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("vendor", &["model", "error", "clock", "extract"]),
     ("store", &["model", "error", "clock", "extract", "crash"]),
     ("cli", &["access", "config", "schedule", "refunds", "retract"]),
-    ("config", &["vendor", "model", "error", "extract", "refunds", "retract", "schedule", "store"]),
+    ("config", &["vendor", "notify", "model", "error", "extract", "refunds", "retract", "schedule", "store"]),
     ("access", &["store", "model", "error"]),
+    ("notify", &["vendor", "store", "model", "error", "clock"]),
     ("schedule", &["store", "model", "error", "clock"]),
     ("webhook", &["vendor", "store", "extract", "model", "error", "clock"]),
     (
         "serve",
         &[
             "access", "vendor", "store", "extract", "model", "error", "clock", "report", "lookup", "retract",
-            "records", "refunds", "status", "schedule", "webhook",
+            "records", "refunds", "status", "schedule", "webhook", "notify",
         ],
     ),
     (
@@ -68,7 +69,12 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
         &["store/db/file.rs"],
         "files are opened in one place, which spares the locks of those that are open",
     ),
-    (&["reqwest"], &["vendor/"], "only vendor speaks HTTP"),
+    (
+        &["reqwest"],
+        &["vendor/", "notify/webhook.rs"],
+        "only vendor speaks HTTP, and notices have a client of their own",
+    ),
+    (&["lettre"], &["notify/email.rs"], "only notices are sent by e-mail"),
     (
         &["hyper", "hyper_util"],
         &["vendor/http/", "serve/listen.rs"],

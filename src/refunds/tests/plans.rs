@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::error::Kind;
 use crate::refunds::csv_injection;
-use crate::refunds::plan_file::{self, Plan, PlanTarget};
+use crate::refunds::plan_file::{self, PlanFile, PlanTarget};
 
 fn target() -> PlanTarget {
     PlanTarget { tenant: "acme".to_owned(), account_sid: "IR1".to_owned() }
@@ -16,7 +16,7 @@ fn seal(refunds: &Refunds, planned: &[Vec<String>]) -> Vec<u8> {
         .expect("a plan")
 }
 
-fn open(bytes: &[u8]) -> Result<Plan> {
+fn open(bytes: &[u8]) -> Result<PlanFile> {
     plan_file::plan_of("plan.csv", bytes)
 }
 

@@ -128,7 +128,7 @@ async fn plan_one(
 }
 
 /// Earlier adjustments of an order.
-pub(super) enum Before {
+pub(super) enum EarlierSend {
     /// The vendor has received no adjustment.
     Nothing,
     /// The same adjustment, and its outcome.
@@ -137,10 +137,14 @@ pub(super) enum Before {
 }
 
 /// Finds the earlier adjustments of an order. `left` is the new amount.
-pub(super) fn before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Before, Error> {
-    let Some(ledger) = ledger else { return Ok(Before::Nothing) };
+pub(super) fn earlier_send(
+    ledger: Option<&Ledger>,
+    order_id: &OrderId,
+    left: Option<Decimal>,
+) -> Result<EarlierSend, Error> {
+    let Some(ledger) = ledger else { return Ok(EarlierSend::Nothing) };
     let is_sent = |found: &Retraction| found.channel == Channel::Modification && found.state.may_have_been_sent();
-    let Some(found) = ledger.of_order(order_id)?.into_iter().rfind(is_sent) else { return Ok(Before::Nothing) };
+    let Some(found) = ledger.of_order(order_id)?.into_iter().rfind(is_sent) else { return Ok(EarlierSend::Nothing) };
     let amount = change_of(&found).filter(|change| change.level == Level::Order).and_then(|change| {
         let sent = change.lines.first()?.sent.clone()?;
         Decimal::parse(&sent.amount?)
@@ -149,10 +153,10 @@ pub(super) fn before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<D
         let outcome =
             if found.state == State::Processed { Outcome::Adjusted } else { Outcome::of_state(found.state, true) };
         let done = RowOutcome::new(outcome, format!("adjustment {}, sent before", found.id));
-        return Ok(Before::Same(RowOutcome { retractions: vec![found.id], ..done }));
+        return Ok(EarlierSend::Same(RowOutcome { retractions: vec![found.id], ..done }));
     }
     let to = amount.map_or_else(String::new, |amount| format!(" to {amount}"));
-    Ok(Before::Other(format!(
+    Ok(EarlierSend::Other(format!(
         "its action was adjusted before{to} (adjustment {}), and the file does not show whether this refund includes that one: \
          look at the order in the shop",
         found.id

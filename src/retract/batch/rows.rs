@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::choose::Candidate;
 use super::outcome::{Outcome, RowOutcome};
-use super::partials::{Adjustment, Before, before};
+use super::partials::{Adjustment, EarlierSend, earlier_send};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, describe_coverage};
 use crate::model::decimal::Decimal;
@@ -288,7 +288,9 @@ async fn try_plan(
         return Ok(Planned::RowOutcome(missing(order, &ctx.coverage()?, undated)));
     }
     // An earlier adjustment may already include the refund that the file shows.
-    if let (Decision::ToCompare { .. }, Before::Other(why)) = (&order.decision, before(ledger, order_id, None)?) {
+    if let (Decision::ToCompare { .. }, EarlierSend::Other(why)) =
+        (&order.decision, earlier_send(ledger, order_id, None)?)
+    {
         let done = RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"));
         return Ok(Planned::Decided(Decision::Unclear, why, done));
     }
@@ -331,10 +333,10 @@ fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
 
 /// The outcome of an order that was adjusted before, to `left` or to another amount; `None` if it was not adjusted.
 fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Option<RowOutcome>> {
-    Ok(match before(ledger, order_id, left)? {
-        Before::Same(done) => Some(done),
-        Before::Other(why) => Some(RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"))),
-        Before::Nothing => None,
+    Ok(match earlier_send(ledger, order_id, left)? {
+        EarlierSend::Same(done) => Some(done),
+        EarlierSend::Other(why) => Some(RowOutcome::new(Outcome::Stopped, format!("unclear: {why}"))),
+        EarlierSend::Nothing => None,
     })
 }
 

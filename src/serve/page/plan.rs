@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::refunds::plan_file::Plan;
+use crate::refunds::plan_file::PlanFile;
 use crate::refunds::{Column, DecisionKind};
 use crate::serve::batch::cell_of;
 use crate::serve::flag_names::with_file_fields;
@@ -64,7 +64,7 @@ pub(super) struct Adjust {
 }
 
 impl PlanTable {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &PlanFile) -> Self {
         let own = own_columns(plan);
         let mut lines: Vec<(u8, PlanLine)> = groups(plan)
             .into_iter()
@@ -85,14 +85,14 @@ impl PlanTable {
 }
 
 /// The rows of each order, and one group for each row without an order ID.
-fn groups(plan: &Plan) -> Vec<Vec<usize>> {
+fn groups(plan: &PlanFile) -> Vec<Vec<usize>> {
     let refunds = &plan.refunds;
     let without_order = refunds.rows.iter().enumerate().filter(|(_, row)| row.order.is_none()).map(|(n, _)| vec![n]);
     refunds.orders.iter().map(|order| order.rows.clone()).chain(without_order).collect()
 }
 
 /// The columns of the file that are shown: possible evidence, and columns that a person has excluded.
-fn own_columns(plan: &Plan) -> Vec<(usize, String)> {
+fn own_columns(plan: &PlanFile) -> Vec<(usize, String)> {
     let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.mapping);
     let evidence: HashSet<usize> = EVIDENCE.into_iter().filter_map(|column| columns.get(column)).collect();
     let shown = columns.header.iter().enumerate().filter_map(|(place, name)| {
@@ -106,7 +106,7 @@ fn own_columns(plan: &Plan) -> Vec<(usize, String)> {
 }
 
 impl PlanLine {
-    fn of(plan: &Plan, rows: &[usize], own: &[(usize, String)]) -> Self {
+    fn of(plan: &PlanFile, rows: &[usize], own: &[(usize, String)]) -> Self {
         let planned = rows.first().and_then(|row| plan.planned.get(*row)).map_or(&[] as &[String], Vec::as_slice);
         let cell = |name: &str| cell_of(planned, name).to_owned();
         let first = rows.first().and_then(|row| plan.refunds.rows.get(*row));
@@ -148,7 +148,7 @@ impl PlanLine {
 }
 
 /// The distinct values of one column in the rows of an order.
-fn values(plan: &Plan, rows: &[usize], place: usize) -> String {
+fn values(plan: &PlanFile, rows: &[usize], place: usize) -> String {
     let mut values: Vec<String> = Vec::new();
     for row in rows.iter().filter_map(|row| plan.refunds.rows.get(*row)) {
         let value: String = row.cell(place).trim().chars().take(CELL_CHARS).collect();

@@ -304,8 +304,8 @@ pub(super) fn write_page(
         &[&pass.id, &page.cursor, &seen, &new, &unusable, &returned],
         |row| row.get(0),
     )?;
-    let accounts_known = tx.one("SELECT accounts_known FROM runs WHERE id = ?1", &[&run.0], |row| row.get(0))?;
-    Ok(PageCommitted { participants, accounts_known })
+    let accounts_known: i64 = tx.one("SELECT accounts_known FROM runs WHERE id = ?1", &[&run.0], |row| row.get(0))?;
+    Ok(PageCommitted { participants, accounts_known: accounts_known as u64 })
 }
 
 /// Counts a row once in each pass: returns 1 the first time the pass sees the row, and 0 after that.

@@ -13,10 +13,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::sums::{LINKS, damaged, summed_tables};
+use super::sums::{LINKS, damaged, run_with_sum, summed_tables};
 use crate::error::Result;
 use crate::model::{Link, counted, fnv1a};
-use crate::store::db::{DbError, Row, Tx};
+use crate::store::db::{DbError, Row, ToValue, Tx};
 
 /// The number of bits of a key below its bucket. An index of ten million links has about 600 entries in each of its 16,384
 /// buckets.
@@ -142,7 +142,8 @@ pub(super) fn write_links(
     let count = new.len() as i64;
     for (n, link) in (0_i64..).zip(new) {
         let [order_key, action_key] = keys_of(link);
-        LINKS.put(tx, &[&reward, &n, &count, &link.order_id, &order_key, &link.action_id, &action_key])?;
+        let values: [&dyn ToValue; 7] = [&reward, &n, &count, &link.order_id, &order_key, &link.action_id, &action_key];
+        run_with_sum(tx, &LINKS.insert, &values)?;
         sums.add_link(link, reward, n, 1);
     }
     Ok(())

@@ -130,15 +130,15 @@ impl Index {
                 vanished = ACCOUNTS.update(tx, update, values)? as i64;
             }
             count_accounts(tx, run, -vanished, -read)?;
+            let is_still = verdict.still && vanished == 0;
             tx.one(
                 concat!(
                     "UPDATE passes SET ended_at = ?2, accounts_vanished = ?3, accounts_withheld = ?7, proven = ?5, total = ?6,
-                         quiet = CASE WHEN ?4 = 1 AND accounts_new = 0 AND accounts_returned = 0 AND ?3 = 0
-                             THEN 1 ELSE 0 END
+                         quiet = CASE WHEN ?4 = 1 AND accounts_new = 0 AND accounts_returned = 0 THEN 1 ELSE 0 END
                      WHERE id = ?1 RETURNING ",
                     pass_result_columns!()
                 ),
-                &[&pass, &at.as_millisecond(), &vanished, &verdict.still, &proven, &verdict.total, &withheld],
+                &[&pass, &at.as_millisecond(), &vanished, &is_still, &proven, &verdict.total, &withheld],
                 pass_result,
             )
         })

@@ -1,0 +1,181 @@
+//! Use case: notices by an outbound webhook and by e-mail, sent by the service.
+//!
+//! The service finds the events and queues them ([`crate::store::notices`]); this module delivers them. A notice has a sentence,
+//! an order ID and a link to the page, and never personal data or a secret. A failed delivery is retried with back-off. No
+//! use case waits for a delivery.
+
+mod email;
+mod webhook;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use email::{EmailSettings, SmtpTls};
+pub use webhook::WebhookSettings;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::model::order_text::visible;
+use crate::store::notices::{NoticeQueue, QueuedNotice};
+use email::Email;
+use webhook::Webhook;
+
+/// The longest pause between two attempts.
+const LONGEST_BACKOFF: Duration = Duration::from_hours(6);
+
+/// After this number of attempts, about three days with the default settings, a notice is dropped.
+const ATTEMPTS: u32 = 20;
+
+/// Longest time for one delivery.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The address of the page, for links; `None` for notices without a link.
+    pub page_url: Option<Url>,
+    pub webhook: Option<WebhookSettings>,
+    pub email: Option<EmailSettings>,
+    /// The least time between two deliveries.
+    pub gap: Duration,
+    /// How often the service looks for events.
+    pub check: Duration,
+    /// A retraction that is open for longer gets a notice.
+    pub unconfirmed_after: Duration,
+    /// The pause after the first failed attempt. It doubles with each further one.
+    pub backoff: Duration,
+}
+
+/// What a receiver gets, as JSON or as the text of an e-mail.
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    /// The same in every attempt, so that a receiver can drop a repetition.
+    id: &'a str,
+    event: &'a str,
+    at: &'a str,
+    text: &'a str,
+    order_id: Option<&'a str>,
+    link: Option<String>,
+}
+
+/// The result of a test of one channel.
+#[derive(Debug, Serialize)]
+pub struct Delivery {
+    pub channel: &'static str,
+    pub delivered: bool,
+    /// Why it was not delivered.
+    pub error: Option<Error>,
+}
+
+pub struct Notifier {
+    settings: Settings,
+    webhook: Option<Webhook>,
+    email: Option<Email>,
+    clock: Clock,
+    stop: CancellationToken,
+}
+
+impl Notifier {
+    /// Fails if no channel is set.
+    pub fn new(settings: Settings, clock: Clock, stop: CancellationToken) -> Result<Self> {
+        let webhook = settings.webhook.as_ref().map(Webhook::new).transpose()?;
+        let email = settings.email.as_ref().map(Email::new).transpose()?;
+        if webhook.is_none() && email.is_none() {
+            return Err(Error::new(Kind::Config, "no notices are set up")
+                .hint("set [notices] webhook_url or smtp_host in recoup.toml; docs/notices.md has an example"));
+        }
+        Ok(Self { settings, webhook, email, clock, stop })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The channels that are set.
+    pub fn channels(&self) -> Vec<&'static str> {
+        let all = [(self.webhook.is_some(), "webhook"), (self.email.is_some(), "email")];
+        all.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect()
+    }
+
+    /// Sends one notice by every channel, not through the queue.
+    pub async fn test(&self) -> Vec<Delivery> {
+        let at = format!("{:.0}", self.clock.now());
+        let mut done = Vec::new();
+        for channel in self.channels() {
+            let notice = QueuedNotice {
+                key: format!("test:{at}"),
+                channel: channel.to_owned(),
+                event: "test".to_owned(),
+                at: at.clone(),
+                order_id: None,
+                text: "a test of recoup's notices".to_owned(),
+                path: "/".to_owned(),
+                attempts: 0,
+            };
+            let error = self.send(&notice).await.err().map(|why| {
+                Error::new(Kind::Network, format!("the {channel} did not take the notice: {why}"))
+                    .hint("check the address and the secret under [notices], and what the receiver logs")
+            });
+            done.push(Delivery { channel, delivered: error.is_none(), error });
+        }
+        done
+    }
+
+    /// Sends what is due, one at a time and at most as fast as the setting says.
+    pub async fn deliver(&self, queue: &NoticeQueue) -> Result<()> {
+        while let Some(notice) = queue.next_due(self.clock.now_ms())?.filter(|_| !self.stop.is_cancelled()) {
+            match self.send(&notice).await {
+                Ok(()) => queue.record(&notice, None, None)?,
+                Err(why) => {
+                    let attempts = notice.attempts + 1;
+                    let next = (attempts < ATTEMPTS).then(|| {
+                        let pause = self.settings.backoff.saturating_mul(1 << notice.attempts.min(20));
+                        self.clock.now_ms() + pause.min(LONGEST_BACKOFF).as_millis() as i64
+                    });
+                    let end = if next.is_some() { "it is retried" } else { "it is dropped" };
+                    tracing::warn!(channel = notice.channel, attempts, "a notice was not delivered: {why}; {end}");
+                    queue.record(&notice, Some(&why), next)?;
+                }
+            }
+            tokio::select! {
+                () = self.clock.sleep(self.settings.gap) => {}
+                () = self.stop.cancelled() => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The error is a fragment of a sentence. It has no address, because an address can hold a secret.
+    async fn send(&self, notice: &QueuedNotice) -> Result<(), String> {
+        let link = self
+            .settings
+            .page_url
+            .as_ref()
+            .map(|page| format!("{}{}", page.as_str().trim_end_matches('/'), notice.path));
+        let message = Message {
+            id: &notice.key,
+            event: &notice.event,
+            at: &notice.at,
+            text: &notice.text,
+            order_id: notice.order_id.as_deref(),
+            link,
+        };
+        match (notice.channel.as_str(), &self.webhook, &self.email) {
+            ("webhook", Some(webhook), _) => webhook.send(&message, self.clock.now()).await,
+            ("email", _, Some(email)) => email.send(&message).await,
+            _ => Err("this channel is no longer set".to_owned()),
+        }
+    }
+}
+
+impl Message<'_> {
+    /// The text of an e-mail.
+    fn lines(&self) -> String {
+        let order = self.order_id.map(|order| format!("order {}", visible(order)));
+        let lines =
+            [Some(self.text.to_owned()), order, self.link.clone(), Some(format!("{} · {}", self.event, self.at))];
+        lines.into_iter().flatten().collect::<Vec<_>>().join("\n\n") + "\n"
+    }
+}

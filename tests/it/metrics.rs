@@ -1,0 +1,85 @@
+//! The metrics of the service, and the alert rules and the dashboard in `deploy/` that read them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::service::{Service, add_token, add_user};
+use crate::support::{Home, Sim, ready, wait_until};
+
+/// A service that has crawled, retracted and answered, so that every metric has a value.
+fn busy() -> (Sim, Home) {
+    let (sim, home) = ready(&[]);
+    home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
+    home.configure_more("[schedule]\nverify = '1s'\nrefresh = 'off'");
+    (sim, home)
+}
+
+/// The text of `/metrics` when every counter of the service has counted.
+fn scrape(home: &Home) -> String {
+    add_user(home, "ann", "admin");
+    let token = format!("Bearer {}", add_token(home, "ann", &["metrics", "lookup"]));
+    let service = Service::start(home);
+    service.get("/api/v1/lookup?order_id=1", &[("Authorization", &token)]);
+    service.ask("POST", "/webhooks/advocate", &[("Content-Type", "application/json")], b"{}");
+    home.check(&["cancel-reward", "unknown", "--ticket", "T", "--reason", "x", "--dry-run"], 5);
+    let read = || service.get("/metrics", &[("Authorization", &token)]).body;
+    wait_until("a job has succeeded", || read().contains("recoup_job_ok_age_seconds{"));
+    read()
+}
+
+/// The names in expressions of Prometheus.
+fn names(expressions: &str) -> BTreeSet<String> {
+    let words = expressions.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("recoup_")).map(str::to_owned).collect()
+}
+
+fn deploy(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_metric_has_help_and_type_and_deploy_uses_only_metrics_that_exist() {
+    let (_sim, home) = busy();
+    let text = scrape(&home);
+    let (mut help, mut types) = (BTreeMap::new(), BTreeMap::new());
+    let mut samples = BTreeSet::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name)) => drop(help.insert(name.to_owned(), line.len() > name.len() + 10)),
+            (Some("#"), Some("TYPE"), Some(name)) => {
+                drop(types.insert(name.to_owned(), words.next().unwrap_or_default()))
+            }
+            (Some("#"), ..) => {}
+            (Some(sample), ..) => {
+                samples.insert(sample.split('{').next().unwrap_or_default().to_owned());
+            }
+            _ => {}
+        }
+    }
+    assert!(samples.len() > 20, "{text}");
+    for sample in &samples {
+        let metric = sample.strip_suffix("_total").filter(|name| types.contains_key(*name)).unwrap_or(sample);
+        assert!(help.get(metric).is_some_and(|has_text| *has_text), "{sample} has no HELP: {text}");
+        assert!(
+            types.get(metric).is_some_and(|kind| ["gauge", "counter"].contains(kind)),
+            "{sample} has no TYPE: {text}"
+        );
+    }
+    let rules = deploy("alerts.yml");
+    let rules: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    assert!(rules.len() > 5);
+    let board: Value = serde_json::from_str(&deploy("grafana.json")).expect("a dashboard is JSON");
+    let panels = board["panels"].as_array().expect("panels").iter();
+    let board: Vec<String> = panels
+        .flat_map(|panel| panel["targets"].as_array().expect("targets").iter().map(|target| target["expr"].to_string()))
+        .collect();
+    let used: BTreeSet<String> = names(&rules.join("\n")).union(&names(&board.join("\n"))).cloned().collect();
+    assert!(used.len() > 15, "{used:?}");
+    // A metric without a value is one that this service could not have: no limit is known, or nothing was backed up.
+    let unknown: Vec<&String> = used.difference(&samples).collect();
+    assert!(unknown.is_empty(), "deploy/ uses metrics that do not exist: {unknown:?}\n{text}");
+    assert_eq!(names("sum(recoup_a{x=\"1\"}) > 3 * recoup_b"), ["recoup_a", "recoup_b"].map(str::to_owned).into());
+}
