@@ -245,7 +245,7 @@ CREATE TABLE budgets (
 CREATE TABLE budget_minutes (
     host     TEXT NOT NULL,
     minute   INTEGER NOT NULL,                       -- minutes since 1970
-    purpose  TEXT NOT NULL CHECK (purpose IN ('crawl', 'retraction')),
+    purpose  TEXT NOT NULL CHECK (purpose IN ('crawl', 'looking', 'retraction')),
     requests INTEGER NOT NULL,
     PRIMARY KEY (host, minute, purpose)
 ) STRICT, WITHOUT ROWID;

@@ -19,6 +19,38 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Times in the reader's zone. In a table, how long ago it was; the exact time is on hover and for screen readers.
+const exact = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+});
+function ago(seconds) {
+  if (seconds < 60) return "just now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  return `${Math.floor(seconds / 3600)} h ago`;
+}
+function localize(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = Date.parse(time.dateTime);
+    if (Number.isNaN(at)) continue;
+    if (!time.firstElementChild) {
+      time.title = exact.format(at);
+      const [full, relative] = [document.createElement("span"), document.createElement("span")];
+      full.textContent = time.title;
+      // Only this part changes later, and a screen reader must not announce that.
+      relative.ariaHidden = "true";
+      time.replaceChildren(full, relative);
+    }
+    const [full, relative] = time.children;
+    const seconds = (Date.now() - at) / 1000;
+    const isRecent = seconds > -60 && seconds < 86400;
+    const isShort = isRecent && time.closest(".time") !== null;
+    full.className = isShort ? "exact" : "";
+    relative.textContent = !isRecent ? "" : isShort ? ago(seconds) : ` (${ago(seconds)})`;
+  }
+}
+localize(document);
+setInterval(() => localize(document), 60000);
+
 // Slow fragments, such as the preflight of an order, are loaded after the page.
 for (const place of document.querySelectorAll("[data-part]")) {
   place.setAttribute("aria-busy", "true");
@@ -27,6 +59,7 @@ for (const place of document.querySelectorAll("[data-part]")) {
       // An ended session redirects to the login page, which must not be inserted here.
       if (answer.ok && !answer.redirected) {
         place.innerHTML = await answer.text();
+        localize(place);
       }
     })
     .catch(() => {})
@@ -39,6 +72,7 @@ for (const place of document.querySelectorAll("[data-live]")) {
   const show = (event) => {
     const open = place.querySelector("details[open]") !== null;
     place.innerHTML = event.data;
+    localize(place);
     if (open) {
       place.querySelector("details")?.setAttribute("open", "");
     }
@@ -83,6 +117,20 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// Paper cannot be unfolded. The style sheet prints closed details; a browser without that style gets them opened.
+const closed = [];
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not([open])")) {
+    details.open = true;
+    closed.push(details);
+  }
+});
+addEventListener("afterprint", () => {
+  for (const details of closed.splice(0)) {
+    details.open = false;
+  }
+});
+
 // A running batch: fetches the page again and replaces only the changed part.
 for (const place of document.querySelectorAll("[data-reload]")) {
   const reload = async () => {
@@ -96,6 +144,7 @@ for (const place of document.querySelectorAll("[data-reload]")) {
       return;
     }
     place.innerHTML = fresh.innerHTML;
+    localize(place);
     setTimeout(reload, 1500);
   };
   setTimeout(reload, 1500);

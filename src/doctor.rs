@@ -120,12 +120,14 @@ pub async fn run(
     for (name, file) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
         say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
     }
-    say(Check::of("ledger", &ledger, |ledger| match ledger {
-        Some(_) => format!("{} can be read", settings.ledger.display()),
-        None => format!("{} does not exist yet; the first retraction creates it", settings.ledger.display()),
+    let are_readable = index.is_ok() && ledger.is_ok();
+    let fit = are_readable.then(|| check_files(&settings.database, &settings.ledger, owner));
+    say(Check::of("ledger", &ledger, |ledger| match (ledger, &fit) {
+        (Some(_), _) => format!("{} can be read", settings.ledger.display()),
+        (None, Some(Err(_))) => format!("{} does not exist", settings.ledger.display()),
+        (None, _) => format!("{} does not exist yet; the first retraction creates it", settings.ledger.display()),
     }))?;
-    if index.is_ok() && ledger.is_ok() {
-        let fit = check_files(&settings.database, &settings.ledger, owner);
+    if let Some(fit) = fit {
         say(Check::of("ledger of this index", &fit, |()| {
             "it knows everything that was sent, and it can be written to".to_owned()
         }))?;

@@ -218,13 +218,6 @@ pub const EXAMPLES: [(&str, &[Example]); 32] = [
         ],
     ),
     (
-        "mcp",
-        &[
-            ("An MCP client starts this, in the name of ann", "recoup mcp --as ann"),
-            ("In the name of the user that is linked to yours", "recoup mcp"),
-        ],
-    ),
-    (
         "audit",
         &[
             ("Was the ledger altered?", "recoup audit verify"),

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, AnswerKind, ParticipantIds};
 use crate::model::{OrderId, counted};
 use crate::store::index::{Index, IndexReader};
+use crate::store::ledger::Ledger;
 
 /// Default of `--live-requests`.
 const LIVE_REQUESTS: u64 = 100;
@@ -46,6 +47,11 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
         reader = open()?;
     }
     let mut answers = lookup::run(reader.as_ref(), &orders, ParticipantIds::Match, clock.now())?;
+    let updated = Ledger::open_read_only(&settings.ledger, settings.identity_if_set()?.as_ref())
+        .and_then(|ledger| lookup::update_from_ledger(&mut answers, ledger.as_ref()));
+    if let Err(error) = updated {
+        report.warn(format!("the states are the index's alone, because the ledger cannot be read: {error}"));
+    }
     for answer in &mut answers {
         answer.searched = searched.remove(&answer.order_id);
     }

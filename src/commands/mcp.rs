@@ -8,6 +8,7 @@ use crate::cli::McpArgs;
 use crate::config::{HostFlags, Span};
 use crate::error::Result;
 use crate::mcp::{self, Assistant};
+use crate::model::budget::Purpose;
 
 /// Maximum time that a tool waits for the vendor's limit.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -17,7 +18,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: McpArgs) -> Result<E
     if std::io::stdin().is_terminal() {
         report.note("an MCP client starts this command and speaks to it on standard input; Ctrl-C ends it");
     }
-    let flags = HostFlags { max_wait: Some(Span(MAX_WAIT)), ..HostFlags::default() };
+    let flags = HostFlags { purpose: Purpose::Looking, max_wait: Some(Span(MAX_WAIT)), ..HostFlags::default() };
     let assistant = Assistant {
         index: settings.database.clone(),
         ledger: settings.ledger.clone(),

@@ -33,7 +33,9 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     let within = args.send.wait.map(|span| span.0).filter(|_| !is_batch);
     let writer = writer(settings, within)?;
     super::forget::apply_tombstones(context, false)?;
-    let flags = HostFlags { purpose: Purpose::Retraction, within, ..HostFlags::default() };
+    // Looking at an order leaves the reserve alone. The plan of a batch belongs to its retractions.
+    let purpose = if run.dry_run && !is_batch { Purpose::Looking } else { Purpose::Retraction };
+    let flags = HostFlags { purpose, within, ..HostFlags::default() };
     with_clients(context, flags, async |ctx| {
         if is_batch {
             return super::batch::run(context, &args.batch, &template, ctx, &writer).await;

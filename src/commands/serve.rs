@@ -21,6 +21,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
     let identity = settings.identity()?;
     let wait = Some(Span(MAX_WAIT));
     let flags = HostFlags { purpose: Purpose::Retraction, max_wait: wait, ..HostFlags::default() };
+    let looking = HostFlags { purpose: Purpose::Looking, ..flags };
     let mut writer = super::retract::writer(settings, None)?;
     let batch_wait = writer.host.max_wait;
     writer.host.max_wait = writer.host.max_wait.min(MAX_WAIT);
@@ -30,8 +31,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         identity,
         mapping: settings.mapping.clone(),
         advocate: settings.advocate_options(flags)?,
-        search: settings.advocate_options(HostFlags { max_wait: wait, ..HostFlags::default() })?,
         brand: settings.brand_options(flags)?,
+        looking: (settings.advocate_options(looking)?, settings.brand_options(looking)?),
         ir_version: settings.ir_version.clone(),
         writer,
         follows: super::retract::follows(settings, None),

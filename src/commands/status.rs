@@ -19,7 +19,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<Exi
     let mut status =
         status::gather(&settings.database, &settings.ledger, identity.as_ref(), args.failed_accounts, clock)?;
     if let Some(id) = args.retraction {
-        let entry = status::one_retraction(&settings.ledger, identity.as_ref(), id)?;
+        let entry = status::one_retraction(&settings.database, &settings.ledger, identity.as_ref(), id, clock)?;
         context.show(&entry, entry.full_lines())?;
         return Ok(Exit::Done);
     }

@@ -7,6 +7,7 @@
 
 pub mod candidates;
 mod coverage;
+mod ledger_states;
 mod order_list;
 mod other_id;
 mod participant;
@@ -24,6 +25,7 @@ use crate::store::index::{IndexReader, JudgedBy, Match};
 
 pub use candidates::{KnownCandidate, why_unclear};
 pub use coverage::{describe_coverage, why_absence_is_unproven};
+pub use ledger_states::update_from_ledger;
 pub use order_list::{parse_typed, split_lists};
 pub use other_id::{OtherId, OtherIdKind, ParticipantIds};
 pub use participant::{ParticipantRead, read_participant};
@@ -94,7 +96,7 @@ pub struct Found {
     pub account_id: AccountId,
     /// The user of the reward.
     pub user_id: Option<UserId>,
-    /// The state of the reward in the index.
+    /// The newest known state of the reward, of index and ledger.
     pub state: RewardState,
     /// `CREDIT`, `PCT_DISCOUNT` …
     pub reward_type: Option<String>,
@@ -132,7 +134,7 @@ pub struct Found {
     pub ambiguous: bool,
     /// The vendor no longer lists the reward or its account.
     pub gone: bool,
-    /// When the reward was read.
+    /// When that state was read.
     pub read_at: String,
 }
 
@@ -328,6 +330,7 @@ impl Answer {
                 found.reward_id.to_string(),
                 found.account_id.as_str().to_owned(),
                 found.state.to_string(),
+                minute(&found.read_at),
                 amount(found),
                 found.program_id.clone().unwrap_or_default(),
                 found
@@ -341,8 +344,13 @@ impl Answer {
                 found.warnings(),
             ]
         });
-        table(["action", "reward", "account", "state", "amount", "program", "given", "remark"], rows)
+        table(["action", "reward", "account", "state", "as of", "amount", "program", "given", "remark"], rows)
     }
+}
+
+/// A time to the minute.
+fn minute(at: &str) -> String {
+    at.parse::<Timestamp>().map_or_else(|_| at.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
 }
 
 fn amount(found: &Found) -> String {

@@ -45,7 +45,9 @@ impl Assistant {
     fn look_up(&self, order_id: OrderId) -> Result<Answer> {
         let reader = IndexReader::open(&self.index, Some(&self.identity))?;
         // A participant's ID does not lead to orders here: the answer would reveal who placed them.
-        let answers = lookup::run(reader.as_ref(), &[order_id], ParticipantIds::Hide, self.clock.now())?;
+        let mut answers = lookup::run(reader.as_ref(), &[order_id], ParticipantIds::Hide, self.clock.now())?;
+        let ledger = Ledger::open_read_only(&self.ledger, Some(&self.identity))?;
+        lookup::update_from_ledger(&mut answers, ledger.as_ref())?;
         let mut answer =
             answers.into_iter().next().ok_or_else(|| Error::new(Kind::Failed, "the look-up has no answer"))?;
         mask(&mut answer);
@@ -59,8 +61,12 @@ impl Assistant {
             None => Default::default(),
         };
         approvals.retain(|approval| approval.subject["order_id"] == order_id.as_str());
-        let entry = |retraction| entry_for(Entry::of(retraction, &[]), Audience::Api);
-        Ok(OrderStatus { order_id, retractions: retractions.iter().map(entry).collect(), approvals })
+        let mut entries: Vec<Entry> =
+            retractions.iter().map(|retraction| entry_for(Entry::of(retraction, &[]), Audience::Api)).collect();
+        if let Some(index) = IndexReader::open(&self.index, Some(&self.identity))? {
+            entries.iter_mut().try_for_each(|entry| entry.update_from_index(&index, self.clock.now()))?;
+        }
+        Ok(OrderStatus { order_id, retractions: entries, approvals })
     }
 
     async fn preflight(&self, request: &RetractRequest) -> Result<Value> {

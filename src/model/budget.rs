@@ -24,9 +24,11 @@ pub const RATE_WINDOW: i64 = 2_500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// Crawls, look-ups and checks. They leave the reserve alone and queue for a rate.
+    /// Crawls and checks. They leave the reserve alone and queue for a rate.
     #[default]
     Crawl,
+    /// A person looks at an order. Leaves the reserve alone like a crawl, and does not queue behind one.
+    Looking,
     /// Retractions and their verification. They may use the reserve and do not queue behind a crawl.
     Retraction,
 }
@@ -36,6 +38,7 @@ impl Purpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crawl => "crawl",
+            Self::Looking => "looking",
             Self::Retraction => "retraction",
         }
     }
@@ -47,6 +50,8 @@ pub enum WaitReason {
     BackingOff,
     /// The part of the window's quota that this purpose may use is used up.
     QuotaUsed,
+    /// Only the reserve is left, and looking may not use it.
+    OnlyReserve,
     /// The host named the time.
     AskedTo,
     /// The host named a time more than [`LONGEST_WAIT`] ahead. The wait is capped at that.
@@ -59,6 +64,7 @@ impl WaitReason {
         match self {
             Self::BackingOff => "backing off",
             Self::QuotaUsed => "quota used",
+            Self::OnlyReserve => "only the reserve is left",
             Self::AskedTo => "asked to wait",
             Self::Implausible => "asked to wait for more than a day, capped at a day",
         }
@@ -66,7 +72,7 @@ impl WaitReason {
 
     /// The reverse of [`WaitReason::as_str`].
     pub fn parse(text: &str) -> Self {
-        let others = [Self::BackingOff, Self::QuotaUsed, Self::Implausible];
+        let others = [Self::BackingOff, Self::QuotaUsed, Self::OnlyReserve, Self::Implausible];
         others.into_iter().find(|reason| reason.as_str() == text).unwrap_or(Self::AskedTo)
     }
 }

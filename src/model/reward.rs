@@ -78,6 +78,21 @@ pub enum RewardState {
 }
 
 impl RewardState {
+    const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Available,
+        Self::PartlyRedeemed,
+        Self::Redeemed,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Unclear,
+    ];
+
+    /// The reverse of [`RewardState::as_str`].
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The word in tables, JSON and the ledger.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ use crate::store::{Identity, check_writable};
 #[derive(Debug, Clone)]
 pub struct Obstacle {
     /// The name of the obstacle. `missing`, `another`, `older`, `forked`, `copy` or `half` for the wrong ledger; `damaged`;
-    /// `not_writable`; `clock`.
+    /// `tampered`; `not_writable`; `clock`.
     pub name: &'static str,
     pub error: Error,
 }
@@ -46,7 +46,8 @@ pub fn file_obstacle(
         return Ok(Some(Obstacle { name: fault.as_str(), error: fault.refusal() }));
     }
     if let Some(Err(error)) = ledger.map(Ledger::check_integrity) {
-        return Ok(Some(Obstacle { name: "damaged", error }));
+        let name = if error.kind == Kind::Tampered { "tampered" } else { "damaged" };
+        return Ok(Some(Obstacle { name, error }));
     }
     let not_writable = check_writable(index_path, ledger_path).err();
     Ok(not_writable.map(|error| Obstacle { name: "not_writable", error }))

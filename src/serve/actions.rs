@@ -12,6 +12,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::looking::{Looks, Spends};
 use crate::access::Principal;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -47,9 +48,9 @@ pub struct ActionSettings {
     pub mapping: Mapping,
     /// Advocate host for retractions, which may use the quota's reserve.
     pub advocate: HostOptions,
-    /// Advocate host for live searches, which do not use the quota's reserve.
-    pub search: HostOptions,
     pub brand: HostOptions,
+    /// Both hosts for preflights and live searches, which do not use the quota's reserve.
+    pub looking: (HostOptions, HostOptions),
     /// `IR-Version` of the Brand API.
     pub ir_version: String,
     pub writer: WriterSettings,
@@ -72,12 +73,14 @@ pub(super) struct Actions {
     pub(super) tasks: TaskTracker,
     advocate: Advocate,
     brand: Brand,
-    search: Advocate,
+    /// Clients that leave the quota's reserve alone.
+    looking: (Advocate, Brand),
     /// Clients that wait for the vendor's limit as long as a batch may.
     background: (Advocate, Brand),
     clock: Clock,
     stop: CancellationToken,
     reads: Semaphore,
+    pub(super) looks: Looks,
 }
 
 impl Actions {
@@ -90,7 +93,8 @@ impl Actions {
         Ok(Self {
             advocate: advocate(&settings.advocate)?,
             brand: brand(&settings.brand)?,
-            search: advocate(&settings.search)?,
+            looking: (advocate(&settings.looking.0)?, brand(&settings.looking.1)?),
+            looks: Looks::default(),
             background: (advocate(&waiting(&settings.advocate))?, brand(&waiting(&settings.brand))?),
             tasks: TaskTracker::new(),
             reads: Semaphore::new(CONCURRENT_READS),
@@ -106,34 +110,53 @@ impl Actions {
         Actor { also: who.os_user.clone(), known: true, ..Actor::new(&who.name, host) }
     }
 
-    /// Retracts an order: sends at most once, reads once, and follows the retraction in the background. With `dry_run` it sends
-    /// nothing.
+    /// Retracts an order: sends at most once, reads once, and follows the retraction in the background.
     ///
     /// Runs as its own task, which continues if the client disconnects and the handler is dropped: a retraction must not stop
     /// between its request and the record of the response.
-    pub(super) async fn retract(
-        self: &Arc<Self>,
-        who: &Principal,
-        request: RetractRequest,
-        dry_run: bool,
-    ) -> Result<Receipt> {
+    pub(super) async fn retract(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Result<Receipt> {
         let (this, who) = (Arc::clone(self), who.clone());
         let ran = self.tasks.spawn(async move {
-            let _permit = if dry_run { Some(this.read_permit().await?) } else { None };
             let (actor, report) = (this.actor(&who), Report::silent());
             let follows = FollowSettings { wait: Duration::ZERO, concludes: false, ..this.settings.follows };
-            let run = RunOptions { dry_run, yes: true, max_index_age: this.settings.max_index_age, follows };
+            let run = this.run_options(false, follows);
             request.options(&run).check(false)?;
             this.apply_tombstones(&actor, &report, false)?;
             let receipt = retract::run(&this.context(&actor, &report), &this.settings.writer, &request, &run).await;
             this.remember_clock();
             let receipt = receipt?;
-            if !dry_run {
-                this.follow_in_background(&who, sent_ids(&receipt));
-            }
+            this.follow_in_background(&who, sent_ids(&receipt));
             Ok(receipt)
         });
         ran.await.unwrap_or_else(|error| Err(aborted(&error)))
+    }
+
+    /// Reads what a retraction would do, and sends nothing. Asks nothing about an action that the ledger has as sent.
+    pub(super) async fn preflight(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: RetractRequest,
+        spends: Spends,
+    ) -> Result<Receipt> {
+        let (this, who) = (Arc::clone(self), who.clone());
+        let ran = self.tasks.spawn(async move {
+            let _permit = this.read_permit().await?;
+            let (actor, report) = (this.actor(&who), Report::silent());
+            let run = this.run_options(true, this.settings.follows);
+            this.apply_tombstones(&actor, &report, false)?;
+            let context = match spends {
+                Spends::Looking => this.looking_context(&actor, &report),
+                Spends::Retraction => this.context(&actor, &report),
+            };
+            let receipt = retract::preview(&context, &request, &run).await;
+            this.remember_clock();
+            receipt
+        });
+        ran.await.unwrap_or_else(|error| Err(aborted(&error)))
+    }
+
+    fn run_options(&self, dry_run: bool, follows: FollowSettings) -> RunOptions {
+        RunOptions { dry_run, yes: true, max_index_age: self.settings.max_index_age, follows }
     }
 
     /// Reads until each of these retractions is proven or the time is up. The ledger records the outcome.
@@ -162,7 +185,7 @@ impl Actions {
             this.apply_tombstones(&actor, &Report::silent(), true)?;
             let mut index = Index::open(&this.settings.index, &this.settings.identity)?;
             let (mapping, clock) = (&this.settings.mapping, &this.clock);
-            let found = lookup::search(&this.search, &mut index, mapping, clock, &order_id, SEARCH_REQUESTS).await;
+            let found = lookup::search(&this.looking.0, &mut index, mapping, clock, &order_id, SEARCH_REQUESTS).await;
             drop(index);
             this.remember_clock();
             found
@@ -173,7 +196,7 @@ impl Actions {
     /// Stores the difference between this clock and the vendor's, or that the vendor's responses have no date.
     pub(super) fn remember_clock(&self) {
         let ActionSettings { index, identity, .. } = &self.settings;
-        let clients = [&self.advocate, &self.search, &self.background.0];
+        let clients = [&self.advocate, &self.looking.0, &self.background.0];
         let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
         if let Some(heard) = newest.filter(|_| index.exists()) {
             // An error is ignored, because the next request stores the value again.
@@ -207,6 +230,12 @@ impl Actions {
     /// A context whose clients wait longer for the vendor's limit, for work in the background.
     pub(super) fn background_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.background;
+        Context { advocate, brand, ..self.context(actor, report) }
+    }
+
+    /// A context whose clients leave the quota's reserve alone.
+    pub(super) fn looking_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
+        let (advocate, brand) = &self.looking;
         Context { advocate, brand, ..self.context(actor, report) }
     }
 

@@ -22,7 +22,7 @@ use crate::model::OrderId;
 use crate::retract::request::RetractRequest;
 use crate::status::{self, Status};
 use crate::store::index::IndexReader;
-use crate::store::ledger::Approval;
+use crate::store::ledger::{Approval, Ledger};
 
 pub(super) struct App {
     pub(super) options: Options,
@@ -37,6 +37,8 @@ pub(super) struct App {
     pub(super) access: ConnectionPool<AccessControl>,
     /// `None` before the first crawl.
     pub(super) index: ConnectionPool<IndexReader>,
+    /// For look-ups; `None` before the first retraction.
+    ledger: ConnectionPool<Ledger>,
     /// Limits password hashes: each takes 19 MiB, and anyone can send a login.
     hashing: Arc<Semaphore>,
     /// Responses of this process by route and first digit of the status.
@@ -60,9 +62,12 @@ impl App {
         let (owner, identity, limits) = (settings.identity.clone(), settings.identity.clone(), options.sessions);
         let open_access = move |path: &_| AccessControl::open_existing(path, &identity, limits);
         let open_index = move |path: &_| IndexReader::open(path, Some(&owner));
+        let owner = settings.identity.clone();
+        let open_ledger = move |path: &_| Ledger::open_read_only(path, Some(&owner));
         Ok(Self {
             access: ConnectionPool::new(options.access.clone(), open_access),
             index: ConnectionPool::new(settings.index.clone(), open_index),
+            ledger: ConnectionPool::new(settings.ledger.clone(), open_ledger),
             batches: BatchStore::beside(&settings.ledger),
             rate_limit: options.token_requests_per_minute.map(RateLimit::new),
             actions: Arc::new(Actions::new(settings, clock, stop.clone())?),
@@ -122,12 +127,14 @@ impl App {
     /// Looks up one order ID, byte for byte.
     pub(super) fn look_up(&self, order: &OrderId) -> Result<Vec<Answer>> {
         let orders = std::slice::from_ref(order);
-        self.index.with(|reader| lookup::run(reader.as_deref(), orders, ParticipantIds::Hide, self.clock.now()))
+        let answers =
+            self.index.with(|reader| lookup::run(reader.as_deref(), orders, ParticipantIds::Hide, self.clock.now()))?;
+        self.with_newest_states(answers)
     }
 
     /// Looks up a user's pasted texts: each is an order ID or a list of order IDs.
     pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: ParticipantIds) -> Result<Vec<Answer>> {
-        self.index.with(|reader| {
+        let answers = self.index.with(|reader| {
             let mut orders = Vec::new();
             for order in lookup::split_lists(reader.as_deref(), texts)? {
                 if !orders.contains(&order) {
@@ -136,7 +143,14 @@ impl App {
             }
             check_count(orders.len())?;
             lookup::run(reader.as_deref(), &orders, participants, self.clock.now())
-        })
+        })?;
+        self.with_newest_states(answers)
+    }
+
+    /// Takes the reward states of the ledger where they are newer than the index's.
+    fn with_newest_states(&self, mut answers: Vec<Answer>) -> Result<Vec<Answer>> {
+        self.ledger.with(|ledger| lookup::update_from_ledger(&mut answers, ledger.as_deref()))?;
+        Ok(answers)
     }
 
     /// The status, at most a few seconds old. Concurrent callers share one result.
@@ -172,7 +186,7 @@ impl App {
             };
         }
         let Some(request) = RetractRequest::approved(approval) else { return Ok(false) };
-        let receipt = self.actions.retract(&who, request, false).await?;
+        let receipt = self.actions.retract(&who, request).await?;
         nothing_sent(&receipt).map_or(Ok(true), Err)
     }
 }

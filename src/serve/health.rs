@@ -9,6 +9,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
+use super::flag_names::without_flags;
+use super::routes::Audience;
 use crate::lookup::describe_coverage;
 use crate::status::ServiceMetrics;
 
@@ -23,16 +25,19 @@ pub(super) async fn alive() -> &'static str {
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (status, text) = match readiness(&app).await {
         Ok(basis) => (StatusCode::OK, format!("ready: {basis}")),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}")),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}", without_flags(&why, Audience::Page))),
     };
     (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text + "\n").into_response()
 }
 
 /// The coverage of the index, or why the service is not ready.
 async fn readiness(app: &Arc<App>) -> Result<String, String> {
-    let status = app.status().await.map_err(|error| error.message)?;
+    let status = app.status().await.map_err(|error| match error.hint {
+        Some(hint) => format!("{}; {hint}", error.message),
+        None => error.message,
+    })?;
     if let Some(block) = status.blocked.first() {
-        return Err(format!("nothing can be sent: {}", block.message));
+        return Err(format!("nothing can be sent: {}", block.line()));
     }
     let coverage = status.coverage.as_ref().ok_or("there is no index yet")?;
     let basis = describe_coverage(coverage);

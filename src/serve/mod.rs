@@ -21,6 +21,7 @@ mod flag_names;
 mod headers;
 mod health;
 mod listen;
+mod looking;
 mod notices;
 mod page;
 mod routes;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Status;
 use super::text::human_duration;
 use crate::clock::signed;
+use crate::error::Error;
 use crate::model::budget::WaitReason;
 use crate::store::ledger::State;
 
@@ -30,44 +31,66 @@ pub struct Problem {
     pub problem: &'static str,
     /// The problem as a sentence.
     pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn of(problem: &'static str, error: &Error) -> Self {
+        Self { problem, message: error.message.clone(), remedy: error.hint.clone() }
+    }
+
+    /// The problem and its remedy, in one line.
+    pub fn line(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 impl Status {
     pub fn check(&self, limits: Limits, now: Timestamp) -> Vec<Problem> {
         let mut problems = self.blocked.clone();
-        let mut found = |problem, message| problems.push(Problem { problem, message });
+        let mut found = |problem, message, remedy: &str| {
+            problems.push(Problem { problem, message, remedy: Some(remedy.to_owned()) });
+        };
+        let crawl = "run `recoup crawl`, or see why the scheduled job fails";
         let max_age = limits.max_age.as_secs() as i64;
         match self.age_seconds {
-            None => found("stale_index", "no crawl has finished yet".to_owned()),
+            None => found("stale_index", "no crawl has finished yet".to_owned(), "run `recoup crawl`"),
             Some(age) if age >= max_age => {
                 found(
                     "stale_index",
                     format!("the index is {} old; the limit is {}", human_duration(age), human_duration(max_age)),
+                    crawl,
                 );
             }
             Some(_) => {}
         }
         for open in self.overdue(limits.overdue, now) {
             let (id, order, state, since) = (open.id, &open.order_id, open.state.as_str(), &open.since);
-            found("overdue_retraction", format!("retraction {id} of order {order} has been {state} since {since}"));
+            let message = format!("retraction {id} of order {order} has been {state} since {since}");
+            found("overdue_retraction", message, &format!("run `recoup verify {id}`"));
         }
         for again in &self.standing_again {
             let (id, order, reward) = (again.id, &again.order_id, &again.reward_id);
-            let message = format!(
-                "retraction {id} of order {order} was proven, but reward {reward} does not read as cancelled; run `recoup verify {id}`"
-            );
-            found("standing_again", message);
+            let message =
+                format!("retraction {id} of order {order} was proven, but reward {reward} does not read as cancelled");
+            found("standing_again", message, &format!("run `recoup verify {id}`"));
         }
         for refusal in &self.refusals {
             found(
                 "refused_credentials",
                 format!("`recoup {}` was refused at {}: {}", refusal.command, refusal.at, refusal.message),
+                "correct the credentials, then run `recoup doctor`",
             );
         }
         for line in self.quota.iter().filter(|line| line.wait_reason == Some(WaitReason::Implausible.as_str())) {
             let until = line.waiting_until.as_deref().unwrap_or_default();
-            let why = "the host asked for a pause of more than a day; `recoup quota clear` ends it";
-            found("implausible_wait", format!("no request is sent to {} before {until}: {why}", line.host));
+            let why = "the host asked for a pause of more than a day";
+            let message = format!("no request is sent to {} before {until}: {why}", line.host);
+            found("implausible_wait", message, "if it is a mistake, `recoup quota clear` ends it");
         }
         problems
     }

@@ -115,7 +115,12 @@ impl Status {
                 left.get_or_create(&vec![host()]).set(count(free));
             }
             used.get_or_create(&vec![host()]).set(count(line.used));
-            for (purpose, requests) in [("crawl", line.last_hour_crawl), ("retraction", line.last_hour_retraction)] {
+            let by_purpose = [
+                ("crawl", line.last_hour_crawl),
+                ("looking", line.last_hour_looking),
+                ("retraction", line.last_hour_retraction),
+            ];
+            for (purpose, requests) in by_purpose {
                 hour.get_or_create(&vec![host(), ("purpose", purpose.to_owned())]).set(count(requests));
             }
         }

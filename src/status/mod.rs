@@ -64,7 +64,7 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<Vec<FailedLine>>,
     /// Why nothing is sent from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half` if it is not the one
-    /// that the index was used with, `damaged`, or `not_writable` by this user; `null` if it can be used.
+    /// that the index was used with, `damaged`, `tampered` with, or `not_writable` by this user; `null` if it can be used.
     pub ledger_trouble: Option<&'static str>,
     /// Why nothing can be sent now; empty if sending is possible.
     pub blocked: Vec<Problem>,
@@ -119,8 +119,10 @@ pub struct QuotaLine {
     pub waiting_until: Option<String>,
     /// Why no process may send a request.
     pub wait_reason: Option<&'static str>,
-    /// Requests of the last hour for crawls and look-ups.
+    /// Requests of the last hour for crawls and checks.
     pub last_hour_crawl: u64,
+    /// Requests of the last hour by people who looked at orders.
+    pub last_hour_looking: u64,
     /// Requests of the last hour for retractions and their verification.
     pub last_hour_retraction: u64,
     /// Requests since midnight UTC.
@@ -286,7 +288,7 @@ pub fn gather(
     let by_clock = status.clock.as_ref().and_then(readiness::clock_obstacle);
     for (problem, obstacle) in [("ledger", by_files), ("clock", by_clock)] {
         let Some(obstacle) = obstacle else { continue };
-        status.blocked.push(Problem { problem, message: obstacle.error.message.clone() });
+        status.blocked.push(Problem::of(problem, &obstacle.error));
         status.block.get_or_insert(obstacle.error);
     }
     if let Some(ledger) = open {
@@ -315,7 +317,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
     let moment = |ms: i64| jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).ok();
     let line = |known: BudgetLine| {
         let account = known.account;
-        let last_hour = known.last_hour.crawl + known.last_hour.retraction;
+        let last_hour = known.last_hour.total();
         // A crawl that has used its share waits for the end of the window, even if the host asked for no pause.
         let waits = account.pause.map(|pause| (pause.until_ms, pause.reason)).or_else(|| {
             let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
@@ -332,20 +334,32 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
             waiting_until: waits.and_then(|(until_ms, _)| moment(until_ms)),
             wait_reason: waits.map(|(_, reason)| reason.as_str()),
             last_hour_crawl: known.last_hour.crawl,
+            last_hour_looking: known.last_hour.looking,
             last_hour_retraction: known.last_hour.retraction,
-            today: known.today.crawl + known.today.retraction,
+            today: known.today.total(),
             hours: known.hours,
         }
     };
     Ok(budgets(database, clock.now_ms())?.into_iter().map(line).collect())
 }
 
-pub fn one_retraction(ledger: &Path, identity: Option<&Identity>, id: i64) -> Result<Entry> {
+/// One retraction of the ledger, with the states of its rewards from the newest of ledger and index.
+pub fn one_retraction(
+    database: &Path,
+    ledger: &Path,
+    identity: Option<&Identity>,
+    id: i64,
+    clock: &Clock,
+) -> Result<Entry> {
     let ledger = Ledger::open_read_only(ledger, identity)?.ok_or_else(|| {
         Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here")
             .hint("name another one with --database or RECOUP_LEDGER")
     })?;
-    Ok(Entry::of(&ledger.get(id)?, &[]))
+    let mut entry = Entry::of(&ledger.get(id)?, &[]);
+    if let Some(index) = IndexReader::open(database, identity)? {
+        entry.update_from_index(&index, clock.now())?;
+    }
+    Ok(entry)
 }
 
 fn run_line(run: Run) -> RunLine {

@@ -57,7 +57,7 @@ impl Status {
         lines.push(format!("ledger {}", self.ledger));
         // The problems below include this.
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
-        lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.message)));
+        lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.line())));
         if let Some(coverage) = &self.coverage {
             let age = self.age_seconds.map(|s| format!(", {} ago", human_duration(s))).unwrap_or_default();
             lines.push(match &coverage.as_of {
@@ -148,7 +148,7 @@ impl Status {
             ));
         }
         for problem in self.problems.iter().flatten() {
-            lines.push(format!("PROBLEM: {}", problem.message));
+            lines.push(format!("PROBLEM: {}", problem.line()));
         }
         lines
     }

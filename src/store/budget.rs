@@ -47,10 +47,18 @@ pub struct BudgetLine {
 /// Requests by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
-    /// Crawls and look-ups.
+    /// Crawls and checks.
     pub crawl: u64,
+    /// People who look at orders.
+    pub looking: u64,
     /// Retractions and their verification.
     pub retraction: u64,
+}
+
+impl Spent {
+    pub fn total(&self) -> u64 {
+        self.crawl + self.looking + self.retraction
+    }
 }
 
 impl SharedBudget {
@@ -239,8 +247,12 @@ fn spent(tx: &Tx<'_>, host: &str, from: i64) -> Result<Spent, DbError> {
     let mut spent = Spent::default();
     let sum = "SELECT purpose, CAST(SUM(requests) AS BIGINT) FROM budget_minutes WHERE host = ?1 AND minute >= ?2 GROUP BY purpose";
     tx.each(sum, &[&host, &from], |row| {
-        let is_crawl = row.get::<&str>(0)? == Purpose::Crawl.as_str();
-        *(if is_crawl { &mut spent.crawl } else { &mut spent.retraction }) = row.get(1)?;
+        let of = match row.get::<&str>(0)? {
+            word if word == Purpose::Crawl.as_str() => &mut spent.crawl,
+            word if word == Purpose::Looking.as_str() => &mut spent.looking,
+            _ => &mut spent.retraction,
+        };
+        *of = row.get(1)?;
         Ok(())
     })?;
     Ok(spent)
@@ -339,7 +351,7 @@ mod tests {
         let lines = budgets(&path, NOW).expect("readable");
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].account, kept);
-        assert_eq!(lines[0].last_hour, Spent { crawl: 3, retraction: 0 });
+        assert_eq!(lines[0].last_hour, Spent { crawl: 3, ..Spent::default() });
         let later = budgets(&path, NOW + 3 * 3_600_000).expect("readable");
         assert_eq!((later[0].last_hour, later[0].account.used), (Spent::default(), 0));
         assert_eq!(later[0].account.pause, None);
@@ -356,9 +368,10 @@ mod tests {
         };
         send(Purpose::Crawl, NOW);
         send(Purpose::Crawl, NOW + 1);
+        send(Purpose::Looking, NOW + 2);
         send(Purpose::Retraction, NOW + 59 * 60_000);
         let lines = budgets(&path, NOW + 59 * 60_000).expect("readable");
-        assert_eq!(lines[0].last_hour, Spent { crawl: 10, retraction: 5 });
+        assert_eq!(lines[0].last_hour, Spent { crawl: 10, looking: 5, retraction: 5 });
         let day = 24 * 3_600_000;
         send(Purpose::Crawl, NOW + 3 * day);
         let rows: i64 = RawConnection::open(&path)

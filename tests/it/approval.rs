@@ -23,10 +23,10 @@ fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
     assert_eq!(asked.header("location"), "/approvals", "{}", asked.body);
     assert!(sim.deletes().is_empty());
     let mine = agent.get("/approvals");
-    assert!(mine.body.contains("asked") && mine.body.contains("Withdraw") && !mine.body.contains(">Approve<"));
+    assert!(mine.body.contains("asked") && mine.body.contains("Withdraw") && !mine.body.contains("and decide"));
     let id =
         mine.body.split("id=\"approval-").nth(1).and_then(|rest| rest.split('"').next()).expect("a number").to_owned();
-    assert_eq!(agent.post(&format!("/approvals/{id}/approve"), &[]).status, 403, "an agent may not");
+    assert_eq!(agent.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 403, "an agent may not");
 
     let lead = service.login("lead", &passwords[1]);
     // A lead cannot approve their own request.
@@ -35,20 +35,58 @@ fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
     assert_eq!(second.header("location"), "/approvals", "{}", second.body);
     let page = lead.get("/approvals").body;
     let own = page.split("id=\"approval-").nth(1).and_then(|rest| rest.split('"').next()).expect("a number");
-    let refused = lead.post(&format!("/approvals/{own}/approve"), &[]);
+    let refused = lead.post(&format!("/approvals/{own}/approve"), &[("yes", "1")]);
     assert_eq!(refused.status, 409);
     assert!(refused.body.contains("nobody approves their own"), "{}", refused.body);
-    let approved = lead.post(&format!("/approvals/{id}/approve"), &[("reason", "looked at it")]);
+    let approved = lead.post(&format!("/approvals/{id}/approve"), &[("reason", "looked at it"), ("yes", "1")]);
     assert_eq!(approved.header("location"), format!("/receipt?order={}", percent_encoded(&order)), "{}", approved.body);
     let receipt = || lead.get(&format!("/receipt?order={}", percent_encoded(&order))).body;
     wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
     assert!(receipt().contains("asked for by agent, approved by lead"), "{}", receipt());
-    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 409, "once");
+    assert!(
+        receipt().contains("<dt>Asked for by</dt><dd>agent</dd>\n<dt>Approved by</dt><dd>lead</dd>"),
+        "{}",
+        receipt()
+    );
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 409, "once");
     assert_eq!(sim.deletes().len(), 1);
     let status = home.check(&["status", "--retraction", "1", "--json"], 0).object();
     assert_eq!(status["person"], "agent");
     assert!(status["events"].to_string().contains("approved by lead"), "{status}");
     home.check(&["audit", "verify"], 0);
+}
+
+#[test]
+fn an_approver_reads_the_plan_and_confirms_it_in_a_second_step() {
+    let (sim, home) = ready(&[]);
+    let passwords = ["agent", "lead"].map(|role| add_user(&home, role, role));
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let service = Service::start(&home);
+    let example = sim.example("plain");
+    service.login("agent", &passwords[0]).retract(&example.order_id);
+    let lead = service.login("lead", &passwords[1]);
+    let list = lead.get("/approvals").body;
+    assert!(!list.contains("/approve\""), "the list has no button that sends: {list}");
+    let (_, rest) = list.split_once("href=\"/approvals/").expect("a link to the request");
+    let path = format!("/approvals/{}", rest.split('"').next().expect("its number"));
+    let page = lead.get(&path).body;
+    for id in example.reward_ids.iter().chain(&example.action_ids) {
+        assert!(page.contains(id.as_str()), "{id}: {page}");
+    }
+    for part in ["by agent", "<time datetime=", "refunded", "T-1", "00 cents", "available", "Amount=0"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let one_click = lead.post(&format!("{path}/approve"), &[("reason", "fine")]);
+    assert_eq!(one_click.status, 400, "{}", one_click.body);
+    assert!(sim.deletes().is_empty());
+    // A plan that has changed since is shown as such, and cannot be approved.
+    sim.post(&format!("redeem?id={}", example.reward_ids[0]));
+    let service = Service::start(&home);
+    let lead = service.login("lead", &passwords[1]);
+    let page = lead.get(&path).body;
+    assert!(page.contains("no longer the one that agent asked for") && !page.contains("Approve and send"), "{page}");
+    assert!(sim.deletes().is_empty());
 }
 
 #[test]
@@ -72,7 +110,7 @@ fn the_command_line_needs_the_approval_too_and_continues_after_it() {
 
     let service = Service::start(&home);
     let lead = service.login("lead", &passwords[0]);
-    let approved = lead.post(&format!("/approvals/{id}/approve"), &[]);
+    let approved = lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]);
     assert_eq!(approved.status, 303, "{}", approved.body);
     let receipt = home.check(&retract, 0);
     assert_eq!(receipt.state(), "confirmed");
@@ -102,7 +140,7 @@ fn an_approval_covers_only_the_approved_reason_and_ticket() {
     let first = open.iter().find(|one| one["ticket"] == "T-1").expect("the first one")["id"].to_string();
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    assert_eq!(lead.post(&format!("/approvals/{first}/approve"), &[]).status, 303);
+    assert_eq!(lead.post(&format!("/approvals/{first}/approve"), &[("yes", "1")]).status, 303);
     for (reason, ticket) in [("refunded", "T-2"), ("refunded ", "T-1"), ("a friend asked me", "T-1")] {
         assert_eq!(retract(reason, ticket).error_kind(), "needs_approval", "{reason:?} {ticket}");
     }
@@ -136,7 +174,7 @@ fn an_approval_covers_only_the_approved_reason_and_ticket() {
     assert_eq!(of_file("refunded").error_kind(), "needs_approval");
     let asked = home.check(&["approval", "list", "--json"], 0).objects();
     let id = asked.iter().find(|one| one["subject"]["what"] == "batch").expect("the batch")["id"].to_string();
-    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 303);
     assert_eq!(of_file("another reason").error_kind(), "needs_approval");
     assert_eq!(sim.deletes().len(), 1);
     of_file("refunded").expect(0);
@@ -154,7 +192,7 @@ fn a_missing_approval_is_not_found_and_not_an_internal_error() {
     for n in 0..2 {
         for id in ["99", "0", "-1", "nothing", "99999999999999999999"] {
             for what in ["approve", "decline", "withdraw"] {
-                let answer = lead.post(&format!("/approvals/{id}/{what}"), &[]);
+                let answer = lead.post(&format!("/approvals/{id}/{what}"), &[("yes", "1")]);
                 assert_eq!(answer.status, 404, "{id} {what}: {}", answer.body);
                 assert!(answer.body.contains("no such approval"), "{}", answer.body);
             }
@@ -183,10 +221,10 @@ fn disabling_a_user_revokes_their_requests_and_approvals() {
     let agent = service.login("agent", &passwords[0]);
     assert_eq!(agent.retract(&sim.example("plain").order_id).header("location"), "/approvals");
     let lead = service.login("lead", &passwords[1]);
-    assert!(lead.get("/approvals").body.contains(">Approve<"));
+    assert!(lead.get("/approvals").body.contains("and decide"));
     home.check(&["user", "disable", "agent"], 0);
     let page = lead.get("/approvals").body;
-    assert!(!page.contains(">Approve<") && page.contains("withdrawn"), "{page}");
+    assert!(!page.contains("and decide") && page.contains("withdrawn"), "{page}");
     assert_eq!(field(&page, "nothing"), None);
     assert!(sim.deletes().is_empty());
     let refused = home.check(&["user", "disable", "boss", "--json"], 5);
@@ -219,7 +257,7 @@ fn a_batch_waits_for_its_approval_and_then_runs() {
     let password = add_user(&home, "lead", "lead");
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 303);
     assert!(sim.deletes().is_empty(), "who asked at the command line carries it out there");
     home.check(&batch, 0);
     assert_eq!(sim.deletes().len(), 2);

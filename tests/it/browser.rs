@@ -126,12 +126,21 @@ fn a_lead_approves_what_an_agent_asked_for() {
     let Some(lead) = Chrome::open("approval", &service, true) else { return };
     sign_in(&lead, "lead", &passwords[2]);
     lead.go("/approvals");
-    lead.sees("Approve");
+    lead.sees("Look at the plan and decide…");
     lead.shoot("2-to-decide");
+    lead.presses("Look at the plan and decide…");
+    lead.sees("Approve and send");
+    assert!(lead.text().contains("00 cents") && lead.text().contains("by agent"), "{}", lead.text());
+    lead.shoot("3-plan");
+    lead.accessible();
     lead.types("form[action$='/approve'] input[name=reason]", "looked at the order");
-    lead.presses("Approve");
+    // The second step is required: without it the browser itself sends nothing.
+    lead.presses("Approve and send");
+    assert!(sim.deletes().is_empty());
+    lead.clicks("input[name=yes]");
+    lead.presses("Approve and send");
     lead.sees("confirmed:");
-    lead.shoot("3-approved");
+    lead.shoot("4-approved");
     lead.go("/approvals");
     lead.sees("No request waits for approval.");
     agent.go(&format!("/receipt?order={}", percent_encoded(&order)));
@@ -139,6 +148,14 @@ fn a_lead_approves_what_an_agent_asked_for() {
     agent.presses("All events");
     assert!(agent.text().contains("approved by lead"), "{}", agent.text());
     agent.shoot("4-receipt");
+    // Closed details are printed too.
+    agent.go(&format!("/receipt?order={}", percent_encoded(&order)));
+    agent.sees("confirmed:");
+    let shows_events = "return document.querySelector('.events li').checkVisibility();";
+    assert_eq!(agent.script(shows_events), false);
+    agent.screen(Screen::Paper);
+    assert_eq!(agent.script(shows_events), true);
+    agent.shoot("5-receipt-printed");
     assert_eq!(sim.deletes().len(), 1);
 }
 
@@ -191,7 +208,7 @@ fn every_page_is_accessible_light_dark_and_on_a_phone() {
         ("retract", format!("/retract?order={order}"), "Show exactly"),
         ("receipt", format!("/receipt?order={done}"), "confirmed"),
         ("history", "/history".to_owned(), "confirmed"),
-        ("approvals", "/approvals".to_owned(), "Approve"),
+        ("approvals", "/approvals".to_owned(), "Look at the plan"),
         ("batch", "/batch".to_owned(), "Check every order"),
         ("health", "/health".to_owned(), "Crawls"),
         ("password", "/password".to_owned(), "Change your password"),

@@ -29,6 +29,8 @@ pub enum Screen {
     Desktop,
     Dark,
     Phone,
+    /// As it would be printed.
+    Paper,
 }
 
 /// A browser with a fresh profile.
@@ -211,11 +213,12 @@ impl Chrome {
     pub fn screen(&self, screen: Screen) {
         let (width, height, mobile) = match screen {
             Screen::Phone => (390, 844, true),
-            Screen::Desktop | Screen::Dark => (1280, 900, false),
+            Screen::Desktop | Screen::Dark | Screen::Paper => (1280, 900, false),
         };
         let scheme = if matches!(screen, Screen::Dark) { "dark" } else { "light" };
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
-        let taste = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        let media = if matches!(screen, Screen::Paper) { "print" } else { "" };
+        let taste = json!({ "media": media, "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         for (cmd, params) in [("Emulation.setDeviceMetricsOverride", size), ("Emulation.setEmulatedMedia", taste)] {
             self.must("/goog/cdp/execute", &json!({ "cmd": cmd, "params": params }));
         }

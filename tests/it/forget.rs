@@ -195,7 +195,7 @@ fn approval_requests_are_forgotten_with_the_account() {
     let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    lead.post(&format!("/approvals/{id}/approve"), &[("reason", "spoke to Ms Bird")]);
+    lead.post(&format!("/approvals/{id}/approve"), &[("reason", "spoke to Ms Bird"), ("yes", "1")]);
     home.check(&retract, 0);
     assert!(holds(&home.ledger(), "spoke to Ms Bird"));
     forget(&home, &account_of(&sim, &order.reward_ids[0]));

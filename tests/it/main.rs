@@ -27,6 +27,7 @@ mod forget;
 mod help_examples;
 mod http_client;
 mod index;
+mod looking;
 mod lookup;
 mod malformed_requests;
 mod mcp;

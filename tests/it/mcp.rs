@@ -175,7 +175,11 @@ fn a_proposal_with_every_override_is_sent_once_and_only_after_a_person_approved_
     let service = Service::start(&home);
     // Neither an agent nor the proposer can approve.
     for (name, password, code) in [("agent", &passwords[0], 403), ("lead", &passwords[1], 409)] {
-        assert_eq!(service.login(name, password).post(&format!("/approvals/{id}/approve"), &[]).status, code, "{name}");
+        assert_eq!(
+            service.login(name, password).post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status,
+            code,
+            "{name}"
+        );
     }
     assert_eq!(writes(&sim), before, "nothing was sent");
     let boss = service.login("boss", &passwords[2]);

@@ -434,7 +434,7 @@ fn the_api_reports_a_needed_approval_and_continues_after_it() {
     assert!(sim.deletes().is_empty());
     let lead = service.login("lead", &password);
     let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
-    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 303);
     // The approval itself runs the approved plan. The API client finds the result, and sends nothing twice.
     let found = || {
         service.get(&format!("/api/v1/retractions?order_id={}", percent_encoded(&order)), &[("Authorization", &token)])

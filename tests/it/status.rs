@@ -177,7 +177,7 @@ fn metrics_are_written_atomically_and_name_no_person() {
 /// The problem, and how to cause it. Afterwards nothing is sent from the home.
 #[test]
 fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
-    for trouble in ["missing", "older", "another", "copy", "half"] {
+    for trouble in ["missing", "moved", "older", "another", "copy", "half", "tampered"] {
         let (sim, home) = ready(&["--participants", "3000"]);
         let (first, second) = (sim.example("plain").order_id, sim.example("redeemed").order_id);
         home.check(&["retract", &first, "--yes"], 0);
@@ -191,8 +191,10 @@ fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
         for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
             drop(std::fs::remove_file(home.path(file)));
         }
+        let (kind, code) = if trouble == "tampered" { ("tampered", 1) } else { ("identity", 3) };
         match trouble {
             "missing" => {}
+            "moved" => std::fs::write(home.path("moved.db"), newest).expect("at another place"),
             "older" => std::fs::write(home.ledger(), older).expect("a restore"),
             "another" => {
                 let other = Home::new(&sim);
@@ -203,28 +205,38 @@ fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
             _ => {
                 std::fs::write(home.ledger(), newest).expect("as it was");
                 let conn = rusqlite::Connection::open(home.ledger()).expect("the ledger");
-                conn.execute_batch(if trouble == "half" {
-                    "DROP TRIGGER events_remain; DELETE FROM events WHERE id = (SELECT max(id) FROM events)"
-                } else {
-                    "INSERT INTO identity VALUES ('copy_of', '{}')"
+                conn.execute_batch(match trouble {
+                    "half" => "DROP TRIGGER events_remain; DELETE FROM events WHERE id = (SELECT max(id) FROM events)",
+                    "tampered" => "DROP TRIGGER events_stay; UPDATE events SET message = 'x' WHERE id = 2",
+                    _ => "INSERT INTO identity VALUES ('copy_of', '{}')",
                 })
                 .expect("changed");
             }
         }
         for args in [&["status", "--json"][..], &["status", "--check", "--json"]] {
-            let ran = home.check(args, 3);
-            assert_eq!(ran.error_kind(), "identity", "{trouble}: {ran:?}");
-            assert_eq!(ran.object()["ledger_trouble"], trouble, "{ran:?}");
+            let ran = home.check(args, code);
+            assert_eq!(ran.error_kind(), kind, "{trouble}: {ran:?}");
+            let name = if trouble == "moved" { "missing" } else { trouble };
+            assert_eq!(ran.object()["ledger_trouble"], name, "{ran:?}");
         }
-        let problems = home.check(&["status", "--check", "--json"], 3).object()["problems"].clone();
+        let problems = home.check(&["status", "--check", "--json"], code).object()["problems"].clone();
         assert_eq!(problems[0]["problem"], "ledger", "{trouble}: {problems}");
-        let doctor = home.check(&["doctor", "--json"], 3);
-        assert!(doctor.stdout.contains(r#""check":"ledger of this index","ok":false"#), "{trouble}: {}", doctor.stdout);
+        // The remedy, which the send, the monitor, the command and the service all say.
+        let remedy = problems[0]["remedy"].as_str().unwrap_or_else(|| panic!("{trouble}: {problems}"));
+        let refused = home.check(&["retract", &second, "--dry-run"], code);
+        assert!(refused.stderr.contains(remedy), "{trouble}: {remedy}: {refused:?}");
+        let text = home.check(&["status", "--check"], code).stdout;
+        assert!(text.contains(remedy), "{trouble}: {remedy}: {text}");
+        let doctor = home.check(&["doctor", "--json"], code);
+        let checks = doctor.objects();
+        let line = checks.iter().find(|line| line["check"] == "ledger of this index").expect("a line");
+        assert!(line["ok"] == false && line["remedy"] == remedy, "{trouble}: {line}");
         let service = Service::start(&home);
         let answer = service.get("/readyz", &[]);
         assert!(answer.status == 503 && answer.body.contains("ledger"), "{trouble}: {} {}", answer.status, answer.body);
+        assert!(answer.body.contains(remedy), "{trouble}: {remedy}: {}", answer.body);
         let sent = sim.deletes().len();
-        home.check(&["retract", &second, "--yes"], 3);
+        home.check(&["retract", &second, "--yes"], code);
         assert_eq!(sim.deletes().len(), sent, "{trouble}");
     }
 }

@@ -1,7 +1,7 @@
 //! The quota state of one host, and the arithmetic of its exchanges.
 //!
-//! A window's quota is kept by counting leases; crawls and look-ups leave its reserve alone. A rate is kept by a schedule: each
-//! lease gets the next slots of one time line, so that two processes alternate. A retraction does not queue: it starts at once,
+//! A window's quota is kept by counting leases; crawls and looking leave its reserve alone. A rate is kept by a schedule: each
+//! lease gets the next slots of one time line, so that two processes alternate. A person's request does not queue: it starts at once,
 //! and the next lease of a crawl starts later by as much.
 
 use super::{
@@ -71,7 +71,7 @@ pub struct QuotaState {
     pub rate_raised_at_ms: i64,
     /// The next free slot of the schedule, Unix microseconds.
     pub next_slot_us: i64,
-    /// The next free slot for retractions, which do not queue behind a crawl.
+    /// The next free slot for retractions and looking, which do not queue behind a crawl.
     pub next_retraction_us: i64,
     pub pause: Option<Pause>,
 }
@@ -238,7 +238,9 @@ impl QuotaState {
             let left = self.usable(limit, request.purpose).saturating_sub(self.used);
             let end = *self.window_ends_ms.get_or_insert(window_end(now_ms, self.window_ms.unwrap_or(HOUR)));
             if left == 0 {
-                return refused(Pause { until_ms: end, reason: WaitReason::QuotaUsed });
+                let is_reserved = request.purpose == Purpose::Looking && self.used < limit;
+                let reason = if is_reserved { WaitReason::OnlyReserve } else { WaitReason::QuotaUsed };
+                return refused(Pause { until_ms: end, reason });
             }
             void_at_ms = Some(end);
             requests = requests.min(left).min((limit / LEASES_PER_QUOTA).max(1));
@@ -256,7 +258,7 @@ impl QuotaState {
                     starts_us = self.next_slot_us.clamp(now_us, longest);
                     self.next_slot_us = starts_us + span;
                 }
-                Purpose::Retraction => {
+                Purpose::Retraction | Purpose::Looking => {
                     starts_us = self.next_retraction_us.clamp(now_us, longest);
                     self.next_retraction_us = starts_us + span;
                     self.next_slot_us = self.next_slot_us.clamp(now_us, longest) + span;
@@ -271,13 +273,15 @@ impl QuotaState {
 
     /// The part of a limit that a purpose may use. A crawl may always use one request, so that it makes progress.
     fn usable(&self, limit: u64, purpose: Purpose) -> u64 {
+        let without_reserve = ((limit as f64 * (1.0 - self.reserve)).floor() as u64).min(limit);
         match purpose {
             Purpose::Retraction => limit,
-            Purpose::Crawl => ((limit as f64 * (1.0 - self.reserve)).floor() as u64).clamp(limit.min(1), limit),
+            Purpose::Looking => without_reserve,
+            Purpose::Crawl => without_reserve.max(limit.min(1)),
         }
     }
 
-    /// What crawls and look-ups may still use of the window; `None` without a limit.
+    /// What crawls may still use of the window; `None` without a limit.
     pub fn left_to_crawl(&self) -> Option<u64> {
         self.limit.map(|limit| self.usable(limit, Purpose::Crawl).saturating_sub(self.used))
     }
@@ -287,7 +291,7 @@ impl QuotaState {
         self.limit.map(|limit| limit.saturating_sub(self.used))
     }
 
-    /// What crawls and look-ups may use of one window; `None` without a limit.
+    /// What crawls may use of one window; `None` without a limit.
     pub fn per_window(&self) -> Option<u64> {
         self.limit.map(|limit| self.usable(limit, Purpose::Crawl))
     }

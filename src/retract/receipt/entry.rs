@@ -1,12 +1,13 @@
 //! One action of a receipt, from the ledger or from a dry run.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::Kind;
-use crate::model::Target;
+use crate::error::{Kind, Result};
 use crate::model::program_rule::ProgramRule;
+use crate::model::{ActionId, Target};
 use crate::retract::adjust::change_of;
 use crate::retract::adjust::preview::{Measure, Preview};
 use crate::retract::checklist;
@@ -14,12 +15,13 @@ use crate::retract::checks::{Finding, Findings, Verdict};
 use crate::retract::file::{FileLine, file_line_of};
 use crate::retract::match_submissions::LIST_READING;
 use crate::retract::plan::{ActionPlan, StoredPlan};
-use crate::retract::proof::Snapshot;
+use crate::retract::proof::{MISSING, Snapshot};
 use crate::retract::referral::{ReferralLine, ReferralSnapshot};
 use crate::retract::resend::PreviousAttempt;
+use crate::store::index::IndexReader;
 use crate::store::ledger::{Channel, Event, Retraction, State};
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Entry {
     /// Number in the ledger; `null` if the ledger has no entry.
     pub id: Option<i64>,
@@ -49,6 +51,8 @@ pub struct Entry {
     /// RFC 3339.
     pub confirmed_at: Option<String>,
     pub person: Option<String>,
+    /// The second person, who approved it; `null` if it needed no approval.
+    pub approved_by: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
     /// The values that an adjustment changes, before and after; `null` for other channels.
@@ -68,9 +72,12 @@ pub struct Entry {
     pub events: Vec<EventLine>,
     #[serde(skip)]
     pub(in crate::retract) ledger_state: Option<State>,
+    /// Whether this command found it in the ledger and sent nothing.
+    #[serde(skip)]
+    pub(in crate::retract) was_found: bool,
 }
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct RewardLine {
     pub reward_id: String,
     /// `REFERRED`, `FRIEND_SIGNUP` …
@@ -79,6 +86,12 @@ pub struct RewardLine {
     pub before: String,
     /// The newest state; `null` if the reward was not read after the send.
     pub after: Option<String>,
+    /// The newest known state, of ledger and index.
+    pub state: String,
+    /// ISO 4217 code, if the index has it.
+    pub currency: Option<String>,
+    /// When that state was read, RFC 3339; `null` for a reading of this request.
+    pub as_of: Option<String>,
     pub unit: Option<String>,
     /// Amount earned, in `unit`.
     pub assigned: Option<i64>,
@@ -86,7 +99,7 @@ pub struct RewardLine {
     pub redeemed: Option<i64>,
 }
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct EventLine {
     /// RFC 3339.
     pub at: String,
@@ -118,13 +131,16 @@ impl RewardLine {
     }
 }
 
-fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>) -> RewardLine {
+fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>, as_of: Option<&str>) -> RewardLine {
     let newest = after.or(before);
     RewardLine {
         reward_id: newest.map(|s| s.reward_id.clone()).unwrap_or_default(),
         reward_source: newest.and_then(|s| s.reward_source.clone()),
         before: before.map_or_else(|| "not known".to_owned(), |s| s.state.clone()),
         after: after.map(|s| s.state.clone()),
+        state: newest.map_or_else(|| "not known".to_owned(), |s| s.state.clone()),
+        currency: None,
+        as_of: as_of.map(str::to_owned),
         unit: newest.and_then(|s| s.unit.clone()),
         assigned: newest.and_then(|s| s.assigned),
         redeemed: newest.and_then(|s| s.redeemed),
@@ -162,6 +178,9 @@ impl Entry {
             State::NotReceived => checklist::not_received(),
             _ => Vec::new(),
         };
+        let read_at = |reward_id: &str| {
+            Some(retraction.newest_reading(reward_id).map_or(retraction.created_at.as_str(), |(_, at)| at))
+        };
         Self {
             id: Some(retraction.id),
             channel: retraction.channel,
@@ -181,14 +200,23 @@ impl Entry {
                 .filter(|_| reached),
             confirmed_at: done(&[State::Confirmed]).filter(|_| state == State::Confirmed),
             person: Some(retraction.person.clone()),
+            approved_by: retraction.text("approved_by").map(str::to_owned),
             reason: retraction.reason.clone(),
             ticket: retraction.ticket.clone(),
             file: file_line_of(retraction),
             change: (retraction.channel == Channel::Modification).then(|| change_now(retraction)).flatten(),
             rewards: before
                 .iter()
-                .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
-                .chain(after.iter().filter(|now| is_new(now, &before)).map(|now| reward_line(None, Some(now))))
+                .map(|was| {
+                    let now = after.iter().find(|now| now.reward_id == was.reward_id);
+                    reward_line(Some(was), now, read_at(&was.reward_id))
+                })
+                .chain(
+                    after
+                        .iter()
+                        .filter(|now| is_new(now, &before))
+                        .map(|now| reward_line(None, Some(now), read_at(&now.reward_id))),
+                )
                 .collect(),
             referrals: ReferralLine::all(&referrals, &referrals_after),
             program_rules,
@@ -197,7 +225,30 @@ impl Entry {
             check,
             events: retraction.events.iter().map(EventLine::from).collect(),
             ledger_state: Some(state),
+            was_found: false,
         }
+    }
+
+    /// Takes the currencies of the index, and for an entry of the ledger the states that are newer than its own.
+    pub fn update_from_index(&mut self, index: &IndexReader, now: Timestamp) -> Result<()> {
+        let Some(action_id) = &self.action_id else { return Ok(()) };
+        let known = index.rewards_of_action(&ActionId::new(action_id))?;
+        let now_ms = index.judged_now(now)?.at.as_millisecond();
+        for line in &mut self.rewards {
+            let Some(indexed) = known.iter().find(|one| one.reward.reward_id.as_str() == line.reward_id) else {
+                continue;
+            };
+            line.currency.clone_from(&indexed.reward.currency);
+            if self.id.is_none() {
+                continue;
+            }
+            let read_at = line.as_of.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+            if read_at.is_none_or(|read_at| indexed.read_at > read_at) {
+                let state = if indexed.gone { MISSING } else { indexed.reward.state(now_ms).as_str() };
+                (line.state, line.as_of) = (state.to_owned(), Some(indexed.read_at.to_string()));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn unsent(action: &ActionPlan, state: &str, message: &str) -> Self {
@@ -233,11 +284,12 @@ impl Entry {
             sent_at: None,
             confirmed_at: None,
             person: None,
+            approved_by: None,
             reason: None,
             ticket: None,
             change: None,
             file: None,
-            rewards: rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
+            rewards: rewards.iter().map(|reward| reward_line(Some(reward), None, None)).collect(),
             referrals: Vec::new(),
             program_rules: Vec::new(),
             verdict: Some(findings.verdict()),
@@ -245,6 +297,7 @@ impl Entry {
             check: Vec::new(),
             events: Vec::new(),
             ledger_state: None,
+            was_found: false,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::store::ledger::{Channel, Head, Ledger, Retraction, State};
 pub use entry::{Entry, EventLine, RewardLine};
 pub use text::{coverage_line, finding_lines, plan_lines};
 
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Receipt {
     pub order_id: OrderId,
     pub tenant: String,
@@ -80,6 +80,20 @@ impl Receipt {
         }
     }
 
+    /// The receipt of retractions as the ledger has them, not of a command that sent something.
+    pub fn of_ledger(
+        identity: &Identity,
+        order_id: &OrderId,
+        coverage: &Coverage,
+        ledger: &Ledger,
+        retractions: &[Retraction],
+    ) -> Self {
+        let mut receipt = Self::new(identity, order_id, coverage, false);
+        receipt.retractions = retractions.iter().map(|retraction| Entry::of(retraction, &[])).collect();
+        receipt.mark(ledger);
+        receipt
+    }
+
     /// Adds the ledger's newest event. A receipt without it is still useful, so an error is ignored.
     pub fn mark(&mut self, ledger: &Ledger) {
         self.ledger = Mark::of(ledger);
@@ -137,7 +151,7 @@ impl Receipt {
 
     /// Adds a retraction from the ledger. `sent_now`: this command sent it.
     pub fn add(&mut self, retraction: &Retraction, findings: &[Finding], sent_now: bool) {
-        self.retractions.push(Entry { sent_now, ..Entry::of(retraction, findings) });
+        self.retractions.push(Entry { sent_now, was_found: !sent_now, ..Entry::of(retraction, findings) });
     }
 
     /// Records the error that ended the run early. Of several errors, keeps the error that decides the exit code.

@@ -25,7 +25,7 @@ impl Entry {
         };
         let kind = if self.channel == Channel::Modification { "adjustment" } else { "retraction" };
         let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
-        let before = if self.sent.is_some() && !self.sent_now { " (sent before; nothing was sent now)" } else { "" };
+        let before = if self.was_found && self.sent.is_some() { " (sent before; nothing was sent now)" } else { "" };
         lines.push(format!("{what}{number}: {}{before}", self.state));
         // The findings below say why it stops.
         let is_said = self.state == "stopped" && self.findings.iter().any(Finding::stops);
@@ -39,6 +39,9 @@ impl Entry {
                 .collect();
             let at = self.sent_at.as_deref().unwrap_or_default();
             lines.push(format!("  sent {at} by {}: {}", self.person.as_deref().unwrap_or("?"), parameters.join(" ")));
+        }
+        if let (Some(asked), Some(approved)) = (&self.person, &self.approved_by) {
+            lines.push(format!("  asked for by {asked}, approved by {approved}"));
         }
         if let Some(batch_id) = &self.batch_id {
             lines.push(format!("  vendor's batch ID {batch_id}"));

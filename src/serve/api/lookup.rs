@@ -11,7 +11,7 @@ use crate::lookup::Answer;
 use crate::model::{AccountId, UserId};
 use crate::serve::app::{App, participants};
 use crate::serve::extractors::{Caller, Query};
-use crate::serve::page::mask::mask_account;
+use crate::serve::page::mask::Masks;
 
 /// Look up an order
 ///
@@ -39,7 +39,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     }
     let mut answers = app.look_up_pasted(vec![order.clone()], participants(&caller.who))?;
     if !unmasked {
-        answers.iter_mut().for_each(mask);
+        mask(&mut answers);
     }
     if answers.len() > 1 {
         return Ok(json(&Answer::several(order, answers)));
@@ -47,9 +47,12 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     Ok(json(&answers.pop()))
 }
 
-fn mask(answer: &mut Answer) {
-    for found in &mut answer.matches {
-        found.account_id = AccountId::new(mask_account(found.account_id.as_str()));
-        found.user_id = found.user_id.as_ref().map(|user| UserId::new(mask_account(user.as_str())));
+fn mask(answers: &mut [Answer]) {
+    let found = || answers.iter().flat_map(|answer| &answer.matches);
+    let accounts = Masks::of(found().map(|found| found.account_id.as_str()));
+    let users = Masks::of(found().filter_map(|found| found.user_id.as_ref()).map(UserId::as_str));
+    for found in answers.iter_mut().flat_map(|answer| &mut answer.matches) {
+        found.account_id = AccountId::new(accounts.of_account(found.account_id.as_str()));
+        found.user_id = found.user_id.as_ref().map(|user| UserId::new(users.of_account(user.as_str())));
     }
 }

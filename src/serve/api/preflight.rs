@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::header::AGE;
 
 use super::{ApiResult, json};
 use crate::error::{Error, Kind};
@@ -12,10 +13,12 @@ use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Query};
 use crate::serve::flag_names::receipt_for_api;
+use crate::serve::looking::Spends;
 
 /// Check whether an order can be retracted
 ///
-/// Reads every known reward of the order live and sends nothing. Returns the receipt of a dry run. Its `plan` is a fingerprint of
+/// Reads every known reward of the order live and sends nothing. A reading is kept for a minute; the `Age` header says how old it
+/// is, in seconds. It never uses the reserve of the quota. Returns the receipt of a dry run. Its `plan` is a fingerprint of
 /// what would be sent; pass it with the retraction so that nothing else is sent.
 #[utoipa::path(get, path = "/api/v1/preflight", operation_id = "checkOrder", tag = "orders", security(("token" = ["preflight"])),
     params(("order_id" = String, Query, description = "The order ID, byte for byte"),
@@ -34,6 +37,9 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
         },
         ..RetractRequest::new(query.order()?)
     };
-    let receipt = app.actions.retract(&caller.who, request, true).await?;
-    Ok(json(&receipt_for_api(receipt)))
+    let look = app.actions.look(&caller.who, &request, Spends::Looking).await?;
+    let age = app.clock.now().duration_since(look.read_at).as_secs().max(0);
+    let mut response = json(&receipt_for_api(look.receipt));
+    response.headers_mut().insert(AGE, age.into());
+    Ok(response)
 }

@@ -61,7 +61,7 @@ pub(in crate::serve) async fn create(
 
 /// Retracts an order and stores the response under the key of the request.
 async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: Idempotent) -> ApiResult {
-    let receipt = match app.actions.retract(&who, request, false).await {
+    let receipt = match app.actions.retract(&who, request).await {
         Ok(receipt) => receipt,
         Err(error) => return Ok(key.fail(&app, error)?),
     };
@@ -120,8 +120,9 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller,
         Some(ledger) => ledger.list(&filter),
         None => Ok(Vec::new()),
     });
-    let entries: Vec<Entry> =
+    let mut entries: Vec<Entry> =
         found.await?.iter().map(|retraction| entry_for(Entry::of(retraction, &[]), Audience::Api)).collect();
+    app.actions.update_entries(&mut entries)?;
     Ok(page.response(PATH, &query, entries, |entry| entry.id.unwrap_or_default().to_string()))
 }
 
@@ -138,5 +139,7 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, 
     };
     let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
     let retraction = ledger.get(id.parse().map_err(|_not_a_number| unknown())?).map_err(|_unknown| unknown())?;
-    Ok(json(&entry_for(Entry::of(&retraction, &[]), Audience::Api)))
+    let mut entry = entry_for(Entry::of(&retraction, &[]), Audience::Api);
+    app.actions.update_entries(std::slice::from_mut(&mut entry))?;
+    Ok(json(&entry))
 }

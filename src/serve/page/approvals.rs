@@ -1,4 +1,4 @@
-//! Approvals: requests that need a second person, with buttons to approve, decline or withdraw them.
+//! Approvals: requests that need a second person. The page of a request shows its plan, and a form to approve or decline it.
 //!
 //! The service carries out an approved request of the page or the API at once, in the name of the requester; the ledger records
 //! both names. Users see no button to approve their own requests, and the ledger refuses such an approval.
@@ -8,12 +8,21 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
+use serde_json::Value;
 
-use super::view::{in_link, minute};
-use super::{Layout, PageResult, rendered};
+use super::lookup::masks_of;
+use super::plan::PlanTable;
+use super::view::{Reward, Verdicts, count, in_link, minute};
+use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
+use crate::error::{Error, Kind, Result};
+use crate::model::OrderId;
+use crate::refunds::plan_file::plan_of;
+use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
+use crate::serve::batch::Part;
 use crate::serve::extractors::{Caller, Form};
+use crate::serve::looking::Spends;
 use crate::store::ledger::{Approval, Stage};
 
 #[derive(Template)]
@@ -23,6 +32,31 @@ struct ApprovalsPage {
     policy: String,
     open: Vec<Line>,
     past: Vec<Line>,
+    csrf: String,
+}
+
+#[derive(Template)]
+#[template(path = "approval.html")]
+struct ApprovalPage {
+    layout: Layout,
+    line: Line,
+    is_open: bool,
+    /// What the request says beside its reason: names and texts.
+    facts: Vec<(&'static str, String)>,
+    /// The plan as it is now, for a retraction.
+    verdicts: Option<Verdicts>,
+    /// Whether it differs from the requested plan.
+    changed: bool,
+    /// Why the plan could not be read.
+    error: Option<ErrorPage>,
+    /// The rewards as last known, without a plan.
+    rewards: Vec<Reward>,
+    /// The change of an adjustment, line by line.
+    change: Vec<String>,
+    /// The plan of a batch.
+    plan: Option<PlanTable>,
+    /// Whether the page shows what would be taken back.
+    shows_rewards: bool,
     csrf: String,
 }
 
@@ -56,7 +90,93 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     }))
 }
 
+/// One request with its plan. An open retraction is read live, which leaves the reserve alone.
+pub(in crate::serve) async fn one(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> PageResult {
+    let approval = app.approval(&id)?;
+    let request = RetractRequest::approved(&approval);
+    let names = app.actions.actor(&caller.who).names();
+    let mut page = ApprovalPage {
+        layout: Layout::of(&app, format!("Approval {}", approval.id), Some(&caller)),
+        is_open: matches!(approval.stage, Stage::Asked | Stage::Approved),
+        facts: facts_of(&approval, request.as_ref()),
+        verdicts: None,
+        changed: false,
+        error: None,
+        rewards: Vec::new(),
+        change: Vec::new(),
+        plan: None,
+        shows_rewards: true,
+        csrf: caller.csrf.clone(),
+        line: Line::of(approval, &names, caller.who.may(Right::Approve)),
+    };
+    if page.is_open {
+        page.read_plan(&app, &caller, request).await?;
+    }
+    Ok(rendered(&page))
+}
+
+impl ApprovalPage {
+    async fn read_plan(
+        &mut self,
+        app: &Arc<App>,
+        caller: &Caller,
+        request: Option<RetractRequest>,
+    ) -> Result<(), ErrorPage> {
+        let approval = &self.line.approval;
+        if let Some(request) = request.filter(|_| caller.who.may(Right::Preflight)) {
+            match app.actions.look(&caller.who, &request, Spends::Looking).await {
+                Ok(mut look) => {
+                    // The page already says why it needs an approval.
+                    look.receipt.approval = None;
+                    self.changed = look.receipt.plan.as_ref() != Some(&approval.name);
+                    self.verdicts = Some(Verdicts::of(look));
+                    return Ok(());
+                }
+                Err(error) => self.error = Some(error.into()),
+            }
+        }
+        let lines = approval.subject["change"].as_array().into_iter().flatten();
+        self.change = lines.filter_map(Value::as_str).map(str::to_owned).collect();
+        if let Some(batch) = approval.subject["batch"].as_str() {
+            let plan = app.batches.read(batch, Part::Plan).ok();
+            let plan = plan.and_then(|bytes| plan_of("the plan", &bytes).ok());
+            self.plan = plan.as_ref().map(PlanTable::of);
+        } else if let Some(order) = approval.subject["order_id"].as_str().filter(|order| !order.is_empty()) {
+            let answers = app.look_up(&OrderId::new(order))?;
+            let masks = masks_of(&answers);
+            let only = approval.subject["reward_id"].as_str();
+            let found = answers.iter().flat_map(|answer| &answer.matches);
+            let found = found.filter(|found| only.is_none_or(|only| only == found.reward_id.as_str()));
+            self.rewards = found.map(|found| Reward::of(found, Some(&masks))).collect();
+        }
+        self.shows_rewards = self.plan.is_some() || !self.rewards.is_empty();
+        Ok(())
+    }
+}
+
+fn facts_of(approval: &Approval, request: Option<&RetractRequest>) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(request) = request {
+        let action = request.action_id.as_ref().map(ToString::to_string);
+        facts.push(("Action", action.unwrap_or_else(|| "every action of the order".to_owned())));
+        facts.push(("Sent to the vendor", format!("Amount=0, disposition code {}", request.disposition)));
+        facts.extend(request.overrides.iter().map(|name| ("Overridden", name.as_str().to_owned())));
+    }
+    if let Some(orders) = approval.subject["orders"].as_u64() {
+        facts.push(("Orders", count(orders)));
+    }
+    let value = approval.subject["value"].as_object().into_iter().flatten();
+    facts.extend(value.map(|(unit, worth)| ("Rewards worth", format!("{worth} {unit}"))));
+    facts
+}
+
 pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
+    if !form.fields.has("yes") {
+        let unconfirmed = Error::new(Kind::Usage, "the approval was not confirmed; nothing was sent");
+        return Err(unconfirmed
+            .hint("look at the plan of the request, tick that you have read it, then approve")
+            .into());
+    }
     let (approved, is_carried_out) = app.approve(&form.caller.who, &id, form.fields.text("reason")).await?;
     let to = match (is_carried_out, approved.subject["order_id"].as_str()) {
         (true, Some(order)) => format!("/receipt?order={}", in_link(order)),

@@ -17,6 +17,8 @@ use crate::model::counted;
 use crate::model::program_rule::RuleState;
 use crate::serve::app::App;
 use crate::serve::extractors::Caller;
+use crate::serve::flag_names::without_flags;
+use crate::serve::routes::Audience;
 use crate::status::{Bucket, QuotaLine, Spread, Status, human_duration};
 
 #[derive(Template)]
@@ -30,6 +32,8 @@ struct DashboardPage {
     open: usize,
     standing: Vec<(i64, String)>,
     refusals: Vec<String>,
+    /// Why nothing can be sent now, with the remedy.
+    blocked: Vec<String>,
     /// For each program: whether the rule exists, and a sentence about it.
     rules: Vec<(bool, String)>,
     quota: Vec<Quota>,
@@ -84,6 +88,7 @@ fn page_of(status: &Status, layout: Layout) -> Result<DashboardPage> {
         retractions: status.retractions.iter().map(|(state, n)| (*state, count(*n))).collect(),
         open: status.open.len(),
         standing: status.standing_again.iter().map(|one| (one.id, one.order_id.clone())).collect(),
+        blocked: status.blocked.iter().map(|block| without_flags(&block.line(), Audience::Page)).collect(),
         refusals: status
             .refusals
             .iter()
@@ -141,7 +146,12 @@ fn quota_line((n, line): (usize, &QuotaLine)) -> Result<Quota> {
         left: line.left.map_or_else(|| "no limit known".to_owned(), count),
         resets: line.resets_at.as_deref().map(minute).unwrap_or_default(),
         waits: line.waiting_until.as_deref().map(minute).unwrap_or_default(),
-        last_hour: format!("{} crawl, {} retraction", count(line.last_hour_crawl), count(line.last_hour_retraction)),
+        last_hour: format!(
+            "{} crawl, {} looking, {} retraction",
+            count(line.last_hour_crawl),
+            count(line.last_hour_looking),
+            count(line.last_hour_retraction)
+        ),
         today: count(line.today),
         hours: line.hours.iter().map(|&requests| count(requests)).collect::<Vec<_>>().join(", "),
         chart: drawn(&Chart::of(format!("quota-{n}"), &caption, bars))?,

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 
-use super::mask::mask_account;
+use super::mask::mask;
 use super::view::minute;
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::error::{Error, Kind};
@@ -234,7 +234,7 @@ fn render_form(
     };
     let shown = |text: &str| -> String {
         let text: String = text.trim().chars().take(CELL_CHARS).collect();
-        if text.contains('@') { mask_account(&text) } else { text }
+        if text.contains('@') { mask(&text) } else { text }
     };
     let choice = |place: usize, doubt: Option<&UnclearColumn>| {
         let of_rows = || {

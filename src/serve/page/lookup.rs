@@ -9,6 +9,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 
+use super::mask::Masks;
 use super::view::{Order, in_link};
 use super::{Layout, PageResult, rendered};
 use crate::access::Right;
@@ -33,6 +34,7 @@ struct LookupPage {
     may_see_accounts: bool,
     /// Whether the script starts a preflight for each order, because the page shows only a few.
     few: bool,
+    may_preflight: bool,
     csrf: String,
 }
 
@@ -44,10 +46,11 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     let (lines, is_one) = (texts.len(), texts.len() == 1);
     let answers = app.look_up_pasted(texts, participants(&caller.who))?;
     let ledger = if lines == 0 { None } else { app.actions.ledger()? };
+    let masks = (!shows_accounts).then(|| masks_of(&answers));
     let mut orders = Vec::new();
     for answer in &answers {
         let known = ledger.as_ref().map(|ledger| ledger.of_order(&answer.order_id)).transpose()?.unwrap_or_default();
-        orders.push(Order::of(answer, &known, shows_accounts));
+        orders.push(Order::of(answer, &known, masks.as_ref()));
     }
     let title = if is_one { format!("Order {}", visible(&text)) } else { "Look up".to_owned() };
     Ok(rendered(&LookupPage {
@@ -59,6 +62,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
         orders,
         shows_accounts,
         may_see_accounts,
+        may_preflight: caller.who.may(Right::Preflight),
         csrf: caller.csrf.clone(),
     }))
 }
@@ -79,12 +83,24 @@ pub(in crate::serve) async fn search(State(app): State<Arc<App>>, form: Form) ->
         text: order_id.as_str().to_owned(),
         rows: 2,
         text_link: in_link(order_id.as_str()),
-        orders: answers.iter().map(|answer| Order::of(answer, &[], false)).collect(),
+        orders: answers.iter().map(|answer| Order::of(answer, &[], Some(&masks_of(&answers)))).collect(),
         shows_accounts: false,
         may_see_accounts: false,
+        may_preflight: form.caller.who.may(Right::Preflight),
         few: true,
         csrf: form.caller.csrf.clone(),
     }))
+}
+
+/// Reads the rewards of an order's confirmed retractions again.
+pub(in crate::serve) async fn ask_again(State(app): State<Arc<App>>, form: Form) -> PageResult {
+    let order_id = form.fields.order()?;
+    app.actions.ask_again(&form.caller.who, &order_id).await?;
+    Ok(Redirect::to(&format!("/lookup?orders={}", in_link(order_id.as_str()))).into_response())
+}
+
+pub(super) fn masks_of(answers: &[lookup::Answer]) -> Masks {
+    Masks::of(answers.iter().flat_map(|answer| &answer.matches).map(|found| found.account_id.as_str()))
 }
 
 /// The lines of the field, unchanged; blank lines are skipped.

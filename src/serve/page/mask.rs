@@ -1,7 +1,39 @@
 //! Masks account IDs. They are often e-mail addresses, and most tasks do not need them.
 
-/// Keeps enough characters to distinguish accounts, and too few to reconstruct an address.
-pub(in crate::serve) fn mask_account(account: &str) -> String {
+use std::collections::BTreeMap;
+
+/// The masks of the accounts on one screen. Different accounts have different masks.
+pub(in crate::serve) struct Masks(BTreeMap<String, String>);
+
+impl Masks {
+    /// Accounts whose masks would be equal get a number, in the order of the screen. A hash of the account would let a reader
+    /// test addresses.
+    pub(in crate::serve) fn of<'a>(accounts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut by_mask: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for account in accounts {
+            let alike = by_mask.entry(mask(account)).or_default();
+            if !alike.contains(&account) {
+                alike.push(account);
+            }
+        }
+        let mut masks = BTreeMap::new();
+        for (mask, alike) in by_mask {
+            let is_alone = alike.len() == 1;
+            for (n, account) in (1..).zip(alike) {
+                let shown = if is_alone { mask.clone() } else { format!("{mask} ({n})") };
+                masks.insert(account.to_owned(), shown);
+            }
+        }
+        Self(masks)
+    }
+
+    pub(in crate::serve) fn of_account(&self, account: &str) -> String {
+        self.0.get(account).cloned().unwrap_or_else(|| mask(account))
+    }
+}
+
+/// Keeps too few characters to reconstruct an address.
+pub(super) fn mask(account: &str) -> String {
     let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
     match account.rsplit_once('@') {
         Some((person, domain)) => {
@@ -28,7 +60,15 @@ mod tests {
             ("", "•••"),
             ("ä@ö.de", "ä•••@ö•••.de"),
         ] {
-            assert_eq!(mask_account(account), masked, "{account}");
+            assert_eq!(Masks::of([account, account]).of_account(account), masked, "{account}");
         }
+    }
+
+    #[test]
+    fn different_accounts_of_one_screen_have_different_masks() {
+        let accounts = ["bob@example.com", "ann@example.com", "bea@elsewhere.com", "bob@example.com"];
+        let masks = Masks::of(accounts);
+        let shown = accounts.map(|account| masks.of_account(account));
+        assert_eq!(shown, ["b•••@e•••.com (1)", "a•••@e•••.com", "b•••@e•••.com (2)", "b•••@e•••.com (1)"]);
     }
 }

@@ -19,6 +19,7 @@ pub(super) mod preflight;
 pub(super) mod receipt;
 pub(super) mod retract;
 mod view;
+mod words;
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -127,6 +128,11 @@ impl ErrorPage {
     pub(super) fn of_file(error: Error) -> Self {
         let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page));
         Self::from(Error { hint, ..error })
+    }
+
+    /// Whether the vendor's limit is used up for this request.
+    pub(super) fn is_limit(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
     pub(super) fn html(&self) -> String {

@@ -15,6 +15,7 @@ use crate::model::ActionId;
 use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Fields, Query};
+use crate::serve::looking::Spends;
 
 #[derive(Template)]
 #[template(path = "preflight.html")]
@@ -32,16 +33,18 @@ struct Fragment {
     verdicts: Option<Verdicts>,
     error: Option<ErrorPage>,
     may_retract: bool,
+    may_override: bool,
 }
 
 pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
     let request = request_of(&fields)?;
     let (order, query) = (request.order_id.as_str().to_owned(), query_of(&request));
-    let (verdicts, error) = match app.actions.retract(&caller.who, request, true).await {
-        Ok(receipt) => (Some(Verdicts::of(receipt)), None),
+    let (verdicts, error) = match app.actions.look(&caller.who, &request, Spends::Looking).await {
+        Ok(look) => (Some(Verdicts::of(look)), None),
         Err(error) => (None, Some(ErrorPage::from(error))),
     };
-    let fragment = Fragment { order, query, verdicts, error, may_retract: caller.who.may(Right::Retract) };
+    let (may_retract, may_override) = (caller.who.may(Right::Retract), caller.who.may(Right::Override));
+    let fragment = Fragment { order, query, verdicts, error, may_retract, may_override };
     if fields.has("part") {
         return Ok(rendered(&fragment));
     }

@@ -93,21 +93,18 @@ pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller,
 }
 
 fn fragment_of(app: &App, order: &OrderId) -> Result<Fragment> {
-    let known = match app.actions.ledger()? {
-        Some(ledger) => ledger.of_order(order)?,
-        None => Vec::new(),
-    };
+    let unknown = || Error::new(Kind::NotIndexed, "this ledger has no retraction of this order");
+    let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
+    let known = ledger.of_order(order)?;
     if known.is_empty() {
-        return Err(Error::new(Kind::NotIndexed, "this ledger has no retraction of this order"));
+        return Err(unknown());
     }
     let coverage = app.index.with(|reader| reader.map(|reader| reader.coverage()).transpose())?.unwrap_or_default();
     let identity = &app.actions.settings.identity;
-    let mut receipt = Receipt::new(identity, order, &coverage, false);
-    for retraction in &known {
-        receipt.add(retraction, &[], false);
-    }
-    let retractions =
-        known.iter().rev().map(|one| (RetractionLine::of(one), entry_for(Entry::of(one, &[]), Audience::Page)));
+    let receipt = Receipt::of_ledger(identity, order, &coverage, &ledger, &known);
+    let mut entries: Vec<Entry> = known.iter().map(|one| entry_for(Entry::of(one, &[]), Audience::Page)).collect();
+    app.actions.update_entries(&mut entries)?;
+    let retractions = known.iter().map(RetractionLine::of).zip(entries).rev();
     Ok(Fragment {
         order: order.as_str().to_owned(),
         tenant: identity.tenant.clone(),

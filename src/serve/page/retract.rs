@@ -18,13 +18,18 @@ use crate::retract::request::{PLAN_CHANGED, RetractRequest, parse_overrides};
 use crate::serve::actions::nothing_sent;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Fields, Form, Query};
+use crate::serve::looking::Spends;
 
 #[derive(Template)]
 #[template(path = "retract_begin.html")]
 struct BeginPage {
     layout: Layout,
     request: RetractRequest,
-    verdicts: Verdicts,
+    /// `None` if only the reserve of the quota is left. The next step uses it.
+    verdicts: Option<Verdicts>,
+    /// Whether the form is of use: there is something to send, or the order was not read.
+    sends: bool,
+    unread: Option<ErrorPage>,
     csrf: String,
     /// The checks that this user may override.
     overridable: Vec<&'static str>,
@@ -47,14 +52,20 @@ struct ReviewPage {
 /// The verdict, and a form for reason and ticket.
 pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
     let request = request_of(&fields)?;
-    let verdicts = Verdicts::of(app.actions.retract(&caller.who, request.clone(), true).await?);
+    let (verdicts, unread) = match app.actions.look(&caller.who, &request, Spends::Looking).await {
+        Ok(look) => (Some(Verdicts::of(look)), None),
+        Err(error) if error.kind == Kind::Parked => (None, Some(ErrorPage::from(error))),
+        Err(error) => return Err(error.into()),
+    };
     let may_override = caller.who.may(Right::Override);
-    let overridable = if may_override { verdicts.overridable.clone() } else { Vec::new() };
+    let overridable = verdicts.as_ref().map(|verdicts| verdicts.overridable.clone()).unwrap_or_default();
     Ok(rendered(&BeginPage {
         layout: Layout::of(&app, format!("Retract order {}", request.order_id), Some(&caller)),
-        needs_lead: !may_override && !verdicts.overridable.is_empty(),
-        overridable,
+        needs_lead: !may_override && !overridable.is_empty(),
+        overridable: if may_override { overridable } else { Vec::new() },
+        sends: verdicts.as_ref().is_none_or(|verdicts| verdicts.sends),
         verdicts,
+        unread,
         request,
         csrf: caller.csrf,
     }))
@@ -68,7 +79,12 @@ pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) ->
 
 async fn show_plan(app: &Arc<App>, caller: &Caller, mut request: RetractRequest, changed: bool) -> PageResult {
     request.plan = None;
-    let verdicts = Verdicts::of(app.actions.retract(&caller.who, request.clone(), true).await?);
+    let look = if changed {
+        app.actions.look_again(&caller.who, &request).await?
+    } else {
+        app.actions.look(&caller.who, &request, Spends::Retraction).await?
+    };
+    let verdicts = Verdicts::of(look);
     request.plan = Some(verdicts.plan.clone());
     Ok(rendered(&ReviewPage {
         layout: Layout::of(app, format!("Retract order {}?", request.order_id), Some(caller)),
@@ -88,7 +104,7 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
         let unconfirmed = Error::new(Kind::Usage, "the retraction was not confirmed; nothing was sent");
         return Err(unconfirmed.hint("tick that you have read what will happen, then send it").into());
     }
-    let receipt = match app.actions.retract(&form.caller.who, request.clone(), false).await {
+    let receipt = match app.actions.retract(&form.caller.who, request.clone()).await {
         Ok(receipt) => receipt,
         Err(error) if error.kind == Kind::Refused && error.message == PLAN_CHANGED => {
             return show_plan(&app, &form.caller, request, true).await;

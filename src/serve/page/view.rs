@@ -1,12 +1,16 @@
 //! View models: answers and receipts in the form that the templates show. They decide nothing.
 
-use super::mask::mask_account;
+use askama::Template;
+
+use super::mask::Masks;
+use super::words;
 use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::model::{OrderId, grouped};
 use crate::retract::checks::{Finding, Verdict};
-use crate::retract::receipt::{Entry, Receipt};
+use crate::retract::receipt::{Entry, RewardLine};
 use crate::serve::flag_names::{entry_for, without_flags};
+use crate::serve::looking::Look;
 use crate::serve::routes::Audience;
 use crate::serve::ui_text;
 use crate::store::ledger::{Retraction, State};
@@ -33,6 +37,8 @@ pub(super) struct Order {
     pub(super) related: Option<Related>,
     pub(super) searched: Option<String>,
     pub(super) retractions: Vec<RetractionLine>,
+    /// Whether a retraction of it is confirmed. The vendor is then asked only if the reader wants it.
+    pub(super) is_proven: bool,
 }
 
 /// The orders of an ActionId, a reward ID or a participant.
@@ -53,6 +59,8 @@ pub(super) struct Reward {
     pub(super) account: String,
     pub(super) source: String,
     pub(super) state: String,
+    /// When the state was read.
+    pub(super) as_of: String,
     pub(super) amount: String,
     pub(super) program: String,
     pub(super) given: String,
@@ -73,12 +81,12 @@ pub(super) struct RetractionLine {
 }
 
 impl Order {
-    /// Accounts are masked unless `accounts` is set.
-    pub(super) fn of(answer: &Answer, retractions: &[Retraction], accounts: bool) -> Self {
+    /// Accounts are shown in clear without `masks`.
+    pub(super) fn of(answer: &Answer, retractions: &[Retraction], masks: Option<&Masks>) -> Self {
         let mut actions: Vec<Action> = Vec::new();
         for found in &answer.matches {
             let id = found.action_id.as_ref().map(ToString::to_string);
-            let reward = Reward::of(found, accounts);
+            let reward = Reward::of(found, masks);
             match actions.iter_mut().find(|action| action.id == id) {
                 Some(action) => action.rewards.push(reward),
                 None => actions.push(Action { id, rewards: vec![reward] }),
@@ -104,6 +112,7 @@ impl Order {
                 more: related.more,
             }),
             searched: answer.searched.as_ref().map(crate::lookup::VendorSearch::describe),
+            is_proven: retractions.iter().any(|one| matches!(one.state, State::Confirmed | State::Partial)),
             retractions: retractions.iter().rev().map(RetractionLine::of).collect(),
         }
     }
@@ -138,13 +147,12 @@ fn nothing(answer: &Answer) -> Option<String> {
 }
 
 impl Reward {
-    fn of(found: &Found, accounts: bool) -> Self {
+    pub(super) fn of(found: &Found, masks: Option<&Masks>) -> Self {
         let account = found.account_id.as_str();
-        let unit = found.unit.as_deref().unwrap_or_default();
-        let amount = match (found.assigned, found.redeemed.unwrap_or(0)) {
-            (None, _) => String::new(),
-            (Some(assigned), 0) => format!("{assigned} {unit}"),
-            (Some(assigned), redeemed) => format!("{assigned} {unit}, {redeemed} redeemed"),
+        let in_words = |number| words::amount(number, found.unit.as_deref(), found.currency.as_deref());
+        let amount = match (found.assigned, found.redeemed) {
+            (Some(_), Some(1..)) => format!("{}, {} redeemed", in_words(found.assigned), in_words(found.redeemed)),
+            _ => in_words(found.assigned),
         };
         let given = found.date_given.as_deref().or(found.date_created.as_deref()).unwrap_or_default();
         let mut remarks = Vec::new();
@@ -159,9 +167,10 @@ impl Reward {
         }
         Self {
             id: found.reward_id.to_string(),
-            account: if accounts { account.to_owned() } else { mask_account(account) },
-            source: found.reward_source.clone().unwrap_or_default(),
-            state: found.state.to_string(),
+            account: masks.map_or_else(|| account.to_owned(), |masks| masks.of_account(account)),
+            source: found.reward_source.as_deref().map(words::source).unwrap_or_default(),
+            state: words::state(found.state.as_str()).to_owned(),
+            as_of: found.read_at.clone(),
             amount,
             program: found.program_id.clone().unwrap_or_default(),
             given: given.chars().take(10).collect(),
@@ -182,7 +191,7 @@ impl RetractionLine {
             state: retraction.state.as_str(),
             tone: ui_text::tone_of(retraction.state),
             means: ui_text::meaning_of(retraction.state),
-            at: minute(newest),
+            at: newest.to_owned(),
             person: retraction.person.clone(),
             ticket: retraction.ticket.clone().unwrap_or_default(),
         }
@@ -195,11 +204,43 @@ pub(super) fn minute(rfc3339: &str) -> String {
     moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
+/// A time for a page: in UTC, to the minute. The script shows it in the reader's zone, and how long ago it was.
+#[derive(Template)]
+#[template(source = r#"<time datetime="{{ rfc3339 }}">{{ text }}</time>"#, ext = "html")]
+pub(super) struct Time {
+    rfc3339: String,
+    text: String,
+}
+
+pub(super) fn time(rfc3339: &str) -> Time {
+    Time { rfc3339: rfc3339.to_owned(), text: minute(rfc3339) }
+}
+
+/// When a state was read. A state that this page read itself has the time of the page.
+pub(super) fn as_of(reward: &RewardLine, read_at: &str) -> Time {
+    time(reward.as_of.as_deref().unwrap_or(read_at))
+}
+
+/// A reward in words: whom it is for, its amount, its newest known state.
+pub(super) fn source_of(reward: &RewardLine) -> String {
+    reward.reward_source.as_deref().map(words::source).unwrap_or_default()
+}
+
+pub(super) fn amount_of(reward: &RewardLine) -> String {
+    words::amount(reward.assigned, reward.unit.as_deref(), reward.currency.as_deref())
+}
+
+pub(super) fn state_of(code: &str) -> &str {
+    words::state(code)
+}
+
 pub(super) struct Verdicts {
     pub(super) tone: &'static str,
     pub(super) heading: &'static str,
     pub(super) entries: Vec<Entry>,
     pub(super) sends: bool,
+    /// When the vendor was asked.
+    pub(super) read_at: String,
     /// Names of the checks that a lead may override.
     pub(super) overridable: Vec<&'static str>,
     /// Why a second person must approve it.
@@ -209,7 +250,8 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(super) fn of(receipt: Receipt) -> Self {
+    pub(super) fn of(look: Look) -> Self {
+        let Look { receipt, read_at, .. } = look;
         let entries = &receipt.retractions;
         let stops = entries.iter().any(|entry| entry.verdict == Some(Verdict::Stop));
         let sends = !stops && receipt.error.is_none() && entries.iter().any(|entry| entry.state == "would_send");
@@ -233,11 +275,26 @@ impl Verdicts {
             tone,
             heading,
             sends,
+            read_at: read_at.to_string(),
             overridable,
             approval: receipt.approval.filter(|_| sends),
             plan: receipt.plan.unwrap_or_default(),
-            entries: receipt.retractions.into_iter().map(|entry| entry_for(entry, Audience::Page)).collect(),
+            entries: receipt.retractions.into_iter().map(|entry| entry_of(entry, stops)).collect(),
         }
+    }
+}
+
+/// An entry for the page. Its stops come first. The remedy of a warning says how to go on, so it is left out under a stop.
+fn entry_of(entry: Entry, stops: bool) -> Entry {
+    let mut entry = entry_for(entry, Audience::Page);
+    arrange(&mut entry.findings, stops);
+    entry
+}
+
+fn arrange(findings: &mut [Finding], stops: bool) {
+    findings.sort_by_key(|finding| !finding.stops());
+    for finding in findings.iter_mut().filter(|finding| stops && !finding.stops()) {
+        finding.remedy.clear();
     }
 }
 
@@ -253,4 +310,27 @@ pub(super) fn count(number: u64) -> String {
 /// Whether any retraction may still change state by itself.
 pub(super) fn is_open(retractions: &[Retraction]) -> bool {
     retractions.iter().any(|one| one.state.is_open() && one.state != State::Unconfirmed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retract::checks::{Check, Findings};
+
+    #[test]
+    fn no_warning_advises_to_send_under_a_stop() {
+        let mut findings = Findings::default();
+        findings.warn(Check::OldEvent, "old", "send it now or not at all");
+        let arranged = |findings: &Findings, stops: bool| {
+            let mut list = findings.list().to_vec();
+            arrange(&mut list, stops);
+            list.into_iter().map(|finding| (finding.check, finding.remedy)).collect::<Vec<_>>()
+        };
+        assert_eq!(arranged(&findings, false), [(Check::OldEvent, "send it now or not at all".to_owned())]);
+        findings.stop(Check::Redeemed, "too late", "talk to them");
+        assert_eq!(
+            arranged(&findings, true),
+            [(Check::Redeemed, "talk to them".to_owned()), (Check::OldEvent, String::new())]
+        );
+    }
 }

@@ -57,22 +57,31 @@ impl Ledger {
         accept_restored::refuse_copy(tx)?;
         let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(what) = finding(tx, &mut walked, about)? {
-            return Err(Error::new(
-                Kind::Tampered,
-                format!("the ledger is not what was written: {what}; nothing was sent"),
-            )
-            .hint(
-                "run `recoup audit verify`, and keep the file as it is; restore the newest intact copy of it, with its `-wal` if \
-                 there is one. If only an index is damaged, `sqlite3 FILE REINDEX` rebuilds it",
-            )
-            .into());
+            return Err(tampered(&what));
         }
         self.check_pages(tx)
     }
 
-    /// Fails if SQLite finds damage anywhere in the file.
+    /// Fails if SQLite finds damage anywhere in the file, or if an event is not what was written. Reads the file again only if
+    /// another process has changed it since.
     pub fn check_integrity(&self) -> Result<()> {
-        self.conn.read(|tx| self.check_pages(tx))
+        self.conn.read(|tx| {
+            if self.is_known_intact() {
+                return Ok(());
+            }
+            let before = Stamp::of(self.path());
+            if let Some(finding) = tx.first_damage(Checks::All)? {
+                return Err(DbError::Damaged(finding));
+            }
+            let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+            let rewards = chain::rewards_by_retraction(tx)?;
+            match verify_chain(tx, &mut walked, &rewards)? {
+                Ok(walk) => *walked = Some(walk),
+                Err(what) => return Err(tampered(&what)),
+            }
+            keep_stamp(self.path(), before);
+            Ok(())
+        })
     }
 
     /// Fails if SQLite finds a damaged page, or an index that differs from its table. Reads all pages the first time, and again
@@ -124,6 +133,33 @@ impl Stamp {
     }
 }
 
+fn tampered(what: &str) -> DbError {
+    Error::new(Kind::Tampered, format!("the ledger is not what was written: {what}; nothing was sent"))
+        .hint(
+            "run `recoup audit verify`, and keep the file as it is; restore the newest intact copy of it, with its `-wal` if \
+             there is one. If only an index is damaged, `sqlite3 FILE REINDEX` rebuilds it",
+        )
+        .into()
+}
+
+/// Verifies the events since the last verification. Returns the first fault as a sentence.
+fn verify_chain(
+    tx: &Tx<'_>,
+    walked: &mut Option<Walk>,
+    rewards: &BTreeMap<i64, Vec<String>>,
+) -> Result<Result<Walk, String>, DbError> {
+    let mut walk = match walked.take() {
+        Some(walk) if walk.still_holds(tx)? => walk,
+        _ => Walk::from_the_beginning(tx)?,
+    };
+    walk.go_on(tx, rewards, None)?;
+    if let Some(fault) = walk.faults.first() {
+        let place = fault.sequence.map(|sequence| format!("event {sequence}: ")).unwrap_or_default();
+        return Ok(Err(format!("{place}{}", fault.what)));
+    }
+    Ok(main_file::gap(tx, walk.at, &walk.before)?.map_or(Ok(walk), Err))
+}
+
 /// Returns the first fault as a sentence; `None` if there is none.
 fn finding<'a>(
     tx: &Tx<'_>,
@@ -131,18 +167,10 @@ fn finding<'a>(
     about: impl FnOnce(&BTreeMap<i64, Vec<String>>) -> About<'a>,
 ) -> Result<Option<String>, DbError> {
     let rewards = chain::rewards_by_retraction(tx)?;
-    let mut walk = match walked.take() {
-        Some(walk) if walk.still_holds(tx)? => walk,
-        _ => Walk::from_the_beginning(tx)?,
+    let walk = match verify_chain(tx, walked, &rewards)? {
+        Ok(walk) => walk,
+        Err(what) => return Ok(Some(what)),
     };
-    walk.go_on(tx, &rewards, None)?;
-    if let Some(fault) = walk.faults.first() {
-        let place = fault.sequence.map(|sequence| format!("event {sequence}: ")).unwrap_or_default();
-        return Ok(Some(format!("{place}{}", fault.what)));
-    }
-    if let Some(gap) = main_file::gap(tx, walk.at, &walk.before)? {
-        return Ok(Some(gap));
-    }
     let about = about(&rewards);
     let by_table = related_by_table(tx, &rewards, &about)?;
     for (key, by_index) in related_by_index(tx, &about)? {

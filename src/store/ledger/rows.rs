@@ -119,6 +119,16 @@ impl Retraction {
         self.detail(key).and_then(Value::as_str)
     }
 
+    /// Returns the newest reading of a reward after the send: its state in the words of [`crate::model::RewardState`] or `missing`,
+    /// and the time of the reading, RFC 3339.
+    pub fn newest_reading(&self, reward_id: &str) -> Option<(&str, &str)> {
+        self.events.iter().rev().find_map(|event| {
+            let mut rewards = event.details.get("rewards")?.as_array()?.iter();
+            let reward = rewards.find(|reward| reward["reward_id"].as_str() == Some(reward_id))?;
+            Some((reward["state"].as_str()?, event.at.as_str()))
+        })
+    }
+
     /// Returns the time of sending, RFC 3339; `None` if the retraction was not sent.
     pub fn sent_at(&self) -> Option<&str> {
         let sent = |event: &&Event| event.state == State::Sending && event.changes_state();

@@ -86,7 +86,7 @@ pub(super) struct Leases {
 
 impl Leases {
     pub(super) fn new(options: &HostOptions, clock: Clock, deadline: Arc<Deadline>, want: u64) -> Self {
-        let want = if options.purpose == Purpose::Retraction { 1 } else { want };
+        let want = if options.purpose == Purpose::Crawl { want } else { 1 };
         Self {
             clock,
             budget: options.budget.clone(),
@@ -134,7 +134,7 @@ impl Leases {
             state.report.sent += 1;
             state.report.uncounted += u64::from(!grant.counted);
             let runs_out = if grant.counted { left <= grant.requests / 2 } else { lease.report_us <= now_us };
-            // A retraction sends a handful of requests and prefetches no counted lease.
+            // A retraction or a look sends a handful of requests and prefetches no counted lease.
             let prefetches = self.purpose == Purpose::Crawl || !grant.counted;
             let is_due = runs_out && prefetches && state.next.is_none() && state.refused.is_none();
             drop(state);
@@ -295,8 +295,8 @@ impl Leases {
                 }
                 if let Some(Err(Unavailable::Failed(why))) = alone {
                     unreported.failures += 1;
-                    // A retraction ends before its third exchange, so its first failure counts.
-                    if unreported.failures >= FAILURES_BEFORE_WARNING || self.purpose == Purpose::Retraction {
+                    // A retraction or a look ends before its third exchange, so its first failure counts.
+                    if unreported.failures >= FAILURES_BEFORE_WARNING || self.purpose != Purpose::Crawl {
                         *lock(&self.trouble) = Some(why);
                     }
                 }

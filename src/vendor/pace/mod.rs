@@ -234,6 +234,11 @@ impl Pacer {
                 .details(Details { retry_at: Some(moment), ..Details::default() })
                 .hint("if the wait is a mistake, `recoup quota clear` ends it; the work so far is saved");
         }
+        if pause.reason == WaitReason::OnlyReserve {
+            let what = "only the reserve for retractions is left of the quota";
+            return Error::new(Kind::Parked, format!("{what} until {moment}, and looking at an order leaves it alone"))
+                .hint(format!("a retraction can still be sent; look again after {moment}"));
+        }
         Error::new(
             Kind::Parked,
             format!("the quota is used up until {moment}, and a wait may last {allowed:#} at most (max_wait)"),

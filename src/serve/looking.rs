@@ -1,0 +1,172 @@
+//! Looking at an order: a preflight that is kept for a minute and leaves the reserve alone.
+//!
+//! People reload pages, and a preflight costs requests to both hosts. A kept preflight is used only while the ledger says the
+//! same about the order. It never decides about a send: a send reads everything again and compares the plans.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::actions::Actions;
+use crate::access::Principal;
+use crate::error::{Error, Kind, Result};
+use crate::model::OrderId;
+use crate::report::Report;
+use crate::retract::readiness;
+use crate::retract::receipt::{Entry, Receipt};
+use crate::retract::request::RetractRequest;
+use crate::retract::verify;
+use crate::store::index::IndexReader;
+use crate::store::ledger::State;
+
+/// How long a preflight is kept.
+const KEPT_FOR: Duration = Duration::from_mins(1);
+
+/// The quota that a preflight may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spends {
+    /// All but the reserve.
+    Looking,
+    /// Also the reserve: the person is about to confirm this plan.
+    Retraction,
+}
+
+/// A preflight, and when it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    pub(super) receipt: Receipt,
+    pub(super) read_at: Timestamp,
+    made: Instant,
+    /// What the ledger said about the order then.
+    ledger: String,
+}
+
+/// Only one preflight of a request runs at a time. The others wait for its result.
+type Slot = Arc<tokio::sync::Mutex<Kept>>;
+
+#[derive(Debug, Default)]
+struct Kept {
+    look: Option<Look>,
+    /// When the quota ended a look before it had read everything. Repeating it would spend the other host's quota for nothing.
+    limit: Option<(Instant, Error)>,
+}
+
+#[derive(Default)]
+pub(super) struct Looks {
+    slots: Mutex<HashMap<String, (Instant, Slot)>>,
+    /// When a person last asked for the rewards of a proven retraction, by order.
+    asked: Mutex<HashMap<OrderId, Instant>>,
+}
+
+impl Looks {
+    /// The orders about which a person asked within the last minute.
+    fn asked(&self) -> MutexGuard<'_, HashMap<OrderId, Instant>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|_, at| at.elapsed() < KEPT_FOR);
+        asked
+    }
+
+    /// The slot of a request. Requests that differ only in reason, ticket or confirmed plan share one.
+    fn slot(&self, request: &RetractRequest) -> Slot {
+        let key = json!(RetractRequest { reason: None, ticket: None, plan: None, ..request.clone() }).to_string();
+        let now = Instant::now();
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, (used, slot)| Arc::strong_count(slot) > 1 || used.elapsed() < KEPT_FOR);
+        let (used, slot) = slots.entry(key).or_insert_with(|| (now, Slot::default()));
+        *used = now;
+        Arc::clone(slot)
+    }
+}
+
+impl Actions {
+    /// A preflight of the request that is at most a minute old.
+    pub(super) async fn look(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: &RetractRequest,
+        spends: Spends,
+    ) -> Result<Look> {
+        self.look_unless(who, request, spends, |look| look.made.elapsed() < KEPT_FOR).await
+    }
+
+    /// A preflight that is read now. Later looks use it.
+    pub(super) async fn look_again(self: &Arc<Self>, who: &Principal, request: &RetractRequest) -> Result<Look> {
+        self.look_unless(who, request, Spends::Retraction, |_kept| false).await
+    }
+
+    async fn look_unless(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: &RetractRequest,
+        spends: Spends,
+        is_usable: impl FnOnce(&Look) -> bool,
+    ) -> Result<Look> {
+        let slot = self.looks.slot(request);
+        let mut kept = slot.lock().await;
+        let (index, path, identity) = (&self.settings.index, &self.settings.ledger, &self.settings.identity);
+        readiness::check_files(index, path, Some(identity))?;
+        let ledger = self.ledger_about(&request.order_id)?;
+        if let Some(look) = kept.look.as_ref().filter(|look| look.ledger == ledger && is_usable(look)) {
+            return Ok(look.clone());
+        }
+        if let Some((at, error)) = &kept.limit
+            && spends == Spends::Looking
+            && at.elapsed() < KEPT_FOR
+        {
+            return Err(error.clone());
+        }
+        let request = RetractRequest { plan: None, ..request.clone() };
+        let (made, read_at) = (Instant::now(), self.now());
+        let read = self.preflight(who, request, spends).await;
+        kept.limit = read.as_ref().err().filter(|error| error.kind == Kind::Parked).map(|error| (made, error.clone()));
+        let mut receipt = read?;
+        self.update_entries(&mut receipt.retractions)?;
+        Ok(kept.look.insert(Look { receipt, read_at, made, ledger }).clone())
+    }
+
+    /// The ledger's retractions of an order, and the approval limits, as a text to compare.
+    fn ledger_about(&self, order: &OrderId) -> Result<String> {
+        let Some(ledger) = self.ledger()? else { return Ok(String::new()) };
+        let newest = |id, events: &[crate::store::ledger::Event]| json!([id, events.last().map(|event| event.id)]);
+        let known: Vec<_> = ledger.of_order(order)?.iter().map(|one| newest(one.id, &one.events)).collect();
+        Ok(json!([ledger.ledger_id()?, ledger.policy()?, known]).to_string())
+    }
+
+    /// Takes reward states from the index where it is newer than the ledger.
+    pub(super) fn update_entries(&self, entries: &mut [Entry]) -> Result<()> {
+        let Some(index) = IndexReader::open(&self.settings.index, Some(&self.settings.identity))? else {
+            return Ok(());
+        };
+        entries.iter_mut().try_for_each(|entry| entry.update_from_index(&index, self.now()))
+    }
+
+    /// Reads the rewards of an order's proven retractions again, because a person asks for it.
+    pub(super) async fn ask_again(self: &Arc<Self>, who: &Principal, order: &OrderId) -> Result<()> {
+        let proven = |state: State| matches!(state, State::Confirmed | State::Partial);
+        let known = self.ledger()?.map(|ledger| ledger.of_order(order)).transpose()?.unwrap_or_default();
+        let ids: Vec<i64> = known.iter().filter(|one| proven(one.state)).map(|one| one.id).collect();
+        if ids.is_empty() {
+            return Err(
+                Error::new(Kind::Usage, "this order has no confirmed retraction").hint("look the order up again")
+            );
+        }
+        if self.looks.asked().contains_key(order) {
+            return Ok(());
+        }
+        let (this, actor) = (Arc::clone(self), self.actor(who));
+        let verified = self.tasks.spawn(async move {
+            let report = Report::silent();
+            let follows = crate::retract::FollowSettings { wait: Duration::ZERO, ..this.settings.follows };
+            let verified = verify::run(&this.looking_context(&actor, &report), &ids, false, &follows).await;
+            this.remember_clock();
+            verified
+        });
+        let receipts = verified.await.unwrap_or_else(|error| Err(super::actions::aborted(&error)))?;
+        self.looks.asked().insert(order.clone(), Instant::now());
+        receipts.into_iter().find_map(|receipt| receipt.error).map_or(Ok(()), Err)
+    }
+}
