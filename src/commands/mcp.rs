@@ -34,6 +34,6 @@ pub(super) async fn run(context: &CommandContext<'_>, args: McpArgs) -> Result<E
         follows: super::retract::follows(settings, None),
         proposing: tokio::sync::Mutex::default(),
     };
-    mcp::run(assistant).await?;
+    Box::pin(mcp::run(assistant)).await?;
     Ok(Exit::Done)
 }

@@ -7,8 +7,10 @@ use crate::model::program_rule::ProgramRule;
 use crate::report::table;
 use crate::store::ledger::State;
 
-/// The parts of the list of open retractions, each with the command that goes on with it.
-const OPEN_PARTS: [(&str, fn(State) -> bool); 3] = [
+/// A part of the list of open retractions: its title, with the command that goes on with it, and which states it has.
+type OpenPart = (&'static str, fn(State) -> bool);
+
+const OPEN_PARTS: [OpenPart; 3] = [
     ("open (run `recoup verify`):", |state| !matches!(state, State::Planned | State::HandedOver)),
     ("planned, nothing was sent (run `recoup retract` again):", |state| state == State::Planned),
     ("in a reversal file (hand it in, then run `recoup file check`):", |state| state == State::HandedOver),
