@@ -121,7 +121,10 @@ pub const EXAMPLES: [(&str, &[Example]); 32] = [
     (
         "watch",
         &[
-            ("Watch the refunds that are not found yet", "recoup retract --file refunds.csv --watch-missing --yes"),
+            (
+                "Watch the refunds that are not found yet",
+                "recoup retract --file refunds.csv --watch-missing --out outcomes.csv --yes",
+            ),
             ("Refunded orders that are not in the index yet", "recoup watch list"),
         ],
     ),

@@ -206,8 +206,8 @@ mod tests {
         let text = settings_text("ac\"me", "IR1", Path::new("/a b/token")).expect("text");
         let is_setting = |line: &&str| line.starts_with("# ") && line.contains(" = ");
         assert_eq!(text.lines().filter(is_setting).count(), 14, "{text}");
-        let used: String =
-            text.lines().map(|line| format!("{}\n", if is_setting(&line) { &line[2..] } else { line })).collect();
+        let lines: Vec<&str> = text.lines().map(|line| if is_setting(&line) { &line[2..] } else { line }).collect();
+        let used = lines.join("\n");
         let file = folder.path().join("recoup.toml");
         for text in [text, used] {
             std::fs::write(&file, &text).expect("written");

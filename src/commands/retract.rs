@@ -35,7 +35,7 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     super::forget::apply_tombstones(context, false)?;
     // Looking at an order leaves the reserve alone. The plan of a batch belongs to its retractions.
     let purpose = if run.dry_run && !is_batch { Purpose::Looking } else { Purpose::Retraction };
-    let flags = HostFlags { purpose, within, ..HostFlags::default() };
+    let flags = HostFlags { within, purpose, ..HostFlags::default() };
     with_clients(context, flags, async |ctx| {
         if is_batch {
             return super::batch::run(context, &args.batch, &template, ctx, &writer).await;

@@ -51,7 +51,7 @@ fn every_metric_has_help_and_type_and_deploy_uses_only_metrics_that_exist() {
         match (words.next(), words.next(), words.next()) {
             (Some("#"), Some("HELP"), Some(name)) => _ = help.insert(name.to_owned(), line.len() > name.len() + 10),
             (Some("#"), Some("TYPE"), Some(name)) => {
-                _ = types.insert(name.to_owned(), words.next().unwrap_or_default())
+                _ = types.insert(name.to_owned(), words.next().unwrap_or_default());
             }
             (Some("#"), ..) => {}
             (Some(sample), ..) => {

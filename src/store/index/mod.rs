@@ -69,7 +69,7 @@ use crate::store::ledger::Head;
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
-    version: 2,
+    version: 1,
     synchronous: "NORMAL",
     autocheckpoint_pages: 16_384,
     application_id: 0x7265_6378, // "recx"
