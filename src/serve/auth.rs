@@ -44,14 +44,12 @@ pub(super) async fn authorize(State((app, route)): State<(Arc<App>, Route)>, req
     let Some((limit, token)) = limit.filter(|_| route.audience == Audience::Api) else {
         return respond(app, route, caller, request, next).await;
     };
-    match limit.count(token) {
-        Ok(left) => {
-            let mut response = respond(Arc::clone(&app), route, caller, request, next).await;
-            limit.set_headers(response.headers_mut(), left);
-            response
-        }
-        Err(refused) => refused,
-    }
+    let (left, mut response) = match limit.count(token) {
+        Ok(left) => (left, respond(Arc::clone(&app), route, caller, request, next).await),
+        Err(refused) => (0, refused.into_response()),
+    };
+    limit.set_headers(response.headers_mut(), left);
+    response
 }
 
 async fn respond(app: Arc<App>, route: Route, caller: Option<Caller>, mut request: Request, next: Next) -> Response {

@@ -6,7 +6,6 @@
 use std::num::NonZeroU32;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
@@ -31,25 +30,22 @@ impl RateLimit {
         Self { limiter, clock: DefaultClock::default(), per_minute }
     }
 
-    /// Counts a request of a token. Returns the requests that are left, or the response that refuses it.
-    pub(in crate::serve) fn count(&self, token: i64) -> Result<u32, Response> {
+    /// Counts a request of a token. Returns the requests that are left, or the problem that refuses it.
+    pub(in crate::serve) fn count(&self, token: i64) -> Result<u32, Problem> {
         let refused = match self.limiter.check_key(&token) {
             Ok(state) => return Ok(state.remaining_burst_capacity()),
             Err(refused) => refused,
         };
         let wait = refused.wait_time_from(self.clock.now());
         let retry = Retry::After(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX));
-        let problem = Problem::new(
+        Err(Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",
             "Too many requests",
             format!("this token has used up its {} requests a minute; nothing was done", self.per_minute),
         )
         .hint("wait as long as Retry-After says; the setting [serve] token_requests_per_minute raises the limit")
-        .retry(retry);
-        let mut response = problem.into_response();
-        self.set_headers(response.headers_mut(), 0);
-        Err(response)
+        .retry(retry))
     }
 
     pub(in crate::serve) fn set_headers(&self, headers: &mut HeaderMap, left: u32) {
@@ -70,8 +66,10 @@ mod tests {
         assert_eq!([limit.count(1).ok(), limit.count(1).ok()], [Some(1), Some(0)]);
         let refused = limit.count(1).expect_err("the third one");
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(refused.headers()["ratelimit-policy"], "\"token\";q=2;w=60");
-        assert_eq!(refused.headers()["ratelimit"], "\"token\";r=0");
+        let mut headers = HeaderMap::new();
+        limit.set_headers(&mut headers, 0);
+        assert_eq!(headers["ratelimit-policy"], "\"token\";q=2;w=60");
+        assert_eq!(headers["ratelimit"], "\"token\";r=0");
         assert_eq!(limit.count(2).ok(), Some(1));
     }
 }
