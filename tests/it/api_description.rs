@@ -171,6 +171,7 @@ fn write_examples(home: &Home, recorded: &Recorded) {
 
 /// With `TEST_EXAMPLES=1` it writes the recorded requests and responses to the file that the description includes.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a developer asks for new examples by a variable")]
 fn every_example_has_the_shape_of_a_real_response() {
     let (home, document, recorded) = record();
     if std::env::var_os("TEST_EXAMPLES").is_some() {

@@ -112,7 +112,8 @@ fn a_conflict_says_as_data_what_the_caller_can_do() {
     let mut ids: Vec<&str> =
         ambiguous["action_ids"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let mut expected: Vec<&str> = two.action_ids.iter().map(String::as_str).collect();
-    (ids.sort_unstable(), expected.sort_unstable());
+    ids.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(ids, expected);
     assert_eq!((&ambiguous["overrides"], &ambiguous["needs_approval"]), (&json!([]), &json!(false)));
 

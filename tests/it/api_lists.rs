@@ -68,7 +68,8 @@ fn batches_are_listed_by_pages_and_filters() {
     let mut listed: Vec<String> =
         lead.list("/api/v1/batches?limit=1").iter().filter_map(|one| Some(one["id"].as_str()?.to_owned())).collect();
     let mut expected = made.clone();
-    (listed.sort(), expected.sort());
+    listed.sort();
+    expected.sort();
     assert_eq!(listed, expected);
     assert!(lead.list("/api/v1/batches?stage=done").is_empty());
     assert!(lead.list("/api/v1/batches?person=somebody").is_empty());

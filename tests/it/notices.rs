@@ -30,8 +30,9 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
         let this = Self { url, taken: Arc::default(), all: Arc::default() };
-        let (receiver, mut codes) = (this.clone(), codes.to_vec().into_iter());
+        let (receiver, codes) = (this.clone(), codes.to_vec());
         std::thread::spawn(move || {
+            let mut codes = codes.into_iter();
             for stream in listener.incoming() {
                 let code = codes.next().unwrap_or(200);
                 receiver.answer(stream.expect("a connection"), code);
@@ -47,7 +48,10 @@ impl Receiver {
             let mut line = String::new();
             reader.read_line(&mut line).expect("a head");
             let Some((name, value)) = line.trim_end().split_once(':') else {
-                if line.trim().is_empty() { break } else { continue }
+                if line.trim().is_empty() {
+                    break;
+                }
+                continue;
             };
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
