@@ -13,7 +13,7 @@ CREATE TABLE users (
     role        TEXT NOT NULL CHECK (role IN ('viewer', 'agent', 'lead', 'admin')),
     password    TEXT NOT NULL,          -- argon2id, as a PHC string
     os_user     TEXT UNIQUE,            -- the same person's user name in the operating system
-    created_at  TEXT NOT NULL,          -- RFC 3339, UTC, as all text here
+    created_at  TEXT NOT NULL,          -- RFC 3339, UTC, as in every time column of type TEXT
     password_at TEXT NOT NULL,          -- when the password was last set
     disabled_at TEXT                    -- null while the user may sign in
 ) STRICT, WITHOUT ROWID;
@@ -21,7 +21,7 @@ CREATE TABLE users (
 CREATE TABLE sessions (
     hash       BLOB PRIMARY KEY,        -- SHA-256 of the cookie
     user_name  TEXT NOT NULL REFERENCES users (name),
-    created_ms INTEGER NOT NULL,        -- Unix milliseconds, as all numbers of time here
+    created_ms INTEGER NOT NULL,        -- Unix milliseconds, as in every column named *_ms
     seen_ms    INTEGER NOT NULL         -- time of the newest request, to the minute
 ) STRICT, WITHOUT ROWID;
 
@@ -30,7 +30,7 @@ CREATE INDEX sessions_by_user ON sessions (user_name);
 CREATE TABLE tokens (
     id         INTEGER PRIMARY KEY,
     user_name  TEXT NOT NULL REFERENCES users (name),
-    name       TEXT NOT NULL,           -- what it is for
+    name       TEXT NOT NULL,           -- the purpose of the token
     hash       BLOB NOT NULL UNIQUE,    -- SHA-256 of the token
     scopes     TEXT NOT NULL,           -- scopes, separated by spaces
     created_at TEXT NOT NULL,
@@ -44,7 +44,7 @@ CREATE TABLE tokens (
 CREATE TABLE sign_in_attempts (
     key      TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,
-    until_ms INTEGER NOT NULL,          -- no attempt before this
+    until_ms INTEGER NOT NULL,          -- the earliest time of the next attempt
     at_ms    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -52,9 +52,9 @@ CREATE TABLE sign_in_attempts (
 CREATE TABLE idempotency_keys (
     user_name TEXT NOT NULL,
     key       TEXT NOT NULL,
-    hash      TEXT NOT NULL,            -- of the request
+    hash      TEXT NOT NULL,            -- hash of the request
     at_ms     INTEGER NOT NULL,
-    status    INTEGER,                  -- of the response; null while the server executes the request
+    status    INTEGER,                  -- HTTP status of the response; null while the server executes the request
     body      TEXT,
     PRIMARY KEY (user_name, key)
 ) STRICT, WITHOUT ROWID;
@@ -63,7 +63,7 @@ CREATE TABLE idempotency_keys (
 CREATE TABLE log (
     id     INTEGER PRIMARY KEY,
     at     TEXT NOT NULL,
-    person TEXT NOT NULL,               -- by the operating system's user name
+    person TEXT NOT NULL,               -- the operating system's user name
     host   TEXT NOT NULL,
     what   TEXT NOT NULL
 ) STRICT;

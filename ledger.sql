@@ -19,15 +19,15 @@ CREATE TABLE identity (
 CREATE TABLE retractions (
     id                INTEGER PRIMARY KEY,
     road              TEXT NOT NULL CHECK (road IN ('reversal', 'modification', 'file', 'reward')),
-    target            TEXT NOT NULL,    -- the key of one request: 'action:ID', or 'order:TRACKER:ORDER'; with the road before it
-                                        -- unless that is a reversal
+    target            TEXT NOT NULL,    -- 'action:ID' or 'order:TRACKER:ORDER' for a reversal; any other request has its kind
+                                        -- as a prefix
     attempt           INTEGER NOT NULL, -- 1 for the first attempt; each resend adds 1
     order_id          TEXT NOT NULL,    -- empty if the order of a cancelled reward is unknown
     action_id         TEXT,             -- null if it was sent by order ID and action tracker
     action_tracker_id TEXT,
     program_id        TEXT,             -- of the rewards, if they name one
-    disposition       TEXT NOT NULL,    -- sent to the vendor unchanged; in a file it is the reason code
-    reason            TEXT,             -- a commitment to a person's words
+    disposition       TEXT NOT NULL,    -- the code sent to the vendor; in a reversal file, the reason code
+    reason            TEXT,             -- a commitment to the reason in a person's words
     ticket            TEXT,
     batch             TEXT,
     person            TEXT NOT NULL,    -- the operating system's name of the user who ran the command
@@ -37,14 +37,14 @@ CREATE TABLE retractions (
     UNIQUE (target, attempt)            -- prevents two processes from beginning the same attempt
 ) STRICT;
 
--- The rewards that a retraction takes back. They prevent a second request for a reward under another target.
+-- The rewards that a retraction takes back. recoup uses them to find an earlier request for a reward under another target.
 CREATE TABLE retraction_rewards (
     reward_id     TEXT NOT NULL,
     retraction_id INTEGER NOT NULL REFERENCES retractions (id),
     PRIMARY KEY (reward_id, retraction_id)
 ) STRICT, WITHOUT ROWID;
 
--- What happened, in order.
+-- The events of retractions and of the ledger, in order.
 CREATE TABLE events (
     id            INTEGER PRIMARY KEY,  -- 1, 2, 3 … without a gap
     retraction_id INTEGER REFERENCES retractions (id), -- null if the event concerns the ledger as a whole
@@ -53,7 +53,7 @@ CREATE TABLE events (
                   'not_received', 'processed', 'handed_over', 'released', 'superseded')),
                                         -- the retraction's new state; null if the event does not change it
     kind          TEXT NOT NULL,        -- 'state', or the kind of a note: 'override', 'mistake', 'forgotten' …
-    message       TEXT NOT NULL,        -- a sentence for the receipt
+    message       TEXT NOT NULL,        -- a text for the receipt
     details       TEXT NOT NULL,        -- JSON: the request, the response, the readings; no credentials
     person        TEXT NOT NULL,        -- the user who ran the command that wrote the event
     host          TEXT NOT NULL,

@@ -17,14 +17,14 @@ CREATE TABLE identity (
 CREATE TABLE runs (
     id                INTEGER PRIMARY KEY,
     source            TEXT NOT NULL,                 -- participants, graphql, export
-    state             TEXT NOT NULL CHECK (state IN ('running', 'finished', 'replaced')), -- replaced: `--full` started another run
+    state             TEXT NOT NULL CHECK (state IN ('running', 'finished', 'replaced')), -- replaced: `--full` began another run
     started_at        INTEGER NOT NULL,              -- a complete run has indexed every reward that existed at this time
     finished_at       INTEGER,
     complete          INTEGER NOT NULL DEFAULT 0,    -- 1: the crawler read every known account and found no gap
-    gaps              TEXT NOT NULL DEFAULT '[]',    -- JSON list of sentences, one for each gap
+    gaps              TEXT NOT NULL DEFAULT '[]',    -- JSON list of texts, one for each gap
     requests          INTEGER NOT NULL DEFAULT 0,    -- requests sent to the vendor, by all processes of the run
-    accounts_known    INTEGER NOT NULL DEFAULT 0,    -- accounts that are not gone
-    accounts_read     INTEGER NOT NULL DEFAULT 0,    -- of these, the accounts that this run has read
+    accounts_known    INTEGER NOT NULL DEFAULT 0,    -- known accounts without gone_at
+    accounts_read     INTEGER NOT NULL DEFAULT 0,    -- the part of accounts_known that this run has read
     rewards_unusable  INTEGER NOT NULL DEFAULT 0,    -- rewards without an ID; no other table holds them
     values_unreadable INTEGER NOT NULL DEFAULT 0,    -- values under a matching key that recoup cannot read exactly and does not
                                                      -- index
@@ -44,27 +44,30 @@ CREATE TABLE passes (
     run               INTEGER NOT NULL REFERENCES runs (id),
     started_at        INTEGER NOT NULL,
     ended_at          INTEGER,                       -- null: the pass is unfinished and resumes from its cursor
-    cursor            TEXT NOT NULL,                 -- JSON of the pagination: offset, the end of the last page, what has shifted
+    cursor            TEXT NOT NULL,                 -- JSON of the pagination: the offset, the end of the last page, whether
+                                                     -- a row has shifted
     participants      INTEGER NOT NULL DEFAULT 0,    -- distinct participants seen
     accounts_new      INTEGER NOT NULL DEFAULT 0,    -- accounts seen for the first time
     accounts_vanished INTEGER NOT NULL DEFAULT 0,    -- accounts marked as gone, because a proven pass did not list them
     accounts_returned INTEGER NOT NULL DEFAULT 0,    -- accounts listed again after an earlier pass of this run had marked them as
                                                      -- gone: the order of the list is not stable
-    accounts_withheld INTEGER NOT NULL DEFAULT 0,    -- accounts not listed, if there are too many to believe; none is then marked
-                                                     -- as gone
+    accounts_withheld INTEGER NOT NULL DEFAULT 0,    -- accounts that the pass did not list, if the number is implausibly
+                                                     -- large: the pass then marks none as gone
     rows_unusable     INTEGER NOT NULL DEFAULT 0,    -- distinct rows without a user ID or an account ID
     total             INTEGER,                       -- totalCount at the end of the pass
-    proven            INTEGER NOT NULL DEFAULT 0,    -- 1: the pass saw every participant that was listed during the whole pass
-    quiet             INTEGER NOT NULL DEFAULT 0     -- 1: nothing shifted while the pass was reading
+    proven            INTEGER NOT NULL DEFAULT 0,    -- 1: the pass saw every participant that was listed during the whole
+                                                     -- pass
+    quiet             INTEGER NOT NULL DEFAULT 0     -- 1: no row shifted while the pass was reading
 ) STRICT;
 
 CREATE INDEX passes_by_run ON passes (run, id);
 
--- The rows of the participant list that a pass has seen, to count distinct ones. Hashes in place of IDs: no personal data.
+-- The participants that a pass has seen, so that it counts each of them once. The table has hashes instead of IDs, because
+-- IDs are personal data.
 CREATE TABLE participants (
     hash INTEGER PRIMARY KEY,                        -- accounts.id and 32 bits of the user ID's hash; for a row without IDs, 64
                                                      -- bits of the row's hash
-    pass INTEGER NOT NULL                            -- the last pass that saw it
+    pass INTEGER NOT NULL                            -- the last pass that saw the participant
 ) STRICT;
 
 -- The accounts that Get Rewards is called for.
@@ -72,19 +75,19 @@ CREATE TABLE accounts (
     id            INTEGER PRIMARY KEY,
     account_id    TEXT NOT NULL UNIQUE,              -- often an e-mail address: personal data
     first_seen_at INTEGER NOT NULL,
-    seen_pass     INTEGER NOT NULL DEFAULT 0,        -- the last pass that listed it
-    read_run      INTEGER NOT NULL DEFAULT 0,        -- the last run that read its rewards; smaller than the current run: still to
-                                                     -- read
-    read_at       INTEGER,                           -- when its rewards were requested; null: never
+    seen_pass     INTEGER NOT NULL DEFAULT 0,        -- the last pass that listed the account
+    read_run      INTEGER NOT NULL DEFAULT 0,        -- the last run that read the account's rewards; a run still has to read
+                                                     -- accounts with a smaller number
+    read_at       INTEGER,                           -- when recoup last requested the rewards; null: never
     unusable      INTEGER NOT NULL DEFAULT 0,        -- rewards without an ID in that response
-    failed_run    INTEGER,                           -- the run that failed to read it; null: no failure
+    failed_run    INTEGER,                           -- the run that failed to read the account; null: no failure
     failed_at     INTEGER,
     failed_reason TEXT,
-    unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: it failed because Get Rewards does not know it
-    gone_at       INTEGER,                           -- when it was found to be unlisted, or unknown to the vendor; its rewards
-                                                     -- stay
-    queued_run    INTEGER NOT NULL DEFAULT 0,        -- the last run that queued it, for sources that do not read every account;
-                                                     -- negative: queued without being listed
+    unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: the failure is that Get Rewards does not know the account
+    gone_at       INTEGER,                           -- when recoup found that the list lacks the account, or that the vendor
+                                                     -- does not know it; its rewards stay in the file
+    queued_run    INTEGER NOT NULL DEFAULT 0,        -- the last run that queued the account, for a source that does not read
+                                                     -- every account; negative: the source did not list it
     sum           INTEGER NOT NULL DEFAULT 0         -- of id, account_id, gone_at
 ) STRICT;
 
@@ -128,30 +131,30 @@ CREATE TABLE descriptors (
 
 CREATE INDEX descriptors_by_hash ON descriptors (hash);
 
--- The last reading of every reward.
+-- The newest reading of every reward.
 CREATE TABLE rewards (
     id                 INTEGER PRIMARY KEY,
     reward_id          TEXT NOT NULL UNIQUE,
-    account            INTEGER NOT NULL REFERENCES accounts (id), -- the account that lists it
+    account            INTEGER NOT NULL REFERENCES accounts (id), -- the account that lists the reward
     pattern            INTEGER NOT NULL REFERENCES link_patterns (id),
     descriptor         INTEGER NOT NULL REFERENCES descriptors (id),
     read_run           INTEGER NOT NULL,             -- 0: read outside of any run
     read_at            INTEGER NOT NULL,
-    gone_at            INTEGER,                      -- when its account no longer listed it; the row stays
+    gone_at            INTEGER,                      -- when the account stopped listing the reward; the row stays
     account_id         TEXT,                         -- the account that the reward itself names; null: the account that lists it
-    user_id            TEXT,                         -- null: the same text as its account ID; empty: it names no user
-    referral_id        TEXT,                         -- null: it names no referral
-    assigned           INTEGER,                      -- in its unit
+    user_id            TEXT,                         -- null: equal to the account ID; empty: the reward names no user
+    referral_id        TEXT,                         -- null: the reward names no referral
+    assigned           INTEGER,                      -- in the unit of the reward
     redeemed           INTEGER,
     date_created       INTEGER,
-    date_given         INTEGER,                      -- null: the same as date_created; 0: none
+    date_given         INTEGER,                      -- null: equal to date_created; 0: the reward has no such date
     date_scheduled_for INTEGER,
     date_expires       INTEGER,
     date_cancelled     INTEGER,
     date_redeemed      INTEGER,
     unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a matching key that recoup cannot read exactly
     source             INTEGER NOT NULL DEFAULT 0,   -- the API that supplied its links: 0 Get Rewards, 1 GraphQL, 2 an export
-    date_modified      INTEGER,                      -- from GraphQL and exports; Get Rewards omits it
+    date_modified      INTEGER,                      -- GraphQL and exports supply this date; Get Rewards omits it
     sum                INTEGER NOT NULL
 ) STRICT;
 
@@ -175,8 +178,8 @@ CREATE TABLE links (
     n          INTEGER NOT NULL,                     -- numbers the links of one reward, from 0
     count      INTEGER NOT NULL,                     -- how many links the reward has
     order_id   TEXT,                                 -- opaque; look-ups compare it byte for byte
-    order_key  INTEGER,                              -- hash of the order ID without what suggestions ignore: case, white space, a
-                                                     -- leading #, leading zeros, letters beyond ASCII
+    order_key  INTEGER,                              -- hash of the order ID without case, white space, a leading #, leading
+                                                     -- zeros and letters beyond ASCII; finds suggestions
     action_id  TEXT,
     action_key INTEGER,                              -- hash of the ActionId
     sum        INTEGER NOT NULL,
@@ -204,8 +207,8 @@ CREATE TABLE tombstones (
 
 -- Rewards of forgotten accounts that a run met and skipped, so that the vendor's totals can be compared with the index.
 CREATE TABLE skipped_rewards (
-    reward        INTEGER PRIMARY KEY,               -- 64 bits of a keyed hash of its ID
-    run           INTEGER NOT NULL,                  -- the last run that met it
+    reward        INTEGER PRIMARY KEY,               -- 64 bits of a keyed hash of the reward's ID
+    run           INTEGER NOT NULL,                  -- the last run that skipped the reward
     date_modified INTEGER
 ) STRICT;
 
@@ -220,8 +223,8 @@ CREATE TABLE refusals (
 -- second from its host's row. After a row is deleted, the next process learns the host's rate again.
 CREATE TABLE budgets (
     host               TEXT PRIMARY KEY,             -- advocate or brand, and the base URL
-    reserve            REAL NOT NULL,                -- the share of a window that is kept for retractions
-    quota              INTEGER,                      -- requests per window in force; null: no limit is known
+    reserve            REAL NOT NULL,                -- the share of a window's quota that only retractions may use
+    quota              INTEGER,                      -- the limit in force, in requests per window; null: no limit is known
     window_ms          INTEGER,                      -- the window's length; null: unknown
     quota_told         INTEGER,                      -- requests per window, according to the host
     window_number      INTEGER NOT NULL,             -- counts windows: the rest of a lease from an older window is void
@@ -229,16 +232,17 @@ CREATE TABLE budgets (
     used               INTEGER NOT NULL,             -- requests leased or sent in the window
     remaining          INTEGER,                      -- the requests left, according to the host's newest response
     told_at            INTEGER,                      -- the time of that response
-    rate               REAL,                         -- requests per second in force; null: no limit is known
-    rate_told          REAL,                         -- according to the host
-    rate_learned       REAL,                         -- learned from 429s
+    rate               REAL,                         -- the rate in force, in requests per second; null: no limit is known
+    rate_told          REAL,                         -- requests per second, according to the host
+    rate_learned       REAL,                         -- requests per second, learned from 429 responses
     rate_top           REAL,                         -- the learned rate at the last 429
-    limited_at         INTEGER,                      -- the last 429 about a rate
+    limited_at         INTEGER,                      -- the time of the last 429 that was about the rate
     grown_at           INTEGER NOT NULL,             -- when the learned rate was last increased
     next_slot_us       INTEGER NOT NULL,             -- microseconds: the next free slot at this rate
-    next_retraction_us INTEGER NOT NULL,             -- the same for retractions, which do not queue
+    next_retraction_us INTEGER NOT NULL,             -- microseconds: the next free slot for retractions, which do not queue
+                                                     -- behind a crawl
     hold_until         INTEGER,                      -- no process sends a request before this
-    hold_reason        TEXT                          -- why: the text of WaitReason in src/model/budget.rs
+    hold_reason        TEXT                          -- the reason: the text of WaitReason in src/model/budget.rs
 ) STRICT, WITHOUT ROWID;
 
 -- Requests by minute and purpose, for the last two days.
@@ -250,13 +254,13 @@ CREATE TABLE budget_minutes (
     PRIMARY KEY (host, minute, purpose)
 ) STRICT, WITHOUT ROWID;
 
--- The scheduler's record, one row per job. Every process on this file reads a job's row before it starts the job.
+-- The scheduler's record, one row per job. Before a process starts a job, it reads the job's row.
 CREATE TABLE jobs (
     name        TEXT PRIMARY KEY,                    -- refresh, verify, webhooks, backup
-    started_at  INTEGER NOT NULL,                    -- when it last started
-    finished_at INTEGER,                             -- when it last ended, with or without success
-    ok_at       INTEGER,                             -- when it last succeeded
-    error       TEXT                                 -- the error of its last end; null if it succeeded
+    started_at  INTEGER NOT NULL,                    -- when the job last started
+    finished_at INTEGER,                             -- when the job last ended, with or without success
+    ok_at       INTEGER,                             -- when the job last succeeded
+    error       TEXT                                 -- the error of the job's last end; null if it succeeded
 ) STRICT, WITHOUT ROWID;
 
 -- Webhook deliveries that were accepted, so that a repeated delivery has no effect. Rows expire after some days.

@@ -1,18 +1,18 @@
-//! Crash points: with the feature `failpoints`, the process dies at a named step like after `kill -9`.
+//! Crash points for tests: with the feature `failpoints`, the process aborts at a named step, as after `kill -9`.
 //!
-//! Without the feature they do nothing. A crash runs no destructor and flushes no buffer, so that a test finds what a power cut
-//! leaves.
+//! Without the feature, crash points do nothing. An abort runs no destructor and flushes no buffer, so a test sees the
+//! state that a power cut leaves.
 
 #[cfg(feature = "failpoints")]
 static ARMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// Arms one crash point by name. `NAME:3` aborts the third time that the point is reached.
+/// Arms the crash point with this name. `NAME:3` aborts when the process reaches it for the third time.
 #[cfg(feature = "failpoints")]
 pub fn arm(name: String) {
     drop(ARMED.set(name));
 }
 
-/// Aborts the process if this point is armed.
+/// Aborts the process if the crash point is armed.
 #[cfg(feature = "failpoints")]
 pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};

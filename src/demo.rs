@@ -1,7 +1,7 @@
-//! Use case: crawl, look-up and retraction against the built-in simulator.
+//! Use case: a demonstration of crawl, look-up and retraction against the built-in simulator.
 //!
-//! Ignores configuration and environment, keeps its databases in a temporary folder, and connects to this machine only. It runs
-//! the code of the real commands.
+//! The demonstration ignores configuration and environment, stores its databases in a temporary folder, and connects to
+//! this machine only. It runs the code of the real commands.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::store::index::IndexReader;
 use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::{crawl, lookup};
 
-/// Prints the receipt of the retraction.
+/// Runs the demonstration and prints the receipt of its retraction.
 pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<()> {
     let options = impact_simulator::Options { participants, seed, ..impact_simulator::Options::default() };
     let (tenant, account_sid, token) = (options.tenant.clone(), options.account_sid.clone(), options.token.clone());
@@ -60,7 +60,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     for line in outcome.describe().lines() {
         report.note(format!("   {line}"));
     }
-    // Picks an order ID that is easy to read. Look-ups and retractions work with any.
+    // Picks a readable order ID. Look-ups and retractions work with any.
     let mut examples = running.examples().plain;
     examples.sort_by_key(|example| example.order_id.bytes().filter(|b| !b.is_ascii_alphanumeric()).count());
     let example = examples.into_iter().next().ok_or_else(|| {

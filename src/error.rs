@@ -1,7 +1,7 @@
-//! The error type of every failure that a user can cause or meet.
+//! The error type for every failure that recoup reports to the user.
 //!
-//! An [`Error`] has a kind, a sentence and usually a hint. The kind decides the exit code, and scripts match on it. Nothing
-//! here prints, and no error carries a token or an account ID.
+//! An [`Error`] has a kind, a message and usually a hint. The kind determines the exit code, and scripts may match on
+//! it. This module prints nothing, and no error contains a token or an account ID.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 /// The kind of an error. Scripts may rely on this closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Anything without a more specific kind.
+    /// A failure without a more specific kind.
     Failed,
     /// The host could not be reached, or every attempt failed.
     Network,
@@ -45,16 +45,16 @@ pub enum Kind {
     NotIndexed,
     /// The order has several actions, or a reward offers several links.
     Ambiguous,
-    /// A check before the send stopped it; nothing was sent.
+    /// A check stopped the retraction before the send; nothing was sent.
     Refused,
-    /// The user answered no at the prompt; nothing was sent.
+    /// The user declined the confirmation; nothing was sent.
     Declined,
-    /// A second person must approve it first; nothing was sent.
+    /// A second person must approve the retraction first; nothing was sent.
     NeedsApproval,
     SomeFailed,
-    /// The retraction was sent and is not confirmed.
+    /// The retraction was sent, but its effect is not proven.
     NotConfirmed,
-    /// The quota is used up for longer than the allowed wait; the state is saved.
+    /// The quota stays used up for longer than the allowed wait; the state is saved.
     Parked,
     /// A signal interrupted the command; the state is saved.
     Interrupted,
@@ -82,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// The name in `{"error": {"kind": …}}`.
+    /// The kind's name in `{"error": {"kind": …}}`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -112,7 +112,7 @@ impl Kind {
         }
     }
 
-    /// What to do next, for an error that has no better hint of its own.
+    /// The hint for an error without a more specific one.
     pub fn default_hint(self) -> &'static str {
         match self {
             Self::Failed => "run the same command again with -vv, which logs each step",
@@ -152,7 +152,8 @@ impl Kind {
         }
     }
 
-    /// Decides between several failures of one command: the lowest rank wins. By exit code: 130, 3, 8, 6, 7, 5, 4, 2, then 1.
+    /// Ranks the failures of one command: the lowest rank determines its exit code. By exit code: 130, 3, 8, 6, 7, 5,
+    /// 4, 2, then 1.
     pub fn rank(self) -> u8 {
         match self.exit_code() {
             130 => 0,
@@ -171,9 +172,9 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     pub kind: Kind,
-    /// A lower-case sentence without a full stop.
+    /// What failed, as a lower-case sentence without a full stop.
     pub message: String,
-    /// What to do next. [`Error::remedy`] is never empty.
+    /// What the user should do next. If `None`, [`Error::remedy`] returns the kind's default.
     pub hint: Option<String>,
     /// `None` for most errors.
     pub details: Option<Box<Details>>,
@@ -210,12 +211,12 @@ impl Error {
         self
     }
 
-    /// What to do next: the hint, or the default one of the kind.
+    /// What the user should do next: the hint, or the default hint of the kind.
     pub fn remedy(&self) -> &str {
         self.hint.as_deref().unwrap_or_else(|| self.kind.default_hint())
     }
 
-    /// Prefixes the message with the operation that failed: `context: message`.
+    /// Adds the failed operation in front of the message: `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
@@ -231,7 +232,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Serializes `{"kind", "message", "hint"}`. The hint is never `null`.
+/// Serializes the error as `{"kind", "message", "hint"}`. The hint is never `null`.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Error", 3)?;

@@ -1,9 +1,9 @@
-//! Protects tokens in this process's memory: no core dump, and no debugger of the same user.
+//! Protects the tokens in this process's memory from core dumps, and from debuggers of the same user.
 
 use std::io;
 
-/// Sets the core dump limit to zero and, on Linux, makes the process non-dumpable, so that no process of the same user can read
-/// its memory. Must be called before a secret is read.
+/// Sets the core dump limit to zero. On Linux, also makes the process non-dumpable, so that other processes of the same
+/// user cannot read its memory. Must be called before a secret is read.
 #[cfg(unix)]
 pub fn keep_private() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};

@@ -1,7 +1,8 @@
-//! The types of the domain: order ID, ActionId, account, reward, link, coverage.
+//! The types of the domain: order ID, ActionId, account, reward, link and coverage.
 //!
-//! Every module uses these types. The vendor's JSON stays in `vendor`, and SQL in `store`. Nothing here does I/O or
-//! waits. Account IDs are often e-mail addresses, so `Debug` does not print an [`AccountId`] or a [`UserId`].
+//! Every module uses these types. The module `vendor` holds the vendor's JSON, and the module `store` holds the SQL. This
+//! module does no I/O and never waits. Account IDs are often e-mail addresses, so `Debug` prints neither an [`AccountId`] nor
+//! a [`UserId`].
 
 pub mod budget;
 mod count;
@@ -21,13 +22,13 @@ pub use count::{counted, grouped};
 pub use referral::ReferralState;
 pub use reward::{Reward, RewardState, UNREADABLE, VENDOR_TIME_INEXACT_MS};
 
-/// A merchant's order ID. It is opaque: compared byte for byte, and never trimmed or repaired.
+/// A merchant's order ID. recoup treats it as opaque: it compares the ID byte for byte, and never trims or repairs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct OrderId(String);
 
 impl OrderId {
-    /// The longest order ID that can be looked up, in bytes. The vendor stores at most 375 characters of up to four bytes.
+    /// The longest order ID that recoup can look up, in bytes. The vendor stores at most 375 characters of up to four bytes.
     pub const MAX_BYTES: usize = 1500;
 
     pub fn new(text: impl Into<String>) -> Self {
@@ -38,8 +39,8 @@ impl OrderId {
         &self.0
     }
 
-    /// The form by which suggestions are found: in lower case, without white space, a leading `#` and leading zeros. A
-    /// look-up never uses it for its answer.
+    /// Returns the ID in lower case, without white space, a leading `#` and leading zeros. Suggestions are found by this
+    /// form. A look-up compares the exact ID instead.
     pub fn folded(&self) -> String {
         let compact: String = self.0.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
         let bare = compact.trim_start_matches('#');
@@ -68,7 +69,7 @@ impl ActionId {
         &self.0
     }
 
-    /// Whether the ID has the form of the published samples: `^\d+\.\d+\.\d+$`.
+    /// Returns whether the ID has the form of the published samples: `^\d+\.\d+\.\d+$`.
     pub fn is_familiar(&self) -> bool {
         let mut groups = 0;
         self.0.split('.').all(|group| {
@@ -96,7 +97,7 @@ macro_rules! personal_id {
                 Self(text.into())
             }
 
-            /// The text is personal data: print it only if the user asked for it.
+            /// Returns the text, which is personal data: print it only if the user asked for it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -111,11 +112,11 @@ macro_rules! personal_id {
 }
 
 personal_id! {
-    /// The vendor's account ID, the parameter of Get Rewards. Often an e-mail address.
+    /// The vendor's account ID, which is the parameter of Get Rewards and often an e-mail address.
     AccountId
 }
 personal_id! {
-    /// The vendor's ID of a user (participant). Often an e-mail address.
+    /// The vendor's ID of a user (participant), which is often an e-mail address.
     UserId
 }
 
@@ -140,12 +141,12 @@ impl fmt::Display for RewardId {
     }
 }
 
-/// A participant from `/users`, with the fields that recoup needs.
+/// A participant from the vendor's list `/users`, with the fields that recoup needs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Participant {
     pub user_id: UserId,
     pub account_id: AccountId,
-    /// Compared with an address that a person typed. Never stored.
+    /// The e-mail address, for comparison with an address that a person typed. recoup never stores it.
     pub email: Option<String>,
 }
 
@@ -155,31 +156,32 @@ impl fmt::Debug for Participant {
     }
 }
 
-/// An order ID and an ActionId from one reward. Either may be missing.
+/// An order ID and an ActionId from one reward. One of the two IDs may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Link {
     pub order_id: Option<OrderId>,
     pub action_id: Option<ActionId>,
 }
 
-/// Which IDs a reward has.
+/// The IDs that a reward carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
-    /// One order ID and one ActionId.
+    /// The reward carries one order ID and one ActionId.
     Both,
-    /// An order ID and no ActionId.
+    /// The reward carries an order ID and no ActionId.
     OrderOnly,
-    /// An ActionId and no order ID.
+    /// The reward carries an ActionId and no order ID.
     ActionOnly,
-    /// Neither.
+    /// The reward carries no order ID and no ActionId.
     Neither,
-    /// Different order IDs or different ActionIds. Such a reward is shown, and not retracted until a JSONPath is configured.
+    /// Different order IDs or different ActionIds. recoup shows such a reward, but does not retract it until a JSONPath is
+    /// configured.
     Ambiguous,
 }
 
 impl LinkKind {
-    /// The word in JSON and in the index.
+    /// Returns the word for this kind in JSON and in the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Both => "both",
@@ -191,21 +193,21 @@ impl LinkKind {
     }
 }
 
-/// What a reversal names.
+/// The action or actions that a reversal request identifies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     Action(ActionId),
-    /// The actions of an order and an event type: all of them by the guide, the newest by the help centre
-    /// (`docs/vendor/contradictions.md` 1).
+    /// The actions of an order that have one event type. The vendor's guide says that the request reverses all of them; the
+    /// help centre says only the newest (`docs/vendor/contradictions.md` 1).
     Order {
         order_id: OrderId,
-        /// The ID of the event type.
+        /// The ID of the event type (the vendor's action tracker).
         action_tracker_id: String,
     },
 }
 
 impl Target {
-    /// The key by which the ledger permits one dispatch.
+    /// Returns the key of this target. The ledger permits one open request for each key.
     pub fn key(&self) -> String {
         match self {
             Self::Action(action_id) => format!("action:{action_id}"),
@@ -213,7 +215,7 @@ impl Target {
         }
     }
 
-    /// The ActionId; `None` for a target by order.
+    /// Returns the ActionId; `None` for a target by order.
     pub fn action_id(&self) -> Option<&ActionId> {
         match self {
             Self::Action(action_id) => Some(action_id),
@@ -222,61 +224,62 @@ impl Target {
     }
 }
 
-/// The person who acts: the user of a command and its machine, or a user of the service.
+/// The person who acts: the user of a command and the user's machine, or a user of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
-    /// The operating system's user by uid and not by `$USER`, or the user of the page.
+    /// The operating system's name for the process's uid (not `$USER`), or the user of the page.
     pub person: String,
     pub host: String,
-    /// The other name of the same person: recoup's user for an operating system's user, or the reverse.
+    /// The person's other name. recoup links a person's user in the operating system with the person's user of recoup.
     pub also: Option<String>,
-    /// Whether the person is a user of recoup. Only two known users can be told apart as two persons.
+    /// `true` if the person is a user of recoup. recoup can tell two persons apart only if both are its users.
     pub known: bool,
 }
 
 impl Actor {
-    /// A person who is not known as a user of recoup.
+    /// Creates an actor who is not known as a user of recoup.
     pub fn new(person: impl Into<String>, host: impl Into<String>) -> Self {
         Self { person: person.into(), host: host.into(), also: None, known: false }
     }
 
-    /// Every name of this person.
+    /// Returns every name of this person.
     pub fn names(&self) -> Vec<String> {
         std::iter::once(&self.person).chain(&self.also).cloned().collect()
     }
 }
 
-/// The FNV-1a hash. The standard hasher may change between builds, and these hashes are stored in files.
+/// Returns the FNV-1a hash. Files store these hashes, and the standard library's hasher may change between builds.
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes
         .into_iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// Bytes as hexadecimal digits in lower case. Two lines are not worth a dependency.
+/// Returns the bytes as hexadecimal digits in lower case. This function is too short to be worth a dependency.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// How much of the tenant an answer is based on. Without it, "not found" has no meaning.
+/// The part of the tenant that an answer is based on. Without the coverage, the answer "not found" has no meaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Coverage {
-    /// Whether the last finished crawl read every account that it knew of.
+    /// Whether the last finished crawl read every account that it knew.
     pub complete: bool,
-    /// When that crawl began, RFC 3339: every reward that existed then is in the index. `None` before the first crawl.
+    /// When the last finished crawl began, RFC 3339. The index has every reward that existed at that time. `None` before the
+    /// first crawl.
     pub as_of: Option<String>,
-    /// The source of that crawl.
+    /// The source of the last finished crawl.
     pub source: Option<String>,
-    /// Accounts whose rewards were read.
+    /// The number of accounts whose rewards were read.
     pub accounts_read: u64,
-    /// Accounts known from the list of participants.
+    /// The number of accounts known from the list of participants.
     pub accounts_known: u64,
-    /// Rewards read.
+    /// The number of rewards read.
     pub rewards_read: u64,
-    /// Rewards known to exist. The same as `rewards_read` if the source states no total.
+    /// The number of rewards according to the vendor. Equal to `rewards_read` if the source gives no total.
     pub rewards_known: u64,
-    /// Accounts that were deliberately forgotten, so that their orders are unknown. Left out if 0.
+    /// Accounts that a person asked to forget. The orders of forgotten accounts are unknown. Omitted if 0.
     #[serde(skip_serializing_if = "is_none")]
     pub accounts_forgotten: u64,
 }

@@ -1,9 +1,10 @@
-//! A file that a user names for output: written as a whole, or as a stream if it cannot be replaced.
+//! An output file that the user names. recoup replaces a regular file as a whole, and writes to any other file as a
+//! stream.
 //!
-//! The path is checked before any work begins. A regular file is written to a temporary file beside it, synced and renamed, so
-//! that no reader sees half of it and a crash leaves the old one. A symbolic link to a regular file stays: its target is
-//! replaced. A FIFO, a terminal or another character device is opened once and written as a stream: a rename would turn it into
-//! a regular file.
+//! The caller checks the path before its work begins. A regular file is written to a temporary file beside it, synced
+//! and renamed, so that no reader sees a partial file and a crash leaves the old one. A symbolic link to a regular file
+//! stays, and its target is replaced. A FIFO, a terminal or another character device is opened once and written as a
+//! stream, because a rename would turn it into a regular file.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -13,27 +14,27 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Kind, Result};
 
-/// Which files are accepted, and their permissions.
+/// Which files recoup accepts as output, and the permissions of a new file.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// A regular file that exists may be replaced.
+    /// Whether an existing regular file may be replaced.
     pub force: bool,
-    /// A FIFO or a character device is accepted.
+    /// Whether a FIFO or a character device is accepted.
     pub streams: bool,
-    /// Permissions of a new file, before the umask.
+    /// The permissions of a new file, before the umask.
     pub mode: u32,
-    /// The kind of error if the folder is not writable.
+    /// The kind of the error if the folder is not writable.
     pub unwritable: Kind,
 }
 
 impl Default for Rules {
-    /// Rules for tables that name rewarded people: private to the owner, and never replacing a file.
+    /// The rules for tables that name rewarded people: only the owner can read the file, and no file is replaced.
     fn default() -> Self {
         Self { force: false, streams: true, mode: 0o600, unwritable: Kind::Usage }
     }
 }
 
-/// An output path, checked and reserved.
+/// An output path that was checked. For a regular file, its temporary file exists.
 #[derive(Debug)]
 pub struct OutFile {
     path: PathBuf,
@@ -46,25 +47,25 @@ enum Target {
     Stream(BufWriter<File>),
 }
 
-/// A regular file that gets its content by a rename.
+/// A regular file that a rename creates or replaces.
 #[derive(Debug)]
 struct Regular {
-    /// The link's target, if `path` is a link.
+    /// The path to replace: the link's target if `path` is a link.
     target: PathBuf,
     folder: PathBuf,
     rules: Rules,
-    /// The content so far; `None` after the rename.
+    /// The temporary file with the content so far; `None` after the rename.
     temporary: Option<BufWriter<NamedTempFile>>,
 }
 
 impl OutFile {
-    /// Reserves a private file; `force` permits replacing an existing regular file.
+    /// Prepares a private output file. `force` permits replacing an existing regular file.
     pub fn reserve(path: &Path, force: bool) -> Result<Self> {
         Self::reserve_by(path, Rules { force, ..Rules::default() })
     }
 
-    /// Checks that `path` can be written by these rules, and creates the temporary file beside it. The temporary file is
-    /// removed if nothing is written.
+    /// Checks that the rules permit writing `path`, and creates the temporary file beside it. Dropping the value
+    /// removes a temporary file that was not renamed.
     pub fn reserve_by(path: &Path, rules: Rules) -> Result<Self> {
         let is_link = match fs::symlink_metadata(path) {
             Ok(found) => found.is_symlink(),
@@ -110,7 +111,8 @@ impl OutFile {
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut regular = Regular { folder: folder.to_owned(), target, rules, temporary: None };
-        // Creates the temporary file now, so that a read-only folder or a full disk is found before an hour's work.
+        // Creates the temporary file now, so that a read-only folder or a full disk fails before an hour's work and not
+        // after it.
         regular.temporary()?;
         Ok(Self { path: path.to_owned(), target: Target::Regular(regular) })
     }
@@ -120,7 +122,7 @@ impl OutFile {
         &self.path
     }
 
-    /// Fails if this is the input file: its rows are needed until the end, and for the next run.
+    /// Fails if this is the input file, because this run and the next one need its rows.
     pub fn ensure_differs_from(&self, input: &Path) -> Result<()> {
         let Target::Regular(regular) = &self.target else { return Ok(()) };
         let same = match (fs::canonicalize(&regular.target), fs::canonicalize(input)) {
@@ -134,22 +136,23 @@ impl OutFile {
         Ok(())
     }
 
-    /// Writes everything. If the rename fails, the content stays in the temporary file, which the error names.
+    /// Writes the whole content. If the rename fails, the content stays in the temporary file, and the error contains
+    /// its path.
     ///
-    /// A second call replaces a regular file that the first one wrote.
+    /// A second call may replace a regular file that the first call wrote.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(true)
     }
 
-    /// Writes everything. On failure it leaves no temporary file behind, because the content must not remain under
+    /// Writes the whole content. If that fails, no temporary file remains, because the content must not exist under
     /// another name.
     pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(false)
     }
 
-    /// Appends to the content. A regular file shows none of it before [`OutFile::finish`].
+    /// Appends to the content. A regular file does not change before [`OutFile::finish`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let written = match &mut self.target {
             Target::Stream(stream) => stream.write_all(bytes),
@@ -158,10 +161,11 @@ impl OutFile {
         written.map_err(|error| self.failed(&error))
     }
 
-    /// Syncs the content and renames the file. If that fails and `keep` is set, the content stays in the temporary file.
+    /// Syncs the content and renames the temporary file. If that fails and `keep` is set, the content stays in the
+    /// temporary file.
     pub fn finish(&mut self, keep: bool) -> Result<()> {
         let finished = match &mut self.target {
-            // Syncing a FIFO or a terminal is an error.
+            // A FIFO or a terminal cannot be synced.
             Target::Stream(stream) => stream.flush().map_err(Unfinished::from),
             Target::Regular(regular) => regular.finish(keep),
         };
@@ -180,7 +184,7 @@ impl OutFile {
     }
 }
 
-/// Why the rename failed, and where the content is.
+/// Why the rename failed, and the temporary file that still has the content.
 struct Unfinished {
     error: io::Error,
     kept: Option<PathBuf>,
@@ -193,7 +197,7 @@ impl From<io::Error> for Unfinished {
 }
 
 impl Regular {
-    /// The temporary file beside the target.
+    /// The temporary file beside the target. Creates it if there is none.
     fn temporary(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,
@@ -238,7 +242,7 @@ impl Regular {
     }
 }
 
-/// Creates a folder and its parents with access for the owner only, whatever the umask. An existing folder is unchanged.
+/// Creates a folder and its parents. Only the owner has access, whatever the umask. An existing folder stays unchanged.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -249,19 +253,21 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         builder.mode(0o700).create(folder)?;
-        // A umask can remove the owner's own permissions.
+        // The umask may have removed the owner's own permissions.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
     }
     #[cfg(not(unix))]
     builder.create(folder)
 }
 
-/// Syncs a folder, so that a rename survives a power cut. Failures are ignored, because some file systems cannot do it.
+/// Syncs a folder, so that a rename survives a power cut. Failures are ignored, because some file systems cannot sync a
+/// folder.
 pub fn sync_folder(folder: &Path) {
     drop(File::open(folder).and_then(|folder| folder.sync_all()));
 }
 
-/// Whether a file is an SQLite database. A mistyped path must not replace the ledger, the only record of what was sent.
+/// Whether a file is an SQLite database. A mistyped output path must not replace the ledger, the only record of sent
+/// retractions.
 fn is_database(path: &Path) -> bool {
     let mut start = [0; SQLITE_HEADER.len()];
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE_HEADER
@@ -271,16 +277,16 @@ fn refused(path: &Path, why: &str) -> Error {
     Error::new(Kind::Usage, format!("{} {why}", path.display())).hint("check the path, or name another file")
 }
 
-/// Header of every SQLite database.
+/// The first bytes of every SQLite database.
 const SQLITE_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 const FIFO: &str = "a FIFO";
 const CHARACTER_DEVICE: &str = "a character device";
 
-/// ENXIO: a FIFO has no reader.
+/// ENXIO: no process reads the FIFO.
 const ENXIO: i32 = 6;
 
-/// What a file that is not a regular file is.
+/// The kind of a file that is not a regular file, for errors.
 fn file_type_name(found: &Metadata) -> &'static str {
     if found.is_dir() {
         return "a folder";
@@ -305,7 +311,8 @@ fn file_type_name(found: &Metadata) -> &'static str {
     "no regular file"
 }
 
-/// Opens a FIFO, and waits a few seconds for its reader. A plain open would block without a limit, and no signal would end it.
+/// Opens a FIFO, and waits a few seconds for a reader. A blocking open could wait forever, and no signal would
+/// interrupt it.
 #[cfg(unix)]
 fn open_fifo(path: &Path) -> io::Result<File> {
     const LOOKS: u32 = 500;

@@ -1,7 +1,7 @@
-//! Use case: show and clear the time until which recoup sends no request to a host.
+//! Use case: shows and clears the pauses that keep recoup from sending requests to a host.
 //!
-//! A pause that a host asked for outlives the process, so a mistaken one would stop every later command. Nothing here sends a
-//! request, and nothing clears what recoup itself has counted against a configured quota.
+//! A pause that a host demanded is stored in the index, so a mistaken pause would stop every later command. This use
+//! case sends no request, and does not reset the requests that recoup itself has counted against a configured quota.
 
 use std::path::Path;
 
@@ -17,30 +17,30 @@ use crate::store::budget::{BudgetLine, SharedBudget, budgets};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Only this host: `advocate` or `brand`; `None` for both.
+    /// The host to clear: `advocate` or `brand`; `None` for both.
     pub host: Option<&'static str>,
-    /// Show the pauses and clear none.
+    /// Shows the pauses and clears none.
     pub dry_run: bool,
-    /// Skip the question.
+    /// Skips the confirmation.
     pub yes: bool,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Cleared {
     pub dry_run: bool,
-    /// Each host to which requests were sent with this index.
+    /// The hosts to which recoup has sent requests with this index.
     pub hosts: Vec<HostWait>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct HostWait {
-    /// `advocate` or `brand`, and the base URL.
+    /// The host's name, `advocate` or `brand`, and its base URL.
     pub host: String,
-    /// No request starts before this time, RFC 3339; `null` without a pause.
+    /// The time before which recoup starts no request, in RFC 3339; `null` if there is no pause.
     pub waiting_until: Option<String>,
     pub wait_reason: Option<&'static str>,
-    /// Whether the pause can be cleared. Only a pause that the host asked for can; one that recoup counted against `quota`
-    /// cannot.
+    /// Whether recoup can clear the pause. It can clear a pause that the host demanded, but not one that follows from
+    /// the configured `quota`.
     pub clearable: bool,
     pub cleared: bool,
 }
@@ -86,10 +86,10 @@ impl Cleared {
     }
 }
 
-/// Shows the pauses, asks, and clears them.
+/// Shows the pauses, asks for confirmation, and clears the pauses.
 ///
 /// # Errors
-/// `Refused` without a terminal and without `yes`; `Declined`; `Storage` if the index cannot be written.
+/// `Refused` if there is no terminal and `yes` is false; `Declined`; `Storage` if the index cannot be written.
 pub async fn clear(
     index: &Path,
     owner: Option<&Identity>,

@@ -1,12 +1,12 @@
-//! All output: data on stdout, everything else on stderr, progress on a terminal.
+//! Output of all commands: data on stdout, everything else on stderr, a progress bar on a terminal.
 //!
-//! Only this module prints. Data is either text or JSON, never both. `--quiet` silences notes and progress, never data,
-//! warnings or errors. Text can come from the vendor or a shop's file, so line breaks and control characters in a line
-//! are escaped on stdout, on stderr and in the log: no text can forge a line of a receipt.
+//! Only this module prints. One run prints data either as text or as JSON, never both. `--quiet` suppresses notes and
+//! progress, never data, warnings or errors. Printed text may contain data of the vendor or of a shop's file, so
+//! stdout, stderr and the log escape line breaks and control characters: data cannot forge a line of a receipt.
 //!
-//! A failed write to stdout does not stop a command, which may be in the middle of a retraction. The first failure is reported
-//! on stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe counts as success: its reader wants no
-//! more.
+//! A failed write to stdout does not stop a command, because the command may be in the middle of a retraction. The
+//! first failure is reported on stderr, prevents further data, and turns exit code 0 into 1. A closed pipe counts as
+//! success, because its reader wants no more data.
 
 #![expect(clippy::disallowed_methods, reason = "only the interval of progress lines depends on it")]
 
@@ -54,14 +54,14 @@ pub fn start_log(verbose: u8, json: bool) {
     let writer = move || LogLine { out: io::stderr(), json };
     let log =
         tracing_subscriber::fmt().with_writer(writer).with_ansi(!is_plain).with_max_level(level).with_target(false);
-    // By default tracing reports a failed write with eprintln!, which panics if stderr cannot be written, possibly in the
-    // middle of a retraction.
+    // By default tracing reports a failed write with eprintln!, which panics if stderr cannot be written. The panic
+    // could hit the middle of a retraction.
     let log = log.log_internal_errors(false);
-    // Only the first call in a process takes effect. Tests may call it again.
+    // Only the first call in a process takes effect. Tests may call this again.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }
 
-/// Writes each log event as one line. tracing passes an event in one call.
+/// Writes each log event as one line. tracing writes each event with a single call.
 struct LogLine<W> {
     out: W,
     json: bool,
@@ -73,7 +73,7 @@ impl<W: Write> Write for LogLine<W> {
         if self.json {
             self.out.write_all(escaped_json(text.into_owned()).as_bytes())?;
         } else {
-            // The remaining escape characters are the log's own colours.
+            // Keeps escape characters, because the log itself writes them for its colours.
             let shown = shown(text.trim_end_matches('\n'), |c| is_unsafe(c) && c != '\u{1b}');
             self.out.write_all(format!("{shown}\n").as_bytes())?;
         }
@@ -85,23 +85,23 @@ impl<W: Write> Write for LogLine<W> {
     }
 }
 
-/// The output of one command.
+/// Prints the output of one command.
 #[derive(Debug)]
 pub struct Report {
-    /// Print data as JSON, one object or one per line.
+    /// Prints data as JSON: one object, or one per line.
     pub json: bool,
-    /// Print no notes and no progress.
+    /// Prints no notes and no progress.
     pub quiet: bool,
-    /// Print nothing and log instead. For a service, whose output is its responses.
+    /// Prints nothing and logs warnings instead. A service uses this, because its output is its responses.
     silent: bool,
-    /// The newest line of progress, for the page.
+    /// The newest line of progress, which the page shows.
     latest: Mutex<String>,
     bar: Mutex<Option<ProgressBar>>,
-    /// The fields of each JSON object to print; empty for all.
+    /// The fields to print of each JSON object; empty for all fields.
     fields: Vec<String>,
-    /// Every field of the objects printed so far, if `fields` chooses some.
+    /// The fields of all objects printed so far, if `fields` selects some.
     known_fields: Mutex<BTreeSet<String>>,
-    /// The first failed write to stdout.
+    /// The first failed write to stdout; no data is printed after it.
     stdout_error: OnceLock<io::ErrorKind>,
 }
 
@@ -119,13 +119,13 @@ impl Report {
         }
     }
 
-    /// Prints only these fields of each JSON object.
+    /// Prints only the selected fields of each JSON object.
     #[must_use]
     pub fn with_fields(self, fields: Vec<String>) -> Self {
         Self { fields, ..self }
     }
 
-    /// A report that prints nothing: notes and warnings go to the log, data is dropped.
+    /// A report that prints nothing: notes and warnings are logged, and data is dropped.
     pub fn silent() -> Self {
         Self { silent: true, ..Self::new(false, true) }
     }
@@ -135,20 +135,20 @@ impl Report {
         self.latest.lock().map(|line| line.clone()).unwrap_or_default()
     }
 
-    /// Prints one line of data as text; nothing under `--json`.
+    /// Prints one line of data as text. Prints nothing under `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json && !self.silent {
             self.write_stdout(|| write_line(anstream::stdout().lock(), &one_line(text.as_ref())));
         }
     }
 
-    /// Prints several lines of data, such as a [`table`]; nothing under `--json`. The caller keeps line breaks out of the
-    /// cells.
+    /// Prints several lines of data, such as a [`table`]. Prints nothing under `--json`. The caller must escape line
+    /// breaks in cells.
     pub fn lines(&self, text: impl AsRef<str>) {
         text.as_ref().split('\n').for_each(|line| self.line(line));
     }
 
-    /// Prints one JSON object on one line; nothing without `--json`.
+    /// Prints one JSON object on one line. Prints nothing without `--json`.
     pub fn object(&self, value: &impl Serialize) -> Result<()> {
         if !self.json {
             return Ok(());
@@ -161,8 +161,8 @@ impl Report {
         Ok(())
     }
 
-    /// The chosen fields of an object, in the order of the flag; `null` for one that the object lacks. An error of the object
-    /// stays, so that no choice of fields hides a failure.
+    /// The selected fields of an object, in the order of the flag; `null` for a field that the object lacks. A non-null
+    /// field `error` is always added, so that a selection never hides a failure.
     fn chosen_fields(&self, object: &str) -> Result<String> {
         let all: BTreeMap<String, &RawValue> = serde_json::from_str(object)
             .map_err(|error| Error::new(Kind::Failed, format!("failed to choose fields: {error}")))?;
@@ -176,7 +176,7 @@ impl Report {
         Ok(format!("{{{}}}", chosen.join(",")))
     }
 
-    /// Warns of chosen fields that no printed object has.
+    /// Warns about selected fields that no printed object has.
     pub fn warn_of_unknown_fields(&self) {
         let known = self.known_fields.lock().unwrap_or_else(PoisonError::into_inner);
         let unknown: Vec<&str> =
@@ -187,7 +187,7 @@ impl Report {
         }
     }
 
-    /// Prints one line of data in either format, such as a server's address that scripts wait for.
+    /// Prints one line of data, with and without `--json`, such as a server's address that scripts wait for.
     pub fn data(&self, text: impl AsRef<str>) {
         self.write_stdout(|| write_line(io::stdout().lock(), text.as_ref()));
     }
@@ -201,29 +201,29 @@ impl Report {
         });
     }
 
-    /// Reports whether clap could print help or version to stdout.
+    /// Records whether clap could print help or version to stdout.
     pub fn printed(&self, by_clap: io::Result<()>) {
         self.write_stdout(|| by_clap.and_then(|()| io::stdout().flush()));
     }
 
-    /// Whether a write of data to stdout failed. False for a closed pipe.
+    /// Whether a write of data to stdout failed. A closed pipe does not count as a failure.
     pub fn has_lost_data(&self) -> bool {
         self.stdout_error.get().is_some_and(|kind| *kind != io::ErrorKind::BrokenPipe)
     }
 
-    /// The exit code: success becomes 1 if data for stdout was lost.
+    /// The exit code: 1 in place of 0 if stdout lost data.
     pub fn exit_code(&self, code: u8) -> u8 {
         if code == 0 && self.has_lost_data() { Kind::Failed.exit_code() } else { code }
     }
 
-    /// Prints a remark on stderr; nothing under `--quiet`.
+    /// Prints a remark on stderr. Prints nothing under `--quiet`.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             self.say(text);
         }
     }
 
-    /// Prints on stderr what a person must see before a question, also under `--quiet`.
+    /// Prints on stderr what the user must know before a question, also under `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
         if self.silent {
             return tracing::debug!("{}", one_line(text.as_ref()));
@@ -254,13 +254,14 @@ impl Report {
         self.write_stderr(|| write_line(anstream::stderr().lock(), &text));
     }
 
-    /// Prints the error of one item of several: as text on stderr, and as an object with its order ID under `--json`.
+    /// Prints the error of one item among several: as text on stderr, and as an object with its order ID under
+    /// `--json`.
     pub fn item_error(&self, order_id: &str, error: &Error) -> Result<()> {
         self.warn(format!("order {order_id:?}: {} ({})", error.message, error.remedy()));
         self.object(&serde_json::json!({"order_id": order_id, "error": error}))
     }
 
-    /// Prints the error as the last object on stdout; nothing without `--json`.
+    /// Prints the error as the last object on stdout. Prints nothing without `--json`.
     pub fn last_object(&self, error: &Error) {
         if self.json {
             let object = serde_json::json!({ "error": error });
@@ -268,12 +269,12 @@ impl Report {
         }
     }
 
-    /// Whether a person can answer a question: stdin and stderr are terminals.
+    /// Whether the user can answer a question: stdin and stderr are terminals.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Shows progress of work that may last over two seconds: a bar on a terminal, a line from time to time elsewhere.
+    /// Shows the progress of work that may take over two seconds: a bar on a terminal, otherwise an occasional line.
     pub fn progress(&self, what: &'static str) -> Progress<'_> {
         let bar = (!self.quiet && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
@@ -286,8 +287,8 @@ impl Report {
         Progress { report: self, what, bar, last_line: Mutex::new(Instant::now()) }
     }
 
-    /// Writes to stdout. After the first failure nothing more is written, because a reader would take output with a gap for
-    /// complete.
+    /// Writes to stdout. After the first failure this function writes nothing more, because a reader would mistake
+    /// output with a gap for complete output.
     fn write_stdout(&self, write: impl FnOnce() -> io::Result<()>) {
         if self.stdout_error.get().is_some() {
             return;
@@ -301,8 +302,8 @@ impl Report {
         }
     }
 
-    /// Writes to stderr, with the progress bar suspended. A failed write cannot be reported anywhere, and the work
-    /// continues.
+    /// Writes to stderr with the progress bar suspended. A failed write is ignored, because no other channel could
+    /// report it.
     fn write_stderr(&self, write: impl FnOnce() -> io::Result<()>) {
         drop(self.with_bar_suspended(write));
     }
@@ -316,11 +317,11 @@ impl Report {
     }
 }
 
-/// Asks on the terminal; *no* is the default. The caller has checked that there is a terminal.
+/// Asks a yes/no question on the terminal; the default is *no*. The caller has checked that there is a terminal.
 ///
 /// # Errors
-/// `Declined` for every other answer than yes, `Interrupted` if `stop` is cancelled. The message ends with `unchanged`, such as
-/// "nothing was sent".
+/// `Declined` for any answer other than yes, `Interrupted` if `stop` is cancelled. The error message ends with
+/// `unchanged`, for example "nothing was sent".
 pub async fn confirm(question: String, stop: &CancellationToken, unchanged: &str) -> Result<()> {
     match ask(format!("{question} [y/N]"), stop, unchanged).await?.trim() {
         "y" | "Y" | "yes" | "Yes" | "YES" => Ok(()),
@@ -328,10 +329,11 @@ pub async fn confirm(question: String, stop: &CancellationToken, unchanged: &str
     }
 }
 
-/// Asks for one line on the terminal. The caller has checked that there is a terminal.
+/// Asks for one line of text on the terminal. The caller has checked that there is a terminal.
 ///
 /// # Errors
-/// `Declined` if no answer can be read, `Interrupted` if `stop` is cancelled. The message ends with `unchanged`.
+/// `Declined` if the answer cannot be read, `Interrupted` if `stop` is cancelled. The error message ends with
+/// `unchanged`.
 pub async fn ask(question: String, stop: &CancellationToken, unchanged: &str) -> Result<String> {
     let answer = tokio::select! {
         answer = tokio::task::spawn_blocking(move || read_answer(&question)) => answer,
@@ -345,26 +347,26 @@ pub async fn ask(question: String, stop: &CancellationToken, unchanged: &str) ->
     }
 }
 
-/// Asks as [`ask`] does, and does not show what is typed where the terminal can hide it.
+/// Asks as [`ask`] does. The terminal does not show the answer, if it can hide input.
 pub async fn ask_hidden(question: String, stop: &CancellationToken, unchanged: &str) -> Result<SecretString> {
     #[cfg(unix)]
     let hidden = HiddenInput::start();
     let answer = ask(question, stop, unchanged).await;
     #[cfg(unix)]
     if hidden.is_some() {
-        // The terminal did not show the line break either.
+        // The terminal has hidden the user's line break, so this prints one.
         drop(writeln!(anstream::stderr()));
     }
     answer.map(SecretString::from)
 }
 
-/// The terminal does not show what is typed until this is dropped.
+/// Hides the input on the terminal until dropped.
 #[cfg(unix)]
 struct HiddenInput(rustix::termios::Termios);
 
 #[cfg(unix)]
 impl HiddenInput {
-    /// `None` if stdin is not a terminal.
+    /// Starts hiding the input. Returns `None` if stdin is not a terminal.
     fn start() -> Option<Self> {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let before = tcgetattr(io::stdin()).ok()?;
@@ -393,7 +395,7 @@ fn read_answer(question: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-/// Progress of one piece of work. Removed from the terminal on drop.
+/// The progress of one piece of work. Dropping it removes the bar from the terminal.
 #[derive(Debug)]
 pub struct Progress<'a> {
     report: &'a Report,
@@ -403,7 +405,7 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// Shows the progress; `text` carries further facts (rate, time left, pauses).
+    /// Updates the progress. `text` adds details, such as rate, remaining time and pauses.
     pub fn show(&self, done: u64, total: Option<u64>, text: &str) {
         let counted = match total {
             Some(total) => format!("{}: {done} of {total}", self.what),
@@ -437,18 +439,18 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// The width for tables, in columns; 0 for no limit.
+/// The maximum width of a table, in columns; 0 for no limit.
 static TABLE_WIDTH: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes tables fit the terminal. Not for a service, whose tables are on its page.
+/// Limits tables to the width of the terminal. A service must not call this, because its tables are on its page.
 pub fn fit_tables_to_terminal() {
     if let Some((width, _)) = terminal_size::terminal_size_of(io::stdout()) {
         TABLE_WIDTH.store(usize::from(width.0), Ordering::Relaxed);
     }
 }
 
-/// A table without borders. Only the last column is wrapped, if the table is wider than the terminal: an order ID broken over
-/// two lines cannot be copied.
+/// Formats a table without borders. Only the last column wraps if the table is wider than the terminal, because an
+/// order ID that spans two lines cannot be copied.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     table_within(TABLE_WIDTH.load(Ordering::Relaxed), header, rows)
 }
@@ -458,16 +460,16 @@ fn table_within<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    /// The largest margin that callers put before a table.
+    /// The widest indentation that callers put before a table.
     const MARGIN: usize = 4;
-    /// A narrower column of text cannot be read.
+    /// The minimum width of the last column; narrower text is unreadable.
     const LEAST: usize = 20;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for row in rows {
         table.add_row(row.map(|cell| one_line(&cell).into_owned()));
     }
-    // Each cell has a blank on either side.
+    // Each cell has a blank on both sides.
     let mut widths: Vec<usize> =
         table.column_max_content_widths().iter().map(|width| usize::from(*width) + 2).collect();
     let last = widths.pop().unwrap_or_default();
@@ -481,7 +483,7 @@ fn table_within<const N: usize>(
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// Escapes line breaks, control characters and bidirectional marks, so that the text stays one line.
+/// Escapes line breaks, control characters and bidirectional marks, so that the text stays on one line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     shown(text, is_unsafe)
 }
@@ -494,8 +496,8 @@ fn shown(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// A value as JSON on one line. JSON escapes line feeds and the other ASCII control characters; this also escapes U+0085,
-/// U+2028 and bidirectional marks.
+/// Formats a value as JSON on one line. JSON itself escapes line feeds and other ASCII control characters; this
+/// function also escapes U+0085, U+2028 and bidirectional marks.
 ///
 /// # Errors
 /// `Kind::Failed` if the value cannot be serialized.
@@ -505,7 +507,8 @@ pub fn json_line(value: &impl Serialize) -> Result<String> {
     Ok(escaped_json(text))
 }
 
-/// Such a character can only be inside a string, so an escape sequence means the same. The line break that ends the JSON stays.
+/// Escapes unsafe characters. They occur in JSON only inside strings, so an escape sequence is equivalent. The line
+/// break after the JSON stays.
 fn escaped_json(text: String) -> String {
     let is_raw = |c: char| is_unsafe(c) && c != '\n';
     if !text.contains(is_raw) {
@@ -563,7 +566,7 @@ mod tests {
         assert!(narrow.lines().count() > 2 && narrow.contains(order), "{narrow}");
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&narrow), words(&format!("order why {order} {why}")));
-        // No room for a column of text.
+        // The width of 40 leaves too little room for the last column.
         assert_eq!(table_within(40, ["order", "why"], rows()).lines().count(), 2);
     }
 

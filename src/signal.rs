@@ -1,22 +1,23 @@
-//! The first Ctrl-C or SIGTERM drains, the second exits.
+//! Handles Ctrl-C and SIGTERM: the first signal stops the command gracefully, the second ends the process.
 //!
-//! The first cancels a token: the command starts nothing new, finishes what it started, saves its state and exits with 130. The
-//! second ends the process at once; every store survives that.
+//! The first signal cancels a token: the command starts no new work, finishes running work, saves its state and exits
+//! with 130. The second signal ends the process at once, which every store survives.
 
 use tokio_util::sync::CancellationToken;
 
 const INTERRUPTED: i32 = 130;
 
-/// SIGXFSZ, the same number on all platforms but MIPS: a file has reached the size limit of the process (`ulimit -f`).
+/// SIGXFSZ, which has this number on every platform but MIPS: a file has reached the process's size limit (`ulimit
+/// -f`).
 #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
 const FILE_TOO_LARGE: i32 = 25;
 
-/// A token that the first signal cancels.
+/// Returns a token that the first signal cancels.
 ///
-/// Also catches SIGXFSZ, which would kill the process between two steps. The write then fails instead, and is reported like a
-/// full disk.
+/// This also catches SIGXFSZ, which would otherwise kill the process between two steps. The write then fails, and
+/// recoup reports it like a full disk.
 pub fn stop_token() -> CancellationToken {
-    // Tokio's handler stays installed when its stream is dropped.
+    // Dropping the stream leaves tokio's signal handler installed.
     #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
     drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(FILE_TOO_LARGE)));
     let stop = CancellationToken::new();

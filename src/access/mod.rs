@@ -1,10 +1,12 @@
 //! Use case: users, roles, sessions and tokens of the page and the API.
 //!
-//! `role` is the table of rights, `secret` makes and hashes passwords and tokens, `throttle` computes the delay after failed
-//! sign-ins, and `network` says which addresses count as one client. A request is authenticated by a session (`sessions`), an
-//! API token (`tokens`) or the header of a trusted proxy (`proxy`). [`crate::store::access`] stores everything.
+//! `role` is the table of rights, `secret` makes and hashes passwords and tokens, `throttle` computes the delay after
+//! failed sign-ins, and `network` determines which addresses count as one client. A session (`sessions`), an API token
+//! (`tokens`) or the header of a trusted proxy (`proxy`) authenticates a request. [`crate::store::access`] stores
+//! users, sessions and tokens.
 //!
-//! A disabled user cannot sign in. No answer says whether the name or the password was wrong. No secret is stored in clear.
+//! A disabled user cannot sign in. No error message says whether the name or the password was wrong. recoup stores no
+//! secret in plain text.
 
 mod network;
 mod proxy;
@@ -57,7 +59,7 @@ pub enum AuthMethod {
         id: i64,
         scopes: Vec<Right>,
     },
-    /// A trusted reverse proxy sent the user's name in its header.
+    /// A trusted reverse proxy sent the user's name in a header.
     Proxy,
 }
 
@@ -79,19 +81,18 @@ impl AuthMethod {
     }
 }
 
-/// An authenticated user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     pub name: String,
-    /// The role at this request, not at sign-in.
+    /// The user's role at the time of this request. It may differ from the role at sign-in.
     pub role: Role,
-    /// The operating system's user of the same person.
+    /// The same person's user name in the operating system.
     pub os_user: Option<String>,
     pub by: AuthMethod,
 }
 
 impl Principal {
-    /// Both the user's role and the token's scopes must allow the right.
+    /// Returns `true` if both the user's role and the token's scopes allow the right.
     pub fn may(&self, right: Right) -> bool {
         let scoped = match &self.by {
             AuthMethod::Token { scopes, .. } => scopes.contains(&right),
@@ -105,16 +106,16 @@ impl Principal {
 pub struct User {
     pub name: String,
     pub role: Role,
-    /// The operating system's user of the same person.
+    /// The same person's user name in the operating system.
     pub os_user: Option<String>,
-    /// RFC 3339.
+    /// When the user was created, RFC 3339.
     pub created_at: String,
-    /// RFC 3339; `null` if the user may sign in.
+    /// When the user was disabled, RFC 3339; `null` if the user may sign in.
     pub disabled_at: Option<String>,
 }
 
 impl User {
-    /// Every name that the ledger can hold for this person.
+    /// Returns every name that the ledger may contain for this person.
     pub fn names(&self) -> Vec<String> {
         std::iter::once(&self.name).chain(&self.os_user).cloned().collect()
     }
@@ -152,20 +153,20 @@ impl AccessControl {
         user(found)
     }
 
-    /// The enabled user of recoup that belongs to a user of the operating system.
+    /// Returns the enabled user of recoup that belongs to a user of the operating system.
     pub fn user_of_os(&self, os_user: &str) -> Result<Option<User>> {
         let found = self.file.user_of_os(os_user)?.filter(|user| user.disabled_at.is_none());
         found.map(user).transpose()
     }
 
-    /// An enabled user by name, to run what they scheduled or requested earlier.
+    /// Returns an enabled user by name, so that the service can run the user's scheduled or earlier requests.
     pub fn principal(&self, name: &str) -> Result<Option<Principal>> {
         let Some(found) = self.file.user(name)?.filter(|user| user.disabled_at.is_none()) else { return Ok(None) };
         let found = user(found)?;
         Ok(Some(Principal { name: found.name, role: found.role, os_user: found.os_user, by: AuthMethod::Session }))
     }
 
-    /// An enabled user by the name that a trusted proxy sent.
+    /// Returns an enabled user by the name that a trusted proxy sent.
     pub fn by_proxy(&self, name: &str) -> Result<Option<Principal>> {
         Ok(self.principal(name)?.map(|user| Principal { by: AuthMethod::Proxy, ..user }))
     }
@@ -229,7 +230,7 @@ impl AccessControl {
         self.file.log(actor, what, now)
     }
 
-    /// Recorded changes to users and tokens, oldest first: when, by whom, what.
+    /// Returns the recorded changes to users and tokens, oldest first: time, actor, description.
     pub fn log_entries(&self) -> Result<Vec<(String, String, String)>> {
         self.file.logged()
     }
@@ -239,12 +240,12 @@ impl AccessControl {
         self.file.begin_idempotent(user, key, hash, now.as_millisecond())
     }
 
-    /// Stores the response of a request, so that a repetition gets the same one.
+    /// Stores the response of a request, so that a repeated request gets the same response.
     pub fn finish_idempotent(&mut self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
         self.file.finish_idempotent(user, key, status, body)
     }
 
-    /// Frees a key whose request did nothing.
+    /// Releases an Idempotency-Key whose request had no effect.
     pub fn forget_idempotent(&mut self, user: &str, key: &str) -> Result<()> {
         self.file.forget_idempotent(user, key)
     }

@@ -1,11 +1,11 @@
-//! Sign-in by a header of a trusted reverse proxy. Pure.
+//! Signs a user in by a header of a trusted reverse proxy. Does no I/O.
 //!
-//! Only the configured address is trusted, and only if it sends the header exactly once: a second value may come from the
+//! recoup trusts the header only if the configured address sent it exactly once: a second value may come from the
 //! client.
 
 use std::net::IpAddr;
 
-/// The user's name, if the request comes from the trusted proxy.
+/// Returns the user's name; `None` if the request does not come from the trusted proxy.
 pub fn proxied<'a>(peer: IpAddr, values: &[&'a [u8]], trusted: IpAddr) -> Option<&'a str> {
     let [only] = values else { return None };
     let name = std::str::from_utf8(only).ok()?.trim();

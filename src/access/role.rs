@@ -1,40 +1,39 @@
-//! Roles and rights: the table of who may do what. Pure.
+//! Roles, rights, and the table that assigns rights to roles. Does no I/O.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// A user's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Looks orders up
     Viewer,
-    /// The same, and retracts one order
+    /// All rights of a viewer, and retracts one order
     Agent,
-    /// The same, and batches, overrides, approvals
+    /// All rights of an agent, and batches, overrides, approvals
     Lead,
-    /// The same, and users
+    /// All rights of a lead, and users
     Admin,
 }
 
-/// A right of a role; also the scope of a token, by the same name.
+/// A right of a role. A token's scopes are rights, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Right {
-    /// Look an order up, and see what was retracted
+    /// Look orders up, and see past retractions
     #[value(name = "lookup")]
     #[serde(rename = "lookup")]
     LookUp,
-    /// Ask the vendor whether an order can be retracted
+    /// Check with the vendor whether an order can be retracted
     Preflight,
-    /// See how fresh the index is, and how the service does
+    /// See the age of the index and the health of the service
     #[value(name = "status")]
     #[serde(rename = "status")]
     SeeHealth,
     /// Read the metrics
     Metrics,
-    /// See accounts in clear
+    /// See account IDs unmasked
     #[value(name = "accounts")]
     #[serde(rename = "accounts")]
     SeeAccount,
@@ -42,11 +41,11 @@ pub enum Right {
     Retract,
     /// Retract many orders from a file
     Batch,
-    /// Override a check that stops, by its name
+    /// Override a check that stops a send
     Override,
-    /// Be the second person
+    /// Approve another person's request
     Approve,
-    /// Manage users, and what needs a second person
+    /// Manage users and the approval policy
     Administer,
 }
 

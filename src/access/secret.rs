@@ -1,7 +1,7 @@
 //! Passwords, session cookies and tokens: generated at random, stored as hashes, compared in constant time.
 //!
-//! A password is stored as argon2id (19 MiB, two passes, one lane). A cookie or a token has 256 random bits, so its SHA-256 is
-//! enough. Nothing here prints or stores a secret in clear.
+//! The database stores a password as argon2id (19 MiB, two passes, one lane). A cookie or a token has 256 random bits,
+//! so its SHA-256 is enough. This module neither prints nor stores a secret in plain text.
 
 use std::sync::OnceLock;
 
@@ -32,17 +32,18 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// 128 random bits as text, for short-lived values such as form tokens.
+/// Returns 128 random bits as text, for short-lived values such as form tokens.
 pub fn random_text() -> Result<String> {
     Ok(hex(&random::<16>()?))
 }
 
-/// 256 random bits as text. The memory is wiped on drop.
+/// Returns 256 random bits as text, and wipes their memory on drop.
 pub(super) fn random_secret() -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(hex(&*Zeroizing::new(random::<32>()?))))
 }
 
-/// A password of 100 bits that a person can type: five groups of four, from 32 letters and digits that are hard to confuse.
+/// Generates a 100-bit password that a person can type: five groups of four characters, from 32 letters and digits that
+/// are hard to confuse.
 pub fn new_password() -> Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789-";
     let bytes = random::<20>()?;
@@ -57,20 +58,20 @@ pub fn new_password() -> Result<String> {
     Ok(groups.join("-"))
 }
 
-/// The stored hash of a cookie or a token.
+/// Returns the hash of a cookie or a token, for storage.
 pub(super) fn hash(secret: &str) -> Vec<u8> {
     digest(&SHA256, secret.as_bytes()).as_ref().to_vec()
 }
 
-/// The CSRF token for one cookie.
+/// Computes the CSRF token for one cookie.
 pub(super) fn sign(key: &str, subject: &str) -> String {
     hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), subject.as_bytes()).as_ref())
 }
 
-/// Whether a form carries the CSRF token of this cookie.
+/// Returns `true` if a form contains the CSRF token of this cookie.
 pub(super) fn is_signature(key: &str, subject: &str, given: &str) -> bool {
     let right = sign(key, subject);
-    // Comparing two hashes with a fresh key leaks no timing information about the position of a difference.
+    // A comparison of two hashes with a fresh key does not leak, through its timing, where the values differ.
     let Ok(fresh) = random::<32>() else { return false };
     let fresh = hmac::Key::new(hmac::HMAC_SHA256, &fresh);
     hmac::verify(&fresh, given.as_bytes(), hmac::sign(&fresh, right.as_bytes()).as_ref()).is_ok()
@@ -98,8 +99,8 @@ pub(super) fn hash_password(password: &str) -> Result<String> {
     Ok(hash.to_string())
 }
 
-/// Compares a password with its stored hash. Without a stored hash it takes as long and returns `false`, so that timing does
-/// not reveal whether the user exists.
+/// Compares a password with its stored hash. Without a stored hash, the function takes equally long and returns
+/// `false`, so that timing does not reveal whether the user exists.
 pub(super) fn verify_password(password: &str, kept: Option<&str>) -> Result<bool> {
     static DUMMY_HASH: OnceLock<String> = OnceLock::new();
     let dummy = if let Some(hash) = DUMMY_HASH.get() {

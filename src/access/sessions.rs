@@ -1,8 +1,9 @@
 //! Sign-in on the page, and sessions.
 //!
-//! A session is stored under the hash of its cookie and expires by itself. Failed attempts are throttled by network and by user
-//! name, whether that user exists or not. A browser in which the user has signed in before has a counter of its own, so that a
-//! stranger's guesses cannot lock the user out.
+//! The database stores a session under the hash of its cookie, and the session expires without a sign-out. Failed
+//! sign-ins delay further attempts from the same network and for the same user name, even if no user has that name. A
+//! browser in which the user has signed in before has a counter of its own, so that a stranger's guesses cannot lock
+//! the user out.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -15,7 +16,7 @@ use crate::store::access::CountedKey;
 #[derive(Debug, Clone)]
 pub struct Session {
     pub principal: Principal,
-    /// The CSRF token of its forms.
+    /// The CSRF token for the forms of this session.
     pub csrf: String,
 }
 
@@ -23,7 +24,7 @@ pub struct Session {
 pub struct NewSession {
     /// The session cookie. The server stores only its hash.
     pub cookie: SecretString,
-    /// A long-lived cookie: this user has signed in with this browser.
+    /// A long-lived cookie which shows that this user has signed in with this browser.
     pub browser: String,
 }
 
@@ -31,7 +32,7 @@ pub struct NewSession {
 pub struct Origin {
     /// The client's network.
     pub peer: String,
-    /// [`NewSession::browser`] of an earlier session, as the browser sent it.
+    /// The cookie [`NewSession::browser`] of an earlier session, if the browser sent one.
     pub browser: Option<String>,
 }
 
@@ -62,7 +63,7 @@ impl AccessControl {
             keys.push((format!("browser:{number}"), throttle::known_browser_delay));
         } else {
             keys.push((format!("peer:{}", origin.peer), throttle::network_delay));
-            // Unknown names are counted too: otherwise the answers would reveal which names are users.
+            // Counts failures for unknown names too: otherwise the answers would reveal which names are users.
             if is_name {
                 keys.push((format!("user:{name}"), throttle::user_delay));
             }
@@ -73,7 +74,7 @@ impl AccessControl {
         }
         let can_be = is_name && password.len() <= secret::PASSWORD_AT_MOST;
         let stored = if can_be { self.file.password_of(name)? } else { None };
-        // Hashes a password for an unknown name too, so that timing does not reveal which names are users.
+        // Verifies a password even for an unknown name, so that timing does not reveal which names are users.
         let fits = secret::verify_password(if can_be { password } else { "" }, stored.as_deref())?;
         if !fits {
             return Ok(Err(LoginRefused::Wrong));
@@ -89,14 +90,14 @@ impl AccessControl {
         Ok(Ok(NewSession { cookie: SecretString::from(cookie.as_str()), browser }))
     }
 
-    /// The number of a browser in which this user has signed in before.
+    /// Returns the number of a browser in which this user has signed in before.
     fn known_browser<'a>(&self, name: &str, word: &'a str) -> Option<&'a str> {
         let (number, given) = word.split_once('.')?;
         secret::is_signature(self.file.csrf_key(), &browser_subject(name, number), given).then_some(number)
     }
 
-    /// Changes the user's own password. Requires the current one, and throttles wrong guesses like sign-ins. Ends all sessions
-    /// and starts a new one. Hashes several times.
+    /// Changes the user's own password. Requires the current password, and throttles wrong guesses like sign-ins. Ends
+    /// all sessions and starts a new one. Hashes a password several times, which takes tens of milliseconds each time.
     pub fn change_password(
         &mut self,
         name: &str,
@@ -114,7 +115,7 @@ impl AccessControl {
         self.login(name, new, origin, now)
     }
 
-    /// The session of a cookie, if it has not expired.
+    /// Returns the session of a cookie; `None` if the session has expired.
     pub fn session(&mut self, cookie: &str, now: Timestamp) -> Result<Option<Session>> {
         let (hash, now_ms) = (secret::hash(cookie), now.as_millisecond());
         let Some(row) = self.file.session(&hash, now_ms)? else { return Ok(None) };
@@ -133,7 +134,7 @@ impl AccessControl {
         self.file.end_session(&secret::hash(cookie))
     }
 
-    /// The CSRF token for a cookie, or for another value that identifies the client.
+    /// Returns the CSRF token for a cookie, or for another value that identifies the client.
     pub fn csrf_of(&self, subject: &str) -> String {
         secret::sign(self.file.csrf_key(), subject)
     }
@@ -144,7 +145,7 @@ impl AccessControl {
     }
 }
 
-/// The text that a browser's long-lived cookie authenticates.
+/// Returns the text that the signature in a browser's long-lived cookie covers.
 fn browser_subject(name: &str, number: &str) -> String {
     format!("browser:{name}:{number}")
 }

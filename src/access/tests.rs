@@ -1,4 +1,4 @@
-//! Sessions, tokens and Idempotency-Keys expire when they must.
+//! Tests the expiry of sessions, tokens and Idempotency-Keys.
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -148,7 +148,7 @@ fn guesses_of_a_stranger_do_not_keep_the_owner_of_a_name_out() {
     assert!(matches!(other, LoginRefused::Throttled { .. }));
     let again = access.login("ann", PASSWORD, &known, at(1)).expect("asks").expect("the known browser does not");
     assert_eq!(again.browser, first.browser);
-    // A known browser belongs to one user, and is throttled by its own failures.
+    // A known browser belongs to one user, and only failures in that browser delay its sign-ins.
     access.add_user("bob", Role::Agent, PASSWORD, None, at(0)).expect("adds");
     for n in 0..5 {
         assert!(access.login("bob", "wrong", &from(&format!("p{n}")), at(1)).expect("asks").is_err());
@@ -174,7 +174,7 @@ fn too_many_failures_of_everybody_slow_down_everybody_who_fails() {
     }
     assert_eq!(guess(&mut access, 100, at(0)), LoginRefused::Wrong);
     assert!(matches!(guess(&mut access, 100, at(0)), LoginRefused::Throttled { .. }), "no failure is free now");
-    // A correct password is accepted at once, and half an hour later nothing is throttled.
+    // A correct password signs in at once, and half an hour later no sign-in is delayed.
     assert!(access.login("ann", PASSWORD, &from("home"), at(0)).expect("asks").is_ok());
     assert_eq!([guess(&mut access, 200, at(30)), guess(&mut access, 200, at(30))], [LoginRefused::Wrong; 2]);
 }

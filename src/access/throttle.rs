@@ -1,44 +1,45 @@
-//! The delay after failed sign-ins. Pure.
+//! Computes the delay after failed sign-ins. Does no I/O.
 //!
-//! A few typing errors cost nothing. A name is throttled whatever network sends the guesses, even if no user has it:
-//! the answer must not reveal which names are users. A network is throttled whatever names it tries, and has more free
-//! attempts because a whole office may share it. If there are too many failures overall, every failure is delayed from
-//! the first one on.
+//! A few failed attempts cause no delay. Failures for a name count across all networks, even if no user has that name:
+//! otherwise the answer would reveal which names are users. Failures from a network count across all names; a network
+//! has more free attempts, because a whole office may share it. If there are too many failures overall, every failure
+//! causes a delay.
 
-/// Failed attempts for one name before a delay.
+/// Number of failed attempts for one name that cause no delay.
 const FREE_FOR_NAME: u32 = 5;
 
-/// Failed attempts from one network before a delay.
+/// Number of failed attempts from one network that cause no delay.
 const FREE_FOR_NETWORK: u32 = 20;
 
-/// If there are more recent failures overall than this, every failure causes a delay.
+/// Number of recent failures overall above which every failure causes a delay.
 const TOO_MANY: u32 = 60;
 
 /// The overall counter decreases by one in each interval of this length, in milliseconds.
 pub(super) const FORGOTTEN_EVERY_MS: i64 = 10_000;
 
-/// Longest delay. It is bounded so that an attacker cannot lock a user out.
+/// Longest delay, in milliseconds. The bound prevents an attacker from locking a user out.
 const LONGEST_MS: i64 = 15 * 60_000;
 
 /// The counter of a name or network expires after this time without a failure.
 pub(super) const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
-/// The delay after this many failures for one name, with `overall` recent failures overall.
+/// Returns the delay after `failures` for one name, with `overall` recent failures for all names.
 pub(super) fn user_delay(failures: u32, overall: u32) -> i64 {
     after(failures, FREE_FOR_NAME, overall)
 }
 
-/// The delay after this many failures from one network, with `overall` recent failures overall.
+/// Returns the delay after `failures` from one network, with `overall` recent failures from all networks.
 pub(super) fn network_delay(failures: u32, overall: u32) -> i64 {
     after(failures, FREE_FOR_NETWORK, overall)
 }
 
-/// The delay after this many failures from a browser in which this user has signed in before. Failures elsewhere do not count.
+/// Returns the delay after `failures` in a browser in which this user has signed in before. Failures in other browsers
+/// do not count.
 pub(super) fn known_browser_delay(failures: u32, _of_everybody: u32) -> i64 {
     after(failures, FREE_FOR_NAME, 0)
 }
 
-/// In milliseconds: one second after the last free attempt, then doubled each time.
+/// Returns the delay in milliseconds: one second after the last free attempt, then doubled for each further failure.
 fn after(failures: u32, free: u32, overall: u32) -> i64 {
     let free = if overall > TOO_MANY { 1 } else { free };
     match failures.checked_sub(free) {

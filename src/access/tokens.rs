@@ -1,6 +1,7 @@
 //! API tokens: created, listed, revoked, and checked.
 //!
-//! A token may do what both its scopes and its user's role allow. Only its hash is stored, and it expires.
+//! A token allows a request only if both its scopes and its user's role allow it. The database stores only the token's
+//! hash. Every token expires.
 
 use std::time::Duration;
 
@@ -16,18 +17,18 @@ use crate::store::access::{NewToken, TokenRow};
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Token {
     pub id: i64,
-    /// The name of its user.
+    /// The name of the token's user.
     pub user: String,
-    /// What the token is used for, in the words of the person who created it.
+    /// The purpose of the token, as its creator described it.
     pub name: String,
     pub scopes: Vec<Right>,
-    /// RFC 3339.
+    /// When the token was created, RFC 3339.
     pub created_at: String,
-    /// RFC 3339.
+    /// When the token expires, RFC 3339.
     pub expires_at: String,
-    /// Newest request, RFC 3339, to the minute.
+    /// When the token was last used, RFC 3339, to the minute.
     pub used_at: Option<String>,
-    /// RFC 3339; `null` if it is not revoked.
+    /// When the token was revoked, RFC 3339; `null` if it was not revoked.
     pub revoked_at: Option<String>,
 }
 
@@ -67,7 +68,7 @@ impl AccessControl {
         Ok((self.file.add_token(&new, now)?, SecretString::from(secret.as_str())))
     }
 
-    /// All tokens, or those of one user.
+    /// Returns all tokens, or the tokens of one user.
     pub fn tokens(&self, owner: Option<&str>) -> Result<Vec<Token>> {
         Ok(self.file.tokens(owner)?.into_iter().map(token).collect())
     }
@@ -80,7 +81,7 @@ impl AccessControl {
             .hint("`recoup user token list` shows them"))
     }
 
-    /// The user of a token, if the token is valid and the user is enabled.
+    /// Returns the user of a token; `None` if the token is invalid or the user is disabled.
     pub fn token(&mut self, secret: &str, now: Timestamp) -> Result<Option<Principal>> {
         if !secret.starts_with(secret::TOKEN_PREFIX) {
             return Ok(None);

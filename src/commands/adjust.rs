@@ -1,4 +1,4 @@
-//! `recoup adjust`: turns flags and settings into a receipt.
+//! `recoup adjust`: runs an adjustment from flags and settings, and prints its receipt.
 
 use super::retract::{options, show_receipts, with_clients, writer};
 use super::{CommandContext, Exit};

@@ -1,7 +1,8 @@
-//! `recoup approval`: lists and decides approvals at the command line, and sets the limits above which an approval is required.
+//! `recoup approval`: lists and decides approvals on the command line, and sets the limits above which a retraction
+//! needs approval.
 //!
-//! The operating-system user must be linked to a user of recoup with the right. Before the first user exists, anyone may set the
-//! limits.
+//! The operating-system user must be linked to a user of recoup who has the required right. While no user exists,
+//! anyone may set the limits.
 
 use super::{CommandContext, Exit};
 use crate::access::{AccessControl, Limits, Right};
@@ -83,7 +84,8 @@ fn limits(context: &CommandContext<'_>, args: &LimitsArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Fails unless the person who runs the command is a user with the right. With `or_no_users`, succeeds while no user exists.
+/// Fails unless the operating-system user is linked to a user of recoup who has `right`. With `or_no_users`, succeeds
+/// while no user exists.
 fn check_right(context: &CommandContext<'_>, right: Right, or_no_users: bool) -> Result<()> {
     let CommandContext { settings, actor, .. } = context;
     let access = AccessControl::open_existing(&settings.access, &settings.identity()?, Limits::default())?;

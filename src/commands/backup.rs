@@ -1,4 +1,4 @@
-//! `recoup backup`: copies index and ledger while other commands run.
+//! `recoup backup`: copies the index and the ledger while other commands run.
 
 use super::{CommandContext, Exit};
 use crate::cli::BackupArgs;

@@ -1,4 +1,5 @@
-//! `recoup retract --file` and `--apply`: turns a shop's file into a plan or outcomes, with one row for each row of the file.
+//! `recoup retract --file` and `--apply`: turns a shop's file into a plan or an outcome file, with one output row for
+//! each input row.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,10 +18,10 @@ use crate::retract::{self, Options, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::{Ledger, NewWatched};
 
-/// A batch with up to this many rows reads each action before it is sent. A larger batch saves that request.
+/// The largest number of rows for which recoup reads each action before it sends the retraction. A larger batch saves
+/// that request.
 const READ_ACTIONS: usize = 100;
 
-/// Default of `--watch-for`.
 const WATCH_FOR: Duration = Duration::from_hours(30 * 24);
 
 pub(super) async fn run(
@@ -47,7 +48,7 @@ pub(super) async fn run(
         (None, Some(planned)) => (args.apply.as_deref().unwrap_or(Path::new("-")), planned.refunds.clone()),
         (None, None) => return Err(Error::new(Kind::Usage, "a batch needs --file or --apply")),
     };
-    // Fails before anything is sent if the target cannot be written.
+    // Fails before the first send if the output file cannot be written.
     let target = args.plan.as_deref().or(args.out.as_deref());
     let mut out = match target {
         Some(path) if path != Path::new("-") => {
@@ -64,18 +65,18 @@ pub(super) async fn run(
     if options.dry_run {
         super::refunds::show_reading(report, &refunds);
     } else {
-        // Omits the format and the counts, because the question below has them.
+        // Prints only the notes, because the question below contains the format and the counts.
         refunds.notes.iter().for_each(|note| report.note(note));
     }
     warn_of_bad_rows(report, &refunds);
     let undated =
         planned.as_ref().map_or_else(|| refunds::input::written_at(input, clock.now()), |planned| planned.made_at);
-    // A large batch makes two Brand requests for each order instead of three. The action could only add a warning, because the
-    // rewards decide.
+    // A large batch skips the read of the action and makes two Brand requests for each order instead of three. The
+    // action could only add a warning, because the rewards decide.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
     let mut batch = Batch::plan(ctx, &refunds, options, undated).await?;
-    // Adjusts the partial refunds if the plan contains adjustments, even without `--partials`.
+    // Sends the plan's adjustments even without `--partials`.
     let has_adjustments = planned.as_ref().is_some_and(|planned| batch::has_adjustments(&planned.planned));
     if args.partials || has_adjustments {
         batch.plan_partials(writer).await;
@@ -103,9 +104,9 @@ pub(super) async fn run(
             };
             retract::confirm(ctx, &what).await?;
         }
-        // Writes the outcomes after any error, because they list what was sent.
+        // Writes the outcomes even after an error, because they list what was sent.
         match batch.carry_out(writer).await {
-            // Nothing is sent before the approval, so this error needs no outcomes.
+            // recoup sends nothing before the approval, so this error needs no outcomes.
             Err(error) if error.kind == Kind::NeedsApproval => return Err(error),
             Err(error) => batch.end_early(error),
             Ok(()) => {}
@@ -114,7 +115,7 @@ pub(super) async fn run(
     let outcomes = batch.outcomes(options.dry_run)?;
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
     let format = match args.out.as_deref() {
-        // With `--json`, standard output is JSON for every input format.
+        // With `--json`, stdout is JSON whatever the input format.
         None if report.json => Syntax::Ndjson,
         out => Syntax::of_output(out, refunds.syntax),
     };
@@ -130,7 +131,7 @@ pub(super) async fn run(
     }
     let (summary, problem) = batch.summary(&outcomes);
     for line in summary.lines() {
-        // Without `--out`, standard output is reserved for the outcomes.
+        // Without `--out`, stdout is reserved for the outcomes.
         if out.is_some() { report.line(line) } else { report.note(line) }
     }
     report.object(&summary)?;
@@ -142,7 +143,7 @@ pub(super) async fn run(
     problem.map_or(Ok(Exit::Done), Err)
 }
 
-/// The error if the outcomes cannot be written: says what was sent, and how to get the outcomes.
+/// The error if the outcomes cannot be written. It states what was sent and how to get the outcomes again.
 fn unwritten_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error {
     let sent = match sent {
         0 => "nothing was sent".to_owned(),
@@ -204,7 +205,7 @@ fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batc
     let wait = args.watch_for.map_or(WATCH_FOR, |span| span.0);
     let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
     let not_found: Vec<_> = batch.not_found_yet().collect();
-    // Later, a watched order is retracted without the file, so the file alone must prove the refund.
+    // recoup retracts a watched order later and without the file, so the file alone must prove the refund now.
     let to_compare = not_found.iter().filter(|(order, _)| matches!(order.decision, Decision::ToCompare { .. })).count();
     if to_compare > 0 {
         report.note(format!(

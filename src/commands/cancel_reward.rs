@@ -1,4 +1,4 @@
-//! `recoup cancel-reward`: turns flags and settings into a receipt.
+//! `recoup cancel-reward`: cancels a reward by flags and settings, and prints the receipt.
 
 use super::retract::{follows, show_receipts, with_clients};
 use super::{CommandContext, Exit};
@@ -9,7 +9,7 @@ use crate::model::RewardId;
 use crate::model::budget::Purpose;
 use crate::retract::cancel::{self, CancelOptions, CancellerSettings};
 
-/// Rejects an obviously wrong ID: the vendor's reward IDs are much shorter.
+/// The maximum length of an accepted reward ID. The vendor's reward IDs are much shorter.
 const REWARD_ID_AT_MOST: usize = 255;
 
 pub(super) async fn run(context: &CommandContext<'_>, args: CancelRewardArgs) -> Result<Exit> {

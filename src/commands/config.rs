@@ -1,4 +1,4 @@
-//! `recoup config show`: the effective settings and where each comes from.
+//! `recoup config show`: prints the effective settings and the source of each.
 
 use super::{CommandContext, Exit};
 use crate::cli::ConfigCommand;

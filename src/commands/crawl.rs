@@ -1,4 +1,4 @@
-//! `recoup crawl`: runs a crawl, estimates one, or extracts the stored rewards again.
+//! `recoup crawl`: runs a crawl, estimates a crawl, or extracts the stored rewards again.
 
 use super::{CommandContext, Exit, parked};
 use crate::cli::CrawlArgs;
@@ -59,7 +59,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &CrawlArgs) -> Resul
     };
     report.object(&outcome)?;
     report.lines(outcome.describe());
-    // An error is reported but does not fail the crawl, which has succeeded.
+    // Only reports an error, because the crawl itself has succeeded.
     if let Err(error) = super::watch::look_up_watched(context) {
         report.warn(format!("watched orders were not looked up: {error}"));
     }

@@ -1,4 +1,4 @@
-//! `recoup file write`, `check` and `release`: turns flags and settings into a reversal file or receipts.
+//! `recoup file write`, `check` and `release`: writes a reversal file, or prints receipts about its lines.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -78,7 +78,7 @@ async fn release(context: &CommandContext<'_>, args: FileReleaseArgs) -> Result<
     let lock_wait = context.settings.retract.lock_wait;
     let options = release::ReleaseOptions { id: args.id, ticket: args.ticket, reason: args.reason, lock_wait };
     let receipt = with_clients(context, flags(), async |ctx| release::run(ctx, &options).await).await?;
-    // The receipt counts as unproven, but the command succeeds, because it only had to release the line.
+    // The receipt counts as unproven. The command still succeeds, because its only task was to release the line.
     context.show(&receipt, receipt.lines())?;
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `recoup completions` and `recoup man`: generates both from the definitions of the flags.
+//! `recoup completions` and `recoup man`: generates completions and man pages from the definitions of the flags.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub(super) fn man(args: &ManArgs, report: &Report) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Collects every command with the name of its man page, such as `recoup-user-token`.
+/// Collects a command and its subcommands, each with the name of its man page, such as `recoup-user-token`.
 fn collect(command: clap::Command, name: String, pages: &mut Vec<(String, clap::Command)>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         collect(sub.clone(), format!("{name}-{}", sub.get_name()), pages);

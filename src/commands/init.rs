@@ -1,6 +1,6 @@
 //! `recoup init`: writes a commented `recoup.toml` and a private token file, then runs `recoup doctor`.
 //!
-//! It asks for what the flags leave out if there is a terminal, and never overwrites a file.
+//! If there is a terminal, the command asks for each value that the flags leave out. It never overwrites a file.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -83,7 +83,7 @@ pub(super) async fn run(
     }
 }
 
-/// Asks for what the flags leave out.
+/// Asks the user for each value that the flags leave out.
 struct Asker<'a> {
     report: &'a Report,
     stop: &'a CancellationToken,
@@ -107,7 +107,7 @@ impl Asker<'_> {
         Ok(answer)
     }
 
-    /// The token to write into the token file; `None` if the file exists.
+    /// The token to write into the token file; `None` if the token file already exists.
     async fn token(&self, file: &Path, from_stdin: bool) -> Result<Option<SecretString>> {
         let exists = file.symlink_metadata().is_ok();
         if exists && !from_stdin {
@@ -140,14 +140,14 @@ impl Asker<'_> {
     }
 }
 
-/// Writes a file that only the owner can read, and never replaces one.
+/// Writes a file that only the owner can read. Fails if the file exists.
 fn write_new(path: &Path, text: &str) -> Result<()> {
     OutFile::reserve_by(path, Rules { streams: false, ..Rules::default() })?.write_or_leave_nothing(text.as_bytes())
 }
 
-/// The text of `recoup.toml`, with the settings that people change most as comments.
+/// The text of `recoup.toml`, in which the most frequently changed settings are comments.
 fn settings_text(tenant: &str, account_sid: &str, token_file: &Path) -> Result<String> {
-    // A TOML string has the escape sequences of JSON.
+    // TOML strings have the escape sequences of JSON strings.
     let (tenant, account_sid) = (report::json_line(&tenant)?, report::json_line(&account_sid)?);
     let token_file = report::json_line(&token_file.display().to_string())?;
     Ok(format!(
@@ -213,7 +213,7 @@ mod tests {
             std::fs::write(&file, &text).expect("written");
             let global = GlobalFlags { config: Some(file.clone()), ..GlobalFlags::default() };
             let settings = Settings::load(&global, &Environment::default());
-            // Without a home directory only the database of the commented settings can be found.
+            // Without a home directory, only the commented-out settings contain a database path.
             match settings {
                 Ok(settings) => assert_eq!(settings.tenant().expect("it is set"), "ac\"me"),
                 Err(error) => assert!(error.message.contains("no home directory"), "{error}: {text}"),

@@ -1,4 +1,4 @@
-//! `recoup lookup`: answers order IDs from arguments or standard input with the index or the vendor.
+//! `recoup lookup`: looks up order IDs from arguments or stdin in the index or at the vendor.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
@@ -12,7 +12,6 @@ use crate::model::{OrderId, counted};
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
 
-/// Default of `--live-requests`.
 const LIVE_REQUESTS: u64 = 100;
 
 pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Result<Exit> {
@@ -43,7 +42,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
     if args.live {
         let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
         searched = search_missing(context, &orders, budget, args.park).await?;
-        // The search creates the index if it did not exist.
+        // The search creates a missing index.
         reader = open()?;
     }
     let mut answers = lookup::run(reader.as_ref(), &orders, ParticipantIds::Match, clock.now())?;
@@ -83,7 +82,8 @@ fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
                     at(Error::new(Kind::Usage, error.to_string()).hint("order IDs are UTF-8 text, one per line"))
                 })?;
                 let line = line.strip_suffix('\r').unwrap_or(&line);
-                // A spreadsheet starts a UTF-8 file with a byte order mark, which is not part of the first order ID.
+                // A spreadsheet writes a byte order mark at the start of a UTF-8 file. The mark is not part of the
+                // first order ID.
                 let line = if n == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
                 if !line.is_empty() {
                     orders.push(lookup::parse_typed(line).map_err(at)?);
@@ -96,7 +96,7 @@ fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
     Ok(orders)
 }
 
-/// Searches the vendor for each order that the index does not have.
+/// Searches the vendor for each order that is missing from the index.
 async fn search_missing(
     context: &CommandContext<'_>,
     orders: &[OrderId],

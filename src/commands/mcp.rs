@@ -1,4 +1,4 @@
-//! `recoup mcp`: serves an assistant on standard input and output, from flags and settings.
+//! `recoup mcp`: starts the MCP server for an assistant on stdin and stdout, from flags and settings.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::mcp::{self, Assistant};
 use crate::model::budget::Purpose;
 
-/// Maximum time that a tool waits for the vendor's limit.
+/// The maximum time that a tool waits for the vendor's quota.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(context: &CommandContext<'_>, args: McpArgs) -> Result<Exit> {

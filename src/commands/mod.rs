@@ -1,6 +1,7 @@
-//! The commands, one file each: flags and settings → use case → output → exit code.
+//! The commands, one file each. A command turns flags and settings into a call of its use case, prints the result and
+//! returns the exit code.
 //!
-//! A command only connects these steps and decides nothing about a retraction; its use case does the work.
+//! A command makes no decision about a retraction; its use case does.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -49,25 +50,25 @@ mod user;
 mod watch;
 mod webhook;
 
-/// The end of a command that has printed its result.
+/// How a command ended after it printed its result.
 #[derive(Debug)]
 pub enum Exit {
-    /// Exit code 0.
     Done,
-    /// The printed result describes the failure, so only the exit code and the last JSON object remain to be reported.
+    /// The printed result already describes the failure. Only the exit code and the last JSON object are still to be
+    /// reported.
     Reported(Error),
 }
 
-/// Shared by all commands with settings.
+/// Values that all commands with settings share.
 struct CommandContext<'a> {
     settings: &'a Settings,
     clock: &'a Clock,
-    /// Cancelled by the first signal.
+    /// The token that the first signal cancels.
     stop: &'a CancellationToken,
     report: &'a Report,
-    /// The person who runs the command, for the ledger.
+    /// The person who runs the command, whom the ledger records.
     actor: &'a Actor,
-    /// The first client of the Advocate host. Its responses contain the vendor's time.
+    /// The first client of the Advocate host. Its answers show the vendor's clock.
     first_advocate: OnceLock<Advocate>,
 }
 
@@ -84,7 +85,7 @@ impl CommandContext<'_> {
         Brand::new(&options, self.settings.account_sid()?, version, *self.clock, self.stop.clone())
     }
 
-    /// Prints a list: with `--json` one JSON object for each item, else a table, or a note if the list is empty.
+    /// Prints a list: one JSON object for each item with `--json`, otherwise a table, or a note if the list is empty.
     fn show_list<T: Serialize, const N: usize>(
         &self,
         list: &[T],
@@ -103,7 +104,7 @@ impl CommandContext<'_> {
         Ok(Exit::Done)
     }
 
-    /// Prints a result: with `--json` one JSON object, else lines.
+    /// Prints a result: one JSON object with `--json`, otherwise lines.
     fn show(&self, result: &impl Serialize, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.report.object(result)?;
         lines.into_iter().for_each(|line| self.report.line(line));
@@ -116,7 +117,7 @@ pub fn main(cli: Cli) -> u8 {
     // Must run before any secret is read.
     let private = memory::keep_private();
     report::set_colour(cli.global.color);
-    // A service logs its work by default, because no person watches its terminal.
+    // A service logs its steps by default, because no person watches its terminal.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     let json = cli.global.json || !cli.global.fields.is_empty();
     report::start_log(cli.global.verbose.max(least), json);
@@ -126,19 +127,20 @@ pub fn main(cli: Cli) -> u8 {
     if let Err(error) = private {
         tracing::warn!(%error, "the memory of this process could not be kept from core dumps and debuggers");
     }
-    // An MCP client reads standard output, so no error object may appear there.
+    // An MCP client parses stdout, so an error object must not appear there.
     let json = json && !matches!(cli.command, Command::Mcp(_));
     let report = Report::new(json, cli.global.quiet).with_fields(cli.global.fields.clone());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
-        // A command works for microseconds between two responses, so waking a second thread costs more than it saves.
+        // A command works for only microseconds between two responses, so waking a second thread costs more than it
+        // saves.
         runtime.worker_threads(1);
     }
     let ended = runtime.enable_all().build().map_or_else(
         |error| Err(Error::new(Kind::Failed, format!("failed to start: {error}"))),
         |runtime| {
             let ended = runtime.block_on(run(cli, &report));
-            // An unanswered question blocks a thread. A normal shutdown would wait for that thread.
+            // A question without an answer blocks a thread, and a normal shutdown would wait for that thread.
             runtime.shutdown_background();
             ended
         },
@@ -160,7 +162,7 @@ pub fn main(cli: Cli) -> u8 {
 
 async fn run(cli: Cli, report: &Report) -> Result<Exit> {
     let stop = signal::stop_token();
-    // These commands need no configuration, so an incomplete one must not make them fail.
+    // These commands need no configuration, so an incomplete configuration must not make them fail.
     match cli.command {
         Command::Demo(args) => {
             return demo::run(args.participants, args.seed, report, &stop).await.map(|()| Exit::Done);
@@ -235,8 +237,8 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
     }
 }
 
-/// Adds the linked user of recoup to an operating-system user. If the users cannot be read, no user is added, and a request that
-/// needs approval is refused.
+/// Adds the user of recoup that is linked to the operating-system user. If the users cannot be read, this adds no user,
+/// and a request that needs approval is then refused.
 fn with_user(settings: &Settings, actor: Actor) -> Actor {
     let user = settings.identity().and_then(|identity| {
         let access = AccessControl::open_existing(&settings.access, &identity, access::Limits::default())?;
@@ -248,7 +250,7 @@ fn with_user(settings: &Settings, actor: Actor) -> Actor {
     }
 }
 
-/// The operating system's user and machine.
+/// The operating-system user and the name of the machine.
 pub(crate) fn os_user() -> Actor {
     let unknown = || "unknown".to_owned();
     Actor::new(
@@ -257,13 +259,13 @@ pub(crate) fn os_user() -> Actor {
     )
 }
 
-/// Records for `recoup status --check` whether the vendor refuses or accepts the credentials, because a command that a timer
-/// starts has no reader for its error. If the record cannot be written, the command still returns its own error.
+/// Records for `recoup status --check` whether the vendor accepts the credentials, because no person reads the error of
+/// a command that a timer starts. If this record cannot be written, the command still returns its own error.
 fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<Exit>) -> Result<Exit> {
     let refused = match &ended {
         Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
         Ok(_) => None,
-        // Any other error says nothing about the credentials.
+        // Any other error does not show whether the vendor accepts the credentials.
         Err(_) => return ended,
     };
     let CommandContext { settings, clock, .. } = context;
@@ -279,15 +281,15 @@ fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<E
     ended
 }
 
-/// Stores the difference between this clock and the vendor's, or that the vendor's responses have no date. Does nothing if the
-/// command has sent no request.
+/// Stores the difference between this machine's clock and the vendor's, or that the vendor's answers have no date. Does
+/// nothing if the command has sent no request.
 fn remember_clock(context: &CommandContext<'_>) {
     let settings = context.settings;
     if let Some(heard) = context.first_advocate.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {
-        // An error is ignored, because the next command stores the value again.
+        // A failure is ignored, because the next command stores the value again.
         drop(
             Index::open(&settings.database, &identity)
                 .and_then(|mut index| index.remember_clock(heard.ahead, heard.at)),
@@ -319,7 +321,7 @@ async fn simulate(options: impact_simulator::Options, report: &Report, stop: Can
     Ok(Exit::Done)
 }
 
-/// Three example orders and the commands to try with them.
+/// Three example orders and commands to try with them.
 fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
     let kinds = [
         ("its rewards can be taken back", &examples.plain, "retract --dry-run"),
@@ -335,8 +337,8 @@ fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
     lines
 }
 
-/// Warns if this process could not share the quota with other processes and so counted only its own requests, or if a wait is
-/// implausible.
+/// Warns if this process could not share the quota and so counted only its own requests. Also warns about an
+/// implausibly long wait.
 fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
         report.warn(format!("the quota was not shared with other processes: {why}"));
@@ -348,7 +350,7 @@ fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     }
 }
 
-/// With `--park`, a command does not wait for the vendor's limit.
+/// The maximum wait for the vendor's quota: zero with `--park`, otherwise the setting.
 fn parked(park: bool) -> Option<Span> {
     park.then_some(Span(Duration::ZERO))
 }

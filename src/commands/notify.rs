@@ -1,4 +1,4 @@
-//! `recoup notify`: sends a test notice and says what happened.
+//! `recoup notify`: sends a test notice and prints whether it was delivered.
 
 use super::{CommandContext, Exit};
 use crate::cli::NotifyCommand;

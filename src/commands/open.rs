@@ -1,4 +1,4 @@
-//! `recoup open`: opens the page of a service on this machine in a browser, or prints its address.
+//! `recoup open`: opens the page of a local service in a browser, or prints its URL.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::config::ServeSettings;
 use crate::error::{Error, Kind, Result};
 use crate::report;
 
-/// How long the service may take to accept a connection.
+/// The maximum time for the service to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(context: &CommandContext<'_>, args: &OpenArgs) -> Result<Exit> {
@@ -31,11 +31,11 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &OpenArgs) -> Result
     Ok(Exit::Done)
 }
 
-/// The address of the page for a browser on this machine.
+/// The URL of the page for a browser on this machine.
 fn url(serve: &ServeSettings) -> String {
     let scheme = if serve.tls.is_some() { "https" } else { "http" };
     let address = reachable(serve.listen);
-    // A certificate names a host and not an address.
+    // A certificate usually contains a host name and not an IP address.
     let host = if serve.tls.is_some() && address.ip().is_loopback() {
         format!("localhost:{}", address.port())
     } else {
@@ -44,7 +44,7 @@ fn url(serve: &ServeSettings) -> String {
     format!("{scheme}://{host}/")
 }
 
-/// An address that listens on every interface is reached by the one of this machine.
+/// Replaces the unspecified address, which listens on every interface, by the loopback address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

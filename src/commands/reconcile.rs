@@ -1,4 +1,5 @@
-//! `recoup reconcile`: turns the shop's refunds into the outcome of each.
+//! `recoup reconcile`: compares the shop's refunds with the index and the ledger, and prints the outcome of each
+//! refund.
 
 use super::{CommandContext, Exit};
 use crate::cli::ReconcileArgs;

@@ -1,4 +1,5 @@
-//! `recoup retract` and `recoup verify`: turns flags and settings into receipts.
+//! `recoup retract` and `recoup verify`: runs retractions and checks from flags and settings, and prints their
+//! receipts.
 
 use std::time::Duration;
 
@@ -19,17 +20,17 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     check_flags(&args)?;
     let is_batch = args.batch.is_batch();
     let mut run = run_options(settings, &args.send);
-    // `--plan` sends nothing either.
+    // `--plan` sends nothing, as with `--dry-run`.
     run.dry_run |= args.batch.plan.is_some();
     if args.orders.len() > 1 {
         run.follows.submissions = SubmissionPolling::Sparingly { now: false };
     }
-    // Each row of a file names its own order, so the order ID of this request is not used.
+    // The order ID of this request is not used, because each row of a file has its own.
     let template = args.request(OrderId::new("")).options(&run);
     template.check(report.can_ask())?;
     let requests = args.orders.iter().map(|order| Ok(args.request(lookup::order_id(order)?)));
     let requests = requests.collect::<Result<Vec<_>>>()?;
-    // For named orders, `--wait` bounds the whole command. A batch waits for the quota without a bound.
+    // For orders on the command line, `--wait` limits the whole command. A batch waits for the quota without a limit.
     let within = args.send.wait.map(|span| span.0).filter(|_| !is_batch);
     let writer = writer(settings, within)?;
     super::forget::apply_tombstones(context, false)?;
@@ -45,7 +46,7 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     .await
 }
 
-/// Checks the combinations of flags that clap cannot check.
+/// Checks combinations of flags that clap cannot check.
 fn check_flags(args: &RetractArgs) -> Result<()> {
     let batch = &args.batch;
     if !batch.is_batch() && batch.partials {
@@ -88,7 +89,7 @@ impl RetractArgs {
     }
 }
 
-/// Retracts each order. An error of credentials or quota, or a signal, also stops the remaining orders.
+/// Retracts each order. An error about credentials or quota, or a signal, also stops the remaining orders.
 async fn retract_orders(
     context: &CommandContext<'_>,
     ctx: &Context<'_>,
@@ -116,8 +117,8 @@ async fn retract_orders(
                 stopped = problem.as_ref().is_some_and(stops);
                 problems.extend(problem);
             }
-            // If there is only one order, its error ends the command. Otherwise, each error is reported, and the last error is a
-            // summary.
+            // A single order's error ends the command. With several orders, the command reports each error, and ends
+            // with a summary.
             Err(error) if requests.len() == 1 => return Err(error),
             Err(error) => {
                 report.item_error(order, &error)?;
@@ -157,7 +158,7 @@ pub(super) async fn verify(context: &CommandContext<'_>, args: &VerifyArgs) -> R
     show_receipts(context, &receipts)
 }
 
-/// Prints receipts; the most severe one decides the exit code.
+/// Prints receipts. The most severe receipt determines the exit code.
 pub(super) fn show_receipts(context: &CommandContext<'_>, receipts: &[Receipt]) -> Result<Exit> {
     for receipt in receipts {
         context.show(receipt, receipt.lines())?;
@@ -175,7 +176,7 @@ pub(super) fn run_options(settings: &Settings, args: &SendArgs) -> RunOptions {
     }
 }
 
-/// The options of `adjust` and `file write`, whose channels differ from that of `retract`.
+/// The retraction options for `adjust` and `file write`, whose channels differ from the channel of `retract`.
 pub(super) fn options(settings: &Settings, channel: Channel, code: String, args: SendArgs) -> retract::Options {
     let RunOptions { dry_run, yes, max_index_age, follows } = run_options(settings, &args);
     retract::Options {
@@ -188,7 +189,7 @@ pub(super) fn options(settings: &Settings, channel: Channel, code: String, args:
     }
 }
 
-/// `within` limits the time of the whole command.
+/// The settings of the writing clients. `within` limits the time of the whole command.
 pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<WriterSettings> {
     Ok(WriterSettings {
         host: settings.writer_options(within)?,
@@ -209,7 +210,8 @@ pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSett
     }
 }
 
-/// Runs a use case with clients for both hosts, then warns if the quota could not be shared with other processes.
+/// Runs a use case with clients for both hosts. Then warns if this process could not share the quota with other
+/// processes.
 pub(super) async fn with_clients<T>(
     context: &CommandContext<'_>,
     flags: HostFlags,
@@ -308,7 +310,7 @@ mod tests {
             assert_eq!(request_of_form(&format!("order=1001&{form}")).expect("a form"), expected, "{form}");
             let body = format!(r#"{{"order_id":"1001",{body}}}"#);
             assert_eq!(RetractRequest::from_json(body.as_bytes()).expect("a body"), expected, "{body}");
-            // An approval adds the approved plan.
+            // The request of an approval also contains the approved plan.
             let approved = RetractRequest::approved(&approval_of(&expected)).expect("a retraction");
             assert_eq!(approved, RetractRequest { plan: Some("plan".to_owned()), ..expected });
         }

@@ -1,4 +1,4 @@
-//! `recoup schedule`: lists the scheduled jobs, or runs one now.
+//! `recoup schedule`: lists the scheduled jobs, or runs one job now.
 
 use super::scheduled::{Scheduled, schedule, short_time};
 use super::{CommandContext, Exit};

@@ -1,4 +1,4 @@
-//! The scheduled jobs: run the same use cases as the commands, without output.
+//! Runs the scheduled jobs of the service. They use the use cases of the commands, without output.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Work for Scheduled {
             super::remember_clock(&context);
             match done {
                 Ok(_) => Ok(()),
-                // These errors are no failures: the quota is used up, a retraction is not confirmed yet, another process is busy,
-                // or this process is stopping. The next run continues.
+                // These errors are not failures: the quota is used up, a retraction is not confirmed yet, another
+                // process is busy, or this process is stopping. The next run continues.
                 Err(error)
                     if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
                 {
@@ -91,7 +91,7 @@ impl Work for Scheduled {
     }
 }
 
-/// An RFC 3339 time to the second; empty if there is none.
+/// Formats an RFC 3339 time to the second. Returns an empty text for `None`.
 pub(super) fn short_time(text: Option<&String>) -> String {
     text.and_then(|text| text.parse::<Timestamp>().ok()).map_or_else(String::new, |at| format!("{at:.0}"))
 }

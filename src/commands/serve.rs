@@ -1,4 +1,4 @@
-//! `recoup serve`: starts the service from flags and settings, until it is stopped.
+//! `recoup serve`: runs the service from flags and settings until a signal stops it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::retract::batch::Limits;
 use crate::serve::{self, ActionSettings};
 use crate::webhook::{Keys, Receiver};
 
-/// Maximum time that a request of the page or the API waits for the vendor's limit.
+/// The maximum time that a request to the page or the API waits for the vendor's quota.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result<Exit> {

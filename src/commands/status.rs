@@ -1,4 +1,5 @@
-//! `recoup status`: shows freshness, coverage and open retractions, and checks them for timers.
+//! `recoup status`: shows freshness, coverage and open retractions. With `--check`, the exit code reports problems to a
+//! timer.
 
 use std::time::Duration;
 
@@ -7,10 +8,9 @@ use crate::cli::StatusArgs;
 use crate::error::{Error, Kind, Result};
 use crate::status;
 
-/// Default of `--max-age`: one crawl each night, plus two hours of delay.
+/// The default of `--max-age`: one crawl each night, plus two hours of delay.
 const MAX_AGE: Duration = Duration::from_hours(26);
 
-/// Default of `--overdue`.
 const OVERDUE: Duration = Duration::from_hours(24);
 
 pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<Exit> {

@@ -1,7 +1,7 @@
 //! `recoup user`: manages the users of the page and the API, and their tokens.
 //!
-//! The command prints a generated password or a new token once on standard output, and reads a password only from standard input.
-//! No flag and no log contains one.
+//! The command prints a generated password or a new token once, on stdout, and reads a password only from stdin. No
+//! flag and no log contains a password or a token.
 
 use std::io::BufRead;
 
@@ -18,7 +18,7 @@ use crate::store::ledger::Ledger;
 pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<Exit> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
-    // Only adding the first user creates the file.
+    // Only `recoup user add` creates the file.
     let mut access = match (&command, AccessControl::open_existing(&settings.access, &identity, Limits::default())?) {
         (_, Some(access)) => access,
         (UserCommand::Add(_), None) => {
@@ -93,7 +93,8 @@ fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddA
     Ok(Exit::Done)
 }
 
-/// Asks before a first file of users is made beside an index that is in use, because the file that is meant may be elsewhere.
+/// Asks before the command creates a new file of users beside an index that is in use, because an existing file may be
+/// at another path.
 async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     let CommandContext { settings, report, stop, .. } = context;
     if !settings.database.exists() || !report.can_ask() {
@@ -107,7 +108,7 @@ async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     report::confirm(question, stop, "no user was added").await
 }
 
-/// Returns a password, read from standard input or generated, and whether it was generated.
+/// Reads a password from stdin or generates one. Also returns whether it was generated.
 fn password(from_stdin: bool) -> Result<(String, bool)> {
     if !from_stdin {
         return Ok((new_password()?, true));
@@ -145,7 +146,7 @@ fn show_user(context: &CommandContext<'_>, user: &User) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Fails if the change leaves no user with the right to manage users.
+/// Fails if no user would keep the right to manage users.
 fn check_admin_is_left(access: &AccessControl, name: &str, yes: bool, hint: &str) -> Result<()> {
     let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
     let users = access.users()?;
@@ -157,7 +158,7 @@ fn check_admin_is_left(access: &AccessControl, name: &str, yes: bool, hint: &str
     Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users")).hint(hint))
 }
 
-/// Withdraws the requests and approvals of a disabled user.
+/// Withdraws the approval requests and the approvals of a disabled user.
 fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

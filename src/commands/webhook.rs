@@ -1,6 +1,6 @@
-//! `recoup webhook`: manages subscriptions at the vendor, and reads the accounts of stored deliveries again.
+//! `recoup webhook`: manages webhook subscriptions at the vendor, and reads the accounts that webhooks have queued.
 //!
-//! The command shows a change at the vendor, asks for confirmation, and sends it once.
+//! The command shows a change to the subscriptions, asks for confirmation, and sends the change once.
 
 use serde_json::json;
 use url::Url;
@@ -15,7 +15,8 @@ use crate::store::index::Index;
 use crate::vendor::{Subscriber, SubscriptionChange};
 use crate::webhook;
 
-/// Events about rewards: a new reward, or a changed balance, which includes a cancelled reward (`docs/vendor/advocate.md` §5).
+/// The event types about rewards: a new reward, and a changed balance, which includes a cancelled reward
+/// (`docs/vendor/advocate.md` §5).
 const TYPES: [&str; 2] = ["reward.created", "user.reward.balance.changed"];
 
 pub(super) async fn run(context: &CommandContext<'_>, command: WebhookCommand) -> Result<Exit> {
@@ -75,7 +76,7 @@ async fn change(
     Ok(Exit::Done)
 }
 
-/// Fails on plain HTTP, because the vendor sends over the internet.
+/// Fails on plain HTTP, because the vendor sends webhooks over the internet.
 fn check_address(text: &str) -> Result<()> {
     let url = Url::parse(text).map_err(|error| {
         Error::new(Kind::Usage, format!("the address is not a URL: {error}"))
@@ -84,13 +85,13 @@ fn check_address(text: &str) -> Result<()> {
     crate::vendor::check_base(&url).map_err(|error| Error { kind: Kind::Usage, ..error })
 }
 
-/// Reads the queued accounts again.
+/// Reads the accounts that webhooks have queued.
 pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
     let CommandContext { settings, clock, .. } = context;
     let identity = settings.identity()?;
     super::forget::apply_tombstones(context, true)?;
     let mut index = Index::open(&settings.database, &identity)?;
-    // Creates a client only if the queue has an account, because it is mostly empty.
+    // The queue is usually empty, so a client is created only if the queue has an account.
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
         webhook::QueueRun::default()
     } else {

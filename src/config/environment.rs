@@ -1,4 +1,4 @@
-//! The environment, read once and in one place, so that a test can replace it.
+//! The environment variables, which recoup reads once and in one place, so that a test can replace them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use secrecy::zeroize::Zeroize;
 use crate::error::{Error, Kind, Result};
 use crate::vendor::Secret;
 
-/// Variables other than `RECOUP_…` that recoup or one of its libraries reads, in upper or lower case.
+/// Variables that recoup or one of its libraries reads and that do not start with `RECOUP_`, in upper or lower case.
 const OTHERS: &[&str] = &[
     "HOME",
     "USERPROFILE",
@@ -28,7 +28,7 @@ const OTHERS: &[&str] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Environment(pub(super) BTreeMap<String, String>);
 
-/// Wipes the values, which include tokens.
+/// Wipes the values from memory, because some are tokens.
 impl Drop for Environment {
     fn drop(&mut self) {
         self.0.values_mut().for_each(Zeroize::zeroize);
@@ -36,10 +36,11 @@ impl Drop for Environment {
 }
 
 impl Environment {
-    /// The process's environment.
+    /// Reads the environment of this process.
     ///
     /// # Errors
-    /// `Kind::Config` if a variable that recoup reads is not UTF-8. Skipping it would silently use another setting.
+    /// `Kind::Config` if a variable that recoup reads is not UTF-8. Ignoring the variable would silently use another
+    /// setting.
     #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
     pub fn of_process() -> Result<Self> {
         Self::of(std::env::vars_os())
@@ -74,16 +75,17 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
-    /// An XDG base directory: the variable, or `fallback` in the home directory.
+    /// An XDG base directory: the value of the variable, or `fallback` in the home directory.
     pub(super) fn xdg(&self, variable: &str, fallback: &str) -> Option<PathBuf> {
-        // The XDG specification says to ignore relative paths.
+        // The XDG specification requires relative paths to be ignored.
         self.path(variable)
             .filter(|path| path.is_absolute())
             .or_else(|| self.path("HOME").or_else(|| self.path("USERPROFILE")).map(|home| home.join(fallback)))
             .map(|base| base.join("recoup"))
     }
 
-    /// A secret from its variable, or from the file that `VARIABLE_FILE` names. Setting both is an error.
+    /// A secret from its variable, or from the file whose path is in `VARIABLE_FILE`. Setting both variables is an
+    /// error.
     pub(super) fn secret(&self, name: &'static str, in_file: Option<PathBuf>) -> Result<Option<Secret>> {
         let file_name = format!("{name}_FILE");
         match (self.get(name), self.path(&file_name)) {

@@ -1,7 +1,7 @@
-//! `recoup.toml`: tables, profiles, and errors that name file, section and key.
+//! Parses `recoup.toml`: its tables and profiles. An error states file, section and key.
 //!
-//! Every level is checked, including profiles that this command does not use. The file never holds a token, only the path of a
-//! token file.
+//! recoup checks every level of the file, including profiles that this command does not use. The file never contains a
+//! token, only the path of a token file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// One level of `recoup.toml`: the top, or a `[profile.NAME]`.
+    /// One level of `recoup.toml`: the top level, or a `[profile.NAME]`.
     struct Base {
         tenant: String,
         account_sid: String,
@@ -64,7 +64,7 @@ tables! {
         order_id: OneOrMany,
         action_id: OneOrMany,
     }
-    /// `[advocate]` and `[brand]`.
+    /// The table `[advocate]` or `[brand]`.
     struct HostTable {
         rate: Rate,
         quota: PerWindow,
@@ -152,7 +152,7 @@ tables! {
     }
 }
 
-/// One level, before its tables are checked.
+/// One level of `recoup.toml` before its tables are checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Level {
@@ -175,12 +175,12 @@ pub(super) struct Sections {
     pub(super) webhook: WebhookTable,
     pub(super) notices: NoticesTable,
     pub(super) refunds: RefundsTable,
-    /// `[refund_format.NAME]`.
+    /// The tables `[refund_format.NAME]`, by name.
     pub(super) refund_formats: BTreeMap<String, ColumnMapping>,
 }
 
 impl Sections {
-    /// Checks one level of a file. `above` is the prefix in errors: empty, or `profile.NAME.`.
+    /// Checks the tables of one level. `above` is the prefix of a section in errors: empty, or `profile.NAME.`.
     pub(super) fn read(level: Level, file: &Path, above: &str) -> Result<Self> {
         let mut rest = level.base;
         let mut take = |name: &str| rest.remove(name).unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
@@ -190,7 +190,7 @@ impl Sections {
         let (refunds, refund_formats, notices) = (take("refunds"), take("refund_format"), take("notices"));
         let at = |name: &str| Location { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
-        // A relative path is relative to the file, not to the working directory.
+        // A relative path in the file is relative to the file's folder, not to the working directory.
         let folder = file.parent().unwrap_or(Path::new(""));
         let paths = [
             &mut base.database,
@@ -276,7 +276,7 @@ fn refund_formats_of<'a>(
     Ok(formats)
 }
 
-/// Where a table is in a file, for errors.
+/// The position of a table in the file, for errors.
 pub(super) struct Location<'a> {
     file: &'a Path,
     section: String,
@@ -307,7 +307,7 @@ impl Location<'_> {
 
 /// A table that a profile can override.
 pub(super) trait Overlay {
-    /// Takes each value that `over` sets, and keeps the others.
+    /// Replaces each value that `over` sets, and keeps the others.
     fn overlay(&mut self, over: Self);
 }
 

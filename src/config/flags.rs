@@ -1,4 +1,5 @@
-//! The flags of every command. They are here because they override settings; `cli` adds them to its parser.
+//! The flags of every command. They belong to this module because they override settings; `cli` adds them to its
+//! parser.
 
 use std::path::PathBuf;
 

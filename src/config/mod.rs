@@ -1,7 +1,7 @@
-//! Settings: flags override the environment, which overrides `recoup.toml`, which overrides defaults.
+//! The settings. Flags override environment variables, which override `recoup.toml`, which overrides the defaults.
 //!
-//! Only this module reads the environment. It names secrets (a variable or the path of a file), and the client reads them. A
-//! secret is never a flag, never in `recoup.toml` itself, and never printed.
+//! Only this module reads the environment. For a secret it stores a variable or the path of a file, and the client
+//! reads the value. A secret is never a flag, never in `recoup.toml` itself, and never printed.
 
 mod environment;
 mod file;
@@ -40,81 +40,81 @@ use crate::vendor::{Credentials, FormatProblems, HostOptions, IR_VERSION, Secret
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
-/// The Brand API's default limit (`docs/vendor/brand.md` §7). Advocate publishes none.
+/// The Brand API's default quota (`docs/vendor/brand.md` §7). The vendor publishes no quota for Advocate.
 const BRAND_QUOTA: Quota = Quota { limit: 1_000, window_ms: 3_600_000 };
 
 #[derive(Debug, Clone, Copy)]
 pub struct RetractSettings {
-    /// How long a retraction is followed after the send.
+    /// How long recoup checks a retraction after the send.
     pub wait: Duration,
-    /// Delay before the first read of the submission.
+    /// The delay between the send and the first read of the submission.
     pub first_poll: Duration,
-    /// Longest delay between two reads of the submission.
+    /// The longest delay between two reads of the submission.
     pub max_poll: Duration,
-    /// An order whose rewards were last read longer ago is not retracted.
+    /// The maximum age of an order's rewards in the index. recoup does not retract an order with older rewards.
     pub max_index_age: Duration,
-    /// How long to wait for another process that is sending.
+    /// How long a command waits for another process that is sending.
     pub lock_wait: Duration,
-    /// How long rewards may take to cancel after the submission completed.
+    /// How long the vendor may take to cancel the rewards after the submission completed.
     pub settle: Duration,
-    /// Most orders in one batch.
+    /// The maximum number of orders in one batch.
     pub max_count: u64,
-    /// Most value that one batch may take back, in each unit of the rewards.
+    /// The maximum value that one batch may retract, in each unit of the rewards.
     pub max_value: u64,
-    /// When the resolver reads the submissions list for requests without an answer.
+    /// When the resolver reads the submissions list to find requests that got no answer.
     pub resolver: ResolverSettings,
-    /// How long an *unconfirmed* retraction is read again.
+    /// How long recoup keeps reading an *unconfirmed* retraction again.
     pub reread_for: Duration,
 }
 
-/// Defaults for reversal files.
+/// The settings for reversal files.
 #[derive(Debug, Clone, Default)]
 pub struct FileSettings {
-    /// The operator's own reason codes, in addition to the documented ones.
+    /// The operator's own reason codes, in addition to the vendor's documented ones.
     pub reason_codes: Vec<String>,
-    /// The action tracker (event type) ID for orders that name none.
+    /// The action tracker (event type) ID for an order without one.
     pub action_tracker: Option<String>,
 }
 
-/// How refund files are read.
+/// The settings for reading refund files.
 #[derive(Debug, Clone, Default)]
 pub struct RefundSettings {
-    /// How an order ID in a file becomes the vendor's order ID.
+    /// The change from an order ID in a file to the vendor's order ID.
     pub order_text: OrderIdRewrite,
-    /// User-defined formats, by name.
+    /// The user's formats from `recoup.toml`, by name.
     pub formats: BTreeMap<String, ColumnMapping>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct CrawlSettings {
-    /// Participants per page.
+    /// The number of participants in a page.
     pub page_size: u32,
-    /// Participants that two consecutive pages share. The crawler detects a shifted list by them.
+    /// The number of participants that two consecutive pages share. They show the crawler whether the list has shifted.
     pub overlap: u32,
-    /// Most passes over the list of participants.
+    /// The maximum number of passes over the list of participants.
     pub max_sweeps: u32,
-    /// Rows per commit.
+    /// The number of rows in a commit.
     pub batch: u32,
-    /// Rewards per page of GraphQL.
+    /// The number of rewards in a page of GraphQL.
     pub graphql_page_size: u32,
-    /// How long to wait for an export.
+    /// How long the crawler waits for an export.
     pub export_wait: Duration,
-    /// An account that was read longer ago is read again; `None` for no limit.
+    /// The maximum age of an account before the crawler reads it again; `None` for no maximum.
     pub reread_after: Option<Duration>,
 }
 
-/// Everything that a command may need, read once.
+/// All settings of a command, read once.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub profile: Option<String>,
-    /// The index.
+    /// The path of the index.
     pub database: PathBuf,
     pub ledger: PathBuf,
-    /// The database of users.
+    /// The path of the database of users.
     pub access: PathBuf,
-    /// `IR-Version` of the Brand API.
+    /// The value of the header `IR-Version` for the Brand API.
     pub ir_version: String,
-    /// Configured JSONPaths of order ID and ActionId.
+    /// The configured JSONPaths of order ID and ActionId.
     pub mapping: Mapping,
     pub crawl: CrawlSettings,
     pub retract: RetractSettings,
@@ -122,11 +122,11 @@ pub struct Settings {
     pub refunds: RefundSettings,
     pub serve: ServeSettings,
     pub schedule: ScheduleSettings,
-    /// Where notices go; `None` if nowhere.
+    /// The channels for notices; `None` if no channel is configured.
     pub notices: Option<notify::Settings>,
-    /// URL of the vendor's webhook keys; `None` for the default path on the Advocate host.
+    /// The URL of the vendor's webhook keys; `None` for the default path on the Advocate host.
     jwks_url: Option<String>,
-    /// The crash point to arm, in a build with `failpoints`.
+    /// The crash point to arm. It has an effect only in a build with the feature `failpoints`.
     pub crash_at: Option<String>,
     tenant: Option<String>,
     account_sid: Option<String>,
@@ -155,7 +155,7 @@ impl Settings {
         sources.add_overrides(global, env);
         let path = path.unwrap_or_default();
         let mut sections = Sections::read(file.top, &path, "")?;
-        // Checks all profiles, so that a mistake is reported when it is made and not when the profile is first used.
+        // Checks all profiles, so that a mistake is reported at once and not when the profile is first used.
         let mut profiles = BTreeMap::new();
         for (name, level) in file.profile {
             let level = Sections::read(level, &path, &format!("profile.{name}."))?;
@@ -171,7 +171,7 @@ impl Settings {
         Ok(Self { sources, ..Self::from_parts(global, env, sections)? })
     }
 
-    /// The path of `recoup.toml`, which need not exist; `None` without a home directory.
+    /// The path of `recoup.toml`, which may not exist. Returns `None` without a home directory.
     pub fn file(global: &GlobalFlags, env: &Environment) -> Option<PathBuf> {
         let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
         named.or_else(|| env.xdg("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("recoup.toml")))
@@ -208,7 +208,7 @@ impl Settings {
             None => default_database()?,
         };
         let database = real_path(&database);
-        // A configured ledger is used for every index: one company has one ledger.
+        // A configured ledger serves every index, because one company has one ledger.
         let ledger = env.path("RECOUP_LEDGER").or(base.ledger).unwrap_or_else(|| ledger_beside(&database));
         let ledger = real_path(&ledger);
         if ledger == database {
@@ -304,8 +304,8 @@ impl Settings {
         })
     }
 
-    /// What is malformed in tenant, Account SID and tokens: a sentence each that reveals no part of the value, or an error if
-    /// the value can never be sent.
+    /// Describes malformed tenants, Account SIDs and tokens: one sentence each, without any part of the value. A value
+    /// that cannot be sent at all is an error.
     pub fn malformed_credentials(&self) -> Vec<Result<String>> {
         let mut found = Vec::new();
         for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
@@ -318,13 +318,13 @@ impl Settings {
         found
     }
 
-    /// The files that hold tokens.
+    /// The paths of the token files.
     pub fn token_files(&self) -> impl Iterator<Item = &Path> {
         let secrets = [&self.auth_token, &self.advocate_token, &self.write_token].into_iter().flatten();
         secrets.filter_map(|secret| if let Secret::File(path) = secret { Some(path.as_path()) } else { None })
     }
 
-    /// The owner of the databases.
+    /// The owner of index and ledger: the tenant, the account and the base URLs of both hosts.
     pub fn identity(&self) -> Result<Identity> {
         Ok(Identity {
             tenant: self.tenant()?.to_owned(),
@@ -334,7 +334,7 @@ impl Settings {
         })
     }
 
-    /// The parts of the databases' owner that are set. Reading an index needs no tenant, but a tenant that is set must
+    /// The configured parts of the databases' owner. Reading an index needs no tenant, but a configured tenant must
     /// match the index. Unset parts are empty and are not compared.
     pub fn identity_if_set(&self) -> Result<Option<Identity>> {
         match (&self.tenant, &self.account_sid) {
@@ -349,7 +349,7 @@ impl Settings {
         }
     }
 
-    /// URL of the vendor's webhook keys, by default on the Advocate host (`docs/vendor/advocate.md` §5).
+    /// The URL of the vendor's webhook keys. The default is on the Advocate host (`docs/vendor/advocate.md` §5).
     pub fn jwks_url(&self) -> Result<Url> {
         if let Some(text) = &self.jwks_url {
             return base_url(text, "[webhook] jwks_url");
@@ -371,12 +371,12 @@ impl Settings {
         Ok(self.host_options(base, Credentials { user, secret }, &self.advocate, &defaults, flags))
     }
 
-    /// Options of the Brand host for reading.
+    /// The options of a client that reads the Brand API.
     pub fn brand_options(&self, flags: HostFlags) -> Result<HostOptions> {
         self.brand_with(self.auth_token.as_ref(), flags)
     }
 
-    /// Options of the Brand host for the writing client.
+    /// The options of a client that writes to the Brand API.
     pub fn writer_options(&self, within: Option<Duration>) -> Result<HostOptions> {
         let flags = HostFlags { purpose: Purpose::Retraction, within, ..HostFlags::default() };
         self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()), flags)
@@ -433,21 +433,21 @@ impl Settings {
     }
 }
 
-/// One command's values for a host. They take precedence over the settings.
+/// One command's values for a host, which override the settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostFlags {
-    /// Most requests in flight.
+    /// The maximum number of requests in flight.
     pub concurrency: Option<u32>,
-    /// Most requests a second.
+    /// The maximum number of requests a second.
     pub rate: Option<Rate>,
-    /// Longest wait for the vendor's limit.
+    /// The longest wait for the vendor's quota.
     pub max_wait: Option<Span>,
-    /// How long the command may take (`--wait`). No wait for the limit is longer.
+    /// How long the command may take (`--wait`). This also limits each wait for the quota.
     pub within: Option<Duration>,
     pub purpose: Purpose,
-    /// Most requests in total.
+    /// The maximum number of requests.
     pub max_requests: Option<u64>,
-    /// No request starts from this time on.
+    /// The time from which no request starts.
     pub until: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! `[schedule]`: intervals, cron expressions, or "off".
+//! `[schedule]`: the trigger of each job, which is an interval, a cron expression, or "off".
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::schedule::{Job, Timetable, Trigger};
 #[derive(Debug, Clone)]
 pub struct ScheduleSettings {
     pub timetable: Timetable,
-    /// Most requests of one refresh.
+    /// The maximum number of requests in one refresh.
     pub refresh_max_requests: Option<u64>,
     pub backup_folder: Option<PathBuf>,
     pub backup_keep: Option<u32>,

@@ -1,6 +1,6 @@
-//! `[serve]`: the address, sign-in, and readiness.
+//! `[serve]`: the listening address, sign-in, and the readiness check of the service.
 //!
-//! This file only reads the settings. The service decides whether it may listen on that address.
+//! This module only reads the settings. The service decides whether it may listen on the address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::file::ServeTable;
 use crate::error::{Error, Kind, Result};
 
-/// The default address.
 const LISTEN: &str = "127.0.0.1:8080";
 
 /// The default limit: a hundred a second, more than a helpdesk needs, and few enough that a loop by mistake leaves room for
@@ -20,17 +19,17 @@ const TOKEN_REQUESTS_PER_MINUTE: u32 = 6_000;
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
     pub listen: SocketAddr,
-    /// PEM files of certificate chain and key, if the service terminates TLS itself.
+    /// The PEM files of certificate chain and key, if the service terminates TLS itself.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// A reverse proxy in front terminates TLS.
+    /// Whether a reverse proxy terminates TLS.
     pub behind_proxy: bool,
-    /// The address of a proxy that signs users in, and the header with the user's name.
+    /// The IP address of a proxy that signs users in, and the header in which it sends the user's name.
     pub sign_in_proxy: Option<(IpAddr, String)>,
-    /// A session without a request for this long expires.
+    /// The time without a request after which a session expires.
     pub session_idle: Duration,
-    /// A session expires after this time, even while it is used.
+    /// The time after which a session expires, even if it is in use.
     pub session_end: Duration,
-    /// If the index is older than this, the service is not ready.
+    /// The maximum age of the index for a ready service.
     pub ready_max_age: Duration,
     /// Requests of one API token in a minute; `None` for no limit.
     pub token_requests_per_minute: Option<NonZeroU32>,

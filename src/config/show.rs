@@ -1,4 +1,4 @@
-//! The effective settings with the place that each comes from, for `recoup config show`. No secret is among them.
+//! The effective settings and the source of each, for `recoup config show`. The output contains no secret.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::file::Level;
 use super::{Environment, GlobalFlags, Settings};
 
-/// Every key of `recoup.toml` with its default as written there; `None` if it has none. A test compares this list with the
-/// defaults that the code uses.
+/// Every key of `recoup.toml` with its default, as the user would write it; `None` for a key without a default. A test
+/// compares this list with the defaults that the code uses.
 pub(super) const DEFAULTS: [(&str, Option<&str>); 90] = [
     ("tenant", None),
     ("account_sid", None),
@@ -103,7 +103,7 @@ pub(super) const DEFAULTS: [(&str, Option<&str>); 90] = [
     ("refunds.strip_order_prefix", None),
 ];
 
-/// Settings that a variable of the environment overrides.
+/// The settings that an environment variable overrides.
 const VARIABLES: [(&str, &str); 12] = [
     ("tenant", "RECOUP_TENANT"),
     ("account_sid", "RECOUP_ACCOUNT_SID"),
@@ -121,7 +121,7 @@ const VARIABLES: [(&str, &str); 12] = [
 
 const NOT_SHOWN: &str = "(a secret, not shown)";
 
-/// Settings whose variable holds the secret itself.
+/// The settings whose environment variable contains the secret itself.
 const SECRETS: [(&str, &str); 5] = [
     ("auth_token_file", "RECOUP_AUTH_TOKEN"),
     ("advocate_token_file", "RECOUP_ADVOCATE_TOKEN"),
@@ -135,13 +135,13 @@ const SECRETS: [(&str, &str); 5] = [
 pub struct Shown {
     /// The key of `recoup.toml`, with its table.
     pub key: String,
-    /// `null` if it is not set and has no default.
+    /// The value; `null` if the setting is unset and has no default.
     pub value: Option<String>,
-    /// A flag, a variable, the path of the configuration file (and its profile), or `default`.
+    /// The source: a flag, a variable, the path of the configuration file (and its profile), or `default`.
     pub source: String,
 }
 
-/// What the configuration file, the environment and the flags set: value and source by key.
+/// The values that configuration file, environment and flags set, with their sources, by key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sources {
     file: Option<PathBuf>,
@@ -149,7 +149,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Takes what one level of the configuration file sets.
+    /// Adds the values that one level of the configuration file sets.
     pub(super) fn add_level(&mut self, level: &Level, file: &Path, profile: Option<&str>) {
         self.file = Some(file.to_owned());
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -160,7 +160,7 @@ impl Sources {
         for (key, text) in level.flat() {
             let is_path = ["_file", "tls_cert", "tls_key", "backup_folder"].iter().any(|end| key.ends_with(end));
             let text = if is_path { folder.join(text).display().to_string() } else { text };
-            // The address of a receiver can hold a token.
+            // A receiver's URL may contain a token.
             let text = if key == "notices.webhook_url" { NOT_SHOWN.to_owned() } else { text };
             self.set.insert(key, (text, source.clone()));
         }
@@ -184,7 +184,7 @@ impl Sources {
 }
 
 impl Settings {
-    /// Every setting, in the order of docs/reference.md.
+    /// Every setting, in the order of `docs/reference.md`.
     pub fn shown(&self) -> Vec<Shown> {
         let Sources { file, set } = &self.sources;
         let files = [("database", &self.database), ("ledger", &self.ledger), ("access", &self.access)];
@@ -212,7 +212,7 @@ impl Settings {
 }
 
 impl Level {
-    /// The values that this level sets, by key with its tables.
+    /// The values that this level sets. Each key includes the names of its tables.
     fn flat(&self) -> Vec<(String, String)> {
         self.base.iter().flat_map(|(key, value)| flat(key, value)).collect()
     }

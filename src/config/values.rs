@@ -1,4 +1,4 @@
-//! Values as people write them: durations, rates, quotas, shares, and times.
+//! Parses setting values: durations, rates, quotas, shares and times.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::budget::Quota;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
-/// A longer duration is taken for a typing error. The limit also keeps deadlines computable.
+/// The longest accepted duration. A longer one is probably a typing error, and could overflow a deadline.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Span {
@@ -27,7 +27,8 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // jiff refuses days in a duration, because their length depends on the time zone. Here a day is 24 hours.
+        // jiff refuses days in a duration, because their length depends on the time zone. In a setting, a day has 24
+        // hours.
         if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.parse::<u16>().ok()) {
             return Self::checked(Duration::from_hours(u64::from(days) * 24));
         }
@@ -104,7 +105,7 @@ impl<'de> Deserialize<'de> for PerWindow {
     }
 }
 
-/// A share, written as `"10%"` or as a number from 0 to 0.9.
+/// A fraction, written as `"10%"` or as a number from 0 to 0.9.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share(pub f64);
 
@@ -143,17 +144,17 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
-/// When to stop: the next occurrence of a local time of day, or a point in time.
+/// The time at which a run stops: the next occurrence of a local time of day, or a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// `06:00`.
+    /// A local time of day, such as `06:00`.
     Local(Time),
-    /// `2026-05-01T06:00:00Z`.
+    /// A point in time, such as `2026-05-01T06:00:00Z`.
     Moment(Timestamp),
 }
 
 impl Until {
-    /// The point in time, seen from `now`, in this machine's time zone.
+    /// The next such time after `now`, in this machine's time zone.
     pub fn after(self, now: Timestamp) -> Timestamp {
         self.after_in(now, &TimeZone::system())
     }

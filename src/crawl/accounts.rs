@@ -1,8 +1,8 @@
-//! Reads accounts: one Get Rewards request for each account in the queue of a run, several at a time.
+//! Reads accounts: sends one Get Rewards request for each account in a run's queue, several at a time.
 //!
-//! Every source that knows accounts uses it: the list of participants, an export, and the accounts that a refresh reads
-//! again. The queue is in the index, so a killed crawl resumes with what is left of it. Links are extracted here, in the
-//! fetching task, and the answer goes to the writer. Errors and logs never name an account.
+//! Every source that knows accounts uses this module: the list of participants, an export, and a refresh that reads accounts
+//! again. The index stores the queue, so a killed crawl resumes with the rest of the queue. The fetching task extracts the
+//! links and sends the response to the writer. Errors and logs never contain an account.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,27 +21,28 @@ use crate::model::AccountId;
 use crate::store::index::{AccountAnswer, AccountKey, AccountRead, Entry, PageCommitted, ReadReward, Unread};
 use crate::vendor::advocate::Rewards;
 
-/// Accounts of the queue that are in memory at once, whatever the size of the tenant.
+/// The number of queued accounts in memory at once, for a tenant of any size.
 const QUEUE_CHUNK: usize = 4096;
-/// After this many failures in a row the run halts and keeps its queue, because the cause is an outage and not the
-/// accounts.
+/// The number of failures in a row after which the run halts and keeps its queue, because the likely cause is an outage and
+/// not the accounts.
 const OUTAGE: u32 = 32;
-/// After this many unknown accounts in a row, with none that Get Rewards knows, the run halts, because the address is
+/// The number of unknown accounts in a row, without a known one, after which the run halts, because the vendor's address is
 /// wrong.
 const MAX_UNKNOWN: u32 = 10 * OUTAGE;
-/// After this many accounts in a row that the token may not read, the run halts, because the token is wrong.
+/// The number of refused accounts in a row after which the run halts, because the token is wrong.
 const MAX_REFUSALS: u32 = 3;
 
 /// Reads the accounts of one run's queue.
 pub(super) struct AccountReader {
     run: Arc<ActiveRun>,
-    /// Whether an account is gone if Get Rewards does not know it and this run has not listed it. In a run by participants
-    /// the list decides that instead.
+    /// `true` if an account is gone as soon as Get Rewards does not know it and this run has not listed it. In a run by
+    /// participants, the next pass over the list decides instead.
     unlisted_is_gone: bool,
     failures_in_a_row: AtomicU32,
     refusals_in_a_row: AtomicU32,
     unknown_in_a_row: AtomicU32,
-    /// An account that Get Rewards knows, to tell deleted accounts from a wrong address.
+    /// An account that Get Rewards knows. If Get Rewards still knows this account, unknown accounts are deleted ones and the
+    /// vendor's address is right.
     known_account: Mutex<Option<AccountId>>,
     has_answered: AtomicBool,
 }
@@ -54,15 +55,15 @@ enum Queue {
     Failed,
 }
 
-/// One pass over the queue, in the order of account keys.
+/// A reading of the whole queue, in the order of account keys.
 struct Pass {
     queue: Queue,
     chunk: VecDeque<Unread>,
-    /// Every account up to this key was looked at.
+    /// The highest account key that the pass has taken from the queue.
     after: AccountKey,
-    /// Notified of each committed page of participants, which may extend the queue.
+    /// Receives each committed page of participants, which may extend the queue.
     pages: watch::Receiver<PageCommitted>,
-    /// Cancelled when no more pages follow.
+    /// Cancelled when no further page will follow.
     list_ended: CancellationToken,
 }
 
@@ -79,7 +80,7 @@ impl AccountReader {
         })
     }
 
-    /// Reads everything that is in the queue, then retries the accounts that failed.
+    /// Reads all accounts in the queue, then retries the accounts that failed.
     pub(super) async fn drain(self: &Arc<Self>) -> Result<()> {
         let list_ended = CancellationToken::new();
         list_ended.cancel();
@@ -87,26 +88,28 @@ impl AccountReader {
         self.pass(Queue::Failed, list_ended).await
     }
 
-    /// Reads accounts while the list of participants extends the queue, until `list_ended` and the queue is empty.
+    /// Reads accounts while the list of participants extends the queue. Returns after `list_ended` is cancelled and the queue
+    /// is empty.
     pub(super) async fn follow(self: &Arc<Self>, list_ended: CancellationToken) -> Result<()> {
         self.pass(Queue::Unread, list_ended.clone()).await?;
-        // The second pass reads accounts that the list added before the position of the first pass, and those that were
-        // refused before any answer had shown that the token works.
+        // The second pass reads accounts that the list added before the position of the first pass, and accounts that the
+        // vendor refused before any response proved that the token works.
         self.pass(Queue::Unread, list_ended).await
     }
 
-    /// One pass over the queue. Passes never overlap and keys only grow within one, so no account is requested twice. After
-    /// a halt, the requests in flight are finished and their answers kept.
+    /// Reads the queue once. Passes never overlap, and the account keys of a pass only grow, so the crawler requests no
+    /// account twice. After a halt, the pass finishes the requests in flight and stores their responses.
     async fn pass(self: &Arc<Self>, queue: Queue, list_ended: CancellationToken) -> Result<()> {
         if self.run.halt.is_cancelled() {
             return Ok(());
         }
-        // The reader must see the answers of the pass before, or this pass would read those accounts again.
+        // The reader must see the previous pass's responses. Otherwise this pass would request the accounts of the previous
+        // pass again.
         self.run.writer.flush().await?;
         self.accounts(queue, list_ended)
             .take_until(self.run.halt.cancelled())
             .map(|account| {
-                // Spawns a task for each account. In a single task, one core would parse all answers.
+                // Spawns a task for each account. In a single task, one core would parse all responses.
                 let reader = Arc::clone(self);
                 AbortOnDropHandle::new(tokio::spawn(async move { reader.fetch(queue, account).await }))
             })
@@ -139,7 +142,7 @@ impl AccountReader {
             if let Some(account) = pass.chunk.pop_front() {
                 return Ok(Some(account));
             }
-            // Both are checked before the queue is read, so a page that is committed during the read is not missed.
+            // Checks both before it reads the queue, so it does not miss a page that is committed during the read.
             let list_ended = pass.list_ended.is_cancelled();
             pass.pages.mark_unchanged();
             let (run, queue, after) = (self.run.run, pass.queue, pass.after);
@@ -152,7 +155,7 @@ impl AccountReader {
                         Queue::Failed => index.failed(run, after, QUEUE_CHUNK)?,
                     };
                     let last = chunk.last().map_or(after, |account| account.key);
-                    // A short chunk is all that is left up to the newest account, so the next read begins behind that.
+                    // A chunk below the maximum size ends the queue, so the next read begins after the newest account.
                     let through = if chunk.len() == QUEUE_CHUNK { last } else { newest.max(last) };
                     Ok((chunk, through))
                 })
@@ -171,7 +174,7 @@ impl AccountReader {
         }
     }
 
-    /// One account: the request, the extraction of its links, and the answer to the writer.
+    /// Requests one account, extracts its links, and sends the response to the writer.
     async fn fetch(&self, queue: Queue, account: Unread) -> Result<()> {
         let asked_at = self.run.clock.now();
         let answer = match self.run.advocate.rewards(&account.account, None).await {
@@ -183,7 +186,7 @@ impl AccountReader {
                 Err(error) => AccountAnswer::Failed(error.message),
             },
             Ok(Rewards::NoSuchAccount) => {
-                // An account that only an earlier run has listed may be deleted by now, and many may be at once.
+                // An account that only an earlier run has listed may be deleted, and many may be deleted at once.
                 if account.listed && queue == Queue::Unread {
                     self.note_unknown().await?;
                 }
@@ -196,14 +199,14 @@ impl AccountReader {
                     return Err(error);
                 }
                 if !self.has_answered.load(Ordering::Relaxed) {
-                    // Either the account or the token is refused. The account stays in the queue, and the next pass
-                    // requests it again.
+                    // The vendor refused the request because of either the account or the token. The account stays in the
+                    // queue, and the next pass requests it again.
                     return Ok(());
                 }
                 AccountAnswer::Failed(error.message)
             }
             Err(error) if concerns_one_request(&error) => {
-                // Accounts that failed before and fail again do not prove an outage.
+                // Accounts that have failed before and fail again do not prove an outage.
                 if queue == Queue::Unread {
                     self.note_failure(&error);
                 }
@@ -224,14 +227,15 @@ impl AccountReader {
         self.run.meter.add_account();
     }
 
-    /// Any number of accounts may have been deleted since they were listed. So this function regularly requests an
-    /// account that Get Rewards has known, and the run halts only if Get Rewards knows no account at all.
+    /// Counts an unknown account. Any number of accounts may have been deleted since they were listed. So this function
+    /// regularly requests an account that Get Rewards has known. The function halts the run only if Get Rewards knows no
+    /// account at all.
     async fn note_unknown(&self) -> Result<()> {
         let unknown = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         let known = lock(&self.known_account).clone();
         match known {
             Some(known) if unknown.is_multiple_of(OUTAGE) => {
-                // The known account may be deleted as well. Any other error will meet the next account, too.
+                // The known account may be deleted as well. Any other error will also occur for the next account.
                 if matches!(self.run.advocate.rewards(&known, None).await, Ok(Rewards::NoSuchAccount)) {
                     *lock(&self.known_account) = None;
                 }

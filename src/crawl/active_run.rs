@@ -1,7 +1,7 @@
-//! What every source works with: the vendor's client, the writer, the reader, the run, and the way to halt it.
+//! The objects that every source uses: the vendor's client, the writer, the reader, the run, and the signal that halts it.
 //!
-//! A failure that concerns the whole run (credentials, quota, a full disk) halts it and is kept here. No account is marked
-//! as failed for it.
+//! A failure that concerns the whole run (credentials, quota, a full disk) halts the run and is stored here. Such a failure
+//! never marks an account as failed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,43 +17,44 @@ use crate::extract::Mapping;
 use crate::store::index::{IndexReader, Run, RunKey};
 use crate::vendor::advocate::Advocate;
 
-/// A run and everything that it needs. Dropping it closes the writer's channel.
+/// A run with its client, writer and reader. Dropping an `ActiveRun` closes the writer's channel.
 pub(super) struct ActiveRun {
     pub(super) advocate: Advocate,
     pub(super) mapping: Mapping,
     pub(super) clock: Clock,
     pub(super) writer: Writer,
-    /// Sees what is committed; [`Writer::flush`] commits what was put before.
+    /// Reads the committed state. Call [`Writer::flush`] first to read an entry that the writer has not committed.
     pub(super) reader: Arc<Mutex<IndexReader>>,
     pub(super) run: RunKey,
     pub(super) options: Options,
-    /// The folder of the index, for temporary files: it has room for what the crawl is about to store.
+    /// The folder of the index, for temporary files. This folder's disk has room for the rewards that the crawl is about to
+    /// store.
     pub(super) folder: PathBuf,
     pub(super) meter: Meter,
-    /// Cancelled by a signal, or by the first failure that concerns the whole run.
+    /// A signal cancels this token, and so does the first failure that concerns the whole run.
     pub(super) halt: CancellationToken,
     pub(super) fatal: Mutex<Option<Error>>,
 }
 
 impl ActiveRun {
-    /// Halts the run. The first error is the one that is reported: later ones follow from it.
+    /// Halts the run. The run reports only the first error, because later errors follow from it.
     pub(super) fn halt_with(&self, error: Error) {
         lock(&self.fatal).get_or_insert(error);
         self.halt.cancel();
     }
 
-    /// The error that halted the run.
+    /// Removes and returns the error that halted the run.
     pub(super) fn take_fatal(&self) -> Option<Error> {
         lock(&self.fatal).take()
     }
 
-    /// The run's row, after everything that was put before is committed.
+    /// Returns the run's row, after the writer has committed all entries.
     pub(super) async fn row(&self) -> Result<Run> {
         let run = self.run;
         self.writer.call(move |index| index.run(run)?.ok_or_else(super::missing_run)).await
     }
 
-    /// Reads from the index on a blocking thread, while the writer writes.
+    /// Reads from the index on a blocking thread. The writer can write meanwhile.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&IndexReader) -> Result<T> + Send + 'static,
@@ -65,13 +66,13 @@ impl ActiveRun {
     }
 }
 
-/// Why a source did not read to its end.
+/// The reason why a source did not read to its end.
 pub(super) enum SourceError {
-    /// The run was halted: by a signal, or by the error that [`ActiveRun::take_fatal`] returns.
+    /// A signal halted the run, or the error that [`ActiveRun::take_fatal`] returns.
     Halted,
-    /// This source cannot read this tenant. Another source may.
+    /// This source cannot read this tenant, but another source may.
     Unsupported(Error),
-    /// The run as a whole failed.
+    /// An error that concerns the whole run.
     Fatal(Error),
 }
 
@@ -83,7 +84,7 @@ impl From<Error> for SourceError {
     }
 }
 
-/// Whether a failure says something about one request only. Any other failure concerns the whole run.
+/// Returns whether a failure concerns only one request. Any other failure concerns the whole run.
 pub(super) fn concerns_one_request(error: &Error) -> bool {
     matches!(error.kind, Kind::Network | Kind::Vendor)
 }

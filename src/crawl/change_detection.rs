@@ -1,9 +1,9 @@
-//! Change detection for a refresh by export: which rows say something new, so that their accounts must be requested.
+//! Change detection for a refresh by export: finds the rows with changes, whose accounts the crawler must request.
 //!
-//! A refresh begins ten minutes before the newest `dateModified` that was seen, so its export repeats rewards that the index
-//! has. If many were modified at once, these are thousands. A row says nothing new if two things hold: the index read the
-//! reward after its last modification ([`is_current`]), and every comparable column agrees ([`agree`]). If anything is
-//! missing, different or not comparable, the account is requested.
+//! A refresh begins ten minutes before the newest `dateModified` that the previous run read, so its export repeats rewards
+//! that the index has. After a mass modification, an export repeats thousands of rewards. A row contains no change if the
+//! index read the reward after its last modification ([`is_current`]), and every comparable column agrees ([`agree`]). If a
+//! value is missing, different or not comparable, the crawler requests the account.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::extract::{self, Mapping};
 use crate::model::{AccountId, Reward, RewardId};
 use crate::store::index::{ApiSource, Index, IndexedSnapshot, RunKey};
 
-/// The accounts of the rows that say something new.
+/// Returns the accounts of the rows with changes.
 pub(super) fn changed_accounts(
     index: &Index,
     run: RunKey,
@@ -40,7 +40,7 @@ pub(super) fn changed_accounts(
         let Some(row) = reward else { return true };
         let Some(copied) = copies.get(&row.reward_id) else { return true };
         let indexed = &copied.indexed;
-        // A row of an earlier export says less than Get Rewards would, so it is not compared.
+        // A copy from an earlier export has less data than Get Rewards returns, so no row is compared with it.
         let is_comparable = indexed.listed_by == *account && !indexed.gone && indexed.via != ApiSource::Export;
         let copy = &indexed.reward;
         !(is_comparable && is_current(row, copy, copied.began_at, margin_ms) && agree(row, copy, columns, now_ms))
@@ -48,38 +48,39 @@ pub(super) fn changed_accounts(
     Ok(rows.into_iter().filter(|(account, reward)| is_new(account, reward)).map(|(account, _)| account).collect())
 }
 
-/// Whether the row shows that the index read the reward after its last modification.
+/// Returns whether the row proves that the index read the reward after its last modification.
 ///
-/// Only the vendor's clock decides, in one of two ways:
-/// - The copy has the time of the modification as one of its own dates: the reward was created, redeemed or cancelled then,
-///   and the copy shows it, so it was read later. A date that may lie in the future does not count.
-/// - The modification is older, by more than the margin, than the run that read the copy. A run by export begins when its
-///   export is requested, by the server's clock, and requests Get Rewards after that. The margin is the longest time until
-///   a modification becomes visible; a refresh begins earlier by the same margin.
+/// This function compares only times of the vendor's clock. There are two proofs:
+/// - The copy has the time of the modification as one of its own dates. The reward was created, redeemed or cancelled at that
+///   time, and the copy shows it, so the copy is from a later reading. A date that may be in the future proves nothing.
+/// - The modification precedes the run that read the copy by more than the margin. A run by export begins, by the server's
+///   clock, when it requests its export, and calls Get Rewards after that. The margin is the longest time until a
+///   modification becomes visible. A refresh begins earlier by the same margin.
 ///
-/// A reward that was modified shortly before it was read, and whose dates do not show it, is requested again.
+/// If a reward was modified shortly before its reading, and its dates do not show the modification, the crawler requests it
+/// again.
 fn is_current(row: &Reward, copy: &Reward, run_began: Timestamp, margin_ms: i64) -> bool {
     let Some(modified) = row.date_modified else { return false };
     let shown = [copy.date_created, copy.date_redeemed, copy.date_cancelled];
     shown.contains(&Some(modified)) || modified.saturating_add(margin_ms) <= run_began.as_millisecond()
 }
 
-/// Whether a row and a copy agree in every column that can be compared. The owner, the redeemed amount and the dates that
-/// decide the state must be equal, missing values included. Fields that never change, such as the type, are compared if the
-/// copy has them, because Get Rewards omits some.
+/// Returns whether a row and a copy agree in every column that can be compared. The owner, the redeemed amount and the dates
+/// that decide the state must be equal; two missing values are equal. Fields that never change, such as the type, are
+/// compared only if the copy has them, because Get Rewards omits some.
 fn agree(row: &Reward, copy: &Reward, columns: &Columns, now_ms: i64) -> bool {
     let has_any = |names: &[&str]| names.iter().any(|name| columns.has(name));
     let same = |column: &str, is_same: bool| is_same || !columns.has(column);
     let amounts = ["assignedcredit", "value", "amount", "discountpercent"];
     row.account_id == copy.account_id
         && same("userid", row.user_id == copy.user_id)
-        // A reward without redemptions has 0 or no value.
+        // A reward without redemptions has the amount 0 or no amount.
         && same("redeemedcredit", row.redeemed.unwrap_or(0) == copy.redeemed.unwrap_or(0))
         && same("dategiven", row.date_given == copy.date_given)
         && same("datescheduledfor", row.date_scheduled_for == copy.date_scheduled_for)
         && same("dateexpires", row.date_expires == copy.date_expires)
         && same("datecancelled", row.date_cancelled == copy.date_cancelled)
-        // The file has statuses, the copy has dates.
+        // The file has statuses and the copy has dates, so this compares the states that they give.
         && row.state(now_ms) == copy.state(now_ms)
         && (copy.assigned.is_none() || row.assigned == copy.assigned || !has_any(&amounts))
         && same("type", copy.reward_type.is_none() || row.reward_type == copy.reward_type)

@@ -1,10 +1,11 @@
-//! The source `export`: a REWARD export as the list of accounts that have rewards, then Get Rewards for those accounts alone.
+//! The source `export`: a REWARD export lists the accounts that have rewards, then Get Rewards reads those accounts.
 //!
-//! If the file itself carries order ID and ActionId, its rows are the rewards and no account is requested. The vendor
-//! does not publish the columns (`docs/vendor/advocate.md` §4), so they are recognised by name. A file without accounts
-//! is followed by a USER export, which lists every participant. The download is written to an unnamed temporary file
-//! beside the index. The file disappears when the process ends; by then its content is in the queue. A refresh requests
-//! an export of what was modified since the run that it refreshes.
+//! If the rows of the file carry the order ID and the ActionId, the crawler stores the rows as rewards and requests no
+//! account. The vendor does not publish the columns (`docs/vendor/advocate.md` §4), so the crawler recognises them by name.
+//! If the file has no account column, the crawler requests a USER export, which lists every participant. The crawler
+//! downloads into an unnamed temporary file beside the index. The operating system deletes the file when the process ends; by
+//! then the queue or the index has its content. A refresh requests an export of the rewards that were modified since the
+//! previous run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,37 +25,39 @@ use crate::model::{AccountId, LinkKind, RewardId};
 use crate::store::index::{ApiSource, Index, ReadReward, RewardListPage, Run};
 use crate::vendor::exports::{Export, ExportStatus, ExportType};
 
-/// A matching export that is younger than this is used instead of a new one.
+/// The crawler uses an existing export of the same content if it is younger than this.
 const REUSE_MS: i64 = 3_600_000;
-/// The first and the longest pause between two status requests of a pending export.
+/// The first pause between two status requests of a pending export. The pauses grow up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Exports per run, if one expires or its download breaks.
+/// The maximum number of exports that one run creates. The run creates another one if an export expires or its download
+/// breaks.
 const ATTEMPTS: u32 = 3;
-/// Rows per transaction.
+/// The number of rows in one transaction.
 const BATCH: usize = 500;
-/// Existing exports that are searched for a matching one.
+/// The number of existing exports among which the crawler looks for a matching one.
 const HISTORY: u32 = 25;
 
 /// The position of the source, stored as the cursor of its run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     run: i64,
-    /// `dateModified_gte` of a refresh, Unix milliseconds.
+    /// The parameter `dateModified_gte` of a refresh, Unix milliseconds.
     from: Option<i64>,
-    /// The ID of the export that is pending or being read.
+    /// The ID of the export that the crawler is waiting for or reading.
     export: Option<String>,
-    /// The REWARD export has no accounts, so a USER export lists every participant.
+    /// `true` if the REWARD export has no accounts, so that a USER export must list every participant.
     lists_users: bool,
-    /// The file is read: its accounts are in the queue, or its rewards are in the index.
+    /// `true` if the crawler has read the file: its accounts are in the queue, or its rewards are in the index.
     listed: bool,
-    /// The rows carry the links, so they are the rewards.
+    /// `true` if the rows carry the links, so that the crawler stores them as rewards.
     direct: bool,
-    /// Rows of the file.
+    /// The number of rows in the file.
     rows: u64,
-    /// The newest `dateModified` of the file, Unix milliseconds.
+    /// The newest `dateModified` in the file, Unix milliseconds.
     newest: Option<i64>,
-    /// Number of rewards missing from the file, if there are implausibly many and none was marked as gone.
+    /// The number of rewards missing from the file, if it is implausibly large. With such a number, the crawler marks no
+    /// reward as gone.
     withheld: u64,
 }
 
@@ -91,7 +94,7 @@ impl State {
     }
 }
 
-/// Lists accounts by an export and reads them, then the accounts that are due for another reason.
+/// Queues the accounts of an export and reads the queue. Then reads the accounts that failed before or are due by age.
 pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     let run = active.row().await?;
     let mut state = State::of(&run);
@@ -121,10 +124,10 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
         active.writer.call(move |index| index.queue_unlisted(key)).await?;
     }
     let cursor = state.encode()?;
-    // A USER export has no `dateModified` of rewards, so no refresh can begin at it.
+    // A USER export has no `dateModified` of rewards, so no refresh can begin from it.
     let newest = state.newest.filter(|_| !state.lists_users);
     let watermark = graphql::plausible(newest, active.clock.now_ms());
-    // The vendor's count of rewards: the rows of a full file, otherwise the total of GraphQL if this tenant has it.
+    // The vendor's count of rewards: the rows of a full file, or else the total from GraphQL if this tenant has it.
     let known = if is_full && !state.lists_users {
         Some(state.rows)
     } else {
@@ -140,7 +143,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// Adds the gaps that the export of a finished run leaves.
+/// Adds the gaps that the export leaves in a finished run.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
     gaps.count(
         State::of(run).withheld,
@@ -153,7 +156,7 @@ fn unsupported(why: &str) -> SourceError {
     SourceError::Unsupported(Error::new(Kind::Vendor, why.to_owned()).hint(OTHER_SOURCES))
 }
 
-/// An export that can be downloaded: the run's own, a recent one of the same content, or a new one.
+/// Returns an export to download: the run's own, a recent one of the same content, or a new one.
 async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResult<Export> {
     let mut export = find_or_create(active, run, state).await.map_err(|error| match error.kind {
         Kind::Vendor | Kind::Scope => SourceError::Unsupported(error),
@@ -165,14 +168,14 @@ async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResul
         .writer
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
-            // The content of an export is as old as its creation, so the run counts from then.
+            // The content of an export is as old as the export, so the run's start moves back to the export's creation.
             created.map_or(Ok(()), |at| index.move_start_back(key, at))
         })
         .await?;
     let (began, mut pause) = (tokio::time::Instant::now(), FIRST_PAUSE);
     loop {
         match &export.status {
-            // The download finds out that an export has expired, and the caller creates another one.
+            // An expired export is returned too: its download fails. The caller then creates another one.
             ExportStatus::Completed | ExportStatus::Expired => return Ok(export),
             ExportStatus::Aborted => return Err(unsupported("the vendor gave up on making the export")),
             ExportStatus::Pending | ExportStatus::Other(_) => {}
@@ -185,7 +188,7 @@ async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResul
             () = active.halt.cancelled() => return Err(SourceError::Halted),
         }
         pause = pause.mul_f64(1.6).min(LONGEST_PAUSE);
-        // An outage is no reason to give up a pending export: the next crawl resumes waiting for it.
+        // An outage must not make the crawler abandon a pending export: the next crawl waits for the same export.
         let Some(newer) = active.advocate.export(&export.id).await? else {
             return Err(unsupported("the vendor no longer knows its own export"));
         };
@@ -203,7 +206,7 @@ async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<
     let (kind, params) = (state.kind(), state.params());
     let name = format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), kind.as_str().to_lowercase());
     let now_ms = active.clock.now_ms();
-    // What was modified after a recent export was created belongs to the next refresh, which begins there.
+    // The next refresh begins at the creation of this export, so it reads rewards that were modified after that.
     let is_recent = |export: &Export| export.date_created.is_some_and(|created| now_ms - created < REUSE_MS);
     let matches = |export: &Export| {
         let same_content =
@@ -216,14 +219,14 @@ async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<
         return Ok(export);
     }
     match active.advocate.create_export(kind, &name, &params).await {
-        // The vendor may have created the export although the answer was lost. Another request would create a second
+        // The vendor may have created the export although its response was lost. A repeated request would create a second
         // one.
         Err(error) if concerns_one_request(&error) => find(active.advocate.exports(HISTORY).await?).ok_or(error),
         created => created,
     }
 }
 
-/// The vendor writes empty parameters as null, as `{}` or not at all.
+/// Compares the parameters of two exports. The vendor writes empty parameters as null, as `{}`, or omits them.
 fn same_params(one: &Value, other: &Value) -> bool {
     let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
     one == other || (is_empty(one) && is_empty(other))
@@ -235,12 +238,12 @@ fn date_created(export: &Export) -> Option<jiff::Timestamp> {
 
 enum Listed {
     All,
-    /// The file can no longer be downloaded.
+    /// The vendor no longer offers the file for download.
     NotAvailable,
     NoAccounts,
 }
 
-/// Downloads the file, and puts its accounts into the queue or its rewards into the index.
+/// Downloads the file. Adds its accounts to the queue, or its rewards to the index.
 async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceResult<Listed> {
     let mut file = tempfile::tempfile_in(&active.folder).map_err(|error| {
         Error::new(Kind::Storage, format!("failed to create a temporary file beside the index: {error}"))
@@ -265,7 +268,7 @@ async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceR
         }
         Err(error) => return Err(error.into()),
     }
-    // The file is not the expected CSV.
+    // Another source may work if the file is not the expected CSV.
     let malformed = |error: Error| match error.kind {
         Kind::Vendor => SourceError::Unsupported(error),
         _ => SourceError::Fatal(error),
@@ -277,10 +280,10 @@ async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceR
     }
     state.direct = columns.has_links && !state.lists_users;
     (state.rows, state.newest) = (0, None);
-    // The rows are as old as the export, whenever they are read.
+    // The rows are as old as the export, regardless of when the crawler reads them.
     let now = active.clock.now();
     let asked_at = date_created(export).map_or(now, |created| created.min(now));
-    // Change detection needs a run that began by the server's clock.
+    // Change detection requires a run that began by the server's clock.
     let detects_changes = state.from.is_some() && columns.can_compare && export.date_created.is_some();
     loop {
         if active.halt.is_cancelled() {
@@ -299,7 +302,7 @@ async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceR
         }
     }
     state.listed = true;
-    // A file without `dateModified` is as new as its creation, by the server's clock.
+    // A file without `dateModified` counts as new as its creation, by the server's clock.
     let created = export.date_created.filter(|_| !columns.has_date_modified);
     state.newest = state.newest.or(created).or(state.from);
     Ok(Listed::All)
@@ -336,7 +339,7 @@ async fn store_rewards(
     asked_at: jiff::Timestamp,
 ) -> Result<()> {
     let mut page = RewardListPage { rewards: Vec::with_capacity(rows.len()), unusable: 0, cursor: state.encode()? };
-    // A row with half of a link may be an old reward. Get Rewards of its account decides.
+    // A row with only an order ID or only an ActionId may be an old reward, so the crawler reads its account by Get Rewards.
     let mut unlinked = Vec::new();
     for row in rows {
         let json = row.json(&columns.header);

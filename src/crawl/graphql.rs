@@ -1,9 +1,8 @@
-//! The source `graphql`: the rewards of the whole tenant, page by page, with the events that caused them.
+//! The source `graphql`: reads the rewards of the whole tenant page by page, with the events that caused them.
 //!
-//! [`ModifiedWalk`] decides what to request. This file requests it, halves the page size while the server refuses, requests
-//! rewards that came with errors again by ID, and hands each page to the writer with its cursor. A refresh begins shortly
-//! before the newest `dateModified` of the run that it refreshes. Accounts that failed or are due by age are read by Get
-//! Rewards.
+//! [`ModifiedWalk`] chooses the queries. This module sends them, halves the page size while the server refuses pages,
+//! requests damaged rewards again by ID, and sends each page with its cursor to the writer. A refresh begins shortly before
+//! the newest `dateModified` of the previous run. Get Rewards reads accounts that failed or are due by age.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,22 +22,23 @@ use crate::model::{counted, grouped};
 use crate::store::index::{ApiSource, ReadReward, RewardListCommitted, RewardListPage, Run};
 use crate::vendor::graphql::{Graph, ListedReward, Refusal, RewardPage, RewardQuery, Sort};
 
-/// How far before the newest `dateModified` a refresh begins. A modification may become visible this much later.
+/// A refresh begins this many milliseconds before the newest `dateModified`, because a modification may become visible this
+/// much later.
 pub(super) const MARGIN_MS: i64 = 600_000;
-/// Attempts for a page that could be smaller. A page that is too large fails every time.
+/// Attempts to read a page at one size, if a smaller size is possible. A page that is too large fails at every attempt.
 const ATTEMPTS: u32 = 2;
-/// Further requests of the smallest page while the server answers with errors that name no reason.
+/// Repeated requests of the smallest page while the server returns errors without a reason.
 const UNNAMED_RETRIES: u32 = 6;
-/// The pause after a refused page; each pause is twice the previous one.
+/// The pause after the first refused page. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Requests of a page in which some rewards came with errors, before those are left for later.
+/// Requests of a page with damaged rewards, before the crawler postpones those rewards.
 const DAMAGED_ATTEMPTS: u32 = 4;
-/// A server's clock is assumed to be ahead by at most this, in milliseconds.
+/// The largest credible time by which a server's clock is ahead, in milliseconds.
 const DAY_MS: i64 = 86_400_000;
-/// Rewards requested by ID at once.
+/// The number of rewards in one request by ID.
 const ID_CHUNK: usize = 50;
-/// Damaged rewards that the cursor remembers by ID.
+/// The maximum number of damaged rewards whose IDs the cursor stores.
 const MAX_OWED: usize = 10_000;
 
 pub(super) const OTHER_SOURCES: &str = "use --source participants, which always works, or --source auto";
@@ -46,17 +46,18 @@ pub(super) const OTHER_SOURCES: &str = "use --source participants, which always 
 /// The position of the source, stored as the cursor of its run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
-    /// The run of this position. A refresh finds the position of the previous run.
+    /// The run of this position. A refresh may find the position of the previous run instead.
     run: i64,
     walk: ModifiedWalk,
     page_size: PageSize,
-    /// IDs of rewards that came with errors, to be requested again.
+    /// IDs of damaged rewards, which the crawler requests again.
     owed: Vec<String>,
-    /// Rewards that came with errors and without an ID.
+    /// The number of damaged rewards without an ID.
     lost: u64,
-    /// How often in a row the check of one `dateModified` has failed.
+    /// How many times in a row the count of rewards at one `dateModified` was too small.
     failed_checks: u32,
-    /// Number of rewards that were not seen, if there are implausibly many and none was marked as gone.
+    /// The number of rewards that the walk did not see, if it is implausibly large. With such a number, the crawler marks no
+    /// reward as gone.
     withheld: u64,
 }
 
@@ -70,7 +71,7 @@ impl State {
             .map_err(|error| Error::new(Kind::Failed, format!("failed to store the position of the walk: {error}")))
     }
 
-    /// The state of a run: its own, or a new one that takes over what the previous run owes.
+    /// Returns the stored state of a run, or a new state with the damaged rewards that the previous run still had to request.
     fn of(run: &Run, largest_page: u32) -> Self {
         let stored = Self::decode(run);
         let number = run.run.number();
@@ -90,25 +91,25 @@ impl State {
     }
 }
 
-/// The `dateModified` at which a refresh begins; `None` for a full run.
+/// Returns the `dateModified` at which a refresh begins; `None` for a full run.
 pub(super) fn refresh_from(run: &Run) -> Option<i64> {
     run.watermark.filter(|_| run.is_refresh()).map(|watermark| watermark - MARGIN_MS)
 }
 
-/// The newest `dateModified`, if a refresh can begin there: if it lay far in the future, a refresh would miss everything
-/// that is modified before it.
+/// Returns the newest `dateModified` if a refresh can begin there. A time in the far future is useless: a refresh would miss
+/// every reward that is modified before it.
 pub(super) fn plausible(newest: Option<i64>, now_ms: i64) -> Option<i64> {
     newest.filter(|newest| *newest < now_ms + DAY_MS)
 }
 
-/// Reads all rewards, or those that changed, then the accounts that are due for another reason.
+/// Reads all rewards, or the changed ones. Then reads the accounts that failed before or are due by age.
 pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     let run = active.row().await?;
     let mut state = State::of(&run, active.options.graphql_page_size);
     request_owed(active, &mut state).await?;
     walk(active, &mut state).await?;
     if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
-        // Another attempt at the same server would fail in the same way.
+        // A second walk on the same server would have the same doubt, so another source must read the tenant.
         return Err(SourceError::Unsupported(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_SOURCES)));
     }
     request_owed(active, &mut state).await?;
@@ -121,12 +122,12 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     let is_proven = state.walk.doubt().is_none();
     if !run.is_refresh() && is_proven {
         let known = active.row().await?.rewards_met();
-        // If the vendor counts more than were read, a reward may be missing because of a fault, not because it is gone.
+        // If the vendor counts more rewards than the run has read, a fault may hide rewards that still exist.
         if total.is_none_or(|total| known >= total) {
             state.withheld = active.writer.call(move |index| index.mark_unseen_gone(key, at)).await?.withheld;
         }
     }
-    // A lost reward without an ID can only be found by a full run, so the next run must not be a refresh.
+    // Only a full run can find a damaged reward without an ID, so the next run must not be a refresh.
     let watermark = plausible(newest, active.clock.now_ms()).filter(|_| is_proven && state.lost == 0);
     let cursor = state.encode()?;
     active
@@ -139,7 +140,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// Adds the gaps that the walk of a finished run leaves.
+/// Adds the gaps that the walk leaves in a finished run.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
     let Some(state) = State::decode(run) else { return };
     if let Some(doubt) = state.walk.doubt() {
@@ -153,7 +154,7 @@ pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
     missing(run, gaps);
 }
 
-/// Adds a gap if the vendor counts more rewards than were read.
+/// Adds a gap if the vendor counts more rewards than the run has read.
 pub(super) fn missing(run: &Run, gaps: &mut Gaps) {
     if let Some(known) = run.rewards_known.filter(|known| *known > run.rewards_met()) {
         gaps.add(format!("the vendor counts {}; read: {}", counted(known, "reward"), grouped(run.rewards())));
@@ -195,7 +196,7 @@ async fn walk(active: &ActiveRun, state: &mut State) -> SourceResult<()> {
     Ok(())
 }
 
-/// Compares the index with the number of rewards that the server has at one `dateModified`.
+/// Compares the number of rewards with one `dateModified` in the index and on the server.
 async fn verify(active: &ActiveRun, state: &mut State, check: Check) -> Result<()> {
     let kept = active.writer.call(move |index| index.modified_at(check.modified_at)).await?;
     tracing::info!(kept, expected = check.expected, "compared the rewards of one dateModified");
@@ -204,7 +205,7 @@ async fn verify(active: &ActiveRun, state: &mut State, check: Check) -> Result<(
     Ok(())
 }
 
-/// Requests one page, at a size that the server accepts.
+/// Requests one page at a size that the server accepts.
 async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> SourceResult<RewardPage> {
     let (mut pause, mut refused_smallest) = (FIRST_PAUSE, 0);
     loop {
@@ -220,10 +221,10 @@ async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> 
         };
         match active.advocate.graph_rewards(&request).await {
             Ok(Graph::Answer(page)) => return Ok(page),
-            // Either the page is too large or the server is in trouble. A smaller page after a pause helps in both cases.
+            // Either the page is too large or the server is overloaded. A smaller page after a pause helps in both cases.
             Ok(Graph::Refused(Refusal::Unnamed)) if !size.is_smallest() => size.refused(),
             Ok(Graph::Refused(Refusal::Unnamed)) if refused_smallest < UNNAMED_RETRIES => refused_smallest += 1,
-            // Keeps the source and what was read. The next crawl resumes here.
+            // The crawl keeps this source and the rewards that it has read. The next crawl resumes here.
             Ok(Graph::Refused(Refusal::Unnamed)) => {
                 return Err(Error::new(Kind::Vendor, Refusal::Unnamed.as_str()).into());
             }
@@ -242,7 +243,7 @@ async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> 
     }
 }
 
-/// Requests by ID the rewards that came with errors, in this run or the previous one.
+/// Requests damaged rewards of this run or the previous one again, by ID.
 async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
     let mut still_owed = 0;
     while state.owed.len() > still_owed && !active.halt.is_cancelled() {
@@ -250,7 +251,7 @@ async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
         let ids = &state.owed[still_owed..until];
         let asked_at = active.clock.now();
         match active.advocate.graph_rewards_of(&json!({"id_in": ids})).await {
-            // A reward that the answer lacks is gone, and a full run detects that. If the process is killed before the
+            // A reward that the response lacks is gone, and a full run detects that. If the process is killed before the
             // commit, the stored cursor still has these IDs.
             Ok(Graph::Answer(found)) => {
                 state.owed.drain(still_owed..until);
@@ -264,8 +265,8 @@ async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
     Ok(())
 }
 
-/// How many rewards the vendor has that a walk up to `newest` should have seen. Rewards that were modified or made since
-/// belong to the next refresh. They are counted after the total, so that their number is never too small.
+/// Returns how many rewards a walk up to `newest` should have seen. The next refresh reads rewards that were modified or
+/// created after `newest`. This function counts such rewards after the total, so that their number is never too small.
 async fn count_expected(active: &ActiveRun, newest: Option<i64>) -> Result<Option<u64>> {
     let known = active.row().await?.rewards_met();
     let Some(total) = count(active, Value::Null).await? else { return Ok(None) };
@@ -274,7 +275,7 @@ async fn count_expected(active: &ActiveRun, newest: Option<i64>) -> Result<Optio
     Ok(Some(if total <= known + later { known } else { total }))
 }
 
-/// How many rewards the vendor has that match the filter; all of them for `Value::Null`.
+/// Returns how many of the vendor's rewards match the filter; `Value::Null` matches all rewards.
 pub(super) async fn count(active: &ActiveRun, filter: Value) -> Result<Option<u64>> {
     let request = RewardQuery { filter, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
     match active.advocate.graph_rewards(&request).await? {
@@ -283,7 +284,7 @@ pub(super) async fn count(active: &ActiveRun, filter: Value) -> Result<Option<u6
     }
 }
 
-/// Extracts the links of a page, then commits it with the cursor.
+/// Extracts the links of a page. Commits the page with its cursor.
 async fn commit(
     active: &ActiveRun,
     state: &State,

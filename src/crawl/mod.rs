@@ -1,4 +1,5 @@
-//! A crawl: reads the rewards of a whole tenant into the index once. It can be stopped or killed anywhere, and resumes.
+//! A crawl: reads the rewards of a whole tenant into the index once. A user can stop or kill a crawl at any time; the next
+//! crawl resumes it.
 //!
 //! ```text
 //!   plan          probes the sources and chooses one                                     plan.rs, plan/cost.rs
@@ -19,9 +20,9 @@
 //!   finish        counts, names the gaps, marks the run complete or not                  result.rs
 //! ```
 //!
-//! Only the index records what is left to do, so a killed crawl resumes from its last commit. A failure that concerns
-//! the whole run (credentials, quota, a signal, a full disk) never marks an account as failed. A run with a gap is
-//! never called complete. `reextract` finds the links again without the network.
+//! Only the index records the remaining work, so a killed crawl resumes from its last commit. A failure that concerns the
+//! whole run (credentials, quota, a signal, a full disk) never marks an account as failed. A run with a gap is never
+//! complete. `reextract` extracts the links again without the network.
 
 mod accounts;
 mod active_run;
@@ -65,20 +66,20 @@ pub use result::{CrawlResult, LinkCounts};
 use writer::Writer;
 
 const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Rewards whose JSON keys are listed if no link was found.
+/// The number of rewards whose JSON keys the error lists if no reward has a link.
 const KEY_SAMPLE: usize = 1000;
-/// The gap of a run without any order ID: no order can be looked up.
+/// The gap of a run without any order ID: no look-up can find an order.
 const NO_LINKS: &str = "no reward carried an order ID";
-/// The gap of a run with values that were not indexed, after their number.
+/// The gap of a run with values that recoup did not index. The text follows the number of values.
 const UNREADABLE: &str = "under the key of an order ID or ActionId could not be taken exactly, and not indexed";
 
 /// Runs a crawl, or resumes the unfinished one.
 ///
-/// A result that is not `complete` names its gaps, and the caller turns that into an exit code.
+/// If the result is not `complete`, it lists its gaps, and the caller chooses an exit code.
 ///
 /// # Errors
-/// Every error that concerns the run as a whole, such as `Interrupted` and `Parked`. The index keeps what was read, and
-/// the next crawl resumes.
+/// Every error that concerns the run as a whole, such as `Interrupted` and `Parked`. The index keeps the rewards that the run
+/// has read, and the next crawl resumes the run.
 #[expect(clippy::too_many_arguments, reason = "a struct of them would be built once and taken apart at once")]
 pub async fn run(
     index_path: &Path,
@@ -93,7 +94,7 @@ pub async fn run(
     let began = clock.now();
     let _lock = take_lock(index_path, options.wait_for_lock, clock, &stop, report).await?;
     let crawl = Crawl { index_path, identity, advocate, mapping, options, clock, stop: &stop, report, began };
-    // The requests of the plan count for the run of the first source.
+    // The requests of the plan count towards the run of the first source.
     let mut requests_before = advocate.stats().requests;
     let sources = crawl.choose_sources().await.map_err(with_resume_hint)?;
     let mut reason = None;
@@ -128,7 +129,7 @@ struct Crawl<'a> {
 }
 
 impl Crawl<'_> {
-    /// The sources to try, best first.
+    /// Returns the sources to try, best first.
     async fn choose_sources(&self) -> Result<Vec<Source>> {
         if let Some(source) = self.options.source {
             return Ok(vec![source]);
@@ -140,7 +141,8 @@ impl Crawl<'_> {
         Ok(plan.order())
     }
 
-    /// Reads the tenant from one source. `requests_before`: requests of the client that belong to no run or to another one.
+    /// Reads the tenant from one source. `requests_before` is the number of the client's earlier requests, which this run
+    /// must not count.
     async fn read_from(&self, source: Source, requests_before: u64) -> SourceResult<CrawlResult> {
         let mut index = Index::open(self.index_path, self.identity)?;
         let reader = IndexReader::open(self.index_path, Some(self.identity))?.ok_or_else(missing_run)?;
@@ -159,7 +161,7 @@ impl Crawl<'_> {
             sent.saturating_sub(std::mem::replace(&mut counted, sent))
         };
         let (writer, writer_task) = Writer::start(index, run, self.options.batch, new_requests);
-        // GraphQL reads rewards without accounts; its first page says how many there are.
+        // The source `graphql` reads rewards without accounts. The first page from GraphQL contains the number of rewards.
         let (known, read, what) = match source {
             Source::GraphQl => (0, 0, "rewards read"),
             Source::Participants | Source::Export => (before.accounts_known, before.accounts_read, "accounts read"),
@@ -178,7 +180,8 @@ impl Crawl<'_> {
             halt: self.stop.child_token(),
             fatal: Mutex::default(),
         });
-        // Runs on the runtime's threads, as the connections do. Otherwise each answer would wake the main thread.
+        // Spawns a task, so that reading runs on the same threads as the connections. Otherwise each response would wake the
+        // main thread.
         let reading = {
             let active = Arc::clone(&active);
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -196,9 +199,9 @@ impl Crawl<'_> {
             () = meter.show(what, self.report, self.advocate, self.clock) => Ok(()),
         };
         let fatal = active.take_fatal();
-        // Closes the writer's channel and the reader.
+        // Dropping this closes the writer's channel and the reader.
         drop(active);
-        // A failed write outranks the errors that follow from it.
+        // A failed write is the cause of the other errors, so it is reported first.
         let mut index = writer_task.join().await?;
         let failure = match (fatal, read) {
             (Some(error), _) => Some(SourceError::Fatal(error)),
@@ -206,7 +209,8 @@ impl Crawl<'_> {
             (None, Err(error)) => Some(error),
         };
         if let Some(failure) = failure {
-            // A run that has read nothing must not hide the run before it. If this fails as well, the first error counts.
+            // A run that has read nothing must not hide the previous run. If the withdrawal fails too, the first error is
+            // reported.
             if !resumed {
                 drop(index.withdraw_run(run));
             }
@@ -240,7 +244,7 @@ impl Crawl<'_> {
         }
     }
 
-    /// Counts what the run has read, names its gaps and marks it as finished.
+    /// Counts the rewards that the run has read, records its gaps and marks it as finished.
     fn finish(&self, mut index: Index, run: RunKey, resumed: bool) -> Result<CrawlResult> {
         index.recount(run)?;
         let state = index.run(run)?.ok_or_else(missing_run)?;
@@ -254,7 +258,7 @@ impl Crawl<'_> {
         gaps.count(index.unread_count(run)?, "accounts were not read");
         gaps.count(state.rewards_unusable, "rewards without an id or an account could not be kept");
         if state.values_unreadable > 0 {
-            // A re-extraction recognises this gap by its end, so the text is the same for one value and for many.
+            // Re-extraction recognises this gap by the end of its text, so the end is the same for one value and for many.
             gaps.add(format!("{} {UNREADABLE}", counted(state.values_unreadable, "value")));
         }
         match Source::from_name(&state.source) {
@@ -265,7 +269,8 @@ impl Crawl<'_> {
         if no_links.is_some() {
             gaps.add(NO_LINKS.to_owned());
         }
-        // The start of a run by export may be the date of the export, by the vendor's clock. An earlier start is kept.
+        // A run by export may start at the date of its export, by the vendor's clock. If the export's date is earlier than
+        // the crawl, it stays the start of the run.
         let started = if resumed { started_at.min(self.began) } else { self.began };
         let ahead = self.advocate.host_clock().and_then(|heard| heard.ahead).unwrap_or_default();
         index.move_start_back(run, by_the_earlier_clock(started, ahead))?;
@@ -283,17 +288,18 @@ impl Crawl<'_> {
     }
 }
 
-/// The start of a run by the earlier of two clocks. `ahead`: how many seconds this machine's clock is ahead of the vendor's.
+/// Returns the start of a run by this machine's clock or the vendor's, whichever is earlier. `ahead` is the number of seconds
+/// by which this machine's clock is ahead of the vendor's.
 ///
-/// Orders and refunds are dated by other clocks. If a run seemed to begin too late, an order that is newer than the run could
-/// seem older, and be reported as not a referral.
+/// Other clocks date orders and refunds. If the recorded start of a run were too late, an order that is newer than the run
+/// could seem older, and recoup would report it as not a referral.
 fn by_the_earlier_clock(at: jiff::Timestamp, ahead: i64) -> jiff::Timestamp {
-    // `ahead` is the minimum that the vendor's answer allows. Both ends of the interval are rounded to whole seconds.
+    // `ahead` is the minimum that the vendor's response allows. Both ends of the interval are rounded to whole seconds.
     let most = if ahead > 0 { ahead.saturating_add(2) } else { 0 };
     at.saturating_sub(jiff::SignedDuration::from_secs(most)).unwrap_or(jiff::Timestamp::MIN)
 }
 
-/// The error of a run over rewards that found no order ID, with the JSON keys that the rewards have.
+/// Returns the error for a run whose rewards carry no order ID, with the JSON keys of those rewards.
 fn no_links_error(index: &Index, run: &Run) -> Result<Error> {
     let mut sample = KeySample::default();
     for (_, _, raw) in index.raw_after(0, KEY_SAMPLE)? {
@@ -351,7 +357,7 @@ fn interrupted(hint: &str) -> Error {
     Error::new(Kind::Interrupted, "interrupted; what was read is kept").hint(hint)
 }
 
-/// Adds how to resume to an error of the host.
+/// Adds a hint on how to resume to an error of the host.
 fn with_resume_hint(error: Error) -> Error {
     match (error.kind, &error.hint) {
         (Kind::Interrupted, None) => interrupted(RESUME),

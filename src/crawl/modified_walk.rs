@@ -1,45 +1,47 @@
-//! Reads all rewards in the order of their modification, while rewards are being modified.
+//! Reads all rewards in the order of their modification, even if rewards are modified meanwhile.
 //!
-//! Pure: the walk returns the next query and takes the received page; the caller sends the requests. A reward that is
-//! modified during the walk moves to the end of the list and shifts every offset behind its old place. So the walk
-//! filters instead of skipping: each query begins at the newest `dateModified` seen (inclusive), and offsets are used
-//! only among rewards with one and the same `dateModified`. Pages overlap there, and a page without overlap sends the
-//! walk back to the first reward of that time. After such a time is passed, the index must hold as many of its rewards
-//! as the server's totals imply. The cursor only moves by the server's values, never by the clock of this machine.
+//! This module does no I/O: the walk returns the next query and receives the page; the caller sends the requests. A reward
+//! that is modified during the walk moves to the end of the list, and shifts the offset of every reward behind its old place.
+//! So the walk filters instead of skipping: each query begins at the newest `dateModified` seen (inclusive), and uses an
+//! offset only among rewards with the same `dateModified`. Consecutive pages with one `dateModified` overlap. If a page does
+//! not overlap, the walk returns to the first reward with that `dateModified`. After the walk has passed such a time, the
+//! index must hold as many of its rewards as the server's totals imply. The position depends only on the server's values,
+//! never on this machine's clock.
 
 use serde::{Deserialize, Serialize};
 
-/// Rewards that two pages of one `dateModified` share.
+/// The number of rewards that two pages with one `dateModified` share.
 const OVERLAP: u64 = 10;
-/// Restarts at one `dateModified` before the walk passes it without proof.
+/// The number of restarts at one `dateModified` after which the walk passes it without proof.
 const MAX_RESTARTS: u32 = 5;
 
-/// A query: rewards modified at `from` or later, all rewards if it is `None`, without the first `offset` of them.
+/// A query for the rewards modified at `from` or later, without the first `offset` of them. If `from` is `None`, the query is
+/// for all rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query {
-    /// `dateModified_gte`, Unix milliseconds.
+    /// The parameter `dateModified_gte` of the query, Unix milliseconds.
     pub from: Option<i64>,
     pub offset: u64,
 }
 
-/// How many rewards with one `dateModified` the index should hold after the walk has passed it.
+/// The number of rewards with one `dateModified` that the index should hold after the walk has passed that time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// Unix milliseconds.
+    /// The `dateModified` to check, Unix milliseconds.
     pub modified_at: i64,
-    /// The server has at least this many.
+    /// The minimum number of such rewards on the server.
     pub expected: u64,
 }
 
-/// The position of a walk. It is stored with each page, so that a killed crawl resumes from it.
+/// The position of a walk. The writer stores the position with each page, so that a killed crawl resumes the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModifiedWalk {
     from: Option<i64>,
     offset: u64,
-    /// The last page of rewards modified at `from`, in order.
+    /// The rewards of the last page modified at `from`, in order.
     tail: Vec<u64>,
     restarts: u32,
-    /// A `dateModified` of several pages that the walk has just passed.
+    /// The last `dateModified` that the walk has passed, if its rewards took several pages.
     passed: Option<Passed>,
     newest: Option<i64>,
     done: bool,
@@ -49,26 +51,26 @@ pub struct ModifiedWalk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Passed {
     modified_at: i64,
-    /// Rewards modified then or later.
+    /// The number of rewards modified at this time or later.
     total: u64,
-    /// Rewards modified after that and before the new `from`.
+    /// The number of rewards modified after this time and before the new `from`.
     between: u64,
 }
 
-/// Why a walk may have missed rewards.
+/// The reason why a walk may have missed rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doubt {
-    /// The server does not sort by `dateModified` or does not filter by it.
+    /// The server does not sort or filter by `dateModified`.
     Order,
-    /// Rewards with the same `dateModified` could not be read without a gap.
+    /// The walk could not read all rewards with one `dateModified` without a gap.
     Ties,
     /// The server counts more rewards than it returns.
     Short,
 }
 
 impl Doubt {
-    /// The sentence for the gaps of a run.
+    /// Returns the text for the gaps of a run.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Order => "the server does not sort rewards by dateModified: some may have been missed",
@@ -79,17 +81,18 @@ impl Doubt {
 }
 
 impl ModifiedWalk {
-    /// Reads rewards modified at `from` (Unix milliseconds) or later; all rewards if it is `None`.
+    /// Creates a walk over the rewards modified at `from` (Unix milliseconds) or later, or over all rewards if `from` is
+    /// `None`.
     pub fn new(from: Option<i64>) -> Self {
         Self { from, offset: 0, tail: Vec::new(), restarts: 0, passed: None, newest: from, done: false, doubt: None }
     }
 
-    /// The next query; `None` at the end.
+    /// Returns the next query; `None` at the end of the walk.
     pub fn next(&self) -> Option<Query> {
         (!self.done).then_some(Query { from: self.from, offset: self.offset })
     }
 
-    /// The newest `dateModified` seen, Unix milliseconds.
+    /// Returns the newest `dateModified` that the walk has seen, in Unix milliseconds.
     pub fn newest(&self) -> Option<i64> {
         self.newest
     }
@@ -98,9 +101,9 @@ impl ModifiedWalk {
         self.doubt
     }
 
-    /// Takes the page that answers [`ModifiedWalk::next`]: for each reward a number that identifies it and its `dateModified`, in
-    /// order; the number of rows of the page, unreadable ones included; and the `totalCount` of the query. The caller answers
-    /// a returned check by [`ModifiedWalk::counted`] before the next query.
+    /// Receives the page for [`ModifiedWalk::next`]. `page` has a number that identifies each reward, and its `dateModified`,
+    /// in order. `rows` is the number of rows, including unreadable ones. `total` is the `totalCount` of the query. If this
+    /// returns a check, the caller must call [`ModifiedWalk::counted`] before the next query.
     #[must_use]
     pub fn take(&mut self, page: &[(u64, Option<i64>)], rows: u64, total: Option<u64>) -> Option<Check> {
         let check = self.check_passed(page, total);
@@ -111,7 +114,7 @@ impl ModifiedWalk {
             return None;
         }
         let is_first = self.offset == 0;
-        // A reward that was modified during the walk has a newer `dateModified`, so it does not count as overlap.
+        // A reward that was modified during the walk has a newer `dateModified`, so it is not part of the overlap.
         let is_overlap = |(key, modified): &(u64, Option<i64>)| *modified == self.from && self.tail.contains(key);
         let continues = is_first || self.tail.is_empty() || page.iter().any(is_overlap);
         if !continues {
@@ -132,7 +135,7 @@ impl ModifiedWalk {
             }
         } else if last > self.from {
             let between = page.iter().filter(|(_, modified)| *modified > self.from && *modified < last).count() as u64;
-            // Rewards that fit on one page are a snapshot, in which nothing can shift: they need no check.
+            // Rewards of one `dateModified` that fit on one page need no check, because no reward can shift within a page.
             self.passed = match (self.from, total) {
                 (Some(modified_at), Some(total)) if !is_first => Some(Passed { modified_at, total, between }),
                 _ => None,
@@ -140,7 +143,7 @@ impl ModifiedWalk {
             (self.from, self.offset, self.tail, self.restarts) = (last, 0, Vec::new(), 0);
         } else {
             self.tail = page.iter().map(|(key, _)| *key).collect();
-            // At most half of the page overlaps, so that short pages make progress as well.
+            // At most half of the page overlaps, so that the walk progresses even with short pages.
             self.offset = seen - OVERLAP.min(rows / 2);
             if rows == 1 {
                 self.tail.clear();
@@ -149,8 +152,8 @@ impl ModifiedWalk {
         check
     }
 
-    /// Takes the answer to a check: the index holds `kept` rewards, and the check has failed `failures` times in a row, this
-    /// time included. If it holds too few, the walk returns to that time.
+    /// Receives the result of a check: the index holds `kept` rewards, and the check has failed `failures` times in a row,
+    /// including this time. If `kept` is too small, the walk returns to the checked `dateModified`.
     pub fn counted(&mut self, check: Check, kept: u64, failures: u32) {
         if kept >= check.expected {
             return;
@@ -163,11 +166,12 @@ impl ModifiedWalk {
             (Some(check.modified_at), 0, Vec::new(), None, false);
     }
 
-    /// The number of rewards at the passed time, from the totals of the pages before and after it. Rewards that were added in
-    /// between make it smaller, never larger. So the check may miss a gap, and the count at the end of the walk finds it.
+    /// Returns the expected number of rewards at the passed time, from the totals of the pages before and after that time.
+    /// Rewards that the vendor adds between the two pages make the number too small, never too large. So the check may miss a
+    /// gap, but the count at the end of the walk detects it.
     fn check_passed(&mut self, page: &[(u64, Option<i64>)], total: Option<u64>) -> Option<Check> {
         let passed = self.passed.take()?;
-        // The total of an empty page is not trusted.
+        // The total of an empty page is unreliable.
         let after = total.filter(|_| !page.is_empty())?;
         let expected = passed.total.saturating_sub(after).saturating_sub(passed.between);
         Some(Check { modified_at: passed.modified_at, expected })
@@ -177,7 +181,7 @@ impl ModifiedWalk {
         self.restarts += 1;
         self.tail = Vec::new();
         if self.restarts > MAX_RESTARTS {
-            // Continues from the current offset, without proof.
+            // Continues from the current offset without proof.
             self.doubt = self.doubt.or(Some(Doubt::Ties));
         } else {
             self.offset = 0;

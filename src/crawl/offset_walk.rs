@@ -1,11 +1,11 @@
-//! Reads a list by offset while rows are added and removed, without missing a row that stays.
+//! Reads a list by offset without missing a row that stays, even if rows are added and removed meanwhile.
 //!
-//! Pure: the walk returns the next offset and takes the received page; the caller sends the requests. The proof rests
-//! on overlap. A page is a snapshot of the list at one moment. If it contains a row whose predecessors are all seen, it
-//! continues the walk without a gap. Rows that are inserted before the position push known rows into the page, which
-//! costs duplicates. Rows that are removed before it pull unknown rows out of the page: then the overlap is missing,
-//! and the walk steps back until it finds a known row, or starts again. A short page is not taken for the end, because
-//! the server may lower `limit`, and the field `count` is not taken for a total.
+//! This module does no I/O: the walk returns the next offset and receives the page; the caller sends the requests.
+//! Overlapping pages prove that the walk has no gap. A page is a snapshot of the list at one moment. If it contains a row
+//! whose predecessors the walk has all seen, the page continues the walk without a gap. Rows inserted before the position
+//! push known rows into the page, which costs duplicates. Rows removed before the position pull unknown rows out of the page.
+//! The overlap is then missing, and the walk steps back until it finds a known row, or starts again. A short page does not
+//! end the walk, because the server may lower `limit`. The walk never uses the field `count` as a total.
 
 mod prefetch;
 
@@ -13,29 +13,29 @@ use serde::{Deserialize, Serialize};
 
 pub use prefetch::Prefetch;
 
-/// Maximum number of steps back, by one page each, before the walk starts again.
+/// The maximum number of steps back, one page each, before the walk starts again.
 const MAX_STEPS_BACK: u32 = 20;
-/// Maximum number of starts of the walk before it accepts a page without proof.
+/// The number of restarts after which the walk accepts a page without proof.
 const MAX_RESTARTS: u32 = 10;
-/// Pages in a row without an identifiable row before the walk gives up, if the list has no total or is past it. Ends the
-/// walk on a server that returns the same page for every offset.
+/// The number of pages in a row without an identifiable row after which the walk gives up, if the list has no total or the
+/// walk is past the total. This ends the walk if a server returns the same page for every offset.
 const MAX_BLIND: u32 = 20;
-/// Pages without a new row before the walk accepts the end of the list.
+/// The number of pages without a new row after which the walk accepts the end of the list.
 const MAX_STALLS: u32 = 3;
 
-/// The position of a walk. It is stored with each page, so that a killed crawl resumes from it.
+/// The position of a walk. The writer stores the position with each page, so that a killed crawl resumes the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetWalk {
     overlap: u64,
     phase: Phase,
     offset: u64,
-    /// The offset right after the last proven row, when its page was read.
+    /// The offset after the last proven row, at the time when its page was read.
     reached: u64,
     /// Fingerprints of the rows of the last proven page, in order.
     tail: Vec<u64>,
-    /// `totalCount` of the last proven page.
+    /// The `totalCount` of the last proven page.
     total_then: Option<u64>,
-    /// The number of rows of the longest page.
+    /// The number of rows on the longest page.
     widest: u64,
     steps_back: u32,
     restarts: u32,
@@ -48,25 +48,25 @@ pub struct OffsetWalk {
     short: bool,
 }
 
-/// The purpose of the next page.
+/// The purpose of the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Phase {
-    /// The first page. It needs no proof, because no row precedes it.
+    /// Reads the first page. The first page needs no proof, because no row precedes it.
     Start,
-    /// New rows, with the last known ones before them.
+    /// Reads new rows, after some rows that the walk knows.
     Forward,
-    /// A known row, after the overlap was missing.
+    /// Looks for a known row, because the overlap was missing.
     Back,
-    /// An empty page that confirms the end: `totalCount` rows are seen.
+    /// Expects an empty page that confirms the end, because the walk has seen `totalCount` rows.
     End,
-    /// An empty page that confirms the end: the last page had no new row. `totalCount` may be larger.
+    /// Expects an empty page that confirms the end, because the last page had no new row. `totalCount` may be larger.
     Stalled,
     Done,
 }
 
 impl OffsetWalk {
-    /// Starts at the first row. Pages share `overlap` rows, or half of a page if that is less.
+    /// Starts at the first row. Consecutive pages share `overlap` rows, or half of a page if that is less.
     pub fn new(overlap: u32) -> Self {
         Self {
             overlap: u64::from(overlap.max(1)),
@@ -88,45 +88,46 @@ impl OffsetWalk {
         }
     }
 
-    /// The offset of the next page; `None` at the end.
+    /// Returns the offset of the next page; `None` at the end of the walk.
     pub fn next_offset(&self) -> Option<u64> {
         (self.phase != Phase::Done).then_some(self.offset)
     }
 
-    /// The offsets of the pages after the next one, if each is as long as the longest so far and the list does not move.
-    /// The proof needs a row that two neighbouring pages share, whichever of them was read first. So a page that was
-    /// requested early is as good as one that was requested in order.
+    /// Returns the offsets of the pages after the next one, assuming that each is as long as the longest page so far and that
+    /// the list does not change. The proof requires a row that two neighbouring pages share, regardless of the order of their
+    /// requests. So a page that was requested early is as good as a page that was requested in order.
     fn likely_offsets(&self) -> impl Iterator<Item = u64> + use<> {
         let shared = self.shared_by(self.widest);
         let step = self.widest - shared;
         let total = self.last_total.filter(|_| self.phase == Phase::Forward && step > 0).unwrap_or(0);
         let first = self.offset.saturating_add(step);
-        // A page that begins this close to the end is covered by the page before it.
+        // If a page begins this close to the end, the page before it contains all of its rows.
         std::iter::successors(Some(first), move |offset| Some(offset.saturating_add(step)))
             .take_while(move |offset| offset.saturating_add(shared) < total)
     }
 
-    /// The newest `totalCount`.
+    /// Returns the newest `totalCount`.
     pub fn total(&self) -> Option<u64> {
         self.last_total
     }
 
-    /// Whether every row that was in the list throughout is proven to be seen, provided that the list keeps its order.
+    /// Returns whether the walk is proven to have seen every row that was in the list throughout. The proof assumes that the
+    /// list keeps its order.
     pub fn is_proven(&self) -> bool {
         self.phase == Phase::Done && !self.unproven && !self.short
     }
 
-    /// Whether the walk is proven and neither a row nor the total has changed.
+    /// Returns whether the walk is proven, and neither a row nor the total has changed meanwhile.
     pub fn is_still(&self) -> bool {
         self.is_proven() && !self.moved && self.first_total == self.last_total
     }
 
-    /// Whether the first and the last page had the same total.
+    /// Returns whether the first and the last page had the same total.
     pub fn kept_its_total(&self) -> bool {
         !self.short && self.first_total.is_some() && self.first_total == self.last_total
     }
 
-    /// Takes the page at [`OffsetWalk::next_offset`]: the fingerprints of its usable rows, the number of all its rows, and
+    /// Receives the page at [`OffsetWalk::next_offset`]: the fingerprints of its usable rows, the number of all its rows, and
     /// its `totalCount`.
     pub fn take(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         self.first_total = self.first_total.or(total);
@@ -137,7 +138,7 @@ impl OffsetWalk {
                 if self.is_continued_by(keys) {
                     self.advance(keys, rows, total);
                 } else if self.tail.is_empty() && rows > 0 {
-                    // The last page had no usable row that this one could overlap with.
+                    // The last page had no usable row, so this page cannot overlap with it.
                     self.unproven = true;
                     self.advance(keys, rows, total);
                 } else {
@@ -145,14 +146,14 @@ impl OffsetWalk {
                 }
             }
             Phase::End if rows > 0 && self.stalls == 0 => {
-                // The total was too small, or the list has grown.
+                // Either the total was too small, or the list has grown.
                 self.stalls += 1;
                 self.moved = true;
                 self.forward();
             }
             Phase::End | Phase::Stalled if rows > 0 => {
-                // The pages are too short to overlap. The walk continues without proof, unless the server returns the
-                // same page for every offset.
+                // The pages are too short to overlap. The walk continues without proof, unless the server returns the same
+                // page for every offset.
                 self.unproven = true;
                 self.moved = true;
                 if !keys.is_empty() && keys.iter().all(|key| self.tail.contains(key)) {
@@ -173,8 +174,8 @@ impl OffsetWalk {
         }
     }
 
-    /// Handles a page without a new row although the total says that there are more. Retries a few times, then marks
-    /// the list as short.
+    /// Handles a page without a new row although the total is larger than the number of rows seen. Retries a few times, then
+    /// marks the list as short.
     fn stall(&mut self) {
         self.stalls += 1;
         if self.stalls < MAX_STALLS {
@@ -185,9 +186,10 @@ impl OffsetWalk {
         }
     }
 
-    /// Whether the page overlaps with the last proven one.
+    /// Returns whether the page overlaps with the last proven one.
     fn is_continued_by(&mut self, keys: &[u64]) -> bool {
-        // `tail` ends right before `reached`, so each of its rows has an expected offset.
+        // `tail` holds the rows up to `reached`, so the offset of each row in `tail` is known. A row at another offset has
+        // shifted.
         let shift =
             |nth: usize, place: usize| self.reached + nth as u64 != self.offset + place as u64 + self.tail.len() as u64;
         let known = self.tail.iter().enumerate();
@@ -196,7 +198,7 @@ impl OffsetWalk {
         for (nth, place) in places {
             self.moved |= shift(nth, place);
             if before.is_some_and(|before| place < before) {
-                // The order has changed, and the proof rests on the order.
+                // The proof requires a stable order, and the order has changed.
                 self.unproven = true;
                 self.moved = true;
             }
@@ -227,7 +229,7 @@ impl OffsetWalk {
         } else if is_new && rows > 0 {
             self.forward();
         } else if rows >= self.widest && self.stalls < MAX_STALLS {
-            // A full page of known rows: insertions before the position have pushed every new row out of it.
+            // The page is full of known rows: rows inserted before the position have pushed every new row out of it.
             self.stalls += 1;
             self.forward();
         } else {
@@ -235,19 +237,20 @@ impl OffsetWalk {
         }
     }
 
-    /// Sets the next page to the next rows, with some known ones before them.
+    /// Requests the next rows, with some known rows before them.
     fn forward(&mut self) {
         let shared = self.shared_by(self.tail.len() as u64);
         (self.phase, self.offset) = (Phase::Forward, self.reached.saturating_sub(shared));
     }
 
-    /// How many rows of a page the next page repeats: at most half, so that short pages make progress as well.
+    /// Returns how many rows of a page the next page repeats: at most half, so that the walk progresses even with short
+    /// pages.
     fn shared_by(&self, rows: u64) -> u64 {
         self.overlap.min((rows / 2).max(1))
     }
 
-    /// Handles a missing overlap: looks at the place that the change of the total suggests, then page by page further
-    /// back, then starts again.
+    /// Handles a missing overlap. First requests the offset that the change of the total suggests, then steps back page by
+    /// page, then starts again.
     fn step_back(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         self.moved = true;
         if self.restarts >= MAX_RESTARTS && rows > 0 {

@@ -6,29 +6,31 @@ use super::Source;
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `None` to let the plan choose.
+    /// The source to read; `None` lets the plan choose.
     pub source: Option<Source>,
-    /// Participants per page of `/users`.
+    /// The number of participants per page of `/users`.
     pub page_size: u32,
-    /// Rows that two pages of `/users` share, so that the walk notices a list that moves.
+    /// The number of rows that two pages of `/users` share. A shared row proves that the walk has missed no row between the
+    /// pages.
     pub overlap: u32,
-    /// Passes over the list of participants, at most.
+    /// The maximum number of passes over the list of participants.
     pub max_sweeps: u32,
-    /// Requests in flight; the client may allow fewer.
+    /// The maximum number of requests in flight. The client may allow fewer requests.
     pub concurrency: usize,
-    /// Requests per second, for the cost estimate of a plan. The client enforces the limit.
+    /// The request rate per second for a plan's cost estimate. The client enforces the limit.
     pub rate: Option<f64>,
-    /// Rows that may be uncommitted at once.
+    /// The maximum number of uncommitted rows.
     pub batch: usize,
-    /// Wait for another crawl to end instead of failing.
+    /// `true` waits for another crawl to end; `false` fails instead.
     pub wait_for_lock: bool,
-    /// Start a new run even if one is unfinished or could be refreshed.
+    /// `true` starts a new run even if an earlier run is unfinished or could be refreshed.
     pub full: bool,
-    /// Rewards per page of GraphQL; halved while the server refuses.
+    /// The number of rewards per page of GraphQL. The crawler halves this number while the server refuses pages.
     pub graphql_page_size: u32,
-    /// How long to wait until the vendor has made an export.
+    /// The maximum wait for the vendor to create an export.
     pub export_wait: Duration,
-    /// Read each account again before its last reading is this old; `None` to read none for its age.
+    /// The maximum age of an account's reading. The crawler reads an account again before its reading is older; `None` sets
+    /// no maximum.
     pub reread_after: Option<Duration>,
 }
 

@@ -1,20 +1,20 @@
-//! The page size for a server that does not publish its limit: halved after a refusal, doubled after many successes.
+//! Finds the page size for a server that does not publish its limit. A refusal halves the size, and many successes double it.
 //!
-//! Pure. After a refusal the larger size is tried again only rarely.
+//! This module does no I/O. After a refusal, the crawler rarely tries the larger size again.
 
 use serde::{Deserialize, Serialize};
 
-/// Successful pages before a larger size is tried.
+/// The number of successful pages after which a larger size is tried.
 const PATIENCE: u32 = 8;
-/// A server that refuses even this size refuses every page.
+/// The smallest page size. A server that refuses this size refuses every page.
 const SMALLEST: u32 = 10;
 
-/// The current page size. It is stored with the cursor, so that a resumed run does not search for the limit again.
+/// The current page size. The cursor contains it, so that a resumed run need not find the server's limit again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PageSize {
     size: u32,
     largest: u32,
-    /// Successful pages at this size.
+    /// The number of successful pages at this size.
     successes: u32,
     patience: u32,
 }
@@ -41,8 +41,8 @@ impl PageSize {
         }
     }
 
-    /// Records that a page was refused or timed out. A refusal soon after a growth doubles the wait for the next
-    /// growth.
+    /// Records that a page was refused or timed out. If the refusal follows soon after a growth, the next growth waits twice
+    /// as long.
     pub(super) fn refused(&mut self) {
         if self.size < self.largest && self.successes < PATIENCE {
             self.patience = self.patience.saturating_mul(2).min(1024);
@@ -56,7 +56,7 @@ impl PageSize {
 mod tests {
     use super::*;
 
-    /// How often a server that refuses pages of more than `limit` rows refuses until it has returned `pages`.
+    /// Counts the refusals of a server that accepts at most `limit` rows per page, until it has returned `pages` pages.
     fn refusals(limit: u32, pages: u32) -> u32 {
         let mut size = PageSize::new(1000);
         let (mut good, mut bad) = (0, 0);

@@ -1,8 +1,10 @@
-//! The source `participants`: pages of `/users`, and Get Rewards for each distinct account. The vendor's guide describes it.
+//! The source `participants`: reads the pages of `/users`, then calls Get Rewards for each distinct account. The vendor's
+//! guide describes this.
 //!
-//! Accounts, not users: rewards belong to accounts (`docs/vendor/advocate.md` §9). One task reads the list while another
-//! reads the accounts that it has found. Then the list is read again, until a pass over it finds nothing new or the limit of
-//! passes is reached. A complete run covers everything that existed when the last full pass began.
+//! The source calls Get Rewards by account and not by user, because rewards belong to accounts (`docs/vendor/advocate.md`
+//! §9). One task reads the list while another reads the accounts on it. Then the first task reads the list again, until a
+//! pass finds nothing new or the limit of passes is reached. A complete run covers every reward that existed when its last
+//! full pass began.
 
 use std::sync::Arc;
 
@@ -17,12 +19,13 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Participant, grouped};
 use crate::store::index::{Entry, Index, Page, PassEvidence, PassResult, Run, fingerprint};
 
-/// Minimum number of passes: one, and one that confirms it.
+/// The minimum number of passes: one, and one that confirms it.
 const MIN_PASSES: usize = 2;
-/// Pages requested at once. One after the other, a list of millions would take as many round trips as it has pages.
+/// The number of pages requested at once. Requests in sequence would take one round trip per page, which is slow for a list
+/// of millions.
 const MAX_PREFETCH: usize = 4;
 
-/// Reads the list and its accounts until a pass finds nothing to do, then retries the accounts that failed.
+/// Reads the list and its accounts until a pass finds nothing new. Then retries the accounts that failed.
 pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
     let accounts = AccountReader::new(Arc::clone(run), false);
     let max_passes = (run.options.max_sweeps as usize).max(MIN_PASSES);
@@ -34,7 +37,7 @@ pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
             return accounts.drain().await;
         }
         let list_ended = CancellationToken::new();
-        // Runs in a task of its own. Polled together with the accounts, it would be woken for each of their answers.
+        // Runs in a separate task. In the task that reads accounts, every response of an account would wake it.
         let listing = {
             let (run, list_ended) = (Arc::clone(run), list_ended.clone());
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -53,13 +56,13 @@ pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
     }
 }
 
-/// One pass over the list, from the stored position if the run has an unfinished pass.
+/// Reads the list once. Resumes an unfinished pass of the run from its stored position.
 async fn read_list(run: &ActiveRun) -> Result<()> {
     let (key, started_at) = (run.run, run.clock.now());
     let fresh = OffsetWalk::new(run.options.overlap);
     let cursor = encode(&fresh)?;
     let (pass, resumed) = run.writer.call(move |index| index.begin_pass(key, &cursor, started_at)).await?;
-    // A cursor of another format is no reason to fail: the pass begins again.
+    // If the cursor has another format, the pass begins again.
     let mut walk = if resumed { serde_json::from_str(&pass.cursor).unwrap_or(fresh) } else { fresh };
     let mut pages = Prefetch::new(run.options.concurrency.min(MAX_PREFETCH));
     let request = |offset| {
@@ -78,7 +81,7 @@ async fn read_list(run: &ActiveRun) -> Result<()> {
         let fingerprints: Vec<u64> = page.users.iter().map(fingerprint).collect();
         walk.take(&fingerprints, page.rows, page.total);
         run.meter.set_total_participants(walk.total());
-        // E-mail addresses are personal data that the index has no use for.
+        // Drops the e-mail addresses, because the index does not need this personal data.
         let participants = page.users.into_iter().map(|user| Participant { email: None, ..user }).collect();
         let page = Page { participants, unusable: page.unusable, cursor: encode(&walk)? };
         run.writer.put(Entry::Page { pass: pass.clone(), page, at }).await?;
@@ -94,12 +97,12 @@ async fn read_list(run: &ActiveRun) -> Result<()> {
     Ok(())
 }
 
-/// What a finished pass proves, given how many different rows it has seen.
+/// Returns the evidence from a finished pass that has seen `seen` distinct rows.
 fn verdict(walk: &OffsetWalk, seen: u64) -> PassEvidence {
     let all_counted = walk.total().is_none_or(|total| seen >= total);
     let counted = walk.kept_its_total() && walk.total().is_some_and(|total| seen == total);
-    // The count says nothing about a list that moved: only an unbroken overlap proves that. A list whose order proves
-    // nothing can still be counted: n different participants of n are all of them.
+    // If the list changed during the pass, only continuous overlap proves the pass: a count does not. If the order of the
+    // list is not stable, a count still proves it: n distinct participants of n are all of them.
     let whole = if walk.is_still() { all_counted } else { walk.is_proven() || (walk.kept_its_total() && all_counted) };
     PassEvidence { total: walk.total(), whole, still: walk.is_still() && all_counted, counted }
 }
@@ -108,7 +111,7 @@ fn unexpected(error: &tokio::task::JoinError) -> Error {
     Error::new(Kind::Failed, format!("reading the list of participants ended unexpectedly: {error}"))
 }
 
-/// Adds the gaps that the list of a finished run leaves.
+/// Adds the gaps that the list leaves in a finished run.
 pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
     let passes = index.passes(run.run)?;
     let Some(last) = passes.last() else { return Ok(()) };
@@ -117,8 +120,8 @@ pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
         last.accounts_withheld,
         "known accounts, most of them, are no longer listed; none was marked as gone (if they are, start a new index)",
     );
-    // One whole pass is enough, because it began after the run did. If accounts that seemed gone were listed again, the
-    // list has no stable order, and the passes before that was known prove nothing.
+    // One proven pass is enough, because it began after the run. If a pass lists accounts again that had seemed gone, the
+    // list has no stable order, and the passes before that one prove nothing.
     let since = passes.iter().position(|pass| pass.accounts_returned > 0).unwrap_or(0);
     if !passes[since..].iter().any(|pass| pass.whole) {
         let seen = grouped(last.participants);

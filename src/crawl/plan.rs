@@ -1,9 +1,9 @@
-//! Chooses the source of a crawl by what the token may use, which rewards carry the link, and what each source would
-//! cost.
+//! Chooses the source of a crawl by the APIs that the token may use, the rewards that carry a link, and the cost of each
+//! source.
 //!
-//! A few probing requests show that. The plan takes the cheapest of the most complete sources, and names what it could
-//! not determine. If a source turns out not to work during the crawl, the next one of the plan is used. The source
-//! `participants` is always possible.
+//! The plan sends a few probing requests. The plan chooses the source with the most complete links, and the cheapest of
+//! several such sources. The plan reports the facts that it could not determine. If a source fails during the crawl, the
+//! crawl uses the plan's next source. The source `participants` is always possible.
 
 mod cost;
 
@@ -26,25 +26,25 @@ use crate::vendor::advocate::{Advocate, Rewards};
 use crate::vendor::graphql::{Graph, RewardQuery, Sort};
 use cost::{by_export, by_graphql, by_participants};
 
-/// Rewards of GraphQL that are searched for links.
+/// The number of rewards from GraphQL in which the plan searches for links.
 const SAMPLE: u32 = 50;
-/// Accounts that are requested from Get Rewards, until one has a reward with a link.
+/// The maximum number of accounts that the plan requests from Get Rewards. The plan stops at the first reward with a link.
 const SAMPLE_ACCOUNTS: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The list of participants, then Get Rewards for each account. The vendor's guide describes it.
+    /// Reads the list of participants, then calls Get Rewards for each account. The vendor's guide describes this.
     Participants,
-    /// All rewards of the tenant by GraphQL.
+    /// Reads all rewards of the tenant by GraphQL.
     GraphQl,
-    /// A REWARD export, then Get Rewards for the accounts in it.
+    /// Reads a REWARD export, then calls Get Rewards for the accounts in it.
     Export,
 }
 
 impl Source {
     const ALL: [Self; 3] = [Self::Participants, Self::GraphQl, Self::Export];
 
-    /// The name in flags, JSON and the schema.
+    /// Returns the name of the source in flags, in JSON and in the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Participants => "participants",
@@ -64,16 +64,16 @@ impl Serialize for Source {
     }
 }
 
-/// What the sampled rewards of a source carry, from the least useful to the most.
+/// The IDs in the sampled rewards of a source, from the least useful to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkPresence {
     Nothing,
-    /// An order ID or an ActionId, not both.
+    /// The rewards carry an order ID or an ActionId, but not both.
     Half,
-    /// There was no reward to sample.
+    /// The source has no reward to sample.
     Unseen,
-    /// Order ID and ActionId.
+    /// A reward carries both an order ID and an ActionId.
     Link,
 }
 
@@ -87,50 +87,50 @@ impl LinkPresence {
         }
     }
 
-    /// The presence in a sample after one more reward.
+    /// Returns what the sample carries after one more reward.
     fn and(self, reward: Self) -> Self {
         if self == Self::Unseen { reward } else { self.max(reward) }
     }
 }
 
-/// One source with its estimated cost.
+/// A source with its estimated cost.
 #[derive(Debug, Clone, Serialize)]
 pub struct Estimate {
     pub source: Source,
     pub possible: bool,
-    /// Why the source is not possible, or a remark.
+    /// The reason why the source is not possible, or a remark.
     pub note: String,
     pub carries: LinkPresence,
-    /// Whether the crawl would read only what changed.
+    /// `true` if the crawl would read only changes.
     pub refresh: bool,
     pub requests: Option<u64>,
     pub seconds: Option<f64>,
 }
 
-/// What a crawl would do.
+/// The sources and the cost of a future crawl.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
-    /// The unfinished run that would be resumed.
+    /// The unfinished run that the crawl would resume.
     #[serde(rename = "goes_on")]
     pub resumes: Option<i64>,
     pub source: Source,
-    /// Every source, the chosen one first.
+    /// The estimates of all sources. The chosen source is first.
     #[serde(rename = "ways")]
     pub estimates: Vec<Estimate>,
-    /// Participants and rewards of the tenant, if the vendor says how many.
+    /// The number of participants of the tenant, if the vendor gives it.
     pub participants: Option<u64>,
     pub rewards: Option<u64>,
-    /// Requests that this plan has cost.
+    /// The number of requests that the plan itself has sent.
     pub requests: u64,
 }
 
 impl Plan {
-    /// The sources to try, best first.
+    /// Returns the sources to try, best first.
     pub fn order(&self) -> Vec<Source> {
         self.estimates.iter().filter(|estimate| estimate.possible).map(|estimate| estimate.source).collect()
     }
 
-    /// The plan as text.
+    /// Returns the plan as text.
     pub fn lines(&self) -> Vec<String> {
         if let Some(run) = self.resumes {
             return vec![format!(
@@ -165,43 +165,43 @@ impl Plan {
     }
 }
 
-/// What the index knows before any request.
+/// The state of the index before the probing requests.
 #[derive(Default)]
 struct IndexFacts {
     unfinished: Option<Run>,
     accounts: u64,
     accounts_with_rewards: u64,
-    /// The runs that a refresh could follow, of GraphQL before that of an export.
+    /// The runs that a refresh could follow. A run by GraphQL precedes a run by export.
     refreshable: Vec<Run>,
 }
 
-/// What the probing requests have shown. A source that cannot be used has the reason in place of its figures.
+/// The results of the probing requests. The result of an unusable source is the reason why it is unusable.
 struct Probe {
     participants: Option<u64>,
-    /// Participants per page that the server returns.
+    /// The number of participants that the server returns per page.
     page: u64,
     graph: Result<GraphProbe, String>,
     exports: Result<(), String>,
     get_rewards: LinkPresence,
-    /// Seconds per request of the REST API.
+    /// The average duration of a request to the REST API, in seconds.
     latency: f64,
 }
 
 struct GraphProbe {
     rewards: u64,
     carries: LinkPresence,
-    /// Rewards that were modified since the newest run that a refresh could follow.
+    /// The number of rewards modified since the newest run that a refresh could follow.
     changed: Option<u64>,
-    /// Seconds per request.
+    /// The average duration of a request to GraphQL, in seconds.
     latency: f64,
-    /// Accounts that have rewards.
+    /// Some accounts that have rewards.
     accounts: Vec<AccountId>,
 }
 
-/// Sends a few requests and estimates the cost of each source. Writes nothing.
+/// Sends a few requests and estimates the cost of each source. Does not change the index.
 ///
 /// # Errors
-/// Every error that concerns the crawl as a whole: credentials, tenant, quota, a signal, a host that is down.
+/// Every error that concerns the crawl as a whole: credentials, tenant, quota, a signal, or a host that is down.
 pub async fn plan(
     index_path: &Path,
     identity: &Identity,
@@ -222,7 +222,8 @@ pub async fn plan(
         by_graphql(&probe, &facts, options),
         by_export(&probe, &facts, options),
     ];
-    // The most complete source first, then the cheapest. The sort is stable, so `participants` wins a draw.
+    // The source with the most complete links is first, then the cheapest. The sort is stable, so `participants` precedes an
+    // equal source.
     estimates.sort_by_key(|it| (!it.possible, std::cmp::Reverse(it.carries), it.requests.unwrap_or(u64::MAX)));
     Ok(Plan {
         resumes: None,
@@ -234,7 +235,7 @@ pub async fn plan(
     })
 }
 
-/// The plan for an unfinished run: its source, and the others if that one no longer works.
+/// Returns the plan for an unfinished run: its source first, then the other sources in case that source fails.
 fn resume(run: &Run, source: Source) -> Plan {
     let others = Source::ALL.into_iter().filter(|other| *other != source);
     let estimate = |source| Estimate {
@@ -252,7 +253,7 @@ fn resume(run: &Run, source: Source) -> Plan {
 }
 
 fn index_facts(index_path: &Path, identity: &Identity) -> Result<IndexFacts> {
-    // Opening the index for writing would create the file.
+    // Stops here if there is no index, because opening it for writing would create the file.
     if IndexReader::open(index_path, Some(identity))?.is_none() {
         return Ok(IndexFacts::default());
     }
@@ -278,13 +279,13 @@ async fn probe(advocate: &Advocate, mapping: &Mapping, options: &Options, facts:
     let listed = users.users.into_iter().map(|user| user.account_id);
     let with_rewards = graph.as_ref().map(|graph| graph.accounts.clone()).unwrap_or_default();
     let get_rewards = probe_get_rewards(advocate, mapping, with_rewards.into_iter().chain(listed)).await?;
-    // A page that is shorter than the list shows the server's own limit.
+    // If a page has fewer rows than requested and the list has more, the number of rows is the server's own limit.
     let is_short = users.total.is_some_and(|total| total > users.rows.max(1));
     let page = if is_short { users.rows.max(1) } else { u64::from(options.page_size) };
     Ok(Probe { participants: users.total, page, graph, exports, get_rewards, latency })
 }
 
-/// Turns a failure that says something about one source only into the reason why it cannot be used.
+/// Converts a failure that concerns only one source into the reason why that source is unusable.
 fn keep_reason<T>(probed: Result<T>) -> Result<Result<T, String>> {
     match probed {
         Ok(value) => Ok(Ok(value)),
@@ -313,7 +314,7 @@ async fn probe_graphql(
     let latency = began.elapsed().as_secs_f64();
     let (mut carries, mut accounts) = (LinkPresence::Unseen, Vec::new());
     for reward in &page.rewards {
-        // A reward without an account cannot be kept, so its link is of no use.
+        // The index cannot store a reward without an account, so its link is useless.
         let Some(account) = &reward.account else {
             carries = carries.and(LinkPresence::Nothing);
             continue;
@@ -334,7 +335,7 @@ async fn probe_graphql(
     Ok(GraphProbe { rewards: page.total.unwrap_or(page.rows), carries, changed, latency, accounts })
 }
 
-/// Requests a few accounts, those that are known to have rewards first.
+/// Requests a few accounts from Get Rewards, starting with accounts that are known to have rewards.
 async fn probe_get_rewards(
     advocate: &Advocate,
     mapping: &Mapping,

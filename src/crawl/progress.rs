@@ -1,4 +1,4 @@
-//! The progress line of a crawl: how much was read, at what rate, and how long the rest takes.
+//! The progress line of a crawl: the amount read, the rate, and the time left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,18 +23,18 @@ pub(super) struct Meter(Arc<Counters>);
 
 #[derive(Debug)]
 struct Counters {
-    /// Accounts, or rewards for the source `graphql`.
+    /// Known accounts, or known rewards for the source `graphql`.
     known: AtomicU64,
     read: AtomicU64,
-    /// `totalCount` of the list of participants; 0 if the vendor does not say.
+    /// The `totalCount` of the list of participants; 0 if the vendor does not give it.
     total: AtomicU64,
-    /// Read by earlier processes of the same run.
+    /// The part of `read` that earlier processes of the same run have read.
     read_before: u64,
     pages: watch::Receiver<PageCommitted>,
 }
 
 impl Meter {
-    /// Starts with what earlier processes of the run have read.
+    /// Creates counters that start with the amounts that earlier processes of the run have read.
     pub(super) fn new(known: u64, read: u64, pages: watch::Receiver<PageCommitted>) -> Self {
         let (known, total) = (AtomicU64::new(known), AtomicU64::new(0));
         Self(Arc::new(Counters { known, total, read: AtomicU64::new(read), read_before: read, pages }))
@@ -44,7 +44,8 @@ impl Meter {
         self.0.total.store(total.unwrap_or(0), Relaxed);
     }
 
-    /// For a source that reads rewards without accounts. `expected` is the vendor's count of all of them.
+    /// Updates the counters for a source that reads rewards without accounts. `expected` is the vendor's count of all
+    /// rewards.
     pub(super) fn set_rewards(&self, read: u64, expected: Option<u64>) {
         self.0.read.store(read, Relaxed);
         self.0.known.store(expected.unwrap_or(read), Relaxed);
@@ -80,7 +81,8 @@ impl Meter {
         }
     }
 
-    /// `active` is the time of this process without its waits for the quota: the rate is measured over it.
+    /// Returns the progress line. `active` is the time of this process without its waits for the quota; the rate is measured
+    /// over it.
     fn line(&self, active: Duration, advocate: &Advocate, now_ms: i64) -> (u64, Option<u64>, String) {
         let page = *self.0.pages.borrow();
         let (read, total, listed) = (self.0.read.load(Relaxed), self.0.total.load(Relaxed), page.participants);
@@ -89,8 +91,8 @@ impl Meter {
         let mut expected = known;
         if listed > 0 && listed < total {
             parts.push(format!("{} of {} listed", grouped(listed), counted(total, "participant")));
-            // Projects the accounts per participant so far onto the rest of the list. If there are more accounts than
-            // listed participants, an earlier pass over the list found them, and the ratio says nothing.
+            // Estimates the total number of accounts from the ratio of accounts to listed participants so far. If there are
+            // more accounts than listed participants, an earlier pass has added them, and the ratio is meaningless.
             if known <= listed {
                 expected = known.saturating_mul(total) / listed;
             }

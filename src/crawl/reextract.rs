@@ -1,8 +1,8 @@
-//! Re-extraction: finds the links in the kept rewards again, with the current mapping and without the network.
+//! Re-extraction: extracts the links from the stored rewards again, with the current mapping and without the network.
 //!
-//! Reads the rewards in batches, each in a transaction of its own. It can be interrupted and repeated with the same
-//! result. It changes links and their counts, never a reward or the time of its reading. Re-extraction adds and removes
-//! gaps of the run on which answers are based. From the first batch to the last, that run counts as in doubt.
+//! Re-extraction reads the rewards in batches, one transaction each. An interrupted re-extraction can be repeated with the
+//! same result. Re-extraction changes links and their counts, but never a reward or its reading time. Re-extraction updates
+//! the gaps of the run that answers use. While re-extraction is in progress, that run is not complete.
 
 use std::path::Path;
 
@@ -17,12 +17,12 @@ use crate::report::Report;
 use crate::store::Identity;
 use crate::store::index::{Index, Reextracted, Run, RunState};
 
-/// Rewards per transaction.
+/// The number of rewards per transaction.
 const BATCH: usize = 2000;
-/// The gap of a run while some of its links are still those of the previous mapping.
+/// The gap of a run while some of its links are from the previous mapping.
 const IN_PROGRESS: &str = "a re-extraction is in progress: some links are still those of the previous mapping";
 
-/// Re-extracts every kept reward.
+/// Extracts the links of every stored reward again.
 pub async fn run(
     index_path: &Path,
     identity: &Identity,
@@ -61,7 +61,7 @@ pub async fn run(
         done += rewards.len() as u64;
         let mut batch = Vec::with_capacity(rewards.len());
         for (row, account, raw) in &rewards {
-            // A reward that cannot be read keeps its links and is counted in the gap.
+            // A reward that cannot be read keeps its links, and the gap counts it.
             let Ok(extracted) = extract::read(raw, account, mapping) else {
                 unreadable += 1;
                 continue;
@@ -72,7 +72,7 @@ pub async fn run(
         }
         index.reextract(&batch)?;
         progress.show(done, Some(run.rewards().max(done)), "");
-        // Lets the runtime handle Ctrl-C: nothing else in this loop yields.
+        // Lets the runtime handle Ctrl-C, because nothing else in this loop yields.
         tokio::task::yield_now().await;
     }
     drop(progress);
@@ -107,7 +107,7 @@ pub async fn run(
     Ok(result)
 }
 
-/// The gaps of a run that do not depend on the mapping.
+/// Returns the gaps of a run that do not depend on the mapping.
 fn gaps_of_other_causes(run: &Run) -> Vec<String> {
     let of_mapping = |gap: &String| gap == NO_LINKS || gap == IN_PROGRESS || gap.ends_with(UNREADABLE);
     run.gaps.iter().filter(|gap| !of_mapping(gap)).cloned().collect()
@@ -130,7 +130,7 @@ mod tests {
     }
 
     impl Fixture {
-        /// An index with one reward. `finished`: the gaps of its run; `None` if the run is unfinished.
+        /// Creates an index with one reward. `finished` is the list of gaps of its run; `None` leaves the run unfinished.
         fn new(finished: Option<&[&str]>) -> Self {
             let identity = Identity::of_a_test();
             let fixture = Self { dir: TempDir::new().expect("a folder"), identity, stop: CancellationToken::new() };

@@ -1,7 +1,8 @@
-//! What a refresh reads besides the changes: accounts that failed before, and accounts whose last reading is old.
+//! The accounts that a refresh reads besides the changes: accounts that failed before, and accounts with an old reading.
 //!
-//! With `--reread-after`, each run reads the share of the accounts that keeps every reading younger than the limit, oldest
-//! first. So a tenant that was read in one night does not fall due in one night. These requests are counted apart.
+//! With `--reread-after`, each run reads a share of the accounts, oldest reading first. The share is large enough that no
+//! reading exceeds the limit. So a tenant that was read in one night is not due again in one night. The run counts these
+//! requests separately.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) async fn read_due_accounts(active: &Arc<ActiveRun>, run: &Run) -> Res
             let due = index.queue_older(key, too_old, u64::MAX)?;
             let since = index.run_before(key, base)?.map(|before| before.started_at);
             let share = share(known, since.unwrap_or(started_at), started_at, limit);
-            // Accounts that this run has read already are not queued.
+            // `queue_older` skips accounts that this run has read already.
             Ok(due + index.queue_older(key, started_at, share.saturating_sub(due))?)
         })
         .await?;
@@ -49,7 +50,8 @@ pub(super) async fn read_due_accounts(active: &Arc<ActiveRun>, run: &Run) -> Res
     drained
 }
 
-/// How many of the accounts are due for the time since the previous run, if all of them are due within the limit.
+/// Returns how many accounts are due for the time since the previous run, if the limit is the time in which all accounts are
+/// due once.
 fn share(known: u64, before: Timestamp, now: Timestamp, limit: Duration) -> u64 {
     let since = Duration::try_from(now.duration_since(before)).unwrap_or(Duration::ZERO);
     let part = since.as_secs_f64() / limit.as_secs_f64().max(1.0);

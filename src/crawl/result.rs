@@ -1,4 +1,4 @@
-//! The result of a crawl, as JSON for a script and as text for a person.
+//! The result of a crawl, as JSON for scripts and as text for people.
 
 use serde::Serialize;
 
@@ -6,70 +6,70 @@ use crate::model::time_left::duration;
 use crate::model::{counted, grouped};
 use crate::store::index::{PatternCount, Run, RunKey};
 
-/// The result of a crawl or of a re-extraction. For a refresh, all figures but `rewards_refreshed` and the requests include the
-/// runs that it refreshes.
+/// The result of a crawl or of a re-extraction. For a refresh, all counts except `rewards_refreshed` and the requests include
+/// the runs that it refreshes.
 #[derive(Debug, Clone, Serialize)]
 pub struct CrawlResult {
     pub run: RunKey,
-    /// `participants`, `graphql` or `export`; `raw` for a re-extraction.
+    /// `participants`, `graphql` or `export` for a crawl; `raw` for a re-extraction.
     pub source: String,
     pub resumed: bool,
-    /// The run that a re-extraction worked on is unfinished.
+    /// `true` if a re-extraction ran on an unfinished run.
     #[serde(skip)]
     pub unfinished: bool,
-    /// Accounts read.
+    /// The number of accounts that the run has read.
     pub accounts: u64,
     pub accounts_known: u64,
-    /// Accounts that the vendor no longer has, found by this run.
+    /// Accounts that this run found to be missing at the vendor.
     pub accounts_gone: u64,
-    /// Accounts that a person asked to forget. Leaving them out is no gap.
+    /// Accounts that a person asked to forget. The absence of a forgotten account is not a gap.
     pub accounts_forgotten: u64,
     pub refresh: bool,
-    /// Rewards read by this run alone.
+    /// The number of rewards that this run itself has read.
     pub rewards_refreshed: u64,
-    /// Requests sent by every process of the run.
+    /// The number of requests that all processes of the run have sent.
     pub requests: u64,
-    /// Of `requests`, those for accounts that were read again only for their age.
+    /// The part of `requests` for accounts that were read again only because of their age.
     pub requests_reread: u64,
     pub rewards: u64,
     pub links: u64,
     pub coverage: LinkCounts,
-    /// Accounts that could not be read.
+    /// Accounts that the run failed to read.
     pub failed_accounts: u64,
-    /// Rewards without an ID, and participants without an account.
+    /// The number of rewards without an ID and participants without an account.
     pub unusable: u64,
-    /// Values under the key of an order ID or ActionId that could not be taken exactly.
+    /// Values under the key of an order ID or ActionId that recoup cannot read exactly.
     pub unreadable: u64,
-    /// Passes over the list of participants.
+    /// The number of passes over the list of participants.
     pub sweeps: u64,
-    /// Whether every known account was read and `gaps` is empty.
+    /// `true` if the run has read every known account and `gaps` is empty.
     pub complete: bool,
-    /// What is in doubt, as sentences.
+    /// The reasons why the index may lack rewards, each as a sentence.
     pub gaps: Vec<String>,
-    /// The run time of this process.
+    /// The duration of this process, in seconds.
     pub seconds: f64,
 }
 
-/// Rewards by the IDs that they carry.
+/// The number of rewards by the IDs that they carry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LinkCounts {
-    /// One order ID and one ActionId.
+    /// Rewards with one order ID and one ActionId.
     pub both: u64,
     pub order_only: u64,
     pub action_only: u64,
     pub neither: u64,
-    /// Several order IDs or several ActionIds.
+    /// Rewards with several order IDs or several ActionIds.
     pub ambiguous: u64,
-    /// The same counts by the JSON path of each ID.
+    /// The counts of rewards and links for each pair of JSON paths.
     pub paths: Vec<PatternCount>,
 }
 
-/// Collects what is in doubt about a run, as sentences.
+/// Collects the reasons why a run may lack rewards, as sentences.
 #[derive(Debug, Default)]
 pub(super) struct Gaps(Vec<String>);
 
 impl Gaps {
-    /// Adds a gap of `count` things; none if it is 0. `text` begins with a plural noun.
+    /// Adds a gap of `count` items; adds none if `count` is 0. `text` must begin with a plural noun.
     pub(super) fn count(&mut self, count: u64, text: &str) {
         match count {
             0 => {}
@@ -87,7 +87,7 @@ impl Gaps {
     }
 }
 
-/// Turns "accounts were not read" into "account was not read".
+/// Converts a plural to a singular: "accounts were not read" becomes "account was not read".
 fn singular(text: &str) -> String {
     let Some((noun, rest)) = text.split_once("s ") else { return text.to_owned() };
     let verb = |many: &str, single: &str| rest.strip_prefix(many).map(|rest| format!("{single} {rest}"));
@@ -132,7 +132,7 @@ impl CrawlResult {
         }
     }
 
-    /// What to do about a result that is not complete.
+    /// Returns advice for a result that is not complete.
     pub fn hint(&self) -> &'static str {
         if self.unfinished {
             "run `recoup crawl` to resume it"
@@ -145,7 +145,7 @@ impl CrawlResult {
         }
     }
 
-    /// The result as text.
+    /// Returns the result as text.
     pub fn describe(&self) -> String {
         let mut lines = Vec::new();
         if self.refresh {

@@ -1,11 +1,10 @@
-//! The only writer of a crawl: one task that takes answers from a bounded channel and commits them in batches.
+//! The only writer of a crawl: one task that receives responses from a bounded channel and commits them in batches.
 //!
-//! A batch ends when half of `batch` rows have arrived, 200 ms after its first message, or at a call. The other half is
-//! room for what the fetching tasks send during the commit. The channel is bounded in rows, because an account may have
-//! one reward or ten thousand. Each message keeps its share of the room until its batch is committed, so a `kill -9`
-//! costs at most `batch` rows and the requests in flight. A transaction begins when its rows are in memory: it never
-//! waits for the channel, the network or a parser. A failed write ends the task, and [`WriterTask::join`] gives the
-//! error.
+//! A batch ends when half of `batch` rows have arrived, 200 ms after its first message, or at a [`Message::Call`]. The
+//! fetching tasks use the other half during the commit. The channel's capacity is a number of rows, because an account may
+//! have one reward or ten thousand. Each message occupies its part of the capacity until its batch is committed, so a `kill
+//! -9` loses at most `batch` rows and the requests in flight. A transaction begins when its rows are in memory, so it never
+//! waits for the channel, the network or a parser. A failed write ends the task, and [`WriterTask::join`] returns the error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +16,16 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{AccountAnswer, Entry, Index, PageCommitted, RunKey};
 
-/// The longest time that an answer waits for its batch to fill.
+/// The maximum time that a response waits for its batch to fill.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
-/// Keeps the room within what a semaphore can count on every platform.
+/// The largest `batch`. A semaphore can count this many rows on every platform.
 const MAX_BATCH: usize = 1_000_000;
 
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
 
 enum Message {
     Entry(Entry, OwnedSemaphorePermit),
-    /// Ends the batch and runs after it is committed.
+    /// Ends the batch. The call runs after the commit.
     Call(Call),
 }
 
@@ -34,7 +33,7 @@ enum Message {
 #[derive(Clone)]
 pub(super) struct Writer {
     messages: mpsc::Sender<Message>,
-    /// Free rows of the channel and the batch.
+    /// One permit for each row that can still be added to the channel or the current batch.
     room: Arc<Semaphore>,
     capacity: u32,
     /// The newest committed page of participants.
@@ -44,8 +43,8 @@ pub(super) struct Writer {
 pub(super) struct WriterTask(JoinHandle<Result<Index>>);
 
 impl Writer {
-    /// `batch` is the number of rows that may be uncommitted at once. `new_requests` returns how many requests were sent since
-    /// its last call: each commit adds them to the run.
+    /// Starts the writer task. `batch` is the maximum number of uncommitted rows. `new_requests` returns the number of
+    /// requests sent since the last call of `new_requests`; each commit adds that number to the run.
     pub(super) fn start(
         index: Index,
         run: RunKey,
@@ -60,46 +59,47 @@ impl Writer {
         (Self { messages, room, capacity: capacity as u32, pages }, WriterTask(task))
     }
 
-    /// Adds an answer or a page to the next batch. Waits while the channel is full.
+    /// Adds a response or a page to the next batch. Waits while the channel is full.
     pub(super) async fn put(&self, entry: Entry) -> Result<()> {
-        // An entry that is larger than the channel takes all of it. It waits for the commit of the earlier entries,
-        // which happens within the flush interval, so it cannot deadlock.
+        // An entry that is larger than the channel takes the whole capacity. Such an entry waits only for the commit of the
+        // earlier entries, which happens within the flush interval, so it cannot deadlock.
         let rows = u32::try_from(rows_of(&entry)).unwrap_or(u32::MAX).min(self.capacity);
         let room = Arc::clone(&self.room).acquire_many_owned(rows).await.map_err(|_closed| stopped())?;
         self.messages.send(Message::Entry(entry, room)).await.map_err(|_closed| stopped())
     }
 
-    /// Runs `work` on the index after everything that was put before is committed.
+    /// Runs `work` on the index after all earlier entries are committed.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        // The work is done even if the caller was cancelled and does not wait for the result.
+        // `work` runs even if the caller was cancelled and no longer waits for the result.
         let call: Call = Box::new(move |index| drop(sender.send(work(index))));
         self.messages.send(Message::Call(call)).await.map_err(|_closed| stopped())?;
         receiver.await.map_err(|_dropped| stopped())?
     }
 
-    /// Waits until everything that was put before is committed, so that a reader sees it.
+    /// Waits until all earlier entries are committed, so that a reader sees them.
     pub(super) async fn flush(&self) -> Result<()> {
         self.call(|_| Ok(())).await
     }
 
-    /// The newest committed page of participants, and a notification for each one after it.
+    /// Returns a receiver of the newest committed page of participants. The receiver is notified of every later page.
     pub(super) fn pages(&self) -> watch::Receiver<PageCommitted> {
         self.pages.clone()
     }
 }
 
 impl WriterTask {
-    /// Waits until everything is committed and returns the index. Every [`Writer`] must be dropped before.
+    /// Waits until all entries are committed and returns the index. Drop every [`Writer`] first, or this waits forever.
     pub(super) async fn join(self) -> Result<Index> {
         self.0.await.map_err(|error| ended(&error))?
     }
 }
 
-/// What a sender sees after the task has ended. The error of the task itself, which says why, outranks it.
+/// Returns the error for a sender whose task has ended. [`WriterTask::join`] returns the task's own error, which has the
+/// cause.
 pub(super) fn stopped() -> Error {
     Error::new(Kind::Storage, "the index writer has stopped")
 }
@@ -154,7 +154,7 @@ async fn write(
     }
 }
 
-/// Collects a batch: until it has enough rows, its flush is due, a call arrives, or every sender is gone.
+/// Collects a batch until it has enough rows, its flush is due, a call arrives, or every sender is dropped.
 async fn collect(
     first: Option<Message>,
     incoming: &mut mpsc::Receiver<Message>,

@@ -1,8 +1,8 @@
-//! Reads the fields of a reward from either API.
+//! Reads the fields of a reward from the JSON of either API.
 //!
-//! The form is read leniently: any case and separators in keys, numbers as strings, missing keys as nulls. A reward
-//! without an `id`, with two accounts, or with two spellings of a key that disagree is an error. The documented
-//! spelling of a key outranks every other, also if its value is null.
+//! This module accepts keys in any case and with any separators, numbers as strings, and missing keys as nulls. This module
+//! refuses a reward without an `id`, with two accounts, or with two undocumented spellings of a key that disagree. The
+//! documented spelling of a key outranks every other spelling, even if its value is null.
 
 use crate::error::{Error, Kind, Result};
 use crate::model::strict_json::{Json, Object};
@@ -57,12 +57,12 @@ pub(super) fn reward(value: &Json<'_>, requested_account: &AccountId) -> Result<
     })
 }
 
-/// The referral's ID, under its documented key only.
+/// Returns the ID of the reward's referral. Accepts only the documented key.
 pub(super) fn referral_id(json: &Json<'_>) -> Option<String> {
     text(json.as_object()?.get("referralId")?)
 }
 
-/// Declares the fields of a reward with their documented spelling, and with that spelling in lower case.
+/// Declares the fields of a reward. Each field has its documented spelling, and that spelling in lower case.
 macro_rules! names {
     ($($name:ident $exact:literal $folded:literal),* $(,)?) => {
         #[derive(Clone, Copy)]
@@ -120,15 +120,15 @@ names! {
     Status b"status" b"status",
 }
 
-/// The length of the longest name.
+/// The length of the longest documented spelling.
 const LONGEST: usize = 16;
 
-/// The values of a reward by [`Known`], found in one pass over its keys.
+/// The values of a reward for each [`Known`] field, from one pass over the reward's keys.
 struct Named<'a> {
     values: [Option<&'a Json<'a>>; NAMES],
-    /// The documented spelling is present, with a value or null.
+    /// `true` if the documented spelling is present, with a value or null.
     is_exact: [bool; NAMES],
-    /// Another spelling is present beside the documented one, with another value.
+    /// `true` if another spelling has a different value than the documented one.
     is_contradicted: [bool; NAMES],
 }
 
@@ -147,7 +147,7 @@ const DECIDES_STATE: &[Known] = &[
 
 impl<'a> Named<'a> {
     /// # Errors
-    /// `Vendor` if two spellings of a name disagree and neither is the documented one.
+    /// [`Kind::Vendor`] if two spellings of a field disagree and neither is the documented one.
     fn of(map: &'a Object<'a>) -> Result<Self> {
         let mut named = Self { values: [None; NAMES], is_exact: [false; NAMES], is_contradicted: [false; NAMES] };
         let mut others: [Option<&'a Json<'a>>; NAMES] = [None; NAMES];
@@ -176,7 +176,7 @@ impl<'a> Named<'a> {
         Ok(named)
     }
 
-    /// Whether one of these names has another spelling that disagrees with the documented one.
+    /// Returns whether one of these fields has two spellings with different values.
     fn contradicts(&self, names: &[Known]) -> bool {
         names.iter().any(|name| self.is_contradicted[*name as usize])
     }
@@ -194,7 +194,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// The key in lower case without separators, and its length. `None` if it is longer than every name.
+/// Returns the key in lower case without separators, and its length. Returns `None` if the key is longer than every spelling.
 fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     let (mut folded, mut length) = ([0; LONGEST], 0);
     for byte in key.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b' ')) {
@@ -204,7 +204,7 @@ fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     Some((folded, length))
 }
 
-/// The value of a key in any spelling. The documented spelling comes first, also if its value is null.
+/// Returns the value of a key in any spelling. Prefers the documented spelling, even if its value is null.
 fn get<'a>(map: &'a Object<'a>, name: &str) -> Option<&'a Json<'a>> {
     let found = map.get(name).or_else(|| map.iter().find(|(key, _)| same_name(key, name)).map(|(_, value)| value));
     found.filter(|value| !value.is_null())
@@ -225,13 +225,14 @@ fn same_name(key: &str, name: &str) -> bool {
 fn text(value: &Json<'_>) -> Option<String> {
     match value {
         Json::Text(text) if !text.trim().is_empty() => Some(text.to_string()),
-        // A float may have lost digits and would become another ID.
+        // A float may have lost digits, so its text could be a different ID.
         Json::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// A whole number, also written as text or with a decimal point. Nothing is rounded.
+/// Returns a whole number, even if the JSON has it as text or with a decimal point. Returns `None` for a fraction, because
+/// rounding could give a wrong amount.
 fn whole(value: &Json<'_>) -> Option<i64> {
     match value {
         Json::Number(number) => number.as_i64().or_else(|| number.as_f64().filter(|_| number.is_f64()).and_then(exact)),
@@ -245,12 +246,12 @@ fn exact(float: f64) -> Option<i64> {
     (float.fract() == 0.0 && float.abs() < SAFE).then_some(float as i64)
 }
 
-/// Unix milliseconds. Some systems write 0 for "never", so 0 and below are no date.
+/// Parses a date to Unix milliseconds. Returns `None` for 0 and below, because some systems write 0 for "never".
 fn date(value: &Json<'_>) -> Option<i64> {
     moment(value).filter(|ms| *ms > 0)
 }
 
-/// Unix milliseconds, also from an RFC 3339 text.
+/// Parses Unix milliseconds or an RFC 3339 text. Returns Unix milliseconds.
 fn moment(value: &Json<'_>) -> Option<i64> {
     let written = || {
         let moment: Timestamp = value.as_str()?.trim().parse().ok()?;
@@ -268,8 +269,8 @@ fn truth(value: &Json<'_>) -> Option<bool> {
     }
 }
 
-/// The redeemed amount. The published sample has `redeemedCredit: 0` beside a redemption of 2,000, so the larger of the
-/// two counts: a redeemed reward cannot be cancelled, and a person must know that before a retraction.
+/// Returns the redeemed amount. The published sample has `redeemedCredit: 0` beside a redemption of 2,000, so this returns
+/// the larger of the two. A redeemed reward cannot be cancelled, and a person must know that before a retraction.
 fn redeemed(map: &Named<'_>) -> std::result::Result<Option<i64>, Unreadable> {
     let stated = match map.get(Known::RedeemedCredit) {
         Some(value) if !is_blank(value) => Some(whole(value).filter(|amount| *amount >= 0).ok_or(Unreadable)?),
@@ -289,11 +290,11 @@ fn redeemed(map: &Named<'_>) -> std::result::Result<Option<i64>, Unreadable> {
     Ok(stated.max(listed))
 }
 
-/// A value is present and cannot be read.
+/// The error for a value that is present but cannot be read.
 #[derive(Debug, Clone, Copy)]
 struct Unreadable;
 
-/// Whether every date that decides the state is absent or readable.
+/// Returns whether every date that decides the state is either absent or readable.
 fn are_dates_readable(map: &Named<'_>) -> bool {
     let dates = DECIDES_STATE
         .iter()
@@ -305,10 +306,10 @@ fn is_blank(value: &Json<'_>) -> bool {
     value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// GraphQL's `statuses`, or else a single `status`, in capitals and joined by commas. They arrive as a list, or as the
-/// text of an export's cell. Beside `statuses`, a `status` counts unless it is CANCELLED: it may contradict a
-/// cancellation and never adds one. A value that is no word adds [`UNREADABLE`], and so does an unreadable amount or
-/// date.
+/// Returns GraphQL's `statuses`, or else a single `status`, in capitals and joined by commas. The JSON has statuses as a
+/// list, or as the text of an export's cell. If both keys are present, a `status` other than CANCELLED is added: it may
+/// contradict a cancellation, but a second key must not add one. Adds [`UNREADABLE`] for a value without any word, and for an
+/// unreadable amount or date.
 fn statuses(map: &Named<'_>, is_rest_readable: bool) -> Option<String> {
     let is_stated = map.is_exact[Known::Statuses as usize];
     let stated = map.get(Known::Statuses);

@@ -1,4 +1,4 @@
-//! A sample of the keys in rewards, without their values. A crawl that finds no link prints it, so that a person sees
+//! A sample of the keys in rewards, without their values. A crawl that finds no link prints the sample, so that a person sees
 //! which path to configure.
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::search::{Step, path_text};
 
-/// The largest number of paths that are kept.
+/// The maximum number of paths in a sample.
 const MAX_PATHS: usize = 200;
 
 #[derive(Debug, Default, Clone)]
@@ -17,14 +17,14 @@ pub struct KeySample {
 }
 
 impl KeySample {
-    /// Adds the paths of one reward. A text that is not JSON adds none.
+    /// Adds the paths of one reward. Ignores a text that is not JSON.
     pub fn observe(&mut self, raw: &str) {
         if let Ok(value) = serde_json::from_str::<Value>(raw) {
             self.walk(&value, &mut Vec::new());
         }
     }
 
-    /// The paths in one line, with `[*]` for the elements of an array.
+    /// Returns the paths in one line, with `[*]` for the elements of an array.
     pub fn describe(&self) -> String {
         let mut text = self.paths.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         if self.is_truncated {

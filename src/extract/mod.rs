@@ -1,9 +1,9 @@
-//! Turns the JSON of a reward into a [`Reward`] and the links between orders and actions that it holds.
+//! Converts the JSON of a reward into a [`Reward`] and its links between orders and actions.
 //!
-//! Pure. The vendor does not publish where a reward has the order ID and the ActionId, so `search` looks for their keys
-//! at any depth, unless a JSONPath is configured ([`Mapping`]). Each value is reported with its path. No value is
-//! repaired: an order ID that JSON has damaged, such as a float, counts as unreadable. Two different values make the
-//! reward ambiguous, and none of them is chosen.
+//! This module does no I/O. The vendor does not publish where a reward has the order ID and the ActionId. So `search` looks
+//! for their keys at any depth, unless a JSONPath is configured ([`Mapping`]). Each value is reported with its path. No value
+//! is repaired: an order ID that JSON has damaged, such as a float, counts as unreadable. A reward with two different values
+//! is ambiguous, and recoup chooses neither of them.
 
 mod fields;
 mod key_sample;
@@ -18,17 +18,17 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, strict_json};
 use search::{Found, Search};
 
-/// An ambiguous reward with more combinations than this lists its values one by one and not in pairs.
+/// The largest number of pairs in the links of an ambiguous reward. With more, the links have one ID each.
 const MAX_COMBINATIONS: usize = 1000;
 
-/// The configured paths of the order ID and the ActionId. A field without a path is searched for by key.
+/// The configured paths of the order ID and the ActionId. If an ID has no path, recoup searches for it by key.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     order_id: Vec<Configured>,
     action_id: Vec<Configured>,
 }
 
-/// A path with its text in the configuration, which reports show.
+/// A path, and its text in the configuration for reports.
 #[derive(Debug, Clone)]
 struct Configured {
     text: String,
@@ -36,10 +36,10 @@ struct Configured {
 }
 
 impl Mapping {
-    /// Parses RFC 9535 paths. The first path of a field that leads to a value wins.
+    /// Parses RFC 9535 paths. For each ID, the first path with a value is used.
     ///
     /// # Errors
-    /// `Config`.
+    /// [`Kind::Config`] if a path is invalid.
     pub fn new(order_id: &[String], action_id: &[String]) -> Result<Self> {
         Ok(Self { order_id: parse_all("order_id", order_id)?, action_id: parse_all("action_id", action_id)? })
     }
@@ -57,27 +57,28 @@ fn parse_all(name: &str, paths: &[String]) -> Result<Vec<Configured>> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extracted {
     pub reward: Reward,
-    /// Each order ID with each ActionId. Empty if the reward has neither.
+    /// One link for each pair of an order ID and an ActionId. Empty if the reward has no order ID and no ActionId.
     pub links: Vec<Link>,
     pub kind: LinkKind,
-    /// The path of the order ID, in a form that can be configured. Paths of different values are joined by commas.
+    /// The path of the order ID as a JSONPath for the configuration. If the reward has different order IDs, this has all
+    /// their paths, joined by commas.
     pub order_path: Option<String>,
-    /// The path of the ActionId.
+    /// The path of the ActionId, in the same form.
     pub action_path: Option<String>,
-    /// The search found the ActionId, and not a configured path.
+    /// `true` if a search found the ActionId, `false` if it was at a configured path.
     pub action_by_search: bool,
-    /// The number of values under a matching key that are no exact ID: floats, booleans, texts longer than any order
-    /// ID, and objects without a known key.
+    /// The number of values under a matching key that are not an exact ID: floats, booleans, texts longer than any order ID,
+    /// and objects without a known key.
     pub unreadable: u64,
-    /// The ID of the reward's referral. `None` if it has no referral, such as a reward given by hand.
+    /// The ID of the reward's referral. `None` if the reward has no referral, for example because a person gave it.
     pub referral_id: Option<String>,
 }
 
-/// Reads one reward of either API. `requested_account` is the account of the request, for rewards that name none.
+/// Reads one reward from either API. `requested_account` is the account of a reward that states none.
 ///
 /// # Errors
-/// `Vendor` unless the text is a JSON object with an `id`, and for a reward with a repeated key or a contradiction. The
-/// message repeats nothing of the reward.
+/// [`Kind::Vendor`] if the text is not a JSON object with an `id`, or if the reward has a repeated key or a contradiction.
+/// The message quotes no part of the reward.
 pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
     let json =
         strict_json::parse(raw).map_err(|why| Error::new(Kind::Vendor, format!("a reward cannot be read: {why}")))?;
@@ -108,7 +109,7 @@ pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Resu
     })
 }
 
-/// The values at the first path that leads to any. `None` if no path is configured.
+/// Returns the values at the first configured path that leads to a value. Returns `None` if no path is configured.
 fn at_paths(value: &Value, paths: &[Configured]) -> Option<Found> {
     let mut found = Found::default();
     for Configured { text, path } in paths {

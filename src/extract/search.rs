@@ -1,6 +1,6 @@
 //! Searches a reward for order IDs and ActionIds by key, at any depth and in any spelling.
 //!
-//! A key matches by its whole name, because `programId`, `rewardId` and `actionTrackerId` are other IDs. `$` is no
+//! A key matches only as a whole, because `programId`, `rewardId` and `actionTrackerId` are other IDs. `$` is not a
 //! separator, because `$oid` is MongoDB's object ID.
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use crate::model::OrderId;
 use crate::model::strict_json::Json;
 
-/// Whether a folded key names an order ID.
+/// Returns whether a folded key means an order ID.
 fn is_order(key: &[u8]) -> bool {
     matches!(
         key,
@@ -31,19 +31,19 @@ fn is_order(key: &[u8]) -> bool {
     )
 }
 
-/// Whether a folded key names an ActionId.
+/// Returns whether a folded key means an ActionId.
 fn is_action(key: &[u8]) -> bool {
     matches!(key, b"actionid" | b"actionids" | b"impactactionid" | b"iractionid" | b"originalactionid")
 }
 
-/// Whether a folded key names the ID inside `order: {…}`; `action: {…}` has only the first.
+/// Returns whether a folded key inside `order: {…}` means the order ID. Inside `action: {…}`, only `id` means the ActionId.
 fn is_order_part(key: &[u8]) -> bool {
     matches!(key, b"id" | b"number" | b"no" | b"ref" | b"reference")
 }
 
 /// The length of the longest key that can match.
 const MAX_KEY: usize = 32;
-/// The largest number of paths that are reported for different values.
+/// The largest number of paths in a report about different values.
 const MAX_PATHS: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,17 +52,17 @@ enum Field {
     Action,
 }
 
-/// The different values of one field, each with its first path.
+/// The different values of one ID, each with the first path that has it.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) values: Vec<(String, String)>,
     pub(super) unreadable: u64,
-    /// The number of values, repeated and unreadable ones included.
+    /// The number of values found, including repeated and unreadable ones.
     taken: u64,
 }
 
 impl Found {
-    /// Records a value.
+    /// Records one value that a search or a configured path has found.
     pub(super) fn take(&mut self, leaf: Leaf<'_>, path: impl FnOnce() -> String) {
         let text = match leaf {
             Leaf::Absent => return,
@@ -79,7 +79,7 @@ impl Found {
         }
     }
 
-    /// The path, or the paths of different values.
+    /// Returns the path of the value. If there are different values, returns their paths, joined by commas.
     pub(super) fn path(&self) -> Option<String> {
         if let [(_, path)] = self.values.as_slice() {
             return Some(path.clone());
@@ -94,13 +94,13 @@ impl Found {
     }
 }
 
-/// A value read as an ID.
+/// A JSON value, read as an ID.
 pub(super) enum Leaf<'a> {
-    /// Null, or blank text.
+    /// The value is null or a blank text.
     Absent,
-    /// A text as it is, or the digits of an integer.
+    /// The unchanged text, or the digits of an integer.
     Text(Cow<'a, str>),
-    /// A float, which may have lost digits, or a value that is no ID: a boolean, an object, or a very long text.
+    /// The value is not an exact ID: a float, which may have lost digits, a boolean, an object, or a very long text.
     Unreadable,
 }
 
@@ -131,7 +131,7 @@ impl<'a> From<&'a Json<'a>> for Leaf<'a> {
     }
 }
 
-/// For a value at a configured path.
+/// Reads a value at a configured path as an ID.
 impl<'a> From<&'a Value> for Leaf<'a> {
     fn from(value: &'a Value) -> Self {
         match value {
@@ -165,7 +165,7 @@ pub(super) fn by_key(json: &Json<'_>) -> Search {
     search
 }
 
-/// One step from the root of a reward.
+/// One step of a path from the root of a reward's JSON.
 #[derive(Clone, Copy)]
 pub(super) enum Step<'a> {
     Key(&'a str),
@@ -199,7 +199,7 @@ fn walk<'a>(json: &'a Json<'a>, trail: &mut Vec<Step<'a>>, search: &mut Search) 
     }
 }
 
-/// Takes the values under a matching key: the value itself, each element of a list, or the matching keys of an object.
+/// Records the values under a matching key: the value itself, each element of a list, or the matching keys of an object.
 fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
     match json {
         Json::Object(object) => {
@@ -207,7 +207,7 @@ fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search:
             walk(json, trail, search);
             let found = search.of(field);
             if found.taken == before && object.values().any(has_content) {
-                // The object has content and no known key, so its ID is unreadable.
+                // The object has content but no known key, so its ID is unreadable.
                 found.taken += 1;
                 found.unreadable += 1;
             }
@@ -223,7 +223,7 @@ fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search:
     }
 }
 
-/// Whether a value holds more than nulls and blank texts.
+/// Returns whether a value contains anything besides nulls and blank texts.
 fn has_content(json: &Json<'_>) -> bool {
     match json {
         Json::Null => false,
@@ -234,7 +234,7 @@ fn has_content(json: &Json<'_>) -> bool {
     }
 }
 
-/// The field that a key names. `inside` is the key of the object around it.
+/// Returns the ID that a key means. `inside` is the key of the enclosing object.
 fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     let mut buffer = [0; MAX_KEY];
     let folded = fold(key, &mut buffer)?;
@@ -256,7 +256,7 @@ fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     }
 }
 
-/// The key in lower case and without separators. `None` for a key with other characters, or with too many.
+/// Returns the key in lower case without separators. Returns `None` if the key has other characters, or is too long.
 fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b [u8]> {
     let mut length = 0;
     for byte in key.bytes() {
@@ -270,8 +270,8 @@ fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b [u8]> {
     Some(&buffer[..length])
 }
 
-/// The trail as a JSONPath. A key that looks like data, such as an address or a long token, becomes `[*]`: a printed
-/// path must hold no address, and rewards of one shape must have the same path.
+/// Returns the trail as a JSONPath. Replaces a key that looks like data, such as an address or a long token, by `[*]`: a
+/// printed path must not contain an address, and rewards of one shape must have the same path.
 pub(super) fn path_text(trail: &[Step<'_>]) -> String {
     let mut path = String::with_capacity(64);
     path.push('$');

@@ -1,6 +1,7 @@
-//! Finds orders of the index that a pasted text may mean. They are offered, and no caller acts on one automatically.
+//! Finds orders of the index that a pasted text may mean. The page and the commands offer these orders and never act on
+//! one automatically.
 //!
-//! Every query is a look-up by key. A plain order ID needs one, a long URL about a dozen.
+//! Every query is an index look-up by key. A plain order ID needs one look-up, and a long URL needs about a dozen.
 
 use std::collections::BTreeSet;
 
@@ -25,21 +26,21 @@ pub struct KnownCandidate {
 }
 
 impl KnownCandidate {
-    /// `"#1001" (with a # in front)`; invisible characters are escaped.
+    /// Formats the candidate as `"#1001" (with a # in front)`, with invisible characters escaped.
     pub fn describe(&self) -> String {
         format!("{:?} ({})", self.order_id.as_str(), self.because)
     }
 }
 
-/// Orders that the text may mean, most likely first. An order with exactly this ID is not included.
+/// Returns the orders that the text may mean, most likely first. The result excludes an order with exactly this ID.
 pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandidate>> {
     let candidates = order_text::candidates(order_id.as_str());
     let itself = Candidate { text: order_id.as_str().to_owned(), because: String::new() };
     let mut looked_up = BTreeSet::new();
     let mut found: Vec<KnownCandidate> = Vec::new();
     for candidate in std::iter::once(itself).chain(candidates.iter().cloned()) {
-        // One look-up finds every ID of the same form. Keys ignore non-ASCII characters, so texts that are equal in ASCII
-        // need one look-up only.
+        // One look-up finds every order ID with the same key. Keys ignore non-ASCII characters, so texts with the same
+        // ASCII characters need only one look-up.
         let ascii: String = candidate.text.chars().filter(char::is_ascii).collect();
         let form = (skeleton(&candidate.text), OrderId::new(ascii).folded());
         if candidate.text.len() > OrderId::MAX_BYTES || !looked_up.insert(form) {
@@ -64,11 +65,11 @@ pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandid
     Ok(found)
 }
 
-/// Why the absence of an order from the index proves nothing; `None` if the absence is proof. The sentence begins with
-/// "unclear: ". An absence is unclear if the index has an order that the user may have meant, if the text is another
-/// kind of ID, a URL or an e-mail address, or if it has invisible characters.
+/// Returns why the absence of an order from the index proves nothing; `None` if the absence is proof. The text begins
+/// with "unclear: ". An absence is unclear if the index has an order that the user may have meant, if the text is
+/// another kind of ID, a URL or an e-mail address, or if the text has invisible characters.
 ///
-/// Call it only if the index does not have the order.
+/// The caller must first check that the index lacks the order.
 pub fn why_unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {
     let known = known(reader, order_id)?;
     let related =

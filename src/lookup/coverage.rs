@@ -1,10 +1,10 @@
-//! What an index can prove by not having an order.
+//! Decides what the absence of an order from the index proves.
 
 use jiff::Timestamp;
 
 use crate::model::{Coverage, counted, grouped};
 
-/// A phrase such as "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
+/// Formats the coverage, such as "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
 pub fn describe_coverage(coverage: &Coverage) -> String {
     let read = format!("{} of {} read", grouped(coverage.accounts_read), counted(coverage.accounts_known, "account"));
     let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
@@ -19,8 +19,8 @@ pub fn describe_coverage(coverage: &Coverage) -> String {
     format!("as of {minute} UTC, {read}{gaps}{forgotten}")
 }
 
-/// Why the absence of an order in the index does not prove that it is not a referral; `None` if it does. The proof needs a
-/// complete index that has rewards and is newer than the refund.
+/// Returns why the absence of an order from the index does not prove that it is not a referral; `None` if the absence
+/// is proof. The proof needs a complete index that has rewards and is newer than the refund.
 pub fn why_absence_is_unproven(coverage: &Coverage, refunded: Timestamp) -> Option<String> {
     let as_of: Option<Timestamp> = coverage.as_of.as_deref().and_then(|at| at.parse().ok());
     if !coverage.complete || coverage.rewards_read == 0 {

@@ -1,9 +1,9 @@
-//! Look-up: the rewards of an order, as of which time, and how certain the answer is.
+//! Looks up the rewards of an order. Each answer says as of which time it is valid and how certain it is.
 //!
-//! Answers come from the index. [`read_participant`] and [`search`] ask the vendor first and update the index. Order
-//! IDs are matched byte for byte. If the index does not have an order, similar orders are offered, and nothing acts on
-//! them. A negative answer includes its coverage: *not a referral order*, *not in what has been read so far* and
-//! *unclear* are different answers.
+//! Answers come from the index. [`read_participant`] and [`search`] first read from the vendor and update the index.
+//! The index matches order IDs byte for byte. If the index lacks an order, the answer offers similar orders, and recoup
+//! never acts on a similar order. A negative answer includes its coverage: *not a referral order*, *not in what has
+//! been read so far* and *unclear* are different answers.
 
 pub mod candidates;
 mod coverage;
@@ -34,7 +34,6 @@ pub use vendor_search::{VendorSearch, search};
 
 const MAX_SUGGESTIONS: usize = 5;
 
-/// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerKind {
@@ -42,59 +41,55 @@ pub enum AnswerKind {
     Found,
     /// The index is complete and does not have the order.
     NotAReferral,
-    /// The index is not complete and does not have the order.
+    /// The index lacks the order, and is incomplete, so a later crawl may add the order.
     NotFoundYet,
-    /// The index does not have the text as an order ID, and the text may not be one.
+    /// The index lacks an order with this text, and the text may be something other than an order ID.
     Unclear,
-    /// The text is a list of order IDs. `orders` has an answer for each.
+    /// The text is a list of order IDs. `orders` has an answer for each order ID.
     Several,
 }
 
-/// The answer to one order ID.
+/// The answer of a look-up for one order ID.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Answer {
     /// The order ID as given.
     pub order_id: OrderId,
-    /// The kind of the answer.
     pub verdict: AnswerKind,
-    /// Every reward that carries the order, once for each ActionId.
+    /// Every reward of the order, once for each ActionId.
     pub matches: Vec<Found>,
-    /// The referrals of these rewards, as last read.
+    /// The referrals of these rewards, as recoup last read them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrals: Vec<KnownReferral>,
     /// Similar order IDs.
     pub suggestions: Vec<OrderId>,
-    /// Orders that the text may mean, if the index does not have exactly this ID. They are offered and never acted on.
+    /// Orders that the text may mean, if the index lacks exactly this ID. recoup never acts on a candidate.
     pub candidates: Vec<KnownCandidate>,
-    /// Set if the text is an ActionId, a reward ID or a participant of the index, with its orders.
+    /// The kind and the orders of the text, if the text is an ActionId, a reward ID or a participant in the index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub related: Option<OtherId>,
-    /// Why the verdict is `unclear`, as a sentence that begins with "unclear: ".
+    /// Why the verdict is `unclear`: a sentence that begins with "unclear: ".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unclear: Option<String>,
     /// The answers to each ID, if the verdict is `several`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(no_recursion)]
     pub orders: Vec<Answer>,
-    /// What the index has read, and as of when.
+    /// What the index has read, and as of which time.
     pub coverage: Coverage,
-    /// The clock by which reward states are judged.
+    /// The clock that recoup uses to compute reward states.
     pub clock: JudgedBy,
-    /// How far the vendor was searched for the order, if it was.
+    /// How far recoup searched the vendor for the order; absent without a search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub searched: Option<VendorSearch>,
 }
 
-/// One reward that carries the order.
+/// One reward of the order.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Found {
     /// The ActionId, if the reward has one.
     pub action_id: Option<ActionId>,
-    /// The reward.
     pub reward_id: RewardId,
-    /// The account of the reward.
     pub account_id: AccountId,
-    /// The user of the reward.
     pub user_id: Option<UserId>,
     /// The newest known state of the reward, of index and ledger.
     pub state: RewardState,
@@ -112,33 +107,27 @@ pub struct Found {
     pub currency: Option<String>,
     /// `false` if the vendor says that the reward cannot be cancelled.
     pub cancellable: Option<bool>,
-    /// The program.
     pub program_id: Option<String>,
-    /// The reward's name.
     pub name: Option<String>,
-    /// RFC 3339, like all dates here.
+    /// RFC 3339, like every date of this type.
     pub date_created: Option<String>,
-    /// When the reward was given.
     pub date_given: Option<String>,
     /// When the reward becomes available.
     pub date_scheduled_for: Option<String>,
-    /// When the reward expires.
     pub date_expires: Option<String>,
-    /// When the reward was cancelled.
     pub date_cancelled: Option<String>,
-    /// When the reward was redeemed.
     pub date_redeemed: Option<String>,
-    /// The ActionId was found by its key, not at a configured path.
+    /// `true` if recoup found the ActionId by its key, and not at a configured path.
     pub action_by_search: bool,
-    /// The reward has several order IDs or ActionIds.
+    /// `true` if the reward has several order IDs or ActionIds.
     pub ambiguous: bool,
-    /// The vendor no longer lists the reward or its account.
+    /// `true` if the vendor no longer lists the reward or its account.
     pub gone: bool,
     /// When that state was read.
     pub read_at: String,
 }
 
-/// Checks an order ID that a person or a script gave. It is not changed.
+/// Validates the text of an order ID, and returns it unchanged.
 pub fn order_id(text: &str) -> Result<OrderId> {
     if text.is_empty() {
         return Err(Error::new(Kind::Usage, "an order ID is empty"));
@@ -152,7 +141,7 @@ pub fn order_id(text: &str) -> Result<OrderId> {
     Ok(OrderId::new(text))
 }
 
-/// Answers each order from the index; `None` means that there is no index yet.
+/// Answers each order from the index; returns `None` if there is no index yet.
 pub fn run(
     reader: Option<&IndexReader>,
     orders: &[OrderId],
@@ -165,7 +154,7 @@ pub fn run(
     let Some(reader) = reader else {
         return orders.iter().map(|order| Ok(nothing(order, &Coverage::default())?.with_verdict())).collect();
     };
-    // One read transaction: answers and coverage belong together even if a crawl commits meanwhile.
+    // Uses one read transaction, so that answers and coverage match even if a crawl commits meanwhile.
     reader.at_one_moment(|reader| {
         let (coverage, now) = (reader.coverage()?, reader.judged_now(now)?);
         let answer = |order: &OrderId| {
@@ -217,7 +206,7 @@ impl Found {
         }
     }
 
-    /// Warnings for the table.
+    /// Returns the warnings that the table shows for this reward.
     fn warnings(&self) -> String {
         let mut warnings = Vec::new();
         if self.ambiguous {
@@ -255,13 +244,13 @@ impl Answer {
         }
     }
 
-    /// The answer to a text that is a list of order IDs.
+    /// Builds the answer for a text that is a list of order IDs.
     pub fn several(text: OrderId, orders: Vec<Self>) -> Self {
         let coverage = orders.first().map(|answer| answer.coverage.clone()).unwrap_or_default();
         Self { verdict: AnswerKind::Several, orders, ..Self::nothing(text, coverage) }
     }
 
-    /// Sets the verdict that follows from the other fields.
+    /// Sets the verdict from the other fields.
     fn with_verdict(mut self) -> Self {
         self.verdict = if self.is_found() {
             AnswerKind::Found
@@ -270,7 +259,7 @@ impl Answer {
             if self.unclear.is_some() {
                 AnswerKind::Unclear
             } else if self.coverage.complete && self.coverage.rewards_read > 0 {
-                // A complete run that has read rewards has found order IDs; otherwise the run would not be complete.
+                // A run that has read rewards is complete only if it has found order IDs in them.
                 AnswerKind::NotAReferral
             } else {
                 AnswerKind::NotFoundYet
@@ -279,17 +268,16 @@ impl Answer {
         self
     }
 
-    /// Whether the index has the order.
     pub fn is_found(&self) -> bool {
         !self.matches.is_empty()
     }
 
-    /// Whether nothing was ever read, so that there is no answer.
+    /// Returns `true` if there is no index, so that the answer is meaningless.
     pub fn is_without_index(&self) -> bool {
         self.coverage.as_of.is_none() && self.coverage.accounts_read == 0
     }
 
-    /// The answer as text: a table or a *no*, with the coverage.
+    /// Formats the answer: a table, or a negative sentence, with the coverage.
     pub fn describe(&self) -> String {
         let basis = describe_coverage(&self.coverage);
         let order = visible(self.order_id.as_str());
@@ -306,7 +294,7 @@ impl Answer {
             }
             _ => format!("order {order}: not in what has been read so far, {basis}"),
         };
-        // If the order is not found, its suggestions are among the candidates.
+        // If the index lacks the order, `candidates` already contains the suggestions.
         if self.is_found() && !self.suggestions.is_empty() {
             let list: Vec<_> = self.suggestions.iter().map(|order| visible(order.as_str())).collect();
             text.push_str("\nsimilar, but not the same: ");

@@ -17,8 +17,8 @@ pub fn parse_typed(text: &str) -> Result<OrderId> {
     order_id(text)
 }
 
-/// Splits each text that is a list of order IDs. A text stays whole if the index has it as an order. An order ID that
-/// contains a separator stays whole, too. `None` means that there is no index yet.
+/// Splits each text that is a list of order IDs. A text stays whole if the index has an order with exactly this ID. An
+/// order ID that contains a separator stays whole, too. `reader` is `None` if there is no index yet.
 pub fn split_lists(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<Vec<OrderId>> {
     let mut orders = Vec::new();
     for text in texts {
@@ -56,12 +56,13 @@ fn split_text(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) ->
         orders.push(order);
         at = next;
     }
-    // A single order with other text around it is no list.
+    // A single order with other text around it is not a list.
     let is_one = can_be_one && (orders.len() == 1 || !all_known && means_one_order(reader, text, pieces)?);
     Ok(if is_one { vec![text.clone()] } else { orders })
 }
 
-/// Whether the index has an order that the whole text may mean and no piece does: order 1001 for `1,001`.
+/// Returns `true` if the index has an order that the whole text may mean and no piece of the text means, such as order
+/// 1001 for `1,001`.
 fn means_one_order(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Result<bool> {
     let pieces: Vec<String> = pieces.iter().map(|(_, piece)| skeleton(piece)).collect();
     let is_of_a_piece = |order: &OrderId| pieces.iter().any(|piece| piece.contains(&skeleton(order.as_str())));

@@ -23,7 +23,7 @@ pub enum OtherIdKind {
 }
 
 impl OtherIdKind {
-    /// With its article, for a sentence.
+    /// Returns the kind with its article, for use in a sentence.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Action => "an ActionId",
@@ -33,18 +33,17 @@ impl OtherIdKind {
     }
 }
 
-/// An ID that is not an order ID, and the orders that it leads to.
+/// An ID that is not an order ID, and the orders that belong to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct OtherId {
-    /// The kind of the ID.
     pub kind: OtherIdKind,
-    /// At most 20 orders; empty if its rewards have none.
+    /// At most 20 orders; empty if the rewards of the ID have no order.
     pub orders: Vec<OrderId>,
-    /// There are more orders than are listed.
+    /// `true` if the ID has more orders than `orders` contains.
     pub more: bool,
 }
 
-/// Whether a participant's ID may find orders. A match reveals who placed the orders.
+/// Whether a look-up may find orders by a participant's ID. A match reveals the participant behind the orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParticipantIds {
     /// The caller may see accounts.
@@ -53,8 +52,8 @@ pub enum ParticipantIds {
     Hide,
 }
 
-/// Finds the kind and the orders of an ID; `None` if the index does not know it. Surrounding blanks, quotes and invisible
-/// characters are ignored, because nothing acts on the result.
+/// Finds the kind and the orders of an ID; `None` if the index does not have the ID. Ignores surrounding blanks, quotes
+/// and invisible characters, because recoup never acts on the result.
 pub(super) fn find(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
     let others = whole_candidates(text).into_iter().map(|candidate| candidate.text);
     // Only order IDs have a leading #.
@@ -99,7 +98,7 @@ impl OtherId {
         Self { kind, orders, more }
     }
 
-    /// A sentence about the ID and its orders.
+    /// Formats the ID and its orders as a sentence.
     pub fn describe(&self) -> String {
         let what = self.kind.describe();
         let list: Vec<String> = self.orders.iter().map(|order| format!("{:?}", order.as_str())).collect();

@@ -1,7 +1,7 @@
-//! Reads the rewards of one participant from the vendor, which works before any crawl.
+//! Reads the rewards of one participant from the vendor. This works even before the first crawl.
 //!
-//! The vendor's search is known to return everyone, so a bounded number of pages is read and matched exactly here. The
-//! index stores the results and marks nothing as gone.
+//! The vendor's search may return every participant, so this module reads a bounded number of pages and compares each
+//! participant exactly. The index stores the results, and marks no reward as gone.
 
 use std::collections::BTreeSet;
 
@@ -12,32 +12,32 @@ use crate::model::{Participant, counted};
 use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
-/// Maximum number of pages.
+/// Maximum number of pages that recoup reads.
 const MAX_PAGES: u32 = 10;
-/// Participants that two pages share.
+/// Number of participants by which two pages overlap.
 const OVERLAP: u64 = 5;
-/// Participants on a page.
+/// Number of participants on a page.
 const PAGE_SIZE: u32 = 100;
 
 /// The result of reading one participant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParticipantRead {
-    /// Participants that the vendor returned and that were compared.
+    /// Number of participants that the vendor returned and recoup compared.
     pub participants_seen: u64,
-    /// The search had more pages than the limit.
+    /// `true` if the search had more pages than the limit.
     pub cut_short: bool,
-    /// Accounts whose rewards were requested.
+    /// Number of accounts whose rewards recoup requested.
     pub accounts: u64,
-    /// Accounts that are listed but unknown to Get Rewards.
+    /// Number of accounts that the vendor lists but Get Rewards does not know.
     pub unknown: u64,
-    /// Rewards of these accounts.
+    /// Number of rewards of these accounts.
     pub rewards: u64,
-    /// Matching accounts that were forgotten. Their rewards were not requested.
+    /// Number of matching accounts that were forgotten. recoup did not request their rewards.
     pub forgotten: u64,
 }
 
 impl ParticipantRead {
-    /// The result as text.
+    /// Formats the result as text.
     pub fn describe(&self) -> String {
         let cut = if self.cut_short { ", and there were more than are read" } else { "" };
         let compared = format!("{} compared{cut}", counted(self.participants_seen, "participant"));
@@ -61,8 +61,8 @@ impl ParticipantRead {
     }
 }
 
-/// Reads a participant from the vendor into the index. `who` is a user ID, an account ID or an e-mail address. Call
-/// [`super::run`] for the answer.
+/// Reads a participant from the vendor into the index. `who` is a user ID, an account ID or an e-mail address. The
+/// caller gets the answer from [`super::run`].
 pub async fn read_participant(
     advocate: &Advocate,
     index: &mut Index,
@@ -89,7 +89,7 @@ pub async fn read_participant(
             break;
         }
         result.cut_short = page_number == MAX_PAGES;
-        // Pages overlap, so that no participant is missed if another one disappears meanwhile.
+        // Pages overlap, so that recoup misses no participant if another participant disappears during the read.
         offset = if page.rows > OVERLAP { reached - OVERLAP } else { reached };
     }
     result.participants_seen = seen.len() as u64;
@@ -101,7 +101,7 @@ pub async fn read_participant(
         let asked_at = clock.now();
         result.accounts += 1;
         match advocate.rewards(&account, None).await? {
-            // The account was listed a moment ago, so this does not prove that it is gone.
+            // The vendor listed the account a moment ago, so this answer does not prove that the account is gone.
             Rewards::NoSuchAccount => result.unknown += 1,
             Rewards::Listed(raw) => {
                 let (rewards, unusable) = ReadReward::all(raw, &account, mapping)?;
@@ -113,7 +113,7 @@ pub async fn read_participant(
     Ok(result)
 }
 
-/// IDs are compared byte for byte. E-mail addresses ignore case.
+/// Compares IDs byte for byte, and e-mail addresses without regard to case.
 fn matches(user: &Participant, who: &str) -> bool {
     user.user_id.as_str() == who
         || user.account_id.as_str() == who

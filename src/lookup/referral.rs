@@ -1,4 +1,4 @@
-//! The referrals of an order's rewards, as they were last read for a retraction. A look-up does not request them from
+//! The referrals of an order's rewards, as recoup last read them for a retraction. A look-up does not request them from
 //! the vendor.
 
 use jiff::Timestamp;
@@ -9,22 +9,21 @@ use crate::error::Result;
 use crate::model::{ReferralState, RewardId};
 use crate::store::index::IndexReader;
 
-/// A referral that the rewards of an order name.
+/// A referral of an order's rewards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KnownReferral {
-    /// The ID of the referral.
     pub referral_id: String,
-    /// The state when the referral was last read; `null` if it was never read.
+    /// The state of the referral when recoup last read it; `null` if recoup never read it.
     pub state: Option<ReferralState>,
-    /// When the referral was last read, RFC 3339; `null` if never.
+    /// When recoup last read the referral, RFC 3339; `null` if recoup never read it.
     pub read_at: Option<String>,
     /// When the referral converted; `null` if it was not converted when last read.
     pub converted_at: Option<String>,
-    /// When the vendor had last changed the referral when it was last read.
+    /// The vendor's date of the newest change, from the last reading of the referral.
     pub modified_at: Option<String>,
 }
 
-/// The referrals that these rewards name, each once.
+/// Returns the referrals of these rewards, each once.
 pub fn of<'a>(reader: &IndexReader, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<KnownReferral>> {
     let known = |id: String| {
         let read = reader.referral(&id)?;
@@ -40,7 +39,8 @@ pub fn of<'a>(reader: &IndexReader, rewards: impl IntoIterator<Item = &'a Reward
 }
 
 impl KnownReferral {
-    /// The referral as one line, with its place in the vendor's interface, because the vendor publishes no URL for it.
+    /// Formats the referral as one line, with its place in the vendor's interface, because the vendor publishes no URL
+    /// for a referral.
     pub fn line(&self) -> String {
         let minute = |text: &str| text.parse::<Timestamp>().map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
         let state = match (self.state, self.read_at.as_deref().map(minute)) {

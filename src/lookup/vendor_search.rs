@@ -1,9 +1,9 @@
 //! Searches the vendor for an order that the index does not have.
 //!
-//! GraphQL `userEvents` can be queried for an order ID (`docs/vendor/advocate.md` §3), and the event leads to its
-//! rewards. Only an attempt shows whether a tenant allows this query. If it does not, recoup reads the newest rewards,
-//! within a budget of requests. The index stores the results. If the order is not found, the answer says how far the
-//! search went; it does not say that the order does not exist.
+//! recoup queries GraphQL `userEvents` for the order ID (`docs/vendor/advocate.md` §3), and reads the rewards of the
+//! event. Only an attempt shows whether a tenant allows this query. If the tenant refuses the query, recoup reads the
+//! newest rewards, within a budget of requests. The index stores the results. If the search does not find the order,
+//! the answer says how far the search went; the order may still exist.
 
 use std::collections::BTreeSet;
 
@@ -18,38 +18,39 @@ use crate::store::index::{ApiSource, Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 use crate::vendor::graphql::{Graph, ListedReward, RewardPage, RewardQuery, Sort, UserEvent};
 
-/// Names of the order ID in events, for an index that has not seen any. Reserved events use the first one.
+/// Names of the event field that contains the order ID. recoup tries them after the names that the index has seen. The
+/// vendor's reserved events use the first name.
 const ORDER_ID_FIELDS: [&str; 6] = ["order_id", "orderId", "OrderId", "oid", "Oid", "orderNumber"];
-/// Maximum number of events for one name.
+/// Maximum number of events that recoup requests for one field name.
 const MAX_EVENTS: u32 = 10;
-/// Rewards on a page.
+/// Number of rewards on a page.
 const PAGE_SIZE: u32 = 100;
 /// Maximum delay of a reward after its event, in milliseconds: one day.
 const MAX_DELAY_MS: i64 = 86_400_000;
 
-/// How far the vendor was searched.
+/// How far recoup searched the vendor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct VendorSearch {
-    /// Requests that were made.
+    /// Number of requests.
     pub requests: u64,
-    /// Whether the vendor could be queried for the order itself.
+    /// Whether the vendor allowed a query for the order ID.
     pub asked_directly: bool,
-    /// The names of the order ID that events were queried by.
+    /// Names of the event fields that recoup queried for the order ID.
     pub fields: Vec<String>,
-    /// Events that carry exactly this order.
+    /// Number of events that contain exactly this order ID.
     pub events: u64,
-    /// Rewards read, whichever order they carry.
+    /// Number of rewards that recoup read, of any order.
     pub rewards: u64,
-    /// Accounts read.
+    /// Number of accounts that recoup read.
     pub accounts: u64,
-    /// Everything modified since this time was read, RFC 3339.
+    /// recoup read every reward that was modified since this time, RFC 3339.
     pub back_to: Option<String>,
-    /// Why the search stopped, or why the order could not be queried directly.
+    /// Why the search stopped, or why the vendor refused the query for the order ID.
     pub notes: Vec<String>,
 }
 
 impl VendorSearch {
-    /// The result as text.
+    /// Formats the result as text.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if self.asked_directly {
@@ -72,7 +73,7 @@ impl VendorSearch {
 /// Searches for one order with at most `budget` requests.
 ///
 /// # Errors
-/// `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, and `Storage` from the index.
+/// Fails with `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, or with `Storage` if the index fails.
 pub async fn search(
     advocate: &Advocate,
     index: &mut Index,
@@ -114,7 +115,8 @@ impl Search<'_> {
         self.index.has_order(self.order)
     }
 
-    /// Follows an event to its rewards: those of the buyer's account, of the same referral, of the same day.
+    /// Finds events of the order, and reads their rewards: from the buyer's account, from the same referral, and from
+    /// the same day.
     async fn query_events(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let mut names = self.index.order_fields()?;
         names.extend(ORDER_ID_FIELDS.map(str::to_owned));
@@ -136,7 +138,7 @@ impl Search<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            // The server is known to filter loosely, so each event is checked again.
+            // The server may return events that do not match the query, so recoup checks each event again.
             let answered = events.len();
             let events: Vec<UserEvent> = events.into_iter().filter(|event| self.carries(event)).collect();
             if answered > 0 && events.is_empty() {
@@ -196,7 +198,7 @@ impl Search<'_> {
         if kept == 0
             && let Some(triggered) = event.date_triggered
         {
-            // The buyer has no reward. The referrer may have one.
+            // The buyer's account has no reward of this event, but the referrer's account may have one.
             let filter = json!({"dateCreated_gte": triggered, "dateCreated_lt": triggered + MAX_DELAY_MS});
             let (mut offset, mut total) = (0, None);
             while self.has_budget() && total.is_none_or(|total| offset < total) {
@@ -214,8 +216,8 @@ impl Search<'_> {
         Ok(kept)
     }
 
-    /// Reads the newest rewards back to the watermark of the index. Without GraphQL, rereads the accounts that were read
-    /// longest ago.
+    /// Reads the newest rewards back to the watermark of the index. Without GraphQL, rereads the accounts whose last
+    /// reading is oldest.
     async fn read_newest(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let known = self.index.newest_finished_run()?.filter(|run| run.complete).and_then(|run| run.watermark);
         let (mut offset, mut oldest, mut is_whole) = (0, None::<i64>, true);
@@ -244,7 +246,7 @@ impl Search<'_> {
         if !self.has_budget() {
             return Ok(());
         }
-        // Get Rewards has neither an order nor a list of changes.
+        // Get Rewards offers no sort order and no list of changes, so recoup rereads whole accounts.
         let most = self.budget.saturating_sub(self.spent());
         for account in self.index.oldest_readings(most)? {
             if !self.has_budget() || self.is_indexed()? {
@@ -268,7 +270,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// `None` if GraphQL is not available.
+    /// Reads one page of rewards; returns `None` if GraphQL is not available.
     async fn page(&mut self, filter: Value, sort: Sort, offset: u64) -> Result<Option<RewardPage>> {
         let query = RewardQuery { filter, sort, limit: PAGE_SIZE, offset, attempts: u32::MAX };
         match self.advocate.graph_rewards(&query).await {

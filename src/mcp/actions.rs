@@ -1,4 +1,4 @@
-//! Carries out the tools. The answers are the objects of `--json`; participants are masked.
+//! Runs the tools of the MCP server. The results are the objects of `--json`, with masked participants.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,13 @@ use crate::serve::{Audience, entry_for, receipt_for_api};
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Approval, Ledger};
 
-/// What the ledger has of an order.
+/// The retractions and approvals of an order in the ledger.
 #[derive(Debug, Serialize)]
 struct OrderStatus {
     order_id: OrderId,
-    /// Oldest first.
+    /// The retractions of the order, oldest first.
     retractions: Vec<Entry>,
-    /// Newest first.
+    /// The approvals of the order, newest first.
     approvals: Vec<Approval>,
 }
 
@@ -96,7 +96,8 @@ impl Assistant {
         Ok(answer)
     }
 
-    /// The user in whose name a retraction is proposed. Reads the users for each proposal, because one may have been disabled.
+    /// The user who proposes a retraction. Reads the users for each proposal, because an administrator may have
+    /// disabled this user.
     fn requester(&self, request: &RetractRequest) -> Result<Actor> {
         let os_user = &self.os_user.person;
         let access = AccessControl::open_existing(&self.access, &self.identity, Limits::default())?;
@@ -120,7 +121,8 @@ impl Assistant {
             return Err(Error::new(Kind::Refused, message)
                 .hint("an agent may propose a retraction, and a lead one that overrides a check"));
         }
-        // The user of the operating system is the same person, so that whoever starts the server cannot approve its proposals.
+        // Records the operating-system user as the same person, so that the person who starts the server cannot approve
+        // its proposals.
         let host = format!("{} (MCP)", self.os_user.host);
         Ok(Actor { also: Some(os_user.clone()), known: true, ..Actor::new(name, host) })
     }
@@ -129,7 +131,8 @@ impl Assistant {
         RunOptions { dry_run: true, yes: false, max_index_age: self.max_index_age, follows: self.follows }
     }
 
-    /// Removes the accounts from the index that the ledger marks as forgotten. Must run before any read into the index.
+    /// Removes the accounts from the index that the ledger marks as forgotten. Must run before rewards are read into
+    /// the index.
     fn apply_tombstones(&self, actor: &Actor, report: &Report) -> Result<()> {
         let Self { index, ledger, identity, .. } = self;
         forget::apply_tombstones(&Files { index, ledger, identity, actor }, false, &self.clock, report)
@@ -152,7 +155,7 @@ impl Assistant {
     }
 }
 
-/// Reads the arguments of any tool. `tool.check` has refused those that the tool does not have.
+/// Parses the arguments of a tool. `tool.check` has already refused unknown arguments.
 fn request_of(arguments: JsonObject) -> Result<RetractRequest> {
     let request: RetractRequest = serde_json::from_value(Value::Object(arguments)).map_err(|error| {
         Error::new(Kind::Usage, format!("the arguments are not valid: {error}"))
@@ -166,7 +169,7 @@ fn request_of(arguments: JsonObject) -> Result<RetractRequest> {
     Ok(request)
 }
 
-/// Numbers the participants of an answer. Not even a part of an e-mail address reaches the assistant.
+/// Replaces participants by numbers. An assistant must not receive even a part of an e-mail address.
 fn mask(answer: &mut Answer) {
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     for found in &mut answer.matches {

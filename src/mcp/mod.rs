@@ -1,8 +1,9 @@
-//! Use case: the Model Context Protocol (MCP) on standard input and output, for assistants.
+//! Use case: serves the Model Context Protocol (MCP) on stdin and stdout, for assistants.
 //!
-//! `tools` describes the four tools, and `actions` carries them out. An assistant looks orders up, checks whether one can be
-//! retracted, reads what became of retractions, and proposes a retraction. It can never send or approve one: this module has
-//! only clients that read, and a proposal is a request for approval that a person answers at the page. A tidy rule holds this.
+//! `tools` describes the four tools, and `actions` runs them. An assistant can look up orders, check whether an order
+//! can be retracted, read the status of retractions, and propose a retraction. It can never send or approve one: this
+//! module has only clients that read, and a proposal is an approval request that a person decides on the page. A tidy
+//! rule enforces this.
 
 mod actions;
 mod tools;
@@ -33,7 +34,7 @@ const INSTRUCTIONS: &str = "recoup takes back referral rewards of refunded order
      preflight. A proposal needs a reason and the order's exact ID, and a person answers it at recoup's page: nothing is \
      sent before that. Say that an order is retracted only if retraction_status says confirmed.";
 
-/// What the tools need. Both clients only read, and leave the quota's reserve to retractions.
+/// The state of the MCP server. Both clients only read, and leave the quota's reserve for retractions.
 pub struct Assistant {
     pub index: PathBuf,
     pub ledger: PathBuf,
@@ -44,18 +45,18 @@ pub struct Assistant {
     pub brand: Brand,
     pub clock: Clock,
     pub stop: CancellationToken,
-    /// The user of the operating system who started the server.
+    /// The operating-system user who started the server.
     pub os_user: Actor,
-    /// The user of recoup who proposes; `None` for the one that is linked to the user of the operating system.
+    /// The user of recoup who proposes retractions; `None` for the user that is linked to the operating-system user.
     pub proposes_as: Option<String>,
-    /// An order that was last read longer ago is refused.
+    /// The maximum age of an order's rewards in the index. The tools refuse an order with older rewards.
     pub max_index_age: Duration,
     pub follows: FollowSettings,
-    /// Only one proposal is made at a time, so that two for the same plan become one request.
+    /// Serializes proposals, so that two proposals of the same plan become one request.
     pub proposing: tokio::sync::Mutex<()>,
 }
 
-/// Serves until standard input ends or `stop` is cancelled.
+/// Serves an assistant until stdin ends or `stop` is cancelled.
 pub async fn run(assistant: Assistant) -> Result<()> {
     let stop = assistant.stop.clone();
     let failed = |why: String| Error::new(Kind::Failed, format!("the MCP server failed: {why}"));

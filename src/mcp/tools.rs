@@ -1,6 +1,6 @@
-//! The tools as an assistant sees them: names, descriptions, arguments and hints.
+//! The tools that an assistant sees: names, descriptions, arguments and hints.
 //!
-//! Each description says what a call costs in requests to the vendor, because the vendor's quota is small.
+//! Each description states how many requests to the vendor a call needs, because the vendor's quota is small.
 
 use clap::ValueEnum;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
@@ -17,7 +17,7 @@ pub(super) enum ToolName {
     ProposeRetraction,
 }
 
-/// The arguments that say what to retract, beside the order ID.
+/// The arguments of a retraction other than the order ID.
 const CHOICE: [&str; 5] = ["action_id", "all", "disposition", "overrides", "resend"];
 
 impl ToolName {
@@ -87,7 +87,7 @@ impl ToolName {
         if self == Self::ProposeRetraction { &["order_id", "reason"] } else { &["order_id"] }
     }
 
-    /// A proposal adds a request and changes nothing else, so it is not destructive. Repeating it adds nothing.
+    /// A proposal only adds an approval request, so it is not destructive. Repeating the proposal adds nothing.
     fn annotations(self) -> ToolAnnotations {
         let reads_vendor = matches!(self, Self::Preflight | Self::ProposeRetraction);
         let hints = ToolAnnotations::with_title(self.title()).open_world(reads_vendor).idempotent(true);
@@ -108,7 +108,7 @@ impl ToolName {
             .with_annotations(self.annotations())
     }
 
-    /// Refuses unknown and missing arguments. A misspelt argument could change what is proposed.
+    /// Fails on an unknown or missing argument, because a misspelt argument could change the proposal.
     pub(super) fn check(self, arguments: &JsonObject) -> Result<()> {
         let known = self.arguments();
         let list = || format!("the arguments of {} are {}", self.as_str(), known.join(", "));

@@ -1,9 +1,9 @@
-//! The request quota of one vendor host, as arithmetic: what is used, what is left, when the next request may start.
+//! The request quota of one vendor host: the requests used, the requests left, and the earliest time of the next request.
 //!
-//! All processes on one index share a [`QuotaState`]. [`QuotaState::exchange`] is the only way to change it: a process reports
-//! what it did with its last lease and what the host said, and takes the next lease. A lease covers about half a second of
-//! requests, so that no process commits a transaction for each request. This module is pure: a [`Budget`] stores the state, in
-//! a file or in memory.
+//! All processes on one index share a [`QuotaState`]. Only [`QuotaState::exchange`] changes it: a process reports the
+//! requests that it sent since its last lease and the limits that the host stated, and takes the next lease. A lease covers
+//! about half a second of requests, so that no process commits a transaction for each request. This module does no I/O: a
+//! [`Budget`] stores the state, in a file or in memory.
 
 mod quota_state;
 
@@ -11,30 +11,31 @@ use std::fmt;
 
 pub use quota_state::QuotaState;
 
-/// The default share of a window that is kept for retractions.
+/// The default share of a window's quota that only retractions may use.
 pub const RESERVE: f64 = 0.1;
 
-/// The longest wait that recoup accepts from a host, in milliseconds. The longest window that is published is a day, so a longer
-/// wait is a mistake of the host and is capped.
+/// The longest wait that recoup accepts from a host, in milliseconds. The longest published window is a day, so a longer wait
+/// is an error of the host, and recoup caps it.
 pub const LONGEST_WAIT: i64 = 24 * 3_600_000;
 
-/// A window of at most this length, in milliseconds, states a rate and not a quota. The host rounds a reset up to whole seconds,
-/// and a reset that it writes as an epoch second may be rounded up twice.
+/// A limit whose window is at most this long, in milliseconds, counts as a rate and not as a quota. The host rounds a reset
+/// up to whole seconds, and may round up a second time if it writes the reset as an epoch second.
 pub const RATE_WINDOW: i64 = 2_500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// Crawls and checks. They leave the reserve alone and queue for a rate.
+    /// Crawls and checks. They never use the share of the quota that is reserved for retractions, and wait for a free slot of the
+    /// rate.
     #[default]
     Crawl,
-    /// A person looks at an order. Leaves the reserve alone like a crawl, and does not queue behind one.
+    /// A person looks at an order. Looking never uses the reserved share either, and does not wait behind a crawl.
     Looking,
-    /// Retractions and their verification. They may use the reserve and do not queue behind a crawl.
+    /// Retractions and their verification. They may use the reserved share of the quota, and do not wait behind a crawl.
     Retraction,
 }
 
 impl Purpose {
-    /// The word in `status` and in the index.
+    /// Returns the word for this purpose in `recoup status` and in the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crawl => "crawl",
@@ -46,20 +47,20 @@ impl Purpose {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The host fails, or it answered 429 without a usable time.
+    /// The host fails, or it answered 429 without a valid time to wait until.
     BackingOff,
-    /// The part of the window's quota that this purpose may use is used up.
+    /// The requests of this window that this purpose may send are used up.
     QuotaUsed,
     /// Only the reserve is left, and looking may not use it.
     OnlyReserve,
     /// The host named the time.
     AskedTo,
-    /// The host named a time more than [`LONGEST_WAIT`] ahead. The wait is capped at that.
+    /// The host asked for a wait longer than [`LONGEST_WAIT`], so recoup waits only that long.
     Implausible,
 }
 
 impl WaitReason {
-    /// The words in progress lines, in `status` and in the index.
+    /// Returns the text for progress lines, for `recoup status` and for the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BackingOff => "backing off",
@@ -70,29 +71,29 @@ impl WaitReason {
         }
     }
 
-    /// The reverse of [`WaitReason::as_str`].
+    /// Parses the result of [`WaitReason::as_str`].
     pub fn parse(text: &str) -> Self {
         let others = [Self::BackingOff, Self::QuotaUsed, Self::OnlyReserve, Self::Implausible];
         others.into_iter().find(|reason| reason.as_str() == text).unwrap_or(Self::AskedTo)
     }
 }
 
-/// A number of requests in each window.
+/// The number of requests that one window allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     pub limit: u64,
     pub window_ms: i64,
 }
 
-/// What the configuration says about a host.
+/// The configured limits of a host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QuotaSettings {
-    /// Requests per second.
+    /// The maximum request rate, per second.
     pub rate: Option<f64>,
     pub quota: Option<Quota>,
-    /// Whether `quota` is the vendor's published default. A limit in the host's headers then replaces it.
+    /// `true` if `quota` is the vendor's published default. A limit in the host's response headers replaces a default quota.
     pub quota_is_default: bool,
-    /// The share of a window that is kept for retractions, 0 to 0.9.
+    /// The share of a window's quota that only retractions may use, 0 to 0.9.
     pub reserve: f64,
 }
 
@@ -102,16 +103,16 @@ impl Default for QuotaSettings {
     }
 }
 
-/// A time before which no request starts, and the reason.
+/// A time before which no request may start, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// Unix milliseconds.
+    /// The end of the wait, Unix milliseconds.
     pub until_ms: i64,
     pub reason: WaitReason,
 }
 
 impl Pause {
-    /// A wait that the host asks for, capped at [`LONGEST_WAIT`].
+    /// Returns the pause that a host asks for, capped at [`LONGEST_WAIT`].
     pub fn asked(until_ms: i64, now_ms: i64) -> Self {
         let longest = now_ms.saturating_add(LONGEST_WAIT);
         if until_ms > longest {
@@ -122,56 +123,57 @@ impl Pause {
     }
 }
 
-/// The limit that the headers of one answer state.
+/// The limit that the headers of one response state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaHeader {
-    /// Requests in the window.
+    /// The number of requests that the window allows.
     pub limit: u64,
-    /// Requests left in the window.
+    /// The number of requests left in the window.
     pub remaining: u64,
     /// When the window ends, Unix milliseconds.
     pub resets_at_ms: i64,
-    /// The length of the window in milliseconds, if the header's name states it.
+    /// The length of the window in milliseconds, if the header's name contains it.
     pub window_ms: Option<i64>,
-    /// When the answer arrived, Unix milliseconds.
+    /// When the response arrived, Unix milliseconds.
     pub at_ms: i64,
-    /// Requests that this process had under way then: the host may not have counted them yet.
+    /// The requests of this process that were in flight when the response arrived. The host may not have counted these
+    /// requests yet.
     pub outstanding: u64,
 }
 
-/// A 429 that says that the rate is too high.
+/// A 429 response that means that the rate is too high.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimited {
-    /// Unix milliseconds.
+    /// When the response arrived, Unix milliseconds.
     pub at_ms: i64,
-    /// Requests per second that the host seems to accept; `None` if too few answers were seen.
+    /// The requests per second that the host seems to accept; `None` if recoup has seen too few responses for an estimate.
     pub estimate: Option<f64>,
 }
 
-/// What a process did and what the host told it since its last exchange.
+/// The requests that a process has sent, and the limits that the host has stated, since the process's last exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct UsageReport {
-    /// Requests that were started.
+    /// The number of requests that the process has started.
     pub sent: u64,
-    /// Started requests that no lease has counted yet.
+    /// The part of `sent` that no lease has counted yet.
     pub uncounted: u64,
-    /// Requests of a lease that will not be started.
+    /// Leased requests that the process will not start.
     pub unspent: u64,
-    /// The window in which the unspent requests were counted.
+    /// The number of the window whose quota has counted the `unspent` requests.
     pub unspent_window: u64,
-    /// A wait that the host asked for.
+    /// The wait that the host asked for.
     pub pause: Option<Pause>,
     pub header: Option<QuotaHeader>,
     pub limited: Option<RateLimited>,
 }
 
 impl UsageReport {
-    /// Adds a later report.
+    /// Adds a later report to this one.
     pub fn merge(&mut self, later: &Self) {
         self.sent += later.sent;
         self.uncounted += later.uncounted;
         if later.unspent > 0 {
-            // Unspent requests of an older window cannot be used any more.
+            // Requests that were left over from an older window are void.
             self.unspent = later.unspent + if self.unspent_window == later.unspent_window { self.unspent } else { 0 };
             self.unspent_window = later.unspent_window;
         }
@@ -188,44 +190,47 @@ fn later_of(one: Option<Pause>, other: Option<Pause>) -> Option<Pause> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseRequest {
     pub purpose: Purpose,
-    /// The number of requests that this process could start in half a second. 0 asks for no lease: the exchange only reports.
+    /// The number of requests that this process could start in half a second. With 0, the exchange only reports and gives no
+    /// lease.
     pub want: u64,
 }
 
-/// A lease: a number of requests, and when they may start.
+/// A lease: a number of requests, and the time at which the first may start.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Grant {
-    /// 0 if no request may start.
+    /// The number of leased requests; 0 if no request may start.
     pub requests: u64,
-    /// Whether the requests are counted in the window already. A lease without a limit is not.
+    /// `true` if the quota of the window has already counted the requests. If the window has no limit, the quota does not
+    /// count leased requests.
     pub counted: bool,
-    /// The number of the window that counts them.
+    /// The number of the window that has counted the requests.
     pub window: u64,
     /// When the lease expires, Unix milliseconds.
     pub void_at_ms: Option<i64>,
-    /// The slot of the first request, Unix microseconds.
+    /// The time slot of the first request, Unix microseconds.
     pub starts_us: i64,
-    /// The time from one slot to the next in microseconds; 0 without a rate.
+    /// The time between two slots, in microseconds; 0 if there is no rate limit.
     pub spacing_us: f64,
-    /// Why no request may start, and until when.
+    /// The reason why no request may start, and the end of the wait.
     pub pause: Option<Pause>,
 }
 
-/// Why a budget could not be used.
+/// The reason why a budget is unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
-    /// No index exists yet.
+    /// The index does not exist yet.
     NoDatabase,
-    /// The index is busy, read-only or broken: a sentence.
+    /// The index is busy, read-only or damaged. This variant contains the error message.
     Failed(String),
 }
 
-/// Stores the quota state of one host. Each exchange happens as a whole or not at all.
+/// Stores the quota state of one host. Each exchange is atomic.
 pub trait Budget: fmt::Debug + Send + Sync {
-    /// Does one [`QuotaState::exchange`], and returns the new state with the lease. May block for a moment.
+    /// Runs [`QuotaState::exchange`] once on the stored state. Returns the new state with the lease. May block for a short
+    /// time.
     ///
     /// # Errors
-    /// On an error nothing was recorded, and the caller reports the same again.
+    /// After an error nothing is recorded, so the caller must report the same requests again.
     fn exchange(
         &self,
         report: &UsageReport,

@@ -1,6 +1,6 @@
-//! Numbers in texts for people.
+//! Formats numbers in texts for people.
 
-/// 48210 as `48,210`.
+/// Formats a number with separators: 48210 becomes `48,210`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -13,7 +13,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A number with its noun: `1 order`, `2,000 orders`. Every text that counts uses it, so that no text says `1 orders`.
+/// Formats a number with its noun: `1 order`, `2,000 orders`. Every message uses this function, so that no message contains
+/// `1 orders`.
 pub fn counted(number: impl TryInto<u64>, noun: &str) -> String {
     match number.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {noun}"),

@@ -1,8 +1,8 @@
 //! An exact decimal number for amounts of money.
 //!
-//! A binary fraction cannot hold a cent exactly, so no amount is an `f64`. Nothing is rounded: a text that this type
-//! cannot hold exactly is not parsed. Decimal crates accept exponents and round digits that they cannot hold, so this
-//! type has a parser of its own.
+//! A binary fraction cannot hold a cent exactly, so recoup stores no amount as `f64`. This type never rounds: it refuses a
+//! text that it cannot hold exactly. Decimal crates accept exponents and round excess digits, so this type has its own
+//! parser.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,18 +13,18 @@ use serde::{Serialize, Serializer};
 /// The largest number of digits after the point. The vendor writes two (`docs/vendor/brand.md` §1, Transport).
 const PLACES: usize = 6;
 const UNIT: i128 = 1_000_000;
-/// The largest number of digits before the point. The vendor writes eight, and the sum of a year's orders cannot overflow.
+/// The largest number of digits before the point. The vendor writes eight. The sum of a year's orders cannot overflow.
 const WHOLE: usize = 24;
 
-/// An amount in any currency or unit. It prints at least two digits after the point.
+/// An amount in any currency or unit. The text of an amount has at least two digits after the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(i128);
 
 impl Decimal {
     pub const ZERO: Self = Self(0);
 
-    /// Parses `12`, `12.5`, `-0.50` or `+3`, with white space around it. `None` for any other text, such as one with an
-    /// exponent, a comma, or more than six significant digits after the point.
+    /// Parses `12`, `12.5`, `-0.50` or `+3`, even with white space around it. Returns `None` for any other text, for example
+    /// one with an exponent, a comma, or more than six significant digits after the point.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (negative, digits) = match text.as_bytes().first()? {
@@ -47,7 +47,7 @@ impl Decimal {
         Some(Self(if negative { -units } else { units }))
     }
 
-    /// Converts cents.
+    /// Converts an amount in cents.
     pub fn from_hundredths(hundredths: i64) -> Self {
         Self(i128::from(hundredths) * (UNIT / 100))
     }
@@ -56,7 +56,7 @@ impl Decimal {
         self.0 == 0
     }
 
-    /// The absolute value. Many exports write a refund as a negative amount.
+    /// Returns the absolute value. Many exports write a refund as a negative amount.
     #[must_use]
     pub fn abs(self) -> Self {
         Self(self.0.abs())
@@ -78,7 +78,7 @@ impl fmt::Display for Decimal {
     }
 }
 
-/// Serialised as text, because most JSON parsers round a number.
+/// Serialises the amount as text, because most JSON parsers round a number.
 impl Serialize for Decimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -1,8 +1,8 @@
-//! Finds the order IDs that a person may mean by a typed or pasted text. Pure.
+//! Finds the order IDs that a person may mean by a typed or pasted text. This module does no I/O.
 //!
-//! Order IDs are opaque, so none is repaired. [`candidates`] lists texts that may be the order ID, each with its
-//! difference from the pasted text in words. The caller offers the candidates that the index knows, and acts on none of
-//! them by itself.
+//! recoup never repairs an order ID. [`candidates`] returns texts that may be the order ID, each with a description of its
+//! difference from the pasted text. The caller offers the candidates that the index contains, and never acts on a candidate
+//! without the person's choice.
 
 mod edits;
 mod marks;
@@ -17,18 +17,18 @@ pub use parts::{has_url, split, split_indices};
 
 use super::OrderId;
 
-/// The largest number of candidates for one text. A long URL has many parts.
+/// The largest number of candidates for one text. A long URL would give too many.
 const MAX_CANDIDATES: usize = 40;
 
 /// A text that may be the order ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub text: String,
-    /// The difference from the pasted text, such as "without U+202C behind it" or "the end of the URL".
+    /// A description of the difference from the pasted text, such as "without U+202C behind it" or "the end of the URL".
     pub because: String,
 }
 
-/// The candidates for a text, the likeliest first. The text itself is not among them, and no candidate is empty.
+/// Returns the candidates for a text, the likeliest first. Leaves out the text itself and empty texts.
 pub fn candidates(text: &str) -> Vec<Candidate> {
     let mut found = Candidates::of_whole(text);
     let plain = edits::plain(text);
@@ -42,13 +42,13 @@ pub fn candidates(text: &str) -> Vec<Candidate> {
     found.into_list()
 }
 
-/// The candidates from the whole text, without those from its parts.
+/// Returns the candidates from the whole text, without candidates from its parts.
 pub fn whole_candidates(text: &str) -> Vec<Candidate> {
     Candidates::of_whole(text).into_list()
 }
 
-/// A form that is equal for order IDs that look alike: in lower case and ordinary width, without marks, blanks, a
-/// leading `#` and leading zeros. It finds candidates. A look-up never uses it for its answer.
+/// Returns the text in lower case and ordinary width, without marks, blanks, a leading `#` and leading zeros. Order IDs that
+/// look alike have the same form, which finds candidates. A look-up compares the exact ID instead.
 pub fn skeleton(text: &str) -> String {
     let folded = OrderId::new(text).folded();
     let is_plain = folded.bytes().all(|byte| byte.is_ascii_graphic());
@@ -56,13 +56,14 @@ pub fn skeleton(text: &str) -> String {
     plain.trim_start_matches(['#', '0']).to_owned()
 }
 
-/// The text without invisible marks, and with full-width letters, unusual blanks and other digits replaced by those of
-/// a keyboard.
+/// Returns the text without invisible marks. Replaces full-width letters, unusual blanks and digits of other scripts by the
+/// characters of a keyboard.
 pub fn ordinary(text: &str) -> String {
     edits::plain(text).text
 }
 
-/// The difference in words between a text and a known order ID with the same [`skeleton`]. Empty if they are equal.
+/// Describes the difference between a text and a known order ID with the same [`skeleton`]. Returns an empty text if they are
+/// equal.
 pub fn difference(text: &str, known: &str) -> String {
     let mut differences = Vec::new();
     if text == known {
@@ -97,19 +98,19 @@ pub fn difference(text: &str, known: &str) -> String {
     differences.join(", ")
 }
 
-/// Whether a text looks like an e-mail address.
+/// Returns whether a text looks like an e-mail address.
 pub fn is_email(text: &str) -> bool {
     let Some((person, domain)) = text.trim().rsplit_once('@') else { return false };
     let is_domain = domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
     !person.is_empty() && is_domain && !text.trim().contains(char::is_whitespace)
 }
 
-/// Joins two reasons.
+/// Joins two descriptions with a comma. Skips an empty description.
 pub fn joined(one: &str, other: &str) -> String {
     [one, other].into_iter().filter(|because| !because.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// Candidates in order, each text once.
+/// An ordered list of candidates without duplicates.
 struct Candidates {
     seen: BTreeSet<String>,
     first: Vec<Candidate>,

@@ -1,9 +1,10 @@
-//! Looks for the refund rule in a program's rules. Without that rule a reversal takes no reward back. Pure.
+//! Finds the refund rule among a program's rules. Without that rule, a reversal takes back no reward. This module does no
+//! I/O.
 //!
-//! The vendor's guide calls the rule *Friend refunds a purchase*. In the published schema it seems to be an objective
-//! with an event trigger of the intent `REFUND` and an action of the type `retraction`. This is inferred
-//! (`docs/vendor/program-rules.md`), so the result supports a proof and never replaces the reading of the rewards.
-//! *Rule found* needs both parts, and *no such rule* needs a document that is understood as a whole.
+//! The vendor's guide calls the rule *Friend refunds a purchase*. In the published schema it seems to be an objective with an
+//! event trigger of the intent `REFUND` and an action of the type `retraction`. This is inferred
+//! (`docs/vendor/program-rules.md`), so the result is only supporting evidence: recoup still reads the rewards. *Rule found*
+//! requires both parts. *No such rule* requires that recoup understands the whole document.
 
 mod document;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuledProgram {
     pub id: String,
-    /// Empty if the answer has no name.
+    /// Empty if the vendor's response has no name.
     pub name: String,
     /// `LIVE`, `PAUSED` or `ARCHIVED`.
     pub status: Option<String>,
@@ -31,63 +32,63 @@ pub struct RuledProgram {
 pub enum Rules {
     Read {
         retractions: Vec<Retraction>,
-        /// The keys of the purchase events that the program rewards.
+        /// The event keys of the purchases that the program rewards.
         #[serde(default)]
         purchases: Vec<String>,
-        /// An unknown word or part, which may be a further rule.
+        /// An unknown word or part of the document, which may be a further rule.
         doubt: Option<String>,
     },
     NotReadable {
-        /// A fragment of a sentence.
+        /// The reason, as a phrase that follows "rule not readable:".
         why: String,
     },
 }
 
-/// An action of a refund rule that takes something back.
+/// The part of a refund rule that takes a reward, a referral, a conversion or an event back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retraction {
     /// The name of the rule.
     pub name: String,
-    /// The event of the refund.
+    /// The event key of the refund event that triggers the rule.
     pub event_key: String,
     pub takes: Takes,
-    /// Reasons why the rule does not run with every refund, as sentences.
+    /// The reasons why the rule does not run on every refund, each as a sentence.
     pub limits: Vec<String>,
 }
 
-/// What a retraction takes back.
+/// The things that a refund rule takes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "takes", rename_all = "snake_case")]
 pub enum Takes {
-    /// The rewards with these keys.
+    /// Takes back the rewards with these keys.
     Rewards {
         keys: Vec<String>,
     },
     Referral,
-    /// The conversion of the referral.
+    /// Takes back the conversion of the referral.
     Conversion,
-    /// The earlier event with this key.
+    /// Takes back the earlier event with this key.
     Event {
         key: String,
     },
 }
 
-/// The fields of a reward that decide whether a rule covers it.
+/// The fields of a reward that determine whether a rule covers the reward.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuledReward {
     pub reward_id: String,
     pub key: RewardKey,
-    /// The key of the event that caused the reward; `None` if the answer does not name it.
+    /// The event key of the event that caused the reward; `None` if the vendor's response does not state it.
     pub event_key: Option<String>,
 }
 
-/// A reward's key in its program.
+/// The key of a reward in its program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RewardKey {
     Named(String),
-    /// The answer says that the reward has no key.
+    /// The vendor's response says that the reward has no key.
     None,
-    /// The answer does not name the key.
+    /// The vendor's response does not state the key.
     Unknown,
 }
 
@@ -96,11 +97,11 @@ pub enum RewardKey {
 #[serde(rename_all = "snake_case")]
 pub enum RuleState {
     Found,
-    /// The rule exists, and does not take every reward back.
+    /// The rule exists, but does not take every reward back.
     FoundBut,
-    /// The rules were understood as a whole, and none is a refund rule.
+    /// recoup understands all rules of the program, and none is a refund rule.
     NoSuchRule,
-    /// The rules could not be read.
+    /// recoup could not read the rules, or does not understand them.
     NotReadable,
 }
 
@@ -115,45 +116,46 @@ impl RuleState {
     }
 }
 
-/// The refund rule of one program, compared with the rewards of an action. It holds no personal data.
+/// The refund rule of one program, compared with the rewards of an action. Contains no personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProgramRule {
-    /// The ID of the program. Empty if the rewards name none.
+    /// The ID of the program. Empty if the rewards have no program ID.
     pub program_id: String,
-    /// The name of the program. Empty if it is unknown.
+    /// The name of the program. Empty if recoup does not know it.
     pub program: String,
-    /// `LIVE`, `PAUSED` or `ARCHIVED`; `null` if it is unknown.
+    /// `LIVE`, `PAUSED` or `ARCHIVED`; `null` if recoup does not know it.
     pub status: Option<String>,
     pub state: RuleState,
-    /// Each refund rule as a sentence: its name, its event, and what it takes back.
+    /// A sentence for each refund rule, with its name, its event, and the rewards that it takes back.
     pub rules: Vec<String>,
-    /// Why the rule does not take every reward back, for `found_but`.
+    /// The reasons why the rule does not take every reward back, if the state is `found_but`.
     pub reasons: Vec<String>,
-    /// The rewards of the action that the rule may not take back.
+    /// The rewards of the action that the rule may leave in place.
     pub left_out: Vec<String>,
-    /// What could not be compared, because the vendor's answer lacks it.
+    /// The parts of the rule that recoup could not compare with the rewards, because the vendor's response lacks the data.
     #[schema(value_type = Vec<String>)]
     pub not_compared: Vec<NotCompared>,
-    /// Why the rules are not readable, for `not_readable`.
+    /// The reason why recoup cannot read the rules, if the state is `not_readable`.
     pub why: Option<String>,
-    /// When the rules were read, RFC 3339.
+    /// When recoup read the rules, RFC 3339.
     pub read_at: String,
 }
 
-/// A part of the rule that could not be compared, because the vendor's answer lacks it. JSON has it as a fragment of a sentence.
+/// A part of the rule that recoup could not compare with the rewards, because the vendor's response lacks the data. The JSON
+/// of this enum is a phrase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum NotCompared {
     ProgramStatus,
-    /// Get Rewards names no event.
+    /// Get Rewards does not state the event of a reward.
     PurchaseEvent,
-    /// The key of the reward with this ID.
+    /// The key of one reward. Contains the reward's ID.
     RewardKey(String),
-    /// A fragment that another version of recoup wrote.
+    /// A phrase that another version of recoup wrote.
     Other(String),
 }
 
-/// The text after the reward's ID.
+/// The part of the phrase after the reward's ID.
 const WITHOUT_KEY: &str = ", whose answer does not name its key";
 
 impl fmt::Display for NotCompared {
@@ -206,12 +208,12 @@ impl RuledProgram {
         })
     }
 
-    /// A program whose rules could not be read.
+    /// Returns a program whose rules could not be read.
     pub fn unread(id: impl Into<String>, why: impl Into<String>) -> Self {
         Self { id: id.into(), name: String::new(), status: None, rules: Rules::NotReadable { why: why.into() } }
     }
 
-    /// Compares the refund rule with these rewards. Without rewards, the result is about the rule alone.
+    /// Compares the refund rule with these rewards. Without rewards, the result is only about the rule.
     pub fn judge(&self, rewards: &[RuledReward], read_at: &str) -> ProgramRule {
         let mut rule = ProgramRule {
             program_id: self.id.clone(),
@@ -249,7 +251,7 @@ impl RuledProgram {
         if rewards.is_empty() && retractions.iter().all(|one| !one.limits.is_empty()) {
             reasons.extend(retractions.iter().flat_map(|one| one.limits.clone()));
         }
-        // A reward by REST does not name its event. The rule must then be for an event that the program rewards.
+        // A reward from the REST API does not state its event. The rule must then be for an event that the program rewards.
         let is_event_known = !rewards.is_empty() && rewards.iter().all(|reward| reward.event_key.is_some());
         let is_for_a_purchase = |one: &Retraction| purchases.is_empty() || purchases.contains(&one.event_key);
         if !is_event_known && !retractions.iter().any(is_for_a_purchase) {
@@ -280,7 +282,7 @@ impl RuledProgram {
     }
 }
 
-/// Why no retraction covers the reward.
+/// Returns the reason why no retraction covers the reward.
 fn why_out_of_reach(retractions: &[Retraction], reward: &RuledReward) -> String {
     let id = &reward.reward_id;
     if let Some(event) =
@@ -301,7 +303,8 @@ fn why_out_of_reach(retractions: &[Retraction], reward: &RuledReward) -> String 
 }
 
 impl Retraction {
-    /// Whether the retraction covers the reward, apart from its limits. An unknown key or event counts as covered.
+    /// Returns whether the retraction covers the reward, ignoring its limits. A reward counts as covered if its key or event
+    /// is unknown.
     fn reaches(&self, reward: &RuledReward) -> bool {
         let is_event = |key: &str| reward.event_key.as_deref().is_none_or(|event| event == key);
         is_event(&self.event_key)
@@ -331,7 +334,7 @@ impl Retraction {
     }
 }
 
-/// A text of the vendor for a receipt: shortened, and hidden if it may hold a person's address.
+/// Shortens a text of the vendor for a receipt. Hides the text if it may contain a person's address.
 fn short(text: &str) -> String {
     const SHOWN: usize = 80;
     if text.contains('@') {
@@ -352,7 +355,7 @@ impl ProgramRule {
         }
     }
 
-    /// The result without the program.
+    /// Describes the result without the program's name.
     pub fn words(&self) -> String {
         let state = self.state.as_str();
         let mut words = match self.state {
@@ -371,12 +374,12 @@ impl ProgramRule {
         words
     }
 
-    /// The program and the result.
+    /// Describes the result with the program's name.
     pub fn line(&self) -> String {
         format!("{}: {}", self.title(), self.words())
     }
 
-    /// The program, the result, and when the rules were read.
+    /// Describes the result with the program's name and the time of reading.
     pub fn dated_line(&self) -> String {
         format!("{} (read {})", self.line(), self.read_at)
     }

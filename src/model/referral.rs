@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReferralState {
-    /// Not converted, or no longer converted.
+    /// The referral is not converted, or no longer converted.
     Started,
-    /// Converted by a purchase.
+    /// A purchase converted the referral.
     Converted,
-    /// The referral could not be read, or a newer version of recoup stored a state that this one does not know.
+    /// recoup could not read the referral, or a newer version of recoup stored a state that this version does not know.
     #[serde(other)]
     NotReadable,
 }

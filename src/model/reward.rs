@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use super::{AccountId, RewardId, UserId};
 
-/// The fields of a reward that recoup uses. The index keeps the whole JSON beside them.
+/// The fields of a reward that recoup uses. The index stores the reward's whole JSON as well.
 ///
 /// REST has no status (`docs/vendor/advocate.md` §8), so [`Reward::state`] derives it. Dates are Unix milliseconds, and
 /// amounts are in the reward's own unit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reward {
     pub reward_id: RewardId,
-    /// If the JSON names no account, this is the account of the request.
+    /// The account that the JSON states, or else the account of the request.
     pub account_id: AccountId,
     pub user_id: Option<UserId>,
-    /// `CREDIT`, `PCT_DISCOUNT`, `FUELTANK`, `INTEGRATION` or another type; the set is open.
+    /// `CREDIT`, `PCT_DISCOUNT`, `FUELTANK`, `INTEGRATION` or another type. The vendor may add types.
     pub reward_type: Option<String>,
     /// `FRIEND_SIGNUP`, `REFERRED`, `MANUAL` …
     pub reward_source: Option<String>,
@@ -30,50 +30,51 @@ pub struct Reward {
     pub assigned: Option<i64>,
     /// The redeemed amount in `unit`.
     pub redeemed: Option<i64>,
-    /// `false` if the vendor says that the reward cannot be cancelled.
+    /// `false` if the vendor marks the reward as not cancellable.
     pub cancellable: Option<bool>,
     pub date_created: Option<i64>,
     pub date_given: Option<i64>,
     pub date_scheduled_for: Option<i64>,
     pub date_expires: Option<i64>,
-    /// A date means that the reward is cancelled.
+    /// When the reward was cancelled; `None` if it is not cancelled.
     pub date_cancelled: Option<i64>,
     pub date_redeemed: Option<i64>,
-    /// `None` from REST, which has no such field.
+    /// When the reward was last modified; `None` from REST, which has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_modified: Option<i64>,
-    /// GraphQL's statuses, joined by commas; `None` from REST. [`UNREADABLE`] is one of them if a value that decides
-    /// the state cannot be read.
+    /// GraphQL's statuses, joined by commas; `None` from REST. Contains [`UNREADABLE`] if a value that decides the state
+    /// cannot be read.
     pub statuses: Option<String>,
 }
 
-/// The status that recoup adds to a reward if a value that decides its state cannot be read. The vendor publishes five statuses
-/// (`RewardStatus` of the GraphQL schema). Every other word, this one included, makes the state unclear.
+/// The status that recoup adds to a reward if a value that decides its state cannot be read. The vendor publishes five
+/// statuses (`RewardStatus` of the GraphQL schema). Any other status, such as this one, makes the state unclear.
 pub const UNREADABLE: &str = "UNREADABLE";
 
-/// The earliest moment at which a reward can have ended: 2008-01-01, the day from which ActionIds count, in Unix milliseconds. An
-/// earlier date is a default value, or seconds in place of milliseconds.
+/// The earliest time at which a reward can have ended: 2008-01-01, in Unix milliseconds. ActionIds count days from that date.
+/// An earlier date is a default value, or is in seconds instead of milliseconds.
 const EARLIEST_END_MS: i64 = 1_199_145_600_000;
 
-/// The error of the vendor's time as recoup knows it, in milliseconds. The `Date` header has whole seconds, and so has
-/// the stored offset.
+/// The largest error of recoup's estimate of the vendor's time, in milliseconds. Both the `Date` header and the stored offset
+/// have a precision of a second.
 pub const VENDOR_TIME_INEXACT_MS: i64 = 5_000;
 
 /// The state of a reward, derived from its dates, amounts and statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardState {
-    /// Not yet available.
+    /// The reward is not yet available.
     Pending,
-    /// Earned and not used.
+    /// The participant has earned the reward and not used it.
     Available,
-    /// Part of the credit is used. The vendor does not publish whether the rest can be cancelled.
+    /// The participant has used part of the credit. The vendor does not publish whether the rest can be cancelled.
     PartlyRedeemed,
-    /// Used up. It cannot be cancelled.
+    /// The participant has used all of the reward, so it cannot be cancelled.
     Redeemed,
     Expired,
     Cancelled,
-    /// Its dates, amounts or statuses cannot be read or contradict each other. Such a reward proves nothing.
+    /// The dates, amounts or statuses of the reward cannot be read or contradict each other. An unclear reward is no
+    /// evidence.
     Unclear,
 }
 
@@ -114,12 +115,11 @@ impl fmt::Display for RewardState {
 }
 
 impl Reward {
-    /// The state at `now_ms`, in Unix milliseconds by the vendor's clock.
+    /// Returns the state at `now_ms`, in Unix milliseconds by the vendor's clock.
     ///
-    /// A fully redeemed reward is redeemed, whatever its other fields say. Otherwise a cancellation outranks a
-    /// redemption, and a redemption outranks an expiry. A contradiction is [`RewardState::Unclear`]: an end that a
-    /// status denies, an end at an impossible moment, a redemption after the cancellation or without an amount, or an
-    /// unknown status.
+    /// A fully redeemed reward is redeemed, regardless of its other fields. Otherwise a cancellation outranks a redemption,
+    /// and a redemption outranks an expiry. A contradiction gives [`RewardState::Unclear`]: an end that a status denies, an
+    /// end at an impossible time, a redemption after the cancellation or without an amount, or an unknown status.
     pub fn state(&self, now_ms: i64) -> RewardState {
         let says = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
         let is_active = says("AVAILABLE") || says("PENDING");
@@ -175,8 +175,8 @@ impl Reward {
         self.statuses.as_deref().is_some_and(|list| list.split(',').any(|status| !known.contains(&status)))
     }
 
-    /// When the reward was cancelled or expired, in Unix milliseconds. `None` if it has not ended, or if the vendor
-    /// gives no date.
+    /// Returns when the reward was cancelled or expired, in Unix milliseconds. Returns `None` if the reward has not ended, or
+    /// if the vendor gives no date.
     pub fn ended_at(&self, now_ms: i64) -> Option<i64> {
         match self.state(now_ms) {
             RewardState::Cancelled => self.date_cancelled,
@@ -185,15 +185,16 @@ impl Reward {
         }
     }
 
-    /// Whether the reward can have ended at this moment. It ends after it was given. A pending reward, which is given
-    /// later, may end after its creation.
+    /// Returns whether the reward can have ended at this time. A reward ends after it was given. A pending reward, which is
+    /// given later, may end after its creation.
     fn can_end_at(&self, at_ms: i64, now_ms: i64) -> bool {
         let given = self.date_given.filter(|given| *given <= now_ms).or(self.date_created);
         at_ms >= EARLIEST_END_MS && given.is_none_or(|given| at_ms >= given)
     }
 
-    /// Orders several answers about one reward. The smallest weight is the strongest evidence against a cancellation.
-    /// Of two ended rewards the one with more redeemed comes first, and then the earlier end.
+    /// Returns a weight for choosing between several readings of one reward. The smallest weight is the strongest evidence
+    /// against a cancellation. Of two ended rewards, the one with the larger redeemed amount has the smaller weight. If those
+    /// are equal, the earlier end has the smaller weight.
     pub fn weight(&self, now_ms: i64) -> (u8, i64, i64) {
         let rank = match self.state(now_ms) {
             RewardState::Available | RewardState::Pending => 0,
@@ -210,7 +211,7 @@ impl Reward {
 
 #[cfg(test)]
 impl Reward {
-    /// A credit of 500 without a unit, without dates.
+    /// Returns a credit of 500 without a unit and without dates.
     pub fn of_a_test() -> Self {
         Self {
             reward_id: RewardId::new("r"),
@@ -267,12 +268,12 @@ mod tests {
             assert_eq!(cancelled.state(NOW), state, "cancelled at {at}");
             assert_eq!(cancelled.ended_at(NOW), (state == RewardState::Cancelled).then_some(at));
         }
-        // A reward with a future date was pending when it was cancelled.
+        // A reward with a future date was still pending when it was cancelled.
         let pending = Reward { date_given: Some(NOW + DAY), date_scheduled_for: Some(NOW + DAY), ..reward() };
         for (at, state) in [(NOW - DAY, RewardState::Cancelled), (NOW - 10 * DAY, RewardState::Unclear)] {
             assert_eq!(Reward { date_cancelled: Some(at), ..pending.clone() }.state(NOW), state);
         }
-        // Without the date on which it was given, its creation counts.
+        // If the reward has no given date, the state uses its creation date.
         let older = Reward { date_given: None, date_cancelled: Some(NOW - 10 * DAY), ..reward() };
         assert_eq!(older.state(NOW), RewardState::Unclear);
         for (at, state) in [
@@ -325,7 +326,7 @@ mod tests {
         let (before, after) = (Some(NOW - 2 * DAY), Some(NOW - DAY / 2));
         for (redeemed, date_redeemed, state) in [
             (0, None, Cancelled),
-            // A part was redeemed before, and the rest was cancelled.
+            // A part was redeemed earlier, and the rest was cancelled.
             (200, None, Cancelled),
             (200, before, Cancelled),
             (200, after, Unclear),

@@ -1,7 +1,7 @@
-//! Parses JSON into a tree that borrows from the text, and refuses an object with a repeated key, because it is unknown
-//! which of the two values is meant.
+//! Parses JSON into a tree that borrows from the text. Refuses an object with a repeated key, because either of the two
+//! values may be the right one.
 //!
-//! serde_json's own tree copies each key and each text, and keeps the last value of a repeated key without an error.
+//! serde_json's own tree copies each key and each text. For a repeated key, serde_json keeps the last value without an error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,24 +9,23 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-/// A JSON value.
 #[derive(Debug, PartialEq)]
 pub enum Json<'a> {
     Null,
     Bool(bool),
-    /// An integer beyond 64 bits becomes a float, as in serde_json.
+    /// A number. Like in serde_json, an integer beyond 64 bits becomes a float.
     Number(Number),
-    /// Borrowed unless the text has an escape.
+    /// A string. Borrows from the JSON unless the string has an escape.
     Text(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Object<'a>),
 }
 
-/// The entries of an object, sorted by key, so that a result does not depend on the order in which the vendor writes them.
+/// The entries of an object, sorted by key, so that no result depends on the vendor's order of keys.
 #[derive(Debug, PartialEq)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
-/// Parses a text. The error repeats nothing of the text, because a key can be an e-mail address.
+/// Parses a text. The error quotes no part of the text, because a key can be an e-mail address.
 pub fn parse(text: &str) -> Result<Json<'_>, &'static str> {
     serde_json::from_str(text).map_err(|error| {
         let error = error.to_string();
@@ -61,7 +60,7 @@ impl<'a> Json<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The value of exactly this key.
+    /// Returns the value of exactly this key.
     pub fn get(&self, key: &str) -> Option<&Json<'a>> {
         let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
         Some(&self.0[at].1)
@@ -76,7 +75,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Copies the tree, for libraries that work on serde_json's.
+/// Copies the tree into serde_json's type, which other libraries require.
 impl From<&Json<'_>> for Value {
     fn from(json: &Json<'_>) -> Self {
         match json {
@@ -124,7 +123,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Json<'de>, E> {
-        // A number in JSON is finite.
+        // A number in JSON is always finite.
         Ok(Number::from_f64(value).map_or(Json::Null, Json::Number))
     }
 
@@ -145,12 +144,12 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
-        /// Makes serde borrow the key, which it does not do for a `Cow` by itself.
+        /// An object's key, which serde borrows from the text. serde would copy a plain `Cow`.
         #[derive(serde::Deserialize)]
         #[serde(transparent)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        // Room for the keys of a reward, about 25, so that the list rarely grows.
+        // A reward has about 25 keys, so this list rarely grows.
         let mut object = Vec::with_capacity(32);
         while let Some(Key(key)) = entries.next_key()? {
             object.push((key, entries.next_value()?));

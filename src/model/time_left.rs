@@ -1,8 +1,8 @@
-//! Estimates how long a number of requests takes, the waits for the quota included. Pure.
+//! Estimates how long a number of requests takes, including the waits for the quota. This module does no I/O.
 
 use super::budget::QuotaState;
 
-/// Seconds until this number of requests is done at this pace. `held_ms` is the rest of a current pause.
+/// Returns the seconds until this number of requests is done at this rate. `held_ms` is the rest of the current pause.
 pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i64, now_ms: i64) -> f64 {
     let working = requests as f64 / per_second.max(0.001);
     let held = held_ms as f64 / 1_000.0;
@@ -11,7 +11,7 @@ pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i6
     if beyond == 0 || per_window == 0 {
         return held + working;
     }
-    // Each further window takes its full length, except the last, which takes the time of its requests.
+    // Every further window takes its full length, except the last, which takes only the time of its requests.
     let window = quota.window_ms.unwrap_or(3_600_000) as f64 / 1_000.0;
     let reset = quota.window_ends_ms.map_or(window, |end| (end - now_ms).max(0) as f64 / 1_000.0);
     let whole = (beyond - 1) / per_window;
@@ -20,7 +20,7 @@ pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i6
     first + whole as f64 * window.max(per_window as f64 / per_second.max(0.001)) + last
 }
 
-/// A duration for people: `2h 01m`, `1m 01s`, `59s`.
+/// Formats a duration: `2h 01m`, `1m 01s`, `59s`.
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

@@ -1,8 +1,8 @@
-//! Use case: notices by an outbound webhook and by e-mail, sent by the service.
+//! Use case: sends the service's notices by an outbound webhook and by e-mail.
 //!
-//! The service finds the events and queues them ([`crate::store::notices`]); this module delivers them. A notice has a sentence,
-//! an order ID and a link to the page, and never personal data or a secret. A failed delivery is retried with back-off. No
-//! use case waits for a delivery.
+//! The service detects events and queues notices ([`crate::store::notices`]); this module delivers them. A notice
+//! contains a sentence, an order ID and a link to the page, and never personal data or a secret. A failed delivery is
+//! retried with back-off. No use case waits for a delivery.
 
 mod email;
 mod webhook;
@@ -26,32 +26,33 @@ use webhook::Webhook;
 /// The longest pause between two attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(6);
 
-/// After this number of attempts, about three days with the default settings, a notice is dropped.
+/// The maximum number of attempts for a notice, which take about three days with the default settings. The notice is
+/// then dropped.
 const ATTEMPTS: u32 = 20;
 
-/// Longest time for one delivery.
+/// The time limit of one delivery.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The address of the page, for links; `None` for notices without a link.
+    /// The URL of the page, for links in notices; `None` for notices without a link.
     pub page_url: Option<Url>,
     pub webhook: Option<WebhookSettings>,
     pub email: Option<EmailSettings>,
-    /// The least time between two deliveries.
+    /// The minimum time between two deliveries.
     pub gap: Duration,
     /// How often the service looks for events.
     pub check: Duration,
-    /// A retraction that is open for longer gets a notice.
+    /// The time after which an open retraction causes a notice.
     pub unconfirmed_after: Duration,
-    /// The pause after the first failed attempt. It doubles with each further one.
+    /// The pause after the first failed attempt. Each further failure doubles it.
     pub backoff: Duration,
 }
 
-/// What a receiver gets, as JSON or as the text of an e-mail.
+/// The content of a notice, sent as JSON or as the text of an e-mail.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
-    /// The same in every attempt, so that a receiver can drop a repetition.
+    /// The notice's ID. Each attempt sends the same ID, so that a receiver can drop duplicates.
     id: &'a str,
     event: &'a str,
     at: &'a str,
@@ -65,7 +66,7 @@ struct Message<'a> {
 pub struct Delivery {
     pub channel: &'static str,
     pub delivered: bool,
-    /// Why it was not delivered.
+    /// Why the notice was not delivered; `None` if it was.
     pub error: Option<Error>,
 }
 
@@ -78,7 +79,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Fails if no channel is set.
+    /// Creates a notifier. Fails if no channel is configured.
     pub fn new(settings: Settings, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let webhook = settings.webhook.as_ref().map(Webhook::new).transpose()?;
         let email = settings.email.as_ref().map(Email::new).transpose()?;
@@ -93,13 +94,13 @@ impl Notifier {
         &self.settings
     }
 
-    /// The channels that are set.
+    /// The names of the configured channels.
     pub fn channels(&self) -> Vec<&'static str> {
         let all = [(self.webhook.is_some(), "webhook"), (self.email.is_some(), "email")];
         all.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect()
     }
 
-    /// Sends one notice by every channel, not through the queue.
+    /// Sends one test notice by every channel, without the queue.
     pub async fn test(&self) -> Vec<Delivery> {
         let at = format!("{:.0}", self.clock.now());
         let mut done = Vec::new();
@@ -123,7 +124,7 @@ impl Notifier {
         done
     }
 
-    /// Sends what is due, one at a time and at most as fast as the setting says.
+    /// Sends the due notices one at a time, with at least `gap` between two deliveries.
     pub async fn deliver(&self, queue: &NoticeQueue) -> Result<()> {
         while let Some(notice) = queue.next_due(self.clock.now_ms())?.filter(|_| !self.stop.is_cancelled()) {
             match self.send(&notice).await {
@@ -147,7 +148,8 @@ impl Notifier {
         Ok(())
     }
 
-    /// The error is a fragment of a sentence. It has no address, because an address can hold a secret.
+    /// Sends one notice. An error is a fragment of a sentence without the receiver's address, because an address may
+    /// contain a secret.
     async fn send(&self, notice: &QueuedNotice) -> Result<(), String> {
         let link = self
             .settings
@@ -171,7 +173,7 @@ impl Notifier {
 }
 
 impl Message<'_> {
-    /// The text of an e-mail.
+    /// The notice as the text of an e-mail.
     fn lines(&self) -> String {
         let order = self.order_id.map(|order| format!("order {}", visible(order)));
         let lines =

@@ -1,7 +1,7 @@
-//! Classifies one refund by the state of its rewards and by what the ledger says about them.
+//! Classifies one refund by the state of its rewards and by the ledger's record of them.
 //!
-//! The most urgent fact names the class: a reward that is still active and that no retraction covers comes first.
-//! *Confirmed* is copied from the ledger; a later reading of the reward may contradict it.
+//! The most urgent fact determines the class. The most urgent class has a reward that is still active and has no
+//! retraction. *Confirmed* is copied from the ledger; a later reading of the reward may contradict it.
 
 use serde::Serialize;
 
@@ -18,24 +18,25 @@ pub enum RefundClass {
     NotConfirmed,
     /// The row has no usable order ID.
     NotUsable,
-    /// A reward is active. Only the amount of the action, which the index does not have, tells whether the refund is full.
+    /// A reward is active. Only the action's amount shows whether the refund is full, and the index does not have that
+    /// amount.
     ToCompare,
-    /// A reward is active and the evidence of the file is missing, unknown or contradictory. Or the index has only a similar
-    /// order ID.
+    /// A reward is active, and the file's evidence is missing, unknown or contradictory; or the index has only a
+    /// similar order ID.
     Unclear,
     /// A reward is active and the order was refunded in part.
     RefundedInPart,
     /// Every reward was redeemed before a retraction.
     TooLate,
-    /// Some rewards were redeemed, the rest was taken back.
+    /// Some rewards were redeemed, and the others were taken back.
     PartlyLost,
-    /// The order is not in the index, and the index cannot prove that it is not a referral.
+    /// The index lacks the order, and cannot prove that the order is not a referral.
     NotFoundYet,
     /// The ledger proves the retraction.
     Confirmed,
-    /// No reward is active, and the ledger has no retraction that took them back.
+    /// No reward is active, and no retraction of the ledger took the rewards back.
     CancelledOtherwise,
-    /// The index is complete, newer than the refund, and does not have the order.
+    /// The index lacks the order, is complete, and is newer than the refund.
     NotAReferral,
     /// The file does not say that the order was refunded.
     NotRefunded,
@@ -59,7 +60,7 @@ impl RefundClass {
         Self::NotRefunded,
     ];
 
-    /// The name in the report and in outcome files.
+    /// Returns the name of the class in the report and in outcome files.
     pub fn words(self) -> &'static str {
         match self {
             Self::StillRewarded => "refunded and still rewarded",
@@ -78,12 +79,12 @@ impl RefundClass {
         }
     }
 
-    /// Whether a person must act or decide.
+    /// Returns `true` if a person must act on refunds of this class.
     pub fn needs_attention(self) -> bool {
         self <= Self::PartlyLost
     }
 
-    /// Whether the refund is unfinished. Any such refund makes the exit code 6.
+    /// Returns `true` if refunds of this class are unfinished. Any unfinished refund makes the exit code 6.
     pub fn is_open(self) -> bool {
         matches!(self, Self::StillRewarded | Self::NotConfirmed | Self::NotUsable | Self::ToCompare | Self::Unclear)
     }
@@ -100,7 +101,7 @@ pub enum LedgerStatus {
     Open,
 }
 
-/// A reward of a refunded order, as last read.
+/// A reward of a refunded order, as recoup last read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewardStatus {
     pub reward_id: String,
@@ -113,12 +114,12 @@ pub struct RewardStatus {
 }
 
 impl RewardStatus {
-    /// The part that was not redeemed.
+    /// Returns the amount that was not redeemed.
     fn rest(&self) -> Option<i64> {
         Some(self.assigned? - self.redeemed.unwrap_or(0))
     }
 
-    /// The part that was redeemed.
+    /// Returns the amount that was redeemed.
     fn loss(&self) -> Option<i64> {
         self.redeemed.filter(|redeemed| *redeemed > 0).or(self.assigned)
     }
@@ -142,22 +143,23 @@ impl Subtotal {
     }
 }
 
-/// The rewards of one refund, or of all refunds, by what became of them.
+/// Totals of the rewards of one refund, or of all refunds, by their present state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RewardTotals {
-    /// Active, and not covered by a retraction.
+    /// Active rewards without a retraction.
     pub at_stake: Subtotal,
-    /// Covered by a retraction that is not proven yet.
+    /// Rewards whose retraction is not proven yet.
     pub not_confirmed: Subtotal,
-    /// Redeemed.
+    /// Redeemed rewards.
     pub lost: Subtotal,
-    /// Cancelled by this ledger.
+    /// Rewards that a retraction of this ledger cancelled.
     pub taken_back: Subtotal,
-    /// The rest of rewards that were partly redeemed before the retraction. The vendor does not document what becomes of it.
+    /// The unredeemed part of rewards that were partly redeemed before the retraction. The vendor does not document
+    /// what happens to that part.
     pub review: Subtotal,
-    /// Number of rewards cancelled otherwise.
+    /// Number of rewards that were cancelled without a retraction of this ledger.
     pub cancelled: u64,
-    /// Number of expired rewards, which no one can redeem.
+    /// Number of expired rewards, which cannot be redeemed.
     pub expired: u64,
 }
 
@@ -174,7 +176,7 @@ impl RewardTotals {
             (RewardState::Cancelled, LedgerStatus::None) => shares.cancelled += 1,
             (RewardState::Cancelled, LedgerStatus::Done) => shares.taken_back.add(unit, known.rest()),
             (RewardState::PartlyRedeemed, LedgerStatus::Done) => shares.review.add(unit, known.rest()),
-            // Includes cancelled rewards: until the retraction is proven, they are not taken back.
+            // Counts cancelled rewards too: a reward counts as taken back only after its retraction is proven.
             (_, LedgerStatus::Open) => shares.not_confirmed.add(unit, known.rest()),
             // A reward that is active after its retraction was proven is at stake.
             (RewardState::Pending | RewardState::Available | RewardState::Unclear, _)
@@ -195,8 +197,8 @@ impl RewardTotals {
         self.expired += other.expired;
     }
 
-    /// The class of a refund with these rewards. `open` and `done` say whether a retraction of the order is unfinished or
-    /// proven. `None` if nothing is known of the order.
+    /// Returns the class of a refund with these rewards; `None` if the rewards determine no class. `open` is `true` if
+    /// a retraction of the order is unfinished, and `done` if one is proven.
     pub fn class(&self, open: bool, done: bool) -> Option<RefundClass> {
         if self.at_stake.rewards > 0 {
             Some(RefundClass::StillRewarded)
@@ -213,14 +215,14 @@ impl RewardTotals {
         }
     }
 
-    /// The value that the class is about.
+    /// Returns the value of the rewards that determine `class`.
     pub fn worth(&self, class: RefundClass) -> RewardValue {
         match class {
             RefundClass::StillRewarded => self.at_stake.worth.clone(),
             RefundClass::NotConfirmed => self.not_confirmed.worth.clone(),
             RefundClass::TooLate | RefundClass::PartlyLost => self.lost.worth.clone(),
             RefundClass::Confirmed => self.taken_back.worth.clone(),
-            // These classes are not certain to be refunded in full, so no value is attributed to them.
+            // An order of these classes may not be refunded in full, so the report attributes no value to it.
             RefundClass::NotUsable
             | RefundClass::ToCompare
             | RefundClass::Unclear
@@ -237,7 +239,7 @@ impl RewardTotals {
 mod tests {
     use super::*;
 
-    /// A reward of 500, of which 200 are redeemed if it is partly redeemed.
+    /// Builds a reward of 500. If the state is *partly redeemed*, 200 of the 500 are redeemed.
     fn known(state: RewardState, ledger_status: LedgerStatus) -> RewardStatus {
         let redeemed = match state {
             RewardState::Redeemed => Some(500),
@@ -261,7 +263,7 @@ mod tests {
             (&[(Available, No), (Pending, No)], false, false, Some(RefundClass::StillRewarded), "10.00 USD"),
             (&[(Available, No), (Redeemed, No)], false, false, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(PartlyRedeemed, No)], false, false, Some(RefundClass::StillRewarded), "3.00 USD"),
-            // One of two actions was sent.
+            // recoup sent one of two actions.
             (&[(Available, No), (Available, Open)], true, false, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(Cancelled, Done), (Available, Done)], false, true, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(Available, Open), (Cancelled, Open)], true, false, Some(RefundClass::NotConfirmed), "10.00 USD"),

@@ -1,7 +1,8 @@
 //! Compares one refund of the file with index and ledger.
 //!
-//! A damaged order ID is used only if the index or the ledger has exactly this ID. Similar IDs are mentioned and never used.
-//! Rows never contain an account.
+//! recoup uses a damaged order ID only if the index or the ledger has exactly this ID. Notes mention similar IDs, and
+//! recoup never uses them.
+//! Rows never contain an account ID.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use crate::refunds::{
 use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
 use crate::store::ledger::{Channel, Outline};
 
-/// The columns that are added to the file.
+/// The columns that recoup adds to the refund file.
 pub const COLUMNS: [&str; 9] = [
     "recoup_class",
     "recoup_action",
@@ -32,11 +33,11 @@ pub const COLUMNS: [&str; 9] = [
     "recoup_evidence",
 ];
 
-/// One refund and what became of it.
+/// One refund of the file, with the result of the comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     pub line: u64,
-    /// The order ID as in the file; `null` if the row has none.
+    /// The order ID, unchanged from the file; `null` if the row has none.
     pub order_id: Option<OrderId>,
     pub class: RefundClass,
     /// The line of the first row with the same order, which has the values.
@@ -44,23 +45,23 @@ pub struct Row {
     pub refunded_at: Option<DateOrTime>,
     pub actions: Vec<String>,
     pub rewards: Vec<String>,
-    /// The value that the class is about: at stake, not confirmed, lost or taken back.
+    /// The value of the rewards that determine the class: at stake, not confirmed, lost or taken back.
     pub worth: RewardValue,
     /// The most relevant retraction of the ledger.
     pub retraction: Option<i64>,
-    /// The state of that retraction; without one, the states of the rewards.
+    /// The state of the most relevant retraction, or the states of the rewards if there is no retraction.
     pub state: String,
-    /// When the last action was proven.
+    /// When the ledger confirmed the last action of the order.
     pub confirmed_at: Option<Timestamp>,
-    /// The referral was still converted when it was last read, though the order was refunded in full.
+    /// `true` if the order was refunded in full, and the referral was still converted when recoup last read it.
     pub referral_converted: bool,
     pub note: String,
-    /// `null` if the row names no order.
+    /// The decision of the file; `null` if the row has no order ID.
     pub decision: Option<DecisionKind>,
     pub evidence: String,
 }
 
-/// A row with the values for the totals.
+/// A row, with the data that the report's totals need.
 #[derive(Debug)]
 pub struct Compared {
     pub row: Row,
@@ -71,22 +72,22 @@ pub struct Compared {
     pub begun_at: Option<Timestamp>,
 }
 
-/// The data that refunds are compared with.
+/// The data that recoup compares with the refunds.
 #[derive(Debug)]
 pub struct Comparer<'a> {
     pub reader: &'a IndexReader,
     pub ledger: &'a LedgerIndex,
     pub coverage: &'a Coverage,
-    /// The time of the coverage.
+    /// The time as of which the index's coverage is valid.
     pub as_of: Option<Timestamp>,
-    /// The current time, and the clock that gave it.
+    /// The current time, and the clock that recoup took it from.
     pub now: JudgedNow,
-    /// Refunds without a date happened before this time.
+    /// Refunds without a date count as older than this time.
     pub undated: Timestamp,
 }
 
 impl Comparer<'_> {
-    /// Compares an order by its first row, or a row that names no order.
+    /// Compares an order with index and ledger, by the order's first row. Also accepts a row without an order.
     pub fn compare(&self, refunds: &Refunds, refund: &RefundRow, order: Option<&OrderRefund>) -> Result<Compared> {
         let Some(order) = order else {
             return Ok(match &refund.no_order_needed {
@@ -178,7 +179,7 @@ impl Comparer<'_> {
         Ok(Compared { row, known, retractions, begun_at })
     }
 
-    /// When a referral of these rewards was last read as converted; `None` if none was.
+    /// Returns when recoup last read a referral of these rewards as converted; `None` if no referral was converted.
     fn converted_as_read(&self, known: &[RewardStatus]) -> Result<Option<Timestamp>> {
         let rewards: Vec<RewardId> = known.iter().map(|known| RewardId::new(known.reward_id.as_str())).collect();
         for id in self.reader.referral_ids(&rewards)? {
@@ -194,13 +195,13 @@ impl Comparer<'_> {
         let rewards = indexed.iter().map(|indexed| indexed.reward.reward_id.as_str());
         let mut about = self.ledger.about(order_id, actions, rewards);
         if let Some(wanted) = &refund.action_id {
-            // A retraction without an action may concern this one.
+            // A retraction without an ActionId may affect this action.
             about.retain(|outline| outline.action_id.as_ref().is_none_or(|action_id| action_id == wanted));
         }
         about
     }
 
-    /// The rewards in the index and those that only the ledger has. The newer reading counts.
+    /// Merges the rewards of the index with the rewards that only the ledger has. The newer reading of a reward counts.
     fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<RewardStatus> {
         let mut readings = newest_readings(about);
         let mut all = Vec::with_capacity(indexed.len());
@@ -255,8 +256,8 @@ impl Comparer<'_> {
         all
     }
 
-    /// Classifies an order that is not in the index. Only a complete index that is newer than the refund proves that it is
-    /// not a referral.
+    /// Classifies an order that the index lacks. Only a complete index that is newer than the refund proves that the
+    /// order is not a referral.
     fn not_found(
         &self,
         refund: &RefundRow,
@@ -289,7 +290,7 @@ impl Comparer<'_> {
 }
 
 impl Row {
-    /// A further row of an order. It has no value, so that the column can be summed.
+    /// Builds a further row of an order. The row has no value, so that the value column can be summed.
     pub fn repeats(&self, refund: &RefundRow) -> Self {
         Self {
             line: refund.line,
@@ -309,7 +310,7 @@ impl Row {
         self.note.push_str(note);
     }
 
-    /// The cells for [`COLUMNS`].
+    /// Returns the cells for [`COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
         let cells = [
             self.class.words().to_owned(),
@@ -362,7 +363,8 @@ fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
-/// Whether the problem is about an ID that is looked up. Other problems of a row do not hide what became of its order.
+/// Returns `true` if the problem affects the order ID or the ActionId. After any other problem, the row still shows the
+/// state of its order.
 fn is_about_id(problem: &RowProblem) -> bool {
     matches!(problem.column, Column::OrderId | Column::ActionId)
 }
@@ -372,7 +374,7 @@ fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
     rows.flat_map(|row| &row.problems).find(damage).map(ToString::to_string)
 }
 
-/// Prefers an open retraction, then the newest proven one, then the newest.
+/// Returns an open retraction, or else the newest proven one, or else the newest.
 fn most_relevant<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
     let newest = |of: &dyn Fn(&Outline) -> bool| about.iter().copied().rfind(|outline| of(outline));
     newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))
@@ -382,7 +384,6 @@ fn states(known: &[RewardStatus]) -> String {
     known.iter().map(|known| known.state.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// Notes about the rewards.
 fn reward_notes(known: &[RewardStatus]) -> Vec<String> {
     let mut notes = Vec::new();
     for known in known {
@@ -404,7 +405,7 @@ fn reward_notes(known: &[RewardStatus]) -> Vec<String> {
     notes
 }
 
-/// Notes about retractions whose state alone is not enough.
+/// Returns notes about retractions whose state needs an explanation.
 fn retraction_notes(about: &[&Outline], class: RefundClass) -> Vec<String> {
     let told = |outline: &&&Outline| {
         let is_end = is_done(outline) || (is_open(outline) && class == RefundClass::NotConfirmed);

@@ -1,7 +1,7 @@
-//! Median and 95th percentile of durations, in hours.
+//! Computes the median and 95th percentile of durations, in hours.
 //!
-//! Percentiles use the nearest rank, so they are values that occurred. The median of an even number of values is the mean of
-//! the middle two. Without values there is no percentile.
+//! Percentiles use the nearest rank, so each percentile is an observed duration. The median of an even number of values
+//! is the mean of the middle two. An empty list has no percentile.
 
 use serde::Serialize;
 
@@ -10,14 +10,15 @@ const HOUR_MS: f64 = 3_600_000.0;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct DurationSummary {
     pub count: usize,
-    /// In hours; `null` without values.
+    /// The median, in hours; `null` without values.
     pub median: Option<f64>,
     /// The 95th percentile, in hours.
     pub p95: Option<f64>,
 }
 
 impl DurationSummary {
-    /// Summarises durations in milliseconds. A negative duration, as of a retraction before its refund, counts as 0.
+    /// Summarises durations in milliseconds. A negative duration, such as that of a retraction before its refund,
+    /// counts as 0.
     pub fn of(mut times_ms: Vec<i64>) -> Self {
         for time in &mut times_ms {
             *time = (*time).max(0);
@@ -42,7 +43,7 @@ fn median(sorted: &[i64]) -> Option<f64> {
     Some(f64::midpoint(lower as f64, upper as f64))
 }
 
-/// The smallest value that at least `percent` of the values do not exceed.
+/// Returns the smallest value `v` such that at least `percent` % of the values are at most `v`.
 fn nearest_rank(sorted: &[i64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).map(|ms| *ms as f64)

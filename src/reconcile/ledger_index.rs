@@ -1,7 +1,7 @@
-//! The retractions of the ledger, found by order, action or reward.
+//! Finds the retractions of the ledger by order, action or reward.
 //!
-//! The ledger is read once, without personal data. Attempts that had no effect (refused, never received, never sent,
-//! released, superseded) take nothing back, but the report mentions them.
+//! recoup reads the ledger once, without personal data. Attempts that had no effect (refused, never received, never
+//! sent, released, superseded) take no reward back, but the report mentions them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -44,12 +44,12 @@ impl LedgerIndex {
         self.all.push(outline);
     }
 
-    /// Oldest first.
+    /// Returns all retractions, oldest first.
     pub fn all(&self) -> &[Outline] {
         &self.all
     }
 
-    /// The retractions of an order, of these actions and of these rewards, oldest first.
+    /// Returns the retractions of an order, of these actions and of these rewards, oldest first.
     pub fn about<'a>(
         &self,
         order_id: &OrderId,
@@ -63,7 +63,7 @@ impl LedgerIndex {
     }
 }
 
-/// Whether the vendor may have received the retraction and its result is unknown.
+/// Returns `true` if the vendor may have received the retraction and its result is unknown.
 pub fn is_open(outline: &Outline) -> bool {
     outline.channel != Channel::Modification && outline.state.is_open()
 }
@@ -72,12 +72,13 @@ pub fn is_done(outline: &Outline) -> bool {
     outline.channel != Channel::Modification && matches!(outline.state, State::Confirmed | State::Partial)
 }
 
-/// Whether the retraction reverses a whole order and may have been sent. Such a retraction needs a refund.
+/// Returns `true` if the retraction reverses a whole order and may have been sent. The report expects a refund for such
+/// a retraction.
 pub fn needs_a_refund(outline: &Outline) -> bool {
     outline.channel.takes_all_back() && outline.state.may_have_been_sent()
 }
 
-/// What these retractions do about one reward of an order.
+/// Returns whether one of these retractions covers the reward, and whether that retraction is proven.
 pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> LedgerStatus {
     let covers = |outline: &&&Outline| {
         let by_order = outline.channel.takes_all_back() && outline.action_id.is_none() && outline.order_id == *order_id;
@@ -97,14 +98,14 @@ pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, ac
     about.iter().filter(covers).map(one).max().unwrap_or(LedgerStatus::None)
 }
 
-/// Whether the reward was cancelled before this retraction was sent.
+/// Returns `true` if the reward was already cancelled when this retraction was sent.
 fn was_cancelled_before(outline: &Outline, reward_id: &str) -> bool {
     let before = outline.readings.first().into_iter().flat_map(|reading| &reading.rewards);
     before.filter(|reward| reward.reward_id == reward_id).any(|reward| state_of(reward) == Some(RewardState::Cancelled))
 }
 
-/// The newest reading of every reward in these retractions, with its time. If a reward can no longer be read, its last
-/// successful reading counts.
+/// Returns the newest reading of every reward in these retractions, with the time of that reading. If recoup can no
+/// longer read a reward, its last successful reading counts.
 pub fn newest_readings<'a>(about: &[&'a Outline]) -> HashMap<&'a str, (Timestamp, RewardState, &'a SeenReward)> {
     let mut newest: HashMap<&str, (Timestamp, RewardState, &SeenReward)> = HashMap::new();
     for (at, reward) in about.iter().flat_map(|outline| seen(outline)) {

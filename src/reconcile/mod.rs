@@ -1,8 +1,8 @@
 //! Use case: compares every refund of a file with rewards and ledger, and every retraction with the refunds.
 //!
 //! This module reads the index, the ledger and the file. It makes no requests and writes only the outcome file. The
-//! answer is as recent as the index, and says how recent that is. A refund counts as settled only if the ledger proves
-//! it. Accounts never appear in the answer.
+//! answer is as recent as the index, and includes the time of the index. A retraction counts as confirmed only if the
+//! ledger proves it. The answer contains no account IDs.
 
 mod classification;
 mod compare;
@@ -35,7 +35,7 @@ use summary::{Totals, UnmatchedRetraction};
 
 pub use summary::Reconciliation;
 
-/// Rows between two progress updates.
+/// Number of rows between two progress updates.
 const SHOW_EVERY: usize = 1000;
 
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub struct ReconcileRequest<'a> {
     /// The refund file; `-` is standard input.
     pub refunds: &'a Path,
     pub read: read::Options,
-    /// The outcome file: every row with its result.
+    /// The outcome file, which gets every row with its result.
     pub out: Option<&'a Path>,
-    /// Whether the outcome file may be replaced.
+    /// Whether recoup may replace an existing outcome file.
     pub force: bool,
     /// Retractions before this time need no refund. Defaults to the oldest refund of the file.
     pub since: Option<Timestamp>,
@@ -55,14 +55,14 @@ pub struct ReconcileRequest<'a> {
     pub identity: Option<&'a Identity>,
 }
 
-/// Compares everything and writes the outcome file.
+/// Compares the refunds with index and ledger, and writes the outcome file.
 pub fn run(
     request: &ReconcileRequest<'_>,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<Reconciliation> {
-    // Fail on an unusable output file before doing any work.
+    // Fails on an unusable output file before the comparison starts.
     let out = request.out.map(|path| OutFile::reserve(path, request.force)).transpose()?;
     out.iter().try_for_each(|out| out.ensure_differs_from(request.refunds))?;
     let refunds = read::file(request.refunds, &request.read)?;
@@ -71,7 +71,7 @@ pub fn run(
             .hint("run `recoup crawl` first")
     })?;
     let ledger = Ledger::open_read_only(request.ledger, request.identity)?;
-    // With another ledger, everything that was retracted would look as if it had been cancelled otherwise.
+    // With another ledger, every retracted reward would look as if it had been cancelled outside recoup.
     check_ledger(Some(&reader), ledger.as_ref())?;
     let ledger_index = LedgerIndex::read(ledger.as_ref())?;
     let undated = input::written_at(request.refunds, clock.now());
@@ -134,7 +134,7 @@ fn compare(
     Ok(Reconciliation::new(request.refunds, refunds, comparer, rows, totals, unmatched, since))
 }
 
-/// Adds each reward to the totals once. Returns whether any of them was counted before.
+/// Adds each reward to the totals once. Returns whether any of the rewards was counted before.
 fn count_rewards(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut RewardTotals) -> bool {
     let mut again = false;
     for known in known {

@@ -1,7 +1,7 @@
 //! Sums of reward amounts, by unit.
 //!
-//! Sums are exact integers in the unit of the reward. Nothing is converted: dollars, months and percents are kept separate.
-//! A reward without an amount counts as one of unknown value, never as zero.
+//! Sums are exact integers in the unit of the reward. Different units, such as dollars, months and percents, have
+//! separate sums. A reward without an amount counts as a reward of unknown value, never as zero.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -60,7 +60,8 @@ impl Unit {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
-    /// The sum, in hundredths of a currency or in the unit. `i128`, so that sums of `i64` cannot overflow.
+    /// The sum, in hundredths of a currency or in the unit. The type is `i128`, so that sums of `i64` values cannot
+    /// overflow.
     amount: i128,
     /// Number of rewards without an amount.
     unknown: u64,
@@ -102,7 +103,7 @@ impl RewardValue {
         self.0.keys()
     }
 
-    /// The sum in one unit, for a table; empty if there is none.
+    /// Formats the sum in one unit for a table; empty if no reward has that unit.
     pub fn cell(&self, unit: &Unit) -> String {
         match self.0.get(unit) {
             None => String::new(),
@@ -111,7 +112,7 @@ impl RewardValue {
         }
     }
 
-    /// Orders by the highest value of the first unit. Currencies come before other units, empty values last.
+    /// Sorts the highest value of the first unit first. Currencies precede other units, and empty values are last.
     pub fn highest_first(&self, other: &Self) -> Ordering {
         let first = |worth: &Self| worth.0.iter().next().map(|(unit, sum)| (unit.clone(), Reverse(sum.amount)));
         match (first(self), first(other)) {
@@ -123,7 +124,7 @@ impl RewardValue {
     }
 }
 
-/// `12.50 USD, 3 MONTH`; empty if there is nothing.
+/// Formats the sums, such as `12.50 USD, 3 MONTH`; empty without rewards.
 impl fmt::Display for RewardValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<String> = self.0.iter().map(|(unit, sum)| sum.words(unit)).collect();

@@ -26,7 +26,7 @@ const MAX_SHOWN: usize = 50;
 
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// Each reward is counted once.
+    /// Totals that count each reward once.
     pub shares: RewardTotals,
     counts: [u64; RefundClass::ALL.len()],
     from_refund: Vec<i64>,
@@ -57,14 +57,14 @@ pub struct UnmatchedRetraction {
     /// The ledger ID.
     pub retraction: i64,
     pub order_id: String,
-    /// `null` if it was sent by order ID and action tracker.
+    /// The ActionId; `null` if the retraction was sent by order ID and action tracker.
     pub action_id: Option<String>,
     #[serde(rename = "road")]
     pub channel: Channel,
     pub state: State,
     pub created_at: Timestamp,
     pub confirmed_at: Option<Timestamp>,
-    /// The value of its rewards, without redeemed amounts.
+    /// The value of the retraction's rewards, without redeemed amounts.
     pub worth: RewardValue,
 }
 
@@ -85,9 +85,9 @@ impl UnmatchedRetraction {
 
 #[derive(Debug, Serialize)]
 struct Times {
-    /// Time from the refund date of the file to the proof.
+    /// Time from the file's refund date to the proof of the retraction.
     refund_to_confirmed: DurationSummary,
-    /// Time from recording the retraction to the proof.
+    /// Time from the ledger's record of the retraction to its proof.
     retraction_to_confirmed: DurationSummary,
 }
 
@@ -96,23 +96,23 @@ pub struct Reconciliation {
     pub file: String,
     pub format: String,
     pub coverage: Coverage,
-    /// The clock by which reward states are judged.
+    /// The clock that recoup uses to compute reward states.
     pub clock: JudgedBy,
     /// The index is newer than the newest dated refund in the file.
     pub index_is_newer: bool,
-    /// Number of orders, that is rows without repeated orders.
+    /// Number of orders in the file. Repeated rows of an order do not count.
     pub refunds: u64,
-    /// Number of further rows of orders.
+    /// Number of rows that repeat an order.
     pub repeated: u64,
     counts: Vec<Count>,
-    /// Number of orders refunded in full whose referral was still converted when it was last read.
+    /// Number of fully refunded orders whose referral was still converted when recoup last read it.
     pub referrals_still_converted: u64,
     totals: RewardTotals,
     hours: Times,
-    /// Retractions before this time are not listed in `without_refund`; `null` means no limit.
+    /// `without_refund` excludes retractions before this time; `null` means no limit.
     pub since: Option<Timestamp>,
     pub without_refund: Vec<UnmatchedRetraction>,
-    /// In file order.
+    /// The rows, in file order.
     pub(super) rows: Vec<Row>,
 }
 
@@ -151,7 +151,7 @@ impl Reconciliation {
         }
     }
 
-    /// Why the answer may be out of date; `None` if it is not.
+    /// Returns why the report may be out of date; `None` if it is current.
     pub fn warning(&self) -> Option<&'static str> {
         if !self.coverage.complete {
             Some("the index is not complete and may lack rewards: run `recoup crawl`, then reconcile again")
@@ -162,7 +162,7 @@ impl Reconciliation {
         }
     }
 
-    /// The error that the command ends with; `None` if every refund is settled.
+    /// Returns the error that the command ends with; `None` if every refund is settled.
     pub fn problem(&self) -> Option<Error> {
         let of = |wanted: RefundClass| {
             self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds)
@@ -190,7 +190,7 @@ impl Reconciliation {
         })
     }
 
-    /// The report as text.
+    /// Formats the report as text.
     pub fn lines(&self) -> Vec<String> {
         let again = match self.repeated {
             0 => String::new(),
@@ -253,7 +253,7 @@ impl Reconciliation {
         }
     }
 
-    /// The rows that need attention, by class and then by value.
+    /// Adds the rows that need attention, ordered by class and then by value.
     fn needing_attention(&self, lines: &mut Vec<String>) {
         let mut wanted: Vec<&Row> =
             self.rows.iter().filter(|row| row.class.needs_attention() && row.duplicate_of.is_none()).collect();

@@ -1,7 +1,7 @@
-//! Verifies the ledger's hash chain and exports its events. Only reads.
+//! Verifies the ledger's hash chain and exports its events. This module never writes to the ledger.
 //!
-//! The chain alone cannot show that its tail was cut, or that all of it was written anew. So the audit also looks for the head
-//! that a person kept from a receipt, and for the one that the index remembers.
+//! A chain alone does not reveal that its tail was truncated, or that all of it was rewritten. So the audit also looks for a
+//! head that a person has saved from a receipt, and for the head that the index stores.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ const HASH_DIGITS: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object on each line.
+    /// The export has one JSON object on each line.
     Ndjson,
     Csv,
 }
@@ -28,11 +28,11 @@ pub enum Format {
 #[derive(Debug, Clone)]
 pub struct Export {
     pub format: Format,
-    /// `None` writes to standard output.
+    /// The file to write; `None` writes to standard output.
     pub out: Option<PathBuf>,
-    /// Replace an existing file.
+    /// `true` replaces an existing file.
     pub force: bool,
-    /// PersonalIds account IDs are shown.
+    /// The account and user IDs that the export shows.
     pub ids: PersonalIds,
 }
 
@@ -40,12 +40,12 @@ pub struct Export {
 pub struct ExportSummary {
     pub events: u64,
     pub file: String,
-    /// The newest event in the export.
+    /// The newest event at the time of the export.
     pub head: Head,
 }
 
-/// Computes the chain again, runs SQLite's integrity check on the file, and looks for the head that a person kept and for the
-/// one that the index remembers.
+/// Verifies the chain, runs SQLite's integrity check on the file, and looks for two heads: `head`, which a person has saved
+/// from a receipt, and the head that the index stores.
 pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
     if head.is_some_and(|head| head.len() != HASH_DIGITS || !head.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Err(Error::new(Kind::Usage, format!("a head has {HASH_DIGITS} hexadecimal digits"))
@@ -64,7 +64,8 @@ pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Op
     Ok(audit)
 }
 
-/// Opens an existing ledger.
+/// Opens an existing ledger. `remembered` is `true` if the index stores a head of this ledger; the error for a missing ledger
+/// depends on it.
 pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -> Result<Ledger> {
     Ledger::open_read_only(path, identity)?.ok_or_else(|| {
         if remembered {
@@ -83,7 +84,7 @@ pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -
     })
 }
 
-/// Checks that this ledger has the head that the index remembers.
+/// Checks that the ledger contains the head that the index stores.
 fn against(ledger: &Ledger, audit: &Audit, id: &str, head: &Head) -> Result<Option<Fault>> {
     let fault = |what: String| Ok(Some(Fault { sequence: None, retraction: None, what }));
     if audit.ledger_id != id {
@@ -128,7 +129,7 @@ pub fn lines(audit: &Audit) -> Vec<String> {
     lines
 }
 
-/// What the head that a person kept proves.
+/// Describes what a head saved from a receipt proves.
 fn head_line(found: i64, audit: &Audit) -> String {
     let later = (audit.head.sequence - found).unsigned_abs();
     if !audit.faults.is_empty() {
@@ -141,7 +142,7 @@ fn head_line(found: i64, audit: &Audit) -> String {
     format!("the given head is event {found}: every event up to it is as it was then; {rest}")
 }
 
-/// The error of an audit that found something.
+/// Returns an error with the first fault; `None` if the audit found no fault.
 pub fn problem(audit: &Audit) -> Option<Error> {
     let first = audit.faults.first()?;
     let more = match audit.faults.len() {
@@ -154,7 +155,7 @@ pub fn problem(audit: &Audit) -> Option<Error> {
     )
 }
 
-/// Exports every event in order; `None` for an export to standard output.
+/// Exports every event in order. Returns `None` after an export to standard output.
 pub fn export(
     ledger: &Path,
     identity: Option<&Identity>,

@@ -1,8 +1,9 @@
-//! Copies index and ledger while other processes use them.
+//! Copies the index and the ledger while other processes use them.
 //!
-//! Each copy is written to a temporary file, checked, synced and then renamed, so that no incomplete file has a backup's name.
-//! The index is copied first: it remembers the ledger's head, and a ledger may be newer than that. Older backups are deleted
-//! only after the new one is complete, and only files with this command's own name pattern.
+//! Each copy is written to a temporary file, checked, synced and then renamed, so that no incomplete file has the name of a
+//! backup. The index is copied first: it stores the ledger's head, so the copied ledger must not be older than the copied
+//! index. Older backups are deleted only after the new one is complete. This module deletes only files that match its own
+//! name pattern.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,32 +24,32 @@ use crate::store::index::IndexReader;
 use crate::store::ledger::Head;
 use crate::store::{Identity, ProcessLock};
 
-/// Interval of progress updates.
+/// The interval between two checks for progress or a signal.
 const LOOK: Duration = Duration::from_millis(100);
-/// Updates before progress is shown: two seconds.
+/// The number of checks before progress is shown: two seconds.
 const QUIET_LOOKS: u32 = 20;
-/// The timestamp in a file name: 20261124T183025Z.
+/// The format of the timestamp in a file name: 20261124T183025Z.
 const MOMENT: &str = "%Y%m%dT%H%M%SZ";
 const MOMENT_LENGTH: usize = 16;
 
-/// What to copy, and where to.
+/// The files to copy, and the target folder.
 pub struct Options<'a> {
     pub index: &'a Path,
     pub ledger: &'a Path,
-    /// The owner of both files, if the settings name it.
+    /// The owner of both files, if the configuration has it.
     pub identity: Option<&'a Identity>,
     pub folder: &'a Path,
-    /// How many backups to keep; `None` keeps all.
+    /// The number of backups to keep; `None` keeps all.
     pub keep: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Backup {
-    /// `null` if there is no index.
+    /// The copy of the index; `null` if there is no index.
     pub index: Option<CopiedFile>,
-    /// `null` if there is no ledger.
+    /// The copy of the ledger; `null` if there is no ledger.
     pub ledger: Option<CopiedLedger>,
-    /// Older backups that were deleted.
+    /// The paths of the deleted older backups.
     pub removed: Vec<String>,
 }
 
@@ -58,18 +59,18 @@ pub struct CopiedFile {
     pub bytes: u64,
 }
 
-/// The copy of a ledger whose chain was verified.
+/// The copy of a ledger, with the result of its verification.
 #[derive(Debug, Serialize)]
 pub struct CopiedLedger {
     #[serde(flatten)]
     pub copied: CopiedFile,
     pub ledger_id: String,
     pub events: u64,
-    /// The newest event. `recoup audit verify --head` looks for it.
+    /// The ledger's newest event. `recoup audit verify --head` looks for its hash.
     pub head: Head,
 }
 
-/// Copies both files into the folder.
+/// Copies the index and the ledger into the folder.
 pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Backup> {
     private_folder(options.folder).map_err(|error| unusable(options.folder, &error))?;
     let lock = ProcessLock::try_take(&options.folder.join(".recoup"), "backup")?;
@@ -102,7 +103,7 @@ pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken,
         let (ledger_id, events, head) = (audit.ledger_id, audit.events, audit.head);
         backup.ledger = Some(CopiedLedger { copied, ledger_id, events, head });
     } else if remembered.is_some() {
-        // A nightly backup that succeeds without a ledger would hide that the ledger is gone.
+        // Fails: a nightly backup that succeeds without a ledger would hide the loss of the ledger.
         return Err(Error::new(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", options.ledger.display()),
@@ -175,7 +176,7 @@ impl Copy<'_> {
                 () = self.clock.sleep(LOOK) => {}
                 () = self.stop.cancelled(), if looks < u32::MAX => {
                     interrupt();
-                    // Interrupts the copy once; it then ends by itself.
+                    // Interrupts the copy only once, because the copy then ends by itself.
                     looks = u32::MAX;
                 }
             }
@@ -201,7 +202,7 @@ impl Copy<'_> {
     }
 }
 
-/// This command's name pattern: the file's name, a timestamp, `.db`.
+/// The name of a backup: the name of the copied file, a timestamp, `.db`.
 struct Name {
     stem: String,
     moment: String,
@@ -216,7 +217,7 @@ impl Name {
         format!(".{}-backup-", self.stem)
     }
 
-    /// Whether a name is a backup of this file.
+    /// Returns whether a file name is that of a backup of this file.
     fn fits(&self, name: &str) -> bool {
         let moment = name.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('-'));
         moment.and_then(|rest| rest.strip_suffix(".db")).is_some_and(is_moment)
@@ -238,11 +239,11 @@ struct Names {
 }
 
 impl Names {
-    /// The names of a new backup: of this second, or of the next second that is free.
+    /// Returns the names of a new backup, with the current second or the first later second for which no backup exists.
     fn new(options: &Options<'_>, now: Timestamp) -> Self {
         let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (index, ledger) = (stem(options.index), stem(options.ledger));
-        // Two files of one name in two folders would overwrite each other's backup.
+        // An index and a ledger of one name in two folders would overwrite each other's backup.
         let ledger = if index == ledger { format!("{ledger}-ledger") } else { ledger };
         let mut at = now;
         loop {
@@ -256,7 +257,7 @@ impl Names {
         }
     }
 
-    /// Deletes what a killed backup left. The folder's lock guarantees that no backup is being written.
+    /// Deletes the incomplete files of a killed backup. The folder's lock guarantees that no other backup is being written.
     fn sweep(&self, folder: &Path) {
         for name in names_in(folder).unwrap_or_default() {
             let is_left = [&self.index, &self.ledger].iter().any(|own| name.starts_with(&own.partial()));
@@ -266,7 +267,7 @@ impl Names {
         }
     }
 
-    /// Deletes all but the newest backups of each file.
+    /// Deletes the oldest backups of each file. Keeps the newest `keep` backups.
     fn prune(&self, folder: &Path, keep: usize) -> Result<Vec<String>> {
         let names = names_in(folder).map_err(|error| unusable(folder, &error))?;
         let mut removed = Vec::new();

@@ -1,7 +1,7 @@
-//! Deletes a person from ledger and index, for good.
+//! Deletes a person from the ledger and the index.
 //!
-//! The ledger comes first: its tombstone keeps the person out of later crawls, and every step can be repeated. The ledger keeps
-//! its retractions, without the person. Nothing here prints or stores the account.
+//! The ledger is first: its tombstone keeps the person out of later crawls. Every step can be repeated. The ledger's
+//! retractions stay, without the person. This module never prints or stores the account.
 
 use std::path::Path;
 
@@ -25,20 +25,21 @@ use crate::store::{Identity, ProcessLock};
 pub struct Files<'a> {
     pub index: &'a Path,
     pub ledger: &'a Path,
-    /// The owner of both files.
+    /// The owner of the index and the ledger.
     pub identity: &'a Identity,
-    /// Who runs this, for the ledger.
+    /// The person who runs the command. The ledger records this person.
     pub actor: &'a Actor,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Forgotten {
     pub ticket: String,
-    /// Values deleted from the ledger: the account itself, and the reasons of its retractions.
+    /// The number of values deleted from the ledger: the account itself, and the reasons and vendor responses of its
+    /// retractions.
     pub values: u64,
-    /// Retractions of this account. They stay, without the account.
+    /// The number of retractions of this account. These retractions stay in the ledger, without the account.
     pub retractions: u64,
-    /// What was deleted from the index; `null` if there is no index.
+    /// The counts of rows deleted from the index; `null` if there is no index.
     pub index: Option<Erased>,
     /// The ledger's newest event, which records the deletion.
     pub head: Head,
@@ -80,7 +81,7 @@ pub async fn run(
         Error::new(Kind::Busy, format!("{who} is running; nothing was forgotten"))
             .hint("run the same command again when it is done")
     };
-    // No crawl may read the account meanwhile, and no process may start a retraction of it.
+    // The locks keep a crawl from reading the account meanwhile, and a process from starting a retraction of it.
     let _crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
     let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
     let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
@@ -104,8 +105,8 @@ pub async fn run(
     })
 }
 
-/// Copies the ledger's tombstones to the index, and deletes the people whom an older or new index still holds. `create` is set
-/// if an index is about to be created.
+/// Copies the ledger's tombstones to the index, and deletes the forgotten accounts that an older or new index still has.
+/// `create` creates a missing index.
 pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
@@ -128,7 +129,8 @@ fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Rep
     Ok(Erased { repacked: true, ..erased })
 }
 
-/// An open retraction cannot be followed without the account. A retraction that `verify` no longer reads is not open.
+/// Fails if a retraction is open, because `verify` cannot follow it without the account. A retraction that `verify` no longer
+/// reads is not open.
 fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
     let open: Vec<String> = known
         .iter()
@@ -154,7 +156,7 @@ async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
 }
 
 impl Forgotten {
-    /// The text for a person. It never names the account.
+    /// Returns the result as text. The text does not contain the account.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "forgotten (ticket {}): {} of {} in the ledger",

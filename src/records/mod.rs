@@ -1,8 +1,8 @@
-//! Use case: keep index and ledger accountable: audit, backup, forgetting.
+//! Audits, backups and erasure of the index and the ledger.
 //!
-//! `audit` verifies the ledger's chain and exports its events, `table` writes them as CSV, `backup` copies both files, and
-//! `forget` deletes a person from both. Nothing here sends a request, and nothing here changes what the ledger says of a
-//! retraction.
+//! `audit` verifies the ledger's chain and exports its events. `table` writes the events as CSV. `backup` copies the index
+//! and the ledger. `forget` deletes a person from both. This module sends no request to the vendor, and never changes the
+//! recorded state of a retraction.
 
 pub mod audit;
 pub mod backup;

@@ -1,6 +1,6 @@
-//! Ledger events as CSV: one row for each event, the same columns in every version. Pure.
+//! Converts ledger events to CSV: one row for each event, and the same columns in every version. This module does no I/O.
 //!
-//! No cell is a formula in a spreadsheet, and no cell contains a line break.
+//! Spreadsheets do not run any cell as a formula, and no cell contains a line break.
 
 use std::borrow::Cow;
 

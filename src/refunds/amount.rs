@@ -1,13 +1,13 @@
 //! Parses amounts as shops write them: `-12.50`, `12,50 €`, `(1.234,50)`, `USD 1,234.50`.
 //!
-//! Results are exact decimals. `1,234` has two readings, a thousandfold apart, so it is an error: a wrong amount could make
-//! a partial refund look like a full one.
+//! Results are exact decimals. `1,234` may mean 1234 or 1.234, so it is an error: a wrong amount could make a partial
+//! refund look like a full one.
 
 pub use crate::model::decimal::Decimal;
 
 const MAX_DIGITS: usize = 18;
 
-/// ISO 4217 codes in use.
+/// The ISO 4217 codes of current currencies.
 const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN \
     BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ \
     GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL \
@@ -17,21 +17,21 @@ const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BG
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Amount {
-    /// Signed, in whole units of the currency.
+    /// The signed amount, in whole units of the currency.
     pub value: Decimal,
-    /// The ISO 4217 code if the cell has one, otherwise the sign. A sign may stand for several currencies: see
+    /// The ISO 4217 code if the cell has one, otherwise the currency sign. A sign may mean several currencies: see
     /// [`may_be_same_currency`].
     pub currency: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AmountError {
-    /// The text has two readings.
+    /// The text may mean two different amounts.
     Ambiguous,
     Unreadable,
 }
 
-/// Parses a cell; `None` if it is empty.
+/// Parses a cell as an amount; `None` if the cell is empty.
 pub fn parse(text: &str) -> Result<Option<Amount>, AmountError> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
@@ -57,7 +57,7 @@ pub fn parse(text: &str) -> Result<Option<Amount>, AmountError> {
     Ok(Some(Amount { value: if negative { -value } else { value }, currency: code }))
 }
 
-/// Parses a JSON number, in which `.` is always the decimal point.
+/// Parses a JSON number, whose decimal point is always `.`.
 pub fn parse_json_number(text: &str) -> Result<Option<Amount>, AmountError> {
     let (bare, negative) = match text.strip_prefix('-') {
         Some(bare) => (bare, true),
@@ -69,7 +69,7 @@ pub fn parse_json_number(text: &str) -> Result<Option<Amount>, AmountError> {
     Ok(Some(Amount { value, currency: None }))
 }
 
-/// The text before or after the digits.
+/// The text before or after the digits of an amount.
 #[derive(Debug, Default)]
 struct Affix {
     sign: Option<char>,
@@ -99,13 +99,13 @@ fn parse_affix(text: &str) -> Result<Affix, AmountError> {
         Some(codes) if codes.len() == 3 => Some(codes.to_owned()),
         Some(_) => Some(name.to_lowercase()),
         None if is_symbol(&name) => Some(name),
-        // Rejects words, percentages and other units.
+        // Refuses words, percentages and other units.
         None => return Err(AmountError::Unreadable),
     };
     Ok(found)
 }
 
-/// The currencies that a sign stands for, separated by blanks.
+/// The currency codes that a sign may mean, separated by blanks.
 fn codes_of(sign: &str) -> Option<&'static str> {
     Some(match sign {
         "€" => "EUR",
@@ -143,7 +143,7 @@ pub fn is_currency(text: &str) -> bool {
     CURRENCIES.split_ascii_whitespace().any(|code| code.eq_ignore_ascii_case(text))
 }
 
-/// Whether two currency codes or signs may mean the same currency. An unknown sign may stand for any currency.
+/// Whether two currency codes or signs may mean the same currency. An unknown sign may mean any currency.
 pub fn may_be_same_currency(one: &str, other: &str) -> bool {
     let codes = |name: &str| match codes_of(name) {
         Some(codes) => Some(codes.to_owned()),
@@ -157,7 +157,8 @@ pub fn may_be_same_currency(one: &str, other: &str) -> bool {
     }
 }
 
-/// Accepts `$`, `₹`, `A$`: one sign with at most two letters before it. `¢` is not accepted, because `1250¢` is not 1250.
+/// Whether a text is a currency sign: one symbol with at most two letters before it, such as `$`, `₹` or `A$`. `¢` is
+/// not accepted, because `1250¢` is 12.50.
 fn is_symbol(name: &str) -> bool {
     let sign = |c: char| matches!(c, '$' | '£' | '¥' | '฿' | '＄' | '￥' | '\u{20a0}'..='\u{20bf}');
     name.ends_with(sign) && name.chars().count() <= 3 && name.chars().rev().skip(1).all(|c| c.is_ascii_uppercase())
@@ -167,7 +168,7 @@ fn is_mark(c: char) -> bool {
     matches!(c, '.' | ',') || groups_only(c)
 }
 
-/// Whether a mark can only be a thousands separator.
+/// Whether a mark is never a decimal point and always separates thousands.
 fn groups_only(c: char) -> bool {
     matches!(c, '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}')
 }
@@ -196,14 +197,14 @@ fn number(text: &str) -> Result<Decimal, AmountError> {
         }
         return decimal(head, tail);
     }
-    // Two different marks: the first separates thousands, the last is the decimal point.
+    // If a number contains two different marks, the first separates thousands and the last is the decimal point.
     if tail.is_empty() || groups_only(last) || marks[..marks.len() - 1].iter().any(|mark| *mark != first) {
         return Err(AmountError::Unreadable);
     }
     grouped(head, first).and_then(|whole| decimal(&whole, tail))
 }
 
-/// Returns the digits of `1,234,567`. Groups of another size are an error.
+/// Returns the digits of `1,234,567`. Fails if a group has a wrong number of digits.
 fn grouped(text: &str, mark: char) -> Result<String, AmountError> {
     let mut groups = text.split(mark);
     let first = groups.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The user's description of the columns of a file, from flags, the page or `recoup.toml`, and how it interprets a row.
+//! The user's description of a file's columns, from flags, the page or `recoup.toml`. Interprets a row by it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,8 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColumnMapping {
-    /// Columns that select this mapping: a file that has all of them is read with it. Used only in `recoup.toml`.
+    /// The columns by which recoup recognises a file for this mapping: the file must have all of them. Used only in
+    /// `recoup.toml`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,19 +20,19 @@ pub struct ColumnMapping {
     pub amount_column: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_means: Option<AmountMeans>,
-    /// The column with the price of the whole order.
+    /// The column that contains the price of the whole order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_column: Option<String>,
-    /// The column that says whether the order was refunded.
+    /// The column that states whether the order was refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_column: Option<String>,
-    /// The values of the status column that mean *refunded*. Case does not matter.
+    /// The values of the status column that mean *refunded*. Their case does not matter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refunded_when: Vec<String>,
-    /// The column with the refund dates.
+    /// The column that contains the refund dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_column: Option<String>,
-    /// Columns that say nothing about the refund.
+    /// Columns that the user declares irrelevant to the refund.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore_columns: Vec<String>,
 }
@@ -50,19 +51,19 @@ impl ColumnMapping {
         *self == Self::default()
     }
 
-    /// Whether this mapping names at most the order ID column, so that recoup still detects the format.
+    /// Whether this mapping contains at most the order ID column, so that recoup still detects the file's format.
     pub(super) fn maps_only_order_id(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
     }
 
     pub fn ignores(&self, name: &str) -> bool {
-        // A name that consists of punctuation folds to the empty string, so it must match exactly.
+        // A name of punctuation alone folds to the empty string, so it must match exactly.
         let folded = fold(name);
         self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
     }
 
-    /// Fails if there is a status column without values, or values without a column.
+    /// Fails if the mapping has a status column without values, or values without a status column.
     pub fn check(&self) -> Result<()> {
         match (&self.status_column, self.refunded_when.as_slice()) {
             (Some(column), []) => {
@@ -77,7 +78,7 @@ impl ColumnMapping {
         }
     }
 
-    /// The columns that the user named.
+    /// The columns that the user has mapped, with their names.
     pub(super) fn named_columns(&self) -> Vec<(Column, String)> {
         let named = [
             (Column::OrderId, &self.order_column),
@@ -89,14 +90,14 @@ impl ColumnMapping {
         named.into_iter().filter_map(|(column, name)| Some((column, name.clone()?))).collect()
     }
 
-    /// Interprets a row. An error says why the order is unclear.
+    /// Interprets a row. Returns an error with the reason if the order is unclear.
     pub(super) fn interpret(
         &self,
         cells: &RowCells<'_>,
         date_order: DateOrder,
         both_signs: bool,
     ) -> Result<RowMeaning, String> {
-        // Exports of orders have this column, too. It is blank if the order was not refunded.
+        // Order exports also have this column. It is blank if the order was not refunded.
         if cells.has(Column::RefundedAt) {
             let date = cells.text(Column::RefundedAt);
             if date.is_empty() {
@@ -104,7 +105,7 @@ impl ColumnMapping {
             }
             match dates::parse_in(date, date_order) {
                 Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is not a date")),
-                // Programs write 0001, 1899, 1970 or 9999 if there is no date.
+                // Programs write the year 0001, 1899, 1970 or 9999 in place of a missing date.
                 Ok(Some(when)) if !dates::is_plausible(when) => {
                     return Err(format!("the refund date {date:?} is a placeholder"));
                 }

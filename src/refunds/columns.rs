@@ -1,6 +1,7 @@
 //! Maps the columns of a file to their meanings.
 //!
-//! Names are compared without case, spaces and punctuation. If two columns could mean the same, the file is refused.
+//! Column names are compared without case, spaces and punctuation. If two columns could mean the same, recoup refuses
+//! the file.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,13 +15,13 @@ use crate::error::{Error, Kind, Result};
 #[serde(rename_all = "snake_case")]
 pub enum Column {
     OrderId,
-    /// The code that is sent to the vendor.
+    /// The disposition code, which recoup sends to the vendor.
     Disposition,
     /// The reason for the refund, which recoup records in the ledger.
     Reason,
     /// The ticket number, which recoup records in the ledger.
     Ticket,
-    /// The refunded amount; in a file of transactions, the amount of one transaction.
+    /// The refunded amount. In a file of transactions, the amount of one transaction.
     Amount,
     Currency,
     RefundedAt,
@@ -34,28 +35,28 @@ pub enum Column {
     Type,
     /// The price of the whole order.
     Total,
-    /// Money that left the shop's account.
+    /// Money that the shop paid out.
     Debit,
-    /// Money that came into the shop's account.
+    /// Money that the shop received.
     Credit,
     /// The ID of the transaction, refund or payment in this row.
     RowId,
-    /// The ID of the parent row.
+    /// The ID of the row that this row refers to.
     Reference,
     /// The ID of the payment. All rows of one payment belong to one order.
     Payment,
-    /// The part of a transaction: price, fee.
+    /// The component of a transaction, such as price or fee.
     AmountType,
-    /// A finer division of the part: principal, tax, shipping.
+    /// A finer division of the component: principal, tax, shipping.
     Detail,
     /// The ID of an order item. Two rows with the same time and different items are two refunds.
     Part,
 }
 
-/// A column and the names it is recognised by.
+/// A column and the names by which recoup recognises it.
 pub type ColumnNames = (Column, &'static [&'static str]);
 
-/// Columns of a plain list. [`Columns::find`] compares the address, so this must stay a `static`.
+/// The columns of a plain list. [`Columns::find`] compares the address of this list, so it must stay a `static`.
 pub static LIST_COLUMNS: &[ColumnNames] = &[
     (
         Column::OrderId,
@@ -104,7 +105,7 @@ pub static LIST_COLUMNS: &[ColumnNames] = &[
 ];
 
 impl Column {
-    /// All columns, in the order of the enum.
+    /// All columns, in the order of their declaration.
     pub const ALL: [Self; 21] = [
         Self::OrderId,
         Self::Disposition,
@@ -129,7 +130,7 @@ impl Column {
         Self::Part,
     ];
 
-    /// The name in messages, JSON and plans.
+    /// The name in JSON, plans and short messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OrderId => "order_id",
@@ -156,7 +157,7 @@ impl Column {
         }
     }
 
-    /// The name in sentences.
+    /// The name in full sentences, for messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::OrderId => "order ID",
@@ -171,7 +172,7 @@ impl Column {
         }
     }
 
-    /// The inverse of [`Column::as_str`].
+    /// The column whose [`Column::as_str`] is `word`.
     pub(super) fn by_str(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.as_str() == word)
     }
@@ -196,7 +197,7 @@ pub(super) fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a name consists of letters, digits and joining characters only.
+/// Whether a column name consists only of letters, digits and joining characters.
 fn is_plain_name(name: &str) -> bool {
     name.chars().all(|c| {
         c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-' | '.' | '/' | '#' | '\'' | '\u{feff}')
@@ -218,9 +219,9 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Finds the columns of `names` in a header. `name` identifies the file in errors. `chosen` are names that the user
-    /// gave; they take precedence. Fails if the order ID column is missing or two columns could mean the same. In a plain
-    /// list two names of one column are ambiguous; a platform's format lists its names in order of preference.
+    /// Finds the columns of `names` in a header. `name` identifies the file in errors. Names that the user has `chosen`
+    /// take precedence. Fails if the order ID column is missing or two columns could mean the same. In a plain list two
+    /// names of one column are ambiguous; a platform's format lists its names in order of preference.
     pub fn find(name: &str, header: Vec<String>, names: &[ColumnNames], chosen: &[(Column, String)]) -> Result<Self> {
         let is_list = std::ptr::eq(names, LIST_COLUMNS);
         let folded: Vec<String> = header.iter().map(|cell| fold(cell)).collect();
@@ -241,7 +242,7 @@ impl Columns {
             }
             for known in *known {
                 let known = fold(known);
-                // In a plain list, punctuation may change the meaning: `refund amount %`, `✗ refunded_at`.
+                // In a plain list, punctuation may change the meaning of a name: `refund amount %`, `✗ refunded_at`.
                 let is_name = |n: &usize| !is_list || is_plain_name(&header[*n]);
                 let mut places =
                     (0..header.len()).filter(|n| folded[*n] == known && !taken.contains(n)).filter(is_name);
@@ -265,13 +266,13 @@ impl Columns {
         Ok(columns)
     }
 
-    /// A header in which no column has a meaning yet. The user must name the order ID column.
+    /// A header without any mapped column. The user must name the order ID column.
     pub(super) fn without_meaning(header: Vec<String>) -> Self {
         Self { header, found: [None; Column::ALL.len()] }
     }
 
-    /// Restores the columns at stored places, as in a plan. Returns `None` if a place is out of range or the order ID
-    /// column has no place.
+    /// Assigns the columns that a plan has stored by their index. Returns `None` if an index is out of range or the
+    /// order ID column is missing.
     pub(super) fn at(header: Vec<String>, places: impl Iterator<Item = (Column, usize)>) -> Option<Self> {
         let mut columns = Self { header, found: [None; Column::ALL.len()] };
         for (column, place) in places {
@@ -283,12 +284,12 @@ impl Columns {
         columns.get(Column::OrderId).map(|_| columns)
     }
 
-    /// Place of a column, from 0.
+    /// The index of a column in the header, from 0.
     pub fn get(&self, column: Column) -> Option<usize> {
         self.found[column as usize]
     }
 
-    /// Unique names for use as JSON keys: empty names get a number, repeated names a suffix.
+    /// Unique column names for use as JSON keys: an empty name gets a number, and a repeated name gets a suffix.
     pub(super) fn keys(&self) -> Vec<String> {
         let mut seen = std::collections::HashSet::new();
         let mut keys = Vec::with_capacity(self.header.len());
@@ -306,8 +307,8 @@ impl Columns {
     }
 }
 
-/// Finds the column that the user named: by the exact name, otherwise ignoring case and punctuation. `NAME#2` is the
-/// second column of that name.
+/// Finds the column that the user named. An exact match takes precedence over one that ignores case and punctuation.
+/// `NAME#2` is the second column of that name.
 pub(super) fn position(
     name: &str,
     header: &[String],
@@ -317,7 +318,7 @@ pub(super) fn position(
 ) -> Result<usize> {
     let places = |wanted: &str| -> Vec<usize> {
         let exact: Vec<usize> = (0..header.len()).filter(|n| header[*n] == wanted && !wanted.is_empty()).collect();
-        // A name that consists of punctuation folds to the empty string, which must not match an empty name.
+        // A name of punctuation alone folds to the empty string, which must not match an unnamed column.
         let plain = fold(wanted);
         if exact.is_empty() && !plain.is_empty() {
             return (0..header.len()).filter(|n| folded[*n] == plain).collect();
@@ -367,7 +368,7 @@ fn no_order_column(name: &str, header: &[String]) -> Error {
     )
 }
 
-/// Lists at most a dozen names for an error.
+/// Formats at most a dozen column names for an error.
 pub(super) fn list_names(header: &[String]) -> String {
     let shown: Vec<String> =
         header.iter().take(12).map(|name| format!("{:?}", name.chars().take(40).collect::<String>())).collect();

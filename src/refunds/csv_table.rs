@@ -1,8 +1,8 @@
 //! Parses CSV text into a header and rows, each with its line number.
 //!
-//! A file is accepted as a whole or refused with a line number. A row with more cells than the header was split in the wrong
-//! place, so it is refused. Shorter rows are fine. A title above the header and a total below the last row are kept apart
-//! and are never orders.
+//! The parser accepts a whole file or refuses it with a line number. It refuses a row with more cells than the header,
+//! because such a row was split in the wrong place, and accepts a shorter row. It stores titles above the header and
+//! totals below the last row separately, so that they never become orders.
 
 use super::columns::fold;
 use super::input::{LineCounter, Text};
@@ -10,30 +10,30 @@ use super::syntax::{self, Dialect, SEPARATORS};
 use crate::error::{Error, Kind, Result};
 
 pub const MAX_COLUMNS: usize = 1000;
-/// Limits memory: each cell takes 24 bytes and its text.
+/// The maximum number of cells, which limits memory: each cell takes 24 bytes plus its text.
 pub const MAX_CELLS: usize = 20_000_000;
-/// A record with this score is the header, whatever the records below it contain.
+/// The score at which a record is the header, regardless of the records below it.
 pub const IS_HEADER: usize = 1_000;
-/// Longer cells are not compared with column names.
+/// The maximum length of a cell that is compared with column names.
 const LONGEST_NAME: usize = 10_000;
-/// Number of records that are searched for the header.
+/// The number of records that are searched for the header.
 const HEADER_WITHIN: usize = 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub dialect: Dialect,
     pub header: Vec<String>,
-    /// Line number, from 1, and cells. A row has at most as many cells as the header.
+    /// The line number, from 1, and the cells of each row. A row has at most as many cells as the header.
     pub rows: Vec<(u64, Vec<String>)>,
-    /// Line number and text of titles above the header and totals below the last row.
+    /// The line number and text of each title above the header and total below the last row.
     pub outside: Vec<(u64, String)>,
 }
 
-/// Scores how likely a record is the header; 0 if no name in it is known.
+/// Scores how likely a record is the header. Returns 0 if the record contains no known column name.
 pub type Score<'a> = &'a dyn Fn(&[String]) -> usize;
 
-/// Parses CSV text. `name` identifies the file in errors. `score` selects the header and the separator; if every record
-/// scores 0, the first one is the header.
+/// Parses CSV text. `name` identifies the file in errors. `score` selects the header and the separator. If every record
+/// scores 0, the first record is the header.
 pub fn read(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> Result<Table> {
     match read_section(name, text, max_rows, score)? {
         (table, None) => Ok(table),
@@ -41,8 +41,8 @@ pub fn read(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> R
     }
 }
 
-/// Like [`read`], but stops at the first row that has more cells than the header and returns the error for it: a second
-/// table may begin there.
+/// Like [`read`], but stops at the first row with more cells than the header, because a second table may start there.
+/// Returns the error for that row.
 pub fn read_section(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> Result<(Table, Option<Error>)> {
     let bom = text.bom;
     let (declared, text, first_line) = match syntax::declared(&text.text) {
@@ -63,7 +63,7 @@ pub fn read_section(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'
     let mut record = csv::StringRecord::new();
     let mut seen = 0;
     let mut too_long = None;
-    // `check_quotes` has passed and the text is UTF-8, so no error is expected here.
+    // `check_quotes` has passed and the text is UTF-8, so the reader cannot fail here.
     while reader
         .read_record(&mut record)
         .map_err(|error| Error::new(Kind::Usage, format!("{name} cannot be read as CSV: {error}")))?
@@ -118,12 +118,13 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
         for (above, record) in first_records(text, separator, has_quoting(text, separator)).iter().enumerate() {
             let is_name = |cell: &String| cell.len() <= LONGEST_NAME;
             let known = if record.iter().all(is_name) { score(record) } else { 0 };
-            // If no name is known, the first record is the header and the separator that gives the most cells wins.
+            // If no record contains a known name, the first record is the header, and the separator with the most cells
+            // wins.
             let rank = (known, record.len());
             if rank > best.0 && (known > 0 || above == 0) {
                 best = (rank, (separator, above));
             }
-            // A second header further down would begin a second table.
+            // A second header among these records would start a second table.
             if known >= IS_HEADER {
                 break;
             }
@@ -132,7 +133,7 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
     best.1
 }
 
-/// Whether quotes delimit cells. A cell of unquoted TSV may begin with a quote character.
+/// Whether quotes delimit cells. In TSV without quoting, a cell may start with a quote character.
 fn has_quoting(text: &str, separator: u8) -> bool {
     separator != b'\t' || syntax::check_quotes("", text, separator, 1).is_ok()
 }
@@ -158,7 +159,7 @@ fn first_records(text: &str, separator: u8, quoting: bool) -> Vec<Vec<String>> {
     records
 }
 
-/// Whether a row is a total or an end mark: `Total,,185.00`, `<END>`, `3,record(s) downloaded`.
+/// Whether a row is a total or an end mark, such as `Total,,185.00`, `<END>` or `3,record(s) downloaded`.
 fn is_below(cells: &[String]) -> bool {
     const WORDS: &str = "total totals grandtotal subtotal sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale \
                          totaal suma end eof endoffile";
@@ -188,7 +189,7 @@ pub(super) fn too_much(name: &str, what: &str) -> Error {
 mod tests {
     use super::*;
 
-    /// The number of known names.
+    /// The number of known column names in a record.
     fn score(cells: &[String]) -> usize {
         cells.iter().filter(|cell| matches!(fold(cell).as_str(), "orderid" | "amount")).count()
     }

@@ -1,8 +1,8 @@
-//! Decides for each order what the rows of a file prove.
+//! Decides for each order which refund its rows prove.
 //!
-//! Every row of an order counts, whatever its position in the file. The refunded amount is the minimum that the rows
-//! prove (rows that may be duplicates count once), and the price is the maximum. A missing row or value can therefore
-//! make a refund smaller or unclear, but never full.
+//! All rows of an order count, wherever they are in the file. The refunded amount is the minimum that the rows prove
+//! (rows that may be duplicates count once), and the price is the maximum. A missing row or value can therefore make a
+//! refund smaller or unclear, but never full.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -20,19 +20,19 @@ use crate::model::decimal::Decimal;
 use crate::model::order_text::visible;
 use crate::model::{ActionId, OrderId};
 
-/// What a file says about one order, or about one action if the rows name actions.
+/// The rows of one order and what they prove. If the rows have ActionIds, one action of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRefund {
     pub order_id: OrderId,
-    /// The action, if the rows name one.
+    /// The ActionId, if the rows have one.
     pub action_id: Option<ActionId>,
-    /// Indexes of the rows in the file.
+    /// The indexes of the order's rows in the file.
     pub rows: Vec<usize>,
     pub decision: Decision,
     pub evidence: Evidence,
-    /// The latest refund date; `None` if any refund has no date.
+    /// The latest refund date; `None` if any refund lacks a date.
     pub refunded_at: Option<DateOrTime>,
-    /// The latest order date of the rows.
+    /// The latest order date in the order's rows.
     pub ordered_at: Option<DateOrTime>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn decide(
     let mut groups: Vec<(OrderId, Option<ActionId>, Vec<usize>)> = Vec::new();
     let mut places: HashMap<(&OrderId, Option<&ActionId>), usize> = HashMap::new();
     let mut of_row = vec![None; rows.len()];
-    // If only some rows of an order name an action, the action of the others is unclear.
+    // If only some rows of an order have an ActionId, the action of its other rows is unclear.
     let mut named: HashMap<&OrderId, [bool; 2]> = HashMap::new();
     for (n, order_id) in orders.iter().enumerate() {
         let Some(order_id) = order_id else { continue };
@@ -97,8 +97,8 @@ pub(super) fn decide(
     (decided, of_row)
 }
 
-/// Returns line and amount of each row that may undo a refund and has no order ID. Such a row may concern any order
-/// with a refund of that amount.
+/// Returns line and amount of each row that may undo a refund and has no order ID. Such a row may undo any refund of
+/// that amount.
 fn undos_without_order(
     rows: &[RefundRow],
     columns: &Columns,
@@ -124,49 +124,50 @@ fn undos_without_order(
     undos
 }
 
-/// Tolerance between the dates of two columns, which may be in different time zones.
+/// The tolerance between the dates of two columns, because their time zones may differ.
 const ONE_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 const LISTED_TWICE: &str = "a refund is listed twice, and the file does not say whether there were two";
 
-/// Adds up the rows of one order.
+/// Combines the rows of one order.
 #[derive(Default)]
 struct OrderAccumulator {
     evidence: Evidence,
     unclear: Option<String>,
     notes: BTreeSet<String>,
     listed: bool,
-    /// Whether the status of a payment says that it was refunded only in part.
+    /// Whether the status of a payment states a partial refund.
     partly_refunded: bool,
-    /// Statements about the whole order. More than one is a contradiction.
+    /// What the rows say about the whole order. Two different statements contradict each other.
     statements: HashSet<Statement>,
     new_amounts: HashSet<Decimal>,
     stated_totals: HashSet<Decimal>,
-    /// Rows that moved money, by the amounts charged and refunded.
+    /// The order's transactions, grouped by charged and refunded amount.
     transactions: HashMap<(Decimal, Decimal), SameAmountRows>,
-    /// Line, charge and refund for each row ID.
+    /// The line, charge and refund of each row ID.
     ids: HashMap<String, (u64, Decimal, Decimal)>,
     overrides: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
     dates: Vec<Option<DateOrTime>>,
-    /// The latest order date.
+    /// The latest order date so far.
     ordered_at: Option<DateOrTime>,
 }
 
-/// Status, refunded amount and total of the whole order.
+/// The status, the refunded amount and the total that a row states for the whole order.
 type Statement = (OrderStatus, Option<Decimal>, Option<Decimal>);
 
-/// Rows of one order with the same amounts. Two such rows are two transactions, or one that the file lists twice.
+/// The rows of one order with the same amounts. Two such rows are two transactions, or one transaction that the file
+/// lists twice.
 #[derive(Default)]
 struct SameAmountRows {
     ids: HashSet<String>,
     without_id: usize,
-    /// Date and item of each row. They distinguish rows without an ID.
+    /// The date and item of each row, which distinguish rows that have no ID.
     moments: HashSet<(DateOrTime, String)>,
 }
 
 impl SameAmountRows {
-    /// Minimum and maximum number of transactions. A row without distinguishing values may repeat another row.
+    /// The minimum and maximum number of transactions. A row without ID, date and item may be a copy of another row.
     fn bounds(&self) -> (usize, usize) {
         let least = [self.ids.len(), self.moments.len()].into_iter().find(|count| *count > 0).unwrap_or(1);
         (least, self.ids.len() + self.without_id)
@@ -264,7 +265,7 @@ impl OrderAccumulator {
         }
     }
 
-    /// Whether one refund, or the sum of all refunds, has this amount.
+    /// Whether one refund, or the sum of all refunds, equals this amount.
     fn has_refunded(&self, amount: Decimal) -> bool {
         self.transactions.keys().any(|(_, refunded)| *refunded == amount) || self.totals().min_refunded == amount
     }
@@ -274,7 +275,7 @@ impl OrderAccumulator {
         let mut totals = Totals::default();
         for ((charged, refunded), same) in &self.transactions {
             let (least, most) = same.bounds();
-            // A negative refund lowers the sum, so the minimum counts it as often as possible.
+            // A negative refund lowers the sum, so the minimum sum counts it as often as possible.
             let (fewest, most_often) = if refunded.is_negative() { (most, least) } else { (least, most) };
             totals.max_charged = totals.max_charged + times(*charged, most);
             totals.min_refunded = totals.min_refunded + times(*refunded, fewest);
@@ -307,7 +308,7 @@ impl OrderAccumulator {
         if self.stated_totals.len() > 1 {
             self.unclear("its rows give different totals");
         }
-        // Prefers a currency code to a sign.
+        // Prefers a currency code to a currency sign.
         let is_code = |name: &&String| name.bytes().all(|b| b.is_ascii_uppercase());
         self.evidence.currency = self.currencies.iter().find(is_code).or(self.currencies.first()).cloned();
         let decided = match self.unclear.take() {
@@ -322,7 +323,7 @@ impl OrderAccumulator {
         let notes = self.notes.into_iter().filter(|_| !is_full || self.listed);
         let why: Vec<String> = why.into_iter().chain(notes.take(2)).collect();
         self.evidence.why = (!why.is_empty()).then(|| why.join("; "));
-        // If one refund has no date, the latest date is unknown.
+        // The latest date is unknown if any refund lacks a date.
         let refunded_at = self.dates.iter().copied().collect::<Option<Vec<DateOrTime>>>();
         let refunded_at = refunded_at.and_then(|dates| dates.into_iter().max_by_key(|when| when.latest()));
         (decision, self.evidence, refunded_at)
@@ -356,7 +357,7 @@ impl OrderAccumulator {
             return Err("no row says whether the order was refunded".to_owned());
         };
         if !self.transactions.is_empty() {
-            // Some exports list refunds on separate lines, in addition to the line of the order.
+            // Some exports list refunds on separate lines, in addition to the order's own line.
             let Totals { min_refunded, max_refunded, .. } = self.totals();
             if min_refunded != max_refunded {
                 return Err(LISTED_TWICE.to_owned());
@@ -384,8 +385,8 @@ impl OrderAccumulator {
         }
         let total = match self.stated_totals.iter().next().copied() {
             Some(total) => Some(total),
-            // The total is the maximum that the shop may have charged: a charge that the file lists twice may be two
-            // charges.
+            // The total is the maximum that the shop may have charged, because a charge that the file lists twice may
+            // be two charges.
             None => self.transactions.keys().any(|(charged, _)| !charged.is_zero()).then_some(max_charged),
         };
         self.evidence.refunded = Some(least);
@@ -423,7 +424,7 @@ impl OrderAccumulator {
     }
 }
 
-/// Combines a status and two amounts. Each may be missing; a contradiction is an error.
+/// Combines a status and two amounts, each of which may be missing. Returns an error if they contradict each other.
 fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
     let is = |wanted: OrderStatus| status == wanted;
     let says = |text: &str| -> Result<Decision, String> {
@@ -433,8 +434,8 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
     if total.is_some_and(Decimal::is_negative) {
         return Err("the total of the order is less than 0".to_owned());
     }
-    // `Some(true)` if the amounts show a refund in full, `Some(false)` if they show that it is not, `None` if they show
-    // neither.
+    // `Some(true)` if the amounts prove a full refund, `Some(false)` if they prove that the refund is not full, `None`
+    // if they prove neither.
     let all = match (refunded, total) {
         (Some(refunded), Some(total)) if refunded > total => {
             return Err(format!("{refunded} was refunded, more than the order's {total}"));
@@ -452,7 +453,7 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
         return match (all, refunded) {
             (Some(false), _) => says("refunded"),
             (None, None) if total.is_some() => says("refunded"),
-            // The file has no total, so the amount of the live action decides.
+            // The file has no price, so the amount of the live action decides.
             (None, Some(refunded)) => Ok(Decision::ToCompare { refunded }),
             _ => Ok(Decision::InFull { refunded }),
         };

@@ -6,17 +6,17 @@ use crate::model::decimal::Decimal;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// All money went back, or the user submitted a list without amounts.
+    /// The shop refunded the whole price, or the user submitted a list without amounts.
     InFull {
-        /// `None` if the file has no amounts. If it is less than the amount of the live action, file and action contradict
-        /// each other.
+        /// The refunded amount; `None` if the file has no amounts. A refunded amount below the live action's amount is
+        /// a contradiction.
         refunded: Option<Decimal>,
     },
-    /// The file has the refunded amount and not the price. The amount of the live action decides.
+    /// The file has the refunded amount but not the price, so the amount of the live action decides.
     ToCompare {
         refunded: Decimal,
     },
-    /// A part of the money went back.
+    /// The shop refunded a part of the price.
     InPart {
         refunded: Option<Decimal>,
         /// The price before the refund.
@@ -25,11 +25,11 @@ pub enum Decision {
         left: Option<Decimal>,
     },
     NotRefunded,
-    /// Evidence is missing, unknown or contradictory.
+    /// The evidence is missing, unknown or contradictory.
     Unclear,
 }
 
-/// The name of a decision in files, JSON and settings.
+/// The kind of a decision. Its names are used in files, JSON and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
@@ -44,7 +44,7 @@ impl DecisionKind {
     pub const ALL: [Self; 5] =
         [Self::RefundedInFull, Self::ToCompare, Self::RefundedInPart, Self::NotRefunded, Self::Unclear];
 
-    /// The name in messages.
+    /// The name of the decision in messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::RefundedInFull => "refunded in full",
@@ -67,13 +67,14 @@ impl Decision {
         }
     }
 
-    /// Whether the order may be planned for sending. The live action still decides.
+    /// Whether a plan may include the order for sending. The live action can still prevent the send.
     pub fn may_be_sent(&self) -> bool {
         matches!(self, Self::InFull { .. } | Self::ToCompare { .. })
     }
 
-    /// Compares the decision with the amount of the live action; `None` if that is unknown. Returns the final decision and
-    /// the reason if it changed. `same_currency` is false if file and action have different currencies.
+    /// Compares the decision with the amount of the live action; `action` is `None` if that amount is unknown. Returns
+    /// the decision, which may differ from `self`, and the reason for a difference. `same_currency` is false if file
+    /// and action have different currencies.
     pub fn check_against_action(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
         match (self, action) {
             (Self::ToCompare { .. } | Self::InFull { .. } | Self::InPart { .. }, _) if !same_currency => {
@@ -127,16 +128,16 @@ impl Decision {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Evidence {
-    /// Line numbers of the order's rows, from 1.
+    /// The line numbers of the order's rows, from 1.
     pub lines: Vec<u64>,
-    /// The cells that the decision is based on.
+    /// The cells that prove the decision.
     pub cells: Vec<Cell>,
     /// The refunded amount, summed over the rows.
     pub refunded: Option<Decimal>,
-    /// The price of the order, as the file says.
+    /// The price of the order according to the file.
     pub total: Option<Decimal>,
     pub currency: Option<String>,
-    /// Why the order is not refunded in full, or what the user should know.
+    /// Why the order is not refunded in full, or a remark for the user.
     pub why: Option<String>,
 }
 
@@ -151,7 +152,8 @@ const SHOWN: usize = 6;
 const SHOWN_CHARS: usize = 40;
 
 impl Evidence {
-    /// One line for messages: `lines 2-3: Financial Status "refunded", Refunded Amount "100.00"; 100.00 of 100.00 USD`.
+    /// Formats the evidence as one line: `lines 2-3: Financial Status "refunded", Refunded Amount "100.00"; 100.00 of
+    /// 100.00 USD`.
     pub fn sentence(&self) -> String {
         let mut parts = Vec::new();
         let cells: Vec<String> = self
@@ -184,7 +186,7 @@ impl Evidence {
     }
 }
 
-/// `line 2`, `lines 2, 5-7`
+/// Formats line numbers: `line 2` or `lines 2, 5-7`.
 fn lines(lines: &[u64]) -> String {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for line in lines {

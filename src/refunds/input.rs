@@ -1,7 +1,7 @@
 //! Loads a file and decodes it as UTF-8, UTF-16 or Windows-1252.
 //!
-//! Any bytes are valid Windows-1252, so that encoding is the last resort, and the caller reports it: an order ID that was
-//! decoded wrongly matches no order.
+//! Any bytes are valid Windows-1252, so the decoder tries that encoding last, and the caller reports it: a wrongly
+//! decoded order ID matches no order.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -20,15 +20,16 @@ const SAVE_AS: &str = "save it as \"CSV UTF-8 (comma delimited)\"";
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text<'a> {
-    /// The decoded text, without byte order mark, trailing NUL and Ctrl-Z.
+    /// The decoded text. A byte order mark at its start, and NUL and Ctrl-Z at its end, are removed.
     pub text: Cow<'a, str>,
-    /// Whether an output needs a byte order mark for a spreadsheet to decode it: true if the input has one or is not UTF-8.
+    /// Whether an output needs a byte order mark so that a spreadsheet decodes it. True if the input has one or is not
+    /// UTF-8.
     pub bom: bool,
-    /// `None` if the encoding is UTF-8.
+    /// The name of the encoding; `None` for UTF-8.
     pub encoding: Option<&'static str>,
 }
 
-/// Reads a whole file; `-` is standard input. Fails if it is larger than 100 MiB.
+/// Reads a whole file; `-` is standard input. Fails if the file is larger than 100 MiB.
 pub fn load(path: &Path) -> Result<Vec<u8>> {
     load_at_most(path, MAX_BYTES)
 }
@@ -51,8 +52,8 @@ fn load_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// When a file was last modified, at most `now`. Every refund in the file happened before that time. Standard input
-/// counts as modified now.
+/// The modification time of a file, at most `now`. Every refund in the file is older. Standard input counts as modified
+/// now.
 pub fn written_at(path: &Path, now: Timestamp) -> Timestamp {
     let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
     written.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now))
@@ -63,14 +64,14 @@ pub fn name_of(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// Decodes a file. `name` identifies it in errors. Fails if the content is not text.
+/// Decodes a file. `name` identifies the file in errors. Fails if the content is not text.
 pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     if let Some((what, hint)) = foreign(bytes) {
         return Err(Error::new(Kind::Usage, format!("{name} is {what}")).hint(hint));
     }
     let end = bytes.iter().rposition(|b| !matches!(b, 0 | 0x1a)).map_or(0, |last| last + 1);
     let (encoding, bom) = encoding_of(bytes, end);
-    // The second byte of the last UTF-16 character may be NUL.
+    // In UTF-16, the second byte of the last character may be NUL.
     let end = if encoding == UTF_16LE { (end + end % 2).min(bytes.len()) } else { end };
     let (text, damaged) = encoding.decode_with_bom_removal(&bytes[..end]);
     let line = |at: Option<usize>| at.map_or(1, |at| line_of(text.as_bytes(), at));
@@ -93,7 +94,7 @@ pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     Ok(Text { text, bom: bom || !is_utf8, encoding: (!is_utf8).then(|| encoding.name()) })
 }
 
-/// Returns the encoding, and whether a byte order mark declares it.
+/// Detects the encoding. Also returns whether a byte order mark declares it.
 fn encoding_of(bytes: &[u8], end: usize) -> (&'static Encoding, bool) {
     if let Some((encoding, _)) = Encoding::for_bom(bytes) {
         return (encoding, true);
@@ -111,7 +112,7 @@ fn encoding_of(bytes: &[u8], end: usize) -> (&'static Encoding, bool) {
     (encoding, false)
 }
 
-/// Recognises workbooks, archives and PDFs by their first bytes. Returns what the file is and what to do.
+/// Recognises workbooks, archives and PDFs by their first bytes. Returns the file's kind and what the user should do.
 fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let head = &bytes[..bytes.len().min(64)];
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"\xd0\xcf\x11\xe0") {
@@ -129,12 +130,12 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     None
 }
 
-/// Line number, from 1, of the byte at `offset`.
+/// The number of the line that contains the byte at `offset`, from 1.
 fn line_of(bytes: &[u8], offset: usize) -> u64 {
     1 + line_ends(bytes, 0, offset)
 }
 
-/// Number of line ends between two offsets. `\r\n` counts once.
+/// The number of line ends between two offsets. `\r\n` counts once.
 pub(super) fn line_ends(bytes: &[u8], from: usize, to: usize) -> u64 {
     let mut ends = 0;
     for at in from..to.min(bytes.len()) {
@@ -146,7 +147,7 @@ pub(super) fn line_ends(bytes: &[u8], from: usize, to: usize) -> u64 {
     ends
 }
 
-/// Maps byte offsets of a text to line numbers. Offsets must not decrease.
+/// Maps byte offsets of a text to line numbers. Callers must pass offsets in increasing order.
 pub(super) struct LineCounter<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -158,7 +159,7 @@ impl<'a> LineCounter<'a> {
         Self { bytes: text.as_bytes(), offset: 0, line: first_line }
     }
 
-    /// Line number of the first byte at or after `offset` that does not end a line.
+    /// The line number of the first byte at or after `offset` that is not part of a line end.
     pub(super) fn line_at(&mut self, offset: usize) -> u64 {
         let offset = offset.min(self.bytes.len());
         let start = offset + self.bytes[offset..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();

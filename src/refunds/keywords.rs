@@ -1,7 +1,7 @@
-//! Word lists that classify column names and texts. Each list is separated by blanks.
+//! Word lists that classify column names and texts. The words of a list are separated by blanks.
 //!
-//! No list can prove that a text does not deny a refund. The lists let only the plainest texts pass, and choose the message
-//! for the others.
+//! No list is complete: a text without any of these words may still deny a refund. recoup therefore accepts only the
+//! simplest texts, and uses the lists to choose the message about the others.
 
 use crate::model::order_text::ordinary;
 
@@ -89,34 +89,34 @@ pub(super) const STATUS_VALUES: &str = "paid unpaid refunded refund refunding pa
     rimborsato pagato betaald terugbetaald nee tak nie zwrócono opłacono igen nem ano zaplaceno kyllä ei да нет возвращён \
     оплачен evet hayır iade sim não pago devolvido reembolsada ναι όχι 是 否 已退款 未退款 はい いいえ 返金済み 未返金 예 아니요 ✓ ✗ ✔ ✘ ✅ ❌";
 
-/// Values that deny a full refund in any column.
+/// Column values that deny a full refund, whatever the column.
 pub(super) const AGAINST_VALUES: &str = "paid unpaid pending open failed processing authorized captured voided declined rejected denied shipped \
     fulfilled unfulfilled delivered completed expired disputed charge sale payment payout no none false bezahlt offen abgelehnt \
     abgeschlossen nein payé non refusé pagado no rechazado pagato rifiutato betaald nee geweigerd";
 
-/// Names of free-text columns.
+/// Names of columns that contain free text.
 pub(super) const NOTE_NAMES: &str = "note notes notiz notizen comment comments kommentar kommentare bemerkung commentaire \
     comentario commento nota opmerking message memo remark remarks text";
 
-/// Words of a title above a list of refunds.
+/// Words that may follow the first word in a title of a list of refunds.
 const TITLE_WORDS: &str = "of for in from january february march april may june july august september october november december jan feb mar \
     apr jun jul aug sep oct nov dec januar februar märz mai juni juli oktober dezember kw week q1 q2 q3 q4";
-/// First words of a title above a list of refunds.
+/// Words with which a title of a list of refunds may start.
 const REFUNDS: &str = "refund refunds erstattung erstattungen rückerstattung rückerstattungen remboursements reembolsos rimborsi \
     terugbetalingen";
-/// Words of a total below a list.
+/// Words of a total line below a list.
 const TOTAL_WORDS: &str = "total totals grand sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale totaal suma end eof endoffile file \
     of subtotal grandtotal";
-/// Words that may accompany a total.
+/// Words that may accompany the words of a total line.
 const UNITS: &str = "usd eur gbp record records s downloaded";
 
-/// Whether a line above the list says only that these are refunds and of which period, or a line below it gives only a
-/// total.
+/// Whether a line outside the table is harmless: above the table, a title that contains only refund words and a period;
+/// below it, only a total.
 pub(super) fn is_plain_title(text: &str) -> bool {
     let is_of = |list: &str, word: &str| list.split_ascii_whitespace().any(|known| known == word);
     let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
     let is_year = |word: &str| word.len() == 4 && word.starts_with("20") && is_number(word);
-    // Percent signs, question marks and other signs may change the meaning.
+    // Percent signs, question marks and other symbols may change the meaning of a title.
     let is_simple = |c: char| {
         c.is_alphanumeric() || c.is_whitespace() || matches!(c, ',' | '.' | '-' | '<' | '>' | ':' | '(' | ')')
     };
@@ -133,7 +133,7 @@ pub(super) fn is_plain_title(text: &str) -> bool {
             || (is_total && rest.all(|word| is_of(TOTAL_WORDS, word) || is_of(UNITS, word) || is_number(word))))
 }
 
-/// Lower case, without invisible characters, and with one blank for each run of punctuation.
+/// Converts to lower case, removes invisible characters, and replaces each run of punctuation by one blank.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in ordinary(text).chars().flat_map(char::to_lowercase) {

@@ -1,12 +1,12 @@
-//! Turns a shop's file into one decision for each order, with the evidence. Only `input` does I/O.
+//! Turns a shop's file into one decision for each order, with the evidence. Only the submodule `input` does I/O.
 //!
-//! The steps: `input` decodes bytes to text, `csv_table` and `json_table` parse it into rows, `formats` detects the platform,
-//! `row_orders` finds the order of each row, and `decide` adds up the rows of each order into a `decision`. A file of unknown format is a plain list, for which the user maps
-//! columns (`column_mapping`, `unclear_columns`).
+//! The steps: `input` decodes bytes to text, `csv_table` and `json_table` parse the text into rows, `formats` detects
+//! the platform, `row_orders` finds the order of each row, and `decide` adds up the rows of each order into a
+//! `decision`. A file of unknown format is a plain list, and the user maps its columns (`column_mapping`,
+//! `unclear_columns`).
 //!
-//! A file proves refunds or nothing: an order whose evidence is missing, unknown or contradictory is *unclear*, never
-//! *refunded*. A file is accepted or refused as a whole. This module never repairs a damaged cell, guesses an amount or a date,
-//! or makes a request.
+//! An order whose evidence is missing, unknown or contradictory is *unclear*, never *refunded*. A file is accepted or
+//! refused as a whole. This module never repairs a damaged cell, guesses an amount or a date, or makes a request.
 
 pub mod amount;
 pub mod column_mapping;

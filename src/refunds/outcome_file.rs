@@ -1,7 +1,7 @@
-//! Outcome files: the refunds with result columns added.
+//! Writes outcome files: the refunds with result columns added.
 //!
-//! Every input row gives one output row, in the same order. Original cells are unchanged, except that formulas are escaped
-//! ([`super::csv_injection`]). An NDJSON object keeps its text.
+//! Each input row becomes one output row, in the same order. Original cells stay unchanged, except that formulas are
+//! escaped ([`super::csv_injection`]). An NDJSON object keeps its text.
 
 use super::csv_injection::escape;
 use super::read::Refunds;
@@ -9,10 +9,10 @@ use super::row::RefundRow;
 use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 
-/// Adds the columns `names` to the refunds. `values` has one list for each row; an empty value becomes `null` in NDJSON. If
-/// a name is taken, as in the outcomes of an earlier run, all names get the same number appended.
+/// Adds the columns `names` to the refunds. `values` has one list for each row; an empty value becomes `null` in
+/// NDJSON. If the header already has one of the names, as after an earlier run, all names get the same number appended.
 ///
-/// Fails if values and rows do not match, because an incomplete file must not pass for a complete one.
+/// Fails if the number of values and rows differs, because an incomplete file must not pass for a complete one.
 pub fn outcomes(refunds: &Refunds, syntax: Syntax, names: &[&str], values: &[Vec<String>]) -> Result<Vec<u8>> {
     check(refunds, names, values)?;
     let added = free_names(&refunds.columns.header, names);
@@ -29,7 +29,7 @@ pub(super) fn check(refunds: &Refunds, names: &[&str], values: &[Vec<String>]) -
     Ok(())
 }
 
-/// Returns `names`. If the header has any of them, appends to all the first number that makes every name new.
+/// Returns `names`. If the header contains any of them, appends the first number that makes all names unique.
 pub fn free_names(header: &[String], names: &[&str]) -> Vec<String> {
     let mut free: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut n = 1_u64;
@@ -59,8 +59,8 @@ fn csv_bytes(
 pub(super) struct CsvBuffer(csv::Writer<Vec<u8>>);
 
 impl CsvBuffer {
-    /// Starts a file with this header. Readers detect the separator by the header, so if a name contains another separator,
-    /// all names are quoted.
+    /// Starts a file with this header. A reader may detect the separator from the header, so if a name contains another
+    /// separator, all names are quoted.
     pub(super) fn under<'a>(dialect: Dialect, header: impl Iterator<Item = &'a str>) -> Result<Self> {
         let header: Vec<&str> = header.collect();
         let misleading = header.iter().any(|name| name.contains([',', ';', '\t', '|']));
@@ -93,7 +93,7 @@ fn unwritten(error: &impl std::fmt::Display) -> Error {
 
 fn ndjson_bytes(refunds: &Refunds, added: &[String], values: &[Vec<String>]) -> Result<Vec<u8>> {
     let keys = refunds.columns.keys();
-    // An added name may equal the generated key of an unnamed column.
+    // An added name may equal the key that was generated for an unnamed column.
     let added = if added.iter().any(|name| keys.contains(name)) {
         free_names(&keys, &added.iter().map(String::as_str).collect::<Vec<_>>())
     } else {
@@ -111,7 +111,7 @@ fn ndjson_bytes(refunds: &Refunds, added: &[String], values: &[Vec<String>]) -> 
     Ok(lines.concat().into_bytes())
 }
 
-/// The entries of a row's object. A row that was a JSON object keeps its text as one entry.
+/// The JSON entries of a row's object. A row from NDJSON keeps its original text as one entry.
 fn original_entries(row: &RefundRow, keys: &[String]) -> Result<Vec<String>> {
     if let Some(inner) = row.object.as_deref().and_then(|text| text.strip_prefix('{')?.strip_suffix('}')) {
         let inner = inner.trim();

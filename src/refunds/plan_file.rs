@@ -1,9 +1,9 @@
-//! Plan files: the refunds with a planned action for each row, readable by people and protected against changes.
+//! Plan files: the refunds with a planned action for each row. People can read them, and recoup detects changes.
 //!
-//! Each row ends with a hash of its cells. The last row holds the account that the plan is for and the SHA-256 of
-//! everything. Hashes cover cells, not bytes: saving the file with other quotes, separators or line ends keeps the plan
-//! valid. A changed cell, or a moved, added or removed row, makes it invalid. The hashes detect accidents, not forgery:
-//! anyone can write a new plan.
+//! Each row ends with a hash of its cells. The last row contains the plan's account and the SHA-256 of all rows. The
+//! hashes cover cells and not bytes, so saving the file with other quotes, separators or line ends keeps the plan
+//! valid. A changed cell, or a moved, added or removed row, makes the plan invalid. The hashes detect accidents, not
+//! forgery: anyone can write a new plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,12 +23,12 @@ use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
-/// Identifies the layout of the file. A plan of another version is refused.
+/// The version of the plan's layout. recoup refuses a plan of another version.
 const PLAN_VERSION: &str = "recoup plan 3";
-/// Maximum number of changed rows that the error lists. If there are more, it gives only their number.
+/// The maximum number of changed rows that an error lists. For more changed rows the error states only their number.
 const NAMED: usize = 5;
 
-/// The account that a plan is for. A plan must not be applied to another account.
+/// The account that a plan was made for. recoup refuses to apply the plan to another account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanTarget {
     /// The Advocate tenant.
@@ -39,19 +39,19 @@ pub struct PlanTarget {
 /// A plan that was read and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanFile {
-    /// The refunds from which the plan was made. Line numbers are those of the plan.
+    /// The refunds from which the plan was made, with the line numbers of the plan file.
     pub refunds: Refunds,
     pub names: Vec<String>,
-    /// The cells of the planned columns, one list for each row.
+    /// The cells of the columns that the plan added, one list for each row.
     pub planned: Vec<Vec<String>>,
     pub target: PlanTarget,
     pub made_at: Timestamp,
-    /// SHA-256 of the content, in hex. The ledger stores it.
+    /// The SHA-256 of the plan's content, in hex. The ledger stores it.
     pub digest: String,
 }
 
 impl PlanFile {
-    /// Fails if the plan is for another account.
+    /// Fails if the plan was made for another account.
     pub fn check_target(&self, now: &PlanTarget) -> Result<()> {
         if self.target == *now {
             return Ok(());
@@ -68,7 +68,7 @@ impl PlanFile {
     }
 }
 
-/// The JSON in the last row.
+/// The JSON object in the last row of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct PlanFooter {
     form: String,
@@ -76,18 +76,18 @@ struct PlanFooter {
     made_at: String,
     #[serde(flatten)]
     target: PlanTarget,
-    /// Number of columns that come from the refunds file.
+    /// The number of columns that the plan copied from the refunds file.
     original: usize,
-    /// Places of the known columns. The user may have named them, so they cannot be found again by name.
+    /// The index of each known column. If the user named a column, its header alone does not identify it.
     columns: BTreeMap<String, usize>,
-    /// Row and column of the cells that are unambiguous only because they were JSON numbers.
+    /// The row and column of each cell that is unambiguous only because it was a JSON number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     numbers: Vec<(usize, usize)>,
     reading: FileReading,
     sha256: String,
 }
 
-/// Writes a plan as CSV. `planned` has one list for each row, with one value for each of `names`.
+/// Writes a plan as CSV. `planned` has one list for each row, with one value for each name in `names`.
 pub fn write_plan(
     refunds: &Refunds,
     names: &[&str],
@@ -144,7 +144,7 @@ pub fn read_plan(path: &Path) -> Result<PlanFile> {
     plan_of(&input::name_of(path), &bytes)
 }
 
-/// Reads and verifies the content of a plan. `name` identifies it in errors.
+/// Reads and verifies the content of a plan. `name` identifies the plan in errors.
 pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
     let read = csv_table::read(name, &input::decode(name, bytes)?, MAX_ROWS + 1, &score)?;
@@ -153,7 +153,7 @@ pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     let mut lines = Vec::with_capacity(read.rows.len());
     for (line, cells) in read.rows {
         let mut cells: Vec<String> = cells.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
-        // The row hash is the last cell, so a complete row is never short. A short row fails the hash below.
+        // Fills a short row with empty cells. If the row really is incomplete, its hash check fails below.
         cells.resize(header.len(), String::new());
         rows.push(cells);
         lines.push(line);
@@ -187,7 +187,7 @@ pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     assemble(name, end, read.dialect, header, rows.into_iter().zip(lines))
 }
 
-/// Fails if a row was changed, moved, added or removed.
+/// Fails if a row of the plan was changed, moved, added or removed.
 fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> {
     let is_as_written = |n: usize, row: &Vec<String>| {
         let (mark_cell, cells) = row.split_last().map_or(("", [].as_slice()), |(last, cells)| (last.as_str(), cells));
@@ -195,7 +195,7 @@ fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> 
     };
     let wrong: Vec<usize> =
         rows.iter().enumerate().filter(|(n, row)| !is_as_written(*n, row)).map(|(n, _)| n).collect();
-    // Numbers rows as a spreadsheet does: from 1, including the header.
+    // Row numbers are those of a spreadsheet: from 1, including the header.
     let number = |n: usize| n + 2;
     match (wrong.as_slice(), rows.len().cmp(&end.rows)) {
         ([], std::cmp::Ordering::Equal) => Ok(()),
@@ -222,7 +222,7 @@ fn assemble(
     mut header: Vec<String>,
     rows: impl Iterator<Item = (Vec<String>, u64)>,
 ) -> Result<PlanFile> {
-    // A file that passes the hash is consistent unless another program wrote it.
+    // A plan that passes the hash check but contradicts itself was written by another program.
     let broken = || Error::new(Kind::Usage, format!("{name} is a plan that contradicts itself")).hint("plan again");
     header.pop();
     if end.original > header.len() {
@@ -265,8 +265,8 @@ fn strs(cells: &[String]) -> Vec<&str> {
     cells.iter().map(String::as_str).collect()
 }
 
-/// Hashes a row and its position: 64 bits of SHA-256. The leading letter keeps a spreadsheet from reading `12e45` as a
-/// number.
+/// Hashes a row's cells and its position, to 64 bits of SHA-256. The hash starts with a letter, because a spreadsheet
+/// would read `12e45` as a number.
 fn mark(n: usize, cells: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
     feed(&mut context, &[PLAN_VERSION, "row", &n.to_string()]);
@@ -294,7 +294,7 @@ impl PlanHash {
     }
 }
 
-/// Prefixes lists and cells with their lengths, so that different lists never hash the same bytes.
+/// Hashes a list with the lengths of the list and its cells, so that two different lists never feed the same bytes.
 fn feed(context: &mut Context, cells: &[&str]) {
     context.update(&(cells.len() as u64).to_le_bytes());
     for cell in cells {

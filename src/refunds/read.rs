@@ -1,8 +1,8 @@
 //! Reads a shop's file: parses its bytes into rows, and decides each order from its rows.
 //!
-//! A file is accepted as a whole or refused as a whole. The first of these that applies decides how it is read: the format
-//! that `--format` names, the caller's [`ColumnMapping`], a format of `recoup.toml` or of a platform whose header matches, a
-//! plain list of refunds. A plain list is accepted only if recoup knows every column.
+//! A file is accepted as a whole or refused as a whole. The first match of these decides how recoup reads it: the
+//! format that `--format` names, the caller's [`ColumnMapping`], a format of `recoup.toml` or of a platform with a
+//! matching header, or a plain list of refunds. A plain list is accepted only if recoup knows every column.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,25 +31,25 @@ use super::syntax::Syntax;
 use super::unclear_columns::{self, UnclearColumn};
 use crate::error::{Error, Kind, Result};
 
-/// Maximum number of rows. The whole file is held in memory.
+/// The maximum number of rows. The whole file is held in memory.
 pub const MAX_ROWS: usize = 1_000_000;
-/// Name of the plain list in `--format` and in outputs.
+/// The name of the plain list in `--format` and in outputs.
 pub const LIST_FORMAT: &str = "list";
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Name of the format; `None` detects it by the header.
+    /// The name of the format; `None` detects the format by the header.
     pub format: Option<String>,
     pub mapping: ColumnMapping,
-    /// Formats of `recoup.toml`, by name.
+    /// The user's formats from `recoup.toml`, by name.
     pub configured: BTreeMap<String, ColumnMapping>,
     pub order_id_rewrite: OrderIdRewrite,
 }
 
-/// How a file was read. A plan stores it, so that `--apply` reads the rows in the same way.
+/// How recoup read a file. A plan stores this, so that `--apply` reads the rows in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReading {
-    /// [`LIST_FORMAT`] if the file is a plain list.
+    /// The name of the format; [`LIST_FORMAT`] for a plain list.
     pub format: String,
     #[serde(default, skip_serializing_if = "ColumnMapping::is_empty")]
     pub mapping: ColumnMapping,
@@ -57,7 +57,7 @@ pub struct FileReading {
     pub order_id_rewrite: OrderIdRewrite,
     #[serde(default)]
     pub date_order: DateOrder,
-    /// Whether the amounts have both signs. If they do, a negative amount may undo a refund.
+    /// Whether the file contains negative and positive amounts. A negative amount may then undo a refund.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_signs: bool,
 }
@@ -67,7 +67,7 @@ impl FileReading {
         formats::by_name(&self.format)
     }
 
-    /// Display name of the format.
+    /// The name of the format in messages.
     pub fn title(&self) -> String {
         match self.known() {
             Some(format) => format.title.to_owned(),
@@ -102,40 +102,40 @@ pub struct Refunds {
     pub reading: FileReading,
     /// The rows, in file order.
     pub rows: Vec<RefundRow>,
-    /// One decision for each order, in the order of first appearance.
+    /// One decision for each order, in the order of first appearance in the file.
     pub orders: Vec<OrderRefund>,
-    /// Warnings about the file, such as its encoding and lines that were skipped.
+    /// Warnings about the file, for example its encoding or skipped lines.
     pub notes: Vec<String>,
 }
 
-/// A plain list with columns that the user must explain before it can be read.
+/// A plain list whose columns the user must explain before recoup can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeedsMapping {
     /// The unclear columns. Empty if the order ID column is missing, or if two columns could have the same meaning.
     pub unclear: Vec<UnclearColumn>,
     pub columns: Columns,
     pub first_rows: Vec<Vec<String>>,
-    /// The error for a caller that cannot ask the user.
+    /// The error to report if the caller cannot ask the user.
     pub error: Error,
 }
 
 #[derive(Debug)]
 pub enum Parsed {
-    /// Every order has a decision.
+    /// The file was read, and every order has a decision.
     Complete(Box<Refunds>),
-    /// The user must say what some columns mean.
+    /// The user must first explain some columns.
     NeedsMapping(Box<NeedsMapping>),
 }
 
 const FIRST_ROWS: usize = 5;
 
-/// Reads a file; `-` is standard input. Blocks. Fails if the file is larger than 100 MiB.
+/// Reads a file and blocks meanwhile; `-` is standard input. Fails if the file is larger than 100 MiB.
 pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
     let bytes = input::load(path)?;
     from_bytes(&input::name_of(path), &bytes, options)
 }
 
-/// Reads the content of a file. `name` identifies the file in errors. Fails if the user must explain columns.
+/// Reads the content of a file. `name` identifies the file in errors. Fails if the user must explain columns first.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds> {
     match parse(name, bytes, options)? {
         Parsed::Complete(refunds) => Ok(*refunds),
@@ -188,9 +188,9 @@ struct RawFile {
     header: Vec<String>,
     rows: Vec<RawRow>,
     syntax: Syntax,
-    /// The error of the first row with more cells than the header. Reading stopped there.
+    /// The error for the first row with more cells than the header. The parser stopped at that row.
     too_long: Option<Error>,
-    /// Line number and text of titles above the header and totals below the last row.
+    /// The line number and text of each title above the header and total below the last row.
     outside: Vec<(u64, String)>,
 }
 
@@ -280,14 +280,14 @@ fn detect_reading(name: &str, raw: &RawFile, options: &Options) -> Result<FileRe
     }
 }
 
-/// Whether a row could be a header: it has several cells, and none has a digit.
+/// Whether a row may be a header: it has several cells, and no cell contains a digit.
 fn may_be_header(row: &RawRow) -> bool {
     let filled: Vec<&String> = row.cells.iter().filter(|cell| !cell.trim().is_empty()).collect();
     filled.len() > 1 && !filled.iter().any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
 }
 
-/// Drops a second table below the first if the format allows one. Otherwise fails on a second table or on a row that is too
-/// long.
+/// Drops a second table below the first if the format allows one. Otherwise fails on a second table, or on a row with
+/// more cells than the header.
 fn split_off_second_table(
     name: &str,
     raw: &mut RawFile,
@@ -309,7 +309,7 @@ fn split_off_second_table(
     if raw.syntax == Syntax::Ndjson {
         return Ok(());
     }
-    // Concatenated exports repeat the header. A repeated header is not a row.
+    // Drops the repeated headers of concatenated exports.
     let header: Vec<String> = raw.header.iter().map(|cell| fold(cell)).collect();
     let is_repeated_header = |row: &RawRow| {
         row.cells.len() == header.len() && row.cells.iter().map(|cell| fold(cell)).eq(header.iter().cloned())
@@ -327,7 +327,7 @@ fn split_off_second_table(
     }
 }
 
-/// Whether a column has both negative and positive amounts.
+/// Whether a column contains negative and positive amounts.
 fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     let values =
         rows.iter().filter_map(|row| amount::parse(row.cells.get(place)?).ok().flatten()).map(|amount| amount.value);
@@ -338,7 +338,7 @@ fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     has_negative && has_positive
 }
 
-/// Builds rows and decisions, and checks that a plain list has no unexplained columns.
+/// Builds rows and decisions. Fails if the user must explain a column of a plain list.
 fn decide_file(
     name: &str,
     raw: RawFile,
@@ -452,7 +452,7 @@ impl Refunds {
         Self { columns, syntax, reading, rows, orders, notes }
     }
 
-    /// Number of orders for each decision.
+    /// The number of orders for each decision.
     pub fn counts(&self) -> BTreeMap<DecisionKind, usize> {
         let mut counts = BTreeMap::new();
         for order in &self.orders {
@@ -461,14 +461,14 @@ impl Refunds {
         counts
     }
 
-    /// The first blocking problem among the rows of an order. `indexed` is true if the index has exactly this order ID.
+    /// The first problem that blocks a row of the order. `indexed` is true if the index contains exactly this order ID.
     pub fn blocking_problem(&self, order: &OrderRefund, indexed: bool) -> Option<&RowProblem> {
         order.rows.iter().find_map(|row| self.rows[*row].blocking_problem(indexed))
     }
 }
 
-/// Accepts an empty order ID in rows that need none: a payout has no order, and a refund may reference a payment that
-/// names the order.
+/// Accepts a row without an order ID if it needs none: a payout has no order, and a refund may refer to a payment that
+/// has the order ID.
 fn accept_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &FileReading) {
     for row in rows.iter_mut().filter(|row| row.order_id.is_none() && !row.names_too_long_an_order()) {
         if row.order.is_none() {

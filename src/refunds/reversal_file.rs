@@ -1,9 +1,10 @@
 //! Writes the vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row
 //! (`docs/vendor/refund-guide.md` E).
 //!
-//! The vendor does not publish encoding, quoting and maximum size (`docs/vendor/contradictions.md` 19). The file therefore
-//! is UTF-8 without a byte order mark, with plain commas and no quotes. A row that would need more, or that lacks a value,
-//! is skipped with a reason. Formulas are not escaped here: the vendor would take the apostrophe for a part of the order ID.
+//! The vendor does not publish encoding, quoting and maximum size of the file (`docs/vendor/contradictions.md` 19). The
+//! file is therefore UTF-8 without a byte order mark, with plain commas and no quotes. A row that would need quotes, or
+//! that lacks a value, is skipped with a reason. Formulas are not escaped here, because the vendor would read the
+//! apostrophe as a part of the order ID.
 
 use std::collections::HashSet;
 
@@ -12,14 +13,14 @@ use jiff::civil::Date;
 use super::columns::fold;
 use crate::model::OrderId;
 
-/// The header in the vendor's guide.
+/// The header that the vendor's guide shows.
 const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
-/// Maximum length of an order ID, in characters (`docs/vendor/brand.md` §1).
+/// The maximum length of an order ID, in characters (`docs/vendor/brand.md` §1).
 const MAX_ORDER_ID: usize = 64;
 
-/// Reasons that are documented for files (`docs/vendor/brand.md` §5 refers to §2). `RESET` and `APPROVED` are left out,
-/// because they do not reverse anything. `RETRACTION` is not documented for files.
+/// The reasons that the vendor documents for files (`docs/vendor/brand.md` §5 refers to §2). `RESET` and `APPROVED` are
+/// left out, because they reverse nothing. The vendor does not document `RETRACTION` for files.
 const REASONS: [&str; 13] = [
     "ORDER_UPDATE",
     "ITEM_RETURNED",
@@ -38,49 +39,50 @@ const REASONS: [&str; 13] = [
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
-    /// A row without this value is skipped.
+    /// The action tracker ID. A reversal without one is skipped.
     pub action_tracker_id: Option<String>,
     pub order_id: OrderId,
     pub reason: String,
 }
 
-/// Why a row is skipped.
+/// Why a reversal is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason {
     NoActionTracker,
     NoOrderId,
     OrderIdTooLong,
-    /// The reason is neither documented nor configured.
+    /// The reason is neither documented by the vendor nor configured in `recoup.toml`.
     UnknownReason,
-    /// A cell has a comma, a quote, a line break or surrounding white space. The vendor does not publish how it reads those.
+    /// A cell contains a comma, a quote, a line break or surrounding white space. The vendor does not publish how it
+    /// reads those.
     NotPlain,
-    /// An earlier row has the same order and action tracker.
+    /// An earlier row has the same order ID and action tracker ID.
     Repeated,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedRow {
-    /// Index of the reversal.
+    /// The index of the reversal in the input.
     pub index: usize,
     pub why: SkipReason,
-    /// A lower-case sentence without a full stop.
+    /// Why the reversal is skipped, as a lower-case sentence without a full stop.
     pub message: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReversalFile {
-    /// `None` if every row was skipped.
+    /// The content of the file; `None` if every reversal was skipped.
     pub text: Option<String>,
     pub skipped: Vec<SkippedRow>,
 }
 
-/// `Batch_Mods_Reversals_2020_02_12.csv`
+/// The file name for a day, such as `Batch_Mods_Reversals_2020_02_12.csv`.
 pub fn file_name(day: Date) -> String {
     format!("Batch_Mods_Reversals_{:04}_{:02}_{:02}.csv", day.year(), day.month(), day.day())
 }
 
-/// Builds a file of all reversals that the format can represent. `own_reasons` are the configured reason codes; case
-/// matters.
+/// Builds a file of all reversals that the format can represent. `own_reasons` are the configured reason codes, which
+/// are case-sensitive.
 pub fn build(reversals: &[Reversal], own_reasons: &[String]) -> ReversalFile {
     let mut rows = String::new();
     let mut skipped = Vec::new();
@@ -135,7 +137,7 @@ fn row<'a>(reversal: &'a Reversal, own_reasons: &[String]) -> Result<(&'a str, S
     Ok((tracker, format!("{tracker},{order},0,{reason}\n")))
 }
 
-/// Whether every CSV reader reads the cell the same way.
+/// Whether every CSV reader parses the unquoted cell to the same text.
 fn is_plain(cell: &str) -> bool {
     cell.trim() == cell && !cell.chars().any(|c| matches!(c, ',' | '"' | '\u{feff}') || c.is_control())
 }

@@ -1,7 +1,7 @@
 //! One row of a file: its cells, its IDs and dates, and its problems.
 //!
-//! A cell that cannot be parsed becomes a problem and an empty field, never a guess. The format interprets what the row says
-//! about money.
+//! A cell that cannot be parsed becomes a problem and an empty field, never a guess. The file's format interprets the
+//! amounts of the row.
 
 use super::amount;
 use super::columns::{Column, Columns};
@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ActionId, OrderId};
 
-/// Maximum length of a disposition code, in characters (`docs/vendor/brand.md` §1).
+/// The maximum length of a disposition code, in characters (`docs/vendor/brand.md` §1).
 const MAX_DISPOSITION: usize = 64;
 
-/// How to turn the order IDs of a file into those that the vendor knows.
+/// How recoup changes the order IDs of a file to match the vendor's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OrderIdRewrite {
-    /// Prepended to every order ID that does not start with it, such as `#`.
+    /// The prefix, such as `#`, that recoup adds to every order ID without it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prefix: String,
-    /// Removed from the start of every order ID.
+    /// The prefix that recoup removes from every order ID.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub strip: String,
 }
@@ -40,31 +40,31 @@ impl OrderIdRewrite {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundRow {
-    /// Line number where the row starts, from 1. The header counts.
+    /// The number of the line on which the row starts, from 1. The header counts.
     pub line: u64,
-    /// The cells, unchanged. A row that ends early has fewer cells than the header.
+    /// The unchanged cells. A row that ends early has fewer cells than the header.
     pub cells: Vec<String>,
-    /// The order ID after the rewrite, otherwise byte for byte as in the file; `None` if the cell is empty or too long.
+    /// The order ID after the rewrite, otherwise unchanged; `None` if the cell is empty or too long.
     pub order_id: Option<OrderId>,
-    /// The disposition code, sent to the vendor verbatim.
+    /// The disposition code, which recoup sends to the vendor unchanged.
     pub disposition: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
-    /// `None` means unknown: the refund may be as recent as the file.
+    /// The refund date; `None` means that the refund may be as recent as the file.
     pub refunded_at: Option<DateOrTime>,
     pub ordered_at: Option<DateOrTime>,
-    /// The action tracker ID, verbatim.
+    /// The unchanged action tracker ID.
     pub action_tracker_id: Option<String>,
-    /// The ActionId, verbatim.
+    /// The unchanged ActionId.
     pub action_id: Option<ActionId>,
-    /// Index into [`super::Refunds::orders`]; `None` if the row names no order.
+    /// The index of the row's order in [`super::Refunds::orders`]; `None` if no order is known for the row.
     pub order: Option<usize>,
-    /// Why a row without an order is fine: it is a payout or a fee, for example.
+    /// Why the row needs no order, for example because it is a payout or a fee.
     pub no_order_needed: Option<String>,
     pub problems: Vec<RowProblem>,
-    /// Columns whose cells are JSON numbers, in which `.` is always the decimal point.
+    /// The columns whose cells are JSON numbers. Their decimal point is always `.`.
     pub(super) numbers: Vec<usize>,
-    /// The text of the JSON object, if the file is NDJSON.
+    /// The text of the row's JSON object, if the file is NDJSON.
     pub(super) object: Option<String>,
 }
 
@@ -73,9 +73,9 @@ pub struct RefundRow {
 pub(super) struct RawRow {
     pub(super) line: u64,
     pub(super) cells: Vec<String>,
-    /// Columns whose cells are JSON numbers.
+    /// The columns whose cells are JSON numbers.
     pub(super) numbers: Vec<usize>,
-    /// Columns whose cells are JSON objects, arrays or booleans.
+    /// The columns whose cells are JSON objects, arrays or booleans.
     pub(super) nested: Vec<usize>,
     pub(super) object: Option<String>,
 }
@@ -129,18 +129,18 @@ impl RefundRow {
         self.problems.iter().any(|it| it.kind == ProblemKind::TooLong && it.column == Column::OrderId)
     }
 
-    /// The first problem that blocks the row. `indexed` is true if the index has exactly this order ID.
+    /// The first problem that blocks the row. `indexed` is true if the index contains exactly the row's order ID.
     pub fn blocking_problem(&self, indexed: bool) -> Option<&RowProblem> {
         self.problems.iter().find(|it| it.severity == Severity::Stop || (it.severity == Severity::Doubt && !indexed))
     }
 
-    /// The cell at a place; empty if the row ends before it.
+    /// The cell at a column index; empty if the row ends before it.
     pub fn cell(&self, place: usize) -> &str {
         self.cells.get(place).map_or("", String::as_str)
     }
 }
 
-/// Columns whose cells are unambiguous only because they are JSON numbers. As text, `1.234` would have two readings.
+/// The columns whose cells are unambiguous only because they are JSON numbers. As text, `1.234` may mean two amounts.
 pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     let differs = |place: &&usize| {
         let cell = row.cell(**place);
@@ -163,8 +163,8 @@ fn check_disposition(text: &str) -> Option<RowProblem> {
         .map(|problem| RowProblem { severity: Severity::Stop, ..problem })
 }
 
-/// Parses a date. An unusable date does not block the row, because dates only say how recent the index must be and
-/// which order is older. The code that uses a missing date assumes the worst case.
+/// Parses a date. An unreadable date does not block the row, because dates only say how recent the index must be and
+/// which order is older. Code that needs a missing date assumes the worst case.
 fn parse_date(text: &str, column: Column, date_order: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
     let (kind, says) = match dates::parse_in(text, date_order) {
         Ok(when) => return when,

@@ -1,4 +1,4 @@
-//! Finds the order that each row of a file belongs to, and the rows for which that is uncertain.
+//! Finds the order of each row of a file, and the rows whose order is uncertain.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::row::RefundRow;
 use crate::model::OrderId;
 use crate::model::order_text::ordinary;
 
-/// The references from row to row, by the ID of the row that a cell names.
+/// The references between rows, by row ID.
 struct References<'a> {
     rows: &'a [RefundRow],
     reference: usize,
@@ -15,33 +15,33 @@ struct References<'a> {
 }
 
 impl<'a> References<'a> {
-    /// `None` if the file has no column of IDs or of references.
+    /// Returns `None` if the file has no column of row IDs or no column of references.
     fn of(rows: &'a [RefundRow], columns: &Columns) -> Option<Self> {
         let (id, reference) = (columns.get(Column::RowId)?, columns.get(Column::Reference)?);
         let by_id = rows.iter().enumerate().filter_map(|(n, row)| Some((filled(row, id)?, n))).collect();
         Some(Self { rows, reference, by_id })
     }
 
-    /// The row that row `n` references.
+    /// The index of the row that row `n` refers to.
     fn of_row(&self, n: usize) -> Option<usize> {
         self.by_id.get(filled(&self.rows[n], self.reference)?).copied()
     }
 }
 
-/// The content of a cell; `None` if it is blank.
+/// The trimmed cell; `None` if it is blank.
 fn filled(row: &RefundRow, place: usize) -> Option<&str> {
     Some(row.cell(place).trim()).filter(|cell| !cell.is_empty())
 }
 
-/// Returns the order of each row: the order ID in its own cell, otherwise the order of its payment or of the row that
-/// it references.
+/// Returns the order of each row: the order ID in its own cell, otherwise the order of its payment, otherwise the order
+/// of the row that it refers to.
 pub(super) fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
     let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
     let by_payment = orders_by_payment(rows, columns, &orders);
     let Some(references) = References::of(rows, columns) else { return by_payment };
     for n in 0..rows.len() {
         let mut at = n;
-        // A refund's line item references the refund, which references the order. The limit also stops at cyclic
+        // A refund's line item refers to the refund, which refers to the order. The limit also ends cycles of
         // references.
         for _ in 0..4 {
             if orders[at].is_some() {
@@ -55,7 +55,8 @@ pub(super) fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Opt
     orders
 }
 
-/// Gives a row without an order the order of its payment, if all other rows of that payment name the same order.
+/// Gives each row without an order ID the order of its payment, if all other rows of that payment have the same order
+/// ID.
 fn orders_by_payment<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,
@@ -74,7 +75,7 @@ fn orders_by_payment<'a>(
     rows.iter().zip(orders.iter().copied()).map(of_row).collect()
 }
 
-/// Returns both orders of each row that references a row of another order. Which of the two it concerns is unclear.
+/// Returns both orders of each row that refers to a row of another order, because either order may be meant.
 pub(super) fn conflicting_orders<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,
@@ -88,7 +89,7 @@ pub(super) fn conflicting_orders<'a>(
     (0..rows.len()).filter_map(pair).flatten().collect()
 }
 
-/// Maps each order ID to a different order ID of the file that equals it except for invisible characters and blanks.
+/// Maps each order ID to a different order ID of the file that differs only in invisible characters and blanks.
 pub(super) fn lookalikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
     let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
     for order_id in orders {

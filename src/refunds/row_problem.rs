@@ -1,6 +1,6 @@
 //! Problems of a row: kind, severity, message and suggestion.
 //!
-//! recoup shows a suggestion and never applies it. It matches an order ID byte for byte.
+//! recoup shows a suggestion to the user and never applies it, because the vendor compares order IDs byte for byte.
 
 use std::fmt;
 
@@ -8,37 +8,37 @@ use super::columns::Column;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// A warning. The row is used.
+    /// A warning only: recoup uses the row.
     Note,
-    /// The row is used only if the index has exactly this order ID. Otherwise it stops.
+    /// recoup uses the row only if the index contains exactly this order ID. Otherwise the problem blocks the row.
     Doubt,
-    /// The row stops.
+    /// The problem blocks the row.
     Stop,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProblemKind {
     EmptyOrder,
-    /// Longer than the vendor accepts.
+    /// The ID is longer than the vendor accepts.
     TooLong,
-    /// `1.00E+09`: digits are lost.
+    /// The ID is in scientific notation, such as `1.00E+09`, so digits are lost.
     ScientificNotation,
-    /// `#REF!`, `#NAME?`
+    /// The cell contains a spreadsheet's error, such as `#REF!` or `#NAME?`.
     SpreadsheetError,
-    /// `=…`
+    /// The cell contains a formula, such as `=A1`.
     Formula,
-    /// `12345.0`: the ID was taken for a number.
+    /// The ID ends like a decimal number, such as `12345.0`: a program has read it as a number.
     DecimalTail,
-    /// `Mar-24`: the ID may have been taken for a date.
+    /// The ID looks like a date, such as `Mar-24`: a spreadsheet may have converted it.
     LooksLikeDate,
-    /// White space or invisible characters at an end.
+    /// The ID starts or ends with white space or an invisible character.
     LooksPadded,
-    /// `'1001`: the mark for text in a spreadsheet.
+    /// The ID starts with an apostrophe, such as `'1001`: the mark by which a spreadsheet treats a cell as text.
     LeadingApostrophe,
     ControlCharacters,
-    /// Digits only, and shorter than all the others.
+    /// The ID has only digits and is shorter than the others, so leading zeros may be lost.
     LostZeros,
-    /// `03/04/2024`
+    /// The order of day and month is unknown, as in `03/04/2024`.
     AmbiguousDate,
     UnreadableDate,
 }
@@ -48,9 +48,9 @@ pub struct RowProblem {
     pub kind: ProblemKind,
     pub severity: Severity,
     pub column: Column,
-    /// A lower-case sentence without a full stop.
+    /// What is wrong, as a lower-case sentence without a full stop.
     pub message: String,
-    /// The probable meaning, for the user. It is never applied.
+    /// The probable correct value, which recoup shows to the user and never applies.
     pub suggestion: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl RowProblem {
     }
 }
 
-/// `order ID "1.00E+09" is in scientific notation, …`
+/// Formats the problem: `order ID "1.00E+09" is in scientific notation, …`.
 impl fmt::Display for RowProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

@@ -1,28 +1,28 @@
 //! The syntax of a file: CSV with its dialect, or NDJSON.
 //!
-//! Outcomes use the syntax of the input, so that a spreadsheet opens both in the same way.
+//! Outcomes have the syntax of the input, so that a spreadsheet opens both files in the same way.
 
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 
-/// The separators to try, most likely first.
+/// The supported separators, most likely first.
 pub(super) const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
     Csv(Dialect),
-    /// JSON objects. Outputs have one object per line.
+    /// JSON objects. An output has one object per line.
     Ndjson,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
-    /// `,`, `;`, tab or `|`
+    /// The separator: `,`, `;`, tab or `|`.
     pub separator: u8,
-    /// Whether the file starts with a byte order mark. Without it, some spreadsheets do not recognise UTF-8.
+    /// Whether the file starts with a byte order mark. Without the mark, some spreadsheets do not recognise UTF-8.
     pub bom: bool,
-    /// Whether lines end in `\r\n`.
+    /// Whether each line ends in `\r\n`.
     pub crlf: bool,
 }
 
@@ -33,7 +33,7 @@ impl Default for Dialect {
 }
 
 impl Syntax {
-    /// Chooses the syntax of an output by the extension of its name, otherwise the syntax of the input.
+    /// Chooses the syntax of an output by its file extension. Other extensions use the syntax of the input.
     pub fn of_output(path: Option<&Path>, input: Self) -> Self {
         let dialect = match input {
             Self::Csv(dialect) => dialect,
@@ -49,7 +49,7 @@ impl Syntax {
     }
 }
 
-/// Parses a first line such as `sep=;`, which some spreadsheets write. Returns the separator and the text below.
+/// Parses a first line such as `sep=;`, which some spreadsheets write. Returns the separator and the remaining text.
 pub fn declared(text: &str) -> Option<(u8, &str)> {
     let (line, rest) = text.split_once('\n')?;
     let line = line.trim_end_matches('\r').trim_matches('"');
@@ -58,7 +58,7 @@ pub fn declared(text: &str) -> Option<(u8, &str)> {
 }
 
 /// Fails on quotes that the CSV reader would accept silently: an unclosed quote swallows the rest of the file, and text
-/// after a closing quote is appended to the cell. `first_line` is the line number of the start of `text`.
+/// after a closing quote is appended to the cell. `first_line` is the line number at the start of `text`.
 pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> Result<()> {
     let bytes = text.as_bytes();
     let wrong = |at: usize, what: &str| {
@@ -82,7 +82,7 @@ pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> R
                 return wrong(at, "text after a closing quote");
             }
         }
-        // Advance to the next cell.
+        // Advances to the next cell.
         at += bytes[at..]
             .iter()
             .position(|b| *b == separator || *b == b'\r' || *b == b'\n')

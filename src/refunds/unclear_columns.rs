@@ -1,7 +1,7 @@
-//! Finds the columns that keep a file of unknown format from being read as a plain list of refunds.
+//! Finds the columns for which recoup cannot read a file of unknown format as a plain list of refunds.
 //!
-//! A column may say that an order was not refunded, or not in full. It stops the file unless recoup knows it, the user
-//! explains it, or it is blank or has e-mail addresses only.
+//! A column may contain the information that an order was not refunded, or not in full. recoup refuses the file unless
+//! it knows the column, the user explains the column, or the column contains only blanks or e-mail addresses.
 
 use std::collections::HashSet;
 
@@ -21,22 +21,22 @@ use crate::model::order_text::is_email;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnKind {
-    /// A status or a yes/no value: paid, refunded, open.
+    /// A status or a yes/no value, such as paid, refunded or open.
     Status,
-    /// A type of transaction: charge, refund, payout.
+    /// A type of transaction, such as charge, refund or payout.
     Type,
     Amount,
     Quantity,
     Item,
     Date,
-    /// Free text, which may say that an order was not refunded.
+    /// Free text, which may deny a refund.
     Text,
-    /// The name is unknown or empty.
+    /// A column with an unknown name or without a name.
     Unknown,
 }
 
 impl ColumnKind {
-    /// The description in messages.
+    /// The description of the kind in messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::Status => "a status",
@@ -50,12 +50,12 @@ impl ColumnKind {
         }
     }
 
-    /// Whether the values name the state of an order.
+    /// Whether the column's values are states or transaction types, such as *paid* or *refund*.
     pub fn is_word(self) -> bool {
         matches!(self, Self::Status | Self::Type)
     }
 
-    /// How to explain the column on the command line.
+    /// The flag that explains the column on the command line.
     fn remedy(self, name: &str) -> String {
         let word = shell_quote(name);
         let ignore = format!("--ignore-column {word}");
@@ -84,16 +84,16 @@ pub fn shell_quote(text: &str) -> String {
 /// A column that the user must explain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnclearColumn {
-    /// Place of the column, from 0.
+    /// The index of the column in the header, from 0.
     pub place: usize,
     pub name: String,
     pub looks_like: ColumnKind,
     pub examples: Vec<String>,
-    /// How to explain the column on the command line.
+    /// The flag that explains the column on the command line.
     pub remedy: String,
 }
 
-/// Maximum number of values that are examined.
+/// The maximum number of values that are examined in a column.
 const SAMPLE: usize = 2000;
 const EXAMPLES: usize = 3;
 
@@ -102,13 +102,13 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
     let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
     let mut unclear = Vec::new();
     for (place, name) in columns.header.iter().enumerate() {
-        // One `--ignore-column` must not hide two columns of the same name.
+        // One `--ignore-column` must not apply to two columns of the same name.
         let is_alone = columns.header.iter().filter(|other| *other == name || fold(other) == fold(name)).count() == 1;
         if is_own(name) || (mapping.ignores(name) && is_alone) {
             continue;
         }
         let looks_like = if known.contains(&place) {
-            // A known column can still be ambiguous.
+            // The meaning of a column with a known name may still be ambiguous.
             known_but_unclear(place, columns, rows, mapping)
         } else {
             let mut values = rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).peekable();
@@ -122,7 +122,7 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
                     look
                 }
             });
-            // Only a blank column, or one with nothing but e-mail addresses, certainly says nothing about a refund.
+            // Only a column of blanks or e-mail addresses is certainly irrelevant to a refund.
             let otherwise = || (!is_blank && !values.all(is_email_address)).then_some(otherwise);
             by_name.or_else(by_values).or_else(otherwise)
         };
@@ -152,7 +152,7 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
     unclear
 }
 
-/// The ignored columns that look like a status, type or amount. The caller warns about them.
+/// The ignored columns that look like a status, type or amount, which the caller warns about.
 pub(super) fn ignored_refund_columns(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<String> {
     let is_about_refund = |place: usize, name: &str| {
         let look = kind_by_name(name).or_else(|| kind_by_values(place, rows));
@@ -162,8 +162,8 @@ pub(super) fn ignored_refund_columns(columns: &Columns, rows: &[RefundRow], mapp
     ignored.filter(|(place, name)| is_about_refund(*place, name)).map(|(_, name)| name.clone()).collect()
 }
 
-/// Why a known column may belong to a list of orders instead of refunds: an amount that may be the order's price, or a total
-/// or an order date without any refund column.
+/// Why a column with a known name may belong to a list of all orders instead of refunds. An amount may be the order's
+/// price. A total or an order date without a refund column is no evidence of a refund.
 fn known_but_unclear(
     place: usize,
     columns: &Columns,
@@ -178,7 +178,7 @@ fn known_but_unclear(
     let any = |says: &dyn Fn(&str) -> bool| {
         rows.iter().map(|row| row.cell(place).trim()).any(|text| !text.is_empty() && says(text))
     };
-    // No word list can prove that a text does not deny a refund.
+    // Any text can deny a refund, and no word list can recognise every denial.
     let is_text = if is(Column::Reason) {
         any(&|_| true)
     } else if is(Column::Disposition) {
@@ -194,15 +194,15 @@ fn known_but_unclear(
         return Some(ColumnKind::Text);
     }
     let says_refund = has(Column::Amount) || has(Column::Status);
-    // Without a refunded amount, a partial refund and no refund look the same.
+    // Without a refunded amount, a partial refund looks like no refund.
     if (is(Column::Total) || is(Column::Currency)) && !says_refund {
         return Some(ColumnKind::Amount);
     }
     (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(ColumnKind::Date)
 }
 
-/// Whether the amounts may be order prices: the column is just called *amount* and no other column mentions refunds, or the
-/// amounts have both signs.
+/// Whether the amounts may be order prices. They may be if the column has both positive and negative amounts, or if it
+/// is called *amount* or was named by the user, has no negative amounts, and the file has no refund date.
 fn is_ambiguous_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> bool {
     if mapping.amount_means.is_some() {
         return false;
@@ -224,21 +224,21 @@ fn is_free_text_name(name: &str) -> bool {
     words(name).iter().any(|word| NOTE_NAMES.split_ascii_whitespace().any(|known| known == word))
 }
 
-/// The vendor's disposition codes (`docs/vendor/brand.md` §1) and those of its guide, without the codes that may deny a
-/// refund.
+/// Whether a text is one of the vendor's disposition codes (`docs/vendor/brand.md` §1, and the vendor's guide) that
+/// cannot deny a refund.
 fn is_known_code(text: &str) -> bool {
     const CODES: &str = "RETRACTION CONS_INFO_INVALID CONS_ERROR CONS_FRAUD ITEM_RETURNED ITEM_OUT_OF_STOCK ORDER_ERROR TEST_ACTION \
         MP_RETURNED OTHER";
     CODES.split_ascii_whitespace().any(|code| code == text)
 }
 
-/// Whether a text is letters followed by a number: `SUP-4711`, `#4711`.
+/// Whether a text consists of letters followed by a number: `SUP-4711`, `#4711`.
 fn is_number(text: &str) -> bool {
     let number = text.trim_start_matches(|c: char| c.is_ascii_alphabetic()).trim_start_matches(['-', '#', '_']);
     text.len() - number.len() <= 11 && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether a text can be an ID of the vendor: no blanks, at least one digit.
+/// Whether a text may be an ID of the vendor: no blanks and at least one digit.
 fn is_id(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic()) && text.bytes().any(|b| b.is_ascii_digit())
 }
@@ -247,7 +247,7 @@ fn is_email_address(text: &str) -> bool {
     is_email(text) && !text.contains(['{', '[', ',', ';'])
 }
 
-/// Splits a name into words: `refundTotal_EUR` has three.
+/// Splits a column name into words: `refundTotal_EUR` has three.
 fn words(name: &str) -> Vec<String> {
     let mut spaced = String::new();
     let mut before = ' ';
@@ -266,7 +266,7 @@ fn kind_by_name(name: &str) -> Option<ColumnKind> {
     let has = |list: &str| words.iter().any(|word| list.split_ascii_whitespace().any(|known| known == word));
     let ends =
         |list: &[&str]| words.iter().any(|word| list.iter().any(|end| word.len() > end.len() && word.ends_with(end)));
-    // `refunded at`, `cancelled at`: dates of events.
+    // A name such as `refunded at` or `cancelled at` is the date of an event.
     if words.len() > 1 && words.last().is_some_and(|last| last == "at" || last == "on") {
         return Some(ColumnKind::Date);
     }
@@ -296,7 +296,7 @@ fn kind_by_name(name: &str) -> Option<ColumnKind> {
     has(TYPE_NAMES).then_some(ColumnKind::Type)
 }
 
-/// Whether any value denies a full refund.
+/// Whether any value of the column denies a full refund.
 fn denies_full_refund(place: usize, rows: &[RefundRow]) -> bool {
     let distinct: HashSet<&str> = rows.iter().map(|row| row.cell(place).trim()).collect();
     distinct.into_iter().any(|value| {
@@ -319,13 +319,13 @@ fn kind_by_values(place: usize, rows: &[RefundRow]) -> Option<ColumnKind> {
         STATUS_VALUES.split_ascii_whitespace().any(|known| known == word)
     };
     let distinct: HashSet<String> = values.iter().map(|value| value.to_lowercase()).collect();
-    // If a column has few distinct values and one of them is a known status, the others are probably statuses, too.
+    // If a column has few distinct values and one of them is a known status, the others are probably statuses too.
     if most(&is_status)
         || (distinct.len() <= 12 && distinct.iter().any(|value| is_status(value)) && values.len() > distinct.len())
     {
         return Some(ColumnKind::Status);
     }
-    // A sign such as ✓ or ✗, + or -.
+    // A symbol such as ✓, ✗, + or -.
     let is_sign = |value: &str| value.chars().count() <= 2 && !value.chars().any(char::is_alphanumeric);
     if most(&is_sign) {
         return Some(ColumnKind::Status);

@@ -1,8 +1,8 @@
 //! Checks whether a send needs the approval of a second person, and whether that person approved exactly this send.
 //!
-//! Every channel calls this module after the first person's yes and before the send, so that page and command line obey the
-//! same policy. An approval names the plan, its reason and its ticket. A change in any of them makes the approval void. One
-//! person never counts as two.
+//! Every channel calls this module after the first person's confirmation and before the send, so that page and command
+//! line obey the same policy. An approval is valid for one plan with its reason and ticket; a change in any of them
+//! invalidates the approval. A person cannot approve their own request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub struct Demand {
     pub again: bool,
 }
 
-/// The exact subject of an approval.
+/// The exact request that an approval covers.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {
     /// The fingerprint of the plan.
@@ -36,7 +36,7 @@ pub struct Subject<'a> {
     /// The fingerprints of a batch's rows, with their reasons and tickets. An interrupted batch continues with its first
     /// approval.
     pub items: Vec<String>,
-    /// The request. The approver reads it, and the service carries it out.
+    /// The request as JSON, which the approver reads and the service carries out.
     pub json: Value,
     pub reason: Option<&'a str>,
     pub ticket: Option<&'a str>,
@@ -70,7 +70,7 @@ impl Demand {
         Self { orders: 1, value, ..Self::default() }
     }
 
-    /// Why the policy requires a second person; `None` if it does not.
+    /// Returns why the policy requires a second person; `None` if it does not.
     pub fn wants(&self, policy: &Policy) -> Option<String> {
         if policy.overrides && !self.overrides.is_empty() {
             let names: Vec<&str> = self.overrides.iter().map(|name| name.as_str()).collect();
@@ -92,14 +92,14 @@ impl Demand {
     }
 }
 
-/// Why the policy would require a second person, for the preview of a send.
+/// Returns why the policy would require a second person, for the preview of a send.
 pub(super) fn preview(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
     let policy = ledger.map(Ledger::policy).transpose()?.unwrap_or_default();
     Ok(demand.wants(&policy))
 }
 
-/// Finds the approval that this send needs, and consumes it. Without one, requests an approval and returns an error, so that
-/// nothing is sent.
+/// Finds and consumes the approval that this send needs. Without an approval, requests one and returns an error, so
+/// that the caller sends nothing.
 pub(super) fn before_sending(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -114,7 +114,8 @@ pub(super) fn before_sending(
     let names = ctx.actor.names();
     let known = ledger.approvals(now)?;
     let mine = || known.iter().filter(|one| one.is_of(&names));
-    // Consumes it even if the policy requires no approval, because the ledger must name the person who approved a proposal.
+    // Consumes the approval even if the policy requires none, because the ledger must record the approver of a
+    // proposal.
     if let Some(approved) = mine().find(|one| one.stage == Stage::Approved && subject.is_within(one)) {
         return Ok(Some(granted(&ledger.decide(approved.id, Stage::Used, None, now)?)));
     }
@@ -134,8 +135,8 @@ pub(super) fn before_sending(
     )))
 }
 
-/// Requests approval of a proposal, even if the policy requires none. Returns `true` with the known request if this person has
-/// proposed the same plan before: one plan is one request, whatever its reason.
+/// Requests approval of a proposal, even if the policy requires none. Returns `true` with the earlier request if the
+/// same person has proposed the same plan before, even with another reason.
 pub(super) fn propose(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -184,7 +185,7 @@ impl Subject<'_> {
         whole
     }
 
-    /// Whether the approval covers this send.
+    /// Returns `true` if the approval covers this send.
     fn is_within(&self, approval: &Approval) -> bool {
         if !self.items.is_empty() {
             return self.is_part_of(approval);
@@ -193,7 +194,7 @@ impl Subject<'_> {
             && (approval.reason.as_deref(), approval.ticket.as_deref()) == (self.reason, self.ticket)
     }
 
-    /// Whether the approval lists every item of this send.
+    /// Returns `true` if the approval contains every item of this send.
     fn is_part_of(&self, approval: &Approval) -> bool {
         let approved: BTreeSet<&str> =
             approval.subject[ITEMS].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

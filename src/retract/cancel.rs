@@ -1,9 +1,9 @@
-//! Use case: cancels one reward by its ID. The last resort if a reversal did not cancel it.
+//! Use case: cancels one reward by its ID, as a last resort after a reversal that did not cancel the reward.
 //!
-//! The action is not reversed. The steps are those of a reversal: recoup reads and shows the current reward, a person
-//! confirms, the ledger is written before the one request, and only a later reading proves the effect. If a cancellation may
-//! have been sent, recoup follows it and never sends another. A cancelled reward proves nothing about the retraction of its
-//! action; `follow` keeps the two apart.
+//! A cancellation does not reverse the action. recoup reads and shows the current reward, a person confirms, recoup
+//! writes the ledger before it sends the one request, and only a later reading proves the effect. If recoup may already
+//! have sent a cancellation, recoup follows that cancellation and never sends another. A cancelled reward proves
+//! nothing about the retraction of its action; `follow` keeps the two apart.
 
 use std::time::Duration;
 
@@ -49,11 +49,11 @@ impl CancelOptions {
     }
 }
 
-/// Settings of the client that may cancel rewards. The client is built only after the person's yes.
+/// Settings of the client that may cancel rewards. recoup builds the client only after the person confirms.
 #[derive(Debug, Clone)]
 pub struct CancellerSettings {
     pub host: HostOptions,
-    /// Longest wait for another process that is sending.
+    /// Longest wait for the send lock while another process holds it.
     pub lock_wait: Duration,
 }
 
@@ -122,7 +122,7 @@ pub async fn run(
     Ok(receipt)
 }
 
-/// The newest cancellation of this reward that may have reached the vendor.
+/// Returns the newest cancellation of this reward that may have reached the vendor.
 fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retraction>> {
     let attempts = ledger.attempts_by(Channel::Reward, reward_id.as_str())?;
     Ok(attempts.into_iter().rfind(|attempt| attempt.state.may_have_been_sent()))
@@ -163,7 +163,7 @@ async fn read_cancellable(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Can
     Ok(CancellableReward { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
 }
 
-/// Warnings about retractions of the reward's action.
+/// Returns warnings about retractions of the reward's action.
 fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     let mut findings = Findings::default();
     let Some(ledger) = ledger else { return Ok(findings) };
@@ -179,7 +179,7 @@ fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     Ok(findings)
 }
 
-/// The order of the reward; empty if uncertain.
+/// Returns the order of the reward; empty if the order is uncertain.
 fn order_of(reward: &CancellableReward, ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<OrderId> {
     let links = &reward.extracted.links;
     if let [link] = links.as_slice()
@@ -266,7 +266,7 @@ impl Job for CancelJob<'_> {
                 Target::Action,
             ),
             order_id,
-            // This call takes no disposition code.
+            // The vendor's cancellation call takes no disposition code.
             disposition: String::new(),
             reason: Some(self.options.reason.clone()),
             ticket: Some(self.options.ticket.clone()),
@@ -292,7 +292,7 @@ impl Job for CancelJob<'_> {
     }
 }
 
-/// The current state of the rewards; `missing` if the vendor no longer shows a reward.
+/// Reads the rewards again. A reward that the vendor no longer returns gets the state `missing`.
 pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Snapshot>> {
     let mut rewards = Vec::with_capacity(before.len());
     for was in before {
@@ -313,7 +313,7 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
     Ok(rewards)
 }
 
-/// Reads an open cancellation once. Only the reward proves it.
+/// Reads an open cancellation once. Only the reward proves the cancellation.
 pub async fn observe(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -326,7 +326,7 @@ pub async fn observe(
     let before = kept.rewards;
     let rewards = read_again(ctx, &before).await?;
     let taken = retraction.events.iter().find(|event| event.state == State::Queued);
-    // The vendor's answer ends the request, like the completion of a submission ends a reversal.
+    // A cancellation has no submission: the vendor's answer counts as its completion.
     let submission = if taken.is_some() { SubmissionProgress::Complete } else { SubmissionProgress::None };
     let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let observation = Observation { submission, sent_at, before, rewards, reads_since_complete: 0, time_up, settled };

@@ -1,13 +1,12 @@
-//! The steps that a person should check outside the API, in the order of the vendor's guide.
+//! Lists the steps that a person should check outside the API, in the order of the vendor's guide.
 //!
-//! Text only. This module restates the refund guide (sections A, D and F), the help centre and the program's rules, and adds
-//! nothing.
+//! This module only restates the vendor's refund guide (sections A, D and F), the help centre and the program's rules.
 
 use crate::model::program_rule::{ProgramRule, RuleState};
 
 pub const WHERE_TO_LOOK: &str = "the vendor shows the result under Engage → Reporting → Referral Feed: status Started, with the date of the retraction";
 
-/// The configuration without which a reversal takes no reward back.
+/// The vendor configuration that a reversal needs to take rewards back.
 pub const PROGRAM_RULE: &[&str] = &[
     "a program rule must exist, or nothing is taken back: Engage → Program rules → Add Rule",
     "trigger: Friend refunds a purchase",
@@ -50,7 +49,8 @@ pub fn uncertain_change() -> Vec<String> {
     ]
 }
 
-/// Steps for a request that got no answer. `looked`: the result of the newest reading of the submissions list.
+/// Steps for a request that the vendor did not answer. `looked`: the result of the newest reading of the submissions
+/// list.
 pub fn unknown_request(looked: Option<&str>) -> Vec<String> {
     let mut steps = vec![
         "no answer came, so the vendor may or may not have received it; recoup never sends it again by itself"

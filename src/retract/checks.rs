@@ -1,6 +1,7 @@
 //! The findings of one retraction's checks, each with evidence and remedy, and the overall verdict.
 //!
-//! Dry run, real run, batch and page share these findings. Pure: no I/O, no clock. Each override names exactly one stop.
+//! Dry run, real run, batch and page share these findings. Each override applies to exactly one check. This module does
+//! no I/O and reads no clock.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::error::{Details, Error, Kind};
 pub enum Verdict {
     Go,
     GoWithWarning,
-    /// Not sent, unless the check can be overridden and the person names it.
+    /// recoup does not send the action, unless the person overrides this check and the check permits an override.
     Stop,
 }
 
@@ -26,24 +27,24 @@ impl Verdict {
     }
 }
 
-/// What a finding is about.
+/// The check that reported a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
-    /// A reward offers several order IDs or ActionIds.
+    /// A reward has several order IDs or ActionIds.
     Ambiguous,
-    /// The live rewards differ from the index.
+    /// The rewards at the vendor differ from the index.
     Changed,
     /// A reward has dates, amounts or statuses that cannot be read or contradict each other.
     Unclear,
-    /// This machine's clock and the vendor's are far apart, or the vendor's is not known.
+    /// This machine's clock and the vendor's clock differ too much, or recoup does not know the vendor's clock.
     #[serde(rename = "clock")]
     ClocksApart,
     NoReward,
     Incomplete,
     /// The ledger shows that the action was sent, or may have been sent, through another channel.
     HandedOver,
-    // Described at the variants of [`Override`].
+    // The variants of [`Override`] describe the next seven checks, under the same names.
     Redeemed,
     NotCancellable,
     Shared,
@@ -66,7 +67,7 @@ pub enum Check {
     NoActionId,
     /// Only one of the vendor's APIs shows the link between reward and action.
     UnseenLink,
-    /// The reversal names order ID and action tracker instead of the action.
+    /// The reversal contains an order ID and an action tracker instead of an ActionId.
     ByOrder,
     /// The vendor has deleted a reward.
     Gone,
@@ -74,14 +75,14 @@ pub enum Check {
     Retracted,
     /// The refund is partial, or may be.
     PartialRefund,
-    /// The dates of the file contradict those of the action. Another order may have had the same ID.
+    /// The file's dates contradict the action's dates, so another order may have had the same ID.
     Dates,
     NotIndexed,
     ItemsUnread,
     /// Advocate evaluates item-level fields, and the adjustment changes the order's amount (`docs/vendor/refund-guide.md` D1,
     /// D2).
     OrderAmount,
-    /// The refund guide requires item prices, and the call carries none (`docs/vendor/contradictions.md` 9).
+    /// The refund guide requires item prices, and the modification contains none (`docs/vendor/contradictions.md` 9).
     ItemPrice,
     /// recoup added the ledger entry from the vendor's list of submissions.
     Earlier,
@@ -125,16 +126,16 @@ impl Check {
         }
     }
 
-    /// The override for this check; `None` if the check cannot be overridden.
+    /// Returns the override for this check; `None` if no person may override the check.
     pub fn overridable(self) -> Option<Override> {
         Override::value_variants().iter().copied().find(|name| name.check() == Some(self))
     }
 }
 
-/// A check that a person may override. No other check can be overridden: its override would send something twice, or for the
-/// wrong order.
+/// A check that a person may override. The other checks have no override, because an override would send something
+/// twice, or for the wrong order.
 ///
-/// A name is an argument of `--override`, a word in the ledger, and the name of the check.
+/// The name of a variant is the argument of `--override`, the value in the ledger, and the name of the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Override {
@@ -161,7 +162,7 @@ impl Override {
         Self::value_variants().iter().copied().find(|name| name.as_str() == word)
     }
 
-    /// The check that it overrides; `None` for a resend within a day, which no check reports.
+    /// The check that this override applies to; `None` for a resend within a day, which no check reports.
     fn check(self) -> Option<Check> {
         match self {
             Self::Redeemed => Some(Check::Redeemed),
@@ -186,7 +187,7 @@ pub struct Finding {
     pub verdict: Verdict,
     pub evidence: String,
     pub remedy: String,
-    /// Whether the person has overridden this stop. An overridden stop warns, and the ledger keeps it.
+    /// Whether the person has overridden this stop. An overridden stop becomes a warning, and the ledger stores it.
     #[serde(default)]
     pub overridden: bool,
 }
@@ -205,7 +206,7 @@ impl Finding {
         format!("{how} ({}): {}", self.check.as_str(), self.evidence)
     }
 
-    /// The remedy, and the override if there is one.
+    /// Returns the remedy, and the override if the check has one.
     pub fn remedy_line(&self) -> String {
         match self.check.overridable() {
             Some(name) => format!("{}; or override it with --override {}", self.remedy, name.as_str()),
@@ -221,7 +222,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Starts without findings. Later stops with these names count as overridden.
+    /// Creates an empty list of findings. Later stops of the checks in `overrides` count as overridden.
     pub fn new(overrides: &[Override]) -> Self {
         Self { list: Vec::new(), overrides: overrides.to_vec() }
     }

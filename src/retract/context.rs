@@ -1,8 +1,8 @@
 //! The shared context of the retraction use cases: identity, clients, clock, signal, output, and the files that one command
 //! opens.
 //!
-//! A command opens each file once, except that a send opens the index again. No lock in this module is held over an `await`,
-//! so that the future of a use case is [`Send`].
+//! A command opens each file once, except that a send opens the index again. No lock in this module is held across an
+//! `await`, so that the future of a use case is [`Send`].
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,7 +28,7 @@ pub struct Context<'a> {
     pub ledger_path: &'a Path,
     /// The tenant and the hosts of index and ledger.
     pub identity: &'a Identity,
-    /// The person and the machine. Each event of the ledger names them.
+    /// The person and the machine, which each ledger event records.
     pub actor: &'a Actor,
     pub advocate: &'a Advocate,
     pub brand: &'a Brand,
@@ -61,7 +61,7 @@ impl Context<'_> {
         work(reader.as_ref())
     }
 
-    /// How much of the tenant the index has read; empty without an index.
+    /// Returns how much of the tenant the index has read; empty without an index.
     pub(super) fn coverage(&self) -> Result<Coverage> {
         self.read_index(|index| index.map_or_else(|| Ok(Coverage::default()), IndexReader::coverage))
     }
@@ -78,8 +78,8 @@ impl Context<'_> {
         Ok(written)
     }
 
-    /// Opens the index again and calls [`Context::write_index`]. A send uses it, because since the command began another
-    /// version of recoup may have written to the file, or another file may have replaced it.
+    /// Opens the index again and calls [`Context::write_index`]. A send uses this function, because after the command
+    /// began another version of recoup may have written to the file, or another file may have replaced it.
     pub fn reopen_index<T>(&self, work: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
         *lock(&self.session.index_writer) = None;
         self.write_index(work)
@@ -95,7 +95,7 @@ impl Context<'_> {
         }
     }
 
-    /// The ledger for reading; `None` before the first retraction.
+    /// Returns the ledger for reading; `None` before the first retraction.
     pub fn ledger(&self) -> Result<Option<&Ledger>> {
         let Session { ledger_reader, ledger_writer, .. } = &self.session;
         if let Some(ledger) = ledger_writer.get().or_else(|| ledger_reader.get()) {
@@ -105,7 +105,7 @@ impl Context<'_> {
         Ok(opened.map(|ledger| ledger_reader.get_or_init(|| ledger)))
     }
 
-    /// The ledger for writing. Creates it if it is missing, so a dry run must not call this.
+    /// Returns the ledger for writing, and creates it if it is missing. A dry run must not call this function.
     pub fn open_ledger(&self) -> Result<&Ledger> {
         let known = &self.session.ledger_writer;
         if let Some(ledger) = known.get() {
@@ -115,18 +115,19 @@ impl Context<'_> {
         Ok(known.get_or_init(|| ledger))
     }
 
-    /// The programs of the account. Only the first call asks the Brand API.
+    /// Returns the programs of the account. Only the first call requests them from the Brand API.
     pub(super) async fn programs(&self) -> Result<&[Program]> {
         let programs = self.session.programs.get_or_try_init(|| self.brand.programs()).await;
         programs.map(Vec::as_slice)
     }
 
-    /// How far this machine's clock is ahead of the vendor's, in seconds; `None` if the vendor's newest answer has no date.
+    /// Returns how far this machine's clock is ahead of the vendor's, in seconds; `None` if the vendor's newest answer
+    /// has no date.
     pub fn clock_ahead(&self) -> Option<i64> {
         self.advocate.host_clock().or_else(|| self.brand.host_clock())?.ahead
     }
 
-    /// The time by the vendor's clock, which decides about expiry and deadlines.
+    /// Returns the time by the vendor's clock, which determines expiry and deadlines.
     ///
     /// Returns an error if the vendor's answers have no date, or if the two clocks differ too much: dates of the ledger and
     /// of the vendor then cannot be compared.
@@ -139,7 +140,7 @@ impl Context<'_> {
         Ok(self.clock.now().saturating_sub(ahead).unwrap_or(Timestamp::MIN))
     }
 
-    /// The vendor's time, or this machine's time with the reason why the vendor's cannot be used.
+    /// Returns the vendor's time, or this machine's time and the reason why recoup cannot use the vendor's.
     pub(super) fn vendor_now_or_own(&self) -> (Timestamp, Option<Error>) {
         match self.vendor_now() {
             Ok(now) => (now, None),
@@ -162,7 +163,8 @@ mod tests {
 
     fn assert_send<T: Send>(_: T) {}
 
-    /// Services await the use cases on tokio's threads. This function never runs: the test is that it compiles.
+    /// Fails to compile if a use case is not [`Send`], because services await the use cases on tokio's threads. This
+    /// function never runs.
     #[expect(dead_code, reason = "the compiler checks it")]
     #[expect(clippy::too_many_arguments, reason = "one value for each use case")]
     fn every_use_case_is_send(

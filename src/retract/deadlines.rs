@@ -1,8 +1,8 @@
-//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. Pure: no I/O; the caller passes
-//! the time.
+//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. This module does no I/O;
+//! the caller passes the time.
 //!
 //! Sources: `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43, `docs/vendor/advocate.md` §8.
-//! A missed deadline warns. It stops the send only if the vendor is known to reject changes after that deadline.
+//! A missed deadline adds a warning, or a stop if the vendor rejects changes after that deadline.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -39,7 +39,7 @@ pub struct ActionFacts {
     pub action_tracker_id: Option<String>,
 }
 
-/// The earliest known date of the event. A reward is never older than its event.
+/// Returns the earliest known date of the event. A reward is never older than its event.
 pub fn event_at(
     action_id: Option<&ActionId>,
     rewards: &[&Reward],
@@ -75,7 +75,7 @@ pub fn check_age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     }
 }
 
-/// The date in the middle number of an ActionId. Only a hint (`docs/vendor/contradictions.md` 28).
+/// Returns the date in the middle number of an ActionId. The date is only a hint (`docs/vendor/contradictions.md` 28).
 fn day_of(action_id: &ActionId) -> Option<Timestamp> {
     if !action_id.is_familiar() {
         return None;
@@ -102,7 +102,8 @@ pub fn check_action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp
     }
     let Some(locked) = facts.locking_date.filter(|locked| *locked <= now) else { return };
     match facts.program_type.as_deref() {
-        // The vendor does not document the effect of the locking date on an Advocate action. The rewards decide.
+        // The vendor does not document the effect of the locking date on an Advocate action, so the locking date adds
+        // no finding.
         Some("Advocate") => {}
         Some("Performance") => findings.stop(
             Check::Locked,
@@ -149,12 +150,12 @@ pub fn check_dates(findings: &mut Findings, claim: &RefundClaim, event: Timestam
     }
 }
 
-/// The date of an action's event: the action's own date, or else the date in its ID.
+/// Returns the date of an action's event: the action's own date, or else the date in its ActionId.
 pub fn event_day(action_id: Option<&ActionId>, facts: &ActionFacts, now: Timestamp) -> Option<Timestamp> {
     facts.event_date.or_else(|| action_id.and_then(day_of).filter(|day| *day <= now))
 }
 
-/// The reason why the vendor would not cancel this reward; `None` without a known reason.
+/// Returns the reason why the vendor would not cancel this reward; `None` without a known reason.
 pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static str> {
     let says = |text: &Option<String>| text.as_deref().is_some_and(|text| text.to_lowercase().contains("gift card"));
     if reward.cancellable == Some(false) {
@@ -200,7 +201,8 @@ mod tests {
     #[test]
     fn the_oldest_of_all_dates_counts() {
         let days = |n: i64| now() - SignedDuration::from_hours(24 * n);
-        // Days since the reward was created, days since the event by the action, and the expected check.
+        // Columns: days since the reward was created, days since the event according to the action, and the expected
+        // check.
         let table: &[(Option<i64>, Option<i64>, Option<Check>)] = &[
             (None, None, None),
             (Some(1), None, None),
@@ -234,7 +236,7 @@ mod tests {
             let day: Option<Timestamp> = day.map(|day| day.parse().expect("a moment"));
             assert_eq!(day_of(&ActionId::new(id)), day, "{id}");
         }
-        // A date in the future is ignored.
+        // `event_at` ignores a date in the future.
         assert_eq!(event_at(Some(&ActionId::new("1.9000.1")), &[], &ActionFacts::default(), now()), None);
     }
 

@@ -1,10 +1,10 @@
-//! Sends one request that changes something at the vendor, at most once. Every such request uses this module.
+//! Sends one request that changes data at the vendor, at most once. Every such request uses this module.
 //!
-//! The order of the steps prevents a second send. The dispatcher waits for the pacer, and reads the plan again if it is old.
-//! The dispatcher then takes an operating system lock that keeps other processes from sending. Under the lock it checks the
-//! ledger again, commits the intent to disk, sends exactly one request and records the outcome. If an outcome leaves open
-//! whether the vendor acted, the request is *unknown*. An unknown request is never sent again. The dispatcher releases the
-//! lock before it waits for the vendor's limit.
+//! The order of the steps prevents a second send. The dispatcher waits for the pacer, and renews the plan if the plan
+//! is old. The dispatcher then takes an operating system lock that keeps other processes from sending. Under the lock
+//! it checks the ledger again, commits the intent to disk, sends exactly one request and records the outcome. If the
+//! outcome does not show whether the vendor acted, the retraction becomes *unknown*, and recoup never sends it again.
+//! The dispatcher releases the lock before it waits for the vendor's limit.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -26,11 +26,12 @@ use crate::vendor::WriteOutcome;
 /// Pause between two attempts to take the lock, or to write the outcome into the ledger.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Attempts to send before the retraction stays *planned*. Each 429 costs one attempt, and so does a plan that grew old
-/// during the wait.
+/// Maximum number of attempts to send. After the last one, the retraction stays *planned*. A 429 costs one attempt, and
+/// so does a plan that becomes too old during the wait.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// Maximum age of a plan at the send. An older plan is read again, because a person may have looked at it for an hour.
+/// Maximum age of a plan at the send. The dispatcher renews an older plan, because a person may have looked at it for
+/// an hour.
 pub const PLAN_FRESH_FOR: Duration = Duration::from_secs(10);
 
 /// Maximum length of the vendor's answer in the ledger, in characters.
@@ -41,35 +42,35 @@ const MAX_LEDGER_WRITES: u32 = 3;
 
 /// One request, and the checks that allow it.
 pub trait Job {
-    /// Permission from the pacer to send one request.
+    /// The pacer's permission to send one request.
     type Permit;
 
-    /// The sentence for the ledger if the vendor accepts the request.
+    /// Message of the ledger event if the vendor accepts the request.
     const ACCEPTED: &'static str;
 
     /// Advice for the person if the vendor refuses the request.
     const REFUSED_HINT: &'static str;
 
-    /// Waits for the pacer, and reads the plan again if it is old. After an error the dispatcher sends nothing.
+    /// Waits for the pacer, and renews the plan if the plan is old. After an error the dispatcher sends nothing.
     async fn ready(&mut self, ledger: &Ledger) -> Result<Self::Permit>;
 
-    /// Whether the plan is fresh enough to act on. The dispatcher calls this under the lock, so the job must not use the
-    /// network here.
+    /// Returns `true` if the plan is fresh enough for the send. The dispatcher calls this method under the lock, so the
+    /// method must not use the network.
     fn is_fresh(&self) -> bool;
 
-    /// Repeats every check of the ledger, under the lock. Returns a retraction if another process has sent it since the plan
+    /// Repeats every ledger check under the lock. Returns a retraction if another process has sent one since the plan
     /// was made.
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>>;
 
     /// The ledger entry that the dispatcher commits before the send.
     fn intent(&self) -> NewRetraction;
 
-    /// Further notes for the ledger: kind, sentence, details.
+    /// Further notes for the ledger: kind, message, details.
     fn notes(&self) -> Vec<(&'static str, String, Value)> {
         Vec::new()
     }
 
-    /// The request as the ledger keeps it: a sentence, and the parameters without credentials.
+    /// The request in the form that the ledger stores: a message, and the parameters without credentials.
     fn request(&self) -> (&'static str, Value);
 
     /// Sends the request, exactly once.
@@ -78,21 +79,21 @@ pub trait Job {
 
 /// The result of dispatching one job.
 pub struct Dispatched {
-    /// The newest version from the ledger.
+    /// The retraction, with the newest events of the ledger.
     pub retraction: Retraction,
     pub sent: Sent,
-    /// Why the request was not sent, or why the ledger lacks its outcome.
+    /// Why recoup did not send the request, or why the ledger lacks its outcome.
     pub error: Option<Error>,
 }
 
 /// Which process sent the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// This process, even if the outcome is unknown.
+    /// This process sent the request, even if the outcome is unknown.
     Now,
-    /// Another process, earlier. This process sent nothing.
+    /// Another process sent the request earlier, and this process sent nothing.
     Before,
-    /// No process. The ledger records that nothing was sent.
+    /// No process sent the request. The ledger records that.
     Not,
 }
 
@@ -102,7 +103,7 @@ pub struct Dispatch<'a> {
     pub ledger: &'a Ledger,
     /// Longest wait for the vendor's limit.
     pub max_wait: Duration,
-    /// Longest wait for another process that is sending.
+    /// Longest wait for the send lock while another process holds it.
     pub lock_wait: Duration,
     /// The approval of a second person, if the policy requires one.
     pub granted: Option<&'a Granted>,
@@ -123,7 +124,8 @@ impl Dispatch<'_> {
                 Err(error) => return not_sent(planned, error),
             };
             if !job.is_fresh() {
-                // The plan grew old during the wait for the lock. The next attempt reads it again before it takes the lock.
+                // The plan became too old during the wait for the lock. The next attempt renews the plan before it
+                // takes the lock.
                 continue;
             }
             // The end of this block releases the lock, so that the wait below happens without it.
@@ -152,8 +154,8 @@ impl Dispatch<'_> {
         not_sent(planned, error)
     }
 
-    /// Sends one request between two ledger entries. `Continue` means that the vendor's limit was reached; it holds the
-    /// earliest moment for the next attempt.
+    /// Sends one request between two ledger entries. Returns `Continue` with the earliest time of the next attempt if
+    /// the vendor's limit was reached.
     async fn try_once<J: Job>(
         &mut self,
         permit: J::Permit,
@@ -174,8 +176,8 @@ impl Dispatch<'_> {
             self.ledger.intend(&job.intent(), &notes, message, &details, now())?
         };
         crash::point("committed");
-        // The main files of ledger and index must hold the request before the vendor receives it, because a copy of them may
-        // lack the WAL.
+        // The main files of ledger and index must hold the request before the vendor receives it, because a copy of
+        // those files may lack the WAL.
         let outcome = if let Err(error) = self.ledger.put_into_main_file().and_then(|()| self.tell_index()) {
             WriteOutcome::NotSent { error }
         } else {
@@ -254,8 +256,8 @@ impl Dispatch<'_> {
             if let Ok(found) = self.ledger.get(newest.id)
                 && found.events.len() > newest.events.len()
             {
-                // Another process assumed that this one had died, and marked the retraction *unknown*. The outcome follows
-                // that event.
+                // Another process assumed that this process had died, and marked the retraction *unknown*. The ledger
+                // records the outcome after that event.
                 newest = found;
             }
             if tries >= MAX_LEDGER_WRITES {
@@ -288,7 +290,8 @@ impl Dispatch<'_> {
     }
 }
 
-/// The result if this process sent nothing. An error if the ledger has no entry for the job.
+/// Returns the result for a job that this process did not send. Returns an error if the ledger has no entry for the
+/// job.
 fn not_sent(planned: Option<Retraction>, error: Error) -> Result<Dispatched> {
     match planned {
         Some(retraction) => Ok(Dispatched { retraction, sent: Sent::Not, error: Some(error) }),
@@ -296,13 +299,14 @@ fn not_sent(planned: Option<Retraction>, error: Error) -> Result<Dispatched> {
     }
 }
 
-/// The vendor's message, with e-mail addresses masked.
+/// Returns the vendor's message with e-mail addresses masked.
 fn without_addresses(text: Option<&str>) -> String {
     let Some(text) = text else { return "no reason was given".to_owned() };
     text.split(' ').map(|word| if word.contains('@') { "…@…" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
-/// Marks a retraction as *unknown* if its sender died in the state *sending*: the vendor may have received the request.
+/// Marks a retraction as *unknown* if the process that sent it died in the state *sending*: the vendor may have
+/// received the request.
 pub fn mark_unknown(ledger: &Ledger, retraction: &Retraction, now: Timestamp) -> Result<Retraction> {
     let message = "the process that was sending ended without an answer; the vendor may or may not have received it";
     ledger.append(retraction, State::Unknown, message, &json!({}), now)

@@ -1,10 +1,11 @@
 //! Follows a sent retraction until it is proven or the time is up.
 //!
-//! For a few retractions, each read starts with the submission, and reads the rewards once the submission has completed. For
-//! many, each read starts with the rewards, and reads the submission only if the rewards suggest an end. Without a batch ID
-//! the rewards decide, and `unknown_resolver` looks for the request in the submissions list. `retract` uses this module after
-//! sending, and `verify` for open retractions. `verify` also reads a proven retraction again, because a reward can change
-//! after the proof. This module never sends anything.
+//! For a few retractions, each read starts with the submission, and reads the rewards after the submission has
+//! completed. For many retractions, each read starts with the rewards, and reads the submission only if the rewards
+//! suggest that the retraction has ended. If the batch ID is unknown, only the rewards can prove the retraction, and
+//! `unknown_resolver` looks for the request in the submissions list. `retract` uses this module after a send, and
+//! `verify` uses it for open retractions. `verify` also reads a proven retraction again, because a reward can change
+//! after the proof. This module sends nothing.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -44,12 +45,12 @@ pub async fn follow(
         return check_again(ctx, ledger, retraction).await;
     }
     if retraction.state == State::NotReceived {
-        // *Not received* is an end, but proof by the rewards overrides it.
+        // The rewards can still prove a retraction that ended as *not received*.
         observe(ctx, follows, ledger, &mut retraction, false, &mut 0).await?;
         return Ok(retraction);
     }
     let began = Instant::now();
-    // A single read has no time limit of its own. The caller limits all reads together.
+    // A single read has no time limit of its own: the caller limits all reads together.
     let end = if follows.wait.is_zero() { None } else { began.checked_add(follows.wait) };
     let mut pause = follows.first_poll;
     let mut reads_since_complete = 0;
@@ -62,9 +63,9 @@ pub async fn follow(
         let observed = Box::pin(observe(ctx, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
         match within(ctx, end, observed).await {
             Ok(()) => {}
-            // Another process follows the same retraction and wrote first. Its entry is equally valid.
+            // Another process follows the same retraction and wrote its entry first. That entry is equally valid.
             Err(error) if error.kind == Kind::Busy => retraction = ledger.get(retraction.id)?,
-            // A failed read is retried. An error about credentials ends the loop.
+            // recoup retries after a network or vendor error. An error about credentials ends the loop.
             Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) && !last => {
                 ctx.report.note(format!("could not read just now: {error}"));
             }
@@ -87,7 +88,7 @@ pub async fn follow(
     Ok(retraction)
 }
 
-/// Runs `work`, and stops waiting for the vendor's quota at `end`: `--wait` limits that wait too.
+/// Runs `work`, and stops any wait for the vendor's quota at `end`, because `--wait` limits that wait too.
 pub(super) async fn within<T>(
     ctx: &Context<'_>,
     end: Option<Instant>,
@@ -114,13 +115,13 @@ pub(super) async fn within<T>(
     }
 }
 
-/// Marks a retraction *unknown* if its sender died; `None` if the sender is alive.
+/// Marks a retraction *unknown* if the process that sent it has died; returns `None` if that process is alive.
 fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
     if retraction.state != State::Sending {
         return Ok(Some(retraction));
     }
     let Some(_lock) = ProcessLock::try_take(ledger.path(), "send")? else { return Ok(None) };
-    // The sender may have recorded the outcome and exited after the row was read.
+    // The sending process may have recorded the outcome and exited after this process read the retraction.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {
         mark_unknown(ledger, &newest, ctx.clock.now()).map(Some)
@@ -129,8 +130,8 @@ fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retractio
     }
 }
 
-/// Reads the rewards of a proven retraction again. A reward that no longer reads as cancelled withdraws the proof. If the
-/// rewards cannot be read, the result is an error, so that no old proof is reported as a new one.
+/// Reads the rewards of a proven retraction again. A reward that no longer reads as cancelled withdraws the proof.
+/// Returns an error if recoup cannot read the rewards, so that no receipt reports an old proof as a new one.
 async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Retraction> {
     let RewardsNow { mut rewards, referrals, .. } = read_rewards(ctx, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
@@ -150,7 +151,7 @@ async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction)
     }
 }
 
-/// The action's rewards that the vendor has deleted, according to a complete crawl.
+/// Returns the action's rewards that a complete crawl found deleted.
 fn gone(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<RewardId>> {
     let gone = indexed_rewards(ctx, &retraction.target())?.into_iter().filter(|indexed| indexed.gone);
     Ok(gone.map(|indexed| indexed.reward.reward_id).collect())
@@ -166,10 +167,10 @@ pub(super) fn indexed_rewards(ctx: &Context<'_>, target: &Target) -> Result<Vec<
     })
 }
 
-/// When the request was sent, in Unix milliseconds of the vendor's clock. If the clock difference is unknown, the earliest
-/// possible moment.
+/// Returns when the request was sent, in Unix milliseconds of the vendor's clock. If the clock difference is unknown,
+/// returns the earliest possible time.
 pub(super) fn sent_at_ms(retraction: &Retraction, kept: &StoredPlan) -> i64 {
-    // A submission that recoup added from the vendor's list has the vendor's date.
+    // recoup added this submission from the vendor's list, so its date is the vendor's.
     if let Some(at) = retraction.text("submitted_at").and_then(|at| at.parse::<Timestamp>().ok()) {
         return at.as_millisecond() - VENDOR_TIME_INEXACT_MS;
     }
@@ -182,7 +183,7 @@ pub(super) fn sent_at_ms(retraction: &Retraction, kept: &StoredPlan) -> i64 {
     }
 }
 
-/// Reads submission and rewards once, and records changes in the ledger.
+/// Reads the submission and the rewards once, and records changes in the ledger.
 async fn observe(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -197,7 +198,7 @@ async fn observe(
     if retraction.channel == Channel::Reward {
         return cancel::observe(ctx, follows, ledger, retraction, time_up).await;
     }
-    // If the ledger already has the end of a submission, no request is needed.
+    // If the ledger has recorded the submission's completion, recoup does not request the submission again.
     let sparing = match follows.submissions {
         SubmissionPolling::Always => None,
         SubmissionPolling::Sparingly { now } => Some(now || time_up),
@@ -251,7 +252,7 @@ async fn observe(
     Ok(())
 }
 
-/// The details of a conclusion: rewards, and referrals if there are any.
+/// Builds the event details of a conclusion: its rewards, and its referrals if there are any.
 fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value {
     if referrals.is_empty() {
         json!({ "rewards": rewards })
@@ -260,8 +261,8 @@ fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value 
     }
 }
 
-/// Whether a conclusion is about the rewards. Only such a conclusion needs the referrals, each of which costs one REST
-/// request.
+/// Returns `true` if a conclusion is about the rewards. Only such a conclusion needs the referrals, and each referral
+/// costs one REST request.
 fn concludes(decision: &Conclusion) -> bool {
     matches!(decision, Conclusion::Become(State::Confirmed | State::Partial | State::Unconfirmed, _))
 }
@@ -269,13 +270,13 @@ fn concludes(decision: &Conclusion) -> bool {
 pub(super) struct RewardsNow {
     /// The rewards before the send.
     pub before: Vec<Snapshot>,
-    /// Every known reward of the action now.
+    /// The newest reading of every known reward of the action.
     pub rewards: Vec<Snapshot>,
     referrals: Vec<(String, ReferralAnswer)>,
 }
 
-/// Reads the rewards of the plan, rewards that the index has added since, and the target's other rewards in the same
-/// accounts.
+/// Reads the plan's rewards, the rewards that the index has gained since the plan, and the target's other rewards in
+/// the same accounts.
 pub(super) async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
     let kept = StoredPlan::of(retraction)?;
     if retraction.channel == Channel::Reward {
@@ -317,7 +318,7 @@ pub(super) async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction:
     }
     seen.record_in_index(ctx, &target);
     let mut rewards = snapshots(&seen, &target, &kept.rewards);
-    // A reward no longer exists if the plan lacks it, a crawl found it deleted, and the vendor does not return it now.
+    // Drops a reward that the plan lacks, that a crawl found deleted, and that the vendor does not return now.
     rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));
     // A reward that a person cancelled individually proves nothing about the retraction.
     for reward in rewards.iter_mut().filter(|reward| reward.linked) {
@@ -327,7 +328,7 @@ pub(super) async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction:
     Ok(RewardsNow { before: kept.rewards, rewards, referrals: std::mem::take(&mut seen.referrals) })
 }
 
-/// Reads the progress of the submission, and records its completion once.
+/// Reads the progress of the submission, and records its completion in the ledger once.
 pub(super) async fn submission(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -340,18 +341,20 @@ pub(super) async fn submission(
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
     let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else {
-        // A submission from the vendor's list may lack a link, and then cannot be read.
+        // A submission that recoup added from the vendor's list may lack a link, and recoup then cannot read it.
         let is_nameless = retraction.state == State::Queued && given_up;
         return Ok(if is_nameless { SubmissionProgress::Unreadable } else { SubmissionProgress::None });
     };
     let found = match ctx.brand.submission(&queued_uri).await {
         Ok(Some(found)) => found,
-        // The vendor keeps submissions for at most 90 days. Once `given_up` is set, the rewards alone decide.
+        // The vendor keeps submissions for at most 90 days. After `given_up`, only the rewards can prove the
+        // retraction.
         Ok(None) => return Ok(if given_up { SubmissionProgress::Unreadable } else { SubmissionProgress::Open }),
         Err(error) if given_up && error.kind == Kind::Vendor => return Ok(SubmissionProgress::Unreadable),
         Err(error) => return Err(error),
     };
-    // The completion starts a deadline, so the clock must be right before the ledger records it.
+    // The recorded completion starts the settle time, so this machine's clock must be right before the ledger records
+    // it.
     ctx.vendor_now()?;
     if !found.is_complete() {
         // An unknown status may be an undocumented final status.

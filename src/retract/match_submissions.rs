@@ -1,9 +1,9 @@
-//! Searches the vendor's list of submissions for a request that got no answer. The result is received, not received, or not
-//! certain.
+//! Searches the vendor's list of submissions for a request that the vendor did not answer. The result is *received*,
+//! *not received*, or *not certain*.
 //!
-//! Pure. A row matches a request by identifier, disposition code, amount and time. A request is *not received* only if two
-//! complete lists, read an hour apart, both lack it. A possible match or a gap in the list makes the result *not certain*.
-//! The reason for this caution: a person may send a request that was *not received* again.
+//! This module does no I/O. A row matches a request by identifier, disposition code, amount and time. A request is *not
+//! received* only if two complete lists, read an hour apart, both lack it. A possible match or a gap in the list makes
+//! the result *not certain*. The reason for this caution: a person may resend a request that was *not received*.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use crate::model::{OrderId, Target};
 use crate::store::ledger::{Retraction, State};
 use crate::vendor::Submission;
 
-/// Tolerated difference between the vendor's clock and this machine's. A submission may be the request even if it is dated
-/// this much before the send.
+/// Tolerated difference between the vendor's clock and this machine's. A submission may be the request even if its date
+/// precedes the send by this time.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
-/// When to read the submissions list, and how much of it.
+/// When recoup reads the submissions list, and how many pages it reads.
 #[derive(Debug, Clone, Copy)]
 pub struct ResolverSettings {
     /// Minimum delay after the send, and between two reads of the submissions list.
     pub list_after: Duration,
-    /// Minimum time between the two lists that show an absence, and between the send and the second list. The gaps before
-    /// later lists are three and six times as long.
+    /// Minimum time between the two lists that show an absence, and between the send and the second list. The gap
+    /// before the third list is three times as long, and the gap before each later list is six times as long.
     pub list_gap: Duration,
-    /// Maximum number of pages to read. A longer list counts as incomplete.
+    /// Maximum number of pages that recoup reads. A longer list counts as incomplete.
     pub list_pages: usize,
 }
 
@@ -39,13 +39,13 @@ impl Default for ResolverSettings {
     }
 }
 
-/// The request to search for.
+/// The request that recoup searches for in the submissions list.
 #[derive(Debug, Clone)]
 pub struct SentRequest<'a> {
     pub target: &'a Target,
     pub order_id: &'a OrderId,
     pub disposition: &'a str,
-    /// The form of an adjustment. Every field must match. `None` for a reversal.
+    /// The form fields of an adjustment, which must all match the row; `None` for a reversal.
     pub change: Option<&'a [(String, String)]>,
     pub sent_at: Timestamp,
     /// Batch IDs of other requests in the ledger.
@@ -56,20 +56,20 @@ pub struct SentRequest<'a> {
 pub enum SearchResult {
     Found {
         batch_id: String,
-        /// The link for reading the submission, if the list gives one.
+        /// The link for reading the submission; `None` if the list has no link.
         uri: Option<String>,
     },
-    /// A row may be the request. Holds the reason for the uncertainty.
+    /// A row may be the request. The text is the reason for the uncertainty.
     Unclear(String),
-    /// No row can be the request.
+    /// The list has no row that can be the request.
     Absent,
 }
 
-/// One reading of the list, as the ledger keeps it.
+/// One reading of the submissions list, in the form that the ledger stores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListReading {
     pub at: Timestamp,
-    /// Whether the list was read to its end and has every submission that the vendor acknowledged.
+    /// Whether recoup read the list to its end, and the list has every submission that the vendor acknowledged.
     pub whole: bool,
     /// Number of submissions in the list.
     pub rows: usize,
@@ -83,7 +83,7 @@ pub struct ListReading {
 /// Kind of the ledger note that holds a [`ListReading`] under `list`.
 pub const LIST_READING: &str = "look";
 
-/// The readings since the last send, oldest first.
+/// Returns the list readings since the last send, oldest first.
 pub fn readings_of(retraction: &Retraction) -> Vec<ListReading> {
     let sent = retraction.events.iter().rposition(|event| event.state == State::Sending && event.changes_state());
     let since = sent.map_or(&retraction.events[..], |sent| &retraction.events[sent..]);
@@ -91,13 +91,13 @@ pub fn readings_of(retraction: &Retraction) -> Vec<ListReading> {
     looks.filter_map(|event| serde_json::from_value(event.details["list"].clone()).ok()).collect()
 }
 
-/// The batch ID, and the last part of the link. The two may differ (`docs/vendor/contradictions.md` 12).
+/// Returns the batch ID, and the last part of the link. The two may differ (`docs/vendor/contradictions.md` 12).
 pub fn names_of(row: &Submission) -> impl Iterator<Item = String> {
     let linked = link_of(row).and_then(|link| last_part(&link).map(str::to_owned));
     row.batch_id.clone().into_iter().chain(linked)
 }
 
-/// The link of a submission, or else the documented path if the batch ID is valid in a path.
+/// Returns the link of a submission, or else the documented path if the batch ID is valid in a path.
 pub fn uri_of(row: &Submission) -> Option<String> {
     let is_plain = |id: &&String| {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -110,7 +110,7 @@ fn link_of(row: &Submission) -> Option<String> {
     raw["Uri"].as_str().filter(|link| !link.trim().is_empty()).map(str::to_owned)
 }
 
-/// The last part of a link, which identifies a submission.
+/// Returns the last part of a link, which identifies a submission.
 pub fn last_part(link: &str) -> Option<&str> {
     link.rsplit('/').find(|part| !part.is_empty())
 }
@@ -154,8 +154,8 @@ pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
     }
 }
 
-/// Compares a row with the request, except for the time. `Err` holds the reason for an uncertain match. `None` means that the
-/// row is another request.
+/// Compares a row with the request, except for the time. Returns `Some(Err(reason))` for an uncertain match, and `None`
+/// if the row is another request.
 fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'static str>> {
     let kind = row.submission_type.as_deref().unwrap_or_default();
     let is = |name: &str| kind.eq_ignore_ascii_case(name);
@@ -164,7 +164,7 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
     }
     if !row.is_about(request.target) {
         let silent = match request.target {
-            // A row that lacks an ActionId may be about this action.
+            // A row without an ActionId may refer to this action.
             Target::Action(_) => row.sent("ActionId").is_none(),
             Target::Order { .. } => row.payload.is_empty(),
         };
@@ -179,35 +179,37 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
     if let Some(form) = request.change {
         return compare_change(form, row);
     }
-    // The vendor's newest schema has no Amount on this call (`docs/vendor/contradictions.md` 3), so the list may omit it.
+    // The vendor's newest schema has no `Amount` for a reversal (`docs/vendor/contradictions.md` 3), so the list may
+    // omit it.
     let zero = row.sent("Amount").is_none_or(|amount| amount.trim().parse::<f64>().is_ok_and(|amount| amount == 0.0));
     let same_code =
         row.sent("DispositionCode").map(|code| code.trim().eq_ignore_ascii_case(request.disposition.trim()));
     match (same_code, zero) {
         (Some(true), true) => Some(Ok(())),
-        // A reversal has amount 0, so this row is an adjustment.
+        // A reversal has amount 0, so a row with another amount is an adjustment.
         (_, false) => None,
         (None, true) => Some(Err("a submission for the same action does not say its disposition code")),
-        // The vendor lists a reversal as a modification if the original amount is 0 (`docs/vendor/contradictions.md` 4), and
-        // keeps its disposition code. A modification with another code is another request.
+        // The vendor lists a reversal as a modification if the original amount is 0 (`docs/vendor/contradictions.md`
+        // 4), and keeps the reversal's disposition code. A modification with a different disposition code is a
+        // different request.
         (Some(false), true) if is("Modification") => None,
         (Some(false), true) => Some(Err("the same action was reversed with another disposition code")),
     }
 }
 
-/// Whether every field of a row matches this adjustment.
+/// Returns `true` if every field of a row matches this adjustment.
 pub fn is_this_change(form: &[(String, String)], row: &Submission) -> bool {
     compare_change(form, row) == Some(Ok(()))
 }
 
-/// The form that was sent.
+/// Returns the form fields of the sent request.
 pub fn form_of(retraction: &Retraction) -> Vec<(String, String)> {
     let sent = retraction.detail("request").and_then(|request| request["parameters"].as_object());
     let fields = sent.into_iter().flatten();
     fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// [`compare`] for an adjustment: every field of the form must match.
+/// Does the same as [`compare`], for an adjustment: every field of the form must match.
 fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<(), &'static str>> {
     if row.submission_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Reversal")) {
         return None;
@@ -226,17 +228,17 @@ fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<
     Some(if whole { Ok(()) } else { Err("a submission for the same action does not show all of what was sent") })
 }
 
-/// Whether a form field describes an item or the amount.
+/// Returns `true` if a form field describes an item or the amount.
 fn is_of_an_item(name: &str) -> bool {
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
     matches!(name.as_str(), "sku" | "quantity" | "amount" | "itemsubtotaldelta")
 }
 
-/// Whether two readings prove that the vendor did not receive the request.
+/// Returns `true` if two list readings prove that the vendor did not receive the request.
 pub fn is_not_received(sent_at: Timestamp, looks: &[ListReading], settings: &ResolverSettings) -> bool {
     let Some(last) = looks.last().filter(|look| look.absent) else { return false };
     let apart = |from: Timestamp, time: Duration| has_passed(from, time, last.at);
-    // The newest reading decides: an uncertain result cancels an earlier absence.
+    // An uncertain result in the newest reading invalidates an earlier absence.
     let first = looks.iter().find(|look| look.absent && has_passed(sent_at, settings.list_after, look.at));
     apart(sent_at, settings.list_gap) && first.is_some_and(|first| apart(first.at, settings.list_gap))
 }

@@ -1,11 +1,12 @@
 //! Use case: retracts an order and proves the effect.
 //!
-//! `request` holds the request, and `options` its checked form. `plan` chooses the actions of the order, `preflight` checks
-//! their current rewards, and `resend` decides whether an action may be sent again. `dispatch` is the only module that changes
-//! anything at the vendor, and `send` builds the request. `follow` reads until the effect is proven; `proof` alone decides
-//! what counts as proof; `receipt` reports. `propose` plans without sending, and requests a person's approval. `adjust`
-//! changes an action instead of reversing it, and `file` hands reversals over by the vendor's file. recoup sends nothing twice
-//! and sends nothing without a person's yes. It never relies on the vendor's acknowledgement alone.
+//! `request` holds the request, and `options` its checked form. `plan` chooses the actions of the order, `preflight`
+//! checks the current rewards of those actions, and `resend` decides whether recoup may send an action again.
+//! `dispatch` is the only module that changes anything at the vendor, and `send` builds the request. `follow` reads
+//! until the effect is proven; `proof` alone decides what counts as proof; `receipt` reports. `propose` plans without
+//! sending, and requests a person's approval. `adjust` changes an action instead of reversing it, and `file` hands
+//! reversals over in the vendor's file format. recoup sends no request twice, and sends no request without a person's
+//! confirmation. It never relies on the vendor's acknowledgement alone.
 
 use crate::error::{Error, Kind, Result};
 use crate::report;
@@ -121,12 +122,12 @@ pub async fn run(
     Ok(receipt)
 }
 
-/// Whether an error affects every further order: credentials, the quota or a signal.
+/// Returns `true` if an error affects every further order: credentials, the quota or a signal.
 pub fn affects_every_order(error: &Error) -> bool {
     matches!(error.kind.exit_code(), 3 | 8 | 130)
 }
 
-/// The actions of a plan that would be sent, as the approval policy sees them.
+/// Summarizes the actions that a plan would send, for the approval policy.
 fn demand_of(plan: &Plan) -> Demand {
     let sends = || plan.actions.iter().filter(|action| action.step == Step::Send);
     let mut overrides: Vec<_> = sends().flat_map(|action| action.findings.overridden()).collect();
@@ -140,7 +141,8 @@ fn demand_of(plan: &Plan) -> Demand {
     }
 }
 
-/// Shows the plan, and asks the person unless `yes` is given. If a question follows, the lines appear under `--quiet` too.
+/// Shows the plan, and asks the person for confirmation unless `yes` is set. If it asks, it prints the plan even under
+/// `--quiet`.
 async fn show_and_confirm(ctx: &Context<'_>, lines: Vec<String>, yes: bool, what: &str) -> Result<()> {
     for line in lines {
         if yes { ctx.report.note(line) } else { ctx.report.say(line) }
@@ -148,7 +150,8 @@ async fn show_and_confirm(ctx: &Context<'_>, lines: Vec<String>, yes: bool, what
     if yes { Ok(()) } else { confirm(ctx, what).await }
 }
 
-/// Asks the person for confirmation. After *no*, a signal or a closed terminal, nothing is sent.
+/// Asks the person for confirmation. An error means that the person declined, or that a signal or a closed terminal
+/// ended the question.
 pub async fn confirm(ctx: &Context<'_>, what: &str) -> Result<()> {
     let question = format!(
         "{what} for tenant {} (Account SID {})? It cannot be undone.",
@@ -175,7 +178,7 @@ async fn carry_out(
             follow_to_the_end(ctx, &options.follows, ledger, retraction, false, findings, receipt).await;
         }
         Step::Send => {
-            // The client with write access is built only now, after the person's yes.
+            // recoup builds the client with write access only now, after the person confirms.
             let sent = match Sender::new(ctx, writer) {
                 Ok(sender) => sender.send(ctx, ledger, plan, action, options).await,
                 Err(error) => Err(error),
@@ -193,7 +196,7 @@ async fn carry_out(
     }
 }
 
-/// Follows a request that this process, or another one before it, has sent, and adds it to the receipt.
+/// Follows a request that this process or another process has sent, and adds it to the receipt.
 async fn follow_dispatched(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -227,7 +230,7 @@ async fn follow_to_the_end(
     let kept = retraction.clone();
     let (followed, error) = match follow::follow(ctx, follows, ledger, retraction).await {
         Ok(followed) => (followed, None),
-        // A sent request stays in the receipt, even if the ledger can no longer be read.
+        // The receipt keeps a sent request, even if recoup can no longer read the ledger.
         Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
     };
     receipt.add(&followed, findings, sent_now);

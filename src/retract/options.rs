@@ -1,6 +1,6 @@
-//! The options of a retraction: the request, its channel, and how long to follow it.
+//! The options of a retraction: the request, its channel, and how long recoup follows it.
 //!
-//! This module refuses invalid requests before any I/O. A default never permits more than the person's request.
+//! This module refuses invalid requests before any I/O. No default permits more than the person's request.
 
 use std::time::Duration;
 
@@ -20,37 +20,38 @@ use crate::vendor::HostOptions;
 /// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
 
-/// How long and how often to read a sent retraction.
+/// How long and how often recoup reads a sent retraction.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowSettings {
     /// Total waiting time. Zero means one read.
     pub wait: Duration,
     pub first_poll: Duration,
     pub max_poll: Duration,
-    /// Time that the vendor may still need after the submission completed.
+    /// Time that the vendor may need to change the rewards after the submission has completed.
     pub settle: Duration,
-    /// Whether the end of `wait` makes the result *unconfirmed*. True after a send, false for a single reading.
+    /// Whether an unproven retraction becomes *unconfirmed* at the end of `wait`. True after a send, false for a single
+    /// reading.
     pub concludes: bool,
     pub submissions: SubmissionPolling,
-    /// When to read the submissions list for an *unknown* request.
+    /// When recoup reads the submissions list for an *unknown* request.
     pub resolver: ResolverSettings,
-    /// How long to keep reading an *unconfirmed* retraction.
+    /// How long recoup keeps reading an *unconfirmed* retraction.
     pub reread_for: Duration,
 }
 
 /// Default of [`FollowSettings::reread_for`].
 pub const REREAD_FOR: Duration = Duration::from_hours(14 * 24);
 
-/// Longest wait for the vendor's limit that counts as normal pacing. `--wait` does not limit such a wait.
+/// Longest wait for the vendor's limit that counts as normal pacing. `--wait` limits only longer waits.
 pub const PACE: Duration = Duration::from_secs(5);
 
-/// When to read the submission of a retraction. Each read costs one request of the Brand host's small quota.
+/// When recoup reads the submission of a retraction. Each read costs one request of the Brand host's small quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubmissionPolling {
-    /// Before the rewards, at every read. For a few retractions that a person waits for.
+    /// Read the submission before the rewards, at every read. Used for a few retractions that a person waits for.
     Always,
-    /// After the rewards, if all of them read as cancelled or the time is up. For many orders: about two Brand requests per
-    /// order.
+    /// Read the submission after the rewards, if all rewards read as cancelled or the time is up. Used for many orders:
+    /// this costs about two Brand requests per order.
     Sparingly {
         /// Read the submission now, whatever state the rewards have.
         now: bool,
@@ -78,22 +79,22 @@ impl FollowSettings {
     }
 }
 
-/// Settings of the client with write access. The client is built only after the person's yes.
+/// Settings of the client with write access. recoup builds the client only after the person confirms.
 #[derive(Debug, Clone)]
 pub struct WriterSettings {
     /// The Brand host, with the write token.
     pub host: HostOptions,
     pub ir_version: String,
-    /// Longest wait for another process that is sending.
+    /// Longest wait for the send lock while another process holds it.
     pub lock_wait: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundClaim {
     pub decision: Decision,
-    /// The currency of the file's amounts, if the file names one.
+    /// The currency of the file's amounts; `None` if the file states no currency.
     pub currency: Option<String>,
-    /// The evidence, in one line.
+    /// The evidence for the refund, in one line.
     pub evidence: String,
     pub refunded_at: Option<DateOrTime>,
     pub ordered_at: Option<DateOrTime>,
@@ -110,7 +111,7 @@ impl RefundClaim {
         }
     }
 
-    /// Whether the decision depends on the action's amount, or the amount can contradict the file.
+    /// Returns `true` if the decision depends on the action's amount, or if that amount can contradict the file.
     pub fn needs_the_action(&self) -> bool {
         matches!(
             self.decision,
@@ -122,7 +123,7 @@ impl RefundClaim {
         json!({ "decision": self.decision.kind(), "evidence": self.evidence })
     }
 
-    /// Compares the claim with the action. Returns the decision, and a reason if it differs from the file's decision.
+    /// Compares the claim with the action. Returns the decision, and a reason if the decision differs from the file's.
     pub fn against(&self, facts: &ActionFacts) -> (Decision, Option<String>) {
         let same = match (&self.currency, &facts.currency) {
             (Some(one), Some(other)) => may_be_same_currency(one, other),
@@ -136,7 +137,7 @@ impl RefundClaim {
 pub struct Options {
     /// The channel. It determines which earlier ledger entries block this request.
     pub channel: Channel,
-    /// The action ID from the person's request.
+    /// The ActionId from the person's request.
     pub action_id: Option<ActionId>,
     /// Send every action of the order.
     pub all: bool,
@@ -157,22 +158,24 @@ pub struct Options {
     /// The refund, according to the file. The action's amount can contradict it.
     pub refund: Option<RefundClaim>,
     pub batch: Option<String>,
-    /// Fingerprint of the plan that the person has confirmed. If the plan differs, nothing is sent.
+    /// Fingerprint of the plan that the person has confirmed. If the plan differs, recoup sends nothing.
     pub expected_plan: Option<String>,
     pub granted: Option<Granted>,
-    /// Maximum age of the newest reading of the order. An older order is refused.
+    /// Maximum age of the newest reading of the order. recoup refuses an order whose newest reading is older.
     pub max_index_age: Duration,
     pub follows: FollowSettings,
 }
 
 impl Options {
-    /// Whether the program rule must exist. An adjustment or a partial refund takes no reward back through the rule.
+    /// Returns `true` if the send needs a program rule. The rule takes no reward back for an adjustment or a partial
+    /// refund.
     pub(super) fn needs_the_rule(&self) -> bool {
         let is_in_part = |claim: &RefundClaim| matches!(claim.decision, Decision::InPart { .. });
         self.channel.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
     }
 
-    /// A request for one channel and disposition code, with confirmation and without overrides, resend or named action.
+    /// Creates options for one channel and disposition code: with confirmation, and without overrides, resend or
+    /// ActionId.
     pub fn new(channel: Channel, disposition: String, max_index_age: Duration, follows: FollowSettings) -> Self {
         Self {
             channel,

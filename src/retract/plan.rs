@@ -1,8 +1,9 @@
-//! Makes a plan for an order: its actions, their current rewards, and the findings of every check.
+//! Plans a retraction: finds the order's actions, reads their current rewards, and collects the findings of every
+//! check.
 //!
-//! A dry run and a real run share this code. It reads the index, the ledger and the vendor, and never sends anything. The plan
-//! stops if an answer is uncertain, and if the index is: an ambiguous reward needs a configured path, and a person must choose
-//! among several actions, or name an ActionId of an unfamiliar shape.
+//! A dry run and a real run share this code. This module reads the index, the ledger and the vendor, and sends nothing.
+//! The plan stops if the vendor's answer or the index is uncertain: an ambiguous reward needs a configured path, and a
+//! person must choose among several actions or confirm an ActionId of an unfamiliar shape.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,15 +27,15 @@ use crate::model::{ActionId, Coverage, OrderId, RewardId, Target};
 use crate::store::index::{ApiSource, IndexReader, IndexedReward, Match};
 use crate::store::ledger::{Channel, Event, Ledger, NewRetraction, Retraction, State};
 
-/// What the plan does with one action.
+/// What recoup does with one action of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Send it: according to the ledger, the vendor never received it.
+    /// Send the action: according to the ledger, the vendor never received it.
     Send,
-    /// Do not send it, because it was sent before. Follow that retraction to its end, or report its end.
+    /// Follow the earlier retraction of the action, or report its end. recoup does not send the action twice.
     Follow(Box<Retraction>),
     AlreadyCancelled,
-    /// Do not send it: a check stops it, and the person has not overridden that check.
+    /// Send nothing: a check stops the action, and the person has not overridden that check.
     Stop,
 }
 
@@ -42,19 +43,19 @@ pub enum Step {
 pub struct ActionPlan {
     pub target: Target,
     pub step: Step,
-    /// The current rewards of the action, and of the same order without an ActionId.
+    /// The current rewards of the action, and the rewards of the same order that have no ActionId.
     pub rewards: Vec<Snapshot>,
     pub referrals: Vec<ReferralSnapshot>,
-    /// The rewards that name this ActionId.
+    /// The rewards that contain this ActionId.
     pub linked: Vec<RewardId>,
     pub program_id: Option<String>,
     pub rules: Vec<ProgramRule>,
-    /// When the purchase happened, if known. Set only if there is something to send.
+    /// When the purchase happened; `None` if unknown or if the plan sends nothing.
     pub event_at: Option<Timestamp>,
     pub findings: Findings,
-    /// The Brand API's data about the action, if it was read.
+    /// The Brand API's data about the action; empty if recoup did not read the action.
     pub facts: ActionFacts,
-    /// Set for a resend.
+    /// The previous attempts of a resend; `None` for a first attempt.
     pub again: Option<Resend>,
 }
 
@@ -81,13 +82,13 @@ pub struct Plan {
     pub order_id: OrderId,
     pub coverage: Coverage,
     pub actions: Vec<ActionPlan>,
-    /// When all data was read. An old plan is made again.
+    /// When recoup read the data of this plan. The dispatcher renews an old plan before it sends.
     pub made: Instant,
-    /// How far this machine's clock was ahead of the vendor's at that time, in seconds.
+    /// How far this machine's clock was ahead of the vendor's when the plan was made, in seconds.
     pub clock_ahead: Option<i64>,
 }
 
-/// The plan of one action, as the ledger keeps it.
+/// The plan of one action, in the form that the ledger stores.
 #[derive(Debug, Default, Serialize, serde::Deserialize)]
 pub struct StoredPlan {
     pub rewards: Vec<Snapshot>,
@@ -100,13 +101,13 @@ pub struct StoredPlan {
     pub overridden: Vec<String>,
     #[serde(default)]
     pub coverage: serde_json::Value,
-    /// Set for a resend.
+    /// The previous attempts of a resend; `None` for a first attempt.
     #[serde(default)]
     pub again: Option<Resend>,
     #[serde(default)]
     pub program_rules: Vec<ProgramRule>,
-    /// How far this machine's clock was ahead of the vendor's, in seconds. The ledger has this machine's dates, so proof
-    /// needs the difference.
+    /// How far this machine's clock was ahead of the vendor's, in seconds. The ledger's dates are from this machine's
+    /// clock, so the proof corrects them by this difference.
     #[serde(default)]
     pub clock_ahead: Option<i64>,
 }
@@ -119,7 +120,7 @@ impl StoredPlan {
     }
 }
 
-/// The ledger entry for one action of a plan. `extra` becomes one more field of the stored plan.
+/// Builds the ledger entry for one action of a plan. `extra` adds one field to the stored plan.
 pub fn ledger_entry(
     plan: &Plan,
     action: &ActionPlan,
@@ -163,13 +164,13 @@ struct IndexedOrder {
 
 struct IndexedAction {
     target: Target,
-    /// The action's rewards, and those of the same order that have no ActionId.
+    /// The action's rewards, and the rewards of the same order that have no ActionId.
     rewards: Vec<IndexedReward>,
-    /// The referrals of the rewards that GraphQL returned.
+    /// IDs of the referrals of the rewards that GraphQL returned.
     referrals: Vec<String>,
 }
 
-/// Makes the plan for one order, or only for the action that `only` names.
+/// Plans one order, or only the action in `only`.
 pub async fn make(
     ctx: &Context<'_>,
     ledger: Option<&Ledger>,
@@ -259,7 +260,7 @@ fn read_index(
     Ok(IndexedOrder { coverage, is_found: !matches.is_empty(), several, actions })
 }
 
-/// The actions that the person's options select. Pure.
+/// Returns the actions that the options select. Does no I/O.
 fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
     if matches.iter().any(|m| m.indexed.ambiguous) {
         return Err(Error::new(
@@ -314,7 +315,8 @@ fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> R
     }
 }
 
-/// Every reward of the action, and the rewards of the same order that have no ActionId: they may belong to the action.
+/// Returns every reward of the action, and the rewards of the same order without an ActionId, which may belong to the
+/// action.
 fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> Result<Vec<IndexedReward>> {
     let mut found = match target {
         Target::Action(action_id) => reader.rewards_of_action(action_id)?,
@@ -328,7 +330,7 @@ fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> Resul
     Ok(found)
 }
 
-/// Whether a reward names the target, and not only the same order.
+/// Returns `true` if the reward contains the target's ActionId, or if the target is a whole order.
 pub fn is_linked(reward: &IndexedReward, target: &Target) -> bool {
     target.action_id().is_none_or(|action_id| reward.action_ids.contains(action_id))
 }
@@ -351,7 +353,7 @@ fn check_links(
             "set [mapping] in recoup.toml, then run `recoup crawl --from-raw`",
         );
     }
-    // A person who names the action accepts every order that the action is linked to.
+    // If the person passes the ActionId, that choice accepts every order that is linked to the action.
     let named = options.action_id.as_ref() == target.action_id() && options.action_id.is_some();
     let others: BTreeSet<&str> = known
         .iter()
@@ -380,8 +382,8 @@ fn check_links(
     }
 }
 
-/// Stops if the oldest reading of the rewards is too old. A complete refresh also counts as a reading of the rewards that it
-/// skipped as unchanged.
+/// Stops if the oldest reading of the rewards is older than `limit`. A complete refresh counts as a reading of every
+/// reward that it skipped as unchanged.
 fn check_age(findings: &mut Findings, known: &[IndexedReward], coverage: &Coverage, now: Timestamp, limit: Duration) {
     let as_of: Option<Timestamp> =
         coverage.as_of.as_deref().filter(|_| coverage.complete).and_then(|at| at.parse().ok());
@@ -396,7 +398,7 @@ fn check_age(findings: &mut Findings, known: &[IndexedReward], coverage: &Covera
     }
 }
 
-/// Stops because a reversal of this action would also take another order's rewards.
+/// Adds a stop: a reversal of this action would also take back the rewards of another order.
 pub fn linked_elsewhere(findings: &mut Findings, others: &str, named: bool) {
     let evidence = format!("this action is also linked to another order: {others}");
     let remedy = "retracting it takes that order's rewards too; if that is right, name the action with --action-id";
@@ -438,7 +440,7 @@ fn from_ledger(
     Ok((!actions.is_empty()).then_some(Plan { order_id, coverage, actions, made, clock_ahead: None }))
 }
 
-/// The error if the index lacks exactly this order ID. It suggests known orders with a similar ID.
+/// Builds the error for an order ID that the index lacks. The error suggests indexed orders with a similar ID.
 fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
     let error = |message| Error::new(Kind::NotIndexed, message);
     if let Some(unclear) = index.map(|index| lookup::why_unclear(index, order_id)).transpose()?.flatten() {
@@ -452,8 +454,8 @@ fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Cover
         .hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`"))
 }
 
-/// Returns a retraction that may already have reached the vendor for this target: under its own name, under another name for
-/// the same rewards, or for the whole order.
+/// Returns a retraction that may already have reached the vendor for this target. It may have the same target, another
+/// target with the same rewards, or the whole order as its target.
 pub fn sent_before(
     ledger: &Ledger,
     target: &Target,
@@ -465,7 +467,7 @@ pub fn sent_before(
     {
         return Ok(Some(newest));
     }
-    // An adjustment does not reverse the action, nor does the cancellation of one reward.
+    // An adjustment does not reverse the action, and neither does the cancellation of one reward.
     let sent = |retraction: &Retraction| retraction.state.may_have_been_sent() && retraction.channel.takes_all_back();
     if let Some(by_file) = ledger.attempts_by(Channel::File, &target.key())?.into_iter().rfind(sent) {
         return Ok(Some(by_file));
@@ -473,9 +475,9 @@ pub fn sent_before(
     if let Some(same_reward) = ledger.of_rewards(rewards)?.into_iter().rfind(sent) {
         return Ok(Some(same_reward));
     }
-    // A reversal by order ID, which includes each line of a file, may reach every action of the order or only the newest. The
-    // vendor does not document which. While such a reversal is open, it blocks every other send for the order. Any earlier
-    // send for the order blocks a reversal by order ID.
+    // A reversal by order ID, such as a line of a reversal file, may reach every action of the order or only the
+    // newest: the vendor does not document which. An open reversal by order ID blocks every other send for the order.
+    // Any earlier send for the order blocks a reversal by order ID.
     let by_order = matches!(target, Target::Order { .. });
     Ok(ledger.of_order(order_id)?.into_iter().rfind(|other| {
         let other_by_order = matches!(other.target(), Target::Order { .. }) || other.channel == Channel::File;
@@ -483,7 +485,7 @@ pub fn sent_before(
     }))
 }
 
-/// The refusal for an order that was handed over by file.
+/// Builds the error for an order that is a line of a reversal file.
 pub fn handed_over(found: &Retraction) -> Error {
     let id = found.id;
     Error::new(Kind::Refused, format!("this order was handed over by file (retraction {id})")).hint(format!(
@@ -492,12 +494,13 @@ pub fn handed_over(found: &Retraction) -> Error {
     ))
 }
 
-/// Refuses a resend after *failed* or *not received*, unless the person requests it.
+/// Returns an error if the target was *failed* or *not received* and the person does not request a resend.
 pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId, options: &Options) -> Result<()> {
-    // An attempt that was never sent does not change the outcome of the attempt before it.
+    // An attempt that recoup never sent does not change the outcome of the previous attempt.
     let ended = |event: &Event| event.state.may_be_resent();
     let mut attempts = ledger.attempts(target)?;
-    // For a reversal, a file line that the vendor refused also counts as an attempt. A new file may contain that line again.
+    // A refused line of a reversal file also counts as an attempt for the reversal channel. A new reversal file may
+    // contain the refused line again.
     if options.channel == Channel::Reversal {
         let refused = |other: &Retraction| other.channel == Channel::File && other.state == State::Failed;
         attempts.extend(ledger.of_order(order_id)?.into_iter().filter(refused));

@@ -1,7 +1,8 @@
-//! Decides when to read an open retraction again: soon at first, then with growing pauses.
+//! Computes when recoup reads an open retraction again: soon at first, then with growing pauses.
 //!
-//! Pure. The pause grows with the time since the last event in the ledger, so that a restart does not shorten it. Many open
-//! retractions must not use up the vendor's quota, so requests to the Brand host have longer pauses and an hourly allowance.
+//! The pause grows with the time since the last event in the ledger, so that a restart does not shorten it. Many open
+//! retractions must not use up the vendor's quota, so requests to the Brand host have longer pauses and an hourly
+//! allowance. This module does no I/O.
 
 use std::time::Duration;
 
@@ -10,27 +11,27 @@ use super::FollowSettings;
 /// Factor between one pause and the next.
 pub const GROWTH: f64 = 1.6;
 
-/// Above `max_poll`, the pause is this fraction of the age.
+/// Divisor for old retractions: above `max_poll`, the pause is the age divided by this number.
 const PART_OF_AGE: u32 = 20;
 
-/// The pause before the next read, by the age of the newest event. It grows up to `max_poll`. For old retractions it grows
-/// further, with the age.
+/// Returns the pause before the next read, by the age of the newest event. The pause grows up to `max_poll`. For old
+/// retractions it grows further, in proportion to the age.
 pub fn pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     let most = follows.max_poll.max(age / PART_OF_AGE);
     age.mul_f64(GROWTH - 1.0).min(most).max(follows.first_poll).max(Duration::from_millis(1))
 }
 
-/// The pause before the next read of the submission if the rewards show nothing. The pause has no upper bound, so that a
-/// thousand stuck submissions cost few requests a day.
+/// Returns the pause before the next read of the submission, for a retraction whose rewards show no change. The pause
+/// has no upper bound, so that a thousand stuck submissions cost few requests a day.
 pub fn submission_pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     age.mul_f64(GROWTH - 1.0).max(follows.max_poll)
 }
 
-/// Maximum number of submission reads per hour if the rewards show nothing. The vendor's default limit is 1,000 requests an
-/// hour, and each retraction needs one.
+/// Maximum number of submission reads per hour for retractions whose rewards show no change. The vendor's default limit
+/// is 1,000 requests an hour, and each retraction needs one request.
 pub const SUBMISSIONS_AN_HOUR: u32 = 300;
 
-/// The rest of this process's allowance.
+/// The number of submission reads that this process may still make within the hour.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
     left: f64,
@@ -67,7 +68,7 @@ mod tests {
         }
     }
 
-    /// The ages at which reads happen, from zero to `end`.
+    /// Returns the ages at which recoup reads a retraction, from zero to `end`.
     fn ages(end: Duration, pause: impl Fn(Duration) -> Duration) -> Vec<Duration> {
         let mut ages = vec![Duration::ZERO];
         while let Some(age) = ages.last().copied().filter(|age| *age < end) {

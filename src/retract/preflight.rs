@@ -1,7 +1,7 @@
-//! Reads the current rewards of an action, and checks whether they may be taken back.
+//! Reads the current rewards of an action, and checks whether recoup may take them back.
 //!
-//! Every known reward is read in its account or by its ID. The check stops if the index and the vendor disagree. Every
-//! problem becomes a finding, so that the person sees all problems at once. This module never sends anything.
+//! This module reads every known reward in its account or by its ID, and stops if the index and the vendor disagree.
+//! Every problem becomes a finding, so that the person sees all problems at once. This module sends nothing.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use crate::store::index::{ApiSource, IndexedReward};
 pub struct Inputs<'a> {
     pub order_id: &'a OrderId,
     pub target: &'a Target,
-    /// The indexed rewards of the action, and those of the same order without an ActionId.
+    /// The indexed rewards of the action, and the rewards of the same order without an ActionId.
     pub indexed: &'a [IndexedReward],
     pub coverage: &'a Coverage,
     pub referrals: &'a [String],
@@ -32,7 +32,7 @@ pub struct Inputs<'a> {
     pub options: &'a Options,
 }
 
-/// Reads every known reward of the action. If there is something to send, also reads the action.
+/// Reads every known reward of the action. Also reads the action if the plan has something to send.
 pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Findings) -> Result<ActionPlan> {
     let Inputs { order_id, target, indexed, coverage, referrals, several, options } = question;
     let known: Vec<KnownReward> = indexed
@@ -69,7 +69,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
                     linked.push(id.clone());
                     rewards.push(now);
                 } else if several {
-                    // The reward may belong to any action of the order, so it proves nothing about this one.
+                    // The reward may belong to any action of the order, so its state proves nothing about this action.
                     findings.warn(
                         Check::NoActionId,
                         format!("reward {id} carries this order without an ActionId ({})", now.state),
@@ -154,7 +154,8 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
     if findings.verdict() == Verdict::Stop {
         step = Step::Stop;
     } else {
-        // The index is updated only after the checks, so that a refused plan does not change the findings of the next one.
+        // recoup updates the index only after the checks, so that a refused plan does not change the findings of the
+        // next plan.
         seen.record_in_index(ctx, target);
         referral::record_referrals(ctx, &referrals);
     }
@@ -164,10 +165,10 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
     Ok(ActionPlan { target, step, rewards, referrals, linked, program_id, rules, event_at, findings, facts, again })
 }
 
-/// Decides by the reward states: send, nothing to send, or too late.
+/// Chooses the step from the reward states: send, nothing to send, or too late.
 fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
     let cancelled = rewards.iter().filter(|r| r.state == "cancelled").count();
-    // A reward without this ActionId does not justify a send.
+    // Only a reward with this ActionId justifies a send.
     let outstanding =
         rewards.iter().filter(|r| r.linked && (r.is_outstanding() || r.state == "partly_redeemed")).count();
     if outstanding == 0 && cancelled == rewards.len() && cancelled > 0 {
@@ -217,7 +218,7 @@ fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
     Step::Send
 }
 
-/// The redeemed part of a reward, which is lost, as text.
+/// Describes the redeemed part of a reward, which the vendor cannot take back.
 fn loss(reward: &Snapshot) -> Option<String> {
     let id = &reward.reward_id;
     match reward.lost() {
@@ -253,8 +254,8 @@ fn check_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: &[&Rew
     }
 }
 
-/// Reads the action, if the Brand API shows it. The vendor does not document whether the Brand API shows Advocate events
-/// (`docs/vendor/brand.md` §3).
+/// Reads the action, if the Brand API returns it. The vendor does not document whether the Brand API returns Advocate
+/// events (`docs/vendor/brand.md` §3).
 async fn action_facts(
     ctx: &Context<'_>,
     target: &Target,
@@ -281,7 +282,7 @@ async fn action_facts(
     let locking_date = found.locks_at();
     let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
     let mut program_type = None;
-    // The list of programs is needed only after the locking date.
+    // recoup needs the program's type, and so the list of programs, only after the locking date.
     if locking_date.is_some_and(|locked| locked <= now) {
         let programs = ctx.programs().await.unwrap_or_default();
         let program = programs.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref());
@@ -299,7 +300,7 @@ async fn action_facts(
     })
 }
 
-/// Whether a live reward agrees with the index about its order and action.
+/// Returns `true` if the vendor's reward has the same order and action as the indexed reward.
 fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
     if is_link_unseen(live, indexed) {
         return true;
@@ -311,13 +312,14 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
         Target::Action(action_id) if is_linked(indexed, target) => actions().any(|id| id == action_id),
         // The index has no ActionId for this reward.
         Target::Action(action_id) => actions().all(|id| id == action_id),
-        // A new ActionId makes the fallback by order ID wrong.
+        // If the reward now has an ActionId, the fallback by order ID is wrong.
         Target::Order { .. } => actions().next().is_none(),
     };
     orders_agree && action_agrees
 }
 
-/// Whether another API showed the reward's link and this API does not show links. A missing link then proves nothing.
+/// Returns `true` if another API returned the reward's link and this API returns no links. A missing link then proves
+/// nothing.
 fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
     indexed.via != ApiSource::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }

@@ -1,18 +1,19 @@
-//! Evaluates the readings of a retraction. Only this module sets *confirmed*. Pure: no I/O, no clock.
+//! Decides what the vendor's answers prove about a retraction. Only this module sets the state *confirmed*. It does no
+//! I/O and reads no clock.
 //!
-//! A completed submission alone proves nothing. Proof is a completed submission **and** every known reward of the action
-//! reading as cancelled (`docs/decisions/0003-proof-by-rewards.md`).
+//! A retraction is proven if its submission has completed **and** every known reward of the action reads as cancelled
+//! (`docs/decisions/0003-proof-by-rewards.md`). A completed submission alone proves nothing.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{RewardId, RewardState, counted};
 use crate::store::ledger::State;
 
-/// One reward at one moment.
+/// The state and amounts of one reward when recoup read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub reward_id: String,
-    /// Personal data: the ledger keeps it for `verify`, and no receipt shows it.
+    /// Personal data: the ledger stores the account ID for `verify`, and no receipt shows it.
     pub account_id: String,
     /// The vendor's `rewardSource`: `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
@@ -23,13 +24,15 @@ pub struct Snapshot {
     pub assigned: Option<i64>,
     /// Amount redeemed, in `unit`.
     pub redeemed: Option<i64>,
-    /// Whether the reward names this ActionId, and not only the same order. Only a linked reward can prove a retraction.
+    /// `true` if the reward contains the retraction's ActionId, and `false` if it shares only the order ID. Only a
+    /// linked reward can prove a retraction.
     #[serde(default = "linked_by_default")]
     pub linked: bool,
     /// When the reward was cancelled or expired, in Unix milliseconds of the vendor's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<i64>,
-    /// Whether GraphQL returned the reward. Get Rewards hides some redemptions, so a later reading must use GraphQL too.
+    /// `true` if GraphQL returned the reward. Get Rewards hides some redemptions, so later readings of this reward must
+    /// use GraphQL too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_graphql: bool,
 }
@@ -38,7 +41,7 @@ fn linked_by_default() -> bool {
     true
 }
 
-/// State of a reward that the vendor no longer shows.
+/// State of a reward that the vendor no longer returns.
 pub const MISSING: &str = "missing";
 
 impl Snapshot {
@@ -46,12 +49,12 @@ impl Snapshot {
         self.state == state.as_str()
     }
 
-    /// Pending or available.
+    /// Returns `true` if the reward is pending or available.
     pub fn is_outstanding(&self) -> bool {
         self.is(RewardState::Pending) || self.is(RewardState::Available)
     }
 
-    /// The redeemed part, in `unit`. The vendor cannot take it back.
+    /// Returns the redeemed amount, in `unit`. The vendor cannot take redeemed amounts back.
     pub fn lost(&self) -> Option<i64> {
         match self.redeemed {
             Some(redeemed) if redeemed > 0 => Some(redeemed),
@@ -67,37 +70,39 @@ impl Snapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubmissionProgress {
-    /// The request got no answer, so no batch ID is known.
+    /// The vendor did not answer the request, so recoup knows no batch ID.
     None,
     Open,
-    /// The submission has been unreadable for too long: the rewards alone decide.
+    /// recoup has failed to read the submission for too long, so only the rewards can prove the retraction.
     Unreadable,
-    /// Complete, without an error or only with `ACTION_NOT_FOUND`, which proves nothing (`docs/vendor/contradictions.md` 15).
+    /// The submission completed without an error, or only with `ACTION_NOT_FOUND`, which proves nothing
+    /// (`docs/vendor/contradictions.md` 15).
     Complete,
-    /// Complete with another error.
+    /// The submission completed with an error other than `ACTION_NOT_FOUND`.
     Refused(String),
 }
 
-/// The result of one reading of a retraction.
+/// What the vendor returned about a retraction in one reading.
 #[derive(Debug, Clone)]
 pub struct Observation {
     pub submission: SubmissionProgress,
-    /// When the request was sent, in Unix milliseconds of the vendor's clock. Only a later cancellation is proof.
+    /// When the request was sent, in Unix milliseconds of the vendor's clock. Only a cancellation after this time
+    /// proves the retraction.
     pub sent_at: i64,
     /// The rewards before the send.
     pub before: Vec<Snapshot>,
-    /// Every known reward of the action now; empty if they were not read.
+    /// The newest reading of every known reward of the action; empty if recoup did not read the rewards.
     pub rewards: Vec<Snapshot>,
-    /// Number of readings since the submission completed, including the present one.
+    /// Number of readings since the submission completed, including this reading.
     pub reads_since_complete: u32,
-    /// The wait that the person set is over. Without proof the result is *unconfirmed*.
+    /// `true` if the configured wait has passed. An unproven retraction then becomes *unconfirmed*.
     pub time_up: bool,
-    /// The settle time after the submission's completion has passed.
+    /// `true` if the settle time after the submission's completion has passed.
     pub settled: bool,
 }
 
 impl Observation {
-    /// Number of rewards that are neither cancelled nor lost.
+    /// Counts the rewards that are neither cancelled nor lost.
     pub fn open(&self) -> usize {
         Evidence::of(&self.before, &self.rewards, self.sent_at).open()
     }
@@ -106,7 +111,7 @@ impl Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
     Stay,
-    /// A new state, and a sentence for the ledger.
+    /// The retraction changes to this state. The text is the message of the ledger event.
     Become(State, String),
 }
 
@@ -115,19 +120,21 @@ const READS_BEFORE_ERROR: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RewardEvidence {
-    /// Cancelled after the send. `proves`: the reward could be cancelled before the send, and names this ActionId.
+    /// The vendor cancelled the reward after the send. `proves` is `true` if the reward was cancellable before the send
+    /// and contains this ActionId.
     Cancelled {
         proves: bool,
     },
-    /// Cancelled before the send: no proof.
+    /// The reward was cancelled before the send, so it proves nothing.
     CancelledBefore,
-    /// Expired before the send: no proof.
+    /// The reward expired before the send, so it proves nothing.
     ExpiredBefore,
     Redeemed,
-    /// Partly redeemed; the rest is not cancelled.
+    /// The reward is partly redeemed, and the rest is not cancelled.
     PartlyRedeemed,
     Outstanding,
-    /// Neither cancelled nor certain to have ended before the send. Holds the reason.
+    /// The readings prove neither a cancellation after the send nor an earlier end of the reward. The text is the
+    /// reason.
     Unproven(&'static str),
     Missing,
 }
@@ -171,7 +178,7 @@ impl RewardEvidence {
     }
 }
 
-/// The evidence of all rewards of one reading.
+/// What each reward of one reading proves.
 struct Evidence {
     all: Vec<RewardEvidence>,
 }
@@ -196,12 +203,12 @@ impl Evidence {
         self.all.iter().filter(is_open).count()
     }
 
-    /// Whether at least one reward proves the retraction, and no reward contradicts it.
+    /// Returns `true` if at least one reward proves the retraction and no reward contradicts that proof.
     fn is_proof(&self) -> bool {
         self.open() == 0 && self.proofs() > 0
     }
 
-    /// The reason why the retraction is not proven, as the end of a sentence.
+    /// Returns the reason why the retraction is not proven, phrased as the end of a sentence.
     fn why_not(&self) -> String {
         let unproven =
             self.all.iter().filter_map(|says| if let RewardEvidence::Unproven(why) = says { Some(*why) } else { None });
@@ -226,25 +233,25 @@ impl Evidence {
     }
 }
 
-/// The state that follows from one reading.
+/// Computes the retraction's next state from one reading.
 pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
-    // Without a batch ID only the rewards decide. A reward that is still valid proves nothing.
+    // Without a batch ID, recoup cannot see the submission complete: only cancelled rewards can end the retraction.
     let submission_over = !matches!(observation.submission, SubmissionProgress::Open | SubmissionProgress::None);
     if observation.rewards.is_empty() || observation.submission == SubmissionProgress::Open {
         return Conclusion::Stay;
     }
     let evidence = Evidence::of(&observation.before, &observation.rewards, observation.sent_at);
     let time_up = observation.time_up || observation.settled;
-    // The vendor does not publish what happens to the rest of a partly redeemed reward, so that reward gets the full waiting
-    // time.
+    // The vendor does not publish what happens to the rest of a partly redeemed reward, so recoup waits the full time
+    // for such a reward.
     if evidence.is_proof() && (evidence.count(RewardEvidence::PartlyRedeemed) == 0 || time_up) {
         return done(observation, &evidence);
     }
     if let SubmissionProgress::Refused(why) = &observation.submission
         && evidence.proofs() == 0
     {
-        // The vendor's error reasons are an open set, and rewards may change later than the submission. An error counts as a
-        // refusal, which allows a resend, only after the settle time and only if no reward is unclear.
+        // The vendor may add error reasons, and rewards may change later than the submission. An error counts as a
+        // refusal, which allows a resend, only if the settle time has passed and no reward is unclear.
         let stands_or_ended =
             evidence.all.iter().all(|says| !matches!(says, RewardEvidence::Missing | RewardEvidence::Unproven(_)));
         if observation.settled && stands_or_ended && evidence.count(RewardEvidence::Cancelled { proves: false }) == 0 {
@@ -269,13 +276,13 @@ pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
     Conclusion::Stay
 }
 
-/// Whether the rewards alone are proof, so that only the submission is left to read.
+/// Returns `true` if the rewards prove the retraction, so that only the submission's completion is missing.
 pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> bool {
     Evidence::of(before, rewards, sent_at).is_proof()
 }
 
-/// Returns the contradiction between an old proof and a later reading of the rewards. `gone`: rewards that the vendor has
-/// deleted, according to a complete crawl.
+/// Returns how a later reading of the rewards contradicts an old proof; `None` if it agrees. `gone` contains the
+/// rewards that a complete crawl found deleted.
 pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]) -> Option<String> {
     let is_gone =
         |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
@@ -291,8 +298,9 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
     })
 }
 
-/// Returns how one reward contradicts an old proof. The reward agrees if it reads as cancelled, no earlier than in the proof
-/// and with no more redeemed. It also agrees if the proof names it as lost and its state is the same.
+/// Returns how one reward contradicts an old proof; `None` if the reward agrees. A reward agrees if it reads as
+/// cancelled, its cancellation is no earlier than in the proof, and its redeemed amount is no higher. A reward that the
+/// proof records as lost agrees if its state is unchanged.
 pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
     let was = proof.iter().find(|was| was.reward_id == reward.reward_id);
     let id = &reward.reward_id;
@@ -331,7 +339,7 @@ fn done(observation: &Observation, evidence: &Evidence) -> Conclusion {
     Conclusion::Become(State::Partial, format!("the vendor shows {cancelled} of {all} as cancelled{also}{lost}"))
 }
 
-/// The redeemed rewards as the end of a sentence; empty without any.
+/// Describes the redeemed rewards, phrased as the end of a sentence; empty if no reward was redeemed.
 pub fn losses(rewards: &[Snapshot]) -> String {
     let lost: Vec<String> = rewards.iter().filter(|reward| reward.was_redeemed()).map(describe_loss).collect();
     if lost.is_empty() { String::new() } else { format!("; redeemed, and lost: {}", lost.join(", ")) }
@@ -432,12 +440,12 @@ mod tests {
             (refused(), &["available"], true, Some(Unconfirmed)),
             (refused(), &["cancelled"], false, Some(Confirmed)),
             (refused(), &["cancelled", "available"], true, Some(Unconfirmed)),
-            // Without an answer only the rewards decide. A reward that is still valid proves nothing.
+            // Without a batch ID, a reward that is still valid proves nothing.
             (NoBatch, &["available"], true, None),
             (NoBatch, &["cancelled", "available"], true, None),
             (NoBatch, &["cancelled", "cancelled"], false, Some(Confirmed)),
             (NoBatch, &["missing"], true, None),
-            // If the submission cannot be read, the rewards decide.
+            // If recoup cannot read the submission, only the rewards can prove the retraction.
             (SubmissionProgress::Unreadable, &["available"], true, Some(Unconfirmed)),
             (SubmissionProgress::Unreadable, &["cancelled"], false, Some(Confirmed)),
         ];
@@ -455,7 +463,7 @@ mod tests {
             seen.before[1].state = "available".into();
             assert_eq!(state_after(&seen), None, "{submission:?}");
         }
-        // A reward that names only the order proves nothing.
+        // A reward with the order ID and without an ActionId proves nothing.
         let mut seen = observation(SubmissionProgress::Complete, &["cancelled"], false);
         seen.rewards[0].linked = false;
         assert_eq!(state_after(&seen), None);
@@ -563,7 +571,7 @@ mod tests {
             let found = contradiction(&proof, &cancelled(redeemed, ended_at), &[]);
             assert_eq!(found.is_some(), contradicts, "{redeemed:?} {ended_at:?} {found:?}");
         }
-        // A missing reward is no contradiction if a complete crawl has found it deleted.
+        // A missing reward does not contradict the proof if a complete crawl has found that reward deleted.
         assert_eq!(contradiction(&named(&["cancelled"]), &named(&["missing"]), &[RewardId::new("r0")]), None);
     }
 }

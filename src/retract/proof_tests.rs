@@ -1,8 +1,8 @@
-//! Property tests of proof: *confirmed* never claims more than the vendor's answers show.
+//! Property tests of the proof: recoup reports *confirmed* only if the vendor's answers prove the retraction.
 //!
 //! The tests generate answers as JSON text and pass them to the real parser. Rewards may be missing, duplicated,
-//! contradictory, foreign, spelled differently or dated at impossible moments. A second, independent implementation decides
-//! from the generated data, not from the parsed data, what may be confirmed.
+//! contradictory, foreign, spelled differently or dated at impossible moments. A second, independent implementation
+//! decides from the generated data, instead of the parsed data, whether recoup may report *confirmed*.
 
 use std::cell::Cell;
 
@@ -94,7 +94,7 @@ impl Statement {
         format!("{{{}}}", keys.join(","))
     }
 
-    /// Whether the reward can be parsed, and belongs to this account and tenant.
+    /// Returns `true` if the parser accepts the reward, and the reward belongs to this account and tenant.
     fn is_readable(&self, account: &str) -> bool {
         self.account.is_none_or(|named| named == account)
             && self.tenant.is_none_or(|named| named == TENANT)
@@ -105,7 +105,7 @@ impl Statement {
         self.action.is_none_or(|named| named == ACTION)
     }
 
-    /// Whether the reward's statuses alone show that it ended.
+    /// Returns `true` if the reward's statuses show that the reward ended, although its dates do not.
     fn is_undated(&self, word: &str) -> bool {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
         let is_cancelled = word == "CANCELLED";
@@ -119,10 +119,10 @@ impl Statement {
         stated.or(self.alias).flatten().is_none_or(|at| at == At::Zero)
     }
 
-    /// When the reward ended, according to all its fields; `None` if that is uncertain.
+    /// Returns when the reward ended according to all its fields; `None` if the fields leave that uncertain.
     fn end(&self) -> Option<At> {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
-        // A part was redeemed, or a status is undocumented.
+        // The reward was partly redeemed, or one of its statuses is undocumented.
         if self.redeemed != "0" || says("REINSTATED") {
             return None;
         }
@@ -165,7 +165,7 @@ impl Before {
 /// All answers of the vendor for one retraction.
 #[derive(Debug, Clone)]
 struct Case {
-    /// The rewards before the send. The index is the ID of the reward and determines its account.
+    /// The rewards before the send. A reward's position is its ID, and determines its account.
     before: Vec<Before>,
     lists: [Vec<Statement>; 2],
     /// The answer to a read of one reward by its ID; `None` is a 404.
@@ -186,8 +186,8 @@ impl Case {
         (0..self.before.len()).map(known).collect()
     }
 
-    /// Passes an answer through the real code: parse, choose the version, locate, evaluate. An unparsable answer ends the
-    /// run.
+    /// Passes the answers through the production code, which parses them, resolves duplicates, locates each reward and
+    /// evaluates the result. Returns an error for an unparsable answer.
     fn decide(&self) -> Result<Conclusion> {
         let (now, mapping) = (Timestamp::from_millisecond(NOW).expect("a moment"), Mapping::default());
         let known = self.known();
@@ -229,8 +229,8 @@ impl Case {
         Ok(evaluate(State::Queued, &sight))
     }
 
-    /// Returns why *confirmed* would be wrong. `None` if every version of every known reward reads as cancelled after the
-    /// send, or as cancelled or expired before it.
+    /// Returns why *confirmed* would be wrong; `None` if every version of every known reward reads as cancelled after
+    /// the send, or as cancelled or expired before the send.
     fn objection(&self, message: &str) -> Option<String> {
         let asked = |place: usize| place < self.before.len();
         let said = || self.lists.iter().enumerate().filter(|(place, _)| asked(*place));
@@ -254,8 +254,8 @@ impl Case {
                 about.push(said);
             }
             if was.is_some() && said().any(|(place, list)| place != id % 2 && list.iter().any(|said| said.id == id)) {
-                // If only another account lists the reward, it has moved or is another reward. If both accounts list it, its
-                // own account counts.
+                // If only another account lists the reward, the reward has moved or is a different one. If both
+                // accounts list it, the version of its own account counts.
                 let home = said().any(|(place, list)| place == id % 2 && list.iter().any(|said| said.id == id));
                 if !home {
                     return Some(format!("r{id} is in another account"));
@@ -402,6 +402,6 @@ fn confirmed_says_no_more_than_the_answers() {
     if let Err(failed) = result {
         panic!("{failed}");
     }
-    // Checks that the property applies often enough to mean something.
+    // Fails if too few generated cases reach *confirmed*, because the property would then test almost nothing.
     assert!(confirmed.get() > CASES / 10, "{} of {CASES} cases were confirmed", confirmed.get());
 }

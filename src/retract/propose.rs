@@ -1,7 +1,7 @@
-//! Plans a retraction without sending it: for the send itself, for a preview, and for a proposal.
+//! Plans a retraction without sending it. The send, the preview and the proposal use this plan.
 //!
-//! A proposal is a request for a person's approval. Nothing here can send, because no function takes the settings of the client
-//! that writes. `recoup mcp` calls only this part of the use case.
+//! A proposal is a request for a person's approval. No function of this module can send, because none takes the
+//! settings of the client with write access. `recoup mcp` calls only this module of the use case.
 
 use serde::Serialize;
 
@@ -21,18 +21,19 @@ pub(super) struct Prepared {
     /// The fingerprint of the plan.
     pub(super) name: String,
     pub(super) demand: Demand,
-    /// The error of a check that stops an action. It stops the whole order, because the person asked for all of it.
+    /// The error of a check that stops an action. A stop of one action stops the whole order, because the person
+    /// requested the whole order.
     pub(super) stop: Option<Error>,
 }
 
 /// A request for approval that an assistant made.
 #[derive(Debug, Serialize)]
 pub struct Proposal {
-    /// `null` if there is nothing to send.
+    /// The approval request; `null` if there is nothing to send.
     pub approval: Option<Approval>,
-    /// Whether the same plan was proposed before. Then `approval` is that request, with its own reason.
+    /// Whether the same plan was proposed before. If so, `approval` is the earlier request, with its own reason.
     pub already_proposed: bool,
-    /// What would be sent.
+    /// The receipt of the dry run, which shows what a send would do.
     pub receipt: Receipt,
 }
 
@@ -59,7 +60,7 @@ pub(super) async fn prepare(ctx: &Context<'_>, order_id: &OrderId, options: &Opt
 }
 
 impl Prepared {
-    /// Whether the plan sends at least one action.
+    /// Returns `true` if the plan sends at least one action.
     pub(super) fn sends(&self) -> bool {
         self.plan.actions.iter().any(|action| matches!(action.step, Step::Send))
     }
@@ -79,7 +80,7 @@ impl Prepared {
     }
 }
 
-/// Reads live what a retraction would do. Returns the receipt of a dry run.
+/// Reads the vendor's current data, and returns the receipt of a dry run.
 pub async fn preview(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptions) -> Result<Receipt> {
     let options = Options { dry_run: true, ..request.options(run) };
     options.check(false)?;
@@ -88,7 +89,8 @@ pub async fn preview(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptio
 
 /// Requests a person's approval of a retraction, even if the approval limits require none.
 ///
-/// The request covers exactly the present plan. If a check stops the order, or nothing is left to send, no approval is requested.
+/// The request covers exactly the present plan. If a check stops the order, or nothing is left to send, this function
+/// requests no approval.
 pub async fn propose(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptions) -> Result<Proposal> {
     let options = Options { dry_run: true, ..request.options(run) };
     options.check(false)?;

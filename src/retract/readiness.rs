@@ -1,11 +1,11 @@
-//! Checks whether anything can be sent now, and if not, why.
+//! Checks whether recoup can send requests now, and returns the obstacle if it cannot.
 //!
-//! Every send runs this check before it plans. `status`, `doctor` and `/readyz` report the same result. Only a send asks the
-//! vendor for the time again, so that an old answer does not block it.
+//! Every send runs this check before it plans. `status`, `doctor` and `/readyz` report the same result. Only a send
+//! reads the vendor's time again, so that an old clock reading does not block the send.
 //!
-//! The ledger must know every earlier send. A restored ledger lacks the sends since its backup, and another ledger lacks them
-//! all. Either would allow a second send. The index therefore remembers the ledger's ID and head, and a backup marks its copy.
-//! `recoup ledger accept` resolves a [`LedgerFault`].
+//! The ledger must know every earlier send. A restored ledger lacks the sends since its backup, and another ledger
+//! lacks all sends. Either would allow a second send. The index therefore stores the ledger's ID and head, and `recoup
+//! backup` marks each copy. `recoup ledger accept` resolves a [`LedgerFault`].
 
 use std::path::Path;
 
@@ -29,13 +29,13 @@ pub fn check(ctx: &Context<'_>) -> Result<()> {
     obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
-/// Runs the check by file paths, for health checks.
+/// Checks the index and the ledger at these paths, for health checks.
 pub fn check_files(index: &Path, ledger: &Path, identity: Option<&Identity>) -> Result<()> {
     let (reader, open) = (IndexReader::open(index, identity)?, Ledger::open_read_only(ledger, identity)?);
     file_obstacle(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
-/// The obstacle in index or ledger, if there is one.
+/// Returns the obstacle in index or ledger; `None` without an obstacle.
 pub fn file_obstacle(
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
@@ -53,15 +53,15 @@ pub fn file_obstacle(
     Ok(not_writable.map(|error| Obstacle { name: "not_writable", error }))
 }
 
-/// The obstacle that the vendor's newest `Date` header shows, if the clocks are too far apart.
+/// Returns an obstacle if the vendor's newest `Date` header shows that the clocks are too far apart.
 pub fn clock_obstacle(offset: &ClockOffset) -> Option<Obstacle> {
     let error = clock_error(offset.seconds)?;
     let message = format!("{} (as of {})", error.message, offset.at);
     Some(Obstacle { name: "clock", error: Error { message, ..error } })
 }
 
-/// Returns an error if the clocks are too far apart. `ahead`: how far this machine's clock is ahead of the vendor's, in
-/// seconds; `None` if unknown.
+/// Returns an error if the clocks are too far apart. `ahead` is how far this machine's clock is ahead of the vendor's,
+/// in seconds; `None` if unknown.
 pub fn clock_error(ahead: Option<i64>) -> Option<Error> {
     let Some(ahead) = ahead else {
         let message = "the vendor's answers carry no Date, so nothing can be concluded from the dates of its rewards";
@@ -82,7 +82,7 @@ pub fn clock_error(ahead: Option<i64>) -> Option<Error> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerFault {
-    /// The index was used with a ledger, but there is none.
+    /// The index was used with a ledger, but the ledger file is missing.
     Missing,
     /// The index was used with another ledger.
     Another,
@@ -92,7 +92,7 @@ pub enum LedgerFault {
     Forked,
     /// `recoup backup` made this copy.
     Copy(CopyOf),
-    /// The events do not end at the head that the file names. Holds the details as a sentence.
+    /// The events do not end at the head that the file stores. The text describes the difference.
     Half(String),
 }
 
@@ -119,7 +119,7 @@ impl LedgerFault {
         }
     }
 
-    /// The error with which a send ends.
+    /// Returns the error that a send reports for this fault.
     pub fn refusal(&self) -> Error {
         let hint = match self {
             Self::Half(_) => {
@@ -136,14 +136,14 @@ impl LedgerFault {
     }
 }
 
-/// The fault of this ledger, if it or the index shows one.
+/// Returns the fault of this ledger; `None` if neither the ledger nor the index shows a fault.
 pub fn ledger_fault(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<LedgerFault>> {
     if let Some(gap) = ledger.map(Ledger::gap).transpose()?.flatten() {
         return Ok(Some(LedgerFault::Half(gap)));
     }
     let diverged = diverged(reader, ledger)?;
-    // A copy knows when it was made, so its mark describes the fault best. A copy of another or a diverged ledger is an
-    // exception: it lacks events that this index has seen.
+    // The mark of a copy records when the copy was made, so it describes the fault best. The exception is a copy of
+    // another ledger or of a diverged ledger, which lacks events that this index has seen.
     if !matches!(diverged, Some(LedgerFault::Another | LedgerFault::Forked))
         && let Some(of) = ledger.map(Ledger::copy_of).transpose()?.flatten()
     {
@@ -152,7 +152,7 @@ pub fn ledger_fault(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Re
     Ok(diverged)
 }
 
-/// Compares the ledger with the one that the index remembers.
+/// Compares the ledger with the ledger ID and head that the index stores.
 fn diverged(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<LedgerFault>> {
     let Some((wanted, head)) = reader.map(IndexReader::ledger).transpose()?.flatten() else { return Ok(None) };
     let Some(ledger) = ledger else { return Ok(Some(LedgerFault::Missing)) };

@@ -1,5 +1,5 @@
-//! Use case: records that a retraction was a mistake, and shows the rewards that it took, so that a person can issue them
-//! again.
+//! Use case: records that a retraction was a mistake, and shows the rewards that the retraction took back, so that a
+//! person can issue them again.
 //!
 //! The vendor has no call that undoes a reversal. This module writes one note into the ledger, and never contacts the vendor.
 
@@ -24,9 +24,9 @@ const LIMITS: [&str; 3] = [
 pub struct Mistake {
     pub id: i64,
     pub order_id: String,
-    /// `None` for a send by order ID and action tracker.
+    /// The ActionId; `None` for a send by order ID and action tracker.
     pub action_id: Option<String>,
-    /// The state of the retraction. Recording a mistake does not change it.
+    /// The state of the retraction. The record of a mistake does not change the state.
     pub state: State,
     pub ticket: String,
     pub reason: Option<String>,
@@ -47,7 +47,7 @@ pub struct RewardBefore {
     pub redeemed: Option<i64>,
     pub unit: Option<String>,
     pub state_before: String,
-    /// Set only with `--show-account`.
+    /// The account of the reward; set only with `--show-account`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
 }
@@ -85,7 +85,7 @@ pub fn run(
     })
 }
 
-/// Whether the request may ever have reached the vendor.
+/// Returns `true` if the request may have reached the vendor.
 fn was_sent(retraction: &Retraction) -> bool {
     let left = |state| {
         matches!(

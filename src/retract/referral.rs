@@ -16,12 +16,12 @@ use crate::store::index::{ApiSource, ReferralRead};
 use crate::store::ledger::{Retraction, State};
 use crate::vendor::{Referral, ReferralAnswer};
 
-/// A referral at one moment. Dates are in Unix milliseconds of the vendor's clock.
+/// The state of a referral when recoup read it. Dates are in Unix milliseconds of the vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferralSnapshot {
     pub referral_id: String,
     pub state: ReferralState,
-    /// The reason why the referral could not be read.
+    /// The reason why recoup could not read the referral.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,19 +30,20 @@ pub struct ReferralSnapshot {
     pub converted_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_at: Option<i64>,
-    /// The referral's rewards that name neither an order nor an action.
+    /// The referral's rewards that have neither an order ID nor an ActionId.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlinked: Vec<UnlinkedReward>,
 }
 
-/// A reward of a referral that names neither an order nor an action. It may or may not belong to the retracted action.
+/// A reward of a referral that has neither an order ID nor an ActionId. recoup cannot tell whether it belongs to the
+/// retracted action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnlinkedReward {
     pub reward_id: String,
     pub state: String,
 }
 
-/// Referrals, and their rewards that the index lacked.
+/// The referrals that recoup read, and their rewards that the index lacked.
 #[derive(Debug, Default)]
 pub struct ReferralReading {
     pub referrals: Vec<ReferralSnapshot>,
@@ -51,7 +52,7 @@ pub struct ReferralReading {
     of_order: Vec<LiveReward>,
 }
 
-/// The action whose referrals are read.
+/// The action whose referrals recoup reads.
 #[derive(Debug, Clone, Copy)]
 pub struct ActionScope<'a> {
     pub target: &'a Target,
@@ -61,13 +62,13 @@ pub struct ActionScope<'a> {
 /// How a reward of a referral relates to the action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
-    /// The reward names the action.
+    /// The reward contains the ActionId.
     Action,
-    /// The reward names the order and no action.
+    /// The reward contains the order ID and no ActionId.
     Order,
-    /// The reward names neither order nor action.
+    /// The reward contains neither an order ID nor an ActionId.
     Unlinked,
-    /// The reward names another order or another action.
+    /// The reward contains another order ID or another ActionId.
     Elsewhere,
 }
 
@@ -184,8 +185,8 @@ async fn read(
     Ok(reading)
 }
 
-/// Reads a referral by REST. A used-up quota or a signal makes the referral unreadable, but does not affect the proof by the
-/// rewards.
+/// Reads a referral by REST. If the quota is used up or a signal arrives, the referral counts as unreadable; the
+/// rewards can still prove the retraction.
 async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     match ctx.advocate.referral(id).await {
         Err(error) if matches!(error.kind, Kind::Parked | Kind::Interrupted) => {
@@ -195,8 +196,8 @@ async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     }
 }
 
-/// Returns the referral's rewards that are not known yet; `None` if one cannot be read. REST reads each of them again by its
-/// ID, because a referral may show only part of a reward.
+/// Returns the referral's rewards that recoup does not know yet; `None` if recoup cannot read one of them. A referral
+/// from REST may show only part of a reward, so recoup also reads each of these rewards by its ID.
 async fn unknown(
     ctx: &Context<'_>,
     about: ActionScope<'_>,
@@ -221,7 +222,7 @@ async fn unknown(
                     Err(_) => return Ok(None),
                 },
                 Err(error) if !matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => return Err(error),
-                // Keeps the reward as the referral shows it.
+                // If the read fails, the reward stays as the referral shows it.
                 Ok(None) | Err(_) => {}
             }
         }
@@ -275,7 +276,7 @@ impl ReferralReading {
     }
 }
 
-/// The evidence of the referrals about a conclusion, as the end of a sentence.
+/// Describes what the referrals say about a conclusion, phrased as the end of a sentence.
 pub fn evidence(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
     let is = |wanted: ReferralState| after.iter().any(|now| now.state == wanted);
     if let Some(now) = after.iter().find(|now| now.state == ReferralState::NotReadable) {
@@ -310,22 +311,23 @@ pub const STILL_CONVERTED: &str = "the vendor takes the conversion itself back w
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ReferralLine {
     pub referral_id: String,
-    /// The state before the send; `null` if it was not read.
+    /// The referral's state before the send; `null` if recoup did not read it.
     pub before: Option<ReferralState>,
-    /// The state after the send; `null` if it was not read after the send.
+    /// The referral's state after the send; `null` if recoup did not read it.
     pub after: Option<ReferralState>,
     /// Why the last reading failed; `null` if the reading succeeded.
     pub why: Option<String>,
-    /// When the referral converted, in Unix milliseconds; `null` if the referral is not converted or could not be read.
+    /// When the referral converted, in Unix milliseconds; `null` if the referral is not converted or recoup could not
+    /// read it.
     pub converted_at: Option<i64>,
     /// When the referral was modified, in Unix milliseconds.
     pub modified_at: Option<i64>,
-    /// The referral's rewards that name neither an order nor an action.
+    /// The referral's rewards that have neither an order ID nor an ActionId.
     pub unlinked: Vec<UnlinkedReward>,
 }
 
 impl ReferralLine {
-    /// One line per referral, with its states before and after the send.
+    /// Builds one line for each referral, with its states before and after the send.
     pub fn all(before: &[ReferralSnapshot], after: &[ReferralSnapshot]) -> Vec<Self> {
         let line = |id: &str| {
             let was = before.iter().find(|was| was.referral_id == id);

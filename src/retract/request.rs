@@ -27,7 +27,7 @@ pub struct RetractRequest {
     /// The order ID, byte for byte.
     #[schema(value_type = String)]
     pub order_id: OrderId,
-    /// The action, if the order has several.
+    /// The ActionId, needed if the order has several actions.
     #[schema(value_type = Option<String>)]
     pub action_id: Option<ActionId>,
     /// Retract every action of the order.
@@ -40,38 +40,39 @@ pub struct RetractRequest {
     #[serde(default = "default_disposition", deserialize_with = "disposition_or_default")]
     #[schema(value_type = Option<String>)]
     pub disposition: String,
-    /// The reason, for the ledger.
+    /// The person's reason, which the ledger stores.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = true)]
     pub reason: Option<String>,
-    /// The ticket, for the ledger.
+    /// The ticket, which the ledger stores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// Checks to override, by name. Only a lead may override checks.
+    /// The names of the checks that the person overrides. Only a lead may override checks.
     #[serde(default)]
     pub overrides: Vec<Override>,
-    /// Send again after *failed* or *not received*, or after a day of *unconfirmed*.
+    /// Send the request again after *failed* or *not received*, or after a day of *unconfirmed*.
     #[serde(default)]
     pub resend: bool,
-    /// The `plan` of a preflight. If the plan has changed since, nothing is sent.
+    /// The fingerprint of the plan, from the field `plan` of a preflight. If the plan has changed since the preflight,
+    /// recoup sends nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
 }
 
-/// How to carry out a request. An approval does not cover these options.
+/// Options for carrying out a request. An approval does not cover them.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// Do everything except the send.
     pub dry_run: bool,
     /// Skip the confirmation.
     pub yes: bool,
-    /// Maximum age of the newest reading of the order. An older order is refused.
+    /// Maximum age of the newest reading of the order. recoup refuses an order whose newest reading is older.
     pub max_index_age: std::time::Duration,
     pub follows: FollowSettings,
 }
 
 impl RetractRequest {
-    /// A request for one order with the default disposition code.
+    /// Creates a request for one order with the default disposition code.
     pub fn new(order_id: OrderId) -> Self {
         Self {
             order_id,
@@ -100,7 +101,7 @@ impl RetractRequest {
         request.checked()
     }
 
-    /// Refuses a request that has no reason, or that names one action and also asks for all actions.
+    /// Returns an error for a request that has no reason, or that contains one ActionId and also asks for all actions.
     pub fn checked(self) -> Result<Self> {
         lookup::order_id(self.order_id.as_str())?;
         if self.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
@@ -115,8 +116,8 @@ impl RetractRequest {
 
     /// Returns the approved request, if it is a retraction of one order.
     ///
-    /// `None` also for a request by action tracker: it was made on the command line, and the person repeats the command
-    /// there.
+    /// Also returns `None` for a request by action tracker: such a request comes from the command line, and the person
+    /// repeats the command there.
     pub fn approved(approval: &Approval) -> Option<Self> {
         let mut subject = approval.subject.clone();
         if subject.as_object_mut()?.remove(WHAT)? != RETRACTION {
@@ -132,14 +133,15 @@ impl RetractRequest {
         })
     }
 
-    /// The request as an approval stores it. The approval has separate columns for reason, ticket and plan.
+    /// Returns the request in the form that an approval stores. The approval has separate columns for reason, ticket
+    /// and plan.
     pub fn subject(&self) -> Value {
         let mut subject = json!(Self { reason: None, ticket: None, plan: None, ..self.clone() });
         subject[WHAT] = RETRACTION.into();
         subject
     }
 
-    /// The options for the steps of a retraction.
+    /// Returns the options for the steps of a retraction.
     pub fn options(&self, run: &RunOptions) -> Options {
         Options {
             action_id: self.action_id.clone(),

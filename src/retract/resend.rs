@@ -23,25 +23,25 @@ pub const EARLY: Duration = Duration::from_hours(24);
 /// A resend, and the attempts before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resend {
-    /// The number of the previous attempt.
+    /// The ledger ID of the previous attempt.
     pub after: i64,
-    /// The newest event of the previous attempt when the plan was made. A newer event makes the plan void.
+    /// The newest event of the previous attempt when the plan was made. A newer event invalidates the plan.
     pub event: i64,
     pub reason: String,
     #[serde(rename = "override")]
     pub allowed_by: Option<String>,
-    /// Oldest first.
+    /// The previous attempts, oldest first.
     pub attempts: Vec<PreviousAttempt>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PreviousAttempt {
     pub id: i64,
-    /// 1 for the first attempt.
+    /// Number of the attempt, starting at 1.
     pub attempt: i64,
     /// The state of this attempt when the next one was planned.
     pub state: String,
-    /// RFC 3339; `null` if the attempt was never sent.
+    /// When recoup sent the attempt, RFC 3339; `null` if it was never sent.
     pub sent_at: Option<String>,
     pub batch_id: Option<String>,
     pub message: String,
@@ -66,7 +66,7 @@ impl PreviousAttempt {
     }
 }
 
-/// The resend that the person requests; `None` if the target was never sent.
+/// Returns the resend that the person requests; `None` if the target was never sent.
 pub fn again(
     ledger: &Ledger,
     target: &Target,
@@ -75,7 +75,8 @@ pub fn again(
     now: Timestamp,
 ) -> Result<Option<Resend>> {
     let attempts = ledger.attempts(target)?;
-    // An attempt that was never sent does not change the outcome of the previous attempt, even if it superseded that attempt.
+    // An attempt that recoup never sent does not change the outcome of the previous attempt, even if it superseded that
+    // attempt.
     let last = match found {
         Some(found) => Some((found, found.state)),
         None => attempts.iter().rev().find_map(|attempt| Some((attempt, ended_as(attempt)?))),
@@ -91,12 +92,13 @@ pub fn again(
     }))
 }
 
-/// The final state of an attempt, even if a later attempt has superseded it.
+/// Returns the final state of an attempt, even if a later attempt has superseded it.
 fn ended_as(attempt: &Retraction) -> Option<State> {
     attempt.events.iter().rev().map(|event| event.state).find(|state| state.may_be_resent())
 }
 
-/// Decides whether an attempt that ended in `state` may be sent again, and returns the override that is needed. Pure.
+/// Returns the override that a resend needs after an attempt that ended in `state`, or an error if recoup must not send
+/// again. Does no I/O.
 fn check(
     last: &Retraction,
     state: State,
@@ -137,8 +139,8 @@ fn check(
     .hint(format!("run `recoup verify`, wait until {at}, or name it: --override early")))
 }
 
-/// When the submission completed: the later of the vendor's date and the moment when recoup read it. If both are missing,
-/// when the state last changed.
+/// Returns when the submission completed: the later of the vendor's date and the time at which recoup read the
+/// completion. Without both, returns the time of the last state change.
 fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     let told = retraction.detail("submission").and_then(|submission| submission["completion_date"].as_str());
     let told = told.and_then(|text| text.parse::<Timestamp>().ok());
@@ -147,8 +149,8 @@ fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     told.max(read.and_then(|event| event.at.parse().ok()))
 }
 
-/// Marks a plan as a resend. If its rewards already read as cancelled, there is nothing to send, and recoup follows the
-/// previous attempt instead.
+/// Marks a plan as a resend. If the rewards already read as cancelled, the plan sends nothing and follows the previous
+/// attempt.
 pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Resend>) -> Result<()> {
     if let (Some(ledger), Some(again), Step::AlreadyCancelled) = (ledger, &again, &action.step) {
         let before = ledger.get(again.after)?;
@@ -170,20 +172,20 @@ pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Res
     Ok(())
 }
 
-/// Checks under the lock that the previous attempt has not changed since the plan was made. Returns a retraction if another
-/// process has already sent it again.
+/// Checks under the send lock that the previous attempt has not changed since the plan was made. Returns a newer
+/// retraction if another process has already sent one.
 pub fn still_holds(ledger: &Ledger, again: &Resend, found: Option<Retraction>) -> Result<Option<Retraction>> {
     if let Some(found) = found.filter(|found| found.id != again.after) {
         return Ok(Some(found));
     }
     let before = ledger.get(again.after)?;
-    // The person who requested this attempt has not seen the outcome of an attempt in between.
+    // The person who requested this attempt does not know the outcome of an attempt that ended after the plan was made.
     let is_new = |attempt: &Retraction| again.attempts.iter().all(|earlier| earlier.id != attempt.id);
     let ended_since = |attempt: &Retraction| is_new(attempt) && ended_as(attempt).is_some();
     let nothing_since = !ledger.attempts(&before.target())?.iter().any(ended_since);
     let newest = before.events.last();
     let is_as_it_was = newest.map_or(0, |event| event.id) == again.event;
-    // Superseded only by this same attempt, which an earlier 429 had stopped.
+    // The previous attempt was superseded only by this attempt, which an earlier 429 had stopped.
     let by = newest.filter(|event| event.state == State::Superseded).and_then(|event| event.details["by"].as_i64());
     let gave_way = by.map(|by| ledger.get(by)).transpose()?.is_some_and(|by| by.state == State::Planned);
     if nothing_since && (is_as_it_was || gave_way) {
@@ -196,7 +198,7 @@ pub fn still_holds(ledger: &Ledger, again: &Resend, found: Option<Retraction>) -
     .hint("run `recoup verify`, then look at the new plan"))
 }
 
-/// The ledger notes of a resend.
+/// Returns the ledger notes of a resend.
 pub fn notes(again: &Resend) -> Vec<(&'static str, String, Value)> {
     let said = |name: &String| {
         let message = format!("a person allowed it by name: --override {name}");

@@ -1,7 +1,7 @@
 //! Reads the current rewards from the vendor.
 //!
-//! A fetch looks for a reward in its last known account, and then by its ID. Tenant, account and reward of every answer must
-//! match the request. This module only reads and reports. The caller decides what a missing or moved reward means.
+//! This module looks for each reward in its last known account, and then by its ID. Every answer must match the tenant,
+//! the account and the reward of the request. The caller decides what a missing or moved reward means.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,7 +25,7 @@ use crate::vendor::{ReferralAnswer, Rewards};
 pub struct KnownReward {
     pub reward_id: RewardId,
     pub account_id: AccountId,
-    /// The API that showed the reward's link. Another API may hide it.
+    /// The API that returned the reward's link to the order. The other API may omit the link.
     pub via: ApiSource,
 }
 
@@ -38,9 +38,9 @@ pub struct LiveReward {
 
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// In its account, or found by its ID in the same account.
+    /// recoup found the reward in its last known account.
     SameAccount(Box<LiveReward>),
-    /// Found by its ID in another account.
+    /// recoup found the reward by its ID, in another account.
     OtherAccount(Box<LiveReward>),
     Missing,
 }
@@ -49,18 +49,19 @@ pub enum Location {
 pub struct FetchedRewards {
     /// One entry per known reward, in the order of the request.
     pub found: Vec<(KnownReward, Location)>,
-    /// The answer of each account that was read, for the index.
+    /// The rewards of each account that recoup read. The caller writes them into the index.
     pub accounts: Vec<FetchedAccount>,
-    /// The time by the vendor's clock; by this machine's if `clock_error` is set.
+    /// The current time by the vendor's clock, or by this machine's clock if `clock_error` is set.
     pub now: Timestamp,
-    /// Why the vendor's clock cannot be used. If set, dates prove nothing.
+    /// Why recoup cannot use the vendor's clock. If this is set, no date proves anything.
     pub clock_error: Option<Error>,
     /// Referrals from the same GraphQL documents as the rewards, by ID.
     pub referrals: Vec<(String, ReferralAnswer)>,
 }
 
 impl FetchedRewards {
-    /// The rewards in the fetched accounts that name the target's ActionId, or its order ID.
+    /// Returns the rewards of the fetched accounts that contain the target's ActionId or, for an order target, its
+    /// order ID.
     pub fn of_target(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let live = self.accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
         live.filter(move |live| {
@@ -71,7 +72,7 @@ impl FetchedRewards {
         })
     }
 
-    /// The known rewards that were found, and the target's other rewards.
+    /// Returns the known rewards that recoup found, and the target's other rewards.
     pub fn relevant(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let found = self.found.iter().filter_map(|(_, place)| match place {
             Location::SameAccount(live) | Location::OtherAccount(live) => Some(&**live),
@@ -80,8 +81,8 @@ impl FetchedRewards {
         found.chain(self.of_target(target))
     }
 
-    /// Writes the fetched rewards into the index. Skips a reward that is missing or now in another account: the next crawl
-    /// handles it, because only that account's list proves the move.
+    /// Writes the fetched rewards into the index, except missing and moved rewards. The next crawl handles those,
+    /// because only the list of the other account proves a move.
     pub fn record_in_index(&self, ctx: &Context<'_>, target: &Target) {
         let asked_at = self.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
         let at_home = self.found.iter().filter_map(|(_, place)| match place {
@@ -106,20 +107,21 @@ pub(super) fn record_rewards<'a>(ctx: &Context<'_>, live: impl Iterator<Item = &
 #[derive(Debug, Clone)]
 pub struct FetchedAccount {
     pub account: AccountId,
-    /// `None` if the vendor does not know the account.
+    /// The rewards of the account; `None` if the vendor does not know the account.
     pub rewards: Option<Vec<LiveReward>>,
     pub asked_at: Timestamp,
 }
 
-/// Reads every known reward. The cost is one request per account, and one more for each reward that its account does not
-/// list. If GraphQL showed the link of a reward, GraphQL also reads that reward's account, because it shows the link again.
+/// Reads every known reward. The cost is one request per account, and one more for each reward that its account does
+/// not list. If GraphQL returned a reward's link, this function reads that reward's account by GraphQL, because Get
+/// Rewards may omit the link.
 ///
-/// Each GraphQL document holds one account's rewards and one referral. The documents therefore carry at most as many
-/// referrals as there are accounts to read by GraphQL.
+/// Each GraphQL document reads one account's rewards and one referral, so the number of accounts that are read by
+/// GraphQL limits the number of referrals.
 pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String]) -> Result<FetchedRewards> {
     let mut accounts: Vec<FetchedAccount> = Vec::new();
     let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
-    // A forgotten account cannot be read, so its rewards are read by their IDs.
+    // recoup cannot read a forgotten account, so it reads the rewards of that account by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
@@ -162,7 +164,8 @@ pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String
     })
 }
 
-/// Known rewards from the referrals. If no account lists such a reward, the API that showed its link reads it here.
+/// Extracts known rewards from the referrals, in case no account lists them. GraphQL returned the referrals, so these
+/// rewards have their links.
 fn known_in_referrals(
     ctx: &Context<'_>,
     answered: &[(String, ReferralAnswer)],
@@ -190,12 +193,12 @@ pub(super) fn listed(accounts: &[FetchedAccount], known: &KnownReward) -> Option
 }
 
 /// Resolves duplicates of a reward, in one list or across accounts: keeps the version that speaks most against a
-/// cancellation. If the versions have different links, the reward is ambiguous.
+/// cancellation. Marks the reward as ambiguous if the versions have different links.
 pub(super) fn keep_most_cautious(accounts: &mut [FetchedAccount], now_ms: i64) {
     struct Kept {
         weight: (u8, i64, i64),
         at: usize,
-        /// The links of all versions.
+        /// The links of all versions of the reward.
         links: Vec<Link>,
         is_linked_otherwise: bool,
     }
@@ -254,11 +257,11 @@ async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<FetchedAccount> {
     Ok(FetchedAccount { account: account.clone(), rewards, asked_at })
 }
 
-/// Reads an account by GraphQL. `None` if the server refuses the query; the caller then uses Get Rewards, which hides some
-/// links. A damaged answer is an error, because Get Rewards would hide its content.
+/// Reads an account by GraphQL. Returns `None` if the server refuses the query; the caller then uses Get Rewards, which
+/// omits some links. A damaged answer is an error, because Get Rewards would hide its content.
 ///
-/// The server applies the filter, and may return rewards of other accounts. This function ignores such a reward unless it is
-/// known, is also listed for this account, or names no account.
+/// The server applies the filter, and may return rewards of other accounts. This function ignores such a reward, unless
+/// recoup knows the reward, this account also lists it, or it has no account ID.
 async fn ask_by_graphql(
     ctx: &Context<'_>,
     account: &AccountId,
@@ -294,8 +297,8 @@ async fn by_id(ctx: &Context<'_>, reward: &KnownReward) -> Result<Location> {
     Ok(Location::of(parse_reward(ctx, &raw, None, ApiSource::Rest)?, reward))
 }
 
-/// Parses a reward and checks its tenant and, if `asked` is given, its account. An unparsable reward is an error, because it
-/// could be any reward.
+/// Parses a reward and checks its tenant and, if `asked` is set, its account. An unparsable reward is an error, because
+/// it may be any reward.
 pub(super) fn parse_reward(
     ctx: &Context<'_>,
     raw: &str,
@@ -317,7 +320,7 @@ pub(super) fn parse_reward_of(
         #[serde(default, rename = "tenantAlias", alias = "tenant_alias")]
         tenant: Option<Value>,
     }
-    // If the answer names no account, the reward may have moved.
+    // If the answer contains no account ID, the reward may have moved.
     let nowhere = AccountId::new("");
     let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
         .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
@@ -336,7 +339,7 @@ fn foreign(what: &str) -> Error {
         .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
-/// The reward in the form that ledger and receipt keep.
+/// Converts a reward into the form that the ledger and the receipt store.
 pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
     Snapshot {
         reward_id: reward.reward_id.as_str().to_owned(),
@@ -353,7 +356,8 @@ pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
 }
 
 impl FetchedRewards {
-    /// Returns an error if GraphQL read a reward before and Get Rewards reads it now: Get Rewards hides some redemptions.
+    /// Returns an error if an earlier reading of a reward used GraphQL and this reading used Get Rewards, which hides
+    /// some redemptions.
     pub fn check_sources(&self) -> Result<()> {
         let is_by_another = |(known, place): &(KnownReward, Location)| match place {
             Location::SameAccount(live) | Location::OtherAccount(live) => {
@@ -374,7 +378,7 @@ impl LiveReward {
         Snapshot { by_graphql: self.via == ApiSource::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
     }
 
-    /// Whether the reward names another action or, if the target has no action, another order.
+    /// Returns `true` if the reward belongs to another action or, for a target without an action, to another order.
     fn is_of_another(&self, target: &Target) -> bool {
         let links = &self.extracted.links;
         match target {
@@ -389,9 +393,9 @@ impl LiveReward {
     }
 }
 
-/// Snapshots of every known reward, and of the target's other rewards in the same accounts. A reward that was not found is
-/// `missing` and keeps its earlier values. A reward is `unclear` if it now names another action or has moved to another
-/// account.
+/// Takes a snapshot of every known reward, and of the target's other rewards in the same accounts. A reward that recoup
+/// did not find becomes `missing` with its earlier values. A reward that now belongs to another action or has moved to
+/// another account becomes `unclear`.
 pub fn snapshots(fetch: &FetchedRewards, target: &Target, before: &[Snapshot]) -> Vec<Snapshot> {
     let now_ms = fetch.now.as_millisecond();
     let was = |id: &RewardId| before.iter().find(|was| was.reward_id == id.as_str());

@@ -1,8 +1,9 @@
-//! Reads the program rule before a send: without it the vendor accepts a reversal and takes no reward back.
+//! Reads the program rule before a send. If the rule is missing, the vendor accepts a reversal and takes no reward
+//! back.
 //!
-//! Each program costs one GraphQL request per hour. The process and the index keep the answer. The next command reads *no
-//! such rule* again, so that a new rule takes effect at once. The rule can stop a send or warn. It never allows what another
-//! check stops, and it proves nothing: only the rewards do.
+//! Each program costs one GraphQL request per hour, because the process and the index cache the answer. The next
+//! command ignores a cached *no such rule*, so that a new rule takes effect at once. A rule can stop a send or add a
+//! warning. A rule never overrides the stop of another check, and only the rewards prove a retraction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,14 +20,14 @@ use crate::model::program_rule::{NotCompared, ProgramRule, RewardKey, RuleState,
 use crate::store::index::{Index, RuleRead};
 use crate::vendor::Programs;
 
-/// How long a reading of a program is valid.
+/// How long a cached reading of a program's rule is valid.
 const HOLDS: SignedDuration = SignedDuration::from_hours(1);
 
 /// The programs that this process has read, by ID.
 #[derive(Debug, Default)]
 pub struct KnownPrograms {
     read: Mutex<BTreeMap<String, (RuledProgram, Timestamp)>>,
-    /// Held during the request, so that rows of a file that are planned at the same time cause one request.
+    /// Lock that is held during the request, so that the concurrently planned rows of a file share one request.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -100,19 +101,19 @@ pub(super) async fn check<'a>(
     Ok(rules)
 }
 
-/// Whether the rule was found for every program. An unread program counts as having no rule.
+/// Returns `true` if recoup found the rule of every program. An unread program counts as a program without a rule.
 pub fn is_found(rules: &[ProgramRule]) -> bool {
     !rules.is_empty() && rules.iter().all(|rule| rule.state == RuleState::Found)
 }
 
-/// Whether a file may skip the trial: the rule was found for every program, and only the purchase event could not be
-/// compared. Get Rewards does not name that event.
+/// Returns `true` if a batch may skip the trial: recoup found the rule of every program, and could compare everything
+/// except the purchase event, which Get Rewards does not return.
 pub fn may_skip_trial(rules: &[ProgramRule]) -> bool {
     let is_open = |rule: &ProgramRule| rule.not_compared.iter().any(|what| *what != NotCompared::PurchaseEvent);
     is_found(rules) && !rules.iter().any(is_open)
 }
 
-/// The programs, from a reading within the last hour or from the vendor.
+/// Returns the programs, from a reading within the last hour or from the vendor.
 async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
     let _asking = ctx.session.rules.asking.lock().await;
     let now = ctx.clock.now();
@@ -123,7 +124,7 @@ async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     if missing.is_empty() {
         return Ok(found);
     }
-    // A program that the index lacks is read from the vendor.
+    // If the index lacks a program or cannot be read, the vendor is asked below.
     let cached = ctx.read_index(|index| {
         let cached = |id: &String| kept(&index?.program_rule(id).ok()??, now);
         Ok(missing.iter().filter_map(cached).collect::<Vec<_>>())
@@ -158,7 +159,7 @@ pub fn store(index: &mut Index, programs: &[RuledProgram], read_at: Timestamp) -
     programs.iter().try_for_each(|program| index.put_program_rule(&program.id, &answer(program), read_at))
 }
 
-/// The index's copy of a program; `None` if it is too old.
+/// Returns the index's copy of a program; `None` if the copy is too old or says *no such rule*.
 fn kept(read: &RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     let is_missing = program.judge(&[], "").state == RuleState::NoSuchRule;
@@ -169,7 +170,7 @@ fn holds(read_at: Timestamp, now: Timestamp) -> bool {
     read_at <= now && now.duration_since(read_at) < HOLDS
 }
 
-/// The key and event of a reward. Get Rewards names no event.
+/// Returns the key and the event of a reward. Get Rewards returns no event.
 fn ruled(live: &LiveReward) -> RuledReward {
     let raw: Value = serde_json::from_str(&live.raw).unwrap_or_default();
     let key = match raw.get("programRewardKey") {

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
 use crate::vendor::{BrandWriter, SendPermit, WriteOutcome, reversal_form};
 
-/// The client that may reverse actions. It is built only after the person's yes.
+/// The client that may reverse actions. recoup builds it only after the person confirms.
 pub struct Sender {
     writer: BrandWriter,
     max_wait: Duration,
@@ -61,7 +61,7 @@ impl Job for ReversalJob<'_> {
     const ACCEPTED: &'static str = "the vendor queued it; not done yet";
     const REFUSED_HINT: &'static str = "fix the cause, then send it again with --resend --reason TEXT";
 
-    /// Waits for the pacer, and makes the plan again if it is old.
+    /// Waits for the pacer, and renews the plan if the plan is old.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if self.read_at.elapsed() > PLAN_FRESH_FOR {
@@ -69,7 +69,7 @@ impl Job for ReversalJob<'_> {
             let again = plan::make(ctx, Some(ledger), &self.plan.order_id, self.options, only).await?;
             let is_same = |now: &ActionPlan| matches!(now.step, Step::Send) && now.rewards == self.action.rewards;
             let same = again.actions.iter().any(is_same);
-            // An action that another process has sent since is found by the check under the lock.
+            // The check under the lock finds an action that another process has sent in the meantime.
             let sent = again.actions.iter().any(|now| matches!(now.step, Step::Follow(_)));
             if !same && !sent {
                 return Err(Error::new(Kind::Refused, "things have changed since the plan was made; nothing was sent")

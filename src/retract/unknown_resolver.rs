@@ -1,9 +1,9 @@
-//! Determines whether the vendor received a request that got no answer.
+//! Determines whether the vendor received a request that it did not answer.
 //!
-//! `follow` reads the rewards. This module reads the submissions list, and the action if the vendor shows it. The vendor
-//! discourages reads of the list, so they are rare, and one read serves every *unknown* retraction of this process. The
-//! ledger notes each read, so that the pauses survive a restart. `match_submissions` searches the list. This module never
-//! sends anything, and never treats an unreadable list as empty.
+//! `follow` reads the rewards. This module reads the submissions list, and the action if the vendor returns it. The
+//! vendor discourages reads of the list, so this module reads it rarely and uses one read for every *unknown*
+//! retraction of this process. The ledger records each read, so that the pauses survive a restart. `match_submissions`
+//! searches the list. This module sends nothing, and never treats an unreadable list as empty.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use crate::vendor::{Submission, UpdateFilter};
 /// Age of a request above which the list may lack its submission: the vendor keeps submissions for at most 90 days.
 const LISTED_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// Longest range of the action log that is read. The vendor allows 45 days.
+/// Longest range of the action log that recoup reads. The vendor allows 45 days.
 const LOG_RANGE: SignedDuration = SignedDuration::from_hours(44 * 24);
 
 const LOG_PAGES: usize = 3;
 
-/// The newest submissions list of this process. One list serves every unknown retraction.
+/// The newest submissions list that this process has read, shared by every *unknown* retraction.
 #[derive(Debug, Default)]
 pub struct SubmissionLists(Mutex<Cache>);
 
@@ -47,7 +47,7 @@ struct SubmissionList {
     at: Timestamp,
     rows: Vec<Submission>,
     whole: bool,
-    /// Why the list is incomplete.
+    /// Why the list is incomplete; `None` for a complete list.
     incomplete: Option<String>,
 }
 
@@ -72,7 +72,8 @@ pub async fn reconcile(
         None => return Ok(()),
     };
     drop(known);
-    // Two lists an hour apart decide, so a clock jump must not count as that hour.
+    // recoup concludes *not received* from two lists that it read an hour apart, so a clock jump must not count as that
+    // hour.
     if ctx.clock_ahead().is_some() {
         ctx.vendor_now()?;
     }
@@ -87,14 +88,14 @@ pub async fn reconcile(
     Ok(())
 }
 
-/// Whether an *unknown* retraction waits for a list whose next read is due.
+/// Returns `true` if an *unknown* retraction needs the submissions list and the next read of the list is due.
 pub fn waits_for_list(retraction: &Retraction, settings: &ResolverSettings, now: Timestamp) -> bool {
     let sent_at = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok());
     retraction.state == State::Unknown
         && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), settings) <= now)
 }
 
-/// Whether a cached list is new for this retraction.
+/// Returns `true` if the cached list is new enough for this retraction.
 fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], settings: &ResolverSettings) -> bool {
     let last = readings.last().map_or(sent_at, |look| look.at);
     match_submissions::has_passed(last, settings.list_after, list.at)
@@ -115,11 +116,11 @@ fn is_due(
         let unknown = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
         known.newest = unknown.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
     }
-    // A recent read for another retraction delays the next read.
+    // A recent read for another retraction delays the next read of the list.
     Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, settings.list_after, now)))
 }
 
-/// Reads the list. A failure also counts as a read, so that the same pause follows.
+/// Reads the list. A failed read also counts, so that the next read waits for the same pause.
 async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
     let at = ctx.clock.now();
     ctx.report.note("reading the vendor's list of submissions, to find out what was received");
@@ -144,8 +145,8 @@ async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -
     Ok(SubmissionList { at, rows: listed.rows, whole: incomplete.is_none(), incomplete })
 }
 
-/// Number of acknowledged submissions of this ledger that the list lacks. If there are any, the list does not prove an
-/// absence.
+/// Counts the acknowledged submissions of this ledger that the list lacks. If the list lacks any, it does not prove the
+/// absence of another submission.
 fn missing_from(ledger: &Ledger, rows: &[Submission], settings: &ResolverSettings, at: Timestamp) -> Result<usize> {
     let listed: BTreeSet<String> = rows.iter().flat_map(match_submissions::names_of).collect();
     let should_be_there = |retraction: &Retraction| {
@@ -199,8 +200,8 @@ fn conclude(
     if let SearchResult::Unclear(why) = seen {
         unclear.get_or_insert(why);
     }
-    // A reversal after the send suggests that the vendor received the request. It is no proof, because other people reverse
-    // actions too.
+    // A reversal after the send suggests that the vendor received the request, but does not prove that, because other
+    // people reverse actions too.
     if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
         unclear.get_or_insert(why);
     }
@@ -218,7 +219,7 @@ fn conclude(
     ledger.append(&noted, State::NotReceived, message, &json!({ "lists": readings }), now)
 }
 
-/// The batch IDs of the other requests in this ledger.
+/// Returns the batch IDs of the other requests in this ledger.
 fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTreeSet<String>> {
     let others = ledger.all()?.into_iter().filter(|other| other.id != retraction.id);
     let names = others.flat_map(|other| {
@@ -234,7 +235,8 @@ struct ActionReading {
     reversed_since: Option<String>,
 }
 
-/// Reads the action and its log. The vendor may hide Advocate actions (`docs/vendor/brand.md` §3).
+/// Reads the action and its log; `None` if the vendor does not return the action. The vendor may hide Advocate actions
+/// (`docs/vendor/brand.md` §3).
 async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionReading>> {
     let action = match ctx.brand.action(id).await {
         Ok(Some(action)) => action,

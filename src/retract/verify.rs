@@ -1,8 +1,8 @@
 //! Reads open retractions again until they end, once or with `--watch`.
 //!
-//! Each retraction has its own pauses, which grow with the time since its last event. If many retractions are open, this
-//! module reads the Brand host rarely, because its quota is for sending. An *unconfirmed* retraction is read again for 14
-//! days. The end of that period is reported once. This module never sends anything.
+//! Each retraction has its own pauses, which grow with the time since its last event. If many retractions are open,
+//! this module sends few requests to the Brand host, because sends need that host's quota. This module reads an
+//! *unconfirmed* retraction for 14 days, and reports the end of that period once. This module never sends a retraction.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Coverage, counted};
 use crate::store::ledger::{Ledger, Retraction, State};
 
-/// Maximum number of open retractions whose submission is read every time.
+/// Maximum number of open retractions for which every pass reads the submission.
 const FEW: usize = 5;
 
-/// Kind of the ledger note that an unconfirmed retraction is no longer read.
+/// Kind of the ledger note which records that `verify` no longer reads an unconfirmed retraction.
 const GIVEN_UP: &str = "given_up";
 
 struct Open {
@@ -38,13 +38,13 @@ struct Round<'a> {
     ledger: &'a Ledger,
     coverage: Coverage,
     began: Instant,
-    /// Whether more than [`FEW`] retractions were open at the beginning.
+    /// Whether more than [`FEW`] retractions were open when the command began.
     many: bool,
     allowance: Allowance,
     receipts: BTreeMap<i64, Receipt>,
 }
 
-/// Reads the named retractions, or all open ones. Returns one receipt per retraction.
+/// Reads the retractions in `ids`, or all open retractions if `ids` is empty. Returns one receipt per retraction.
 pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &FollowSettings) -> Result<Vec<Receipt>> {
     if ctx.ledger()?.is_none() {
         return if ids.is_empty() {
@@ -72,7 +72,7 @@ pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &FollowSe
     }
     let stopped = round.pass(&mut open).await?;
     if ids.is_empty() {
-        // The first pass reads the vendor's clock, which `stop_reading` needs.
+        // `stop_reading` needs the vendor's clock, which the first pass reads.
         let mut kept = Vec::with_capacity(open.len());
         for one in open {
             if !round.stop_reading(&one.retraction)? {
@@ -98,7 +98,7 @@ impl Round<'_> {
         Open { retraction, due: now, submission_due: now + left }
     }
 
-    /// Reads each retraction once. Returns the error that ended the pass, if an error affects all retractions.
+    /// Reads each retraction once. Returns an error that affects all retractions and ended the pass.
     async fn pass(&mut self, open: &mut Vec<Open>) -> Result<Option<Error>> {
         let mut stopped: Option<Error> = None;
         for one in open.iter_mut() {
@@ -127,7 +127,8 @@ impl Round<'_> {
             }
             let is_over = end.is_some_and(|end| Instant::now() >= end);
             let now = ctx.clock.now();
-            // One submissions list serves every retraction that waits for it, so all of them are read together.
+            // One submissions list serves every retraction that waits for it, so recoup reads all of these retractions
+            // together.
             let lists = open.iter().any(|one| one.due <= Instant::now() && waits(&one.retraction, follows, now));
             for one in open.iter_mut() {
                 let is_due = one.due <= Instant::now() || (lists && one.retraction.state == State::Unknown);
@@ -213,9 +214,9 @@ impl Round<'_> {
         receipt
     }
 
-    /// Whether an unconfirmed retraction has been read for long enough. The first call that returns true also adds a note to
-    /// the ledger and the receipt. Returns `false` while the vendor's clock cannot be used, so that this machine's clock
-    /// alone does not decide.
+    /// Returns `true` if recoup should stop reading an unconfirmed retraction. The first call that returns `true` also
+    /// adds a note to the ledger and the receipt. Returns `false` if recoup cannot use the vendor's clock, so that this
+    /// machine's clock alone never ends the reading.
     fn stop_reading(&mut self, retraction: &Retraction) -> Result<bool> {
         let now = self.ctx.clock.now();
         let since = unconfirmed_since(retraction);
@@ -234,7 +235,7 @@ impl Round<'_> {
         let details = json!({ "unconfirmed_since": since.map(|since| since.to_string()) });
         let noted = match self.ledger.note(retraction, GIVEN_UP, &message, &details, now) {
             Ok(noted) => noted,
-            // Another process is writing to this retraction.
+            // Another process is writing the ledger entry of this retraction.
             Err(error) if error.kind == Kind::Busy => return Ok(true),
             Err(error) => return Err(error),
         };
@@ -249,19 +250,20 @@ fn waits(retraction: &Retraction, follows: &FollowSettings, now: Timestamp) -> b
     unknown_resolver::waits_for_list(retraction, &follows.resolver, now)
 }
 
-/// Time since the last change of state. A reading does not count as a change.
+/// Returns the time since the retraction's last change of state. A reading does not count as a change.
 fn age_of(retraction: &Retraction, now: Timestamp) -> Duration {
     let newest = retraction.events.iter().rfind(|event| event.changes_state());
     let then = newest.and_then(|event| event.at.parse::<Timestamp>().ok());
     then.and_then(|then| Duration::try_from(now.duration_since(then)).ok()).unwrap_or_default()
 }
 
-/// Whether `verify` reads a retraction that the caller did not name. An unconfirmed retraction is read for `reread_for`.
+/// Returns `true` if `verify` reads this retraction when the caller passes no IDs. `verify` reads an unconfirmed
+/// retraction for `reread_for`.
 pub fn still_worth_reading(retraction: &Retraction, reread_for: Duration, now: Timestamp) -> bool {
     !unconfirmed_since(retraction).is_some_and(|since| has_passed(since, reread_for, now))
 }
 
-/// Start of the current unconfirmed period. A withdrawn proof starts a new period.
+/// Returns the start of the current *unconfirmed* period. A withdrawn proof starts a new period.
 fn unconfirmed_since(retraction: &Retraction) -> Option<Timestamp> {
     if retraction.state != State::Unconfirmed {
         return None;

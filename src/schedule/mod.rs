@@ -1,8 +1,8 @@
-//! Use case: the scheduled jobs of the service, each run by one process at a time.
+//! Use case: runs the scheduled jobs of the service, each in one process at a time.
 //!
-//! `trigger` computes when a job is due, and the index stores when it last ran. A lock that ends with its process protects a
-//! running job. The caller supplies what a job does as [`Work`]. A failed job is recorded and runs again at its next time. One
-//! due time never causes two runs.
+//! `trigger` computes when a job is due, and the index stores when the job last ran. While a job runs, its process
+//! holds a lock, which is released when the process ends. The caller implements the jobs as [`Work`]. The index records
+//! a failed job, which runs again at its next due time. One due time never causes two runs.
 
 mod trigger;
 
@@ -25,7 +25,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::index::{Index, IndexReader, JobRow};
 use crate::store::{Identity, ProcessLock};
 
-/// Longest pause between two reads of the index: another process may have run a job, and clocks can change.
+/// The longest pause between two reads of the index, because another process may run a job and the clock may change.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A scheduled job.
@@ -53,15 +53,15 @@ impl Job {
     }
 }
 
-/// When each job runs. A job without an entry does not run.
+/// The trigger of each job. A job without a trigger does not run.
 #[derive(Debug, Clone, Default)]
 pub struct Timetable {
     pub jobs: BTreeMap<Job, Trigger>,
-    /// Largest random delay, as a share of the interval.
+    /// The largest random delay of a run, as a share of the interval.
     pub jitter: f64,
 }
 
-/// What a job does. Called on a blocking thread; returns soon after `stop` is cancelled.
+/// Runs the jobs. The schedule calls it on a blocking thread, and it must return soon after `stop` is cancelled.
 pub trait Work: Send + Sync + 'static {
     fn run(&self, job: Job, stop: &CancellationToken) -> Result<()>;
 }
@@ -76,19 +76,19 @@ pub struct Schedule {
     pub stop: CancellationToken,
 }
 
-/// One job in `recoup schedule list`.
+/// One line of `recoup schedule list`.
 #[derive(Debug, Serialize)]
 pub struct JobStatus {
     pub job: &'static str,
-    /// RFC 3339; `null` if it is not scheduled.
+    /// The next due time in RFC 3339; `null` if the job is not scheduled.
     pub next_at: Option<String>,
-    /// RFC 3339, the newest run.
+    /// When the newest run started, in RFC 3339.
     pub started_at: Option<String>,
-    /// RFC 3339, the newest run.
+    /// When the newest run finished, in RFC 3339.
     pub finished_at: Option<String>,
-    /// RFC 3339, the newest successful run.
+    /// The time of the newest successful run, in RFC 3339.
     pub ok_at: Option<String>,
-    /// Why the newest run failed.
+    /// Why the newest run failed; `null` if it succeeded.
     pub error: Option<String>,
 }
 
@@ -110,7 +110,8 @@ impl Schedule {
                         }
                         let (this, work) = (self.clone(), Arc::clone(&work));
                         running.spawn_blocking(move || this.run_due(job, last, work.as_ref()));
-                        // A started job is due until it has recorded its start; a second start is refused.
+                        // A job stays due until its run has recorded its start. The schedule refuses a second start of
+                        // the same run.
                         pause = pause.min(Duration::from_secs(1));
                     }
                 }
@@ -127,14 +128,14 @@ impl Schedule {
         running.wait().await;
     }
 
-    /// Every scheduled job with its last start and its due time.
+    /// Each scheduled job with its last start and its due time.
     fn due(&self, began: Timestamp, zone: &TimeZone) -> Result<Vec<(Job, Option<Timestamp>, Timestamp)>> {
         let known = rows(&self.index, &self.identity)?;
         let mut list = Vec::new();
         for (job, trigger) in &self.timetable.jobs {
             let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);
             if let Some(at) = trigger.next(last, began, zone) {
-                // A job that never ran or that missed its time gets no jitter.
+                // A job that has never run, or has missed its time, runs without jitter.
                 let late = last.is_none() || at < began;
                 let jitter = if late {
                     jiff::SignedDuration::ZERO
@@ -147,10 +148,10 @@ impl Schedule {
         Ok(list)
     }
 
-    /// Runs a job unless another process runs it or has just run it. The index records the result.
+    /// Runs a job unless another process is running it or has just run it. Records the result in the index.
     fn run_due(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
         match self.run_alone(job, last, work) {
-            // Runs every few seconds, mostly with nothing to do, so it is not logged at info.
+            // The webhooks job runs every few seconds and usually finds no work, so this is not logged at info.
             Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job has finished"),
             Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job has finished"),
             Err(error) if error.kind == Kind::Busy => {
@@ -185,9 +186,9 @@ impl Schedule {
         done
     }
 
-    /// Runs a job now, under the same lock as its scheduled runs.
+    /// Runs a job immediately, under the lock of its scheduled runs.
     pub fn run_now(&self, job: Job, work: &dyn Work) -> Result<()> {
-        // Creates the index: this may be the tenant's first crawl.
+        // Creates a missing index, because this may be the tenant's first crawl.
         drop(Index::open(&self.index, &self.identity)?);
         let known = rows(&self.index, &self.identity)?;
         let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);

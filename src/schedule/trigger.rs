@@ -1,7 +1,7 @@
-//! When a job is due: an interval or a cron expression, with jitter. Pure.
+//! Computes when a job is due, from an interval or a cron expression, with jitter. This module does no I/O.
 //!
-//! Several missed times cause one run. Jitter is computed from the job and the due time, so that every process gets the same
-//! value, and many tenants do not send requests in the same second.
+//! A job that has missed several due times runs once. Jitter is computed from the job and the due time, so that every
+//! process gets the same value, and many tenants do not send requests in the same second.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,17 +13,15 @@ use jiff_cron::Schedule as Cron;
 use crate::clock::signed;
 use crate::model::fnv1a;
 
-/// Longest jitter.
 const MAX_JITTER: Duration = Duration::from_mins(10);
 
-/// Shortest interval.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub enum Trigger {
-    /// The job is due this long after its last start.
+    /// The job is due when this time has passed since its last start.
     Every(Duration),
-    /// The job is due at these times in the local time zone.
+    /// The job is due at the times of a cron expression, in the local time zone.
     At(Box<Cron>),
 }
 
@@ -35,14 +33,14 @@ impl Trigger {
         Ok(Self::Every(interval))
     }
 
-    /// A cron expression of five fields: minute, hour, day of the month, month, and day of the week by name.
+    /// Parses a cron expression of five fields: minute, hour, day of the month, month, and day of the week by name.
     pub fn cron(text: &str) -> Result<Self, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [_, _, _, _, weekday] = fields.as_slice() else {
             return Err(format!("{text:?} needs five fields: minute hour day month weekday"));
         };
-        // Refuses numbers for days of the week: some programs count from 0, some from 1, and a backup on the wrong day is
-        // noticed too late.
+        // Refuses numbers for days of the week, because some programs count from 0 and some from 1, and the user would
+        // notice a backup on the wrong day too late.
         if weekday.bytes().any(|b| b.is_ascii_digit()) {
             return Err(format!("write the day of the week in {text:?} by its name: Mon, Tue-Fri, or *"));
         }
@@ -51,8 +49,8 @@ impl Trigger {
         Ok(Self::At(Box::new(cron)))
     }
 
-    /// The next due time without jitter. `last` is the last start; `since` is when the schedule started, for a job that never
-    /// ran.
+    /// The next due time without jitter. `last` is the job's last start; for a job that has never run, `since` is the
+    /// start of the schedule.
     pub fn next(&self, last: Option<Timestamp>, since: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         match self {
             Self::Every(interval) => match last {
@@ -66,7 +64,7 @@ impl Trigger {
         }
     }
 
-    /// The delay of one run, computed from the job and its due time.
+    /// The random delay of one run, computed from the job and its due time.
     pub fn jitter(&self, share: f64, job: &str, moment: Timestamp) -> SignedDuration {
         let whole = match self {
             Self::Every(interval) => interval.mul_f64(share.clamp(0.0, 1.0)).min(MAX_JITTER),
@@ -90,7 +88,7 @@ mod tests {
     }
 
     fn zone() -> TimeZone {
-        // Two days a year have 23 or 25 hours.
+        // Two days a year have 23 or 25 hours in this time zone.
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone")
     }
 

@@ -1,8 +1,8 @@
 //! Makes a consistent copy of a file while other processes write to it.
 //!
 //! `VACUUM INTO` reads one state of the file in one read transaction, so a crawl can continue to write, and the copy has no
-//! deleted rows. recoup checks every copy. It marks a copy of the ledger, because a restored ledger could repeat requests that
-//! were sent after the backup. This module never changes the original.
+//! deleted rows. recoup checks every copy. recoup marks a copy of the ledger, because a restored ledger could repeat requests
+//! that were sent after the backup. This module never changes the original.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ impl StoreFile {
         self.0.copy_into(name).map_err(|error| self.not_copied(error, copy))
     }
 
-    /// Returns an error that blames the target folder or the original file.
+    /// Converts a failed copy to an error about the target folder or the original file.
     fn not_copied(&self, error: DbError, copy: &Path) -> Error {
         let (name, folder) = (self.0.layout().name, copy.parent().unwrap_or(copy).display());
         match error {

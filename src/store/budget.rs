@@ -1,7 +1,7 @@
-//! The request quota of each host. All processes on one index file share it.
+//! The request quota of each host. All processes on one index file share the quota.
 //!
-//! Each exchange is one short transaction on a separate connection. This module never creates the file: until a crawl has made
-//! it, each process paces itself. `model::budget` defines the numbers and makes the decisions.
+//! Each exchange is one short transaction on a separate connection. This module never creates the file: until a crawl has
+//! created it, each process limits its own requests. `model::budget` contains the calculation.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -14,10 +14,10 @@ use crate::model::budget::{
     Budget, Grant, LeaseRequest, Pause, Purpose, QuotaSettings, QuotaState, Unavailable, UsageReport, WaitReason,
 };
 
-/// How many minutes of request counts the file keeps.
+/// The number of minutes for which the file keeps request counts.
 const MINUTES_KEPT: i64 = 2 * 24 * 60;
 
-/// How many hours [`BudgetLine::hours`] covers.
+/// The number of hours in [`BudgetLine::hours`].
 const HOURS_SHOWN: usize = 24;
 
 /// The budget of one host in one index. The first exchange opens the file.
@@ -36,22 +36,22 @@ pub struct BudgetLine {
     pub host: String,
     /// The current quota.
     pub account: QuotaState,
-    /// Requests of the last sixty minutes, by purpose.
+    /// The requests of the last sixty minutes, by purpose.
     pub last_hour: Spent,
-    /// Requests since midnight UTC.
+    /// The number of requests since midnight UTC.
     pub today: Spent,
-    /// Requests of each of the last 24 hours, oldest first. The last hour ends now.
+    /// The number of requests in each of the last 24 hours, oldest first. The last of these hours ends now.
     pub hours: Vec<u64>,
 }
 
 /// Requests by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
-    /// Crawls and checks.
+    /// Requests of crawls and checks.
     pub crawl: u64,
-    /// People who look at orders.
+    /// Requests of people who look at orders.
     pub looking: u64,
-    /// Retractions and their verification.
+    /// Requests of retractions and their verification.
     pub retraction: u64,
 }
 
@@ -81,7 +81,7 @@ impl SharedBudget {
     /// Ends the stored wait for this host at a person's request (see [`QuotaState::clear`]). Returns whether there was a wait.
     ///
     /// # Errors
-    /// `Storage` or `Busy`: the wait stays.
+    /// [`Kind::Storage`] or [`Kind::Busy`] if the change could not be stored. The stored wait then stays in force.
     pub fn clear(&self, now_ms: i64) -> Result<bool> {
         let conn = self.open().map_err(|why| match why {
             Unavailable::NoDatabase => Error::new(
@@ -154,7 +154,7 @@ fn count(tx: &Tx<'_>, host: &str, purpose: Purpose, sent: u64, now_ms: i64) -> R
     Ok(())
 }
 
-/// The columns that [`account`] reads, in order.
+/// The SQL columns for [`account`], in order.
 const COLUMNS: &str =
     "host, reserve, quota, window_ms, quota_told, window_number, window_ends_at, used, remaining, told_at, rate, rate_told,
     rate_learned, rate_top, limited_at, grown_at, next_slot_us, next_retraction_us, hold_until, hold_reason";
@@ -242,7 +242,7 @@ pub fn budgets(path: &Path, now_ms: i64) -> Result<Vec<BudgetLine>> {
     })
 }
 
-/// Counts requests since the minute `from`.
+/// Counts the requests to a host since the minute `from`.
 fn spent(tx: &Tx<'_>, host: &str, from: i64) -> Result<Spent, DbError> {
     let mut spent = Spent::default();
     let sum = "SELECT purpose, CAST(SUM(requests) AS BIGINT) FROM budget_minutes WHERE host = ?1 AND minute >= ?2 GROUP BY purpose";

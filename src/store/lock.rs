@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{check_folder, create_private};
 use crate::error::{Error, Kind, Result};
 
-/// A file beside the database, locked by the operating system.
+/// A lock file beside the database, which the operating system locks.
 ///
 /// A lock row in the database would outlive a `kill -9`, and a process would have to guess whether its owner still runs.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ impl ProcessLock {
         }
     }
 
-    /// Fails if this process could not take the lock even when it is free. Does not create a missing lock file.
+    /// Fails if this process could not take the lock even when no other process holds it. Does not create a missing lock
+    /// file.
     pub fn check(database: &Path, purpose: &str) -> Result<()> {
         if lock_path(database, purpose).exists() {
             return Self::try_take(database, purpose).map(drop);

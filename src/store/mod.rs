@@ -1,8 +1,8 @@
-//! The only code that speaks SQL: the index, the ledger, and the access file.
+//! The only code that contains SQL: the index, the ledger, the access file and the notice queue.
 //!
-//! [`index`], [`ledger`], [`access`] and [`notices`] describe the content of each store. `db` runs their SQL. This module has their common
-//! parts: owner, paths and locks. Each store is a separate file with its own connection, and no transaction spans two stores:
-//! recoup writes the ledger first, and can rebuild the index.
+//! [`index`], [`ledger`], [`access`] and [`notices`] describe the content of each store. `db` runs their SQL. This module
+//! contains their common parts: owner, paths and locks. Each store is a separate file with its own connection, and no
+//! transaction spans two stores. recoup writes the ledger first, because it can rebuild the index.
 
 use std::path::{Path, PathBuf};
 
@@ -25,20 +25,20 @@ pub use lock::ProcessLock;
 pub use store_file::StoreFile;
 pub use writable::check_writable;
 
-/// A kind of store: its name in messages, its schema, its durability.
+/// A kind of store: its name in messages, its schema and its durability.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// `index`, `ledger` or `access file`.
+    /// The name in messages, for example `index` or `ledger`.
     pub name: &'static str,
     /// The SQL that creates the tables of a new file.
     pub schema: &'static str,
-    /// `PRAGMA user_version`: one more with each release that changes the schema.
+    /// The value of `PRAGMA user_version`. Each release that changes the schema increases the value by one.
     pub version: usize,
-    /// `PRAGMA synchronous`: `FULL` for a store that cannot be rebuilt, `NORMAL` for the index.
+    /// The value of `PRAGMA synchronous`: `FULL` for a store that cannot be rebuilt, `NORMAL` for the index.
     pub synchronous: &'static str,
     /// The number of pages in the write-ahead log at which a commit triggers a checkpoint.
     pub autocheckpoint_pages: u32,
-    /// `PRAGMA application_id`, which identifies a recoup file.
+    /// The value of `PRAGMA application_id`, which identifies a file of recoup.
     pub application_id: i32,
 }
 
@@ -93,7 +93,7 @@ pub fn check_folder(database: &Path) -> Result<()> {
     })
 }
 
-/// Returns the canonical path of a file, so that two names of one ledger share one lock.
+/// Returns the canonical path of a file, so that two paths of one ledger lead to one lock.
 pub fn real_path(path: &Path) -> PathBuf {
     if let Ok(real) = path.canonicalize() {
         return real;
@@ -112,11 +112,11 @@ pub const LONGEST_PATH: usize = 504;
 /// bytes longer.
 const LONGEST_NAME: usize = 231;
 
-/// Refuses a path that is too long for SQLite or for a lock file beside it, because their errors do not name the cause. `what`
-/// names the file in the message; `setting` names the setting to change.
+/// Refuses a path that is too long for SQLite or for a lock file beside it, because their own errors would not give the
+/// cause. `what` is the file in the message; `setting` is the setting to change.
 ///
 /// # Errors
-/// `Kind::Config`.
+/// [`Kind::Config`] if the path is too long.
 pub fn check_length(path: &Path, what: &str, setting: &str) -> Result<()> {
     let path = real_path(path);
     let (bytes, name) = (path.as_os_str().len(), path.file_name().map_or(0, std::ffi::OsStr::len));

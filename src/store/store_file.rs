@@ -1,5 +1,5 @@
-//! The file of the index or the ledger, for copies (`backup_copy`) and checks (`integrity_check`). Both take long, so another
-//! thread can interrupt them.
+//! The file of the index or the ledger, for copies (`backup_copy`) and checks (`integrity_check`). A copy or a check takes
+//! long, so another thread can interrupt it.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::db::Conn;
 use super::{Identity, index, ledger};
 use crate::error::Result;
 
-/// A store's file, open for reading.
+/// The file of a store, open for reading.
 pub struct StoreFile(pub(super) Conn);
 
 impl StoreFile {

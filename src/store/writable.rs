@@ -1,4 +1,4 @@
-//! Tests whether a send can write its files, by a trial write that it rolls back.
+//! Tests whether recoup can write the files that a send needs. The test writes and rolls back.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub fn check_writable(index: &Path, ledger: &Path) -> Result<()> {
     ProcessLock::check(ledger, "send")?;
     try_to_write(ledger, &ledger::LAYOUT, Patience::Usual)?;
     match try_to_write(index, &index::LAYOUT, Patience::None) {
-        // A busy file is writable: a crawl writes often, and a send waits for it.
+        // A busy file counts as writable: a crawl writes often, and a send waits until the crawl's transaction ends.
         Err(error) if error.kind == Kind::Busy => Ok(()),
         tried => tried,
     }

@@ -20,7 +20,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Participant, RewardId, UserId, fnv1a};
 
-/// Every character but the unreserved ones of RFC 3986. A space becomes `%20`, which every server decodes, unlike `+`.
+/// The characters that a URL escapes: all but the unreserved ones of RFC 3986. A space becomes `%20`, because some
+/// servers do not decode `+`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) const HOST: Host = Host {
@@ -29,7 +30,7 @@ pub(super) const HOST: Host = Host {
     url_hint: "RECOUP_ADVOCATE_URL",
 };
 
-/// The client that reads one tenant. Clones share connections, pace and counters.
+/// Reads one tenant of the Advocate API. All clones share one set of connections, one pacer and one set of counters.
 #[derive(Clone)]
 pub struct Advocate(Arc<Inner>);
 
@@ -38,7 +39,7 @@ struct Inner {
     tenant: String,
     /// Base URL with the tenant, without a trailing slash.
     root: String,
-    /// Whether GraphQL has refused a document because it requests a referral.
+    /// Whether the GraphQL server has refused a document that requests a referral.
     refuses_referrals: AtomicBool,
 }
 
@@ -47,24 +48,25 @@ struct Inner {
 pub struct UsersPage {
     /// The rows with a user ID and an account ID, in the vendor's order.
     pub users: Vec<Participant>,
-    /// The number of rows, unusable ones included. `offset` advances by it (`docs/vendor/contradictions.md` 34).
+    /// The number of rows on the page, including `unusable` rows. `offset` advances by it
+    /// (`docs/vendor/contradictions.md` 34).
     pub rows: u64,
-    /// `totalCount`: the number of all participants.
+    /// `totalCount`: the number of participants of the tenant or of the search.
     pub total: Option<u64>,
-    /// The rows without a user ID or an account ID, each as a hash of its text, because a row names a person.
+    /// A hash of each row that lacks a user ID or an account ID. The row itself names a person, so it is not kept.
     pub unusable: Vec<u64>,
 }
 
 /// The rewards of one account.
 #[derive(Clone)]
 pub enum Rewards {
-    /// The raw JSON of each reward, in the vendor's order. A reward may appear twice.
+    /// The raw JSON of each reward, in the vendor's order. The vendor may list one reward twice.
     Listed(Vec<Box<RawValue>>),
-    /// 404: the vendor does not know the account, or no longer knows it.
+    /// The vendor answered 404: it does not know the account, or has deleted it.
     NoSuchAccount,
 }
 
-/// Prints the number of rewards only, because rewards name people.
+/// Prints only the number of rewards, because rewards name people.
 impl fmt::Debug for Rewards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,9 +85,9 @@ impl Advocate {
         Ok(Self(Arc::new(Inner { client, tenant: tenant.to_owned(), root, refuses_referrals: AtomicBool::new(false) })))
     }
 
-    /// One page of participants: at most `limit` rows from row `offset`; the server may give fewer. `query` is the
-    /// vendor's text search over e-mail, name and ID. Its result may hold participants that do not match, so the caller
-    /// compares the rows again.
+    /// Reads one page of participants: at most `limit` rows from row `offset`. The server may return fewer rows.
+    /// `query` is the vendor's text search over e-mail, name and ID. The server may return participants that do not
+    /// match `query`, so the caller compares them again.
     pub async fn users(&self, query: Option<&str>, limit: u32, offset: u64) -> Result<UsersPage> {
         let (limit, offset) = (limit.to_string(), offset.to_string());
         let mut pairs = vec![("limit", limit.as_str()), ("offset", offset.as_str())];
@@ -96,8 +98,8 @@ impl Advocate {
         })
     }
 
-    /// Get Rewards: every reward of an account, or of one of its users. The vendor publishes no paging
-    /// (`docs/vendor/advocate.md` §2).
+    /// Get Rewards: reads every reward of an account, or of one of its users. The vendor publishes no paging for this
+    /// list (`docs/vendor/advocate.md` §2).
     pub async fn rewards(&self, account: &AccountId, user: Option<&UserId>) -> Result<Rewards> {
         let mut pairs = vec![("accountId", account.as_str())];
         pairs.extend(user.map(|user| ("userId", user.as_str())));
@@ -106,7 +108,8 @@ impl Advocate {
         Ok(listed.map_or(Rewards::NoSuchAccount, Rewards::Listed))
     }
 
-    /// The raw JSON of one reward; `None` if the vendor does not know it. A body with another ID counts as unreadable.
+    /// Reads the raw JSON of one reward; `None` if the vendor does not know the ID. A body with another ID is
+    /// unreadable.
     pub async fn reward(&self, id: &RewardId) -> Result<Option<String>> {
         let escaped = segment(id.as_str())
             .ok_or_else(|| Error::new(Kind::Vendor, "a reward ID that is empty or made of dots cannot be looked up"))?;
@@ -118,7 +121,7 @@ impl Advocate {
         &self.0.tenant
     }
 
-    /// The host's clock; `None` before the first answer.
+    /// The vendor's clock compared with this machine's; `None` before the first answer.
     pub fn host_clock(&self) -> Option<HostClock> {
         self.client().host_clock()
     }
@@ -127,12 +130,12 @@ impl Advocate {
         self.client().stats()
     }
 
-    /// Why the quota is not shared with other processes, as a sentence; `None` if it is.
+    /// Why this process cannot share the quota with other processes, as a sentence; `None` if it can.
     pub fn quota_trouble(&self) -> Option<String> {
         self.client().quota_trouble()
     }
 
-    /// Why the client no longer requests referrals by GraphQL; `None` if it does.
+    /// Why the client has stopped requesting referrals by GraphQL; `None` if it has not stopped.
     pub(super) fn referral_refusal(&self) -> Option<Refusal> {
         self.0.refuses_referrals.load(Ordering::Relaxed).then_some(Refusal::Schema)
     }
@@ -169,7 +172,7 @@ pub(super) fn parse_url(url: &str) -> Result<Url> {
     Url::parse(url).map_err(|error| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {error}")))
 }
 
-/// An escaped path segment. `None` for an empty text, `.` and `..`, which a URL parser would resolve away.
+/// Escapes one path segment. Returns `None` for an empty text, `.` and `..`, because a URL parser would remove them.
 pub(crate) fn segment(text: &str) -> Option<String> {
     if matches!(text, "" | "." | "..") { None } else { Some(utf8_percent_encode(text, ESCAPED).to_string()) }
 }
@@ -192,7 +195,7 @@ struct UserWire<'a> {
     email: Option<&'a RawValue>,
 }
 
-/// Reads `{count, totalCount, users}`. `count` is the number of rows on this page and is ignored.
+/// Parses `{count, totalCount, users}`. The parser ignores `count`, the number of rows on this page.
 pub(crate) fn users_page(body: &[u8]) -> Option<UsersPage> {
     let page: UsersWire<'_> = serde_json::from_slice(body).ok()?;
     let rows = page.users.len() as u64;
@@ -224,9 +227,9 @@ struct RewardsWire<'a> {
     count: Option<&'a RawValue>,
 }
 
-/// Reads a bare array, or `{rewards: […]}` of an older schema (`docs/vendor/contradictions.md` 36). Get Rewards is
-/// published without paging, so an envelope that counts more rewards than it holds is unreadable: taking it for the
-/// whole list would lose rewards.
+/// Parses a bare array, or `{rewards: […]}` of an older schema (`docs/vendor/contradictions.md` 36). If the object
+/// counts more rewards than it holds, the body is unreadable: Get Rewards has no published paging, so the missing
+/// rewards could not be fetched.
 pub(crate) fn reward_list(body: &[u8]) -> Option<Vec<Box<RawValue>>> {
     if body.trim_ascii_start().first() == Some(&b'{') {
         let wire: RewardsWire<'_> = serde_json::from_slice(body).ok()?;
@@ -237,7 +240,7 @@ pub(crate) fn reward_list(body: &[u8]) -> Option<Vec<Box<RawValue>>> {
     serde_json::from_slice(body).ok()
 }
 
-/// The text of a body that is the reward with this ID.
+/// Returns the body as text if it is the reward with this ID.
 pub(crate) fn reward_text(body: &[u8], id: &RewardId) -> Option<String> {
     #[derive(Deserialize)]
     struct Wire<'a> {
@@ -248,7 +251,7 @@ pub(crate) fn reward_text(body: &[u8], id: &RewardId) -> Option<String> {
     (text(wire.id)? == id.as_str()).then(|| object_text(body)).flatten()
 }
 
-/// The text of a body that is one JSON object.
+/// Returns the body as text if it is one JSON object.
 pub(crate) fn object_text(body: &[u8]) -> Option<String> {
     let object: &RawValue = serde_json::from_slice(body).ok()?;
     object.get().starts_with('{').then(|| object.get().to_owned())

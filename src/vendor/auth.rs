@@ -1,8 +1,8 @@
 //! The credentials for HTTP Basic: a user and a token.
 //!
-//! The token is a value or a file. The clients read the file again when the host answers 401, so that a token can be
-//! rotated during a crawl. Nothing here prints, logs or formats the token, or the user, which is the company's Account
-//! SID.
+//! The token is a value or a file. After a 401 the clients read the file again, so that an operator can rotate the
+//! token during a crawl. This module never prints, logs or formats the token or the user, because the user is the
+//! company's Account SID.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub enum Secret {
     Value(SecretString),
     /// An environment variable and its value.
     Variable(&'static str, SecretString),
-    /// A file that holds the token. Line ends at its end are ignored.
+    /// A file that holds the token. Line breaks at the end of the file are ignored.
     File(PathBuf),
 }
 
@@ -46,7 +46,8 @@ impl Secret {
         Ok(token)
     }
 
-    /// Describes what is suspicious about the token without repeating any of it; `None` if nothing is, or if it cannot be read.
+    /// Describes what is suspicious about the token without repeating any part of it. Returns `None` if nothing is
+    /// suspicious, or if the token cannot be read.
     pub fn format_problems(&self) -> Option<String> {
         let what = FormatProblems::of(self.text().ok()?.expose_secret()).describe()?;
         Some(format!("{} {what}", self.source()))
@@ -68,7 +69,8 @@ impl Secret {
         Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])))
     }
 
-    /// Refuses a token that no HTTP header can carry. A token that cannot be read passes: [`Secret::read`] reports it later.
+    /// Refuses a token that contains characters an HTTP header cannot carry. If the token cannot be read, the check
+    /// succeeds, and [`Secret::read`] reports the failure later.
     ///
     /// # Errors
     /// `Config`.
@@ -76,7 +78,7 @@ impl Secret {
         self.text().map_or(Ok(()), |text| FormatProblems::of(text.expose_secret()).refuse(&self.source()))
     }
 
-    /// The name of the variable or file, for messages.
+    /// The name of the variable or file that holds the token, for messages.
     fn source(&self) -> String {
         match self {
             Self::Value(_) => "the token".to_owned(),
@@ -92,11 +94,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The credentials for one host. The Brand API takes Account SID and Auth Token. The Advocate API takes the same pair,
-/// or an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
+/// The credentials for one host. The Brand API requires Account SID and Auth Token. The Advocate API accepts the same
+/// pair, or an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
 #[derive(Clone)]
 pub struct Credentials {
-    /// The Account SID, or empty.
+    /// The Account SID, or empty for an API key.
     pub user: String,
     pub secret: Secret,
 }
@@ -107,11 +109,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The token of one request. The client compares it later to detect that the file holds a new token.
+/// The token that one request used. The client compares it with the file after a 401, to detect a new token.
 pub(crate) type Token = Arc<Signature>;
 
-/// The Authorization header of a token. It is marked as sensitive, so that it does not print. Its memory is wiped when
-/// the last request that uses it ends.
+/// The Authorization header of a token. The header is marked as sensitive, so `Debug` hides it. Its memory is wiped
+/// when the last request that uses it ends.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Signature(HeaderValue);
 
@@ -129,7 +131,7 @@ impl Signature {
     }
 }
 
-/// A header that uses this memory without a copy, so that no copy stays unwiped.
+/// Builds a header from this memory without a copy, because a copy would not be wiped.
 fn header_of(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
         .map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
@@ -137,7 +139,7 @@ fn header_of(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue> {
     Ok(header)
 }
 
-/// Refuses a user with a colon, because HTTP Basic ends the user at the first colon.
+/// Refuses a user with a colon, because HTTP Basic splits user and password at the first colon.
 fn check_user(user: &str) -> Result<()> {
     FormatProblems::of(user).refuse("the Account SID")?;
     if user.contains(':') {
@@ -147,7 +149,7 @@ fn check_user(user: &str) -> Result<()> {
     Ok(())
 }
 
-/// The credentials with their token in memory.
+/// The credentials of one host, with their token in memory.
 pub(crate) struct Keyring {
     credentials: Credentials,
     token: RwLock<Token>,
@@ -163,20 +165,20 @@ impl Keyring {
         Arc::clone(&self.token.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Describes what is suspicious about user and token, without repeating any of either.
+    /// Describes what is suspicious about the user and the token, without repeating any part of them.
     pub(crate) fn format_problems(&self) -> Option<String> {
         let user = FormatProblems::of(&self.credentials.user).describe().map(|what| format!("the Account SID {what}"));
         let all: Vec<String> = user.into_iter().chain(self.credentials.secret.format_problems()).collect();
         if all.is_empty() { None } else { Some(all.join("; ")) }
     }
 
-    /// Whether the token is in a file, so that it may change.
+    /// Whether the token is in a file, whose content may change.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.credentials.secret, Secret::File(_))
     }
 
-    /// Reads the token again. Returns whether it differs from the token that was used. The file has a few bytes, so the
-    /// read may block.
+    /// Reads the token file again and returns whether its token differs from `used`. The read blocks, which is
+    /// acceptable for a file of a few bytes.
     pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
         let fresh = Signature::read(&self.credentials)?;
         let differs = fresh != *used;

@@ -1,8 +1,8 @@
-//! Reverses and modifies actions. This client takes rewards back, which cannot be undone.
+//! Reverses and modifies actions. A reversal takes a reward back and cannot be undone.
 //!
 //! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1
-//! to 9. One call sends one DELETE or PUT through `single_write`, and returns what is certain about it. Only QUEUED
-//! counts as success.
+//! to 9. Each call sends one DELETE or PUT through `single_write`, and returns a [`WriteOutcome`]. Only an answer with
+//! the status QUEUED counts as success.
 
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -26,7 +26,7 @@ const HOST: Host = Host {
 const REVERSE: WriteKind = WriteKind { endpoint: "Reverse an Action", lacking: "saying QUEUED and where" };
 const MODIFY: WriteKind = WriteKind { endpoint: "Update an Action", lacking: "saying QUEUED and where" };
 
-/// The parameters that name a target: the ActionId, or event type and order (`docs/vendor/refund-guide.md` C).
+/// The parameters that identify a target: the ActionId, or event type and order ID (`docs/vendor/refund-guide.md` C).
 pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
     match target {
         Target::Action(action_id) => vec![("ActionId", action_id.as_str().to_owned())],
@@ -36,7 +36,7 @@ pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
     }
 }
 
-/// The parameters of the DELETE. `Amount=0` makes the call a full retraction (`docs/vendor/refund-guide.md` B5). The
+/// The parameters of the DELETE. `Amount=0` reverses the whole action (`docs/vendor/refund-guide.md` B5). The
 /// disposition code is sent unchanged (`docs/vendor/contradictions.md` 2).
 pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, String)> {
     let mut form = identifiers(target);
@@ -44,10 +44,10 @@ pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, S
     form
 }
 
-/// Permission to send one request. The wait is over, so the caller can record its intent right before the send.
+/// Permission to send one reversal or modification immediately.
 pub struct SendPermit(Permit);
 
-/// The client that writes to one account.
+/// Writes to one account of the Brand API.
 pub struct BrandWriter {
     writer: SingleWriter,
     actions: Url,
@@ -55,8 +55,8 @@ pub struct BrandWriter {
 }
 
 impl BrandWriter {
-    /// The options may hold a token of their own. The client has its own pace unless [`BrandWriter::paced_with`] shares
-    /// a reader's.
+    /// Creates a writer whose token may differ from the reader's. It has a pacer of its own unless
+    /// [`BrandWriter::paced_with`] shares the pacer of a [`Brand`].
     ///
     /// # Errors
     /// `Config` for an unusable base URL, Account SID, version, rate or token.
@@ -72,32 +72,33 @@ impl BrandWriter {
         Ok(Self { writer, actions, account_sid: account_sid.to_owned() })
     }
 
-    /// Shares quota and deadline with a client that reads the same host.
+    /// Shares the pacer, and so quota and deadline, with a reader of the same host.
     #[must_use]
     pub fn paced_with(mut self, brand: &Brand) -> Self {
         self.writer.share_pace(brand.pacer());
         self
     }
 
-    /// Waits until a request may be sent. The caller then records its intent and calls [`BrandWriter::reverse`] or
-    /// [`BrandWriter::modify`].
+    /// Waits until the pacer admits a request. The caller then records its intent in the ledger, and calls
+    /// [`BrandWriter::reverse`] or [`BrandWriter::modify`].
     ///
     /// # Errors
-    /// `Interrupted` or `Parked`. Nothing was sent.
+    /// `Interrupted` or `Parked`. The writer has sent nothing.
     pub async fn ready(&self) -> Result<SendPermit> {
         self.writer.ready().await.map(SendPermit)
     }
 
-    /// Sends one reversal. The future must run to its end: if it is dropped after its first poll, the reversal may have
-    /// been done, as with [`WriteOutcome::Unknown`].
+    /// Sends one reversal. The caller must await the future to its end: if it is dropped after its first poll, the
+    /// vendor may have processed the reversal, as with [`WriteOutcome::Unknown`].
     pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> WriteOutcome {
         let form = reversal_form(target, disposition);
         let request = |http: &reqwest::Client| http.delete(self.actions.clone()).form(&form);
         self.without_account(self.writer.send(&permit.0, REVERSE, request, queued).await)
     }
 
-    /// Sends one modification (`PUT /Actions`), as [`BrandWriter::reverse`] sends a reversal. QUEUED is all that can be
-    /// known about it: no published read shows its effect.
+    /// Sends one modification (`PUT /Actions`). The caller must await the future to its end, as for
+    /// [`BrandWriter::reverse`]. No published endpoint shows the effect of a modification, so QUEUED is the last known
+    /// state.
     pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> WriteOutcome {
         let form = modification_form(target, modification);
         let request = |http: &reqwest::Client| http.put(self.actions.clone()).form(&form);
@@ -116,7 +117,7 @@ impl BrandWriter {
     }
 }
 
-/// Reads an answer with the status QUEUED and a QueuedUri.
+/// Parses an answer that has the status QUEUED and a QueuedUri.
 pub(crate) fn queued(body: &[u8]) -> Option<AcceptedBody> {
     let fields = Fields::parse(body)?;
     let is_queued = fields.text("Status")?.eq_ignore_ascii_case("QUEUED");

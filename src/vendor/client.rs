@@ -1,8 +1,8 @@
-//! The client that reads one host: it waits until the pacer admits a request, sends it, decodes the answer, and retries
-//! until the answer is usable.
+//! The HTTP client of one host: it waits until the pacer admits a request, sends the request, decodes the answer, and
+//! retries until it has a usable answer.
 //!
-//! `retry` decides whether to retry, `pace` when to start; this file is the loop between them. The client sends GET,
-//! and POST for queries that change nothing at the vendor.
+//! `retry` decides whether to retry and `pace` decides when to start; this file contains the loop that calls both. The
+//! client sends only GET requests, and POST requests that change nothing at the vendor.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,28 +29,27 @@ use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::QuotaState;
 
-/// A snapshot of what a client has done and is doing.
+/// A snapshot of a client's activity.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
-    /// Requests sent, retries included.
+    /// The number of requests sent, retries included.
     pub requests: u64,
     pub retries: u64,
-    /// Number of 429 answers.
     pub rate_limited: u64,
     pub in_flight: usize,
-    /// No request starts before this moment.
+    /// The time before which the client starts no request.
     pub waiting_until: Option<Timestamp>,
     pub wait_reason: Option<WaitReason>,
-    /// Requests that failed and wait for their own retry.
+    /// The number of failed requests that wait for their own retry.
     pub backing_off: usize,
-    /// The quota that every process shares, as last known.
+    /// The quota that all processes share, as last read.
     pub quota: QuotaState,
 }
 
-/// The host's clock, as its newest answer states it.
+/// The vendor's clock, from the `Date` of the newest answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostClock {
-    /// How far this machine's clock is ahead of the host's, in seconds; `None` if the answer has no date.
+    /// Seconds by which this machine's clock is ahead of the host's; `None` if the answer has no date.
     pub ahead: Option<i64>,
     /// When the answer arrived, by this machine's clock.
     pub at: Timestamp,
@@ -64,7 +63,7 @@ struct Counters {
     backing_off: AtomicUsize,
 }
 
-/// Counts a request as backing off until this value is dropped.
+/// Counts a request as backing off until this guard is dropped.
 struct BackingOff<'a>(&'a AtomicUsize);
 
 impl<'a> BackingOff<'a> {
@@ -82,18 +81,18 @@ impl Drop for BackingOff<'_> {
 
 /// A request that changes nothing at the vendor.
 pub(crate) struct ReadRequest<'a> {
-    /// The name of the endpoint in messages.
+    /// The endpoint's name in messages.
     pub(crate) endpoint: &'static str,
     pub(crate) url: &'a Url,
     /// The body of a POST; `None` for a GET.
     pub(crate) json: Option<String>,
-    /// The largest number of attempts, capped at the client's own.
+    /// The maximum number of attempts. The client's own maximum also applies.
     pub(crate) attempts: u32,
-    /// A status besides 2xx whose body is decoded.
+    /// One more status, besides 2xx, whose body the client decodes.
     pub(crate) also: Option<u16>,
 }
 
-/// The client that reads one host.
+/// The HTTP client of one host.
 pub(crate) struct Client {
     host: Host,
     http: Reader,
@@ -106,13 +105,13 @@ pub(crate) struct Client {
     host_clock: Mutex<Option<HostClock>>,
 }
 
-/// The attempts of one request.
+/// Counts the attempts of one request.
 struct Tries {
     endpoint: &'static str,
     began: Instant,
-    /// Attempts that count against the policy.
+    /// Attempts that count against the retry policy.
     attempts: u32,
-    /// Requests sent, answers of 429 included.
+    /// Requests sent, including those answered with 429.
     sent: u32,
     limited_since: Option<Timestamp>,
     has_reread_token: bool,
@@ -161,17 +160,17 @@ impl Client {
         }
     }
 
-    /// The host's clock; `None` before the first answer.
+    /// The vendor's clock compared with this machine's; `None` before the first answer.
     pub(crate) fn host_clock(&self) -> Option<HostClock> {
         *self.host_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the quota is not shared with other processes; `None` if it is.
+    /// Why this process cannot share the quota with other processes; `None` if it can.
     pub(crate) fn quota_trouble(&self) -> Option<String> {
         self.pacer.trouble()
     }
 
-    /// Sends a GET, as [`Client::read`] does.
+    /// Sends a GET as [`Client::read`] does.
     pub(crate) async fn get<T>(
         &self,
         endpoint: &'static str,
@@ -182,12 +181,13 @@ impl Client {
         self.read(&request, |_, body| decode(body)).await
     }
 
-    /// Sends a request until a usable answer arrives. Returns `Ok(None)` for a 404 in JSON that is not about the
-    /// tenant. `decode` returns `None` for a body that it cannot read, and the client then retries the request.
+    /// Sends a request until a usable answer arrives. Returns `Ok(None)` for a 404 whose body is JSON and does not
+    /// report an unknown tenant. `decode` returns `None` for a body that it cannot parse, and the client then retries
+    /// the request.
     ///
     /// # Errors
-    /// `Interrupted` (before a request starts; a request under way is finished), `Parked`, `Credentials`, `Scope`, `Tenant`,
-    /// `Network` if no answer arrived, `Vendor` if no usable answer arrived.
+    /// `Interrupted` (the client starts no further request, and finishes a running one), `Parked`, `Credentials`,
+    /// `Scope`, `Tenant`, `Network` if no answer arrived, `Vendor` if no usable answer arrived.
     pub(crate) async fn read<T>(
         &self,
         request: &ReadRequest<'_>,
@@ -211,7 +211,8 @@ impl Client {
                 self.read_headers(answer, sent_at, now);
             }
 
-            // Decodes before judging, so that a 2xx with an unreadable body counts as a failed transport.
+            // Decodes the body before `judge_read` sees the status, so that a 2xx with an unreadable body counts as a
+            // transport failure.
             let answer = match result.and_then(|answer| decoded(answer, request.also, &decode)) {
                 Ok(Decoded::Value(value, headers)) => {
                     permit.finish(Health::Good, rate_headers::exhausted_until(&headers, now));
@@ -286,14 +287,14 @@ impl Client {
         }
         let ahead = match rate_headers::host_date(&answer.headers, sent_at, now) {
             HostDate::Ahead(ahead) => Some(ahead),
-            // A proxy may answer with an error of its own. If that answer has no date, the host may still send one.
+            // An error answer without a date may come from a proxy, so it does not prove that the host sends no date.
             HostDate::Missing if (200..=299).contains(&answer.status) => None,
             HostDate::Missing | HostDate::Cached => return,
         };
         *self.host_clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(HostClock { ahead, at: now });
     }
 
-    /// Stops retrying a host that has answered 429 for longer than `max_wait`.
+    /// Fails if the host has answered 429 for longer than `max_wait`.
     fn bound_limited(&self, tries: &mut Tries, until: Option<Timestamp>, now: Timestamp) -> Result<()> {
         let since = *tries.limited_since.get_or_insert(now);
         if now.duration_since(since) > signed(self.max_wait) {
@@ -342,7 +343,7 @@ impl Client {
 }
 
 impl Tries {
-    /// "5 attempts in 12 s".
+    /// Formats the effort for a message: "5 attempts in 12 s".
     fn spent(&self) -> String {
         let noun = if self.sent == 1 { "attempt" } else { "attempts" };
         let seconds = self.began.elapsed().as_secs_f64();
@@ -379,8 +380,8 @@ fn decoded<T>(
     Ok(Decoded::Error(answer, error))
 }
 
-/// The status that an error code stands for. RS033 (rate limit) and RS017, RS020 (internal error, to be retried) are published
-/// without a status (`docs/vendor/advocate.md` §6), so the code outranks the status that carries it.
+/// The status that an error code means. The vendor publishes RS033 (rate limit), RS017 and RS020 (internal errors, to
+/// be retried) without a status (`docs/vendor/advocate.md` §6), so the code overrides the status of the response.
 pub(super) fn effective_status(status: u16, error: &ErrorBody) -> u16 {
     if status != 401 && error.is_rs(&["RS033"]) {
         429
@@ -391,7 +392,7 @@ pub(super) fn effective_status(status: u16, error: &ErrorBody) -> u16 {
     }
 }
 
-/// What an outcome says about the host, for reads and writes alike.
+/// The health of the host that an outcome shows, for reads and writes.
 pub(super) fn health(outcome: Outcome<'_>) -> Health {
     match outcome {
         Outcome::Status { status: 429, .. } => Health::Limited,

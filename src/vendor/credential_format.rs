@@ -1,16 +1,16 @@
 //! Checks the format of a token, an Account SID or a tenant.
 //!
-//! A pasted value, or a file that another program wrote, often has quotes, blanks, a byte order mark or the name of the
-//! variable in it. The vendor answers such a value with a 401 and no reason. Pure. A description never repeats any part
-//! of the value.
+//! A pasted value, or a file that another program wrote, often contains quotes, blanks, a byte order mark or the
+//! variable's name. The vendor answers such a value with a 401 without a reason. This module does no I/O, and a
+//! description never repeats any part of the value.
 
 use crate::error::{Error, Kind, Result};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FormatProblems {
-    /// Problems that keep an HTTP header from carrying the value.
+    /// Problems that make the value impossible to send in an HTTP header.
     fatal: Vec<String>,
-    /// Problems of a value that can be sent, but that the vendor is unlikely to have issued.
+    /// Problems of a value that can be sent but that the vendor has probably not issued.
     suspicious: Vec<&'static str>,
 }
 
@@ -60,13 +60,13 @@ impl FormatProblems {
         problems
     }
 
-    /// Every problem, as the end of a sentence; `None` if there is none.
+    /// Describes every problem, as the end of a sentence; `None` if the value has no problem.
     pub(crate) fn describe(&self) -> Option<String> {
         let all: Vec<&str> = self.fatal.iter().map(String::as_str).chain(self.suspicious.iter().copied()).collect();
         if all.is_empty() { None } else { Some(all.join(", and ")) }
     }
 
-    /// Refuses a value that no HTTP header can carry. `source` names the variable, file or setting.
+    /// Fails if an HTTP header cannot carry the value. `source` is the name of the variable, file or setting.
     ///
     /// # Errors
     /// `Config`.
@@ -84,7 +84,8 @@ impl FormatProblems {
     }
 }
 
-/// Whether the text starts like a line of an env file, `KEY=value`. A token itself may end with `=`.
+/// Whether the text starts with a variable name, as in a line `KEY=value` of an env file. A token without a name may
+/// end with `=`.
 fn has_name_in_front(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     text.split_once('=').is_some_and(|(name, value)| {
@@ -108,7 +109,7 @@ fn is_typographic_quote(c: char) -> bool {
     matches!(c, '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' | '\u{2039}' | '\u{203a}')
 }
 
-/// Blanks other than the ASCII one, and characters without width.
+/// Whether the character is a blank other than the ASCII space, or has no width.
 fn is_invisible(c: char) -> bool {
     (c.is_whitespace() && !c.is_ascii() && !c.is_control())
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -1,8 +1,8 @@
-//! The body of an error, and a body that arrives in place of the expected JSON.
+//! Parses and describes response bodies that are not the expected JSON, such as errors and proxy pages.
 //!
-//! Both APIs explain an error in an envelope (`docs/vendor/contradictions.md` 24). A firewall, a proxy or a login page
-//! may answer in place of the API. Bodies hold personal data, so no text from here repeats one beyond codes and the
-//! plain words of a title.
+//! Both APIs wrap an error in a JSON object (`docs/vendor/contradictions.md` 24). A firewall, a proxy or a login page
+//! may answer in place of the API. Bodies contain personal data, so a description repeats only error codes and the
+//! plain words of a page title.
 
 use serde_json::value::RawValue;
 
@@ -32,8 +32,8 @@ fn is_page(body: &[u8]) -> bool {
     lower.starts_with(b"<") && [&b"<html"[..], b"<!doctype html", b"<head", b"<body", b"<title"].into_iter().any(has)
 }
 
-/// Describes the body of an error that neither API sends, as a fragment of a sentence. Returns `None` for JSON (even if
-/// it is invalid), XML and an empty body, because the APIs may send those.
+/// Describes an error body that does not come from either API, as a fragment of a sentence. Returns `None` for JSON
+/// (even if it is invalid), XML and an empty body, because the APIs may send those.
 pub(crate) fn foreign(body: &[u8]) -> Option<String> {
     if is_page(body) {
         let title = title(body).map_or_else(String::new, |title| format!(" ({title:?})"));
@@ -46,7 +46,8 @@ pub(crate) fn foreign(body: &[u8]) -> Option<String> {
     }
 }
 
-/// The plain words and short numbers of a page's title. A title can hold the requested URL, and with it an account ID.
+/// The plain words and short numbers of an HTML page's title. A title may contain the requested URL, which contains an
+/// account ID.
 fn title(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(16 << 10)]);
     let lower = text.to_ascii_lowercase();
@@ -55,7 +56,7 @@ fn title(body: &[u8]) -> Option<String> {
     let end = start + lower[start..].find("</title")?;
     let is_plain = |word: &&str| {
         let is_word = word.chars().all(|c| c.is_alphabetic() || ".,:;!'|-".contains(c)) && word.chars().count() <= 20;
-        // A host name has a full stop in its middle.
+        // A host name contains a full stop between letters.
         let is_host_name = word.trim_matches(|c: char| !c.is_alphabetic()).contains(['.', ':']);
         (is_word && !is_host_name) || (word.len() <= 3 && word.bytes().all(|b| b.is_ascii_digit()))
     };
@@ -63,19 +64,20 @@ fn title(body: &[u8]) -> Option<String> {
     if words.is_empty() { None } else { Some(words.join(" ")) }
 }
 
-/// The vendor's explanation of an error, from any of its three envelopes.
+/// The vendor's explanation of an error. The vendor publishes three JSON formats for it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ErrorBody {
-    /// The `message` with the fields that it names. It may hold IDs, so no [`crate::error::Error`] contains it.
+    /// The `message`, including the fields that it mentions. It may contain IDs, so no [`crate::error::Error`] contains
+    /// it.
     pub(crate) message: Option<String>,
-    /// Advocate's `apiErrorCode`.
+    /// The `apiErrorCode` of the Advocate API.
     pub(crate) api_error_code: Option<String>,
-    /// Advocate's `rsCode`.
+    /// The `rsCode` of the Advocate API.
     pub(crate) rs_code: Option<String>,
 }
 
 impl ErrorBody {
-    /// Reads what it recognises. Every field is `None` for another body.
+    /// Parses the known error fields. Every field is `None` if the body has another shape.
     pub(crate) fn parse(body: &[u8]) -> Self {
         let Some(fields) = Fields::parse(body) else { return Self::default() };
         let rows = fields.raw("errors").and_then(|raw| serde_json::from_str::<Vec<Box<RawValue>>>(raw.get()).ok());
@@ -90,7 +92,7 @@ impl ErrorBody {
         Self { message, api_error_code: fields.text("apiErrorCode"), rs_code: fields.text("rsCode") }
     }
 
-    /// The codes in brackets. A value that does not look like a code is left out, because it may hold an ID.
+    /// Formats the error codes in brackets. A value that does not look like a code may contain an ID and is left out.
     pub(crate) fn codes(&self) -> String {
         let is_code = |code: &&String| {
             code.len() <= 40 && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
@@ -100,13 +102,13 @@ impl ErrorBody {
         if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
     }
 
-    /// Whether the RS code is one of these.
+    /// Whether the `rsCode` is one of these.
     pub(crate) fn is_rs(&self, codes: &[&str]) -> bool {
         self.rs_code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 
-    /// Whether the vendor does not know the tenant: TENANT_NOT_FOUND, RS015 and RS038 (alias missing or unknown), RS031
-    /// (tenant deleted), RS045 (`docs/vendor/advocate.md` §6).
+    /// Whether the error means that the vendor does not know the tenant: TENANT_NOT_FOUND, RS015 and RS038 (alias
+    /// missing or unknown), RS031 (tenant deleted), RS045 (`docs/vendor/advocate.md` §6).
     pub(crate) fn is_tenant(&self) -> bool {
         self.api_error_code.as_deref() == Some("TENANT_NOT_FOUND") || self.is_rs(&["RS015", "RS031", "RS038", "RS045"])
     }

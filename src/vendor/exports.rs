@@ -1,8 +1,8 @@
 //! Creates, lists and downloads exports of the Advocate API.
 //!
-//! Source: `docs/vendor/advocate.md` §4. The vendor answers a download with a redirect to a signed address on a storage
-//! host. Only a client without credentials follows it. The file is passed on in chunks and never held in memory as a
-//! whole.
+//! Source: `docs/vendor/advocate.md` §4. The vendor answers a download with a redirect to a signed URL on a storage
+//! host. A client without credentials follows the redirect, and passes the file on in chunks, so that memory never
+//! holds the whole file.
 
 use reqwest::header::LOCATION;
 use serde_json::value::RawValue;
@@ -18,9 +18,9 @@ use crate::error::{Error, Kind, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportType {
-    /// One row for each reward.
+    /// Exports one row for each reward.
     Reward,
-    /// One row for each participant.
+    /// Exports one row for each participant.
     User,
 }
 
@@ -39,36 +39,36 @@ pub enum ExportStatus {
     Completed,
     /// The vendor stopped creating the export.
     Aborted,
-    /// The export can no longer be downloaded.
+    /// The vendor no longer offers the file for download.
     Expired,
-    /// A status that is not published.
+    /// An unpublished status.
     Other(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {
     pub id: String,
-    /// The vendor's name of the type.
+    /// The vendor's name of the export type.
     pub kind: String,
     /// `CSV` or `XLSX`.
     pub format: String,
-    /// The name that the request gave it.
+    /// The name that the creating request chose.
     pub name: String,
     pub status: ExportStatus,
-    /// Unix milliseconds, by the server's clock.
+    /// The creation time in Unix milliseconds, by the vendor's clock.
     pub date_created: Option<i64>,
     pub params: Value,
 }
 
 impl Advocate {
-    /// The newest exports of the tenant; `None` if the endpoint does not exist.
+    /// Lists the newest exports of the tenant; `None` if the endpoint does not exist.
     pub async fn exports(&self, limit: u32) -> Result<Option<Vec<Export>>> {
         let url = self.url("export/history/list", &[("limit", &limit.to_string()), ("offset", "0")])?;
         self.client().get("list of exports", &url, export_list).await
     }
 
-    /// Creates an export, with one attempt: a second one could create a second export. If no answer arrives, the list
-    /// of exports shows whether an export of this name exists.
+    /// Creates an export with a single attempt, because a retry could create a second export. If no answer arrives, the
+    /// caller searches the list of exports for `name`.
     pub async fn create_export(&self, kind: ExportType, name: &str, params: &Value) -> Result<Export> {
         let url = self.url("export", &[])?;
         let json = json!({"type": kind.as_str(), "format": "CSV", "name": name, "params": params}).to_string();
@@ -80,16 +80,17 @@ impl Advocate {
         })
     }
 
-    /// One export; `None` if the vendor does not know it. A body with another ID counts as unreadable.
+    /// Reads the state of one export; `None` if the vendor does not know the ID. A body with another ID is unreadable.
     pub async fn export(&self, id: &str) -> Result<Option<Export>> {
         let url = self.url(&format!("export/{}", id_segment(id)?), &[])?;
         self.client().get("export", &url, |body| export(body).filter(|export| export.id == id)).await
     }
 
-    /// Downloads a completed export and passes it to `receive` chunk by chunk. `None` if it can no longer be downloaded.
+    /// Downloads a completed export and passes it to `receive` chunk by chunk. Returns `None` if the vendor no
+    /// longer offers the file.
     ///
     /// # Errors
-    /// Also every error of `receive`.
+    /// Every error of `receive`, too.
     pub async fn download(&self, id: &str, receive: impl FnMut(&[u8]) -> Result<()>) -> Result<Option<()>> {
         let url = self.url(&format!("export/{}/download", id_segment(id)?), &[])?;
         let request =
@@ -115,8 +116,8 @@ impl Advocate {
     }
 }
 
-/// Checks the address of a download. Another host is expected. An unencrypted connection or credentials in the address
-/// are refused.
+/// Checks the URL of a download, which is on another host than the API. Refuses plain HTTP, and credentials inside the
+/// URL.
 fn storage_url(api: &Url, location: &str) -> Result<Url> {
     let refused = |why: &str| {
         Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"))
@@ -143,7 +144,7 @@ pub(crate) fn export(body: &[u8]) -> Option<Export> {
     Some(Export {
         id: fields.text("id")?,
         kind: fields.text("type").unwrap_or_default(),
-        // CSV is the vendor's default.
+        // The vendor creates CSV by default.
         format: fields.first_text(&["format", "outputFormat"]).unwrap_or_else(|| "CSV".to_owned()),
         name: fields.text("name").unwrap_or_default(),
         status: match status.to_ascii_uppercase().as_str() {

@@ -1,9 +1,9 @@
 //! Reads the Advocate API by GraphQL: the rewards of the whole tenant, and the events that caused them.
 //!
-//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The published schema is of 2022 and
-//! may differ from the schema in force, so a missing field is an answer of its own ([`Refusal::Schema`]). `Query` can
-//! hold documents of the operation `query` only: `moderateGraphNodes` as a query previews a moderation, and as a
-//! mutation applies it (`docs/vendor/contradictions.md` 33).
+//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The published schema dates from
+//! 2022 and the live schema may differ, so a missing field gets its own result ([`Refusal::Schema`]). A `Query` holds
+//! only a document with the operation `query`, because `moderateGraphNodes` previews a moderation as a query but
+//! applies it as a mutation (`docs/vendor/contradictions.md` 33).
 
 mod answer;
 
@@ -20,7 +20,7 @@ use crate::model::{AccountId, OrderId, RewardId, UserId};
 pub(super) use answer::{AnswerWire, ErrorWire};
 pub(crate) use answer::{event_list, page_and_referral, reward_page};
 
-/// A GraphQL document that only reads.
+/// A GraphQL document that changes nothing at the vendor.
 pub(super) struct Query(&'static str);
 
 impl Query {
@@ -36,7 +36,7 @@ impl Query {
     }
 }
 
-/// The fields of a reward that recoup needs. Names and addresses are not among them.
+/// The fields of a reward that recoup requests. Names and addresses of people are left out.
 macro_rules! reward_fields {
     () => {
         "id type unit value name currency cancellable statuses rewardSource programId programRewardKey referralId \
@@ -67,28 +67,28 @@ const EVENTS: Query = Query::new(
      userEvents(filter: $filter, limit: $limit, offset: $offset) { data { id key accountId userId dateTriggered fields } } }",
 );
 
-/// The answer to a query, or why there is none.
+/// The answer to a query, or the reason for a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Graph<T> {
-    /// Some rows may be damaged.
+    /// The decoded answer. Some of its rows may be damaged.
     Answer(T),
-    /// The server refused the query and would refuse it again.
+    /// The server refused the query, and would refuse a retry.
     Refused(Refusal),
 }
 
-/// Why a query is not answered.
+/// Why the server refused a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     NoEndpoint,
-    /// The schema in force lacks a field of the query, most likely `userEvent`.
+    /// The live schema lacks a field that the query requests, most likely `userEvent`.
     Schema,
     Scope,
-    /// An error without a known reason: the page may be too large, or the server may have a fault.
+    /// The server gave no reason. The page may be too large, or the server may be faulty.
     Unnamed,
 }
 
 impl Refusal {
-    /// A fragment of a sentence.
+    /// The refusal as a fragment of a sentence.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoEndpoint => "this tenant has no GraphQL endpoint",
@@ -99,7 +99,7 @@ impl Refusal {
     }
 }
 
-/// The order of rewards by `dateModified`.
+/// Sorts rewards by `dateModified`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     OldestFirst,
@@ -108,18 +108,19 @@ pub enum Sort {
 
 #[derive(Debug, Clone)]
 pub struct RewardQuery {
-    /// `RewardFilterInput`; null for all.
+    /// A `RewardFilterInput`; null selects every reward.
     pub filter: Value,
     pub sort: Sort,
     pub limit: u32,
     /// The number of rows to skip.
     pub offset: u64,
-    /// The largest number of attempts. A page may be so large that the server cannot answer.
+    /// The maximum number of attempts. The server can never answer a page that is too large, so the caller limits the
+    /// retries.
     pub attempts: u32,
 }
 
 impl RewardQuery {
-    /// A page of a query with few results.
+    /// The request for one page of a query that has few results.
     pub(super) fn few(filter: &Value, offset: u64) -> Self {
         Self { filter: filter.clone(), sort: Sort::OldestFirst, limit: PAGE_OF_FEW, offset, attempts: u32::MAX }
     }
@@ -136,13 +137,13 @@ impl RewardQuery {
 /// One page of rewards.
 #[derive(Debug, Clone)]
 pub struct RewardPage {
-    /// The undamaged rows, in the vendor's order.
+    /// The readable rows, in the vendor's order.
     pub rewards: Vec<ListedReward>,
-    /// The number of rows, damaged ones included.
+    /// The number of rows on the page, including damaged ones.
     pub rows: u64,
-    /// The IDs of rows with an error of their own, and `None` for each row that cannot be read.
+    /// One entry for each damaged row: its reward ID, or `None` if the row cannot be read.
     pub damaged: Vec<Option<RewardId>>,
-    /// `totalCount`: the number of all rewards that pass the filter.
+    /// `totalCount`: the number of rewards that match the filter.
     pub total: Option<u64>,
 }
 
@@ -151,10 +152,10 @@ pub struct ListedReward {
     pub raw: Box<RawValue>,
     pub id: RewardId,
     pub account: Option<AccountId>,
-    /// Unix milliseconds, by the server's clock.
+    /// The modification time in Unix milliseconds, by the vendor's clock.
     pub date_modified: Option<i64>,
     pub referral_id: Option<String>,
-    /// The event that caused the reward.
+    /// The ID of the event that caused the reward.
     pub event_id: Option<String>,
 }
 
@@ -168,13 +169,11 @@ impl std::fmt::Debug for ListedReward {
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserEvent {
     pub id: String,
-    /// The buyer's account.
     pub account: Option<AccountId>,
-    /// The buyer.
     pub user: Option<UserId>,
-    /// Unix milliseconds.
+    /// When the event happened, in Unix milliseconds.
     pub date_triggered: Option<i64>,
-    /// The fields that the brand sent with the event, as JSON text.
+    /// The event's fields as the brand sent them, as JSON text.
     pub fields: String,
 }
 
@@ -185,16 +184,16 @@ impl std::fmt::Debug for UserEvent {
 }
 
 impl Advocate {
-    /// One page of the tenant's rewards.
+    /// Reads one page of the tenant's rewards.
     ///
     /// # Errors
-    /// Every error of a read except `Scope`, which is a [`Refusal`]. `Vendor` may mean that the page is too large for
-    /// the server.
+    /// Every error of a read except `Scope`, which is reported as a [`Refusal`]. `Vendor` may mean that the page is too
+    /// large for the server.
     pub async fn graph_rewards(&self, asked: &RewardQuery) -> Result<Graph<RewardPage>> {
         self.graph("GraphQL rewards", &REWARDS, asked.variables(), asked.attempts, reward_page).await
     }
 
-    /// One page of rewards and a referral, in one request.
+    /// Reads one page of rewards and one referral in a single request.
     pub(super) async fn graph_page_and_referral(
         &self,
         asked: &RewardQuery,
@@ -206,10 +205,10 @@ impl Advocate {
         self.graph(endpoint, &REWARDS_AND_REFERRAL, variables, asked.attempts, page_and_referral).await
     }
 
-    /// Every reward that passes a narrow filter: the rewards of one account, of one referral, or of a few IDs.
+    /// Reads every reward that matches a narrow filter, such as one account, one referral or a few reward IDs.
     ///
     /// # Errors
-    /// As [`Advocate::graph_rewards`]. Also `Vendor` if a row is damaged or the list has no end.
+    /// The errors of [`Advocate::graph_rewards`]. `Vendor` also if a row is damaged or the list does not end.
     pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Graph<Vec<ListedReward>>> {
         match self.graph_rewards(&RewardQuery::few(filter, 0)).await? {
             Graph::Refused(refusal) => Ok(Graph::Refused(refusal)),
@@ -217,15 +216,15 @@ impl Advocate {
         }
     }
 
-    /// As [`Advocate::graph_rewards_of`], given the first page.
+    /// Continues [`Advocate::graph_rewards_of`] after its first page.
     pub(super) async fn graph_rewards_after(
         &self,
         filter: &Value,
         first: RewardPage,
     ) -> Result<Graph<Vec<ListedReward>>> {
         let mut found: Vec<ListedReward> = Vec::new();
-        // An identical row is dropped. A second row about a reward that differs is kept, so that the caller sees the
-        // contradiction.
+        // Drops a row that repeats another one exactly. Keeps two different rows about one reward, so that the caller
+        // sees the contradiction.
         let mut known: HashSet<Box<str>> = HashSet::new();
         let (mut offset, mut page) = (0, first);
         for _ in 0..PAGES_OF_FEW {
@@ -238,7 +237,8 @@ impl Advocate {
             if found.len() == before && page.total.is_some_and(|total| total > found.len() as u64) {
                 return Err(Error::new(Kind::Vendor, "GraphQL counts more rewards than it returns"));
             }
-            // A server that ignores the offset returns the same page each time.
+            // A server that ignores the offset returns the same page each time, so a page without new rows ends the
+            // loop.
             if found.len() == before || page.total.is_some_and(|total| offset >= total) {
                 return Ok(Graph::Answer(found));
             }
@@ -253,7 +253,7 @@ impl Advocate {
         ))
     }
 
-    /// Returns the events in which `field` equals the order ID. The server may return other events too
+    /// Returns the events whose `field` equals the order ID. The server may return other events too
     /// (`docs/vendor/contradictions.md` 32), so the caller compares the fields again.
     pub async fn graph_events(&self, field: &str, order: &OrderId, limit: u32) -> Result<Graph<Vec<UserEvent>>> {
         let fields = json!({ (format!("{field}_eq")): order.as_str() });
@@ -271,7 +271,7 @@ impl Advocate {
     ) -> Result<Graph<T>> {
         let url = self.url("graphql", &[])?;
         let json = Some(json!({"query": query.0, "variables": variables}).to_string());
-        // GraphQL servers answer an invalid query with 400 or with 200.
+        // GraphQL servers report an invalid query with status 400 or 200.
         let request = ReadRequest { endpoint, url: &url, json, attempts, also: Some(400) };
         match self.client().read(&request, |_, body| decode(body)).await {
             Ok(answer) => Ok(answer.unwrap_or(Graph::Refused(Refusal::NoEndpoint))),
@@ -281,6 +281,6 @@ impl Advocate {
     }
 }
 
-/// Rewards in a page of a query with few results, and the largest number of such pages.
+/// The page size for a query with few results, and the maximum number of its pages.
 const PAGE_OF_FEW: u32 = 100;
 const PAGES_OF_FEW: u32 = 50;

@@ -1,33 +1,33 @@
-//! Lenient access to the vendor's JSON.
+//! Parses the vendor's JSON leniently.
 //!
-//! A number may arrive as a string and a string as a number, an ID keeps every digit, the case of a key does not matter, and a
-//! missing key is a null (`docs/vendor/contradictions.md` 23, 24, 38).
+//! The vendor may send a number as a string or a string as a number, may change the case of a key, and may omit a key
+//! instead of sending null (`docs/vendor/contradictions.md` 23, 24, 38). IDs keep every digit.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// A JSON object with lenient keys, whose values keep their text.
+/// A JSON object whose keys ignore case and whose values keep their original text.
 pub(crate) struct Fields(BTreeMap<String, Box<RawValue>>);
 
 impl Fields {
-    /// `None` unless the text is a JSON object.
+    /// Returns `None` unless the body is a JSON object.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok().map(Self)
     }
 
-    /// The raw value of a key in its exact spelling, or else in any case.
+    /// The raw value of a key. An exact match is preferred to one in another case.
     pub(crate) fn raw(&self, key: &str) -> Option<&RawValue> {
         let exact = self.0.get(key);
         exact.or_else(|| self.0.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v)).map(AsRef::as_ref)
     }
 
-    /// The value of a key as text; `None` for null, for an empty text, and for other types than string and number.
+    /// The value of a key as text. Returns `None` for null, an empty string, and types other than string and number.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         text(self.raw(key)?).filter(|text| !text.is_empty())
     }
 
-    /// The first of several keys that has a text.
+    /// The text of the first of these keys that has one.
     pub(crate) fn first_text(&self, keys: &[&str]) -> Option<String> {
         keys.iter().find_map(|key| self.text(key))
     }
@@ -37,7 +37,7 @@ impl Fields {
     }
 }
 
-/// The text of a string, or the digits of a number as they arrived.
+/// The content of a JSON string, or the original digits of a JSON number.
 pub(crate) fn text(raw: &RawValue) -> Option<String> {
     match raw.get().as_bytes().first()? {
         b'"' => serde_json::from_str(raw.get()).ok(),
@@ -46,7 +46,7 @@ pub(crate) fn text(raw: &RawValue) -> Option<String> {
     }
 }
 
-/// As [`text`], for a key that may be missing; `None` for an empty text too.
+/// Like [`text`], for a key that may be missing. Returns `None` for an empty string, too.
 pub(crate) fn filled(raw: Option<&RawValue>) -> Option<String> {
     raw.and_then(text).filter(|text| !text.is_empty())
 }

@@ -1,12 +1,14 @@
 //! The client of the vendor: the only module that speaks HTTP.
 //!
-//! Each host has one client, which waits for its pace, sends, judges the answer and decodes it. [`Advocate`] and [`Brand`] read.
-//! [`BrandWriter`], [`RewardCanceller`] and [`Subscriber`] are the only types that can change anything at the vendor, and they
-//! send each request once. The shapes of the vendor's JSON stay in this module; its functions return types of `model` or its own.
-//! No error, log line or `Debug` text may hold a token, an Account SID, an account ID or a query string.
+//! Each host has one client, which waits for the pacer, sends the request, judges the answer and decodes it.
+//! [`Advocate`] and [`Brand`] read. [`BrandWriter`], [`RewardCanceller`] and [`Subscriber`] are the only types that can
+//! change anything at the vendor, and they send each request once. The vendor's JSON formats are private to this
+//! module; its functions return types of `model` or its own types. No error, log line or `Debug` text may contain a
+//! token, an Account SID, an account ID or a query string.
 //!
-//! Every function that reads can fail with `Interrupted` (before a request starts), `Parked` (the wait for the quota is
-//! too long), `Credentials`, `Scope`, `Tenant` (Advocate only), `Network` (no answer) and `Vendor` (no usable answer).
+//! Every function that reads can fail with `Interrupted` (a signal arrived before a request started), `Parked` (the
+//! wait for the quota is too long), `Credentials`, `Scope`, `Tenant` (Advocate only), `Network` (no answer) or `Vendor`
+//! (no usable answer).
 
 pub mod advocate;
 pub mod auth;
@@ -62,7 +64,7 @@ pub use webhooks::{Subscriber, Subscription, SubscriptionChange, fetch_public};
 use crate::error::{Error, Kind};
 use client::{Client, ReadRequest, effective_status, health};
 
-/// The names of a host and of its settings in errors.
+/// The display name of a host and of its settings, for errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
     pub(crate) name: &'static str,
@@ -70,14 +72,14 @@ pub(crate) struct Host {
     pub(crate) url_hint: &'static str,
 }
 
-/// The warning about a host that asks for a wait of more than a day.
+/// The warning about a host whose answer demands a wait of more than a day.
 pub fn implausible_wait(host: &str) -> String {
     format!(
         "the {host} host asked for a wait of more than a day; recoup waits a day at most, and `recoup quota clear` ends the wait"
     )
 }
 
-/// The error for a 401. `problems` describes the format of the credentials if it is suspicious.
+/// The error for a 401. `problems` describes suspicious properties of the credentials.
 pub(crate) fn credentials_refused(host: Host, problems: Option<String>) -> Error {
     let problems = problems.map_or_else(String::new, |problems| format!("; {problems}"));
     Error::new(Kind::Credentials, format!("the {} API refuses the credentials{problems}", host.name))
@@ -90,8 +92,8 @@ pub(crate) fn scope_refused(host: Host, endpoint: &str) -> Error {
         .hint(format!("give the token this scope in impact.com, or use another token: {}", host.token_hint))
 }
 
-/// The error for an answer from something between recoup and the API. Such an answer says nothing about the token, the
-/// tenant or the requested object.
+/// The error for an answer from a proxy or firewall between recoup and the API. Such an answer proves nothing about the
+/// token, the tenant or the requested object.
 pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -> Error {
     let token = match status {
         401 | 403 => format!("; if the host is reached directly, check {}", host.token_hint),
@@ -108,7 +110,7 @@ pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -
     .hint(format!("check that this machine may reach the host of {}, and HTTPS_PROXY if it is set{token}", host.url_hint))
 }
 
-/// The error for a 400 or 404 whose code says that the tenant is unknown; `codes` in brackets.
+/// The error for a 400 or 404 whose code means that the tenant is unknown. `codes` are the error codes in brackets.
 pub(crate) fn tenant_refused(host: Host, codes: &str) -> Error {
     Error::new(
         Kind::Tenant,

@@ -1,7 +1,8 @@
 //! A modification of an action, and its parameters for the PUT.
 //!
-//! Source: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and 9.
-//! Pure. One request changes the order or its items and never both: both levels use the parameter `Amount`.
+//! Sources: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and
+//! 9. This module does no I/O. One request changes either the order or its items, because both use the parameter
+//! `Amount`.
 
 use std::collections::BTreeSet;
 
@@ -13,19 +14,19 @@ use crate::model::decimal::Decimal;
 /// The vendor's reason code for changed orders and items (`docs/vendor/brand.md` §2).
 pub const ORDER_UPDATE: &str = "ORDER_UPDATE";
 
-/// A change of an action other than a reversal.
+/// A change to an action other than a reversal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modification {
-    /// The parameter `Reason`, which v14 requires.
+    /// The parameter `Reason`, which API version 14 requires.
     pub reason: String,
-    /// The parameter `DispositionCode`, which v11 requires. Case-sensitive and sent unchanged.
+    /// The parameter `DispositionCode`, which v11 requires. The code is case-sensitive and sent unchanged.
     pub disposition: String,
     pub change: Change,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The new total of the order. 0 reverses an action whose amount is not 0.
+    /// Sets a new total of the order. 0 reverses an action whose amount is not 0.
     Order(Decimal),
     Items(Vec<ItemChange>),
 }
@@ -33,24 +34,24 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemChange {
     pub sku: String,
-    /// For event types that pay by category.
+    /// The category of the item, for event types that pay by category.
     pub category: Option<String>,
-    /// The new quantity. 0 means that the item was returned.
+    /// The new quantity. 0 means that the customer returned the item.
     pub quantity: Option<u64>,
     pub money: Option<ItemMoney>,
 }
 
-/// The new price of an item's whole quantity. The vendor accepts one of the two forms.
+/// The new price of all units of an item. The vendor accepts either form, not both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemMoney {
-    /// The new price (`Amount`).
+    /// The new price itself (`Amount`).
     Amount(Decimal),
-    /// The difference (`ItemSubTotalDelta`), negative for a lower price.
+    /// The change of the price (`ItemSubTotalDelta`), which is negative for a lower price.
     Delta(Decimal),
 }
 
 impl Modification {
-    /// Uses the code for both `Reason` and `DispositionCode`, because v14 requires the first and v11 the second
+    /// Sends the code as both `Reason`, which v14 requires, and `DispositionCode`, which v11 requires
     /// (`docs/vendor/contradictions.md` 5).
     pub fn new(code: impl Into<String>, change: Change) -> Self {
         let code = code.into();
@@ -59,7 +60,7 @@ impl Modification {
 }
 
 impl ItemChange {
-    /// Whether nothing is left of the item. `before` is its price before the change, if it is known.
+    /// Whether the item's price or quantity becomes 0. `before` is the item's price before the change, if known.
     fn leaves_nothing(&self, before: Option<Decimal>) -> bool {
         let nothing = match self.money {
             Some(ItemMoney::Amount(amount)) => amount.is_zero(),
@@ -70,8 +71,9 @@ impl ItemChange {
     }
 }
 
-/// The parameters of the PUT, in order. The parameters of the first item have no number, and those of the second end in 2: `Sku`,
-/// `Sku2`. The vendor publishes the numbers for `Sku` and `Quantity`; for the other parameters they are inferred.
+/// The parameters of the PUT, in order. The names of the first item's parameters have no number, and those of the
+/// second end in 2: `Sku`, `Sku2`. The vendor publishes numbered names for `Sku` and `Quantity`; recoup numbers the
+/// other parameters in the same way.
 pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(String, String)> {
     let mut form: Vec<(String, String)> =
         identifiers(target).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
@@ -103,9 +105,9 @@ pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(S
     form
 }
 
-/// Whether the modification leaves nothing of the action, as a retraction does: the amount of the order, or of every
-/// item, becomes 0. If the action's items are unknown, the modified items count as all items. If that is wrong, the
-/// user only confirms once more, while the opposite mistake would leave a reward for a refunded order.
+/// Whether the modification reduces the order's amount, or the amount of every item, to 0, as a retraction does. If
+/// `items` is unknown, this function assumes that the modification contains every item. A wrong assumption only makes
+/// the user confirm once more, while the opposite assumption could leave a reward for a refunded order.
 pub fn is_full_retraction(modification: &Modification, items: Option<&[ActionItem]>) -> bool {
     let changes = match &modification.change {
         Change::Order(amount) => return amount.is_zero(),

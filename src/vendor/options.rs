@@ -1,4 +1,4 @@
-//! The settings of one host, and the check of its base URL. This file neither connects nor reads the environment.
+//! The settings of one host, and the check of its base URL. This module neither connects nor reads the environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,38 +12,39 @@ use crate::model::budget::{Budget, Purpose, QuotaSettings};
 
 #[derive(Debug, Clone)]
 pub struct HostOptions {
-    /// Base URL without tenant or Account SID.
+    /// The base URL without tenant or Account SID.
     pub base: Url,
     pub credentials: Credentials,
     pub quota_settings: QuotaSettings,
     pub purpose: Purpose,
-    /// The budget that every process shares. Without it this process keeps the pace alone.
+    /// The quota that all processes share. `None` means that only this process's requests are counted.
     pub budget: Option<Arc<dyn Budget>>,
-    /// The largest number of requests, retries included. After it every call fails with `Kind::Parked`.
+    /// The maximum number of requests, retries included. After that every call fails with `Kind::Parked`.
     pub max_requests: Option<u64>,
-    /// From this moment on no request starts, and every call fails with `Kind::Parked`.
+    /// From this time on the client starts no request, and every call fails with `Kind::Parked`.
     pub until: Option<Timestamp>,
-    /// The largest number of requests in flight.
+    /// The maximum number of requests in flight.
     pub concurrency: usize,
-    /// Requests in flight at the start. The number grows to `concurrency` while the host is healthy.
+    /// The number of requests in flight at the start. It grows to `concurrency` while the host is healthy.
     pub start_concurrency: usize,
     /// The time limit of one request, from connecting to the last byte of the answer.
     pub timeout: Duration,
     /// The time limit for opening a connection, TLS included.
     pub connect_timeout: Duration,
-    /// Attempts per read, the first included. Answers of 429 do not count.
+    /// The number of attempts for each read, including the first. A 429 does not count.
     pub attempts: u32,
-    /// The first back-off if the host names no time.
+    /// The first back-off if the host states no retry time.
     pub backoff: Duration,
-    /// The longest back-off if the host names no time.
+    /// The longest back-off if the host states no retry time.
     pub backoff_max: Duration,
-    /// The longest wait for the quota. If a wait would be longer, the call fails with `Kind::Parked`.
+    /// The longest wait for the quota. A call that would wait longer fails with `Kind::Parked`.
     pub max_wait: Duration,
 }
 
 impl HostOptions {
-    /// Cautious defaults: 2 requests in flight growing to 8 (`docs/vendor/contradictions.md` 41), 30 s per request, 5 attempts,
-    /// back-off from 0.5 s to a minute, waits of up to an hour (`docs/vendor/contradictions.md` 20).
+    /// Uses cautious defaults: 2 requests in flight growing to 8 (`docs/vendor/contradictions.md` 41), 30 s per
+    /// request, 5 attempts, back-off from 0.5 s to a minute, waits of up to an hour (`docs/vendor/contradictions.md`
+    /// 20).
     pub fn new(base: Url, credentials: Credentials) -> Self {
         Self {
             base,
@@ -65,10 +66,10 @@ impl HostOptions {
     }
 }
 
-/// Refuses a base URL that would send the token unencrypted, or that holds credentials itself.
+/// Fails if the base URL would send the token unencrypted, or if it contains credentials.
 ///
 /// # Errors
-/// `Config` unless the URL is https, or http to a loopback host. `Config` if it has a user, a password, a query or a fragment.
+/// `Config` if the URL is neither https nor http to a loopback host, or has a user, a password, a query or a fragment.
 pub fn check_base(url: &Url) -> Result<()> {
     let plain = url.scheme() == "http" && is_loopback(url);
     if url.scheme() != "https" && !plain {

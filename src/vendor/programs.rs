@@ -1,7 +1,7 @@
-//! Reads the programs of a tenant with their rules by GraphQL. Without a refund rule a reversal takes no reward back,
-//! and the vendor publishes no other way to read the rule (`docs/vendor/program-rules.md`).
+//! Reads a tenant's programs and their rules by GraphQL. Without a refund rule in its program, a reversal cancels no
+//! reward. The vendor publishes no other way to read the rule (`docs/vendor/program-rules.md`).
 //!
-//! Rules that cannot be read are an answer and not an error: the retraction continues, and the operator checks the rule by hand.
+//! Unreadable rules are a result and not an error: the retraction continues, and the operator checks the rule by hand.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -19,21 +19,21 @@ const PROGRAMS: Query = Query::new(
      id name status templateId rules lastActivatedDate } } }",
 );
 
-/// Programs in a page, and the largest number of pages.
+/// The number of programs in a page, and the maximum number of pages.
 const PAGE: u32 = 20;
 const PAGES: u32 = 50;
 
-/// The largest number of attempts for a page. A rule only supports the proof, so it is not worth a long wait.
+/// The maximum number of attempts for a page. A rule is only supporting evidence, so a long wait is not worthwhile.
 const ATTEMPTS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Programs {
-    /// Every requested program once.
+    /// Every requested program, once.
     Read(Vec<RuledProgram>),
     NotReadable {
-        /// A fragment of a sentence.
+        /// The reason as a fragment of a sentence.
         why: String,
-        /// Whether a later request may succeed: the host or the network has trouble.
+        /// Whether a later request may succeed, because the host or the network failed.
         passes: bool,
     },
 }
@@ -46,10 +46,11 @@ struct ProgramPage {
 }
 
 impl Advocate {
-    /// The programs with these IDs, or every program of the tenant. A program that the vendor does not list is not readable.
+    /// Reads the programs with these IDs, or every program of the tenant. A program that the vendor does not list is
+    /// unreadable.
     ///
     /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Any other failure is [`Programs::NotReadable`].
+    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Every other failure is [`Programs::NotReadable`].
     pub async fn program_rules(&self, ids: Option<&[String]>) -> Result<Programs> {
         let filter = ids.map(|ids| json!({ "id_in": ids }));
         let mut found: Vec<RuledProgram> = Vec::new();
@@ -79,7 +80,8 @@ impl Advocate {
                 Some(total) => offset >= total,
                 None => page.rows < u64::from(PAGE),
             };
-            // A server that ignores the offset returns the same page each time.
+            // A server that ignores the offset returns the same page each time, so a page without new programs ends the
+            // loop.
             if is_end || found.len() == before {
                 return Ok(Programs::Read(requested(found, ids)));
             }
@@ -88,7 +90,8 @@ impl Advocate {
     }
 }
 
-/// Drops programs that were not requested, and adds an unreadable one for each that is missing: the server may filter wrongly.
+/// Drops programs that were not requested, because the server's filter may be wrong, and adds an unreadable program for
+/// each missing ID.
 fn requested(found: Vec<RuledProgram>, ids: Option<&[String]>) -> Vec<RuledProgram> {
     let Some(ids) = ids else { return found };
     let of = |id: &String| {
@@ -125,14 +128,15 @@ struct ProgramsList<'a> {
     total_count: Option<&'a RawValue>,
 }
 
-/// Reads one page, or a refusal. `None` if the body is neither: the request is then retried.
+/// Parses one page of programs, or a refusal. Returns `None` for any other body, and the client then retries the
+/// request.
 fn program_page(body: &[u8]) -> Option<Graph<ProgramPage>> {
     let answer: AnswerWire<'_, ProgramsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();
     let Some(list) = answer.data.and_then(|data| data.programs) else {
         return errors.first().map(|error| Graph::Refused(error.refusal()));
     };
-    // An error that names no row may be about any program.
+    // An error without a row index may affect any program.
     if let Some(error) = errors.iter().find(|error| error.row().is_none()) {
         return Some(Graph::Refused(error.refusal()));
     }

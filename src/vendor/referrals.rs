@@ -1,8 +1,8 @@
 //! Reads one referral by REST, or by GraphQL in one document with a list of rewards.
 //!
-//! Source: `docs/vendor/program-rules.md` §2. A referral holds the names and addresses of two people; only its ID, its
-//! dates and its rewards leave this module. A referral that cannot be read does not stop a retraction: the rewards are
-//! the proof, and the referral supports it.
+//! Source: `docs/vendor/program-rules.md` §2. A referral contains the names and addresses of two people; this module
+//! returns only its ID, its dates and its rewards. If a referral cannot be read, the retraction continues: the rewards
+//! are the proof, and the referral only supports it.
 
 use std::fmt;
 
@@ -16,15 +16,15 @@ use super::loose_json::text;
 use super::{Advocate, Graph, ReadRequest};
 use crate::error::{Kind, Result};
 
-/// A referral without its people. Dates are Unix milliseconds.
+/// A referral without its people. Its dates are in Unix milliseconds.
 #[derive(Clone)]
 pub struct Referral {
     pub id: String,
     pub started: i64,
-    /// `None` if the referral is not converted.
+    /// When the referral converted; `None` if it has not converted.
     pub converted: Option<i64>,
     pub modified: Option<i64>,
-    /// The raw JSON of its rewards: at most two by REST, all by GraphQL.
+    /// The raw JSON of the referral's rewards. REST returns at most two, GraphQL returns all.
     pub rewards: Vec<Box<RawValue>>,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Debug for Referral {
 #[derive(Debug, Clone)]
 pub enum ReferralAnswer {
     Read(Referral),
-    /// Why the referral cannot be read, as a fragment of a sentence.
+    /// The referral cannot be read. The text is a fragment of a sentence.
     Unreadable(String),
 }
 
@@ -56,14 +56,14 @@ impl ReferralAnswer {
     }
 }
 
-/// The largest number of attempts. A referral only supports the proof, so it is not worth a long wait.
+/// The maximum number of attempts. A referral is only supporting evidence, so a long wait is not worthwhile.
 const ATTEMPTS: u32 = 2;
 
 impl Advocate {
     /// Reads a referral by REST.
     ///
     /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Any other failure is [`ReferralAnswer::Unreadable`].
+    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Every other failure is [`ReferralAnswer::Unreadable`].
     pub async fn referral(&self, id: &str) -> Result<ReferralAnswer> {
         let Some(escaped) = segment(id) else {
             return Ok(ReferralAnswer::unreadable("its ID is empty or made of dots"));
@@ -81,8 +81,8 @@ impl Advocate {
         }
     }
 
-    /// As [`Advocate::graph_rewards_of`], with a referral in the same request. If the server refuses the document, this
-    /// function asks for the rewards alone, and never for a referral again.
+    /// Reads rewards as [`Advocate::graph_rewards_of`] does, and a referral in the same request. If the server refuses
+    /// the document, this function requests the rewards alone, and never requests a referral by GraphQL again.
     pub async fn graph_rewards_and_referral(
         &self,
         filter: &Value,
@@ -126,7 +126,7 @@ impl Advocate {
 struct ReferralWire<'a> {
     #[serde(borrow)]
     id: &'a RawValue,
-    // A missing key says nothing about the conversion. Only a null says that the referral is not converted.
+    // An answer without this key does not show whether the referral has converted. A null shows that it has not.
     #[serde(borrow, default)]
     date_referral_started: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "with_null")]
@@ -141,12 +141,12 @@ struct ReferralWire<'a> {
     rewards: Option<Vec<&'a RawValue>>,
 }
 
-/// Keeps a null, which serde would turn into `None`.
+/// Deserializes null as `Some`, because serde would turn it into `None`.
 fn with_null<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Reads a REST answer. `None` if it is another referral: the request is then retried.
+/// Parses a REST answer. Returns `None` for another referral, and the client then retries the request.
 fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     let read = referral(std::str::from_utf8(body).ok()?, false)?;
     match read {
@@ -155,7 +155,7 @@ fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     }
 }
 
-/// Reads a referral of either API. `None` unless it is a JSON object with an ID and without a repeated key.
+/// Parses a referral of either API. Returns `None` unless it is a JSON object with an ID and without repeated keys.
 pub(super) fn referral(raw: &str, by_graphql: bool) -> Option<ReferralAnswer> {
     let wire: ReferralWire<'_> = serde_json::from_str(raw).ok()?;
     let id = text(wire.id).filter(|id| !id.is_empty())?;

@@ -1,7 +1,7 @@
-//! Decides whether a failed request is retried, by method.
+//! Decides whether the client retries a failed request. Reads and writes have separate rules.
 //!
-//! Pure. A read may be repeated and a write may not, so there are two tables. The table for writes has no retry: every
-//! outcome that does not prove that nothing was done is [`WriteVerdict::Unknown`].
+//! This module does no I/O. A read may be repeated and a write must not be. [`judge_write`] never returns a retry:
+//! every outcome that may have changed something is [`WriteVerdict::Unknown`].
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use reqwest::header::HeaderMap;
 
 use super::rate_headers::{wait_after_failure, wait_from_headers};
 
-/// How a request failed in transport.
+/// How the transport of a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportFailure {
-    /// The connection was never opened: the host has seen nothing.
+    /// The client could not open a connection, so the host has received nothing.
     NeverConnected,
     TimedOut,
     /// The connection broke before the answer was complete.
     Broken,
-    /// The answer arrived and cannot be read.
+    /// The client cannot decode the answer.
     Unreadable,
     /// The answer exceeds the size limit.
     TooLarge,
@@ -27,58 +27,56 @@ pub enum TransportFailure {
 /// The outcome of one request.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
-    /// An answer. The caller decodes its body.
+    /// The host answered. The caller decodes the body.
     Status { status: u16, headers: &'a HeaderMap },
-    /// No usable answer.
+    /// The request has no usable answer.
     Transport(TransportFailure),
 }
 
-/// Limits on retries.
+/// The limits on retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Attempts, the first included.
+    /// The number of attempts, including the first.
     pub attempts: u32,
-    /// The first back-off.
     pub backoff: Duration,
-    /// The longest back-off.
     pub backoff_max: Duration,
 }
 
 impl Policy {
-    /// The back-off after the given number of attempts, from 1: it doubles up to the longest.
+    /// The back-off after the given number of attempts. It doubles with each attempt, up to `backoff_max`.
     pub fn backoff_after(&self, attempts: u32) -> Duration {
         let factor = 2_u32.saturating_pow(attempts.saturating_sub(1).min(31));
         self.backoff.saturating_mul(factor).min(self.backoff_max)
     }
 }
 
-/// How long to wait before the next attempt.
+/// How long the client waits before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// The host named the time. The wait is never shortened.
+    /// The host stated a retry time. The client never retries earlier.
     Until(Timestamp),
-    /// The host named no time. Jitter may lengthen the wait and never shortens it.
+    /// The host stated no retry time. Jitter only lengthens the wait.
     Backoff(Duration),
 }
 
-/// What to do after one request that reads.
+/// What the client does after one attempt of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// The answer can be used.
+    /// The answer is usable.
     Done,
-    /// A retry cannot help, or the attempts are used up.
+    /// The read fails, because a retry cannot help or the attempts are used up.
     Fail,
     Retry {
         wait: Wait,
-        /// Whether the attempt counts against [`Policy::attempts`]. A 429 does not.
+        /// Whether the attempt counts against [`Policy::attempts`]. A 429 does not count.
         counts: bool,
     },
 }
 
-/// Judges a read. `attempt` is the number of attempts so far that count, this one included.
+/// Decides what follows one attempt of a read. `attempt` is the number of counted attempts, including this one.
 ///
-/// After a 429 the client waits. 408, 5xx, broken connections and unreadable bodies are retried. Every other 4xx and
-/// every redirect fails at once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
+/// A 429 makes the client wait. The client retries 408, 5xx, broken connections and unreadable bodies. Every other 4xx
+/// and every redirect fails at once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
 pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Timestamp) -> RetryDecision {
     let backoff = || Wait::Backoff(policy.backoff_after(attempt));
     let (wait, counts) = match outcome {
@@ -98,31 +96,31 @@ pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Time
 /// Why a write had no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotDone {
-    /// 401.
+    /// The vendor answered 401.
     Credentials,
-    /// 403.
+    /// The vendor answered 403.
     Scope,
-    /// 429, with the time that the host named.
+    /// 429, with the retry time if the host stated one.
     RateLimited(Option<Timestamp>),
-    /// The request was never sent.
+    /// The client could not open a connection.
     NeverConnected,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteVerdict {
-    /// The vendor accepted it into its queue.
+    /// The vendor has queued the request.
     Queued,
-    /// The vendor refused it. Nothing was done.
+    /// The vendor refused the request and did nothing.
     Refused,
-    /// Nothing was done, for a reason on our side or because of the quota.
+    /// The vendor did nothing, because of a cause on our side or the quota.
     NotDone(NotDone),
-    /// The vendor may have processed the write. It is never sent again; a later read finds out what happened.
+    /// The vendor may have processed the write. recoup never sends it again; a later read shows its effect.
     Unknown,
 }
 
-/// Judges a write. `queued` says whether a 2xx had a readable body with QUEUED and a QueuedUri.
+/// Decides what one write did. `queued` is true if a 2xx had a readable body with QUEUED and a QueuedUri.
 ///
-/// The vendor documents no idempotency key (`docs/vendor/contradictions.md` 8), so no verdict means "retry".
+/// No verdict means "retry", because the vendor documents no idempotency key (`docs/vendor/contradictions.md` 8).
 pub fn judge_write(outcome: Outcome<'_>, queued: bool, now: Timestamp) -> WriteVerdict {
     match outcome {
         Outcome::Status { status: 200..=299, .. } if queued => WriteVerdict::Queued,

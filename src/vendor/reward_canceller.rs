@@ -1,9 +1,9 @@
-//! Cancels one reward by its ID, for a reward that a retraction did not cancel.
+//! Cancels one reward by its ID, if a retraction has not cancelled the reward.
 //!
 //! Source: `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 with the reward, 400 if it cannot be
-//! cancelled, 404). The call does not reverse the action behind the reward. A request with an unknown effect is never
-//! repeated. The published answer still shows `dateCancelled: null` (`docs/vendor/contradictions.md` 37), so the caller
-//! reads the reward again before it reports success.
+//! cancelled, 404). The call does not reverse the action that earned the reward. recoup never repeats a request with an
+//! unknown effect. The published answer still contains `dateCancelled: null` (`docs/vendor/contradictions.md` 37), so
+//! the caller reads the reward again before it reports success.
 
 use reqwest::header::CONTENT_LENGTH;
 use tokio_util::sync::CancellationToken;
@@ -21,18 +21,18 @@ use crate::model::RewardId;
 
 const CANCEL: WriteKind = WriteKind { endpoint: "cancel a reward", lacking: "the reward" };
 
-/// Permission to send one cancellation. The wait is over, so the caller can record its intent right before the send.
+/// Permission to send one cancellation immediately.
 pub struct CancelPermit(Permit);
 
-/// The client that cancels rewards of one tenant, and does nothing else.
+/// Cancels rewards of one tenant, and can do nothing else.
 pub struct RewardCanceller {
     writer: SingleWriter,
     root: String,
 }
 
 impl RewardCanceller {
-    /// The options may hold a token of their own. The client has its own pace unless [`RewardCanceller::paced_with`]
-    /// shares a reader's.
+    /// Creates a canceller whose token may differ from the reader's. It has a pacer of its own unless
+    /// [`RewardCanceller::paced_with`] shares the pacer of an [`Advocate`].
     ///
     /// # Errors
     /// `Config` for an unusable base URL, tenant, rate or token.
@@ -41,23 +41,24 @@ impl RewardCanceller {
         Ok(Self { writer: SingleWriter::new(HOST, options, None, clock, stop)?, root })
     }
 
-    /// Shares quota and deadline with a client that reads the same host.
+    /// Shares the pacer, and so quota and deadline, with a reader of the same host.
     #[must_use]
     pub fn paced_with(mut self, advocate: &Advocate) -> Self {
         self.writer.share_pace(advocate.client().pacer());
         self
     }
 
-    /// Waits until a cancellation may be sent. The caller then records its intent and calls [`RewardCanceller::cancel`].
+    /// Waits until the pacer admits a request. The caller then records its intent in the ledger, and calls
+    /// [`RewardCanceller::cancel`].
     ///
     /// # Errors
-    /// `Interrupted` or `Parked`. Nothing was sent.
+    /// `Interrupted` or `Parked`. The canceller has sent nothing.
     pub async fn ready(&self) -> Result<CancelPermit> {
         self.writer.ready().await.map(CancelPermit)
     }
 
-    /// Sends one cancellation. The future must run to its end: if it is dropped after its first poll, the reward may
-    /// have been cancelled, as with [`WriteOutcome::Unknown`].
+    /// Sends one cancellation. The caller must await the future to its end: if it is dropped after its first poll, the
+    /// vendor may have cancelled the reward, as with [`WriteOutcome::Unknown`].
     pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> WriteOutcome {
         let url = match self.url(reward) {
             Ok(url) => url,
@@ -67,9 +68,9 @@ impl RewardCanceller {
             let is_same = Fields::parse(body)?.text("id")? == reward.as_str();
             is_same.then_some(AcceptedBody { queued_uri: None })
         };
-        // A server may refuse a POST without a content length, even if it has no body.
+        // Some servers refuse a POST without a content length, even if it has no body.
         let request = |http: &reqwest::Client| http.post(url.clone()).header(CONTENT_LENGTH, "0");
-        // The answers of this host name people, so no body leaves this function.
+        // The Advocate API's answers contain names of people, so this function returns no body.
         let (status, message, body) = match self.writer.send(&permit.0, CANCEL, request, is_it).await {
             WriteOutcome::Refused { status, message, body } => (status, message, body),
             WriteOutcome::Unknown { reason, status, .. } => {

@@ -1,9 +1,9 @@
-//! Sends a request that must arrive at most once, and states what is certain about it afterwards.
+//! Sends a request that must arrive at most once, and returns what is certain about its effect.
 //!
-//! Reversals, modifications and cancelled rewards share this code. The vendor documents no idempotency key
-//! (`docs/vendor/contradictions.md` 8), so a request with an unknown effect is never repeated, and a redirect is never
-//! followed. The one request that may be sent again is one that got a 401, which did nothing, and only if the token in
-//! its file has changed.
+//! Reversals, modifications and reward cancellations share this code. The vendor documents no idempotency key
+//! (`docs/vendor/contradictions.md` 8), so this code never repeats a request with an unknown effect, and never follows
+//! a redirect. It repeats a request only after a 401, which proves that the vendor did nothing, and only if the token
+//! file contains a new token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::{
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 
-/// Writes to one host.
+/// Sends the writes to one host.
 pub(crate) struct SingleWriter {
     host: Host,
     http: Writer,
@@ -35,55 +35,58 @@ pub(crate) struct SingleWriter {
     backoff: SignedDuration,
 }
 
-/// A kind of request that changes something.
+/// A kind of request that changes something at the vendor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteKind {
-    /// The name in messages, such as `Reverse an Action`.
+    /// The endpoint's name in messages, such as `Reverse an Action`.
     pub(crate) endpoint: &'static str,
-    /// The words after "without" in the message about a 2xx that does not show success.
+    /// What a 2xx without proof of success lacks, as the words after "without" in a message.
     pub(crate) lacking: &'static str,
 }
 
-/// The body of an answer that says that the vendor accepted the request.
+/// The body of a 2xx by which the vendor accepts the request.
 pub(crate) struct AcceptedBody {
-    /// The vendor's link to the submission, if there is one.
+    /// The vendor's link to the submission; `None` for a request without a submission.
     pub(crate) queued_uri: Option<String>,
 }
 
-/// What is certain about one request that changes something at the vendor. The ledger and the receipt are written from it.
+/// What is certain about one request that changes something at the vendor. The ledger and the receipt record this
+/// value.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// The vendor accepted the request. Only a later reading proves its effect (`docs/vendor/contradictions.md` 11 and 37).
+    /// The vendor accepted the request. Only a later read proves its effect (`docs/vendor/contradictions.md` 11 and
+    /// 37).
     Accepted {
-        /// The vendor's link to the submission; `None` for a cancelled reward, which has no submission.
+        /// The vendor's link to the submission; `None` for a reward cancellation, which has no submission.
         queued_uri: Option<String>,
         /// The last path segment of `queued_uri`.
         batch_id: Option<String>,
         body: String,
     },
-    /// The vendor refused the request. Nothing was done.
+    /// The vendor refused the request and did nothing.
     Refused {
-        /// Any 4xx but 401, 403, 408 and 429.
+        /// A 4xx other than 401, 403, 408 and 429.
         status: u16,
-        /// The vendor's reason, if the body has one. It may hold IDs.
+        /// The vendor's reason, if the body contains one. The reason may contain IDs.
         message: Option<String>,
         body: String,
     },
-    /// The vendor may have processed the request. It must not be sent again; a later read finds out what happened.
+    /// The vendor may have processed the request. recoup must not send it again; a later read shows its effect.
     Unknown {
-        /// A fragment of a sentence, without IDs.
+        /// Why the effect is unknown, as a fragment of a sentence without IDs.
         reason: String,
-        /// `None` if no answer arrived.
+        /// The answer's status; `None` if no answer arrived.
         status: Option<u16>,
         body: Option<String>,
     },
-    /// Nothing was done: `Credentials`, `Scope`, `Tenant`, `Usage`, or `Network` for a connection that was never opened.
+    /// The vendor did nothing. The error's kind is `Credentials`, `Scope`, `Tenant`, `Usage`, or `Network` if no
+    /// connection could be opened.
     NotSent { error: Error },
-    /// Nothing was done, because the quota is used up. The caller may wait and call again.
+    /// The vendor did nothing, because the quota is used up. The caller may wait and call again.
     RateLimited { until: Timestamp },
 }
 
-/// Leaves out the vendor's texts, which name people and the account.
+/// Leaves out the vendor's texts, because they name people and the account.
 impl fmt::Debug for WriteOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -116,21 +119,21 @@ impl SingleWriter {
         })
     }
 
-    /// Uses the pacer of another client of the same host: both then share one quota and one deadline.
+    /// Uses the pacer of another client of the same host, so that both share one quota and one deadline.
     pub(crate) fn share_pace(&mut self, pacer: &Arc<Pacer>) {
         self.pacer = Arc::clone(pacer);
     }
 
-    /// Waits until a request may be sent.
+    /// Waits until the pacer admits a request.
     ///
     /// # Errors
-    /// `Interrupted` or `Parked`. Nothing was sent.
+    /// `Interrupted` or `Parked`. The writer has sent nothing.
     pub(crate) async fn ready(&self) -> Result<Permit> {
         self.pacer.admit(None).await
     }
 
-    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx. It returns `None` unless the body
-    /// says that the vendor accepted the request.
+    /// Sends one request and judges the answer. `accepted` parses the body of a 2xx, and returns `None` unless the body
+    /// shows that the vendor accepted the request.
     pub(crate) async fn send(
         &self,
         permit: &Permit,
@@ -245,7 +248,7 @@ impl SingleWriter {
     }
 }
 
-/// Why an answer does not show whether the request was done.
+/// Why the answer does not show whether the vendor processed the request.
 fn why_unknown(kind: WriteKind, status: u16, body: &Result<Vec<u8>, Failure>) -> String {
     match (status, body) {
         (200..=299, Ok(body)) => match Fields::parse(body) {

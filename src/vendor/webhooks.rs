@@ -1,7 +1,7 @@
 //! Lists and changes the webhook subscriptions of a tenant, and fetches the vendor's public keys.
 //!
-//! Sources: `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). A change is sent once, like every write. The
-//! keys are public, so their request carries no credentials.
+//! Sources: `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). recoup sends each change once, like every
+//! write. The vendor's keys are public, so the request for them carries no credentials.
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
@@ -16,24 +16,23 @@ use super::{HostOptions, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 
-/// An address to which the vendor sends events.
+/// A URL to which the vendor sends events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     #[serde(rename(deserialize = "endpointUrl"))]
     pub url: String,
     #[serde(default)]
     pub name: Option<String>,
-    /// How the subscription was created; `MANUAL` if by the API.
+    /// How the subscription was created; `MANUAL` if the API created it.
     #[serde(default)]
     pub source: Option<String>,
-    /// The types of events; `*` for every type.
+    /// The types of events that the vendor sends; `*` for every type.
     #[serde(default, rename(deserialize = "webhookTypes"))]
     pub types: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub enum SubscriptionChange<'a> {
-    /// Subscribes to these types of events.
     Subscribe(&'a [String]),
     Remove,
     /// Makes the vendor send a test event.
@@ -41,7 +40,7 @@ pub enum SubscriptionChange<'a> {
 }
 
 impl Advocate {
-    /// Every subscription of the tenant.
+    /// Lists every subscription of the tenant.
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>> {
         let url = self.url("subscription", &[])?;
         let listed = self.client().get("subscriptions", &url, |body| serde_json::from_slice(body).ok()).await?;
@@ -51,7 +50,7 @@ impl Advocate {
     }
 }
 
-/// The client that changes the subscriptions of one tenant, and nothing else.
+/// Changes the webhook subscriptions of one tenant, and can do nothing else.
 pub struct Subscriber {
     writer: SingleWriter,
     root: String,
@@ -68,8 +67,8 @@ impl Subscriber {
     /// Changes one subscription with one request.
     ///
     /// # Errors
-    /// `VendorRefused` if the vendor refused it. `Failed` if no usable answer arrived: the vendor may have made the
-    /// change, and the list of subscriptions shows whether it did.
+    /// `VendorRefused` if the vendor refused the change. `Failed` if no usable answer arrived: the vendor may have made
+    /// the change, and the list of subscriptions shows whether it did.
     pub async fn change(&self, address: &str, change: SubscriptionChange<'_>) -> Result<()> {
         let escaped = segment(address).ok_or_else(|| {
             Error::new(Kind::Usage, "the address is empty").hint("name the whole URL of this service with --url")
@@ -119,8 +118,8 @@ impl Subscriber {
 /// Fetches a public document of at most `max_bytes`, without credentials and without following a redirect.
 ///
 /// # Errors
-/// `Config` for an address that is neither https nor on this machine, `Network` if it cannot be fetched, `Vendor` if it
-/// is too large.
+/// `Config` for a URL that is neither https nor on this machine, `Network` if the document cannot be fetched, `Vendor`
+/// if it is too large.
 pub async fn fetch_public(url: &Url, max_bytes: usize) -> Result<Vec<u8>> {
     check_base(url)?;
     let mut document = Vec::new();

@@ -1,7 +1,7 @@
-//! The vendor's public keys for webhooks, cached by key ID.
+//! Caches the vendor's public keys for webhooks by key ID.
 //!
-//! A delivery with a known key never waits for a fetch, so a stranger who sends unknown key IDs delays no one. A flood of
-//! unknown key IDs causes one request a minute. Cached keys stay valid while a new fetch fails.
+//! A delivery with a cached key ID never waits for a fetch, so a sender of unknown key IDs delays no valid delivery.
+//! Unknown key IDs cause at most one fetch a minute. If a fetch fails, the cached keys stay valid.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,26 @@ use url::Url;
 use super::verify::{Key, Rejected, parse_jwks};
 use crate::vendor::fetch_public;
 
-/// Shortest interval between two fetches.
+/// The minimum time between two fetches.
 const FETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
-/// Time-out of a fetch.
+/// The time-out of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The age at which keys are fetched again in the background, while they are still used.
+/// The age at which recoup fetches the keys again in the background. It uses the cached keys meanwhile.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// The age of keys at which a delivery waits for a new fetch, so that a revoked key is not trusted forever.
+/// The age at which a delivery waits for a new fetch of the keys. This limits how long recoup trusts a revoked key.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// Largest accepted key set, in bytes.
+/// The maximum size of a key set, in bytes.
 const MAX_SET: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub struct Keys {
     url: Url,
     known: Mutex<Known>,
-    /// Held while a fetch runs.
+    /// Locked while a fetch runs.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -50,12 +50,12 @@ impl Known {
 }
 
 impl Keys {
-    /// Keys from this URL; nothing is fetched yet.
+    /// Creates an empty cache for the keys at this URL.
     pub fn new(url: Url) -> Self {
         Self { url, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    /// The key of an ID. Concurrent callers share one fetch.
+    /// Returns the key with this ID, from the cache or after a fetch. Concurrent callers share one fetch.
     pub(super) async fn get(self: &Arc<Self>, kid: &str, now: Timestamp) -> Result<Key, Rejected> {
         let (known, is_new) = {
             let known = self.known();
@@ -68,7 +68,7 @@ impl Keys {
                 drop(self.fetch_aside(now));
                 return Ok(key);
             }
-            // Runs in a task of its own, so that a sender that disconnects does not cancel the only fetch of this
+            // The fetch runs in its own task, so that a sender that disconnects does not cancel the only fetch of this
             // minute.
             None => drop(self.fetch_aside(now).await),
         }

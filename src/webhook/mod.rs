@@ -1,8 +1,8 @@
-//! Use case: receive webhooks. A webhook only names an account to read again; recoup trusts none of its data.
+//! Use case: receives webhooks from the vendor. A webhook only tells recoup which account to read again.
 //!
-//! `verify` checks the signature of a delivery, and `keys` caches the vendor's keys. A valid delivery is recorded once, and its
-//! account is queued; [`read_queue`] reads the queued accounts. Nothing here trusts what a delivery says about a reward, marks
-//! anything as complete, or lets a stranger spend the vendor's quota.
+//! `verify` checks the signature of a delivery, and `keys` caches the vendor's keys. recoup records a valid delivery
+//! once and queues its account; [`read_queue`] reads the queued accounts. This module trusts no reward data in a
+//! delivery, marks nothing as complete, and does not let an unsigned delivery spend the vendor's quota.
 
 mod keys;
 mod verify;
@@ -22,19 +22,21 @@ use crate::model::AccountId;
 use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
-/// Largest accepted delivery, in bytes.
+/// The maximum size of a delivery, in bytes.
 pub const MAX_BODY: usize = 256 * 1024;
 
-/// A delivery of an older event is a replay: the vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
+/// The maximum age of an event. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5), so an older delivery is
+/// a replay.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(4 * 24);
 
-/// How far the vendor's clock may be ahead.
+/// How far the vendor's clock may be ahead of this machine's.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
-/// Most accounts read by one call of [`read_queue`].
+/// The maximum number of accounts that one call of [`read_queue`] reads.
 const MAX_ACCOUNTS: usize = 200;
 
-/// The envelope of every event (`docs/vendor/advocate.md` §5). `data` differs by type, and its account is searched for.
+/// The outer object of every event (`docs/vendor/advocate.md` §5). `data` differs by event type, so recoup searches it
+/// for the account.
 #[derive(Debug, Deserialize)]
 struct Envelope {
     id: String,
@@ -49,13 +51,13 @@ struct Envelope {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// The account that the delivery names is queued.
+    /// The delivery contains an account, which is now queued.
     Queued,
-    /// The delivery names no account, or its type is not about rewards.
+    /// The delivery contains no account, or its type is not about rewards.
     Noted,
-    /// The delivery was received before.
+    /// recoup has received the delivery before.
     Known,
-    /// The delivery is too old to be a first one.
+    /// The delivery is older than every retry of the vendor.
     Stale,
 }
 
@@ -67,12 +69,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver. The first delivery fetches the keys.
+    /// Creates a receiver. Its first delivery fetches the keys.
     pub fn new(keys: Keys, tenant: impl Into<String>) -> Self {
         Self { keys: Arc::new(keys), tenant: tenant.into() }
     }
 
-    /// Verifies a delivery. `signature` is the header `X-Hook-JWS-RFC-7797`, `body` the unchanged bytes.
+    /// Verifies a delivery. `signature` is the header `X-Hook-JWS-RFC-7797`, and `body` is the unchanged body.
     pub async fn check(self: &Arc<Self>, signature: &str, body: &[u8], now: Timestamp) -> Result<(), Rejected> {
         if body.len() > MAX_BODY {
             return Err(Rejected::TooLarge);
@@ -106,7 +108,7 @@ impl Receiver {
     }
 }
 
-/// The account of an event; `None` for an export or a test.
+/// The account of an event; `None` for an event without one, such as an export or a test.
 fn account_of(event: &Envelope) -> Option<AccountId> {
     let data = &event.data;
     let places = [&data["accountId"], &data["user"]["accountId"], &data["reward"]["accountId"]];
@@ -114,7 +116,7 @@ fn account_of(event: &Envelope) -> Option<AccountId> {
     (!found.is_empty() && found.len() <= 1000).then(|| AccountId::new(found))
 }
 
-/// `created` is Unix milliseconds or RFC 3339; the vendor does not publish which.
+/// Parses `created` as Unix milliseconds or RFC 3339, because the vendor does not publish its format.
 fn moment(value: &serde_json::Value) -> Option<Timestamp> {
     match value {
         serde_json::Value::Number(ms) => Timestamp::from_millisecond(ms.as_i64()?).ok(),
@@ -125,15 +127,16 @@ fn moment(value: &serde_json::Value) -> Option<Timestamp> {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct QueueRun {
-    /// Accounts read.
+    /// The number of accounts that were read.
     pub read: u64,
-    /// Accounts that the vendor does not know.
+    /// The number of accounts that the vendor does not know.
     pub unknown: u64,
-    /// Accounts that could not be read and stay queued.
+    /// The number of accounts that could not be read and stay queued.
     pub failed: u64,
 }
 
-/// Reads the queued accounts. An error that concerns every request (credentials, quota, a signal) ends it, and the queue stays.
+/// Reads the queued accounts. Stops at an error that concerns every request (credentials, quota, a signal), and leaves
+/// the remaining accounts queued.
 pub async fn read_queue(advocate: &Advocate, index: &mut Index, mapping: &Mapping, clock: &Clock) -> Result<QueueRun> {
     let mut worked = QueueRun::default();
     loop {
@@ -153,7 +156,8 @@ pub async fn read_queue(advocate: &Advocate, index: &mut Index, mapping: &Mappin
                     index.account_was_read(&account, due)?;
                     worked.read += 1;
                 }
-                // A webhook can name a deleted account. The next crawl finds out whether it is gone.
+                // A webhook can contain the ID of a deleted account. The next crawl detects whether the account still
+                // exists.
                 Ok(None) => {
                     index.account_was_read(&account, due)?;
                     worked.unknown += 1;

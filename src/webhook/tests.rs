@@ -1,4 +1,4 @@
-//! Valid deliveries, and every way in which a delivery is invalid.
+//! Valid deliveries, and each kind of invalid delivery.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use proptest::prelude::*;
@@ -66,7 +66,7 @@ fn only_the_vendors_algorithm_over_the_raw_body_holds() {
     ] {
         assert_eq!(verdict(&sign(&header, body, false), body), Err(why), "{header}");
     }
-    // The same JSON in another notation is another body.
+    // The same JSON value in a different notation is a different body.
     assert_eq!(verdict(&sign(&header, body, false), br#"{"id":"1","type":"test"}"#), Err(Rejected::Signature));
     assert_eq!(verdict(&sign(&header, body, false), b""), Err(Rejected::Signature));
 }
@@ -113,7 +113,7 @@ fn es256_is_taken_by_a_key_of_its_own_type_and_by_no_other() {
     let verdict = |signature: &str, body: &[u8], key: &Key| check(&parse(signature)?, body, key);
     assert_eq!(verdict(&signed_as("ES256"), body, &key), Ok(()));
     assert_eq!(verdict(&signed_as("ES256"), b"{}", &key), Err(Rejected::Signature));
-    // Neither the header nor the key set can make a key serve another algorithm.
+    // Neither the header nor the key set can make a key verify another algorithm.
     assert_eq!(verdict(&signed_as("RS256"), body, &key), Err(Rejected::Algorithm));
     assert_eq!(verdict(&signed_as("ES256"), body, &super::tests::key()), Err(Rejected::Algorithm));
     let rs256 = sign(&json!({ "alg": "RS256", "kid": "k" }), body, false);
@@ -142,7 +142,7 @@ fn a_short_key_and_a_set_that_is_none_are_not_taken() {
     }
 }
 
-/// A key server that answers once, then accepts a request and never answers it. It reports each request.
+/// A key server that answers one request, and accepts a second one without an answer. It reports each request.
 fn host_that_falls_silent() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
     use std::io::{Read, Write};
 
@@ -185,7 +185,7 @@ async fn a_forged_delivery_with_an_unknown_key_holds_up_none_with_a_known_one() 
     });
     is_asked.recv().await.expect("the forged delivery has the keys fetched");
     assert_eq!(keys.get("k", later).now_or_never(), Some(Ok(key())), "at once");
-    // Old keys are used while they are renewed; very old ones only if they cannot be renewed.
+    // Old keys are used while they are renewed. Very old keys are used only if they cannot be renewed.
     let (old, very_old) = (begin + SignedDuration::from_hours(13), begin + SignedDuration::from_hours(25));
     assert_eq!(keys.get("k", old).now_or_never(), Some(Ok(key())));
     assert_eq!(keys.get("k", very_old).now_or_never(), None);

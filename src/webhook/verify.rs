@@ -1,10 +1,11 @@
-//! Verifies the signature of a delivery: a detached JWS over the raw body. Pure.
+//! Verifies the signature of a delivery: a detached JWS over the raw body. This module does no I/O.
 //!
-//! `X-Hook-JWS-RFC-7797` holds `HEADER..SIGNATURE`. The signature covers `HEADER.BASE64URL(body)`, over the unchanged body, and
-//! `kid` names the key (`docs/vendor/advocate.md` §5). The vendor does not publish its algorithm, so the key decides: RS256 for
-//! an RSA key, ES256 for a P-256 key. A delivery that names another algorithm is refused, because a sender must not choose how
-//! its signature is checked. There is no JWT crate here: the payload is detached and has no claims, and `jsonwebtoken` would
-//! add a second implementation of RSA and ECDSA beside ring's.
+//! The header `X-Hook-JWS-RFC-7797` contains `HEADER..SIGNATURE`. The signature covers `HEADER.BASE64URL(body)`,
+//! computed from the unchanged body, and `kid` identifies the key (`docs/vendor/advocate.md` §5). The vendor does not
+//! publish its algorithm, so the type of the key decides: RS256 for an RSA key, ES256 for a P-256 key. A delivery whose
+//! header states another algorithm is refused, because a sender must not choose how its signature is checked. recoup
+//! uses no JWT crate: the payload is detached and has no claims, and `jsonwebtoken` would add a second implementation
+//! of RSA and ECDSA beside ring's.
 
 use std::collections::BTreeMap;
 
@@ -16,29 +17,29 @@ const RS256: &str = "RS256";
 
 const ES256: &str = "ES256";
 
-/// Bytes of each P-256 coordinate.
+/// The length of each P-256 coordinate, in bytes.
 const COORDINATE: usize = 32;
 
-/// Largest accepted header and signature together, in bytes.
+/// The maximum length of header and signature together, in bytes.
 const MAX_SIGNATURE: usize = 8 * 1024;
 
-/// Shortest accepted modulus, in bytes: 2048 bits.
+/// The minimum length of an RSA modulus, in bytes (2048 bits).
 const MIN_MODULUS: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
     /// The signature is missing or cannot be parsed.
     Unsigned,
-    /// The signature has another algorithm than its key.
+    /// The header states a different algorithm than the key's.
     Algorithm,
-    /// The vendor has no key of this ID.
+    /// The vendor has no key with this ID.
     UnknownKey,
     /// The signature does not match the body.
     Signature,
-    /// The vendor's keys cannot be fetched now.
+    /// recoup cannot fetch the vendor's keys now.
     NoKeys,
     TooLarge,
-    /// The body is signed, but is not an event.
+    /// The signature is valid, but the body is not an event.
     Malformed,
     /// The event belongs to another tenant.
     OtherTenant,
@@ -66,7 +67,7 @@ pub(super) struct Parsed<'a> {
     algorithm: &'static str,
     header: &'a str,
     signature: Vec<u8>,
-    /// The body is signed as it is, not as base64url (RFC 7797).
+    /// Whether the signature covers the body itself and not its base64url encoding (RFC 7797).
     raw: bool,
 }
 
@@ -81,16 +82,16 @@ struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     Rsa {
-        /// Big-endian, without leading zeros, as is the exponent.
+        /// The modulus as big-endian bytes without leading zeros. The exponent has the same format.
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
-    /// The uncompressed point.
+    /// The uncompressed point of a P-256 key.
     P256(Vec<u8>),
 }
 
 impl Key {
-    /// The only algorithm of this key.
+    /// The only algorithm that this key verifies.
     fn algorithm(&self) -> &'static str {
         match self {
             Self::Rsa { .. } => RS256,
@@ -107,8 +108,8 @@ pub(super) fn parse(signature: &str) -> Result<Parsed<'_>, Rejected> {
     let decoded = |text: &str| Base64UrlUnpadded::decode_vec(text).map_err(|_not_base64| Rejected::Unsigned);
     let parsed: Header = serde_json::from_slice(&decoded(header)?).map_err(|_no_header| Rejected::Unsigned)?;
     let algorithm = [RS256, ES256].into_iter().find(|known| *known == parsed.alg).ok_or(Rejected::Algorithm)?;
-    // RFC 7515, section 4.1.11: a critical parameter that is not understood is refused, and so is an empty list or one that
-    // names a missing parameter. RFC 7797, section 6: if `b64` is present, the list must name it.
+    // RFC 7515, section 4.1.11: a recipient must refuse a critical parameter that it does not understand, an empty
+    // list, and a list with a missing parameter. RFC 7797, section 6: if `b64` is present, the list must contain it.
     let is_named = match &parsed.crit {
         None => false,
         Some(names) if names.as_slice() == ["b64"] => true,
@@ -153,7 +154,7 @@ struct Set {
     keys: Vec<serde_json::Value>,
 }
 
-/// An entry of a key set, of any kind.
+/// One entry of a key set, whether or not recoup supports its type.
 #[derive(Deserialize)]
 struct Entry {
     kty: String,
@@ -169,7 +170,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// The key, if its kind is supported.
+    /// The key, if recoup supports its type.
     fn key(&self) -> Option<Key> {
         let bytes = |text: &Option<String>| Base64UrlUnpadded::decode_vec(text.as_deref()?).ok();
         let key = match (self.kty.as_str(), self.crv.as_deref()) {
@@ -190,10 +191,10 @@ impl Entry {
     }
 }
 
-/// The supported keys of a JWKS by ID; `None` if it is not a JWKS.
+/// Parses the supported keys of a JWKS, by ID. Returns `None` if the text is not a JWKS.
 pub fn parse_jwks(jwks: &[u8]) -> Option<BTreeMap<String, Key>> {
     let set: Set = serde_json::from_slice(jwks).ok()?;
-    // An unsupported key does not make the others unusable.
+    // Skips an unsupported key, so that the other keys stay usable.
     let entries = set.keys.into_iter().filter_map(|entry| serde_json::from_value::<Entry>(entry).ok());
     Some(entries.filter_map(|entry| Some((entry.kid.clone(), entry.key()?))).collect())
 }

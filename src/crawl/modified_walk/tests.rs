@@ -1,4 +1,5 @@
-//! Tests of the modified walk: every reward ends in its newest state or the walk is in doubt, whatever is modified.
+//! Tests of the modified walk: it reads the newest state of every reward, or reports a doubt, regardless of the
+//! modifications.
 
 use std::collections::HashMap;
 
@@ -6,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Rewards behind an API that sorts by modification time: (number, time). Ties are in the order of their scrambled numbers.
+/// A list of rewards behind an API that sorts by modification time: (number, time). Rewards of one time are sorted by a hash
+/// of their numbers.
 struct List {
     rewards: Vec<(u64, Option<i64>)>,
     now: i64,
@@ -14,7 +16,7 @@ struct List {
 }
 
 impl List {
-    /// `times[t]` rewards modified at the time `t`.
+    /// Creates a list with `times[t]` rewards modified at each time `t`.
     fn of(times: &[usize]) -> Self {
         let mut list = Self { rewards: Vec::new(), now: times.len() as i64, next: 0 };
         for (time, rewards) in times.iter().enumerate() {
@@ -50,7 +52,8 @@ impl List {
     }
 }
 
-/// Walks to the end; `between` changes the list after each page. Returns the walk, the rewards it saw, and the number of pages.
+/// Runs a walk to its end. `between` changes the list after each page. Returns the walk, the rewards that it saw, and the
+/// number of pages.
 fn run(
     list: &mut List,
     from: Option<i64>,
@@ -68,7 +71,7 @@ fn run(
             failures = if count < check.expected { failures + 1 } else { 0 };
             walk.counted(check, count, failures);
         }
-        // A killed walk resumes from its stored position.
+        // Stores and loads the walk, as a killed crawl does when it resumes.
         let stored = serde_json::to_string(&walk).expect("serialises");
         walk = serde_json::from_str(&stored).expect("deserialises");
         pages += 1;
@@ -129,7 +132,7 @@ fn a_modified_reward_on_the_last_page_does_not_count_as_overlap() {
     for leave in 1..20 {
         let mut list = List::of(&[28]);
         let (walk, kept, _) = run(&mut list, None, 8, |list, page| {
-            // The last page reaches the end of the list, to which the modified rewards have moved.
+            // The modified rewards move to the end of the list, and the last page contains them.
             if page == 3 {
                 (0..leave).for_each(|at| list.touch(at));
             }

@@ -1,4 +1,4 @@
-//! Tests of the offset walk: it sees every row that stays, whatever moves, and it always ends.
+//! Tests of the offset walk: it sees every row that stays, regardless of other changes, and it always ends.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A list behind an API that caps its pages.
+/// A list behind an API that limits the page size.
 struct List {
     rows: Vec<u64>,
     cap: usize,
@@ -27,12 +27,13 @@ impl List {
     }
 }
 
-/// Walks to the end; `between` changes the list after each page. Returns the walk, the rows it saw, and the number of pages.
+/// Runs a walk to its end. `between` changes the list after each page. Returns the walk, the rows that it saw, and the number
+/// of pages.
 fn run(list: &mut List, overlap: u32, between: impl FnMut(&mut List, u64)) -> (OffsetWalk, HashSet<u64>, u64) {
     run_prefetching(list, overlap, 1, between)
 }
 
-/// The same with `most` pages requested at once. Each page is a snapshot of the list when it was answered.
+/// Walks like [`run`], with `most` pages requested at once. Each page is a snapshot of the list at the time of its response.
 fn run_prefetching(
     list: &mut List,
     overlap: u32,
@@ -51,7 +52,7 @@ fn run_prefetching(
             page
         });
         let Some(page) = page else { break };
-        // The last request is answered first: the worst case of answers out of order.
+        // Answers the last request first, which is the worst order of responses.
         for (offset, page) in asked.into_iter().rev() {
             page.set(list.page(offset)).expect("it is answered once");
             between(list, pages + 1);
@@ -59,7 +60,7 @@ fn run_prefetching(
         let (rows, total) = page.get().expect("it is answered");
         seen.extend(rows);
         walk.take(rows, rows.len() as u64, *total);
-        // A killed walk resumes from its stored position.
+        // Stores and loads the walk, as a killed crawl does when it resumes.
         let stored = serde_json::to_string(&walk).expect("serialises");
         walk = serde_json::from_str(&stored).expect("deserialises");
         pages += 1;

@@ -1,23 +1,23 @@
-//! Estimates what each source would cost, in requests and time, from what the probing requests have shown.
+//! Estimates the cost of each source, in requests and time, from the results of the probing requests.
 //!
-//! Pure. An estimate decides between sources; it never limits what is read.
+//! This module does no I/O. An estimate only helps to choose a source; it never limits the rewards that a crawl reads.
 
 use std::time::Duration;
 
 use super::{Estimate, IndexFacts, LinkPresence, Probe, Source};
 use crate::crawl::Options;
 
-/// Requests of an export besides those for accounts: creation, status and download.
+/// The requests of an export besides those for accounts: creation, status and download.
 const EXPORT_REQUESTS: u64 = 8;
 
-/// The share of accounts that a refresh by export reads, if the vendor does not say how much has changed.
+/// The assumed share of accounts that a refresh by export reads, if the vendor does not count the changes.
 const ASSUMED_CHANGE: f64 = 0.02;
 
 pub(super) fn by_participants(probe: &Probe, facts: &IndexFacts, options: &Options) -> Estimate {
     let participants = probe.participants.unwrap_or(facts.accounts);
     let accounts = if facts.accounts > 0 { facts.accounts.max(participants / 2) } else { participants };
     let step = probe.page.saturating_sub(u64::from(options.overlap)).max(1);
-    // One pass over the list, and one that confirms it.
+    // The crawl makes one pass over the list, and one that confirms it.
     let requests = 2 * participants.div_ceil(step) + accounts;
     let note = if facts.accounts > 0 { "a refresh reads everything" } else { "the vendor's own way" };
     let seconds = seconds(requests, probe.latency, options.concurrency, options);
@@ -31,9 +31,9 @@ pub(super) fn by_graphql(probe: &Probe, facts: &IndexFacts, options: &Options) -
     };
     let refresh = can_refresh(Source::GraphQl, facts, options);
     let rows = if refresh { graph.changed.unwrap_or(graph.rewards) } else { graph.rewards };
-    // Pages share one reward, and three further requests count the rewards.
+    // Consecutive pages share one reward, and three further requests count the rewards.
     let requests = rows.div_ceil(u64::from(options.graphql_page_size.max(2)) - 1) + 3;
-    // Pages are requested one after the other.
+    // The crawler requests pages one after the other.
     let seconds = seconds(requests, graph.latency, 1, options);
     possible(Source::GraphQl, "", graph.carries, refresh, requests, seconds)
 }
@@ -80,7 +80,7 @@ fn impossible(source: Source, why: &str) -> Estimate {
     }
 }
 
-/// The time of this many requests: bounded by latency and concurrency, or by the rate limit.
+/// Returns the seconds that this many requests take. Either latency and concurrency limit the speed, or the rate limit does.
 fn seconds(requests: u64, latency: f64, concurrency: usize, options: &Options) -> f64 {
     let by_latency = requests as f64 * latency / concurrency.max(1) as f64;
     let by_rate = options.rate.map_or(0.0, |rate| requests as f64 / rate.max(f64::MIN_POSITIVE));

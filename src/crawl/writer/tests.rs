@@ -1,4 +1,4 @@
-//! Tests of the writer: order of answers and calls, oversized entries, and failed writes.
+//! Tests of the writer: the order of entries and calls, oversized entries, and failed writes.
 
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use crate::store::index::{AccountKey, AccountRead, IndexReader, ListPass, NewRun
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// An index with this many accounts in its queue.
+/// Returns an index with this many queued accounts.
 fn queue_of(accounts: usize, dir: &TempDir) -> (Index, RunKey, Vec<Unread>) {
     let (path, identity) = (dir.path().join("recoup.db"), Identity::of_a_test());
     let mut index = Index::open(&path, &identity).expect("opens");

@@ -1,8 +1,9 @@
-//! The quota state of one host, and the arithmetic of its exchanges.
+//! The quota state of one host, and the calculation of each lease.
 //!
-//! A window's quota is kept by counting leases; crawls and looking leave its reserve alone. A rate is kept by a schedule: each
-//! lease gets the next slots of one time line, so that two processes alternate. A person's request does not queue: it starts at once,
-//! and the next lease of a crawl starts later by as much.
+//! A quota is enforced by counting leased requests per window. Crawls and people who look at orders may not lease the share that
+//! is reserved for retractions. A rate is enforced by slots at fixed intervals: each lease gets the next free slots, so the
+//! requests of two processes alternate. A person's request does not queue for a slot: it starts at once, and delays the next
+//! lease of a crawl by the same time.
 
 use super::{
     Grant, LONGEST_WAIT, LeaseRequest, Pause, Purpose, QuotaHeader, QuotaSettings, RATE_WINDOW, UsageReport,
@@ -12,64 +13,64 @@ use super::{
 /// The length of a lease in seconds.
 const LEASE: f64 = 0.5;
 
-/// A lease holds at most one part in this many of a quota, so that processes can share a small quota.
+/// A lease holds at most a fiftieth of a quota, so that several processes can share a small quota.
 const LEASES_PER_QUOTA: u64 = 50;
 
-/// Two resets that differ by at most this, in milliseconds, name the same window.
+/// Two reset times that differ by at most this, in milliseconds, belong to the same window.
 const SAME_RESET: i64 = 2_500;
 
-/// The share of a learned rate that is used. A 429 costs more requests than the rest of the rate would gain.
+/// The share of a learned rate that recoup uses. A 429 costs more requests than the unused share would gain.
 const CAREFUL: f64 = 0.97;
 
-/// One 429 lowers a known rate to no less than this share of it, because the estimate of one process does not see the
-/// other processes.
+/// A single 429 never lowers a known rate below this share of the old rate, because the estimate of one process does not
+/// include the requests of other processes.
 const DECREASE: f64 = 0.7;
 
-/// How much a learned rate grows in each second without a 429, as a share of the rate at the last 429.
+/// The growth of a learned rate for each second without a 429, as a share of the rate at the last 429.
 const INCREASE: f64 = 0.002_5;
 
-/// The growth doubles after each interval of this length without a 429, in milliseconds.
+/// The growth of the learned rate doubles after each interval of this length without a 429, in milliseconds.
 const DOUBLES_AFTER: i64 = 30_000;
 
-/// The length that is assumed for a window of unknown length, in milliseconds.
+/// The assumed length of a window whose length is unknown, in milliseconds.
 const HOUR: i64 = 3_600_000;
 
-/// The longest back-off that is stored, in milliseconds.
+/// The longest back-off that recoup stores, in milliseconds.
 const LONGEST_BACKOFF: i64 = 15 * 60_000;
 
-/// A learned rate is forgotten after this time without a 429, in milliseconds.
+/// recoup forgets a learned rate after this time without a 429, in milliseconds.
 const FORGOTTEN_AFTER: i64 = 24 * HOUR;
 
-/// The requests to one host, shared by every process. Times are Unix milliseconds unless their name says otherwise.
+/// The requests to one host, counted over all processes. Times are Unix milliseconds unless the field name has another unit.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct QuotaState {
-    /// The share kept for retractions, as last configured.
+    /// The share of a window's quota that only retractions may use, from the newest configuration.
     pub reserve: f64,
     /// The limit in force, in requests per window.
     pub limit: Option<u64>,
-    /// The length of the window, if it is known.
+    /// The length of the window; `None` if it is unknown.
     pub window_ms: Option<i64>,
     pub limit_from_header: Option<u64>,
     /// When the current window ends; `None` before its first request.
     pub window_ends_ms: Option<i64>,
-    /// The number of the window. A lease of an older window is recognised by it.
+    /// The number of the current window. A lease with a smaller number is void.
     pub window: u64,
-    /// Requests leased or started in the window.
+    /// Requests that were leased or started in the current window.
     pub used: u64,
-    /// The remainder that the newest header stated, and when.
+    /// The number of requests left according to the newest response header.
     pub remaining: Option<u64>,
     pub header_at_ms: Option<i64>,
     /// The rate in force, in requests per second.
     pub rate: Option<f64>,
     pub rate_from_header: Option<f64>,
-    /// The rate that was learned from 429s, in requests per second.
+    /// The rate that recoup learned from 429 responses, in requests per second.
     pub rate_learned: Option<f64>,
-    /// The learned rate at the last 429. Its growth is measured by it.
+    /// The learned rate at the last 429. The rate grows by a share of this rate.
     pub rate_at_last_429: Option<f64>,
-    /// The last 429 that was about the rate.
+    /// The time of the last 429 that was about the rate.
     pub limited_at_ms: Option<i64>,
     pub rate_raised_at_ms: i64,
-    /// The next free slot of the schedule, Unix microseconds.
+    /// The next free slot at this rate, Unix microseconds.
     pub next_slot_us: i64,
     /// The next free slot for retractions and looking, which do not queue behind a crawl.
     pub next_retraction_us: i64,
@@ -77,7 +78,7 @@ pub struct QuotaState {
 }
 
 impl QuotaState {
-    /// Records the report, and gives a lease if one is requested.
+    /// Records the report. Returns a lease if the request asks for one.
     pub fn exchange(
         &mut self,
         report: &UsageReport,
@@ -92,7 +93,7 @@ impl QuotaState {
             self.used = self.used.saturating_sub(report.unspent);
         }
         self.pause = later_of(self.pause, report.pause);
-        // Ignores a limit of 0. It would stop every request, and so no later header could correct it.
+        // Ignores a limit of 0: it would stop every request, so no later response could correct it.
         if let Some(header) = report.header.as_ref().filter(|header| header.limit > 0) {
             self.apply_header(header);
         }
@@ -105,20 +106,20 @@ impl QuotaState {
         if self.limit_from_header.is_none() {
             self.window_ms = settings.quota.map(|quota| quota.window_ms);
             if let (Some(end), Some(window_ms)) = (self.window_ends_ms, self.window_ms) {
-                // The window may have begun before this length was configured.
+                // The window may have begun before the user configured this length.
                 self.window_ends_ms = Some(end.min(window_end(now_ms, window_ms)));
             }
         }
         if report.uncounted > 0 {
-            // Requests without a limit belong to a window too: a limit may become known before it ends.
+            // Counts requests in a window even without a limit, because a response may state a limit before the window ends.
             self.window_ends_ms.get_or_insert(window_end(now_ms, self.window_ms.unwrap_or(HOUR)));
         }
         self.adapt_rate(report, settings, now_ms);
         if request.want > 0 { self.grant(request, now_ms) } else { Grant::default() }
     }
 
-    /// Caps what is stored. The state outlives its process, so a wrong clock or a host that names a year must not stop every
-    /// later process.
+    /// Caps the stored times. The state outlives its process, so a wrong clock, or a host that asks for a wait of a year,
+    /// must not stop every later process.
     fn cap(&mut self, now_ms: i64) {
         self.pause = self.pause.map(|pause| match pause.reason {
             WaitReason::BackingOff => {
@@ -127,13 +128,14 @@ impl QuotaState {
             _ if pause.until_ms > now_ms.saturating_add(LONGEST_WAIT) => Pause::asked(pause.until_ms, now_ms),
             _ => pause,
         });
-        // `window_end` adds up to a second to a window of a day.
+        // [`window_end`] adds up to a second to a window of a day.
         let longest = LONGEST_WAIT + 1_000;
         self.window_ends_ms = self.window_ends_ms.map(|end| end.min(now_ms.saturating_add(longest)));
     }
 
-    /// Ends the pause and forgets the window from the headers, so that the next answer states it again. A configured limit still
-    /// counts what recoup sent in the last hour (`sent`). Returns whether anything changed.
+    /// Ends the pause and forgets the window that response headers stated, because the next response states it again. A
+    /// configured limit still counts the requests that recoup sent in the last hour (`sent`). Returns whether the state
+    /// changed.
     pub fn clear(&mut self, sent: u64, now_ms: i64) -> bool {
         let before = *self;
         self.pause = None;
@@ -158,7 +160,8 @@ impl QuotaState {
         self.used = used;
     }
 
-    /// The host's count replaces our own if it is higher: other programs use the same quota.
+    /// Applies the limit of a response header. If the host has counted more requests than recoup, its count replaces
+    /// recoup's, because other programs use the same quota.
     fn apply_header(&mut self, header: &QuotaHeader) {
         let resets_at_ms = header.resets_at_ms.min(header.at_ms.saturating_add(LONGEST_WAIT));
         let length = resets_at_ms - header.at_ms;
@@ -171,11 +174,12 @@ impl QuotaState {
             self.limit_from_header = Some(header.limit);
             self.window_ms = None;
             if self.rate_from_header == rate {
-                // An earlier answer arrived in the last second of this window and looked like a rate.
+                // An earlier response arrived in the last second of this window, so recoup mistook its quota for a rate.
                 self.rate_from_header = None;
             }
         }
-        // A reset states the rest of a window. The longest rest that was seen is nearest to the window's length.
+        // A reset states the rest of a window. The longest rest that recoup has seen is the best estimate of the window's
+        // length.
         self.window_ms = header.window_ms.or(Some(self.window_ms.unwrap_or(0).max(length)));
         self.remaining = Some(header.remaining);
         self.header_at_ms = Some(header.at_ms);
@@ -189,7 +193,7 @@ impl QuotaState {
         }
     }
 
-    /// Decreases the rate by a factor on a 429, and increases it by steps while it is used without one.
+    /// Lowers the rate by a factor after a 429. Raises the rate in steps while recoup uses the rate without a 429.
     fn adapt_rate(&mut self, report: &UsageReport, settings: &QuotaSettings, now_ms: i64) {
         let lowest = |rates: [Option<f64>; 3]| rates.into_iter().flatten().reduce(f64::min);
         if let Some(limited) = &report.limited {
@@ -204,7 +208,7 @@ impl QuotaState {
                 self.rate_at_last_429 = Some(rate);
                 self.limited_at_ms = Some(limited.at_ms);
                 self.rate_raised_at_ms = now_ms;
-                // Slots of the schedule at the old rate are dropped.
+                // Discards the slots that were planned at the old rate.
                 self.next_slot_us = self.next_slot_us.min(now_ms * 1_000);
             }
         } else if let (Some(rate), Some(base), Some(limited_at)) =
@@ -212,7 +216,7 @@ impl QuotaState {
         {
             let quiet = now_ms - limited_at;
             let passed = (now_ms - self.rate_raised_at_ms).clamp(0, 5_000) as f64 / 1_000.0;
-            // A rate that is hardly used shows nothing about a higher one.
+            // A rate that recoup hardly uses does not prove that the host would accept a higher one.
             if report.sent as f64 >= 0.5 * rate * passed && passed > 0.0 {
                 let doubled = 2_f64.powi((quiet / DOUBLES_AFTER).clamp(0, 10) as i32);
                 self.rate_learned = Some(rate + base * INCREASE * doubled * passed);
@@ -251,7 +255,7 @@ impl QuotaState {
             spacing_us = spacing(rate);
             requests = requests.min(((rate * LEASE).ceil() as u64).max(1));
             let span = (requests as f64 * spacing_us).ceil() as i64;
-            // A clock that was set back must not leave slots in the far future.
+            // Moves slots in the far future back, because they would remain after the clock was set back.
             let longest = now_us + (2.0 * span as f64) as i64 + 60_000_000;
             match request.purpose {
                 Purpose::Crawl => {
@@ -271,7 +275,7 @@ impl QuotaState {
         Grant { requests, counted, window: self.window, void_at_ms, starts_us, spacing_us, pause: None }
     }
 
-    /// The part of a limit that a purpose may use. A crawl may always use one request, so that it makes progress.
+    /// Returns the part of a limit that a purpose may use. A crawl may always use one request, so that it makes progress.
     fn usable(&self, limit: u64, purpose: Purpose) -> u64 {
         let without_reserve = ((limit as f64 * (1.0 - self.reserve)).floor() as u64).min(limit);
         match purpose {
@@ -281,22 +285,22 @@ impl QuotaState {
         }
     }
 
-    /// What crawls may still use of the window; `None` without a limit.
+    /// Returns how many requests crawls and looks may still send in this window; `None` without a limit.
     pub fn left_to_crawl(&self) -> Option<u64> {
         self.limit.map(|limit| self.usable(limit, Purpose::Crawl).saturating_sub(self.used))
     }
 
-    /// What is left of the window, the reserve included; `None` without a limit.
+    /// Returns how many requests are left in this window, including those reserved for retractions; `None` without a limit.
     pub fn left(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.used))
     }
 
-    /// What crawls may use of one window; `None` without a limit.
+    /// Returns how many requests crawls and looks may send in a whole window; `None` without a limit.
     pub fn per_window(&self) -> Option<u64> {
         self.limit.map(|limit| self.usable(limit, Purpose::Crawl))
     }
 
-    /// The state at a later moment, if no process sends anything until then.
+    /// Returns the state at a later time, if no process sends a request until then.
     #[must_use]
     pub fn at(mut self, now_ms: i64) -> Self {
         self.end_window(now_ms);
@@ -305,13 +309,13 @@ impl QuotaState {
     }
 }
 
-/// When a window that begins now ends. The host's window begins a little later, when the request arrives there.
+/// Returns the end of a window that begins now. The host's window begins slightly later, when the request arrives.
 fn window_end(now_ms: i64, length_ms: i64) -> i64 {
     now_ms + length_ms + (length_ms / 100).clamp(100, 1_000)
 }
 
-/// The time from one slot to the next, in microseconds. It is a little longer than the rate asks for, so that network
-/// jitter never exceeds the rate. A token bucket that holds one request needs a larger margin.
+/// Returns the interval between two slots, in microseconds. The interval is slightly longer than the rate requires, so that
+/// network jitter never exceeds the rate. A host that allows no burst needs a larger margin.
 fn spacing(rate: f64) -> f64 {
     let kept = if rate < 2.0 { 0.985 } else { 0.995 };
     1e6 / (rate * kept)

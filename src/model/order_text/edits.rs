@@ -7,17 +7,17 @@ use icu_properties::props::GeneralCategory;
 use super::marks::{is_blank, is_mark, marks_in};
 use super::{Candidate, joined};
 
-/// Returns the changed text and the change in words; `None` if nothing changes.
+/// A change to a text. Returns the changed text and a description of the change; `None` if the text stays the same.
 type Edit = fn(&str) -> Option<(String, String)>;
 
-/// The changes, in the order in which they are combined.
+/// The changes, in the order in which recoup combines them.
 const EDITS: &[Edit] =
     &[without_marks, in_ordinary_characters, unescaped, unquoted, bare, undecimal, compact, other_hash];
 
-/// The largest number of combinations.
+/// The largest number of combinations of changes to one text.
 const MAX_COMBINATIONS: usize = 64;
 
-/// The results of all combinations of edits. Results of fewer edits come first.
+/// Returns the results of all combinations of changes. Results of fewer changes come first.
 pub(super) fn of(text: &str) -> Vec<Candidate> {
     let mut found = vec![(0_usize, Candidate { text: text.to_owned(), because: String::new() })];
     for edit in EDITS {
@@ -36,7 +36,7 @@ pub(super) fn of(text: &str) -> Vec<Candidate> {
     found.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// The text without marks and in ordinary characters.
+/// Returns the text without marks and in ordinary characters.
 pub(super) fn plain(text: &str) -> Candidate {
     let mut plain = Candidate { text: text.to_owned(), because: String::new() };
     for edit in [without_marks, in_ordinary_characters] {
@@ -52,8 +52,8 @@ fn without_marks(text: &str) -> Option<(String, String)> {
     Some((text.chars().filter(|c| !is_mark(*c)).collect(), format!("without {marks}")))
 }
 
-/// Replaces full-width and other forms of a character by the ordinary one, digits of any script by 0 to 9, and any
-/// blank by a space.
+/// Replaces full-width and other forms of a character by the ordinary one, digits of any script by 0 to 9, and every blank by
+/// a space.
 fn in_ordinary_characters(text: &str) -> Option<(String, String)> {
     if text.is_ascii() {
         return None;
@@ -63,7 +63,8 @@ fn in_ordinary_characters(text: &str) -> Option<(String, String)> {
     (ordinary != text).then(|| (ordinary, "in ordinary characters".to_owned()))
 }
 
-/// The ASCII digit for a decimal digit of any script. Unicode has the ten digits of a script in one run.
+/// Returns the ASCII digit for a decimal digit of any script. In Unicode, the ten digits of each script have consecutive code
+/// points.
 fn digit(c: char) -> Option<char> {
     let is_digit = |c: char| CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::DecimalNumber;
     if c.is_ascii() || !is_digit(c) {
@@ -97,14 +98,14 @@ fn unquoted(text: &str) -> Option<(String, String)> {
     (unquoted != text).then(|| (unquoted.to_owned(), because.to_owned()))
 }
 
-/// Removes every character around the text but letters, digits and `#`.
+/// Removes all characters around the text except letters, digits and `#`.
 fn bare(text: &str) -> Option<(String, String)> {
     let around = |c: char| c != '#' && !c.is_alphanumeric();
     let bare = text.trim_matches(around);
     (bare != text).then(|| (bare.to_owned(), "without the punctuation around it".to_owned()))
 }
 
-/// Turns `1001.0` into `1001`: a spreadsheet may have taken the ID for a number.
+/// Turns `1001.0` into `1001`: a spreadsheet may have read the ID as a number.
 fn undecimal(text: &str) -> Option<(String, String)> {
     let (whole, zeros) = text.rsplit_once('.')?;
     let is_number = !whole.is_empty() && whole.trim_start_matches('#').bytes().all(|byte| byte.is_ascii_digit());
@@ -118,7 +119,7 @@ fn compact(text: &str) -> Option<(String, String)> {
     (compact != text).then(|| (compact, "without the blanks and commas in it".to_owned()))
 }
 
-/// Removes the `#` in front, or adds one.
+/// Removes a leading `#`, or adds one.
 fn other_hash(text: &str) -> Option<(String, String)> {
     let bare = text.trim_start_matches('#');
     let other = if bare == text {

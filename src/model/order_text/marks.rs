@@ -1,4 +1,4 @@
-//! Invisible characters, which a person copies along with an order ID.
+//! Invisible characters that a person may copy along with an order ID.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use icu_properties::props::{
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Unicode does not class this invisible character as white space.
+/// An invisible character that Unicode does not class as white space.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Whether a character is an invisible mark: default-ignorable, bidirectional, another format character, or a control
+/// Returns whether a character is an invisible mark: default-ignorable, bidirectional, another format character, or a control
 /// character other than white space.
 pub(super) fn is_mark(c: char) -> bool {
     // A fast path: order IDs are nearly always ASCII.
@@ -32,17 +32,18 @@ fn is_invisible_category(c: char) -> bool {
     }
 }
 
-/// White space of any kind.
+/// Returns whether a character is white space of any kind.
 pub(super) fn is_blank(c: char) -> bool {
     if c.is_ascii() { c.is_whitespace() } else { CodePointSetData::new::<WhiteSpace>().contains(c) }
 }
 
-/// Whether a blank looks like a space and is another character.
+/// Returns whether a character looks like a space but is another character.
 fn is_odd_blank(c: char) -> bool {
     !c.is_ascii() && is_blank(c)
 }
 
-/// Names each mark and each unusual blank with its place, such as "U+202C behind it". `None` if there is none.
+/// Describes each mark and each unusual blank with its place, such as "U+202C behind it". Returns `None` if the text has
+/// none.
 pub fn invisible_marks(text: &str) -> Option<String> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
@@ -50,7 +51,7 @@ pub fn invisible_marks(text: &str) -> Option<String> {
     named(text, |c| is_mark(c) || is_odd_blank(c))
 }
 
-/// The text with each mark written out, as in `1001<U+202C>`, so that a person sees it and a terminal does not interpret it.
+/// Writes out each mark, as in `1001<U+202C>`, so that a person sees it and a terminal does not interpret it.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_mark) {
         return Cow::Borrowed(text);
@@ -59,7 +60,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// Names the marks and not the blanks.
+/// Describes the marks of a text, but not its blanks.
 pub(super) fn marks_in(text: &str) -> Option<String> {
     named(text, is_mark)
 }
@@ -96,5 +97,5 @@ fn named(text: &str, is_named: impl Fn(char) -> bool) -> Option<String> {
     }
 }
 
-/// The largest number of marks that are named one by one.
+/// The largest number of marks that a description lists one by one.
 const MAX_NAMED: usize = 4;

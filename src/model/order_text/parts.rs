@@ -1,4 +1,5 @@
-//! Finds the parts of a text that may be an order ID: the IDs of a list, the words of a sentence, the segments of a shop's URL.
+//! Finds the parts of a text that may be an order ID: the items of a list, the words of a phrase, or the segments of a shop's
+//! URL.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -7,24 +8,24 @@ use super::marks::is_blank;
 
 pub(super) struct Part {
     pub(super) text: String,
-    /// Which part of the text this is, in words.
+    /// A description of the part's place in the text.
     pub(super) because: &'static str,
 }
 
-/// The largest number of words, counted from the end, because the ID is mostly the last word.
+/// The largest number of words that are tried, counted from the end, because the ID is mostly the last word.
 const MAX_WORDS: usize = 12;
 
 const A_PART: &str = "a part of the text";
 const END_OF_URL: &str = "the end of the URL";
 const PART_OF_URL: &str = "a part of the URL";
 
-/// Splits a list of IDs at commas, semicolons, tabs and line ends, and at blanks if every word has a digit. A text that
-/// is no list is one piece. No piece is empty or has blanks around it.
+/// Splits a list of IDs at commas, semicolons, tabs and line ends. Also splits at blanks if every word has a digit. Returns a
+/// text that is not a list as one piece. No piece is empty or has blanks around it.
 pub fn split(text: &str) -> Vec<&str> {
     split_indices(text).into_iter().map(|(_, piece)| piece).collect()
 }
 
-/// As [`split`], with the byte offset of each piece.
+/// Splits a list like [`split`], and returns each piece with its byte offset.
 pub fn split_indices(text: &str) -> Vec<(usize, &str)> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b';')) {
         return vec![(0, text)];
@@ -61,12 +62,12 @@ fn cut(start: usize, text: &str, is_separator: fn(char) -> bool) -> Vec<(usize, 
     pieces
 }
 
-/// A tab, or a line end of any kind in Unicode.
+/// Returns whether a character is a tab, or a line end of any kind in Unicode.
 fn is_line_end(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Commas and semicolons of any script.
+/// Returns whether a character is a comma or a semicolon of any script.
 fn is_comma(c: char) -> bool {
     matches!(
         c,
@@ -83,7 +84,7 @@ fn is_comma(c: char) -> bool {
     )
 }
 
-/// Every part that may be an order ID. Expects a text without marks and in ordinary characters.
+/// Returns every part that may be an order ID. The text must have no marks and only ordinary characters.
 pub(super) fn of(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = String::new();
@@ -93,10 +94,10 @@ pub(super) fn of(text: &str) -> Vec<Part> {
             None => rest = format!("{rest} {word}"),
         }
     }
-    // An ID may contain a separator, so larger parts come first.
+    // An ID may contain a separator, so longer parts precede shorter ones.
     let words: Vec<&str> = rest.split(is_blank).filter(|word| !word.is_empty()).collect();
     let ends = (1..words.len()).rev().take(MAX_WORDS).map(|first| words[first..].join(" "));
-    // A # begins an ID, as in `Order#1001` and `#1001#1002`.
+    // A `#` begins an ID, as in `Order#1001` and `#1001#1002`.
     let by_hash = words.iter().rev().flat_map(|word| word.split('#').skip(1).map(|rest| format!("#{rest}")));
     let finer = words.iter().rev().flat_map(|word| word.rsplit(is_between)).take(MAX_WORDS).map(str::to_owned);
     let finer = finer.chain(by_hash.take(MAX_WORDS));
@@ -109,12 +110,13 @@ pub(super) fn of(text: &str) -> Vec<Part> {
     parts
 }
 
-/// Whether the text has a URL. The ID in a shop's URL is often not the order ID, so an unknown ID there proves nothing.
+/// Returns whether the text contains a URL. The ID in a shop's URL is often not the order ID, so an unknown ID there proves
+/// nothing.
 pub fn has_url(text: &str) -> bool {
     text.contains('/') && text.split(is_blank).any(|word| url_in(word).is_some())
 }
 
-/// Whether a character separates words, as a blank does.
+/// Returns whether a character separates words like a blank.
 fn is_between(c: char) -> bool {
     is_comma(c) || matches!(c, '|' | '/' | '\\' | ':' | '=' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '&' | '"')
 }
@@ -123,14 +125,14 @@ fn is_around(c: char) -> bool {
     c != '#' && !c.is_alphanumeric()
 }
 
-/// The URL in a word, also without a scheme.
+/// Parses the URL in a word, even if it has no scheme.
 fn url_in(word: &str) -> Option<Url> {
     let word = word.trim_matches(|c: char| matches!(c, '<' | '>' | '(' | ')' | '"' | '\'' | ',' | '.'));
     if let Some(at) = word.find("://") {
         let scheme = word[..at].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |before| before + 1);
         return word.get(scheme..).and_then(|url| Url::parse(url).ok());
     }
-    // `shop.example/orders/1001`, but not `2024/1001`.
+    // Accepts `shop.example/orders/1001`, but not `2024/1001`.
     let host = word.split_once('/')?.0;
     let is_host = host.contains('.') && host.chars().any(char::is_alphabetic);
     is_host.then(|| Url::parse(&format!("https://{word}")).ok()).flatten()
@@ -144,7 +146,7 @@ fn of_url(url: &Url, parts: &mut Vec<Part>) {
         }
     };
     if let Some(fragment) = url.fragment() {
-        // The URL parser takes a # of the ID for the start of a fragment.
+        // The URL parser mistakes the `#` of an ID for the start of a fragment.
         add(&format!("#{fragment}"), END_OF_URL);
         add(fragment.rsplit(['/', '=']).next().unwrap_or(fragment), END_OF_URL);
     }
@@ -154,7 +156,7 @@ fn of_url(url: &Url, parts: &mut Vec<Part>) {
         if back == 0
             && let Some((name, _extension)) = segment.rsplit_once('.')
         {
-            // Some shops have `1001.json` for order 1001.
+            // Some shops use the path `1001.json` for order 1001.
             add(name, PART_OF_URL);
         }
     }

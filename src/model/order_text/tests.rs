@@ -1,4 +1,4 @@
-//! Texts that people paste, as tables and as properties.
+//! Tests with texts that people paste, as tables and as properties.
 
 use proptest::prelude::*;
 
@@ -168,7 +168,6 @@ fn urls_and_addresses_are_told_from_order_ids() {
     }
 }
 
-/// Any invisible character.
 fn mark() -> impl Strategy<Value = char> {
     any::<char>().prop_filter("a mark", |c| marks::is_mark(*c)).boxed().prop_union(
         prop::sample::select(vec![

@@ -1,8 +1,8 @@
-//! Reads a program's rules strictly, by the schema that the vendor publishes for referral programs (version 4.0.0 of
-//! `obj-referral-program/rules.schema.json`).
+//! Parses a program's rules by the schema that the vendor publishes for referral programs (version 4.0.0 of
+//! `obj-referral-program/rules.schema.json`). Refuses a document that differs from the schema.
 //!
-//! A document of another form is not readable. An unknown word is never taken for a rule, and makes it unknown whether
-//! there is one.
+//! Rules in another form are *not readable*. recoup never treats an unknown word as a refund rule. After an unknown word, it
+//! is unknown whether the program has a refund rule.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use super::{Retraction, Rules, Takes, short};
 
 const VERSION: &str = "4.0.0";
 
-/// The keys that the schema has in an objective, a trigger and an action. Any other key may change what a rule does.
+/// The keys of an objective, a trigger and an action in the schema. Any other key may change the effect of a rule.
 const OBJECTIVE: &[&str] = &["key", "name", "actions", "trigger", "performsConversion", "referrerProgramRewardLimit"];
 const TRIGGER: &[&str] = &["triggerType", "eventKey", "intent", "firstTimeOnly", "condition"];
 const ACTION: &[&str] = &[
@@ -35,7 +35,7 @@ pub(super) fn read(rules: &Value) -> Rules {
     }
 }
 
-/// The refund rules, the rewarded purchase events, and a doubt whether there are more refund rules.
+/// The refund rules, the rewarded purchase events, and an unknown part that may be another refund rule.
 struct Known {
     retractions: Vec<Retraction>,
     purchases: Vec<String>,
@@ -76,12 +76,12 @@ fn retractions(rules: &Value) -> Read<Known> {
 }
 
 enum Objective {
-    /// The trigger is a refund. Without retractions, the objective does other things.
+    /// The trigger is a refund. If the list of retractions is empty, the objective takes nothing back.
     Refund(Vec<Retraction>),
-    /// The trigger is a purchase with this event, and the objective gives rewards.
+    /// The trigger is a purchase with this event key, and the objective gives rewards.
     Purchase(String),
     Other,
-    /// The schema does not have this word.
+    /// The schema does not contain this word.
     Unknown(String),
 }
 
@@ -168,7 +168,7 @@ fn reward_keys(action: &Map<String, Value>) -> Read<Vec<String>> {
     keys.iter().map(key).collect::<Option<_>>().ok_or_else(|| "a key of rewards is not a text".to_owned())
 }
 
-/// Why a trigger or an action does not run with every refund.
+/// Returns the reasons why a trigger or an action does not run on every refund.
 fn limits(of: &Map<String, Value>, what: &str) -> Read<Vec<String>> {
     let mut limits = Vec::new();
     match of.get("firstTimeOnly") {
@@ -194,7 +194,7 @@ fn object<'a>(value: &'a Value, what: &str) -> Read<&'a Map<String, Value>> {
     value.as_object().ok_or_else(|| format!("{what} is not an object"))
 }
 
-/// The text of a key; `None` if the key is missing or null.
+/// Returns the text of a key; `None` if the key is missing or null.
 fn text<'a>(of: &'a Map<String, Value>, key: &str) -> Read<Option<&'a str>> {
     match of.get(key) {
         None | Some(Value::Null) => Ok(None),

@@ -1,4 +1,5 @@
-//! Rule documents and the expected results. The documents of the table with `schema` are valid by the published schema.
+//! Tests with rule documents and the expected results. The documents with `schema` in the table are valid by the published
+//! schema.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ fn every_rule_document_has_the_expected_result() {
         assert_eq!(rule.left_out, left_out, "{name}");
         assert!(rule.line().contains(&says), "{name}: {}", rule.line());
         assert!(rule.line().starts_with("program friends (Refer a friend): "), "{name}: {}", rule.line());
-        // The index and the ledger store both as JSON.
+        // The index and the ledger store a program and a rule as JSON.
         let program = RuledProgram::of(&program.to_string()).expect("a program");
         let kept = serde_json::to_string(&program).expect("JSON");
         assert_eq!(serde_json::from_str::<RuledProgram>(&kept).expect("the same"), program, "{name}");
@@ -95,7 +96,7 @@ fn what_a_rule_says_is_repeated_without_addresses_and_not_without_end() {
     }
 }
 
-/// Every object at any depth of a document that has both parts of the guide's rule.
+/// Returns whether any object of a document, at any depth, has both parts of the guide's rule.
 fn has_refund_with_retraction(rules: &Value, event: Option<&str>) -> bool {
     let Some(objectives) = rules["conversionRule"]["objectives"].as_array() else { return false };
     objectives.iter().any(|objective| {
@@ -156,7 +157,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The places of a document, as JSON pointers.
+/// Collects every place of a document, as JSON pointers.
 fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {

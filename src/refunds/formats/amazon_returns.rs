@@ -1,4 +1,4 @@
-//! Amazon FBA customer returns: returned units, without amounts.
+//! Amazon FBA customer returns. The file lists returned units and no amounts.
 
 use super::{Column, Format, RowCells, RowMeaning};
 
@@ -20,7 +20,7 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
-    // Reading the cell adds it to the evidence.
+    // Records the cell as evidence.
     cells.text(Column::Status);
     Err("a unit was returned, and this report has neither refunds nor the other units of the order; use the settlement \
          report"

@@ -1,4 +1,4 @@
-//! eBay orders report. It lists sales and has no refunds.
+//! eBay orders report. The file lists sales and no refunds.
 
 use super::{Column, Format, RowCells, RowMeaning};
 
@@ -20,7 +20,7 @@ pub(super) static FORMAT: Format = Format {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every format's rule")]
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
-    // Reading the cell adds it to the evidence.
+    // Records the cell as evidence.
     cells.text(Column::OrderedAt);
     Ok(RowMeaning::NoRefund("a report of sales cannot show a refund".to_owned()))
 }

@@ -1,4 +1,5 @@
-//! The vendor's own reversal file (`docs/vendor/refund-guide.md` E). Its Amount is the new amount: 0 takes the whole action back.
+//! The vendor's own reversal file (`docs/vendor/refund-guide.md` E). Its Amount is the new amount: 0 reverses the whole
+//! action.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

@@ -1,5 +1,5 @@
-//! Magento / Adobe Commerce, orders grid. `closed` means refunded in full or cancelled, so the amounts decide. Custom
-//! statuses are unclear.
+//! Magento / Adobe Commerce, orders grid. The status `closed` means refunded in full or cancelled, so the amounts
+//! decide. An order with a custom status is unclear.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -43,7 +43,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = cells.word(Column::Status);
     let total = cells.needed(Column::Total)?;
     let Some(refunded) = cells.amount(Column::Amount)? else {
-        // The grid leaves the cell blank if nothing was refunded.
+        // The grid leaves the refunded amount blank if the shop refunded nothing.
         return if is_open(&status) {
             Ok(RowMeaning::OrderState {
                 status: OrderStatus::NotInFull,
@@ -55,7 +55,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         };
     };
     let status = match status.as_str() {
-        // A refunded order is closed. A partial refund does not change the status.
+        // A full refund closes the order. A partial refund does not change the status.
         "closed" => OrderStatus::AmountsDecide,
         _ if is_open(&status) => OrderStatus::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),

@@ -1,8 +1,8 @@
 //! The formats that recoup detects, one file for each platform.
 //!
-//! To add a format, add a file with a `FORMAT`, name it as a module and in the list `ALL` below, and put sample exports into
-//! `samples/`. The property tests of `tests/safety.rs` then check that no missing or unknown cell makes a full refund of an
-//! order that was not refunded.
+//! To add a format, add a file with a `FORMAT`, declare its module, add it to the list `ALL` below, and put sample
+//! exports into `samples/`. The property tests of `tests/safety.rs` then check that a missing or unknown cell never
+//! turns an order that was not refunded into a full refund.
 
 mod adyen;
 mod amazon_returns;
@@ -31,7 +31,7 @@ use super::decision::Cell;
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
 
-/// All formats, in the order of the documentation.
+/// All formats, in the order in which the documentation lists them.
 pub static ALL: &[&Format] = &[
     &shopify_orders::FORMAT,
     &shopify_payments::FORMAT,
@@ -53,33 +53,33 @@ pub static ALL: &[&Format] = &[
     &impact_reversals::FORMAT,
 ];
 
-/// The export of one platform.
+/// The description of one platform's export format.
 pub struct Format {
-    /// The value of `--format`.
+    /// The name that `--format` accepts.
     pub name: &'static str,
-    /// The display name.
+    /// The name of the format in messages.
     pub title: &'static str,
-    /// What one row represents.
+    /// What one row of the file represents, such as an order.
     pub grain: &'static str,
-    /// Completes the sentence "an order counts as refunded in full if …".
+    /// The condition that completes the sentence "an order counts as refunded in full if …".
     pub rule: &'static str,
-    /// A warning about files of this format; empty if there is none.
+    /// A warning about files of this format; empty if the format needs none.
     pub caveat: &'static str,
-    /// Whether the sign of an amount is the direction of the money. In other formats, both signs in one file are a
-    /// contradiction.
+    /// Whether the sign of an amount shows the direction of the payment. In other formats, amounts of both signs in one
+    /// file are a contradiction.
     pub signed: bool,
-    /// `Some(true)` if the file must be JSON, `Some(false)` if it must be a table.
+    /// `Some(true)` if the format is JSON, `Some(false)` if it is a table, `None` if it may be either.
     pub is_json: Option<bool>,
-    /// Whether column names must be written without spaces and underscores.
+    /// Whether a column name matches only if the file writes it without spaces and underscores.
     pub exact_names: bool,
-    /// Whether a second table may follow the first.
+    /// Whether a second table may follow the first in one file.
     pub has_sections: bool,
-    /// A header has this format if it contains one name of each group.
+    /// A header matches this format if it contains at least one name of each group.
     pub signature: &'static [&'static [&'static str]],
     pub columns: &'static [ColumnNames],
-    /// The columns that the rule needs. A file without them is refused.
+    /// The columns that the rule reads. recoup refuses a file without them.
     pub required: &'static [Column],
-    /// Interprets a row. An error says why the order is unclear.
+    /// Interprets a row. Returns an error with the reason if the order is unclear.
     pub interpret: fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 }
 
@@ -100,7 +100,7 @@ impl Format {
         interpret: |_| Ok(RowMeaning::Ignored),
     };
 
-    /// The number of signature groups if the header has all of them.
+    /// Returns the length of the signature if the header contains a name of each group.
     fn matches(&self, header: &Header) -> Option<usize> {
         self.signature
             .iter()
@@ -108,14 +108,14 @@ impl Format {
             .then_some(self.signature.len())
     }
 
-    /// The first name of each signature group that the header lacks.
+    /// The first name of each signature group that has no name in the header.
     fn missing(&self, header: &Header) -> Vec<&'static str> {
         let lacks = |group: &&&[&str]| !group.iter().any(|name| header.has(name, false));
         self.signature.iter().filter(lacks).map(|group| group[0]).collect()
     }
 }
 
-/// The folded names of a header. The value is `true` if the file has the name without spaces and punctuation.
+/// The folded column names of a header. The value is `true` if the file writes the name without spaces and punctuation.
 struct Header(HashMap<String, bool>);
 
 impl Header {
@@ -133,7 +133,7 @@ impl Header {
     }
 }
 
-/// Detects the format with the longest matching signature. `Err` holds two formats that match equally well.
+/// Detects the format with the longest matching signature. Fails with two formats if both match equally well.
 pub fn detect(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
     let header = Header::of(header);
     let mut best: Option<(usize, &'static Format)> = None;
@@ -153,7 +153,7 @@ pub fn detect(header: &[String], is_json: bool) -> Result<Option<&'static Format
     }
 }
 
-/// Finds a format whose signature lacks one column in the header. Returns it with the name of that column.
+/// Finds a format for which the header lacks exactly one column. Returns the format and the name of that column.
 pub fn missing_one_column(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
     let header = Header::of(header);
     let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 3;
@@ -167,42 +167,42 @@ pub fn by_name(name: &str) -> Option<&'static Format> {
     ALL.iter().copied().find(|format| format.name.eq_ignore_ascii_case(name))
 }
 
-/// What one row says about the money of its order.
+/// What one row says about the payments of its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowMeaning {
-    /// A further line item. The first row of the order has the amounts.
+    /// The row is a further line item. The order's first row has the amounts.
     Ignored,
-    /// The user submitted the order as refunded.
+    /// The row is in a list that the user submitted as refunded.
     Listed,
-    /// The state of the whole order.
+    /// The row states the current state of the whole order.
     OrderState {
         status: OrderStatus,
         refunded: Option<Decimal>,
         /// The price before the refund.
         total: Option<Decimal>,
     },
-    /// The price after the refund; 0 is a refund in full.
+    /// The row states the price after the refund; 0 is a full refund.
     NewAmount(Decimal),
-    /// Money that moved. The amounts of an order's rows are summed.
+    /// The row is a payment or refund. The amounts of an order's rows are summed.
     Transaction {
         charged: Decimal,
-        /// Negative if a refund was undone.
+        /// The refunded amount; negative if a refund was undone.
         refunded: Decimal,
     },
-    /// A payment that was refunded only in part, as its status says.
+    /// The row is a payment whose status says that only a part was refunded.
     PartlyRefundedPayment { charged: Decimal },
-    /// A refund. The amounts of an order's rows are summed.
+    /// The row is a refund. The amounts of an order's rows are summed.
     Refund {
         refunded: Decimal,
-        /// The price of the whole order, if the row has it.
+        /// The price of the whole order, if the row contains it.
         total: Option<Decimal>,
     },
-    /// Not a refund: a fee, a payout, a chargeback, a rejected return. The text says which.
+    /// The row is not a refund but, for example, a fee, a payout, a chargeback or a rejected return. The text names it.
     NoRefund(String),
 }
 
 impl RowMeaning {
-    /// Whether money went back to the customer.
+    /// Whether the row says that the customer got money back.
     pub(super) fn is_refund(&self) -> bool {
         match self {
             Self::Listed | Self::Refund { .. } => true,
@@ -218,24 +218,24 @@ impl RowMeaning {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
-    /// All money went back.
+    /// The order was refunded in full.
     Refunded,
-    /// A part of the money went back.
+    /// The order was refunded in part.
     RefundedInPart,
     NotRefunded,
-    /// Not all money went back. The platform does not change this status on a partial refund.
+    /// The order was not refunded in full. The platform does not change this status after a partial refund.
     NotInFull,
-    /// The status says nothing; the amounts decide.
+    /// The status does not show a refund, so the amounts decide.
     AmountsDecide,
 }
 
-/// The cells of one row, by column. Records which cells were read, as evidence.
+/// The cells of one row, by column. Records each cell that is read as evidence.
 pub struct RowCells<'a> {
     pub(super) row: &'a RefundRow,
     pub(super) columns: &'a Columns,
-    /// The places of the cells that were read.
+    /// The column indexes of the cells that were read.
     pub(super) seen: std::cell::RefCell<Vec<usize>>,
-    /// The currencies that the amounts name, by code or sign.
+    /// The codes and signs of the currencies in the amounts.
     pub(super) currencies: std::cell::RefCell<BTreeSet<String>>,
 }
 
@@ -249,7 +249,7 @@ impl<'a> RowCells<'a> {
         self.columns.get(column).is_some()
     }
 
-    /// The trimmed cell; empty if the file lacks the column. Adds the cell to the evidence.
+    /// The trimmed cell; empty if the file lacks the column. Records the cell as evidence.
     pub fn text(&self, column: Column) -> &'a str {
         let Some(place) = self.columns.get(column) else { return "" };
         let mut seen = self.seen.borrow_mut();
@@ -259,13 +259,13 @@ impl<'a> RowCells<'a> {
         self.row.cell(place).trim()
     }
 
-    /// The cell in lower case, with `_` and `-` replaced by blanks.
+    /// Like [`RowCells::text`], but in lower case and with blanks in place of `_` and `-`.
     pub fn word(&self, column: Column) -> String {
         let text = self.text(column).to_lowercase().replace(['_', '-'], " ");
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The amount; `None` if the cell is blank or the file lacks the column.
+    /// Parses the cell as an amount; `None` if the cell is blank or the file lacks the column.
     pub fn amount(&self, column: Column) -> Result<Option<Decimal>, String> {
         let text = self.text(column);
         let place = self.columns.get(column);
@@ -295,12 +295,12 @@ impl<'a> RowCells<'a> {
         }
     }
 
-    /// The amount. Fails if the cell is blank.
+    /// Like [`RowCells::amount`], but fails if the cell is blank.
     pub fn needed(&self, column: Column) -> Result<Decimal, String> {
         self.amount(column)?.ok_or_else(|| self.blank(column))
     }
 
-    /// Says why a blank cell or a missing column makes the order unclear.
+    /// The error for a blank cell or a missing column that makes the order unclear.
     pub fn blank(&self, column: Column) -> String {
         match self.columns.get(column).and_then(|place| self.columns.header.get(place)) {
             Some(name) => format!("{name} is blank"),
@@ -308,7 +308,7 @@ impl<'a> RowCells<'a> {
         }
     }
 
-    /// Says why an unknown value makes the order unclear.
+    /// The error for an unknown value that makes the order unclear.
     pub fn unknown(&self, column: Column) -> String {
         let text = self.text(column);
         if text.is_empty() {
@@ -330,8 +330,8 @@ impl<'a> RowCells<'a> {
     }
 }
 
-/// Interprets a row that has status, refunded amount and total of a whole order. An amount may be missing only if the file
-/// lacks its column.
+/// Interprets a row that has status, refunded amount and total of a whole order. A blank amount is an error if the file
+/// has the amount's column.
 fn interpret_order(cells: &RowCells<'_>, status: OrderStatus) -> Result<RowMeaning, String> {
     let (refunded, total) = (cells.amount(Column::Amount)?, cells.amount(Column::Total)?);
     for (column, amount) in [(Column::Amount, refunded), (Column::Total, total)] {

@@ -1,7 +1,8 @@
-//! PayPal activity. Refunds are negative and reference the payment.
+//! PayPal activity. A refund has a negative amount and references its payment.
 //!
-//! Transaction types come in dozens of languages. A positive amount of unknown type counts as a payment, which can only make
-//! a refund smaller. A negative amount counts as a refund only if its type is a known word for refund.
+//! The files contain transaction types in dozens of languages. A positive amount of unknown type counts as a payment,
+//! which can only make a refund smaller. A negative amount counts as a refund only if its type is a known word for
+//! refund.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -64,11 +65,11 @@ const INVOICE: &[&str] = &[
     "Número da fatura",
 ];
 
-/// Parts of the word *refund*. A type that contains one and is not in [`REFUNDS`] is unclear, such as *Failed Refund* and
-/// *Fee Refund*.
+/// Parts of the word *refund* in several languages. A type that contains one and is not in [`REFUNDS`] is unclear, such
+/// as *Failed Refund* or *Fee Refund*.
 const REFUND: &[&str] =
     &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
-/// Types that return a customer's payment.
+/// Transaction types by which a customer gets a payment back.
 const REFUNDS: &[&str] = &[
     "payment refund",
     "refund",
@@ -90,7 +91,7 @@ const REFUNDS: &[&str] = &[
     "terugbetaling",
     "terugbetaling van betaling",
 ];
-/// Parts of types that move money and refund no order.
+/// Parts of transaction types that do not refund an order.
 const OTHER: &[&str] = &[
     "chargeback",
     "reversal",
@@ -133,7 +134,7 @@ const OTHER: &[&str] = &[
     "omrekening",
     "kosten",
 ];
-/// Words for undoing a transaction. A cancelled refund is not a refund.
+/// Words for undoing a transaction, because a cancelled refund is not a refund.
 const UNDO: &[&str] = &["cancel", "storn", "annul", "cancela", "reversal", "rückbuchung"];
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
@@ -146,7 +147,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato"
         | "voltooid" | "concluído" => {}
-        // The status of a payment changes when it is refunded.
+        // PayPal changes the status of a payment to one of these words when it is refunded.
         "refunded" | "rückzahlung" | "zurückgezahlt" | "remboursé" | "reembolsado" | "rimborsato" | "terugbetaald"
             if !amount.is_negative() => {}
         "partially refunded"
@@ -169,7 +170,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if has(REFUND) {
         let is_refund = REFUNDS.contains(&kind.trim()) && !has(UNDO);
         return match (is_refund, amount.is_negative()) {
-            // A memo line: no money moved.
+            // A memo line records no payment.
             (true, true) if matches!(cells.word(Column::Detail).as_str(), "memo" | "vermerk") => {
                 Err(cells.unknown(Column::Detail))
             }
@@ -177,7 +178,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }
-    // Holds are amounts that PayPal takes out of a customer's refund, or returns.
+    // A hold is an amount that PayPal withholds from a refund, or releases.
     let is_hold =
         ["hold", "einbehalt", "retenue", "retención", "blocco", "inhouding"].iter().any(|word| kind.contains(word));
     if has(UNDO) && !amount.is_negative() && !is_hold {

@@ -1,5 +1,5 @@
-//! Returns apps (Loop, Frate, parcelLab and the like). A return is a refund once it is completed; the order's amount is
-//! elsewhere.
+//! Returns apps (Loop, Frate, parcelLab and the like). A completed return counts as a refund. The file does not contain
+//! the price of the order.
 
 use super::{Column, Format, RowCells, RowMeaning};
 
@@ -30,7 +30,7 @@ pub(super) static FORMAT: Format = Format {
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "complete" | "refunded" | "processed" => {
-            // Store credit and exchanges leave the money with the shop.
+            // The shop keeps the money if the customer gets store credit or an exchange.
             let is_money = matches!(
                 cells.word(Column::Type).as_str(),
                 "" | "refund"

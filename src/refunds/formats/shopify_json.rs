@@ -1,4 +1,5 @@
-//! Shopify Admin API orders, from REST or from GraphQL bulk operations. Refunds are nested or child lines.
+//! Shopify Admin API orders, from REST or from GraphQL bulk operations. Refunds are nested in the order (REST) or lines
+//! of their own (bulk).
 
 use std::collections::HashSet;
 
@@ -46,7 +47,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         _ => return Err(cells.unknown(Column::Detail)),
     }
     let (total, nested) = (cells.text(Column::Total), cells.text(Column::Amount));
-    // REST lists failed attempts, too. `sum_of_refunds` skips them.
+    // REST lists failed refund attempts too, and `sum_of_refunds` skips them.
     check_transactions(cells.text(Column::Debit), nested.starts_with('['))?;
     check_transactions(cells.text(Column::Part), false)?;
     if let (Some(one), Some(other)) = (currency_of(total), currency_of(nested))
@@ -66,7 +67,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     Ok(RowMeaning::OrderState { status, refunded, total })
 }
 
-/// Interprets a child line of a bulk operation. The refund's total includes its transactions and line items.
+/// Interprets a refund line of a bulk operation. Its total includes its transactions and line items.
 fn child(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.word(Column::Type) == "refund" && cells.word(Column::AmountType) != "success" {
         return Err(format!("a refund of it has the status {:?}", cells.text(Column::AmountType)));
@@ -79,13 +80,13 @@ fn child(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     })
 }
 
-/// Currency code of `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
+/// The currency code of `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
 fn currency_of(text: &str) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     value.get("shopMoney")?.get("currencyCode")?.as_str().map(str::to_uppercase)
 }
 
-/// Fails if a refund transaction at any depth did not succeed or is a test. `may_fail` accepts failed ones.
+/// Fails if a refund transaction at any depth is a test or did not succeed. `may_fail` accepts a failed transaction.
 fn check_transactions(text: &str, may_fail: bool) -> Result<(), String> {
     if !text.starts_with(['{', '[']) {
         return Ok(());
@@ -159,7 +160,7 @@ struct Transaction {
     amount: Text,
 }
 
-/// The sum of the successful refund transactions.
+/// The sum of the refund transactions that succeeded.
 fn sum_of_refunds(text: &str, currency: &str) -> Result<Decimal, String> {
     let refunds: Vec<Refund> =
         serde_json::from_str(text).map_err(|_unreadable| "refunds without readable transactions".to_owned())?;

@@ -1,4 +1,5 @@
-//! Shopify orders export. The first row of an order has status and totals; further line items leave them blank.
+//! Shopify orders export. Status and totals are in the first row of an order; the rows of further line items leave them
+//! blank.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning, interpret_order};
 
@@ -31,7 +32,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     interpret_order(cells, status)
 }
 
-/// Financial statuses of Shopify, which the Admin API uses, too.
+/// Maps Shopify's financial statuses, which are the same in the Admin API.
 pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word {
         "refunded" => Some(OrderStatus::Refunded),

@@ -1,4 +1,4 @@
-//! Square, payments. Refunds are negative rows of another report, so this one proves none.
+//! Square, payments. Square reports refunds as negative rows of another report, so this file proves no refund.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

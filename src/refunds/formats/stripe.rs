@@ -1,4 +1,4 @@
-//! Stripe, payments. `Status` stays `Paid` on a partial refund. The order ID is in a metadata column.
+//! Stripe, payments. The `Status` stays `Paid` after a partial refund. The order ID is in a metadata column.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

@@ -1,4 +1,4 @@
-//! UltraCart, refund report. A second table with a header of its own may follow.
+//! UltraCart, refund report. A second table with its own header may follow in the same file.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

@@ -1,4 +1,4 @@
-//! WooCommerce Analytics, orders. A partial refund lowers Net Sales and leaves the status unchanged.
+//! WooCommerce Analytics, orders. A partial refund lowers the order's Net Sales and does not change its status.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 
@@ -28,7 +28,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     Ok(RowMeaning::OrderState { status, refunded: None, total: None })
 }
 
-/// Order statuses of WooCommerce. Only `refunded` shows that money went back.
+/// Maps WooCommerce's order statuses. Only `refunded` proves a refund.
 pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word.strip_prefix("wc ").unwrap_or(word) {
         "refunded" => Some(OrderStatus::Refunded),

@@ -46,12 +46,12 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             "its refunds are listed one by one, and recoup reads only a column with the refunded total".to_owned()
         );
     }
-    // Without a refunded amount the total proves nothing. An unreadable total still makes the order unclear.
+    // A total without a refunded amount proves nothing, but an unreadable total makes the order unclear.
     let total = cells.needed(Column::Total)?;
     if status == OrderStatus::Refunded && (total.is_zero() || total.is_negative()) {
         return Err(format!("the total of the order, {total}, is not more than 0"));
     }
-    // Refund columns of items are included in the total.
+    // Ignores the refund columns of items, because the total includes them.
     let is_about_refund = |(place, name): (usize, &String)| {
         let name = fold(name);
         name.contains("refund") && !name.contains("item") && !cells.row.cell(place).trim().is_empty()

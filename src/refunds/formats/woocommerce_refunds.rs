@@ -1,4 +1,4 @@
-//! WooCommerce REST API, refunds: `parent_id` is the order. It does not say what the order cost.
+//! WooCommerce REST API, refunds: `parent_id` is the order ID. The file does not contain the order's price.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;

@@ -2,7 +2,7 @@
 
 use super::{DecisionKind, decisions, read};
 
-/// The decision on a file with one order.
+/// The decision about the single order of a file.
 fn decision(format: &str, text: &str) -> DecisionKind {
     let refunds = read(text).unwrap_or_else(|error| panic!("{format}: {error}"));
     assert_eq!(refunds.reading.format, format, "{text}");

@@ -1,4 +1,4 @@
-//! Tests across files of this module: round trips, and no panics.
+//! Tests that involve several files of this module: round trips, and no panics.
 
 mod denials;
 mod outcomes;
@@ -22,7 +22,7 @@ fn read(text: &str) -> Result<Refunds> {
     from_bytes("refunds.csv", text.as_bytes(), &Options::default())
 }
 
-/// Reads a file with the columns *note* and *Reason* ignored.
+/// Reads a file and ignores its columns *note* and *Reason*.
 fn read_without_note(text: &str) -> Result<Refunds> {
     let mut ignore_columns = vec!["note".to_owned()];
     ignore_columns.extend(text.contains("Reason").then(|| "Reason".to_owned()));
@@ -40,7 +40,7 @@ fn any_cell() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    /// A file whose first column is the order ID.
+    /// A file whose first column contains order IDs.
     fn any_refunds()(width in 1_usize..5)(
         names in prop::collection::vec(any_cell(), width - 1),
         rows in prop::collection::vec(prop::collection::vec(any_cell(), width), 0..6),
@@ -70,7 +70,7 @@ fn decisions(refunds: &Refunds) -> Vec<DecisionKind> {
     refunds.orders.iter().map(|order| order.decision.kind()).collect()
 }
 
-/// Two values for each row.
+/// Two added values for each row.
 fn values_for(refunds: &Refunds, cell: &str) -> Vec<Vec<String>> {
     (0..refunds.rows.len()).map(|n| vec![cell.to_owned(), format!("v{n}")]).collect()
 }

@@ -1,10 +1,11 @@
-//! Property tests: no damage to a file makes an order *refunded in full* that was not.
+//! Property tests: a damaged file never makes an order *refunded in full* that was not refunded in full.
 //!
-//! Damage shuffles, drops and duplicates rows, drops and blanks columns and column names, blanks and replaces cells, and
-//! removes or replaces JSON values at any depth. An order is safe if its decision, after the comparison with its real price,
-//! is not *refunded in full*, or if the file is refused.
+//! Damage shuffles, drops and duplicates rows, drops and blanks columns and column names, blanks and replaces cells,
+//! and removes or replaces JSON values at any depth. An order is safe if recoup refuses the file, or if the order's
+//! decision after the comparison with its real price is not *refunded in full*.
 //!
-//! Two kinds of damage are excluded, because the result equals a valid file: [`lost_its_undoing`] and [`is_bare_list`].
+//! The tests exclude two kinds of damage, because the damaged file equals a valid file: [`lost_its_undoing`] and
+//! [`is_bare_list`].
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -17,7 +18,7 @@ use crate::refunds::columns::LIST_COLUMNS;
 use crate::refunds::decision::Decision;
 use crate::refunds::formats;
 
-/// An index selects a row or a column.
+/// One kind of damage to a table. Each index selects a row or a column.
 #[derive(Debug, Clone)]
 enum Damage {
     Shuffle(Vec<Index>),
@@ -32,8 +33,8 @@ enum Damage {
     ReplaceColumn(Index, &'static str),
 }
 
-/// Replacements for cells: nothing, unreadable amounts, unknown words. Row IDs are only blanked, because a copy of a refund
-/// with another ID is another refund.
+/// Replacements for cells: nothing, unreadable amounts, unknown words. A row ID is only blanked, because a copied
+/// refund with a different ID is a second refund.
 const GARBAGE: [&str; 9] = ["", " ", "x", "#REF!", "1,234", "1e3", "NaN", "frobnicated", "weder noch"];
 
 fn any_damage() -> impl Strategy<Value = Damage> {
@@ -53,17 +54,17 @@ fn any_damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// A table that knows the original places of its rows and columns.
+/// A table that keeps the original positions of its rows and columns.
 #[derive(Clone)]
 struct Grid {
     separator: u8,
     header: Vec<String>,
     rows: Vec<(usize, Vec<String>)>,
-    /// The original place of each column.
+    /// The original index of each column.
     origin: Vec<usize>,
     original: Vec<Vec<String>>,
     original_header: Vec<String>,
-    /// Original places of the columns with row IDs.
+    /// The original indexes of the row ID columns.
     ids: Vec<usize>,
 }
 
@@ -144,7 +145,8 @@ impl Grid {
     }
 }
 
-/// The row that undoes a refund was removed, or no longer names the order. What is left equals the file of a valid refund.
+/// Whether the damage removed the row that undoes a refund, or that row's order ID. The remaining file equals the file
+/// of a valid refund.
 fn lost_its_undoing(grid: &Grid, truth: &Truth) -> bool {
     let Some(word) = &truth.undone_by else { return false };
     let is_undoing = |cells: &[String]| cells.iter().any(|cell| cell == word) && cells.contains(&truth.order);
@@ -152,7 +154,8 @@ fn lost_its_undoing(grid: &Grid, truth: &Truth) -> bool {
     !grid.rows.iter().any(|(origin, cells)| *origin == place && cells.contains(&truth.order))
 }
 
-/// No column with evidence is left. What remains is a plain list of order IDs, which the user submits as refunded.
+/// Whether the damage removed every column with evidence. The remaining file is a plain list of order IDs that the user
+/// submits as refunded.
 fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
     use Column::{OrderId, OrderedAt, Reason, RefundedAt, RowId};
     let columns = formats::by_name(sample.format()).map_or(LIST_COLUMNS, |format| format.columns);
@@ -168,11 +171,11 @@ fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
             .all(|column| grid.rows.iter().all(|(_, cells)| GARBAGE.contains(&cells[column].as_str())))
 }
 
-/// The formats in which the price of an order is the sum of its payments.
+/// The formats that add up payments to the price of an order.
 const SUMS_PAYMENTS: [&str; 5] =
     ["shopify-payments", "stripe-payments", "paypal-activity", "adyen-settlement", "amazon-settlement"];
 
-/// Fails if an order that was not refunded in full is decided so.
+/// Fails if a decision is *refunded in full* for an order that was not refunded in full.
 fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> bool) -> Result<(), String> {
     for order in &refunds.orders {
         let Some(truth) = truths.iter().find(|truth| truth.order == order.order_id.as_str()) else { continue };
@@ -181,7 +184,7 @@ fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> boo
         }
         let cost = Decimal::parse(&truth.total).expect("an amount");
         let held = order.decision.check_against_action(Some(cost), true).0;
-        // The price is in doubt only if it is the sum of payments, because one may be missing.
+        // A missing payment lowers the price only in a format that adds up payments.
         let is_sum = SUMS_PAYMENTS.contains(&refunds.reading.format.as_str());
         let alone = !is_sum && matches!(order.decision, Decision::InFull { .. });
         if held.kind() == DecisionKind::RefundedInFull || alone {
@@ -215,14 +218,14 @@ fn objects(sample: &Sample) -> Vec<Value> {
     }
 }
 
-/// The indexes form a path from the list to a value.
+/// One kind of damage to a JSON value. The indexes form a path from the outer array to the value.
 #[derive(Debug, Clone)]
 enum JsonDamage {
     Shuffle(Vec<Index>),
     Remove(Vec<Index>),
     Double(Index),
     Replace(Vec<Index>, Value),
-    /// Removes a key from all objects.
+    /// Removes one key from all objects.
     RemoveKey(Index, Index),
 }
 
@@ -277,7 +280,7 @@ fn suffer(list: &mut Vec<Value>, damage: &JsonDamage) {
 }
 
 fn for_each_leaf(list: &mut Vec<Value>, path: &[Index], by: &Value) {
-    // Keeps whole rows, because recoup refuses a list of anything but objects.
+    // Never replaces a whole row, because recoup refuses an array with anything but objects.
     if path.len() > 1 {
         let mut whole = Value::Array(std::mem::take(list));
         change(&mut whole, path, &|_| Some(by.clone()));
@@ -285,7 +288,7 @@ fn for_each_leaf(list: &mut Vec<Value>, path: &[Index], by: &Value) {
     }
 }
 
-/// Replaces or removes the value at a path. A path ends early at a value without children.
+/// Replaces or removes the value at a path. The path stops early at a value without children.
 fn change(value: &mut Value, path: &[Index], by: &dyn Fn(&Value) -> Option<Value>) {
     let Some((first, rest)) = path.split_first() else { return };
     let is_last = |value: &Value| rest.is_empty() || !(value.is_array() || value.is_object());
@@ -317,7 +320,7 @@ fn change(value: &mut Value, path: &[Index], by: &dyn Fn(&Value) -> Option<Value
     }
 }
 
-/// A quarter of the usual number of cases, because there are many samples.
+/// A quarter of the usual number of cases, because the tests run for many samples.
 fn cases() -> ProptestConfig {
     let cases = ProptestConfig::default().cases.div_ceil(4);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }

@@ -1,4 +1,4 @@
-//! Sample exports of every format, with the truth about each order. For tests.
+//! Test samples: exports of every format, with the truth about each order.
 
 use std::fs;
 use std::path::Path;
@@ -7,24 +7,24 @@ use crate::refunds::DecisionKind;
 use crate::refunds::column_mapping::{AmountMeans, ColumnMapping};
 
 pub(super) struct Sample {
-    /// Starts with the name of the format and a dot.
+    /// The name of the file, which starts with the name of the format and a full stop.
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     pub(super) mapping: ColumnMapping,
-    /// One order a line: see [`Truth`].
+    /// The truths of the orders, one order a line: see [`Truth`].
     truths: String,
 }
 
 /// The truth about one order, parsed from `#1001 full 100.00 refunded_in_full 100.00 100.00`.
 pub(super) struct Truth {
     pub(super) order: String,
-    /// Whether all money went back.
+    /// Whether the shop refunded the whole price.
     pub(super) is_full: bool,
     /// The price, which is the amount of the live action.
     pub(super) total: String,
     /// The decision that the file proves.
     pub(super) decision: DecisionKind,
-    /// Refunded amount and total in the evidence; `-` if missing.
+    /// The refunded amount and the total in the evidence; `-` for a missing one.
     pub(super) evidence: [String; 2],
     /// A word in the row that undoes a refund. Without that row the file shows a full refund.
     pub(super) undone_by: Option<String>,
@@ -60,7 +60,7 @@ impl Sample {
     }
 }
 
-/// The exports in `samples/`. The orders of `NAME` are described in `NAME.truth`.
+/// The exports in `samples/`. The file `NAME.truth` describes the orders of `NAME`.
 pub(super) fn all() -> Vec<Sample> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/refunds/formats/samples");
     let mut names: Vec<String> = fs::read_dir(&folder)
@@ -79,7 +79,7 @@ pub(super) fn all() -> Vec<Sample> {
     names.into_iter().map(read).collect()
 }
 
-/// Lists of unknown format, each with its mapping.
+/// Lists of unknown format, each with the mapping that explains its columns.
 pub(super) fn with_mappings() -> Vec<Sample> {
     let text = |text: &str| Some(text.to_owned());
     vec![

@@ -1,7 +1,7 @@
-//! Compares the vendor's submissions with a ledger. Pure: no I/O, no clock.
+//! Compares the vendor's submissions with a ledger. This module does no I/O and reads no clock.
 //!
-//! A false match would allow a second send of the same request. An uncertain match therefore counts as missing, and
-//! unreadable submissions are counted separately.
+//! A false match would allow a second send of the same request. An uncertain match therefore counts as a missing
+//! submission. recoup counts unreadable submissions separately.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use crate::retract::match_submissions::{form_of, is_this_change};
 use crate::store::ledger::{Channel, Retraction, State};
 use crate::vendor::brand::Submission;
 
-/// Tolerated time between the ledger's send and the vendor's date: clock differences and the duration of a request.
+/// Tolerated difference between the send time in the ledger and the vendor's date. It covers clock differences and the
+/// duration of a request.
 const CLOCKS: Duration = Duration::from_mins(10);
 
 /// A submission that the vendor has and the ledger lacks.
 #[derive(Debug, Clone)]
 pub struct Missing {
-    /// Reversal or modification.
+    /// The channel of the submission: reversal or modification.
     pub channel: Channel,
     pub target: Target,
     pub submission: Submission,
@@ -28,22 +29,22 @@ pub struct Missing {
 
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// Reversals since `since`.
+    /// Number of reversals in the list since `since`.
     pub reversals: u64,
-    /// Modifications since `since`.
+    /// Number of modifications in the list since `since`.
     pub modifications: u64,
-    /// How many of these reversals and modifications the ledger has: by batch ID, or by target and time.
+    /// Number of these submissions that the ledger has, matched by batch ID, or by target and time.
     pub matched: u64,
-    /// Further reversals of actions that the ledger would never send again.
+    /// Number of further reversals of actions that recoup would never send again, according to the ledger.
     pub on_known: u64,
-    /// Oldest first.
+    /// The submissions that the ledger lacks, oldest first.
     pub missing: Vec<Missing>,
-    /// Submissions that the ledger lacks and whose target cannot be read.
+    /// Number of submissions that the ledger lacks and whose target recoup cannot read.
     pub unreadable: u64,
 }
 
-/// Compares a list with the ledger. `since`: the earliest moment after which the ledger may lack entries; `None` if it may
-/// lack all.
+/// Compares a list with the ledger. `since` is the earliest moment after which the ledger may lack entries; `None` if
+/// the ledger may lack all entries.
 pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction]) -> Comparison {
     let batches: BTreeSet<&str> = known.iter().filter_map(|retraction| retraction.text("batch_id")).collect();
     let from = since.map(|since| since.saturating_sub(signed(CLOCKS)).unwrap_or(Timestamp::MIN));
@@ -52,7 +53,7 @@ pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retractio
     let mut rows: Vec<&Submission> = rows.iter().collect();
     rows.sort_by_key(|row| row.submitted_at());
     for row in rows {
-        // A submission without a readable date may have any date, so it is compared.
+        // A submission without a readable date may have any date, so recoup does not skip it.
         if row.submitted_at().zip(from).is_some_and(|(at, from)| at < from) {
             continue;
         }
@@ -100,7 +101,7 @@ fn is_reversal_by_its_form(row: &Submission) -> bool {
     row.sent("DispositionCode").is_some() && row.sent("Reason").is_none() && row.sent("Sku").is_none()
 }
 
-/// The action of a submission, or else its order and event type.
+/// Returns the action of a submission, or else its order and event type.
 fn target_of(row: &Submission) -> Option<Target> {
     if let Some(action_id) = row.sent("ActionId") {
         return Some(Target::Action(ActionId::new(action_id)));
@@ -110,7 +111,8 @@ fn target_of(row: &Submission) -> Option<Target> {
     Some(Target::Order { order_id: order?, action_tracker_id: tracker?.to_owned() })
 }
 
-/// Finds the retraction of this target that was sent at the time of the row and has no batch ID, because its answer was lost.
+/// Finds the retraction of this target that recoup sent at the time of the row and that has no batch ID, because the
+/// vendor's answer was lost.
 fn sent_then(
     row: &Submission,
     channel: Channel,
@@ -125,7 +127,8 @@ fn sent_then(
             && retraction.target() == *target
             && retraction.text("batch_id").is_none()
             && !accounted.contains(&retraction.id)
-            // A retraction that may be sent again does not match, because the row may be a later attempt from elsewhere.
+            // A retraction that may be sent again does not match, because the row may be a later attempt outside
+            // recoup.
             && !retraction.state.may_be_sent_again(retraction.channel)
             // Two reversals of one action are identical. Two modifications may differ.
             && (channel != Channel::Modification || is_this_change(&form_of(retraction), row))
@@ -134,8 +137,8 @@ fn sent_then(
     known.iter().rev().find(fits).map(|retraction| retraction.id)
 }
 
-/// Whether the ledger would never reverse this target again, even at a person's request. A file line does not count, because
-/// a person can release it.
+/// Returns `true` if the ledger blocks every further reversal of this target, even at a person's request. A file line
+/// does not count, because a person can release that line.
 fn is_safe(target: &Target, known: &[Retraction]) -> bool {
     let newest =
         known.iter().rfind(|retraction| retraction.channel == Channel::Reversal && retraction.target() == *target);
@@ -199,7 +202,8 @@ mod tests {
             vec![of]
         };
         let change = || submission("Modification", "c", NOON, &action);
-        // Submission, ledger, and the counts: matched, on known actions, missing reversals, unreadable, missing modifications.
+        // Columns: submission, ledger, and the counts of matched, on known actions, missing reversals, unreadable and
+        // missing modifications.
         let table: &[(&str, Submission, Vec<Retraction>, [u64; 5])] = &[
             ("an empty ledger", submission("Reversal", "b", NOON, &action), vec![], [0, 0, 1, 0, 0]),
             (

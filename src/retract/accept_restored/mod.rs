@@ -1,8 +1,8 @@
 //! Use case: accepts a restored or lost ledger, after comparing it with the vendor's list of submissions.
 //!
-//! Each reversal and modification that the ledger lacks is added as sent, so that recoup never sends it twice. `verify`
-//! follows the added entries. If the list is incomplete, a person must explicitly continue without it, and the ledger records
-//! that. This module never sends anything.
+//! This module adds each reversal and modification that the ledger lacks as already sent, so that recoup never sends it
+//! twice. `verify` follows the added entries. If the vendor's list is incomplete, a person must explicitly continue
+//! without it, and the ledger records that decision. This module sends nothing.
 
 mod compare;
 
@@ -29,7 +29,7 @@ use crate::store::ledger::{Channel, Found, Ledger, NewRetraction, Retraction};
 use crate::vendor::brand::Submission;
 use compare::{Comparison, Missing, compare};
 
-/// Maximum number of pages to read of the vendor's list.
+/// Maximum number of pages that recoup reads from the vendor's list.
 const PAGES: usize = 1000;
 
 /// Maximum number of days that the vendor keeps submissions (`docs/vendor/brand.md` §4).
@@ -48,40 +48,40 @@ pub struct AcceptOptions {
 #[derive(Debug, Serialize)]
 pub struct Accepted {
     pub accepted: bool,
-    /// The person who accepted it; `null` if nothing was accepted.
+    /// The person who accepted the ledger; `null` if no ledger was accepted.
     pub by: Option<String>,
-    /// The fault: `copy`, `missing`, `another`, `older` or `forked`; `null` without a fault.
+    /// The fault of the ledger: `copy`, `missing`, `another`, `older` or `forked`; `null` without a fault.
     pub trouble: Option<&'static str>,
-    /// The earliest moment after which the ledger may lack entries; `null` if unknown.
+    /// The earliest time after which the ledger may lack entries; `null` if unknown.
     pub since: Option<String>,
     pub reversals: u64,
     pub modifications: u64,
-    /// How many of these reversals and modifications the ledger has.
+    /// Number of the vendor's reversals and modifications that the ledger has.
     pub matched: u64,
-    /// The entries that were added to the ledger.
+    /// The entries that recoup added to the ledger.
     pub added: Vec<Added>,
-    /// Whether the vendor's list covers the whole time since `since`.
+    /// Whether the vendor's list covers the whole time from `since` to now.
     pub vouched: bool,
     pub risks: Vec<String>,
     pub ledger: Option<Mark>,
 }
 
-/// An entry that was added to the ledger.
+/// An entry that recoup added to the ledger.
 #[derive(Debug, Serialize)]
 pub struct Added {
     pub id: i64,
     #[serde(rename = "road")]
     pub channel: Channel,
-    /// Empty if unknown.
+    /// The order ID; empty if unknown.
     pub order_id: String,
-    /// `null` for a submission by order ID and action tracker.
+    /// The ActionId; `null` if the submission has an order ID and an action tracker instead.
     pub action_id: Option<String>,
     pub batch_id: Option<String>,
-    /// The vendor's date, in the vendor's format.
+    /// The submission date, in the vendor's format.
     pub submitted_at: Option<String>,
 }
 
-/// Compares a ledger with the vendor's submissions, and makes it the ledger of this index.
+/// Compares a ledger with the vendor's submissions, and records it as the ledger that belongs to this index.
 pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted> {
     let existing = ctx.ledger()?;
     let Some(fault) = ctx.read_index(|index| readiness::ledger_fault(index, existing))? else {
@@ -145,8 +145,8 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     let message = format!("accepted by {}: {}", ctx.actor.person, fault.describe());
     let details = details(&fault, since_text.as_deref(), &comparison, &risks, options);
     let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
-    // The ledger is written before the index: if the index fails, the person can run the command again, because the index is
-    // a cache.
+    // recoup writes the ledger before the index. If the index fails, the person can run the command again, because the
+    // index is a cache.
     if tombstones.is_some() {
         let (id, head) = (ledger.ledger_id()?, ledger.head()?);
         ctx.write_index(|index| index.adopt_ledger(&id, &head))?;
@@ -168,13 +168,13 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     })
 }
 
-/// The earliest moment after which the ledger may lack entries; `None` if it may lack all.
+/// Returns the earliest moment after which the ledger may lack entries; `None` if the ledger may lack all entries.
 fn since(fault: &LedgerFault, known: &[Retraction]) -> Option<Timestamp> {
     let newest = || known.iter().filter_map(|retraction| retraction.events.last()?.at.parse().ok()).max();
     match fault {
         LedgerFault::Copy(of) => of.at.parse().ok().or_else(newest),
-        // The point of divergence is unknown. A process may have written to an older copy since, so its newest event proves
-        // nothing.
+        // A process may have written to an older copy of the ledger, so the newest event does not show where the copy
+        // diverged.
         LedgerFault::Older
         | LedgerFault::Forked
         | LedgerFault::Another
@@ -183,7 +183,7 @@ fn since(fault: &LedgerFault, known: &[Retraction]) -> Option<Timestamp> {
     }
 }
 
-/// Reads as much of the vendor's list as possible, and adds the reasons why it may be incomplete to `gaps`.
+/// Reads as much of the vendor's list as possible, and adds the reasons for an incomplete list to `gaps`.
 async fn read_list(ctx: &Context<'_>, options: &AcceptOptions, gaps: &mut Vec<String>) -> Result<Vec<Submission>> {
     match ctx.brand.submissions(PAGES).await {
         Ok(list) => {
@@ -268,8 +268,8 @@ fn details(
     })
 }
 
-/// The ledger entry for a missing submission, with the index's rewards in their state at its arrival. A modification's form
-/// does not show the change, so any further change of that action needs `--again`.
+/// Builds the ledger entry for a missing submission, with the rewards as they were when the submission arrived. The
+/// form of a modification does not show its change, so any further change of that action needs `--again`.
 fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
     let Missing { channel, target, submission } = missing;
     let indexed = indexed_rewards(ctx, target)?;
@@ -316,9 +316,9 @@ fn method_of(channel: Channel) -> &'static str {
     if channel == Channel::Modification { "PUT" } else { "DELETE" }
 }
 
-/// The reward at the arrival of the submission, without any later cancellation.
+/// Returns the reward's state when the submission arrived, without any later cancellation.
 fn before(indexed: &IndexedReward, arrived_ms: i64) -> Snapshot {
-    /// Tolerated difference between two of the vendor's clocks.
+    /// Tolerated difference between the clocks of two vendor systems.
     const CLOCKS: Duration = Duration::from_mins(1);
     let mut reward = indexed.reward.clone();
     let since = arrived_ms.saturating_sub(CLOCKS.as_millis() as i64);
@@ -340,7 +340,7 @@ fn line_of(id: i64, missing: &Missing, found: &Found) -> Added {
     }
 }
 
-/// The result if there is no ledger, or it has no fault.
+/// Returns the result for a ledger that is missing or has no fault.
 fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
     let Some(ledger) = ledger else {
         return Err(Error::new(Kind::Failed, "there is no ledger, and none was ever used with this index")

@@ -1,7 +1,7 @@
-//! Parses the flags of `recoup adjust` into a change. Pure.
+//! Parses the flags of `recoup adjust` into a change. Does no I/O.
 //!
-//! `SKU=VALUE` is split at its last `=`, because a SKU may contain one. These are usage errors: an amount that cannot be stored
-//! exactly, an amount and a delta for one item, and a repeated SKU.
+//! The parser splits `SKU=VALUE` at the last `=`, because a SKU may contain `=`. These are usage errors: an amount that
+//! cannot be stored exactly, an amount and a delta for one item, and a repeated SKU.
 
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;

@@ -1,7 +1,8 @@
 //! Reads a modification until its submission is complete, then reads the action and its rewards.
 //!
-//! A complete submission only says that the vendor has processed the modification. The later reads are evidence and no proof, so
-//! a modification is never *confirmed*. This module sends nothing.
+//! A complete submission only says that the vendor has processed the modification. Later reads of the action and its
+//! rewards are evidence but do not prove the effect, so recoup never marks a modification as *confirmed*. This module
+//! sends nothing.
 
 use serde_json::json;
 
@@ -26,8 +27,8 @@ pub async fn observe(
     if retraction.state == State::Unknown {
         unknown_resolver::reconcile(ctx, &follows.resolver, ledger, retraction).await?;
     }
-    // No reward shows that a modification is complete, so a run that follows many modifications reads their submissions by
-    // schedule.
+    // No reward shows that a modification is complete, so a run that follows many modifications reads each submission
+    // on a schedule.
     let waits = retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none();
     if waits && follows.submissions == (SubmissionPolling::Sparingly { now: false }) {
         return Ok(());
@@ -44,7 +45,7 @@ pub async fn observe(
     }
     let rewards = match read_rewards(ctx, ledger, retraction).await {
         Ok(now) => Some(now.rewards),
-        // A failed read is ignored, because the rewards are only evidence.
+        // recoup ignores a failed read, because the rewards are only evidence.
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => None,
         Err(error) => return Err(error),
     };
@@ -54,7 +55,8 @@ pub async fn observe(
     Ok(())
 }
 
-/// The next state. `changed`: whether the action differs from its state before the send, if known. Pure.
+/// Computes the next state. `changed`: whether the action differs from its state before the send; `None` if unknown.
+/// Does no I/O.
 fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, String)> {
     let read = match changed {
         Some(true) => "; what can be read of the action has changed",
@@ -78,9 +80,9 @@ fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, S
     })
 }
 
-/// The changed items or amount as the vendor shows them; empty if the vendor shows none.
+/// Reads the changed items or amount; empty if the vendor returns none.
 async fn read_after(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<(Option<String>, Measure)>> {
-    // If the plan cannot be read, the current values cannot be compared with it.
+    // If recoup cannot read the stored plan, it has no values to compare with.
     let (Target::Action(action_id), Some(change)) = (retraction.target(), change_of(retraction)) else {
         return Ok(Vec::new());
     };

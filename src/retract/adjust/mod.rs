@@ -1,9 +1,9 @@
-//! Use case: a partial refund changes the items or the total of an action and does not reverse it.
+//! Use case: adjusts an action after a partial refund, by changing its items or its total.
 //!
-//! An adjustment uses the same plan, checks, ledger and send-once rule as a retraction, with one PUT. It ends as *processed*,
-//! never as *confirmed*: the vendor documents no read that proves the effect of a modification on a reward
-//! (`docs/vendor/contradictions.md` 9). An adjustment never empties an action, because that would be a reversal. The same change
-//! is sent again only if a person allows it.
+//! An adjustment uses the same plan, checks, ledger and send-once rule as a retraction, and sends one PUT. It ends as
+//! *processed*, never as *confirmed*: the vendor documents no read that proves the effect of a modification on a reward
+//! (`docs/vendor/contradictions.md` 9). An adjustment never empties an action, because that would be a reversal. recoup
+//! sends the same change again only if a person allows it.
 
 pub mod change_flags;
 pub mod follow;
@@ -31,12 +31,12 @@ use crate::vendor::{BrandWriter, Change, Modification, is_full_retraction};
 
 #[derive(Debug, Clone)]
 pub struct AdjustOptions {
-    /// The options that a retraction has too. The disposition is the code of the modification.
+    /// The options that an adjustment shares with a retraction. The disposition is the code of the modification.
     pub plan: Options,
     pub change: Change,
-    /// Whether a person allows the same change again.
+    /// Whether a person allows a second send of the same change.
     pub again: bool,
-    /// Whether a person says that the order has other items, which do not change.
+    /// Whether a person states that the order has other items, which do not change.
     pub others_stay: bool,
 }
 
@@ -50,7 +50,7 @@ impl AdjustOptions {
     }
 }
 
-/// The command that adjusts an order to the amount `left`, for messages.
+/// Returns the command that adjusts an order to the amount `left`, for messages.
 pub fn command_for(order_id: &OrderId, left: Decimal) -> String {
     format!("recoup adjust {} --amount {left}", shell_quote(order_id.as_str()))
 }
@@ -62,8 +62,8 @@ fn that_is_a_retraction() -> Error {
 
 /// Changes one action of an order.
 ///
-/// An error means that nothing was sent. Once a request is sent, the receipt holds it, together with the error that ended the run
-/// early.
+/// An error means that nothing was sent. After a send, the receipt holds the sent request and any error that ended the
+/// run early.
 pub async fn run(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -222,8 +222,8 @@ async fn fit(
     Ok(preview)
 }
 
-/// The items or the amount before the change, if the vendor shows them. The vendor does not document whether the Brand API shows
-/// Advocate events (`docs/vendor/brand.md` §3).
+/// Reads the items or the amount before the change. The vendor does not document whether the Brand API returns Advocate
+/// events (`docs/vendor/brand.md` §3).
 async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
     if matches!(change, Change::Order(_)) {
         return Ok(match &action.facts.amount {
@@ -245,7 +245,7 @@ async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) ->
     }
 }
 
-/// The lines that a person reads before the confirmation.
+/// Returns the lines that a person reads before the confirmation.
 fn plan_lines(
     ctx: &Context<'_>,
     plan: &Plan,

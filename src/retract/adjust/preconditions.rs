@@ -1,7 +1,8 @@
-//! Checks the ledger before an action is modified: once for the plan, and once more under the lock.
+//! Checks the ledger before a modification: once for the plan, and once more under the send lock.
 //!
-//! If the vendor applies a delta twice, it subtracts the money twice, so a person must allow the same change again. A change is
-//! always refused while another is open or the action is reversed, because its result would be unpredictable.
+//! If the vendor applies a delta twice, it subtracts the amount twice, so a second send of the same change needs a
+//! person's permission. recoup always refuses a change if another change is open or the action is reversed, because the
+//! result would be unpredictable.
 
 use serde_json::Value;
 
@@ -18,14 +19,14 @@ pub const CHANGE: &str = "change";
 pub struct Proposal<'a> {
     pub target: &'a Target,
     pub order_id: &'a OrderId,
-    /// The rewards that name this ActionId.
+    /// The rewards that contain this ActionId.
     pub rewards: &'a [RewardId],
     pub preview: &'a Preview,
-    /// Whether a person allows the same change again.
+    /// Whether a person allows a second send of the same change.
     pub again: bool,
 }
 
-/// Earlier adjustments of the action that do not block this one.
+/// Earlier adjustments of the action that do not block the new adjustment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PreviousAdjustments {
     /// The newest adjustment that the vendor may have received.
@@ -34,7 +35,7 @@ pub struct PreviousAdjustments {
     pub same: Vec<i64>,
 }
 
-/// The change of a modification; `None` if its plan cannot be read.
+/// Returns the change of a modification; `None` if recoup cannot read its stored plan.
 pub fn change_of(retraction: &Retraction) -> Option<Preview> {
     serde_json::from_value(retraction.plan.get(CHANGE).cloned().unwrap_or(Value::Null)).ok()
 }
@@ -48,7 +49,8 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
     let attempts = ledger.attempts_by(Channel::Modification, &target.key())?;
     let sent: Vec<&Retraction> = attempts.iter().filter(|attempt| attempt.state.may_have_been_sent()).collect();
     let newest = sent.last().copied();
-    // Checks all adjustments, because one that was added from the vendor's list may follow an open one.
+    // Checks all adjustments, because an adjustment that recoup added from the vendor's list may follow an open
+    // adjustment.
     let is_under_way = |sent: &&&Retraction| sent.state.is_open() && sent.state != State::Unconfirmed;
     if let Some(open) = sent.iter().rfind(is_under_way) {
         return Err(Error::new(
@@ -68,7 +70,7 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
         )
         .hint("look at the action in the vendor's platform; to send this anyway, add --again; nothing was sent"));
     }
-    // *Not received* is concluded from two vendor lists, so a person decides whether to send the change again.
+    // recoup concludes *not received* from two vendor lists, so a person decides whether to send the change again.
     let may_be = |attempt: &&Retraction| attempt.state.may_have_been_sent() || attempt.state == State::NotReceived;
     let same: Vec<i64> = attempts
         .iter()

@@ -1,8 +1,8 @@
-//! A change item by item, before and after. A person confirms it, the ledger stores it, and later reads are compared with it.
-//! Pure.
+//! Previews a change item by item, with the values before and after. A person confirms the preview, the ledger stores
+//! it, and recoup compares later reads with it. This module does no I/O.
 //!
-//! If the action can be read, the change must fit: each item exists, and its amount decreases. An amount that could not be read
-//! is shown as *not known*.
+//! If recoup can read the action, each changed item must exist and its amount must decrease. The preview shows an
+//! unreadable amount as *not known*.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::vendor::{ActionItem, Change, ItemMoney};
 pub struct Preview {
     pub level: Level,
     pub currency: Option<String>,
-    /// Why the values before the change could not be read; `null` if they were read.
+    /// Why recoup could not read the values before the change; `null` if it read them.
     pub unread: Option<String>,
     /// One line for the order, or one for each item, including unchanged items.
     pub lines: Vec<Line>,
@@ -32,13 +32,13 @@ pub enum Level {
 pub struct Line {
     pub sku: Option<String>,
     pub name: Option<String>,
-    /// The values read before the send.
+    /// The values that recoup read before the send.
     pub before: Option<Measure>,
-    /// The values that are sent; `null` for an unchanged item.
+    /// The values that recoup sends; `null` for an unchanged item.
     pub sent: Option<Sent>,
-    /// The values that follow from the change, if they can be computed.
+    /// The expected values after the change; `null` if recoup cannot compute them.
     pub expected: Option<Measure>,
-    /// The values read after the send.
+    /// The values that recoup read after the send.
     #[serde(default)]
     pub after: Option<Measure>,
 }
@@ -64,14 +64,14 @@ pub struct Sent {
 #[derive(Debug, Clone)]
 pub enum Before {
     Items(Vec<ActionItem>),
-    /// Amount and currency.
+    /// The amount and currency of an order.
     Order(Option<String>, Option<String>),
-    /// The values could not be read, for this reason.
+    /// recoup could not read the values, for this reason.
     Unread(String),
 }
 
 impl Preview {
-    /// Applies a change to the values before it. Fails if the change does not fit.
+    /// Builds the preview of a change from the values before the change. Fails if the change does not fit them.
     pub fn of(change: &Change, before: &Before) -> Result<Self> {
         match change {
             Change::Order(amount) => of_order(*amount, before),
@@ -79,7 +79,7 @@ impl Preview {
         }
     }
 
-    /// Whether both make the same change.
+    /// Returns `true` if both previews make the same change.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let asked = |of: &Self| {
             let mut asked: Vec<(Option<String>, Sent)> =
@@ -98,7 +98,7 @@ impl Preview {
         self
     }
 
-    /// Whether a changed line differs from its values before the send; `None` if unknown.
+    /// Returns `true` if the newest values of a changed line differ from its values before the send; `None` if unknown.
     pub fn has_changed(&self) -> Option<bool> {
         let mut told = self.lines.iter().filter(|line| line.sent.is_some()).map(|line| {
             let (before, after) = (line.before.as_ref()?, line.after.as_ref()?);
@@ -242,14 +242,14 @@ fn expected(before: Option<&Measure>, sent: &Sent) -> Option<Measure> {
         (Some(amount), _, _) => Some(amount.clone()),
         (None, Some(delta), _) => was.zip(Decimal::parse(delta)).map(|(was, delta)| (was + delta).to_string()),
         (None, None, Some(0)) => Some(Decimal::ZERO.to_string()),
-        // The vendor computes what the remaining items cost.
+        // The vendor computes the price of the remaining items, so recoup expects no amount.
         _ => None,
     };
     let quantity = sent.quantity.map(|n| n.to_string()).or_else(|| before.and_then(|before| before.quantity.clone()));
     (amount.is_some() || quantity.is_some()).then_some(Measure { quantity, amount })
 }
 
-/// Fails unless every item exists and its amount decreases.
+/// Returns an error unless every item exists and its amount decreases.
 fn check(changes: &[crate::vendor::ItemChange], items: &[ActionItem]) -> Result<()> {
     for change in changes {
         let sku = &change.sku;
@@ -311,7 +311,7 @@ mod tests {
         change_flags::change(&wanted).expect("a change")
     }
 
-    /// Amounts, quantities, deltas, and a part of the expected error.
+    /// Columns: amounts, quantities, deltas, and a part of the expected error.
     type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
 
     #[test]

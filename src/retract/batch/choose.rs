@@ -1,7 +1,7 @@
-//! Chooses the rows that are sent first, and checks the limits of a batch. Pure.
+//! Chooses the trial rows, which the batch sends first, and checks the limits of a batch. Does no I/O.
 //!
-//! The vendor cancels no reward of a program that has no retraction rule. So the batch first tries three orders of each program
-//! that has neither a recent confirmation nor a known rule.
+//! The vendor cancels no reward of a program that has no retraction rule. The batch therefore first tries three orders
+//! of each program that has neither a recent confirmation nor a known rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use crate::error::{Error, Kind, Result};
 use crate::model::counted;
 use crate::retract::checks::Verdict;
 
-/// Number of orders that are sent first for each program on trial.
+/// Number of trial orders for each program.
 pub const TRIAL: usize = 3;
 
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Position in the file.
+    /// Position of the row in the file.
     pub row: usize,
-    /// Empty if the rewards name no program.
+    /// The program; empty if the rewards have no program ID.
     pub program: String,
     pub rule_found: bool,
     pub verdict: Verdict,
@@ -27,16 +27,16 @@ pub struct Candidate {
     pub value: BTreeMap<String, i64>,
 }
 
-/// Sorts candidates into sending order: the oldest conversion first, because its deadline at the vendor ends first; rows without
-/// a date last; ties in file order.
+/// Sorts candidates into sending order. The oldest conversion is first, because its deadline at the vendor ends first.
+/// Rows without a date are last, and ties stay in file order.
 pub fn in_order(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort_by_key(|one| (one.event_at.unwrap_or(Timestamp::MAX), one.row));
     candidates
 }
 
-/// Chooses the rows that are sent first and waited for. `trusted` holds the programs with a recent confirmation. A row whose
-/// program rule is known needs no trial. Orders without a warning are preferred, because a failure of an order with a warning
-/// says little about its program.
+/// Chooses the trial rows, which the batch sends first and waits for. `trusted` contains the programs with a recent
+/// confirmation. A row whose program rule is known needs no trial. The trial prefers orders without a warning, because
+/// a failure of an order with a warning says little about its program.
 pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<usize> {
     let mut programs: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
     for one in candidates.iter().filter(|one| !one.rule_found && !trusted.contains(&one.program)) {
@@ -50,15 +50,15 @@ pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<u
     rows.collect()
 }
 
-/// Limits of a batch. A flag raises each.
+/// Limits of a batch. Each limit has a flag that raises it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub count: u64,
-    /// Highest total value of the rewards, for each unit.
+    /// Maximum total value of the rewards, for each unit.
     pub value: u64,
 }
 
-/// Total value of the candidates' rewards, by unit.
+/// Returns the total value of the candidates' rewards, by unit.
 pub fn value(candidates: &[Candidate]) -> BTreeMap<String, i64> {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     for (unit, worth) in candidates.iter().flat_map(|one| &one.value) {

@@ -1,8 +1,8 @@
 //! Use case: retracts many refunds of a shop's file, and gives each row one outcome.
 //!
-//! `rows` plans each row. `choose` sorts the rows and checks the limits. `send` sends them and waits for the trial. `outcome`
-//! names the results. Every row uses the same plan, checks and dispatch as a single order. If the same file is run again, only
-//! the missing work is done, because the ledger knows the rest.
+//! `rows` plans each row. `choose` sorts the rows and checks the limits. `send` sends the rows and waits for the trial.
+//! `outcome` defines the outcome of each row. Every row uses the same plan, checks and dispatch as a single order. A
+//! second run of the same file does only the unfinished work, because the ledger records the finished rows.
 
 use std::collections::BTreeMap;
 
@@ -48,9 +48,9 @@ const WHY: usize = 6;
 const DECISION: usize = 7;
 const EVIDENCE: usize = 8;
 
-/// `recoup_plan` of a row that will be sent.
+/// Value of the column `recoup_plan` for a row that the batch will send.
 const SEND: &str = "send";
-/// `recoup_plan` of a row whose action will be adjusted.
+/// Value of the column `recoup_plan` for a row whose action the batch will adjust.
 const ADJUST: &str = "adjust";
 
 pub struct Batch<'a> {
@@ -63,29 +63,29 @@ pub struct Batch<'a> {
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub format: String,
-    /// Number of orders by decision of the file.
+    /// Number of orders for each decision that the file gives.
     pub decisions: BTreeMap<DecisionKind, usize>,
     pub rows: usize,
     pub outcomes: BTreeMap<&'static str, u64>,
-    /// Number of requests that changed something at the vendor, or may have.
+    /// Number of requests that changed an action at the vendor, or may have changed it.
     pub sent: usize,
-    /// `null` unless an error ended the batch early.
+    /// The error that ended the batch early; `null` without an error.
     pub error: Option<Error>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Intent {
     pub format: String,
-    /// Number of orders by decision of the file.
+    /// Number of orders for each decision that the file gives.
     pub decisions: BTreeMap<DecisionKind, usize>,
-    /// One order that will be sent, with its evidence.
+    /// One order that the batch will send, with its evidence.
     pub example: Option<Example>,
-    /// Number of orders by planned step.
+    /// Number of orders for each planned step.
     pub steps: BTreeMap<String, usize>,
     pub orders: usize,
     /// Value of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
-    /// Number of orders that are sent first and waited for.
+    /// Number of trial orders. The batch sends these first and waits for their proof.
     pub trial: usize,
     pub program_rules: Vec<ProgramRule>,
     /// Number of orders that an earlier run sent; this run only follows them.
@@ -116,8 +116,8 @@ impl<'a> Batch<'a> {
         Ok(Self { ctx, refunds, items, ended })
     }
 
-    /// Restricts the batch to a plan file that a person has read: a row is sent only if that file plans the same send for the
-    /// same actions.
+    /// Restricts the batch to a plan file that a person has read. The batch sends a row only if the plan file plans the
+    /// same send for the same actions.
     pub fn hold_to(&mut self, planned: &[Vec<String>]) {
         for (item, cells) in self.items.iter_mut().zip(planned) {
             let cell = |n: usize| cells.get(n).map_or("", String::as_str);
@@ -140,7 +140,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Returns what the batch will do. Fails if that exceeds `limits`.
+    /// Summarizes what the batch will do. Fails if the batch exceeds `limits`.
     pub fn intent(&self, limits: Limits) -> Result<Intent> {
         if let Some(error) = &self.ended {
             return Err(error.clone());
@@ -180,20 +180,20 @@ impl<'a> Batch<'a> {
         self.ended.as_ref()
     }
 
-    /// The values of [`PLAN_COLUMNS`] for each row.
+    /// Returns the values of [`PLAN_COLUMNS`] for each row.
     pub fn planned(&self) -> Vec<Vec<String>> {
         let one_line = |cell: String| crate::report::one_line(&cell).into_owned();
         self.items.iter().map(|item| item.planned().into_iter().map(one_line).collect()).collect()
     }
 
-    /// Sends the planned rows. Follows them and the rows of earlier runs until each is proven or the time is up.
+    /// Sends the planned rows, then follows them and the rows of earlier runs until each is proven or the time is up.
     pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
         let candidates = choose::in_order(self.candidates());
         let trusted = self.trusted()?;
         let ledger = self.ctx.open_ledger()?;
         self.ask_second_person(ledger, &candidates)?;
         self.send_all(writer, ledger, &candidates, &trusted).await?;
-        // Follows the sent rows even if an error stopped the rest, except after a signal (130) or refused credentials (3).
+        // Follows the sent rows even after an error, except after a signal (130) or refused credentials (3).
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
             self.settle().await?;
         }
@@ -228,7 +228,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The outcome of every row, in file order.
+    /// Returns the outcome of every row, in file order.
     pub fn outcomes(&mut self, dry_run: bool) -> Result<Vec<RowOutcome>> {
         let ledger = self.ctx.ledger()?;
         for item in &mut self.items {
@@ -252,7 +252,7 @@ impl<'a> Batch<'a> {
         Ok(outcomes)
     }
 
-    /// Returns the summary, and the error that decides the exit code.
+    /// Returns the summary, and the error that determines the exit code.
     pub fn summary(&self, outcomes: &[RowOutcome]) -> (Summary, Option<Error>) {
         let summary = Summary {
             format: self.refunds.reading.title(),
@@ -266,7 +266,7 @@ impl<'a> Batch<'a> {
         (summary, problem)
     }
 
-    /// Orders that a later crawl may add to the index.
+    /// Returns the orders that a later crawl may add to the index.
     pub fn not_found_yet(&self) -> impl Iterator<Item = (&crate::refunds::OrderRefund, &Options)> {
         let waits = |item: &&Item<'_>| {
             item.same_as.is_none() && item.done.as_ref().is_some_and(|done| done.outcome == Outcome::NotFoundYet)
@@ -278,7 +278,7 @@ impl<'a> Batch<'a> {
         self.items.iter().enumerate().filter_map(|(row, item)| item.candidate(row)).collect()
     }
 
-    /// Programs with a recent confirmation.
+    /// Returns the programs in which a retraction was confirmed recently.
     fn trusted(&self) -> Result<std::collections::BTreeSet<String>> {
         let since = self.ctx.clock.now().checked_sub(send::TRUSTED_FOR).unwrap_or(Timestamp::MIN);
         self.ctx
@@ -338,7 +338,7 @@ pub fn has_adjustments(planned: &[Vec<String>]) -> bool {
     planned.iter().any(|cells| cells.first().is_some_and(|word| word == ADJUST))
 }
 
-/// Fails if an option applies only to a single order.
+/// Returns an error if the options include one that applies only to a single order.
 pub fn check(template: &Options) -> Result<()> {
     if template.action_id.is_some() {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and a file has many orders")

@@ -1,6 +1,6 @@
-//! The outcome of each row of a batch, as the outcome file names it. Pure.
+//! Defines the outcome of each row of a batch, as the outcome file shows it. Does no I/O.
 //!
-//! A row is done only if the ledger proves it. A row is *not a referral* only if the index proves it.
+//! A row is done only if the ledger proves its retraction. A row is *not a referral* only if the index proves that.
 
 use std::collections::BTreeMap;
 
@@ -14,32 +14,32 @@ use crate::store::ledger::State;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Retracted by this run; every reward reads as cancelled.
+    /// This run retracted the order, and every reward reads as cancelled.
     Confirmed,
-    /// Retracted by this run; the redeemed part of a reward cannot be cancelled.
+    /// This run retracted the order, but the vendor cannot cancel the redeemed part of a reward.
     Partial,
-    /// Sent; the vendor has not finished.
+    /// recoup sent the request, and the vendor has not finished processing it.
     Pending,
-    /// The vendor has finished, but a reward is not cancelled.
+    /// The vendor has processed the request, but a reward is not cancelled.
     Unconfirmed,
     /// The vendor's response was lost, so the request may have taken effect.
     Unknown,
-    /// The index is complete, is newer than the refund, and does not have the order.
+    /// The index lacks the order, is complete, and is newer than the refund.
     NotAReferral,
-    /// The index does not have the order; a later crawl may add it.
+    /// The index lacks the order, and a later crawl may add it.
     NotFoundYet,
     NotRefunded,
-    /// A partial refund of which nothing was sent. The message is the command that adjusts the action.
+    /// The refund is partial, and recoup sent no request for it. The message is the command that adjusts the action.
     RefundedInPart,
-    /// Adjusted for a partial refund. The vendor does not document whether the reward changes.
+    /// recoup adjusted the action for a partial refund. The vendor does not document whether the reward changes.
     Adjusted,
-    /// Retracted by an earlier run, or outside recoup.
+    /// The order was retracted by an earlier run, or outside recoup.
     AlreadyRetracted,
     /// A check or the row itself prevents the send.
     Stopped,
     /// The vendor refused the request or did not receive it.
     Failed,
-    /// Nothing was sent, because of a dry run, an interruption or a failed trial.
+    /// recoup sent no request, because of a dry run, an interruption or a failed trial.
     NotAttempted,
 }
 
@@ -63,7 +63,7 @@ impl Outcome {
         }
     }
 
-    /// The error kind that decides the exit code; `None` if the row is done.
+    /// Returns the error kind that determines the exit code; `None` if the row is done.
     fn kind(self) -> Option<Kind> {
         match self {
             Self::Confirmed
@@ -78,7 +78,8 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a retraction in `state`. `before`: an earlier run added it to the ledger.
+    /// Returns the outcome of a retraction in `state`. `before` is `true` if an earlier run added the retraction to the
+    /// ledger.
     pub fn of_state(state: State, before: bool) -> Self {
         match state {
             State::Confirmed | State::Partial if before => Self::AlreadyRetracted,
@@ -98,13 +99,13 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RowOutcome {
     pub outcome: Outcome,
-    /// The reason; empty if the outcome alone says it.
+    /// The reason for the outcome; empty if the outcome needs no explanation.
     pub message: String,
     pub actions: Vec<String>,
     pub rewards: Vec<String>,
     pub retractions: Vec<i64>,
     pub batch_ids: Vec<String>,
-    /// When the last retraction was confirmed, RFC 3339.
+    /// When the row's last retraction was confirmed, RFC 3339.
     pub confirmed_at: Option<String>,
     pub decision: String,
     pub evidence: String,
@@ -138,8 +139,8 @@ impl RowOutcome {
         }
     }
 
-    /// The outcome of a row from the receipts of its actions; the most severe one decides. The flag is set if an earlier run
-    /// added the entry to the ledger.
+    /// Combines the receipts of a row's actions into one outcome, which is the outcome of the most severe receipt. Each
+    /// flag is `true` if an earlier run added the entry to the ledger.
     pub fn of_entries(entries: &[(Entry, bool)]) -> Self {
         let judged = |(entry, before): &(Entry, bool)| match entry.ledger_state {
             Some(state) => Outcome::of_state(state, *before),
@@ -167,7 +168,7 @@ impl RowOutcome {
         done
     }
 
-    /// The values of [`OUTCOME_COLUMNS`].
+    /// Returns the values of [`OUTCOME_COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
         let word = match self.outcome {
             Outcome::Stopped | Outcome::Failed if !self.message.is_empty() => {
@@ -191,7 +192,7 @@ impl RowOutcome {
     }
 }
 
-/// Rank of an outcome. If the actions of a row differ, the highest rank decides.
+/// Returns the rank of an outcome. A row gets the outcome of its highest-ranked action.
 pub(super) fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::AlreadyRetracted | Outcome::NotAReferral | Outcome::NotRefunded => 0,
@@ -215,7 +216,8 @@ pub fn counts(done: &[RowOutcome]) -> BTreeMap<&'static str, u64> {
     counts
 }
 
-/// The error that decides the exit code; `None` if every row is done. `ended` is the error that stopped the batch early.
+/// Returns the error that determines the exit code; `None` if every row is done. `ended` is the error that stopped the
+/// batch early.
 pub fn problem(done: &[RowOutcome], ended: Option<&Error>) -> Option<Error> {
     let left = done.iter().filter(|one| one.outcome.kind().is_some()).count();
     let worst = done.iter().filter_map(|one| one.outcome.kind()).min_by_key(|kind| kind.rank());

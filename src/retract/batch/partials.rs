@@ -1,7 +1,7 @@
 //! Partial refunds of a batch (`--partials`): adjusts one order after another, as `recoup adjust` does.
 //!
-//! The new amount is the order's price after the refund, as the file has it. It is used only if the action's amount equals the
-//! file's amount before the refund; otherwise the adjustment would subtract a wrong sum.
+//! The new amount is the order's price after the refund, according to the file. recoup uses it only if the action's
+//! amount equals the file's amount before the refund; otherwise the adjustment would subtract a wrong sum.
 
 use super::outcome::{Outcome, RowOutcome};
 use super::rows::Item;
@@ -78,7 +78,7 @@ impl Batch<'_> {
     }
 }
 
-/// The adjustment of a partial refund; `None` if neither the file nor the action has the amounts.
+/// Returns the adjustment of a partial refund; `None` if neither the file nor the action has the amounts.
 fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
     let is_open =
         item.done.as_ref().is_some_and(|done| done.outcome == Outcome::RefundedInPart) && item.same_as.is_none();
@@ -92,7 +92,8 @@ fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
     }
 }
 
-/// Returns `None` if the adjustment can be sent, or else its outcome. An error affects every order.
+/// Plans one adjustment. Returns `None` if recoup can send the adjustment, or else its outcome. An error affects every
+/// order.
 async fn plan_one(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -127,11 +128,11 @@ async fn plan_one(
     }
 }
 
-/// Earlier adjustments of an order.
+/// What the ledger has about earlier adjustments of an order.
 pub(super) enum EarlierSend {
     /// The vendor has received no adjustment.
     Nothing,
-    /// The same adjustment, and its outcome.
+    /// The ledger has the same adjustment, with this outcome.
     Same(RowOutcome),
     Other(String),
 }
@@ -201,7 +202,7 @@ fn of_receipt(receipt: &Receipt) -> RowOutcome {
 }
 
 impl Item<'_> {
-    /// The cells of a plan file that identify this adjustment.
+    /// Returns the cells of a plan file that identify this adjustment.
     pub(super) fn planned_adjustment(&self) -> Option<(String, String)> {
         let adjustment = self.adjust?;
         Some((ADJUST.to_owned(), adjustment.left.to_string()))

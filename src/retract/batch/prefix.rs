@@ -1,7 +1,8 @@
 //! Detects a file whose order IDs differ from the index by a constant prefix.
 //!
-//! A shop may show `#1001` while its API says `1001`. If one order is missing from the index, a person must look. If a whole file
-//! is missing by one prefix, a setting is wrong. This module names the setting and changes no ID.
+//! A shop may show `#1001` while its API says `1001`. If the index lacks one order, a person must check that order. If
+//! one constant prefix explains why the index lacks most of the file, a setting is wrong. This module reports that
+//! setting and changes no ID.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use crate::model::OrderId;
 use crate::refunds::shell_quote;
 use crate::store::index::IndexReader;
 
-/// Number of order IDs that are compared with the index.
+/// Number of order IDs that recoup compares with the index.
 const SAMPLE: usize = 200;
 
-/// Returns the error that names the setting, if the index knows most sendable orders only after one constant prefix is added or
-/// removed.
+/// Returns an error with the wrong setting, if the index has most sendable orders only after one constant prefix is
+/// added or removed.
 pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>> {
     let may_be_sent =
         |item: &&Item<'_>| item.same_as.is_none() && item.order.is_some_and(|it| it.decision.may_be_sent());
@@ -58,7 +59,7 @@ pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>>
     Ok(Some(Error::new(Kind::Refused, message).hint(format!("if these are the same orders, say so: {flag}"))))
 }
 
-/// The text before the first digit that at least 90 % of the IDs share.
+/// Returns the text before the first digit that at least 90 % of the IDs share.
 fn common_prefix(ids: &[OrderId]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for id in ids {
@@ -69,7 +70,7 @@ fn common_prefix(ids: &[OrderId]) -> Option<String> {
     (!prefix.is_empty() && count * 10 >= ids.len() * 9).then(|| prefix.to_owned())
 }
 
-/// The prefix that the file's IDs lack or add, compared with the index.
+/// The prefix that distinguishes the file's order IDs from the index's order IDs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
     Missing(String),

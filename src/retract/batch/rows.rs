@@ -1,6 +1,6 @@
-//! Plans the rows of a batch. Reads the index, the ledger and the vendor, and sends nothing.
+//! Plans the rows of a batch from the index, the ledger and the vendor. This module sends nothing.
 //!
-//! A row gets an outcome with the reason in place of a plan if it is uncertain that the row may be sent.
+//! A row gets an outcome with the reason, instead of a plan, unless recoup is certain that it may send the row.
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -22,25 +22,25 @@ use crate::retract::proof::losses;
 use crate::retract::{Context, Options, RefundClaim, rule};
 use crate::store::ledger::Ledger;
 
-/// A refund date may be this far in the future, because a date without an offset may be from another time zone.
+/// Maximum time that a refund date may lie in the future: a date without an offset may be from another time zone.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
-/// Number of orders that are planned at the same time. The request rate of the host limits their requests.
+/// Maximum number of orders that the batch plans concurrently. The host's request rate limits their requests.
 const AT_ONCE: usize = 8;
 
 pub struct Item<'a> {
     pub row: &'a RefundRow,
-    /// `None` if the row names no order.
+    /// The order of the row; `None` if the row has no order ID.
     pub order: Option<&'a OrderRefund>,
     /// Position of the first row of the same order, whose outcome this row shares.
     pub same_as: Option<usize>,
     pub options: Options,
     pub plan: Option<Plan>,
-    /// The decision after the comparison with the action, if it differs from the file's decision.
+    /// The decision after recoup compared the file with the action; `None` if it equals the file's decision.
     pub final_decision: Option<(Decision, String)>,
     pub sent: Vec<i64>,
-    /// Number of retractions in `sent` that changed something at the vendor, or may have.
+    /// Number of retractions in `sent` that changed an action at the vendor, or may have changed it.
     pub changed: usize,
-    /// Number of planned actions that were not sent.
+    /// Number of planned actions that recoup did not send.
     pub unsent: usize,
     pub before: Vec<i64>,
     pub adjust: Option<Adjustment>,
@@ -115,7 +115,8 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
     refunds.rows.iter().enumerate().map(item).collect()
 }
 
-/// Plans every row. A refund without a date counts as older than `undated`. Returns an error if it affects all rows.
+/// Plans every row. A refund without a date counts as older than `undated`. Returns an error only if that error affects
+/// all rows.
 pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], undated: Timestamp) -> Option<Error> {
     let total = items.len() as u64;
     let progress = ctx.report.progress("refunds checked");
@@ -125,7 +126,7 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
         Err(error) => return Some(error),
     };
     let mut planned = Vec::new();
-    // `buffered` would hold a closure over borrowed rows, and then the future would not be `Send`.
+    // `buffered` would hold a closure that borrows the rows, and the future would then not be `Send`.
     let (mut waiting, mut running) = (items.iter(), FuturesOrdered::new());
     loop {
         while running.len() < AT_ONCE
@@ -167,7 +168,7 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
 }
 
 enum Planned {
-    /// A plan with its options. If the plan expires, the batch plans the row again with them.
+    /// A plan and its options. If the plan expires, the batch uses the options to plan the row again.
     Plan(Box<(Plan, Options)>),
     RowOutcome(RowOutcome),
     /// The action contradicts the file's decision.
@@ -231,7 +232,7 @@ async fn plan_one(
                 Planned::RowOutcome(RowOutcome::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
             }
             Kind::VendorRefused => Planned::RowOutcome(RowOutcome::new(Outcome::Failed, message_with_hint(error))),
-            // The ledger has the order, but the request also needs the index.
+            // The ledger may have the order, but this request also needs the index.
             Kind::NotIndexed => Planned::RowOutcome(RowOutcome::new(Outcome::NotFoundYet, message_with_hint(error))),
             Kind::Refused | Kind::Ambiguous | Kind::Usage => {
                 Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, message_with_hint(error)))
@@ -321,7 +322,7 @@ async fn try_plan(
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 
-/// The outcome of an order if the file does not prove that it was refunded.
+/// Returns the outcome of an order that the file does not prove to be refunded.
 fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
     let why = || order.evidence.why.clone().unwrap_or_default();
     match &order.decision {
@@ -331,7 +332,8 @@ fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
     }
 }
 
-/// The outcome of an order that was adjusted before, to `left` or to another amount; `None` if it was not adjusted.
+/// Returns the outcome of an order that recoup adjusted earlier, to `left` or to another amount; `None` without an
+/// earlier adjustment.
 fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Option<RowOutcome>> {
     Ok(match earlier_send(ledger, order_id, left)? {
         EarlierSend::Same(done) => Some(done),
@@ -340,8 +342,8 @@ fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Dec
     })
 }
 
-/// Compares a partial refund with the action. The outcome has the command that adjusts the action, or the reason why there is
-/// none.
+/// Compares a partial refund with the action. The outcome contains the command that adjusts the action, or the reason
+/// why recoup offers no command.
 fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Result<Planned> {
     let in_part = |why: &str| {
         let done = RowOutcome { actions: names(plan), ..RowOutcome::new(Outcome::RefundedInPart, why) };
@@ -358,7 +360,7 @@ fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Resu
         return in_part("the action's amount could not be read, and without it the new amount is not certain");
     };
     let decided = claim.against(&action.facts);
-    // The current amount, if the action was adjusted outside recoup.
+    // The current amount, if it differs from the original amount because the action was adjusted outside recoup.
     let changed = action.facts.amount_now.filter(|now| action.facts.amount != Some(*now));
     match decided {
         (Decision::InPart { left: Some(left), .. }, _) if changed == Some(left) => {
@@ -382,7 +384,7 @@ fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Resu
     }
 }
 
-/// The contradiction between the file's decision and the action, if the order would otherwise be sent.
+/// Returns how the action contradicts the file's decision, for an order that recoup would otherwise send.
 fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
     let claim = options.refund.as_ref()?;
     let mut sends = plan.actions.iter().filter(|action| matches!(action.step, Step::Send | Step::Stop));
@@ -395,7 +397,7 @@ fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
     Some((decision, why?))
 }
 
-/// The outcome of an order that the index does not have. A refund without a date counts as older than `undated`.
+/// Returns the outcome of an order that the index lacks. A refund without a date counts as older than `undated`.
 fn missing(order: &OrderRefund, coverage: &Coverage, undated: Timestamp) -> RowOutcome {
     let refunded = order.refunded_at.map_or(undated, |when| when.latest().min(undated));
     match lookup::why_absence_is_unproven(coverage, refunded) {

@@ -1,7 +1,8 @@
-//! Sends a batch: first the trial of each program, then the rest, the oldest conversion first. Then follows every sent row.
+//! Sends a batch: first the trial orders of each program, then the other orders, oldest conversion first. Then this
+//! module follows every sent row.
 //!
-//! Sends precede the reads that prove them, because the vendor's deadlines apply to sends. The batch stops if the vendor refuses
-//! the credentials. It skips a program whose trial cancelled no reward.
+//! The batch sends rows before it reads their proof, because the vendor's deadlines apply to sends. The batch stops if
+//! the vendor refuses the credentials. It skips a program whose trial cancelled no reward.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::retract::{
 };
 use crate::store::ledger::{Ledger, State};
 
-/// After a confirmation, its program needs no trial for this long.
+/// Time after a confirmation during which its program needs no trial.
 pub const TRUSTED_FOR: Duration = Duration::from_hours(30 * 24);
 
 impl Batch<'_> {
@@ -48,7 +49,7 @@ impl Batch<'_> {
             self.ctx.report.note(format!("waiting for the {} that went first", counted(tried.len(), "order")));
             let (failed, ended) = self.failed_programs(&tried).await?;
             self.ended = ended;
-            // If the wait was interrupted, the trial says nothing about its programs.
+            // If the wait for the trial was interrupted, no program counts as failed.
             if self.ended.is_some() { BTreeSet::new() } else { failed }
         };
         for program in &failed {
@@ -105,7 +106,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Programs without a confirmed trial order, and the error that ended the wait early.
+    /// Returns the programs without a confirmed trial order, and the error that ended the wait early.
     async fn failed_programs(&self, tried: &[&Candidate]) -> Result<(BTreeSet<String>, Option<Error>)> {
         let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
         let ended = self.look_at(&ids, SubmissionPolling::Always).await?;
@@ -139,7 +140,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Follows these retractions until none is open or the time is up. Returns the error that stopped all of them.
+    /// Follows these retractions until none of them is open or the time is up. Returns an error that ended the reading
+    /// of all of them.
     async fn look_at(&self, ids: &[i64], submissions: SubmissionPolling) -> Result<Option<Error>> {
         if ids.is_empty() {
             return Ok(None);
@@ -154,7 +156,8 @@ impl Batch<'_> {
     }
 }
 
-/// Estimates the time for the rest, including waits for the Brand quota: each order takes one request to send and one to prove.
+/// Estimates the time for the remaining orders, including waits for the Brand quota. Each order takes one request to
+/// send and one to prove.
 fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String {
     let per_second = done as f64 / began.elapsed().as_secs_f64().max(0.001);
     if done == 0 {
@@ -195,7 +198,7 @@ async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &m
 }
 
 impl Item<'_> {
-    /// The fingerprint of this row's plan, with its reason and ticket.
+    /// Returns the fingerprint of this row's plan, reason and ticket.
     pub(super) fn name(&self) -> String {
         let Self { plan, options, .. } = self;
         let named = |plan| json!([plan_fingerprint::name(plan, options), options.reason, options.ticket]).to_string();
@@ -216,7 +219,8 @@ impl Item<'_> {
         plan.map(|action| name(action).trim_start_matches("action:").to_owned()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The difference between this row and a plan file. An action that was sent after the plan was made is no difference.
+    /// Returns how this row differs from a plan file; `None` if it does not. An action that was sent after the plan was
+    /// made is not a difference.
     pub(super) fn unlike(&self, planned: &[String]) -> Option<String> {
         let cell = |cells: &[String], n: usize| cells.get(n).cloned().unwrap_or_default();
         let now = self.planned();
@@ -293,7 +297,7 @@ impl Item<'_> {
         ]
     }
 
-    /// Sets the outcome, from the ledger if the ledger has the row.
+    /// Sets the outcome of the row. Takes the outcome from the ledger if the ledger has the row.
     pub(super) fn conclude(&mut self, ledger: Option<&Ledger>, dry_run: bool) -> Result<()> {
         let ids: Vec<(i64, bool)> =
             self.before.iter().map(|id| (*id, true)).chain(self.sent.iter().map(|id| (*id, false))).collect();

@@ -1,8 +1,9 @@
-//! Use case: reads how the vendor processed the reversal files, from its file submissions and from the rewards of every line.
+//! Use case: reads how the vendor processed the reversal files, from the vendor's file submissions and from the rewards
+//! of every line.
 //!
-//! The vendor's list says that a file was processed, and names the lines with errors. `ACTION_NOT_FOUND` is normal for an
-//! Advocate line and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same proof as any
-//! retraction. An error of one file never affects the lines of another. This module sends nothing.
+//! The vendor's list says that a file was processed, and lists the lines with errors. `ACTION_NOT_FOUND` is normal for
+//! an Advocate line and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same
+//! proof as any retraction. An error of one file never affects the lines of another file. This module sends nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,14 +23,15 @@ use crate::vendor::{FileError, FileSubmission};
 /// Kind of the note that stores the vendor's file submission.
 const FILE_SUBMISSION: &str = "file_submission";
 
-/// An error reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
+/// The vendor's error reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// The vendor's ID of one file submission. If missing, every submission with the right file name is read.
+    /// The vendor's ID of one file submission. If it is missing, recoup reads every submission with the right file
+    /// name.
     pub submission: Option<String>,
-    /// The name that recoup gave the file, if the operator handed it in under another name.
+    /// The file name that recoup chose, needed if the operator handed the file in under another name.
     pub file: Option<String>,
     pub follows: FollowSettings,
 }
@@ -38,11 +40,11 @@ pub struct CheckOptions {
 struct FileStatus {
     file: FileSubmission,
     errors: Vec<FileError>,
-    /// Why the errors are incomplete; `None` if they are complete.
+    /// Why the list of errors is incomplete; `None` if it is complete.
     silent: Option<String>,
 }
 
-/// Reads every line that is handed over and not settled. Returns one receipt for each.
+/// Reads every line that is *handed over* and has no final result yet. Returns one receipt for each line.
 pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receipt>> {
     let lines = match ctx.ledger()? {
         Some(ledger) => open_lines(ledger)?,
@@ -107,7 +109,7 @@ fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
     Ok(ledger.open_ones()?.into_iter().filter(|line| line.channel == Channel::File).collect())
 }
 
-/// The vendor's file submissions since the first of these lines was handed over.
+/// Reads the vendor's file submissions since the first of these lines was handed over.
 async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) -> Result<Vec<FileSubmission>> {
     let oldest = files.values().flatten().filter_map(handed_over_at).min().unwrap_or_else(|| ctx.clock.now());
     let since = oldest.checked_sub(CLOCK_TOLERANCE).unwrap_or(oldest);
@@ -118,7 +120,7 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
             }
             Ok(list.rows)
         }
-        // If the list cannot be read, the rewards alone decide.
+        // If recoup cannot read the vendor's list, only the rewards can prove the lines.
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
             ctx.report.warn(format!("the vendor's list of files could not be read: {error}"));
             Ok(Vec::new())
@@ -127,7 +129,7 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
     }
 }
 
-/// The vendor's submission of one file and its errors; `None` if the list has none or several.
+/// Returns the vendor's submission of one file and its errors; `None` if the list has no such submission or several.
 async fn of_file(
     ctx: &Context<'_>,
     name: &str,
@@ -178,7 +180,7 @@ async fn of_file(
     Ok(Some(FileStatus { file: file.clone(), errors, silent }))
 }
 
-/// Reads one line once: records the vendor's file submission if it is new, then reads the rewards.
+/// Reads one line of a file once: records the vendor's file submission if it is new, then reads the rewards.
 async fn look(
     ctx: &Context<'_>,
     options: &CheckOptions,
@@ -194,7 +196,7 @@ async fn look(
     follow(ctx, &once, ledger, line).await
 }
 
-/// The vendor's result for one line, in the form of a submission.
+/// Returns the vendor's result for one line, in the form of a submission.
 fn line_result(line: &Retraction, seen: &FileStatus) -> (String, Value) {
     let tracker = file_line_of(line).map(|handed| handed.action_tracker_id);
     let own: Vec<&FileError> = seen
@@ -240,7 +242,8 @@ fn line_result(line: &Retraction, seen: &FileStatus) -> (String, Value) {
     (message, details)
 }
 
-/// A sentence if the vendor's list has the file of a line, or if that is uncertain; otherwise `None`.
+/// Describes the vendor's record of a line's file, or why recoup cannot tell whether there is one. `None` if the
+/// vendor's list lacks the file.
 pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Option<String>> {
     let Some(handed) = file_line_of(line) else { return Ok(None) };
     let at = handed_over_at(line).unwrap_or_else(|| ctx.clock.now());
@@ -256,7 +259,7 @@ pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Op
     })
 }
 
-/// Whether a line is handed over and not settled.
+/// Returns `true` if a line is *handed over* and has no final result yet.
 pub(super) fn is_open(line: &Retraction) -> bool {
     line.channel == Channel::File && matches!(line.state, State::HandedOver | State::Unconfirmed)
 }

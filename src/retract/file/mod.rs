@@ -18,20 +18,20 @@ pub mod written;
 /// Key of a file line in the plan that the ledger stores.
 const FILE: &str = "file";
 
-/// Tolerated clock difference: the vendor may date a file this much before recoup handed it over.
+/// Tolerated clock difference: the vendor's date of a file may precede the ledger's date by this time.
 const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileLine {
-    /// File name. The vendor's list is searched for it.
+    /// Name of the file, by which recoup finds it in the vendor's list.
     pub name: String,
     pub path: String,
-    /// The event type (action tracker); the file identifies an order by it.
+    /// The event type (action tracker), which identifies the order in the file together with the order ID.
     pub action_tracker_id: String,
     pub reason_code: String,
 }
 
-/// `None` if the retraction used another channel.
+/// Returns the file line of a retraction; `None` if the retraction used another channel.
 pub fn file_line_of(retraction: &Retraction) -> Option<FileLine> {
     if retraction.channel != Channel::File {
         return None;

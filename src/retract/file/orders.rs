@@ -1,7 +1,7 @@
-//! The orders of a reversal file, from the command line or from a list of refunds. Pure.
+//! Collects the orders of a reversal file, from the command line or from a list of refunds. Does no I/O.
 //!
-//! A row that is invalid or not refunded in full keeps its reason and is never written. This module changes no order ID and
-//! guesses no amount.
+//! If a row is invalid or not refunded in full, recoup records the reason and never writes the row. This module changes
+//! no order ID and guesses no amount.
 
 use crate::model::{ActionId, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
@@ -18,11 +18,11 @@ pub struct FileOrder {
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub refund: Option<RefundClaim>,
-    /// The list says that the order was not refunded. This is not a failure.
+    /// Whether the list says that the order was not refunded. Such an order is not a failure.
     pub not_refunded: bool,
-    /// Why the order is never written.
+    /// Why recoup never writes this order into the file.
     pub stopped: Option<String>,
-    /// Why the order is written only if the index has exactly this order ID.
+    /// Why recoup writes this order into the file only if the index has exactly this order ID.
     pub only_if_indexed: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl FileOrder {
     }
 }
 
-/// The orders of a list without duplicates, and the rows without an order ID.
+/// Returns the orders of a list without duplicates, and the rows without an order ID.
 pub fn of_list(list: &Refunds) -> Vec<FileOrder> {
     let first_of_order = |(n, row): &(usize, &RefundRow)| match row.order.and_then(|order| list.orders.get(order)) {
         Some(order) => order.rows.first() == Some(n),
@@ -74,7 +74,7 @@ fn of_row(list: &Refunds, row: &RefundRow) -> FileOrder {
     }
 }
 
-/// Why the list does not prove a refund in full.
+/// Returns why the list does not prove a full refund; `None` if it does.
 fn not_in_full(order: &OrderRefund) -> Option<String> {
     let why = order.evidence.sentence();
     match &order.decision {

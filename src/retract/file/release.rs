@@ -1,7 +1,8 @@
 //! Use case: a person declares that a line of a reversal file was not handed in.
 //!
-//! Another channel may then send the order, so the vendor is checked first. A line counts as handed in if its rewards read as
-//! cancelled or the vendor lists its file. A ticket is required, and the ledger stores the person's name.
+//! After the release, another channel may send the order, so recoup checks the vendor first. A line counts as handed in
+//! if its rewards read as cancelled or the vendor lists its file. A release requires a ticket, and the ledger stores
+//! the person's name.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub struct ReleaseOptions {
     pub id: i64,
     pub ticket: String,
     pub reason: Option<String>,
-    /// Longest wait for another process that is sending or writing a file.
+    /// Longest wait for the send lock while another process sends or writes a file.
     pub lock_wait: Duration,
 }
 
@@ -69,7 +70,8 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         Err(error) => return Err(error),
     }
     let message = format!("a person says that it was not handed in (ticket {})", options.ticket);
-    // The reason may contain a person's name. Details can be redacted; a message cannot.
+    // The reason may contain a person's name, so it belongs in the event's details: recoup can redact details and
+    // cannot redact a message.
     let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
     // The lock prevents a released line from entering a file that another process is writing now.
     let _lock = take_lock(ledger.path(), options.lock_wait, ctx.clock, ctx.stop).await?;

@@ -1,9 +1,9 @@
 //! Use case: writes a reversal file. Every order passes the checks of a retraction, and the ledger records each line before the
 //! file is written.
 //!
-//! Under the lock that every sender takes, the ledger is checked again, each line is recorded as *handed over*, and then the file
-//! is written. If the write fails, its lines are released. A crash in between can leave lines without a file, which a person
-//! releases. It cannot leave a line in a file that the ledger does not have.
+//! Under the send lock, this module checks the ledger again, records each line as *handed over*, and then writes the
+//! file. If the write fails, this module releases the lines. A crash between the two steps can leave ledger lines
+//! without a file, and a person releases those. Every line of a file is also in the ledger.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,18 +28,19 @@ use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
 
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
-    /// The options that a retraction has too. The disposition is the default reason code.
+    /// The options that a reversal file shares with a retraction. The disposition is the default reason code of the
+    /// lines.
     pub plan: Options,
-    /// The action tracker for an order if neither the list nor the action names one.
+    /// The default action tracker, for an order whose list row and action have none.
     pub action_tracker: Option<String>,
     pub own_reasons: Vec<String>,
     pub day: Date,
     pub out: PathBuf,
-    /// Whether an existing file is replaced.
+    /// Whether recoup replaces an existing file.
     pub force: bool,
 }
 
-/// Checks every order and writes the file. An error means that no line was handed over.
+/// Checks every order and writes the file. An error means that the ledger recorded no line as *handed over*.
 pub async fn run(
     ctx: &Context<'_>,
     lock_wait: Duration,
@@ -51,7 +52,7 @@ pub async fn run(
     let path = place(existing, options)?;
     make_folder(&options.out)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // A FIFO is refused, because a line that its reader has consumed could not be released.
+    // Refuses a FIFO, because recoup cannot release a line after the FIFO's reader has consumed it.
     let mut out = OutFile::reserve_by(&path, Rules { force: options.force, streams: false, ..Rules::default() })?;
     let mut rows = Vec::with_capacity(orders.len());
     let progress = ctx.report.progress("orders checked");
@@ -125,8 +126,8 @@ fn ask_second_person(
     approval::before_sending(ctx, ledger, &demand, &subject)
 }
 
-/// The path of the file. In a folder, the first name of that day that is free in the folder and in the open lines of the ledger:
-/// the vendor's list identifies files by name.
+/// Returns the path of the file. In a folder, chooses the first file name of that day that no file in the folder and no
+/// open line of the ledger uses, because the vendor's list identifies files by name.
 fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     let open: Vec<String> = match ledger {
         Some(ledger) => ledger.open_ones()?.iter().filter_map(file_line_of).map(|handed| handed.name).collect(),
@@ -153,7 +154,7 @@ fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     Ok(options.out.clone())
 }
 
-/// Whether a path is a folder: an existing one, or a missing path that ends like one.
+/// Returns `true` if the path is an existing folder, or a missing path that ends in `/` or has no extension.
 fn is_folder(path: &Path) -> bool {
     let is_written_so = || path.to_string_lossy().ends_with('/') || path.extension().is_none();
     path.is_dir() || (path.symlink_metadata().is_err() && is_written_so())
@@ -169,7 +170,7 @@ fn make_folder(out: &Path) -> Result<()> {
     })
 }
 
-/// Checks one order. An error keeps it out of the file.
+/// Checks one order. An error excludes the order from the file.
 async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, options: &WriteOptions) -> Result<()> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let order = row.order.clone();
@@ -192,7 +193,7 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     let mut plan_options = options.plan.clone();
     plan_options.disposition.clone_from(&row.reason_code);
     plan_options.action_id.clone_from(&order.action_id);
-    // A line reverses the whole order, so the preflight checks that the refund was in full.
+    // A line reverses the whole order, so the preflight checks that the refund is full.
     plan_options.refund.clone_from(&order.refund);
     let given = order.action_tracker.as_ref().or(options.action_tracker.as_ref());
     if actions.is_empty() && !matches.is_empty() {
@@ -236,7 +237,8 @@ fn no_tracker() -> Error {
     )
 }
 
-/// The action tracker from the list, the action or the settings. Fails if they differ, because the line would name another order.
+/// Returns the action tracker from the list, the action or the settings. Fails if they differ, because the line would
+/// then identify another order.
 fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Result<String> {
     let of_action = action.facts.action_tracker_id.as_ref();
     if let (Some(given), Some(known)) = (&order.action_tracker, of_action)
@@ -256,8 +258,8 @@ fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Re
     Ok(found.clone())
 }
 
-/// An earlier send for this order through any channel. A line of the file names the order, so it affects every action of the
-/// order.
+/// Returns an earlier send for this order through any channel. A line of the file affects every action of the order,
+/// because the line contains the order ID.
 fn sent_by_any_channel(
     ledger: &Ledger,
     target: &Target,
@@ -267,7 +269,8 @@ fn sent_by_any_channel(
     if let Some(found) = sent_before(ledger, target, order_id, &action.linked)? {
         return Ok(Some(found));
     }
-    // After the vendor refused a reversal, a person retries with a reason and through the same channel.
+    // A refused reversal also blocks a file line: a person must resend the reversal with a reason, through the same
+    // channel.
     let refused = |other: &Retraction| {
         other.channel == Channel::Reversal && matches!(other.state, State::Failed | State::NotReceived)
     };
@@ -293,7 +296,7 @@ fn sent(found: &Retraction) -> Error {
     })
 }
 
-/// The text of the file. Marks each row that the format cannot represent as refused.
+/// Builds the text of the file. Marks a row as refused if the format cannot represent it.
 fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
     let places: Vec<usize> = (0..rows.len()).filter(|n| rows[*n].written).collect();
     let reversals: Vec<Reversal> = places
@@ -317,7 +320,8 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
     made.text.unwrap_or_default()
 }
 
-/// Records every line as *handed over*, under the lock. Omits a line that another process has sent in the meantime.
+/// Records every line as *handed over*, under the send lock. Omits a line that another process has sent in the
+/// meantime.
 fn hand_over(
     ctx: &Context<'_>,
     ledger: &Ledger,

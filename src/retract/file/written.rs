@@ -1,6 +1,6 @@
 //! The result of writing a reversal file: one row for each order, as JSON and as text.
 //!
-//! A row has a reason if its order is not in the file.
+//! A row has a reason if the file does not contain its order.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::retract::receipt::{Mark, finding_lines};
 
 #[derive(Debug, Serialize)]
 pub struct Written {
-    /// `null` if no file was written.
+    /// Path of the file; `null` if no file was written.
     pub path: Option<String>,
     pub name: String,
     pub dry_run: bool,
@@ -23,7 +23,7 @@ pub struct Written {
     /// Number of orders that are not in the file.
     pub not_written: usize,
     pub rows: Vec<Row>,
-    /// `null` if nothing was written.
+    /// The ledger and its newest event; `null` if no file was written.
     pub ledger: Option<Mark>,
 }
 
@@ -35,7 +35,7 @@ pub struct Row {
     pub action_id: Option<ActionId>,
     pub action_tracker_id: Option<String>,
     pub reason_code: String,
-    /// Whether the file contains the order. In a dry run, whether it would.
+    /// Whether the file contains the order or, in a dry run, would contain it.
     pub written: bool,
     pub retraction: Option<i64>,
     pub message: Option<String>,
@@ -83,7 +83,7 @@ impl Row {
 }
 
 impl Written {
-    /// The error that the command ends with; `None` for success.
+    /// Returns the error that the command ends with; `None` for success.
     pub fn problem(&self) -> Option<Error> {
         let worst = self
             .rows

@@ -1,4 +1,4 @@
-//! Tests: what a submissions list shows of a request, and when an absence counts.
+//! Tests what a submissions list proves about a request, and when an absence counts.
 
 use super::*;
 use crate::model::ActionId;
@@ -68,7 +68,7 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
     let (no_amount, no_code) = ([by_action[0], by_action[2]], [by_action[0]]);
     let by_order =
         [("OrderId", "1001"), ("ActionTrackerId", "7"), ("Amount", "0.00"), ("DispositionCode", "RETRACTION")];
-    // Target, type, date, payload, and the result: f(ound), u(nclear) or a(bsent).
+    // Columns: target, type, date, payload, and the result: f(ound), u(nclear) or a(bsent).
     let table: Vec<(_, _, _, Pairs<'_>, _)> = vec![
         (&action, "Reversal", "2026-03-01T10:00:01Z", &by_action, 'f'),
         (&action, "reversal", "2026-03-01T03:00:01-07:00", &by_action, 'f'),
@@ -81,19 +81,19 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
         (&action, "Modification", "2026-03-01T10:00:01Z", &by_action, 'f'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &no_amount, 'f'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &no_code, 'u'),
-        // Another code, another amount, another action, another kind.
+        // Rows with another disposition code, amount, action or type.
         (&action, "Reversal", "2026-03-01T10:00:01Z", &rejected, 'u'),
         (&action, "Modification", "2026-03-01T10:00:01Z", &update, 'a'),
         (&action, "Modification", "2026-03-01T10:00:01Z", &money, 'a'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[("ActionId", "1.2.4")], 'a'),
         (&action, "Conversion", "2026-03-01T10:00:01Z", &by_order, 'a'),
-        // A row without an ActionId may be about this action if it may be about this order.
+        // A row without an ActionId may refer to this action if it may refer to this order.
         (&action, "Reversal", "2026-03-01T10:00:01Z", &by_order, 'u'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[("OrderId", "1002"), ("ActionTrackerId", "7")], 'a'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[], 'u'),
         (&action, "Conversion", "2026-03-01T10:00:01Z", &[], 'a'),
         (&action, "Reversal", "2026-02-28T10:00:00Z", &[], 'a'),
-        // Target by order and event type.
+        // The target is an order ID and an event type.
         (&order, "Reversal", "2026-03-01T10:00:01Z", &by_order, 'f'),
         (&order, "Reversal", "2026-03-01T10:00:01Z", &by_action, 'a'),
         (&order, "Reversal", "2026-03-01T10:00:01Z", &[("OrderId", "1001"), ("ActionTrackerId", "8")], 'a'),
@@ -114,11 +114,13 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
     let found = seen(&action, &[later, row("Reversal", "2026-03-01T10:00:02Z", &by_action)], &[]);
     let uri = Some("/Advertisers/S/APISubmissions/A-1".to_owned());
     assert_eq!(found, SearchResult::Found { batch_id: "A-1".into(), uri });
-    // Without a link, the documented path with the batch ID is used. Without either, the row cannot be read again.
+    // Without a link, recoup reads the row at the documented path with the batch ID. Without link and batch ID, recoup
+    // cannot read the row again.
     let mut bare = Submission { raw: "{}".into(), ..row("Reversal", SENT, &by_action) };
     let uri = Some("APISubmissions/A-1".to_owned());
     assert_eq!(seen(&action, std::slice::from_ref(&bare), &[]), SearchResult::Found { batch_id: "A-1".into(), uri });
-    // A row whose batch ID is invalid in a path proves that the vendor received the request, but cannot be read again.
+    // A row whose batch ID is invalid in a path proves that the vendor received the request, but recoup cannot read the
+    // row again.
     bare.batch_id = Some("A/1".into());
     let found = seen(&action, std::slice::from_ref(&bare), &[]);
     assert_eq!(found, SearchResult::Found { batch_id: "A/1".into(), uri: None });

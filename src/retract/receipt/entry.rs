@@ -23,17 +23,17 @@ use crate::store::ledger::{Channel, Event, Retraction, State};
 
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Entry {
-    /// Number in the ledger; `null` if the ledger has no entry.
+    /// Ledger number of the retraction; `null` if the ledger has no entry.
     pub id: Option<i64>,
     /// The channel: `reversal`, `modification`, `file` …
     #[serde(rename = "road")]
     pub channel: Channel,
-    /// `null` for a send by order ID and action tracker.
+    /// The ActionId; `null` for a send by order ID and action tracker.
     pub action_id: Option<String>,
     pub action_tracker_id: Option<String>,
-    /// 1 for the first attempt.
+    /// Number of the attempt, starting at 1.
     pub attempt: Option<i64>,
-    /// Oldest first.
+    /// The previous attempts, oldest first.
     pub attempts_before: Vec<PreviousAttempt>,
     /// A state of the ledger, or `would_send`, `not_sent`, `stopped` or `already_cancelled`.
     pub state: String,
@@ -41,14 +41,14 @@ pub struct Entry {
     pub batch_id: Option<String>,
     #[schema(value_type = Option<Object>)]
     pub submission: Option<Value>,
-    /// Whether this command sent it.
+    /// Whether this command sent the request.
     pub sent_now: bool,
-    /// The sent parameters; `null` if nothing reached the vendor.
+    /// The parameters of the sent request; `null` if recoup sent none.
     #[schema(value_type = Option<Object>)]
     pub sent: Option<Value>,
-    /// RFC 3339.
+    /// When the request was sent, RFC 3339.
     pub sent_at: Option<String>,
-    /// RFC 3339.
+    /// When the retraction was confirmed, RFC 3339.
     pub confirmed_at: Option<String>,
     pub person: Option<String>,
     /// The second person, who approved it; `null` if it needed no approval.
@@ -62,13 +62,13 @@ pub struct Entry {
     pub file: Option<FileLine>,
     pub rewards: Vec<RewardLine>,
     pub referrals: Vec<ReferralLine>,
-    /// The program rules as they were read before the send.
+    /// The program rules, as recoup read them before the send.
     pub program_rules: Vec<ProgramRule>,
-    /// `null` for an entry of the ledger.
+    /// The verdict of the checks; `null` for an entry of the ledger.
     pub verdict: Option<Verdict>,
     pub findings: Vec<Finding>,
     pub check: Vec<String>,
-    /// Oldest first.
+    /// The ledger events, oldest first.
     pub events: Vec<EventLine>,
     #[serde(skip)]
     pub(in crate::retract) ledger_state: Option<State>,
@@ -84,7 +84,7 @@ pub struct RewardLine {
     pub reward_source: Option<String>,
     /// The state before the send.
     pub before: String,
-    /// The newest state; `null` if the reward was not read after the send.
+    /// The newest state; `null` if recoup did not read the reward after the send.
     pub after: Option<String>,
     /// The newest known state, of ledger and index.
     pub state: String,
@@ -101,10 +101,11 @@ pub struct RewardLine {
 
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct EventLine {
-    /// RFC 3339.
+    /// Time of the event, RFC 3339.
     pub at: String,
     pub state: State,
-    /// `state` for a change of state, otherwise the kind of a note: `look`, `resend`, `override` …
+    /// The kind of the event: `state` for a change of state, or else the kind of a note, such as `look`, `resend` or
+    /// `override`.
     pub kind: String,
     pub message: String,
 }
@@ -125,7 +126,7 @@ fn change_now(retraction: &Retraction) -> Option<Preview> {
 }
 
 impl RewardLine {
-    /// The amount with its unit; empty if unknown.
+    /// Formats the amount with its unit; empty if unknown.
     pub fn amount(&self) -> String {
         super::text::amount(self.assigned, self.unit.as_deref())
     }
@@ -147,7 +148,7 @@ fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>, as_of: Optio
     }
 }
 
-/// The newest value of a key in the events, as a list; empty without a value.
+/// Returns the newest value of `key` in the events, as a list; empty if no event has the key.
 fn detail<T: DeserializeOwned>(retraction: &Retraction, key: &str) -> Vec<T> {
     retraction.detail(key).and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default()
 }
@@ -301,14 +302,14 @@ impl Entry {
         }
     }
 
-    /// The error kind of this entry; `None` for success.
+    /// Returns the error kind of this entry; `None` for success.
     pub fn problem(&self) -> Option<Kind> {
         match self.ledger_state {
             Some(State::Sending | State::Queued | State::Unknown | State::Unconfirmed | State::HandedOver) => {
                 Some(Kind::NotConfirmed)
             }
             Some(State::Failed | State::NotReceived) => Some(Kind::VendorRefused),
-            // This state proves nothing. A later attempt may.
+            // A retraction in one of these states proves nothing. A later attempt may prove the retraction.
             Some(State::Planned | State::Superseded | State::Released) => Some(Kind::Failed),
             _ => None,
         }

@@ -1,6 +1,7 @@
-//! The receipt of an order: what was sent and with what result, as text for a ticket and as JSON.
+//! The receipt of an order: the requests and their results, as text for a ticket and as JSON.
 //!
-//! A receipt states nothing that the ledger lacks. It never names an account, because account IDs are often e-mail addresses.
+//! A receipt of a send states only facts that the ledger contains. A receipt contains no account ID, because account
+//! IDs are often e-mail addresses.
 
 mod entry;
 mod text;
@@ -25,19 +26,19 @@ pub struct Receipt {
     pub tenant: String,
     pub account_sid: String,
     pub dry_run: bool,
-    /// Fingerprint of the plan; `null` without a plan. A confirmation is valid for one fingerprint only.
+    /// Fingerprint of the plan; `null` without a plan. A person's confirmation is valid for one fingerprint only.
     pub plan: Option<String>,
     /// Why the policy requires a second person's approval; `null` if it does not.
     pub approval: Option<String>,
-    /// One per action.
+    /// One entry for each action.
     pub retractions: Vec<Entry>,
     /// How much of the tenant the index has read. *Confirmed* refers to the known rewards.
     pub coverage: Coverage,
-    /// Whether this is the tenant's first retraction. Its receipt explains the program rule.
+    /// Whether this is the tenant's first retraction. The receipt of the first retraction explains the program rule.
     #[serde(skip)]
     pub first: bool,
-    /// The ledger and its newest event. `recoup audit verify --head` uses them to detect a truncated ledger. `null` if
-    /// nothing was written.
+    /// The ledger and its newest event, which `recoup audit verify --head` uses to detect a truncated ledger. `null` if
+    /// this run wrote nothing to the ledger.
     pub ledger: Option<Mark>,
     /// The error that ended the run early; `null` without an error.
     #[schema(value_type = Option<Object>)]
@@ -99,7 +100,7 @@ impl Receipt {
         self.ledger = Mark::of(ledger);
     }
 
-    /// Adds an action of which nothing is sent now.
+    /// Adds a planned action that this run does not send.
     pub fn planned(&mut self, action: &ActionPlan) {
         match &action.step {
             Step::Send => {
@@ -141,7 +142,7 @@ impl Receipt {
         });
     }
 
-    /// Adds an action that was not sent, with the reason.
+    /// Adds an action that recoup did not send, with the reason.
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
             Step::Send => self.retractions.push(Entry::unsent(action, "not_sent", why)),
@@ -149,24 +150,24 @@ impl Receipt {
         }
     }
 
-    /// Adds a retraction from the ledger. `sent_now`: this command sent it.
+    /// Adds a retraction from the ledger. `sent_now` is `true` if this command sent it.
     pub fn add(&mut self, retraction: &Retraction, findings: &[Finding], sent_now: bool) {
         self.retractions.push(Entry { sent_now, was_found: !sent_now, ..Entry::of(retraction, findings) });
     }
 
-    /// Records the error that ended the run early. Of several errors, keeps the error that decides the exit code.
+    /// Records the error that ended the run early. If there are several errors, keeps the most severe error.
     pub fn end_early(&mut self, error: Error) {
         if self.error.as_ref().is_none_or(|known| error.kind.rank() < known.kind.rank()) {
             self.error = Some(error);
         }
     }
 
-    /// The error with which the command ends; `None` for success.
+    /// Returns the error with which the command ends; `None` for success.
     pub fn problem(&self) -> Option<Error> {
         let worst = self.retractions.iter().filter_map(|entry| Some((entry.problem()?, entry)));
         let worst = worst.min_by_key(|(kind, _)| kind.rank());
         if let Some(error) = &self.error {
-            // An entry that was sent and cannot be read may outrank the error.
+            // The error of an entry that was sent and cannot be read may be more severe than the recorded error.
             return Some(match worst {
                 Some((kind, _)) if kind.rank() < error.kind.rank() => Error { kind, ..error.clone() },
                 _ => error.clone(),

@@ -1,4 +1,4 @@
-//! Renders a receipt as text for a ticket. It never names an account.
+//! Renders a receipt as text for a ticket. The text contains no account ID.
 
 use super::{Entry, Mark, Receipt};
 use crate::model::program_rule::{ProgramRule, RuleState};
@@ -27,7 +27,7 @@ impl Entry {
         let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
         let before = if self.was_found && self.sent.is_some() { " (sent before; nothing was sent now)" } else { "" };
         lines.push(format!("{what}{number}: {}{before}", self.state));
-        // The findings below say why it stops.
+        // The findings in the text below give the reason for the stop.
         let is_said = self.state == "stopped" && self.findings.iter().any(Finding::stops);
         lines.push(format!("  {}", if is_said { "nothing was sent" } else { &self.message }));
         if let Some(sent) = &self.sent {
@@ -79,7 +79,7 @@ impl Entry {
         each_one_line(lines)
     }
 
-    /// The program rules, unless a finding or the checklist already mentions them.
+    /// Returns the program rules that neither a finding nor the checklist mentions.
     pub fn rule_lines(&self) -> Vec<String> {
         if self.state == "unconfirmed" {
             return Vec::new();
@@ -87,7 +87,7 @@ impl Entry {
         unsaid(&self.program_rules, &self.findings).map(ProgramRule::dated_line).collect()
     }
 
-    /// [`Entry::lines`] with all events.
+    /// Returns [`Entry::lines`] with all events.
     pub fn full_lines(&self) -> Vec<String> {
         let mut lines = self.lines();
         lines.extend(self.events.iter().map(|event| {
@@ -129,12 +129,12 @@ impl Receipt {
     }
 }
 
-/// Escapes line breaks, so that text from a person or the vendor cannot forge a line.
+/// Escapes line breaks, so that text from a person or the vendor cannot forge a line of the receipt.
 fn each_one_line(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| one_line(&line).into_owned()).collect()
 }
 
-/// The rules that no finding mentions.
+/// Returns the program rules that no finding mentions.
 fn unsaid<'a>(rules: &'a [ProgramRule], findings: &[Finding]) -> impl Iterator<Item = &'a ProgramRule> {
     let is_said = findings.iter().any(|finding| matches!(finding.check, Check::NoRule | Check::RuleLimits));
     rules.iter().filter(move |rule| !is_said || matches!(rule.state, RuleState::Found | RuleState::NotReadable))
@@ -150,7 +150,7 @@ pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     lines
 }
 
-/// How much of the tenant the index has read. *Confirmed* refers to the known rewards.
+/// Formats how much of the tenant the index has read. *Confirmed* refers to the known rewards.
 pub fn coverage_line(coverage: &Coverage) -> String {
     match &coverage.as_of {
         Some(as_of) => format!(
@@ -163,7 +163,7 @@ pub fn coverage_line(coverage: &Coverage) -> String {
     }
 }
 
-/// The lines that a person sees before the confirmation.
+/// Returns the lines that a person sees before the confirmation.
 pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bool) -> Vec<String> {
     let mut lines =
         vec![format!("will retract for tenant {} (Account SID {}):", identity.tenant, identity.account_sid)];
@@ -213,7 +213,7 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
     lines
 }
 
-/// The amount of a reward with its unit; empty if unknown.
+/// Formats the amount of a reward with its unit; empty if unknown.
 pub(super) fn amount(assigned: Option<i64>, unit: Option<&str>) -> String {
     match (assigned, unit) {
         (Some(assigned), Some(unit)) => format!("{assigned} {unit}"),

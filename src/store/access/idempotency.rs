@@ -16,14 +16,15 @@ pub enum Idempotency {
     Different,
 }
 
-/// How long the file keeps a response.
+/// The time for which the file keeps a response.
 const KEPT_MS: i64 = 24 * 3_600_000;
 
-/// After this time, a request without a response counts as interrupted by a crash. The ledger records what it sent.
+/// After this time, a request without a response counts as interrupted by a crash. The ledger has a record of every
+/// retraction that such a request has sent.
 const IN_FLIGHT_MS: i64 = 10 * 60_000;
 
 impl AccessFile {
-    /// Reserves a key for the request with this hash. Returns the key's state before that.
+    /// Reserves a key for the request with this hash. Returns the previous state of the key.
     pub fn begin_idempotent(&self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Idempotency> {
         self.conn.write(|tx| {
             tx.run(

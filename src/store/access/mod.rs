@@ -36,7 +36,7 @@ pub(super) const LAYOUT: Layout = Layout {
 /// The minimum interval between two updates of a session's or token's last use.
 const SEEN_EVERY_MS: i64 = 60_000;
 
-/// The open access file. Tasks and threads share it; a mutex serialises them.
+/// The open access file. Tasks and threads share one `AccessFile`; a mutex serialises their access.
 #[derive(Debug)]
 pub struct AccessFile {
     conn: Conn,
@@ -53,7 +53,7 @@ impl AccessFile {
 
     /// Opens the file; returns `None` if it does not exist, which means that there is no user yet.
     pub fn open_existing(path: &Path, identity: &Identity) -> Result<Option<Self>> {
-        // A folder that cannot be searched is an error, not a missing file.
+        // Fails if the folder cannot be searched, because the file may still exist.
         let exists = path.try_exists().map_err(|error| {
             Error::new(Kind::Storage, format!("failed to open the access file at {}: {error}", path.display()))
                 .hint("check who owns the file and its folder")
@@ -72,7 +72,7 @@ impl AccessFile {
         self.run(insert, &[&text(now), &actor.person, &actor.host, &what])
     }
 
-    /// Returns the changes to users and tokens, oldest first. Each is the time, the person, and a description.
+    /// Returns the changes to users and tokens, oldest first. Each change has the time, the person, and a description.
     pub fn logged(&self) -> Result<Vec<(String, String, String)>> {
         let select = "SELECT at, person, what FROM log ORDER BY id";
         self.conn.read(|tx| tx.rows(select, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
@@ -87,7 +87,7 @@ impl AccessFile {
 /// Reads the key of CSRF tokens. A new file gets a random key.
 fn csrf_key(conn: &Conn) -> Result<String> {
     let select = "SELECT value FROM identity WHERE key = 'csrf_key'";
-    // A plain read comes first, so that opening the file never waits for a writer.
+    // Reads before it writes, so that opening the file never waits for a writer.
     if let Some(key) = conn.read(|tx| tx.opt(select, &[], |row| row.get(0)))? {
         return Ok(key);
     }
@@ -95,7 +95,7 @@ fn csrf_key(conn: &Conn) -> Result<String> {
     conn.write(|tx| {
         let insert = "INSERT INTO identity (key, value) VALUES ('csrf_key', ?1) ON CONFLICT (key) DO NOTHING";
         tx.run(insert, &[&key])?;
-        // Another process may have written its key first.
+        // Reads the key again, because another process may have written its key first.
         tx.one(select, &[], |row| row.get(0))
     })
 }

@@ -7,12 +7,12 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
     pub user: String,
-    /// The user's current role.
+    /// The user's current role in recoup.
     pub role: String,
     /// The same person's user name in the operating system.
     pub os_user: Option<String>,
     pub created_ms: i64,
-    /// The time of the newest request, to the minute.
+    /// The time of the session's newest request, to the minute.
     pub seen_ms: i64,
 }
 
@@ -22,7 +22,7 @@ impl AccessFile {
         self.run(insert, &[&hash, &user, &now_ms])
     }
 
-    /// Returns the session with this hash, if its user may still sign in.
+    /// Returns the session with this hash, if its user is not disabled.
     pub fn session(&self, hash: &[u8], now_ms: i64) -> Result<Option<SessionRow>> {
         let found = self.conn.read(|tx| {
             tx.opt(
@@ -55,7 +55,7 @@ impl AccessFile {
         self.run("DELETE FROM sessions WHERE hash = ?1", &[&hash])
     }
 
-    /// Deletes sessions that began, or were last used, before these times.
+    /// Deletes sessions that began before `created_before_ms`, or were last used before `seen_before_ms`.
     pub fn delete_expired_sessions(&self, created_before_ms: i64, seen_before_ms: i64) -> Result<()> {
         let delete = "DELETE FROM sessions WHERE created_ms < ?1 OR seen_ms < ?2";
         self.run(delete, &[&created_before_ms, &seen_before_ms])

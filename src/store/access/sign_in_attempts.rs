@@ -7,16 +7,16 @@ use crate::store::db::{DbError, Tx};
 /// The key that counts the failures of all users together.
 const EVERYBODY: &str = "everybody";
 
-/// The largest number of stored keys; older keys are deleted. An attacker can try any number of names.
+/// The maximum number of stored keys. The oldest keys are deleted, because an attacker can try any number of names.
 const KEPT: u32 = 10_000;
 
-/// A key to count, and a function for the wait before its next attempt in milliseconds. The function receives the key's failures
-/// and the failures of all users.
+/// A key to count, and a function that returns the wait before the key's next attempt, in milliseconds. The function receives
+/// the failures of the key and the failures of all users.
 pub type CountedKey = (String, fn(u32, u32) -> i64);
 
 impl AccessFile {
-    /// Counts an attempt for each of these keys. If a key must still wait, counts nothing and returns the end of the wait in Unix
-    /// milliseconds. The count of all users decreases by one every `forgotten_every_ms`.
+    /// Counts an attempt for each of these keys. If one of the keys must still wait, changes nothing and returns the end of
+    /// the wait in Unix milliseconds. The count of all users decreases by one every `forgotten_every_ms`.
     pub fn attempt(&self, keys: &[CountedKey], forgotten_every_ms: i64, now_ms: i64) -> Result<Option<i64>> {
         self.conn.write(|tx| {
             let mut until = None;
@@ -47,7 +47,7 @@ impl AccessFile {
         })
     }
 
-    /// Removes the counts of a successful attempt, and deletes counts older than `old_ms`.
+    /// Removes the counts of a successful attempt, and deletes counts whose last attempt was before `old_ms`.
     pub fn forget_attempts(&self, keys: &[String], old_ms: i64) -> Result<()> {
         self.conn.write(|tx| {
             for key in keys {

@@ -14,9 +14,9 @@ pub struct NewToken<'a> {
     pub name: &'a str,
     /// The SHA-256 hash of the token.
     pub hash: &'a [u8],
-    /// Scopes, separated by spaces.
+    /// The scopes, separated by spaces.
     pub scopes: &'a str,
-    /// Unix milliseconds.
+    /// The time at which the token expires, Unix milliseconds.
     pub expires_ms: i64,
 }
 
@@ -31,15 +31,15 @@ pub struct TokenRow {
     pub os_user: Option<String>,
     /// The purpose of the token.
     pub name: String,
-    /// Scopes, separated by spaces.
+    /// The scopes, separated by spaces.
     pub scopes: String,
-    /// RFC 3339.
+    /// When the token was created, RFC 3339.
     pub created_at: String,
-    /// Unix milliseconds.
+    /// When the token expires, Unix milliseconds.
     pub expires_ms: i64,
-    /// The time of the newest request, in Unix milliseconds, to the minute.
+    /// The time of the token's newest request, in Unix milliseconds, to the minute.
     pub used_ms: Option<i64>,
-    /// RFC 3339; `None` while the token is valid.
+    /// When the token was revoked, RFC 3339; `None` if it was not revoked.
     pub revoked_at: Option<String>,
 }
 
@@ -63,7 +63,7 @@ fn from_row(row: &Row<'_>) -> Result<TokenRow, DbError> {
 }
 
 impl AccessFile {
-    /// Adds a token. Returns its number.
+    /// Adds a token. Returns the token's number.
     pub fn add_token(&self, new: &NewToken<'_>, now: Timestamp) -> Result<i64> {
         self.conn.write(|tx| {
             tx.one(
@@ -75,7 +75,8 @@ impl AccessFile {
         })
     }
 
-    /// Returns the token with this hash, if the token and its user are valid. Updates the time of last use at most once a minute.
+    /// Returns the token with this hash, if the token is valid and its user is not disabled. Updates the time of last use at
+    /// most once a minute.
     pub fn token(&self, hash: &[u8], now_ms: i64) -> Result<Option<TokenRow>> {
         let valid = "t.hash = ?1 AND t.revoked_at IS NULL AND u.disabled_at IS NULL AND t.expires_ms > ?2";
         let select = format!("{SELECT} WHERE {valid}");
@@ -88,7 +89,7 @@ impl AccessFile {
         Ok(found)
     }
 
-    /// Returns every token, or the tokens of one user.
+    /// Returns every token, or the tokens of `user`.
     pub fn tokens(&self, user: Option<&str>) -> Result<Vec<TokenRow>> {
         let select = format!("{SELECT} WHERE CAST(?1 AS TEXT) IS NULL OR t.user_name = ?1 ORDER BY t.id");
         self.conn.read(|tx| tx.rows(&select, &[&user], from_row))

@@ -1,4 +1,4 @@
-//! The rows of users.
+//! The users of the page and the API.
 
 use jiff::Timestamp;
 
@@ -9,13 +9,13 @@ use crate::store::db::{DbError, Row, ToValue};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserRow {
     pub name: String,
-    /// `viewer`, `agent`, `lead`, `admin`.
+    /// `viewer`, `agent`, `lead` or `admin`.
     pub role: String,
     /// The same person's user name in the operating system.
     pub os_user: Option<String>,
-    /// RFC 3339.
+    /// When the user was added, RFC 3339.
     pub created_at: String,
-    /// RFC 3339; `None` while the user may sign in.
+    /// When the user was disabled, RFC 3339; `None` if the user may sign in.
     pub disabled_at: Option<String>,
 }
 
@@ -32,7 +32,7 @@ fn from_row(row: &Row<'_>) -> Result<UserRow, DbError> {
 }
 
 impl AccessFile {
-    /// Adds a user; returns `false` if the name or the `os_user` is taken.
+    /// Adds a user; returns `false` if another user has the name or the `os_user`.
     pub fn add_user(&self, user: &UserRow, password: &str, now: Timestamp) -> Result<bool> {
         // ON CONFLICT has no target, because either of the two unique columns may conflict.
         let insert = "INSERT INTO users (name, role, password, os_user, created_at, password_at)
@@ -86,7 +86,7 @@ impl AccessFile {
         })
     }
 
-    /// Lets a user sign in again. Their tokens stay revoked.
+    /// Lets a user sign in again. The user's tokens stay revoked.
     pub fn enable(&self, name: &str) -> Result<()> {
         self.run("UPDATE users SET disabled_at = NULL WHERE name = ?1", &[&name])
     }

@@ -7,7 +7,7 @@ use rusqlite::{ErrorCode, ffi};
 use crate::error::{Error, Kind};
 use crate::store::{Layout, ProcessLock, ledger};
 
-/// Why a transaction failed.
+/// The reason why a transaction failed.
 #[derive(Debug)]
 pub enum DbError {
     /// Another process holds the write lock.
@@ -26,9 +26,9 @@ pub enum DbError {
     Io(String),
     /// The process has no write permission on the file or its folder.
     ReadOnly(String),
-    /// Any other error of the engine.
+    /// Another error of the database engine.
     Engine(String),
-    /// An error that recoup raises, with its kind and hint.
+    /// An error from recoup's own code, with its kind and hint.
     Ours(Error),
 }
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::Layout;
 use crate::error::{Error, Kind, Result};
 
-/// Locked while this process creates a file, and briefly before it opens one.
+/// A lock that this process holds while it creates a file, and briefly before it opens one.
 ///
 /// POSIX file locks belong to the process, not to a connection, and the operating system releases all of them as soon as the
 /// process closes the file through any handle. Another process that then closes the file assumes that it is the last one, and
@@ -56,8 +56,8 @@ fn check_regular(path: &Path) -> std::io::Result<()> {
 
 /// Refuses a database with hard links, and a database or a log that is not a regular file.
 ///
-/// SQLite's logs and recoup's locks are files beside the database, named after it. If two processes open one file by two names,
-/// they miss each other's commits and locks, and both would send.
+/// SQLite's logs and recoup's locks are files beside the database, named after it. If two processes open one file by two
+/// names, each misses the commits and locks of the other, and both could send the same request.
 pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
     let name = layout.name;
     for log in ["", "-wal", "-shm", "-journal"] {

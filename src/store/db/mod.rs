@@ -1,4 +1,4 @@
-//! The executor: the only place that runs SQL.
+//! The executor: the only module that runs SQL.
 //!
 //! A store passes [`Conn`] a closure over one transaction, [`Tx`], and receives the closure's value or the user's error. A
 //! closure must have no effect outside its transaction, because [`Conn`] retries a transaction that collides with another one.
@@ -37,7 +37,7 @@ const BUSY_POLL: Duration = Duration::from_millis(1);
 /// The size of a connection's statement cache: larger than the number of statements of any store.
 const STATEMENTS_KEPT: usize = 128;
 
-/// The location of a store. A server with a schema is planned as the second kind.
+/// The location of a store. A schema on a database server is planned as a second kind of location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// A SQLite file.
@@ -61,11 +61,11 @@ impl fmt::Display for Place {
 /// How long a transaction waits for another writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Longer than the largest commit of a crawl takes.
+    /// The default limit, which is longer than the largest commit of a crawl.
     Usual,
-    /// The limit for a lease of requests.
+    /// The limit for a transaction that leases requests.
     Brief,
-    /// Does not wait.
+    /// Fails at once if another process holds the write lock.
     None,
 }
 
@@ -79,7 +79,8 @@ impl Patience {
     }
 }
 
-/// An open store. Threads share it; a mutex serialises them. The mutex is reentrant, so that several reads can join one read.
+/// An open store. Threads share one `Conn`; a mutex serialises their access. The mutex is reentrant, so that several reads
+/// can join one read.
 #[derive(Debug)]
 pub(super) struct Conn {
     place: Place,
@@ -100,7 +101,7 @@ impl Conn {
         Ok(conn.map(|conn| Self::over(conn, path, layout, Patience::Usual)))
     }
 
-    /// Opens an existing store for writing; returns `None` if it does not exist yet.
+    /// Opens an existing store for writing; returns `None` if the store does not exist yet.
     pub fn open_existing(
         path: &Path,
         layout: &'static Layout,
@@ -127,13 +128,13 @@ impl Conn {
     /// Runs `work` on one state of the store. A read inside another read of the same thread sees the same state.
     pub fn read<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         self.repeat(|conn| {
-            // A transaction that only reads needs no commit.
+            // A read transaction needs no commit.
             let _held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
             work(&Tx::new(conn))
         })
     }
 
-    /// Runs `work` in one write transaction: commits all of its changes, or none. No other process writes between the start of
+    /// Runs `work` in one write transaction, which commits all changes or none. No other process writes between the start of
     /// the closure and the commit.
     pub fn write<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         self.repeat(|conn| {

@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 
 const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole file, so the limit is larger than
-/// SQLite's 2 MB. SQLite allocates pages only when it reads them.
+/// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole file, so the limit is larger
+/// than SQLite's default of 2 MB. SQLite allocates pages only when it reads them.
 const WRITER_CACHE: i64 = 32 * 1024;
 const READER_CACHE: i64 = 16 * 1024;
 
@@ -95,8 +95,8 @@ pub fn open_existing(
     open().map_err(|error| failed(error, layout, path))
 }
 
-/// Returns whether the file exists. Fails if the folder cannot be searched, because an unreadable ledger must not be reported as
-/// "nothing was sent".
+/// Returns whether the file exists. Fails if the folder cannot be searched: recoup must not report an unreadable ledger as a
+/// ledger without retractions.
 fn exists(path: &Path, layout: &Layout) -> Result<bool> {
     path.try_exists().map_err(|error| io_error(&error, layout, path))
 }
@@ -153,8 +153,8 @@ fn set_durability(conn: &Connection, layout: &Layout) -> rusqlite::Result<()> {
     conn.pragma_update_and_check(None, "wal_autocheckpoint", layout.autocheckpoint_pages, |_| Ok(()))
 }
 
-/// Turns the write-ahead log on. SQLite needs exclusive access for that and ignores the busy handler, so this function retries.
-/// Otherwise only one of several processes that open a new file at once would succeed.
+/// Turns the write-ahead log on. SQLite needs exclusive access to switch the mode, and ignores the busy handler, so this
+/// function retries. Otherwise only one of several processes that open a new file at once would succeed.
 fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
     let mut tries = 0;
     loop {
@@ -191,10 +191,10 @@ fn pause(tries: i32, within: Duration) -> bool {
     is_early
 }
 
-/// Creates the whole schema in one transaction.
+/// Creates the whole schema of a new file in one transaction.
 fn make_schema(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    // Another process may have created the schema while this one waited for the lock.
+    // Another process may have created the schema while this process waited for the lock.
     if !check_version(&tx, layout)? {
         tx.execute_batch(layout.schema)?;
         tx.pragma_update(None, "user_version", layout.version as i64)?;
@@ -209,7 +209,8 @@ fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
         .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-/// Returns whether the file has its schema; `false` for an empty file. Refuses another schema version and a foreign file.
+/// Returns whether the file has its schema; `false` for an empty file. Refuses a file with another schema version, and a file
+/// of another program.
 pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError> {
     let names = || -> rusqlite::Result<(usize, i32)> {
         Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
@@ -217,7 +218,8 @@ pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError
     let (mut version, mut id) = names()?;
     let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
     if id == 0 && version == 0 && !is_empty {
-        // Another process may have created the schema between these statements. Its version and application ID are set now.
+        // Another process may have created the schema between these statements. Reads the version and the application ID
+        // again, because that process has set both.
         (version, id) = names()?;
     }
     if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {
@@ -252,7 +254,7 @@ fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String
 }
 
 pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbError> {
-    // An empty setting is missing, and is not compared.
+    // Skips an empty setting, which counts as missing.
     for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
         if let Some(found) = read_identity(conn, key)?
             && found != wanted
@@ -269,7 +271,7 @@ pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbEr
     Ok(())
 }
 
-/// Records the owner at first use, and refuses another owner later.
+/// Records the file's owner at the first use. Refuses another owner later.
 fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), DbError> {
     check_identity(conn, identity)?;
     let mut is_bound = true;

@@ -6,7 +6,7 @@ use rusqlite::{InterruptHandle, ToSql, Transaction, TransactionBehavior, params_
 use super::{Conn, DbError, FromValue, ToValue, Value};
 use crate::error::Result;
 
-/// One transaction. The driver caches prepared statements.
+/// A transaction, in which a store runs its SQL. The driver caches prepared statements.
 pub struct Tx<'t> {
     conn: &'t rusqlite::Connection,
 }
@@ -22,7 +22,7 @@ impl<'t> Tx<'t> {
         Ok(changed as u64)
     }
 
-    /// Returns every row.
+    /// Returns every row of a query.
     pub fn rows<T>(
         &self,
         sql: &str,
@@ -37,7 +37,7 @@ impl<'t> Tx<'t> {
         Ok(all)
     }
 
-    /// Returns the first row; fails if there is none.
+    /// Returns the first row of a query; fails if the result is empty.
     pub fn one<T>(
         &self,
         sql: &str,
@@ -47,7 +47,7 @@ impl<'t> Tx<'t> {
         self.opt(sql, args, read)?.ok_or_else(|| DbError::Damaged("a row is missing".to_owned()))
     }
 
-    /// Returns the first row; `None` if there is none.
+    /// Returns the first row of a query; `None` if the result is empty.
     pub fn opt<T>(
         &self,
         sql: &str,
@@ -59,7 +59,7 @@ impl<'t> Tx<'t> {
         rows.next()?.map(|row| read(&Row(row))).transpose()
     }
 
-    /// Passes the rows to a closure one at a time, for a result that is too large for memory.
+    /// Passes the rows of a query to a closure one at a time, for a result that is too large for memory.
     pub fn each(
         &self,
         sql: &str,
@@ -74,7 +74,7 @@ impl<'t> Tx<'t> {
         Ok(())
     }
 
-    /// Returns a number that changes when another connection has committed.
+    /// Returns a number that changes after another connection commits to the file.
     pub fn data_version(&self) -> Result<i64, DbError> {
         self.one("PRAGMA data_version", &[], |row| row.get(0))
     }
@@ -106,14 +106,14 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// One row of a result.
+/// One row of a query's result.
 pub struct Row<'r>(&'r rusqlite::Row<'r>);
 
 impl Row<'_> {
     /// Reads a column, counted from 0.
     ///
     /// # Errors
-    /// [`DbError::Damaged`] if the column holds another type. Strict tables never do.
+    /// [`DbError::Damaged`] if the column holds a value of another type, which no strict table does.
     pub fn get<'a, T: FromValue<'a>>(&'a self, column: usize) -> Result<T, DbError> {
         self.value(column)?.and_then(T::from_value).ok_or_else(|| {
             let name = self.0.as_ref().column_name(column).unwrap_or("?");
@@ -121,7 +121,7 @@ impl Row<'_> {
         })
     }
 
-    /// Returns a column of any type, counted from 0. `None` if its text is not UTF-8, which only damage causes.
+    /// Returns the value of a column, counted from 0. Returns `None` if its text is not UTF-8, which only damage causes.
     pub fn value(&self, column: usize) -> Result<Option<Value<'_>>, DbError> {
         Ok(match self.0.get_ref(column)? {
             ValueRef::Null => Some(Value::Null),
@@ -133,12 +133,12 @@ impl Row<'_> {
     }
 }
 
-/// How much of a file SQLite checks.
+/// The parts of a file that SQLite checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checks {
-    /// Pages, rows, and the agreement of every index with its table.
+    /// Checks pages and rows, and compares every index with its table.
     All,
-    /// Pages and rows, which is much faster.
+    /// Checks only pages and rows, which is much faster.
     WithoutIndexes,
 }
 
@@ -210,11 +210,12 @@ impl Conn {
         self.lock().get_interrupt_handle()
     }
 
-    /// Takes the write lock, writes, and rolls back. File modes do not restrict root, and do not show a read-only mount.
+    /// Takes the write lock, writes, and rolls back. A check of file modes is not enough: root ignores them, and they do not
+    /// show a read-only mount.
     pub fn try_to_write(&self) -> Result<()> {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         self.repeat(|conn| {
-            // The next real writer copies the log into the file.
+            // Leaves the log in place at close, so that the next real writer copies it into the file.
             conn.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
             Tx::new(&tx).run("UPDATE identity SET value = value", &[])?;

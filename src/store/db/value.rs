@@ -1,4 +1,4 @@
-//! Conversion of values to and from SQL.
+//! Converts values to and from SQL.
 
 /// A value that SQLite and PostgreSQL both support.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,7 +15,7 @@ pub trait ToValue {
     fn to_value(&self) -> Value<'_>;
 }
 
-/// A type that a column can be read as. `from_value` returns `None` if the column holds another type.
+/// A type that a column can be read as.
 pub trait FromValue<'a>: Sized {
     fn from_value(value: Value<'a>) -> Option<Self>;
 }

@@ -1,4 +1,5 @@
-//! Accounts: a page of participants and its cursor in one transaction, and the queue of accounts that a run still has to read.
+//! Accounts: writes a page of participants with its cursor in one transaction, and reads the queue of accounts that a run has
+//! not read yet.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,9 +14,9 @@ use crate::store::db::{DbError, Row, Tx};
 #[derive(Debug, Clone)]
 pub struct Page {
     pub participants: Vec<Participant>,
-    /// Hashes of the rows without a user or account ID. The pages overlap, and the pass counts such a row once.
+    /// Hashes of the rows without a user or account ID. Pages overlap, and the hash lets the pass count such a row once.
     pub unusable: Vec<u64>,
-    /// JSON of the pagination after this page.
+    /// The JSON of the pagination after this page.
     pub cursor: String,
 }
 
@@ -26,16 +27,16 @@ impl Page {
     }
 }
 
-/// The counts after a page was written.
+/// The counts after the writer has committed a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageCommitted {
     /// The number of distinct participants that this pass has seen so far.
     pub participants: u64,
-    /// The number of known accounts that are not gone.
+    /// The number of known accounts that the vendor still has.
     pub accounts_known: u64,
 }
 
-/// An account that this run still has to read.
+/// An account that this run has not read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     pub key: AccountKey,
@@ -46,7 +47,7 @@ pub struct Unread {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailedAccount {
-    /// Personal data: recoup shows it only on request.
+    /// Personal data: recoup shows the account ID only on request.
     pub account_id: AccountId,
     pub reason: String,
     pub failed_at: Timestamp,
@@ -59,8 +60,8 @@ macro_rules! is_listed {
     };
 }
 
-/// SQL condition: run `?1` must still read the account. A run over the participants reads every account; any other run reads its
-/// queue.
+/// SQL condition: run `?1` has not read the account yet. A run over the participants reads every account; any other run reads
+/// its queue.
 macro_rules! is_unread {
     () => {
         "read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND gone_at IS NULL
@@ -89,17 +90,17 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Returns the next queued accounts after a row, in row order. [`IndexReader::failed`] returns the failed ones.
+    /// Returns the next accounts that this run has not read yet, after row `after`, in row order.
     pub fn unread(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         self.queue(queue!(is_unread!()), run, after, limit)
     }
 
-    /// Returns the accounts after a row that failed in this run, in row order.
+    /// Returns the next accounts that failed in this run, after row `after`, in row order.
     pub fn failed(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         self.queue(queue!("failed_run = ?1"), run, after, limit)
     }
 
-    /// Returns the newest account, or [`AccountKey::START`] if there is none.
+    /// Returns the newest account, or [`AccountKey::START`] if the index has no account.
     pub fn newest_account(&self) -> Result<AccountKey> {
         let newest = "SELECT coalesce(max(id), 0) FROM accounts";
         self.conn.read(|tx| tx.one(newest, &[], |row| row.get(0))).map(AccountKey)
@@ -113,7 +114,7 @@ impl IndexReader {
 }
 
 impl Index {
-    /// Returns how many accounts this run still has to read.
+    /// Returns how many accounts this run has not read yet.
     pub fn unread_count(&self, run: RunKey) -> Result<u64> {
         let count = concat!("SELECT count(*) FROM accounts WHERE ", is_unread!());
         self.conn.read(|tx| tx.one(count, &[&run.0], |row| row.get(0)))
@@ -121,8 +122,8 @@ impl Index {
 }
 
 impl Index {
-    /// Queues accounts for a run, adds new ones, and writes the cursor, in one transaction. Returns how many accounts joined the
-    /// queue.
+    /// Queues accounts for a run, adds new ones, and writes the cursor, in one transaction. Returns how many accounts were
+    /// added to the queue.
     pub fn queue_accounts(
         &mut self,
         run: RunKey,
@@ -146,7 +147,7 @@ impl Index {
                 match row {
                     Some((_, queued, _, _)) if queued == run.0 => continue,
                     Some((id, queued_run, read_run, gone)) => {
-                        // The crawler must read an account again if the account was gone and has a reward now.
+                        // An account that was gone and has a reward now must be read again.
                         let read_run_now = if gone { 0 } else { read_run };
                         tx.run(
                             "UPDATE accounts SET queued_run = ?2, gone_at = NULL, read_run = ?3, sum = ?4 WHERE id = ?1",
@@ -183,8 +184,8 @@ impl Index {
         })
     }
 
-    /// Queues the accounts with rewards that the source did not list. The source lists every account with rewards, so these may
-    /// be gone.
+    /// Queues the accounts with rewards that the source did not list. The source lists every account with rewards, so these
+    /// accounts may be gone.
     pub fn queue_unlisted(&mut self, run: RunKey) -> Result<u64> {
         self.conn.write(|tx| {
             let queued = tx.run(
@@ -197,7 +198,7 @@ impl Index {
         })
     }
 
-    /// Queues up to `limit` accounts that were last read before a time, starting with the oldest reading.
+    /// Queues up to `limit` accounts that were last read before a time. The account with the oldest reading is first.
     pub fn queue_older(&mut self, run: RunKey, before: Timestamp, limit: u64) -> Result<u64> {
         self.conn.write(|tx| {
             let base = RunAncestry::of(tx, run)?.base;
@@ -210,7 +211,7 @@ impl Index {
         })
     }
 
-    /// Returns the accounts with the oldest readings, starting with the accounts that were never read.
+    /// Returns the accounts with the oldest readings. Accounts that were never read are first.
     pub fn oldest_readings(&self, limit: u64) -> Result<Vec<AccountId>> {
         let oldest =
             "SELECT account_id FROM accounts WHERE gone_at IS NULL ORDER BY read_at IS NOT NULL, read_at LIMIT ?1";
@@ -245,16 +246,17 @@ impl IndexReader {
                 Ok(FailedAccount { account_id: row.get(0)?, reason: row.get(1)?, failed_at: moment(row.get(2)?) })
             })
         })?;
-        // Rust sorts the few rows, because SQLite would scan the index of all accounts to sort them.
+        // Sorts the few rows here, because SQLite would scan the index of all accounts for an ORDER BY.
         failed.sort_by(|one, other| one.account_id.cmp(&other.account_id));
         Ok(failed)
     }
 }
 
-/// The index's previous state of an account that a page lists.
+/// The previous state of an account that a page lists.
 enum Seen {
     New,
-    /// The account was marked as gone. `within_run` is `true` if an earlier pass of this run marked it.
+    /// The account was marked as gone, and the page lists it again. `within_run` is `true` if an earlier pass of this run
+    /// marked it.
     Returned {
         within_run: bool,
     },
@@ -273,7 +275,7 @@ pub(super) fn write_page(
     let (mut seen, mut new, mut known, mut returned) = (0_u64, 0_u64, 0, 0_i64);
     for participant in &page.participants {
         if batch.forgotten.has(participant.account_id.as_str()) {
-            // The pass must count the row of a forgotten participant to be complete. A keyed hash identifies the row.
+            // A pass is complete only if it counts the row of a forgotten participant too. A keyed hash identifies that row.
             let row = format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str());
             seen += see_row(tx, pass.id, batch.forgotten.number(&row).unwrap_or(0))?;
             continue;
@@ -308,7 +310,7 @@ pub(super) fn write_page(
     Ok(PageCommitted { participants, accounts_known: accounts_known as u64 })
 }
 
-/// Counts a row once in each pass: returns 1 the first time the pass sees the row, and 0 after that.
+/// Counts a row once in each pass. Returns 1 if the pass sees the row for the first time, and 0 otherwise.
 fn see_row(tx: &Tx<'_>, pass: i64, hash: i64) -> Result<u64, DbError> {
     tx.run(
         "INSERT INTO participants (hash, pass) VALUES (?1, ?2)
@@ -342,8 +344,9 @@ fn see_account(
     };
     let key = AccountKey(id);
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {
-        // The account is listed again, so its rewards must be read again. If a live request found the account gone during this
-        // pass, the account stays gone. Otherwise the list and Get Rewards would contradict each other in an endless loop.
+        // The list contains the account again, so its rewards must be read again. If a live request during this pass found
+        // the account gone, the account stays gone. Otherwise the contradiction between the list and Get Rewards would cause
+        // an endless loop.
         tx.run(
             "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0, sum = ?3 WHERE id = ?1",
             &[&id, &pass.id, &account_sum(key, account, None)],

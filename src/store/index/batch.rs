@@ -1,4 +1,4 @@
-//! One transaction that writes rewards, then their counters and checksums.
+//! One transaction that writes rewards, and then the counters and checksums.
 
 use std::collections::BTreeMap;
 
@@ -28,11 +28,11 @@ pub(super) struct Batch<'a> {
 /// The values of a new row of `accounts`. The other columns keep their defaults.
 #[derive(Default)]
 pub(super) struct NewAccount {
-    /// Unix milliseconds.
+    /// When the account was first seen, Unix milliseconds.
     pub(super) first_seen_at: i64,
     pub(super) seen_pass: i64,
     pub(super) read_run: i64,
-    /// Unix milliseconds.
+    /// When the account was last read, Unix milliseconds.
     pub(super) read_at: Option<i64>,
     pub(super) queued_run: i64,
 }
@@ -71,7 +71,7 @@ impl<'a> Batch<'a> {
         Ok(AccountKey(id))
     }
 
-    /// Writes the counters and checksums of the batch, and returns the tombstones. Must run before the commit.
+    /// Writes the counters and checksums of the batch. Returns the tombstones. Call this before the commit.
     pub(super) fn finish(self) -> Result<Forgotten, DbError> {
         self.counters.write(self.tx)?;
         self.link_sums.write(self.tx)?;
@@ -84,7 +84,8 @@ pub(super) fn account_sum(key: AccountKey, account: &AccountId, gone_at: Option<
     sum_of_values(&[&key.0, account, &gone_at])
 }
 
-/// The `id`s for new rows of one table. A batch reads the first one from the table, because no other process writes meanwhile.
+/// The `id`s for new rows of one table. A batch reads only the first `id` from the table, because no other process can add
+/// rows during its transaction.
 pub(super) struct NewIds {
     table: &'static SummedTable,
     next: Option<i64>,
@@ -105,7 +106,7 @@ impl NewIds {
         Ok(id)
     }
 
-    /// Moves on to the next `id`, after a row was written with the last one.
+    /// Advances to the next `id`, after a row was written with the current one.
     pub(super) fn take(&mut self) {
         self.next = self.next.map(|id| id + 1);
     }
@@ -114,9 +115,9 @@ impl NewIds {
 /// The changes of one transaction to the counters of runs. The transaction writes each counter once.
 #[derive(Default)]
 pub(super) struct CounterDeltas {
-    /// Rewards and links, by run and link pattern.
+    /// The changes to the counts of rewards and links, by run and link pattern.
     found: BTreeMap<(i64, i64), (i64, i64)>,
-    /// The changes to each run.
+    /// The changes to the other counters of each run.
     runs: BTreeMap<i64, RunDeltas>,
 }
 
@@ -171,7 +172,7 @@ impl CounterDeltas {
             )?;
         }
         for ((run, pattern), (rewards, links)) in self.found {
-            // A reward that was read live before the first crawl has run 0, and no run counts it.
+            // A reward that was read live before the first crawl has run 0, and no run's counters include it.
             if run == 0 || (rewards == 0 && links == 0) {
                 continue;
             }
@@ -187,7 +188,7 @@ impl CounterDeltas {
     }
 }
 
-/// Adds to a run's account counters.
+/// Adds `known` and `read` to a run's account counters.
 pub(super) fn count_accounts(tx: &Tx<'_>, run: RunKey, known: i64, read: i64) -> Result<(), DbError> {
     if known != 0 || read != 0 {
         let add =
@@ -197,13 +198,14 @@ pub(super) fn count_accounts(tx: &Tx<'_>, run: RunKey, known: i64, read: i64) ->
     Ok(())
 }
 
-/// A run and the full run that it refreshes. Rewards count if the full run or any later run has read them.
+/// A run and the full run that it refreshes. The counts of a run include the rewards that its full run, or any run after
+/// that, has read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunAncestry {
     pub(super) run: i64,
-    /// The full run: `run` itself if `run` is full, and 0 if there is no run.
+    /// The full run. Equal to `run` if `run` is itself a full run, and 0 if there is no run.
     pub(super) base: i64,
-    /// `true` if the run reads every account, `false` if it reads its queue.
+    /// `true` if the run reads every account; `false` if it reads only queued accounts.
     reads_all: bool,
 }
 
@@ -216,7 +218,7 @@ impl RunAncestry {
         Ok(Self { run: run.0, base, reads_all })
     }
 
-    /// Returns whether an account counts as known, provided that it is not gone.
+    /// Returns whether an account counts as known, if it is not gone.
     pub(super) fn knows(self, queued_run: i64, read_run: i64) -> bool {
         self.reads_all || read_run >= self.base || queued_run.abs() >= self.base
     }

@@ -1,4 +1,4 @@
-//! Rows that many rewards share: their link pattern, and their common texts.
+//! Rows that many rewards share: their link patterns and their common texts.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use crate::extract::Extracted;
 use crate::model::Reward;
 use crate::store::db::{DbError, ToValue, Tx};
 
-/// The largest number of distinct patterns. A shop may use data as keys (a basket keyed by article), which gives each reward its
-/// own path.
+/// The largest number of distinct patterns. A shop may use data as keys (for example a basket with article numbers as keys),
+/// which gives each reward its own path.
 const MAX_PATTERNS: i64 = 200;
-/// The path of every pattern beyond [`MAX_PATTERNS`].
+/// The path that replaces the path of every pattern beyond [`MAX_PATTERNS`].
 const OTHER_PATHS: &str = "other paths";
 
-/// A cache of the shared rows that one transaction has found or added. Nearly every reward of a crawl needs two of them, and
-/// looking up each row would take a quarter of a commit.
+/// A cache of the shared rows that one transaction has found or added. Nearly every reward of a crawl needs two shared rows.
+/// Without the cache, their look-ups would take a quarter of a commit.
 #[derive(Default)]
 pub(super) struct SharedRows {
     patterns: Vec<(PatternKey, i64)>,
@@ -115,7 +115,7 @@ fn descriptor(tx: &Tx<'_>, reward: &Reward) -> Result<i64, DbError> {
     let mut values: Vec<&dyn ToValue> = vec![&hash];
     values.extend(texts_of(reward).map(|text| text as &dyn ToValue));
     values.push(&reward.cancellable);
-    // The SQL index finds rows by hash. The query also compares the texts, because different texts may have the same hash.
+    // The query compares the texts as well as the hash, because different texts may have the same hash.
     let found = tx.opt(
         "SELECT id FROM descriptors WHERE hash = ?1 AND reward_type IS NOT DISTINCT FROM ?2
              AND reward_source IS NOT DISTINCT FROM ?3 AND unit IS NOT DISTINCT FROM ?4

@@ -1,7 +1,7 @@
-//! Erases an account from the file.
+//! Erases an account from the index.
 //!
-//! The erasure deletes the account's rewards, links and JSON, and removes its IDs from other accounts' rewards. At the end it
-//! rewrites the file, because SQLite leaves deleted text in place until then.
+//! The erasure deletes the account's rewards, links and JSON, and removes the account's IDs from the rewards of other
+//! accounts. Finally the erasure rewrites the file, because SQLite leaves deleted text in the file until then.
 
 use serde::Serialize;
 
@@ -26,18 +26,19 @@ const BATCH: u64 = 2000;
 pub struct Erased {
     /// The number of erased accounts; 0 if the index never had the account.
     pub accounts: u64,
-    /// Erased rewards, with their JSON.
+    /// Erased rewards, each with its JSON.
     pub rewards: u64,
     pub links: u64,
-    /// Rewards of other accounts that named the erased account and no longer do.
+    /// Rewards of other accounts from which the ID of the erased account was removed.
     pub renamed: u64,
-    /// Whether the file was rewritten without the deleted data.
+    /// `true` if the file was rewritten without the deleted data.
     pub repacked: bool,
 }
 
 impl Index {
-    /// Erases accounts. The accounts must have tombstones, or the next crawl adds them again. `erased` holds the counts of what
-    /// [`Index::import_tombstones`] has already deleted. `each` receives the number of rewards scanned so far.
+    /// Erases accounts. The accounts must have tombstones, because the next crawl would otherwise add them again. `erased`
+    /// holds the counts of the rows that [`Index::import_tombstones`] has already deleted. `each` receives the number of
+    /// rewards scanned so far.
     pub fn erase(&mut self, accounts: &[AccountId], mut erased: Erased, mut each: impl FnMut(u64)) -> Result<Erased> {
         self.conn.overwrite_deleted()?;
         for account in accounts {
@@ -53,7 +54,7 @@ impl Index {
         self.conn.rewrite()
     }
 
-    /// Removes the IDs from the JSON of other accounts' rewards. Returns how many rewards changed.
+    /// Removes IDs from the JSON of other accounts' rewards. Returns how many rewards changed.
     fn scrub_json(&mut self, ids: &[String], each: &mut impl FnMut(u64)) -> Result<u64> {
         let next =
             "SELECT reward, format, json, raw_rewards.sum FROM raw_rewards WHERE reward > ?1 ORDER BY reward LIMIT ?2";
@@ -69,7 +70,7 @@ impl Index {
                 match scrub(&stored.decompress(&mut decompressor)?, ids) {
                     Scrubbed::Unchanged => {}
                     Scrubbed::Changed(raw) => changed.push((stored.reward, raw)),
-                    // A later extraction finds no links in `{}` and counts the reward as unreadable.
+                    // Stores `{}`. A later extraction finds no links in it and counts the reward as unreadable.
                     Scrubbed::Impossible => changed.push((stored.reward, "{}".to_owned())),
                 }
             }

@@ -8,17 +8,17 @@ use super::{Index, IndexedReward, RunKey, moment};
 use crate::error::Result;
 use crate::model::RewardId;
 
-/// A reward as it was last read.
+/// A reward in the state of its last reading.
 #[derive(Debug, Clone)]
 pub struct IndexedSnapshot {
     pub indexed: IndexedReward,
-    /// The start of the run that read the reward. The run read the reward after this time.
+    /// The start of the run that read the reward, which is earlier than the reading.
     pub began_at: Timestamp,
 }
 
 impl Index {
-    /// Returns the rewards that this run, or a run that it refreshes, has read. Leaves out readings of older runs: they may be
-    /// from another source, whose runs start by another clock.
+    /// Returns the snapshots of rewards that this run, or a run that it refreshes, has read. Leaves out readings of older
+    /// runs, because their source may use another clock.
     pub fn snapshots(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<IndexedSnapshot>> {
         self.conn.read(|tx| {
             let mut snapshots = Vec::with_capacity(rewards.len());

@@ -30,8 +30,8 @@ fn from_row(row: &Row<'_>) -> Result<JobRow, DbError> {
 }
 
 impl Index {
-    /// Starts a job. `before` is the job's last start, which the caller read when the job was due. Returns `false`, and changes
-    /// nothing, if another process has started the job since.
+    /// Starts a job. `before` is the job's last start according to the caller's earlier read. If another process has started
+    /// the job since that read, changes nothing and returns `false`.
     pub fn begin_job(&mut self, name: &str, before: Option<Timestamp>, now: Timestamp) -> Result<bool> {
         self.conn.write(|tx| {
             let started = "SELECT started_at FROM jobs WHERE name = ?1";

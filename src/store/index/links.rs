@@ -1,14 +1,14 @@
 //! The links between orders and actions, and their look-up by key.
 //!
-//! A look-up finds a link by a key: a hash of its order ID or of its ActionId. The key of an order ID ignores what suggestions
-//! ignore, so one index serves exact look-ups and suggestions. Different IDs may share a key, so callers compare the text byte
-//! for byte.
+//! A look-up finds a link by a key: a hash of the link's order ID or ActionId. The key of an order ID ignores the differences
+//! that suggestions ignore, so one index serves exact look-ups and suggestions. Different IDs may have the same key, so
+//! callers compare the IDs byte for byte.
 //!
-//! A damaged SQLite index could hide a link, and recoup would report the order as *absent*. `link_sums` prevents that: it holds a
-//! sum over the index entries of each bucket of keys (the upper 14 bits). A look-up reads the bucket of its key and compares the
-//! sum, so a lost, changed or added entry is an error. Each link also holds the number of links of its reward, which detects a
-//! lost row of the table itself. Two changes stay undetected: damage to a bucket and its sum that makes them agree again, and a
-//! deliberate change by a person.
+//! A damaged SQLite index could hide a link, and recoup would then report the link's order as *absent*. The table `link_sums`
+//! prevents that: it holds a sum over the index entries of each bucket of keys (the upper 14 bits). A look-up reads the whole
+//! bucket of its key and compares the sum, so a lost, changed or added entry is an error. Each link also holds the number of
+//! links of its reward, which reveals a lost row of the table itself. Two changes stay undetected: damage to both a bucket
+//! and its sum that makes them agree again, and a deliberate change by a person.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -18,14 +18,15 @@ use crate::error::Result;
 use crate::model::{Link, counted, fnv1a};
 use crate::store::db::{DbError, Row, ToValue, Tx};
 
-/// The number of bits of a key below its bucket. An index of ten million links has about 600 entries in each of its 16,384
+/// The number of key bits below the bucket number. An index of ten million links has about 600 entries in each of its 16,384
 /// buckets.
 const BUCKET_SHIFT: u32 = 50;
-/// White space in Unicode but not in [`u8::is_ascii_whitespace`].
+/// The one ASCII white space character of Unicode that [`u8::is_ascii_whitespace`] excludes.
 const VERTICAL_TAB: u8 = 11;
 
-/// Returns the key of an order ID. Order IDs that differ only in case, white space, a leading `#` and leading zeros have the same
-/// key. The key omits letters beyond ASCII: another version of Unicode may fold their case differently, and files store keys.
+/// Returns the key of an order ID. Order IDs that differ only in case, white space, a leading `#` and leading zeros have the
+/// same key. The key omits letters beyond ASCII: files store keys, and another version of Unicode may fold the case of those
+/// letters differently.
 pub(super) fn order_key(order: &str) -> i64 {
     let kept = order.bytes().filter(|byte| byte.is_ascii() && !byte.is_ascii_whitespace() && *byte != VERTICAL_TAB);
     fnv1a(kept.map(|byte| byte.to_ascii_lowercase()).skip_while(|byte| matches!(byte, b'#' | b'0'))).cast_signed()
@@ -59,7 +60,8 @@ impl KeyIndex {
     }
 }
 
-/// Returns what one entry of a key index adds to its bucket's sum: 32 bits, so that 2^31 entries cannot overflow the sum.
+/// Returns the amount that one index entry adds to its bucket's sum. The amount has 32 bits, so 2^31 entries cannot overflow
+/// the sum.
 fn entry_sum(key: i64, reward: i64, n: i64) -> i64 {
     let bytes = [key, reward, n].into_iter().flat_map(i64::to_le_bytes);
     i64::from(fnv1a(bytes) as u32)
@@ -69,7 +71,8 @@ fn bucket(key: i64) -> i64 {
     key >> BUCKET_SHIFT
 }
 
-/// The changes to `link_sums` in one transaction. Each bucket maps to its order sum and its action sum.
+/// The changes that one transaction makes to `link_sums`. Each bucket maps to the changes of its order sum and its action
+/// sum.
 #[derive(Debug, Default)]
 pub(super) struct LinkSumChanges(BTreeMap<i64, [i64; 2]>);
 
@@ -86,7 +89,7 @@ impl LinkSumChanges {
         self.add(KeyIndex::Action, action, reward, n, sign);
     }
 
-    /// Writes the changes. Must run in the transaction that wrote the links.
+    /// Writes the changes. Call this in the transaction that wrote the links.
     pub(super) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
         for (bucket, [orders, actions]) in self.0 {
             tx.run(
@@ -156,8 +159,8 @@ pub(super) fn delete_links(tx: &Tx<'_>, sums: &mut LinkSumChanges, reward: i64, 
     tx.run("DELETE FROM links WHERE reward = ?1", &[&reward]).map(drop)
 }
 
-/// Returns the rewards that have a link with this key, each with all its links, ordered by row. Fails if the bucket of the key or
-/// a link of these rewards is damaged. The key is a hash, so the caller must compare the texts.
+/// Returns the rewards that have a link with this key, each with all its links, ordered by row. Fails if the key's bucket or
+/// a link of these rewards is damaged. The key is a hash, so the caller must compare the IDs.
 pub(super) fn rewards_by_key(tx: &Tx<'_>, index: KeyIndex, key: i64) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
     let first = bucket(key) << BUCKET_SHIFT;
     let last = first | ((1 << BUCKET_SHIFT) - 1);
@@ -184,8 +187,8 @@ pub(super) fn rewards_by_key(tx: &Tx<'_>, index: KeyIndex, key: i64) -> Result<B
     Ok(rewards)
 }
 
-/// Returns the first part of the index file that does not match its checksum; `None` if all parts match. Reads every row except
-/// the raw JSON.
+/// Describes the first part of the index file that does not match its checksum; `None` if all parts match. Reads every row
+/// except the raw JSON.
 pub(in crate::store) fn first_damage(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
     for table in summed_tables() {
         let mut damaged = 0;
@@ -205,7 +208,8 @@ pub(in crate::store) fn first_damage(tx: &Tx<'_>) -> Result<Option<String>, DbEr
     if incomplete > 0 {
         return Ok(Some(format!("links are missing from {}", counted(incomplete, "reward"))));
     }
-    // Computes the sums from the rows of the table, then from each index. An entry that is missing from either is damage.
+    // Computes the sums twice, once from the rows of the table and once from each SQL index. A difference means that an entry
+    // is missing.
     let mut of_rows = LinkSumChanges::default();
     tx.each(&format!("SELECT {} FROM links ORDER BY reward, n", LINKS.selected), &[], |row| {
         of_rows.add_link(&link_from(row)?, row.get(1)?, row.get(2)?, 1);
@@ -260,7 +264,7 @@ mod tests {
         index.commit_rewards(run, &page, moment(ms)).expect("commits");
     }
 
-    /// Returns the reward IDs of an order, of an order with its actions, and of an action.
+    /// Returns three lists of reward IDs: those of an order, those of an order with its actions, and those of an action.
     fn found(reader: &IndexReader, order: &str, action: &str) -> [Vec<String>; 3] {
         let order = OrderId::new(order);
         let ids = |rewards: Vec<super::super::IndexedReward>| {
@@ -384,7 +388,7 @@ mod tests {
     }
 
     proptest! {
-        /// Suggestions are found by key, so the key must ignore everything that suggestions ignore.
+        /// Suggestions are found by key, so the key must ignore every difference that suggestions ignore.
         #[test]
         fn order_ids_that_fold_alike_have_one_key(order in "[ \\t#0a-cA-C\u{e9}\u{c9}\u{a0}\u{3000}-]{0,8}") {
             let folded = OrderId::new(order.as_str()).folded();

@@ -1,4 +1,4 @@
-//! Look-ups: the rewards of an order or an action by exact match, and order IDs that resemble one.
+//! Finds the rewards of an order or an action by exact match, and finds similar order IDs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -17,18 +17,19 @@ use crate::store::db::{DbError, Row, Tx};
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexedReward {
     pub reward: Reward,
-    /// The account that lists the reward. `reward.account_id` is the account that the reward itself names.
+    /// The account that lists the reward. `reward.account_id` is the account in the reward's own JSON.
     pub listed_by: AccountId,
     pub link_kind: LinkKind,
     pub order_ids: Vec<OrderId>,
     pub action_ids: Vec<ActionId>,
-    /// `true` if a search found the ActionId, `false` if it was at a configured path.
+    /// `true` if a search found the ActionId; `false` if the ActionId was at a configured path.
     pub action_by_search: bool,
     /// `true` if the vendor no longer lists the reward or its account.
     pub gone: bool,
     /// The API that supplied the links.
     pub via: ApiSource,
-    /// `true` if the reward carries different values for one ID. recoup does not retract it until a JSONPath is configured.
+    /// `true` if the reward has several order IDs or several ActionIds. recoup retracts no such reward until a JSONPath is
+    /// configured.
     pub ambiguous: bool,
     /// When recoup requested the reward.
     pub read_at: Timestamp,
@@ -37,13 +38,13 @@ pub struct IndexedReward {
 /// A reward that carries an order ID, with one ActionId linked to that order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
-    /// `None` if the reward links no ActionId to this order.
+    /// The ActionId; `None` if the reward links no ActionId to this order.
     pub action_id: Option<ActionId>,
     pub indexed: IndexedReward,
 }
 
-/// The orders of a participant's rewards. `user_id` is null if it equals the account ID, so each half of the union can use an
-/// index.
+/// The orders of a participant's rewards. `user_id` is null if it equals the account ID, so that each half of the union can
+/// use an SQL index.
 const ORDERS_OF_PARTICIPANT: &str = "SELECT order_id FROM links WHERE order_id IS NOT NULL AND reward IN (
          SELECT rewards.id FROM accounts JOIN rewards ON rewards.account = accounts.id WHERE accounts.account_id = ?1
          UNION SELECT id FROM rewards WHERE user_id = ?1 AND user_id <> '')
@@ -65,8 +66,9 @@ impl IndexReader {
         })
     }
 
-    /// Returns the rewards that carry exactly this order ID, or an ActionId that another reward links to it, oldest row first.
-    /// The referrer's and the friend's reward may carry different halves of the link.
+    /// Returns the rewards that carry exactly this order ID, or an ActionId that another reward links to this order, oldest
+    /// row first. The referrer's reward may carry only the order ID, and the friend's reward only the ActionId, or the
+    /// reverse.
     pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
         self.conn.read(|tx| {
             let mut rewards = with_order(tx, order)?;
@@ -89,13 +91,14 @@ impl IndexReader {
         self.conn.read(|tx| {
             let folded = order.folded();
             let others = order_ids_by_key(tx, order)?.into_iter();
-            // A key ignores more than a suggestion does, and a reward may carry further orders.
+            // Filters the order IDs: a key ignores more differences than a suggestion does, and a found reward may carry
+            // further orders.
             Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
         })
     }
 
-    /// Returns the order IDs that look the same as this one to a person: those with the same [`skeleton`], the order itself
-    /// first.
+    /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. This order
+    /// ID itself is first.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.conn.read(|tx| {
             let form = skeleton(order.as_str());
@@ -118,7 +121,7 @@ impl IndexReader {
         })
     }
 
-    /// Returns some order IDs as samples of the shop's format.
+    /// Returns some order IDs that show the shop's format.
     pub fn some_order_ids(&self, limit: usize) -> Result<Vec<OrderId>> {
         let select = "SELECT order_id FROM links WHERE order_id IS NOT NULL LIMIT ?1";
         self.conn.read(|tx| tx.rows(select, &[&(limit as u64)], |row| row.get(0)))
@@ -182,10 +185,10 @@ pub(super) fn indexed(tx: &Tx<'_>, row: i64, links: &[Link]) -> Result<IndexedRe
     Ok(found)
 }
 
-/// Reads a reward from the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`. Each table's checksum precedes
-/// its columns.
+/// Reads a reward from the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`. In the row, the checksum of
+/// each table is before the table's other columns.
 fn from_row(row: &Row<'_>, links: &[Link]) -> Result<IndexedReward, DbError> {
-    // The columns of the other three checksums.
+    // The positions of the other three tables' checksums.
     const ACCOUNT: usize = 23;
     const PATTERN: usize = ACCOUNT + 4;
     const DESCRIPTOR: usize = PATTERN + 6;

@@ -1,8 +1,9 @@
 //! The index: accounts, rewards, links, and the progress of a crawl.
 //!
-//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes is one transaction, counters included.
-//! `schema.sql` describes every column. This module never calls the vendor. It deletes only the accounts that a person asks to
-//! forget, and marks what the vendor no longer lists as gone.
+//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes uses one transaction, in which it
+//! also updates the counters. `schema.sql` describes every column. This module sends no request to the vendor. This module
+//! deletes only accounts that a person asks to forget. If the vendor no longer lists an account or a reward, this module
+//! marks it as gone.
 
 mod accounts;
 mod batch;
@@ -64,8 +65,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
 
-// The write-ahead log may reach 64 MB. IDs arrive in random order, so a crawl writes pages across the whole file. With SQLite's
-// default of 4 MB, SQLite would copy each page dozens of times.
+// The write-ahead log may reach 64 MB. IDs arrive in random order, so a crawl writes pages across the whole file. With a log
+// of 4 MB, SQLite's default, SQLite would copy each page dozens of times.
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
@@ -84,7 +85,7 @@ impl AccountKey {
     pub const START: Self = Self(0);
 }
 
-/// The index, open for writing. Several processes may open it; each waits for the others' transactions.
+/// The open index of a writer. Several processes may open the index; each waits for the others' transactions.
 #[derive(Debug)]
 pub struct Index {
     conn: Conn,
@@ -92,12 +93,12 @@ pub struct Index {
     compressor: JsonCompressor,
 }
 
-/// The index, open for reading. A reader sees the last committed state. Threads may share it.
+/// The open index of a reader. A reader sees the last committed state. Threads may share a reader.
 #[derive(Debug)]
 pub struct IndexReader {
     conn: Conn,
-    /// The cached coverage, and the file's `data_version` at that time. Every answer needs the coverage, and few commits change
-    /// it.
+    /// The cached coverage, with the file's `data_version` at the time of caching. Every answer needs the coverage, and few
+    /// commits change it.
     coverage: Mutex<Option<(i64, Coverage)>>,
 }
 
@@ -112,7 +113,8 @@ impl Index {
 
     /// Runs `work` in one write transaction with the tombstones, then writes the counters and checksums of the batch.
     fn write_batch<T>(&mut self, mut work: impl FnMut(&mut Batch<'_>) -> Result<T, DbError>) -> Result<T> {
-        // Only a commit returns the cached tombstones: a failed attempt may have added some that its rollback removed.
+        // Only a commit returns the cached tombstones, because a rollback may remove tombstones that a failed attempt has
+        // added to the cache.
         let mut cached = Some(std::mem::take(&mut self.forgotten));
         let compressor = &mut self.compressor;
         let (value, forgotten) = self.conn.write(|tx| {
@@ -126,9 +128,10 @@ impl Index {
         Ok(value)
     }
 
-    /// Records the ledger that this index is used with, and the ledger's newest event. Refuses another ledger. The record later
-    /// reveals an older copy of the same ledger, which could send orders twice, so it must be as durable as the ledger. If a
-    /// reader keeps it out of the main file, a copy of both main files is still safe: the ledger's own file records every send.
+    /// Records the ledger that this index is used with, and the ledger's newest event. Refuses another ledger. The record
+    /// later reveals an older copy of the same ledger, which could send orders twice, so the record must be as durable as the
+    /// ledger. A reader may keep the record out of the index's main file. A copy of the main files of both stores is still
+    /// safe then, because the ledger's own file records every send.
     pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         let kept: String = self.conn.write_durably(|tx| {
             tx.run(
@@ -148,7 +151,7 @@ impl Index {
             .hint("name the right one with RECOUP_LEDGER; nothing was sent"))
     }
 
-    /// Replaces the recorded ledger by another one, or by an older copy, that a person has accepted.
+    /// Replaces the recorded ledger, after a person has accepted another ledger or an older copy of it.
     pub fn adopt_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         self.conn.write_durably(|tx| {
             tx.run(SET_VALUE, &[&"ledger_id", &ledger_id])?;
@@ -164,14 +167,14 @@ impl IndexReader {
         Ok(conn.map(|conn| Self { conn, coverage: Mutex::default() }))
     }
 
-    /// Runs `work` on one state of the file, even if a crawl writes meanwhile. Many queries are also faster this way, because
-    /// they take the read lock once.
+    /// Runs `work` on one state of the file, even if a crawl writes meanwhile. Several queries in one `work` are also faster,
+    /// because they take the read lock only once.
     pub fn at_one_moment<T>(&self, mut work: impl FnMut(&Self) -> Result<T>) -> Result<T> {
         self.conn.read(|_joined| Ok(work(self)?))
     }
 
-    /// Returns the ledger that was last used with this index, and its newest event at that time; `None` before the first
-    /// retraction. The hash is empty if the ledger had no event.
+    /// Returns the recorded ledger and its newest event at the time of the record; `None` before the first retraction. The
+    /// hash is empty if the ledger had no event.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {
         self.conn.read(|tx| {
             let value = |key: &str| tx.opt(VALUE_OF, &[&key], |row| row.get::<String>(0));
@@ -196,7 +199,7 @@ impl IndexReader {
     }
 }
 
-/// Converts Unix milliseconds.
+/// Converts Unix milliseconds; an invalid value becomes the epoch.
 fn moment(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -211,13 +214,13 @@ const VALUE_OF: &str = "SELECT value FROM identity WHERE key = ?1";
 const SET_VALUE: &str =
     "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
-/// Returns the number of the newest recorded ledger event; `None` before the first.
+/// Returns the number of the newest recorded ledger event; `None` before the first record.
 fn known_sequence(tx: &Tx<'_>) -> Result<Option<i64>, DbError> {
     let text: Option<String> = tx.opt(VALUE_OF, &[&"ledger_head"], |row| row.get(0))?;
     Ok(text.map(|text| text.split(' ').next().and_then(|sequence| sequence.parse().ok()).unwrap_or(0)))
 }
 
-/// IDs are stored as their exact text.
+/// Stores IDs as their exact text.
 macro_rules! text_columns {
     ($($name:ident),*) => {$(
         impl ToValue for $name {

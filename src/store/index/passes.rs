@@ -1,6 +1,6 @@
 //! Passes over the list of participants. A proven pass marks the accounts that it did not list as gone.
 //!
-//! A pass marks no account as gone if it proves nothing, or if it would mark most of the tenant's accounts.
+//! A pass marks no account as gone if its evidence is insufficient, or if it would mark most of the tenant's accounts.
 
 use jiff::Timestamp;
 
@@ -13,28 +13,29 @@ use crate::store::db::{DbError, Row, ToValue};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPass {
-    /// Increases over all runs: a later pass has a larger ID.
+    /// The ID of the pass. IDs increase over all runs, so a later pass has a larger ID.
     pub id: i64,
     pub began_at: Timestamp,
-    /// The last committed JSON of the pagination.
+    /// The JSON of the pagination at the last commit of a page.
     pub cursor: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassResult {
-    /// Distinct participants seen.
+    /// The number of distinct participants that the pass saw.
     pub participants: u64,
-    /// Accounts seen for the first time.
+    /// The number of accounts that the pass saw for the first time.
     pub accounts_new: u64,
     /// Accounts that the list no longer has, and that the pass marked as gone.
     pub accounts_vanished: u64,
     /// Accounts that an earlier pass of the run marked as gone and that this pass lists again.
     pub accounts_returned: u64,
-    /// Accounts that the list no longer has, if there are too many to believe. The pass then marks none as gone.
+    /// Accounts that the list no longer has, if their number is implausibly large. With such a number, the pass marks no
+    /// account as gone.
     pub accounts_withheld: u64,
-    /// Distinct rows without a user or account ID.
+    /// The number of distinct rows without a user or account ID.
     pub rows_unusable: u64,
-    /// `totalCount` at the end.
+    /// The `totalCount` at the end of the pass.
     pub total: Option<u64>,
     /// `true` if the pass saw every participant that was listed during the whole pass.
     pub whole: bool,
@@ -42,30 +43,31 @@ pub struct PassResult {
     pub quiet: bool,
 }
 
-/// The conclusions of the pagination at the end of a pass.
+/// The evidence that the pagination has collected at the end of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassEvidence {
-    /// `totalCount` at the end.
+    /// The `totalCount` at the end of the pass.
     pub total: Option<u64>,
-    /// `true` if the pages were continuous: the pass saw every participant that was listed during the whole pass, so the others
-    /// are gone.
+    /// `true` if the pages were continuous. The pass then saw every participant that was listed during the whole pass, so all
+    /// other participants are gone.
     pub whole: bool,
     /// `true` if the pagination detected no shifted row.
     pub still: bool,
-    /// `true` if the total stayed the same and equals the number of distinct rows. That proves the pass even if the order of the
-    /// list changes.
+    /// `true` if the total stayed the same and equals the number of distinct rows. Such a pass is proven even if the order of
+    /// the list changes.
     pub counted: bool,
 }
 
-/// SQL condition: pass `?1`, which started at `?2`, did not list the account. If the pass is not proven (`?3` = 0), Get Rewards
-/// must not know the account either. An account first seen after the start may be on a page that the pass had already read.
+/// SQL condition: pass `?1`, which started at `?2`, did not list the account. If the pass is not proven (`?3` = 0), the
+/// account must also be unknown to Get Rewards. An account first seen after the start is not missing: it may be on a page
+/// that the pass had read before.
 macro_rules! is_missing {
     () => {
         "gone_at IS NULL AND seen_pass < ?1 AND first_seen_at < ?2 AND (?3 = 1 OR unknown = 1)"
     };
 }
 
-/// The columns that [`pass_result`] reads.
+/// The SQL columns for [`pass_result`].
 macro_rules! pass_result_columns {
     () => {
         "participants, accounts_new, accounts_vanished, rows_unusable, quiet, total, proven, accounts_returned, \
@@ -74,7 +76,7 @@ macro_rules! pass_result_columns {
 }
 
 impl Index {
-    /// Resumes the run's unfinished pass, or starts a new one with this cursor. The second value is `true` if the pass is
+    /// Resumes the run's unfinished pass, or starts a new one with this cursor. Returns the pass, and `true` if it is
     /// resumed.
     pub fn begin_pass(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(ListPass, bool)> {
         self.conn.write(|tx| {
@@ -90,14 +92,14 @@ impl Index {
         })
     }
 
-    /// Ends a pass. If the pass is proven, it marks the accounts that it did not list as gone. Even an unproven pass marks an
-    /// unlisted account that Get Rewards does not know. If the list lost most of its accounts at once, the pass marks none.
+    /// Ends a pass. A proven pass marks the accounts that it did not list as gone. An unproven pass marks an unlisted account
+    /// only if Get Rewards does not know it. If the list lost most of its accounts at once, the pass marks none.
     pub fn end_pass(&mut self, run: RunKey, pass: i64, verdict: PassEvidence, at: Timestamp) -> Result<PassResult> {
         self.conn.write(|tx| {
             let started_at: i64 =
                 tx.one("SELECT started_at FROM passes WHERE id = ?1", &[&pass], |row| row.get(0))?;
-            // A pass of this run marked an account as gone, and a later one lists it again. So the order of the list is not
-            // stable, and continuous pages prove nothing.
+            // A pass of this run lists an account that an earlier pass marked as gone. So the order of the list is not
+            // stable, and continuous pages are no proof.
             let unstable: bool = tx.one(
                 "SELECT EXISTS (SELECT 1 FROM passes WHERE run = ?1 AND accounts_returned > 0)",
                 &[&run.0],
@@ -167,10 +169,10 @@ impl Index {
     }
 }
 
-/// The number of accounts that may vanish at once from a tenant of any size.
+/// The number of accounts that one pass may mark as gone in a tenant of any size.
 const FEW: i64 = 20;
 
-/// Returns whether it is credible that `missed` of the `known` rows vanished at once.
+/// Returns whether it is plausible that `missed` of the `known` rows are gone at once.
 pub(super) fn is_few(missed: i64, known: i64) -> bool {
     missed <= FEW || missed <= known / 2
 }

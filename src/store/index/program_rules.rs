@@ -10,7 +10,7 @@ use crate::store::db::{DbError, ToValue, Tx};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleRead {
     pub program_id: String,
-    /// The rule as JSON; the `retract` module defines the format.
+    /// The rule, or the reason why recoup could not read it, as JSON. The `retract` module defines the format.
     pub answer: String,
     pub read_at: Timestamp,
 }

@@ -1,4 +1,5 @@
-//! The compressed JSON of each reward as the vendor sent it. A better mapping can extract links from it without a second crawl.
+//! The compressed JSON of each reward, unchanged from the vendor. recoup can extract links from it again with a better
+//! mapping, without a second crawl.
 //!
 //! Rewards are small and similar, so recoup compresses each one separately, with zstd and a built-in dictionary.
 //! `benches/dictionary.rs` describes how the dictionary was made. The dictionary is trained on the simulator's output and the
@@ -21,12 +22,12 @@ use crate::store::db::{DbError, Row, Tx, Value};
 /// The version of the dictionary and the settings, stored with each blob.
 const FORMAT: i64 = 1;
 const DICTIONARY: &[u8] = include_bytes!("rewards.dict");
-/// zstd's default. With a dictionary, a higher level takes longer and saves little.
+/// zstd's default level. With a dictionary, a higher level takes longer and saves little space.
 const LEVEL: i32 = 3;
 /// The largest reward, in bytes of uncompressed JSON. `vendor` refuses larger responses.
 const LARGEST: usize = 64 << 20;
 
-/// Compresses JSON for `raw_rewards`. The writer keeps one compressor, because preparing the dictionary takes longer than
+/// Compresses JSON for `raw_rewards`. The writer reuses one compressor, because loading the dictionary takes longer than
 /// compressing a reward.
 pub(super) struct JsonCompressor(Compressor<'static>);
 
@@ -59,7 +60,7 @@ impl JsonCompressor {
     }
 }
 
-/// Returns the checksum of the JSON and its reward's row ID. The JSON of another reward does not match it.
+/// Returns the checksum of the JSON with the reward's row ID, so that the JSON of another reward does not match.
 fn json_sum(reward: i64, raw: &[u8]) -> i64 {
     let mut sum = RowSum::default();
     sum.add(Value::Integer(reward));
@@ -114,7 +115,8 @@ pub struct Reextracted {
 }
 
 impl Index {
-    /// Returns the next rewards after a row, each as its row, the account that lists it, and its JSON.
+    /// Returns the next rewards after a row. Each item has the reward's row, the account that lists the reward, and the
+    /// reward's JSON.
     pub fn raw_after(&self, row: i64, limit: usize) -> Result<Vec<(i64, AccountId, String)>> {
         let stored = self.conn.read(|tx| {
             tx.rows(

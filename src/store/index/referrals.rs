@@ -1,4 +1,5 @@
-//! The referrals of rewards: the referral that a reward names, and the last reading of each referral (IDs and dates only).
+//! The referrals of rewards: reads the referral IDs in rewards, and stores the newest reading of each referral (IDs and dates
+//! only).
 
 use std::sync::LazyLock;
 
@@ -12,11 +13,11 @@ use crate::store::db::{DbError, Tx};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferralRead {
     pub referral_id: String,
-    /// `None` if the vendor gives no date.
+    /// When the referral started; `None` if the vendor gives no date.
     pub started_at: Option<i64>,
-    /// `None` if the referral is not converted.
+    /// When the referral was converted; `None` if it is not converted.
     pub converted_at: Option<i64>,
-    /// `None` if the vendor gives no date.
+    /// When the referral was last modified; `None` if the vendor gives no date.
     pub modified_at: Option<i64>,
     pub read_at: i64,
 }
@@ -34,7 +35,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Returns the distinct referrals that these rewards name. Ignores rewards that are missing from the index.
+    /// Returns the distinct IDs of the referrals of these rewards. Ignores rewards that are missing from the index.
     pub fn referral_ids<'a>(&self, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<String>> {
         let rewards: Vec<&RewardId> = rewards.into_iter().collect();
         self.conn.read(|tx| {

@@ -1,4 +1,4 @@
-//! Tests of refreshes: counters, rewards that stay, and accounts that are due.
+//! Tests of refreshes: counters, rewards that did not change, and accounts that are due.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ fn at(ms: i64) -> Timestamp {
     moment(ms)
 }
 
-/// Returns a finished full run by GraphQL with three rewards in two accounts.
+/// Creates a finished full run by GraphQL with three rewards in two accounts.
 fn full(index: &mut Index) -> RunKey {
     let (run, _) = index.begin_run(NewRun::of("graphql"), at(1000)).expect("begins");
     let rewards =
@@ -92,7 +92,7 @@ fn another_api_that_shows_no_link_does_not_take_it_back() {
         let kept = index.raw_after(0, 9).expect("reads").into_iter().find(|(_, _, raw)| raw.contains(id));
         assert!(kept.expect("kept").2.contains("1.2.3"), "it can be extracted again");
     }
-    // The API that supplied a link may remove it.
+    // A reading from the API that gave a link may remove the link.
     let second = refresh(&mut index, 4000);
     index.commit_rewards(second, &page(vec![reward("a", "r1", None, 50)]), at(4001)).expect("commits");
     assert!(reader.find(&OrderId::new("o1")).expect("finds").is_empty());

@@ -1,4 +1,4 @@
-//! Commands whose credentials the vendor has refused. `recoup status` reports them.
+//! Commands whose credentials the vendor has refused. `recoup status` reports these commands.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,18 +6,19 @@ use serde::Serialize;
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
 
-/// A command that the vendor refused, and has not accepted since.
+/// A command whose credentials the vendor has refused and not accepted since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Refusal {
     /// `crawl`, `retract` or `verify`.
     pub command: String,
-    /// RFC 3339.
+    /// The time of the refusal, RFC 3339.
     pub at: String,
     pub message: String,
 }
 
 impl Index {
-    /// Records that the vendor refused a command. `None` deletes the record after the vendor accepted the command.
+    /// Records that the vendor refused the credentials of a command. If `message` is `None`, deletes the record, because the
+    /// vendor has accepted the credentials.
     pub fn remember_refusal(&mut self, command: &str, message: Option<&str>, at: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             match message {

@@ -1,6 +1,6 @@
 //! Pages of the list of all rewards (GraphQL, exports). One transaction writes the rewards of a page and its cursor.
 //!
-//! No page lists all rewards of an account, so no page marks a reward as gone. After a proven full pass,
+//! A page of this list does not contain all rewards of an account, so it marks no reward as gone. After a proven full pass,
 //! [`Index::mark_unseen_gone`] marks the rewards that the list did not contain.
 
 use std::collections::HashMap;
@@ -19,21 +19,21 @@ use crate::error::Result;
 use crate::model::{AccountId, Reward};
 use crate::store::db::DbError;
 
-/// One page of the list of rewards.
+/// One page of the list of all rewards.
 #[derive(Debug)]
 pub struct RewardListPage {
-    /// The rewards, each with its account.
+    /// The rewards of the page, each with its account.
     pub rewards: Vec<(AccountId, ReadReward)>,
-    /// The number of rewards that recoup cannot store, because they name no account or cannot be read.
+    /// The number of rewards that recoup cannot store, because they have no account or cannot be read.
     pub unusable: u64,
-    /// JSON of the pagination after this page.
+    /// The JSON of the pagination after this page.
     pub cursor: String,
 }
 
-/// The counts after a page was written.
+/// The counts after the writer has committed a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RewardListCommitted {
-    /// Rewards that this run, or a run that it refreshes, has read.
+    /// The number of rewards that this run, or a run that it refreshes, has read.
     pub rewards: u64,
     pub accounts_known: u64,
 }
@@ -41,9 +41,9 @@ pub struct RewardListCommitted {
 /// The number of rewards that a full pass did not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unseen {
-    /// Rewards that were marked as gone.
+    /// The number of rewards that were marked as gone.
     pub gone: u64,
-    /// Unlisted rewards, if there are too many to believe. None is then marked as gone.
+    /// Unlisted rewards, if their number is implausibly large. With such a number, no reward is marked as gone.
     pub withheld: u64,
 }
 
@@ -90,7 +90,7 @@ impl Index {
         })
     }
 
-    /// Returns the names of the event fields that carry order IDs in known rewards, the most frequent first.
+    /// Returns the event fields that carry order IDs in the indexed rewards, the most frequent field first.
     pub fn order_fields(&self) -> Result<Vec<String>> {
         let paths: Vec<String> = self.conn.read(|tx| {
             tx.rows(
@@ -112,7 +112,7 @@ impl Index {
         self.conn.read(|tx| tx.one(count, &[&ms], |row| row.get(0)))
     }
 
-    /// Marks the rewards that a full pass did not list as gone, unless they are most of the rewards.
+    /// Marks the rewards that a full pass did not list as gone, unless the pass did not list most of the rewards.
     pub fn mark_unseen_gone(&mut self, run: RunKey, at: Timestamp) -> Result<Unseen> {
         self.conn.write(|tx| {
             let started_at: i64 =
@@ -132,7 +132,8 @@ impl Index {
     }
 }
 
-/// Returns the row of an account that has a reward. Adds the account if it is missing, and counts it if the run did not know it.
+/// Returns the row of an account that has a reward. Adds the account if it is missing. Updates the run's counters if the
+/// account is new to the run.
 fn see_account(
     batch: &mut Batch<'_>,
     ancestry: RunAncestry,

@@ -1,4 +1,4 @@
-//! Writes the rows of one reward, and updates the counters of its run by the difference from the previous rows.
+//! Writes the rows of one reward. Updates the counters of the reward's run by the difference from the previous rows.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -44,10 +44,10 @@ macro_rules! previous {
 const OF_ACCOUNT: &str = previous!("account = ?1");
 const OF_ROW: &str = previous!("id = ?1");
 const OF_ID: &str = previous!("reward_id = ?1");
-/// The rewards that an account lists, and the rewards that name it.
+/// The query for the rewards that an account lists, and the rewards whose JSON has the account's ID.
 pub(super) const OF_ERASED: &str = previous!("account = ?1 OR account_id = ?2");
 
-/// Reads the rewards that one of the queries above selects, with their links.
+/// Runs a query for [`PreviousReward`]. Returns the rewards with their links.
 pub(super) fn previous_rewards(tx: &Tx<'_>, sql: &str, args: &[&dyn ToValue]) -> Result<Vec<PreviousReward>, DbError> {
     let mut rewards = tx.rows(sql, args, previous_from)?;
     for reward in &mut rewards {
@@ -84,7 +84,7 @@ pub(super) fn previous_by_row(tx: &Tx<'_>, row: i64) -> Result<Option<PreviousRe
     Ok(previous_rewards(tx, OF_ROW, &[&row])?.pop())
 }
 
-/// One reward to write.
+/// A reward to write into the index.
 pub(super) struct RewardWrite<'a> {
     pub(super) ancestry: RunAncestry,
     pub(super) account: AccountKey,
@@ -94,8 +94,8 @@ pub(super) struct RewardWrite<'a> {
 }
 
 impl RewardWrite<'_> {
-    /// Writes the reward. `previous` is the same account's earlier row of the reward, if the caller knows it. This method looks
-    /// up a row of another account itself.
+    /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows that row. If the
+    /// reward was in another account, this method finds the row itself.
     pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
         let Some(reward) = batch.forgotten.admit(self.reward) else {
             let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
@@ -126,17 +126,18 @@ impl RewardWrite<'_> {
                 known.into_iter().next().ok_or_else(|| damaged("the index of rewards"))?
             }
         };
-        // Responses may be written in another order than their requests. A response never overwrites a newer reading.
+        // Responses may be written in another order than their requests. An older response never overwrites a newer one.
         if previous.read_at > asked_at {
             return Ok(());
         }
         if previous.read_run >= ancestry.base && !previous.gone {
             batch.counters.remove(&previous);
         }
-        // Get Rewards omits the date, so the date from another API stays.
+        // Get Rewards omits the date, so the date from another API is kept.
         columns.date_modified = columns.date_modified.or(previous.date_modified);
         if previous.source != *source && link_detail(&extracted.links) < link_detail(&previous.links) {
-            // This API gives less link detail than the earlier one. The earlier links stay, with the JSON that contains them.
+            // This API gives less link detail than the earlier one. The earlier links are kept, and so is the JSON that
+            // contains them.
             let links = previous.links.len() as i64;
             batch.counters.shift(ancestry.run, previous.pattern, (1, links), previous.unreadable);
             columns.pattern = previous.pattern;
@@ -151,7 +152,7 @@ impl RewardWrite<'_> {
         write_links(batch.tx, &mut batch.link_sums, previous.row, &previous.links, &extracted.links)
     }
 
-    /// Writes a new reward. Changes nothing and returns `false` if the index has the reward already.
+    /// Inserts a new reward. If the index already has the reward, changes nothing and returns `false`.
     fn insert(&self, batch: &mut Batch<'_>, columns: &Columns) -> Result<bool, DbError> {
         let row = batch.reward_ids.next(batch.tx)?;
         if self.write_row(batch.tx, &INSERT_NEW, row, columns)? == 0 {
@@ -206,11 +207,11 @@ impl RewardWrite<'_> {
     }
 }
 
-/// Writes a new reward, in one step with the check whether it is new.
+/// Inserts a reward if the index does not have it yet.
 static INSERT_NEW: LazyLock<String> =
     LazyLock::new(|| format!("{} ON CONFLICT (reward_id) DO NOTHING", REWARDS.insert));
 
-/// The columns that may keep the value of an earlier reading.
+/// The columns whose values may come from an earlier reading.
 struct Columns {
     pattern: i64,
     descriptor: i64,

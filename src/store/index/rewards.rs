@@ -1,7 +1,7 @@
 //! Writes the responses for a batch of accounts as rows, links and counters, in one transaction.
 //!
-//! A reward that its account no longer lists is marked as gone. A reward that another account listed earlier moves to the new
-//! account. A response never overwrites a response to a later request.
+//! A reward that its account no longer lists is marked as gone. A reward that another account listed before moves to the new
+//! account. The response to an earlier request never overwrites the response to a later one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -19,7 +19,7 @@ use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
 use crate::store::db::{DbError, Tx};
 
-/// A reward from the vendor, with its unchanged JSON.
+/// A reward from the vendor, and its unchanged JSON.
 #[derive(Debug, Clone)]
 pub struct ReadReward {
     pub(super) extracted: Extracted,
@@ -27,14 +27,14 @@ pub struct ReadReward {
     pub(super) source: ApiSource,
 }
 
-/// The API that a reward was read from. The APIs differ in the detail of their links, so a reading from one API does not remove a
-/// link that another API gave.
+/// The API that supplied a reward. The APIs differ in the detail of their links, so a reading from one API does not remove a
+/// link from another API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiSource {
-    /// Get Rewards, or a reward by its ID.
+    /// The REST API: Get Rewards, or a reward by its ID.
     Rest,
     GraphQl,
-    /// A row of an export.
+    /// A row of an export's file.
     Export,
 }
 
@@ -64,7 +64,7 @@ impl ReadReward {
     /// Returns the rewards in a response of Get Rewards, and the number of rewards without an ID, which recoup cannot store.
     ///
     /// # Errors
-    /// [`Kind::Vendor`] if a reward names another account: the response then belongs to another request, and the caller must
+    /// [`Kind::Vendor`] if a reward has another account. The response then belongs to another request, and the caller must
     /// store none of it.
     pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> Result<(Vec<Self>, u64)> {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
@@ -82,7 +82,7 @@ impl ReadReward {
         Ok((rewards, unusable))
     }
 
-    /// Sets the API that the reward was read from. The default is Get Rewards.
+    /// Sets the API that supplied the reward. The default is Get Rewards.
     #[must_use]
     pub fn via(mut self, source: ApiSource) -> Self {
         self.source = source;
@@ -98,7 +98,7 @@ impl ReadReward {
 #[derive(Debug, Clone)]
 pub struct AccountRead {
     pub key: AccountKey,
-    /// When the request was sent.
+    /// When the crawler sent the request.
     pub asked_at: Timestamp,
     pub answer: AccountAnswer,
 }
@@ -107,7 +107,7 @@ pub struct AccountRead {
 #[derive(Debug, Clone)]
 pub enum Entry {
     Read(AccountRead),
-    /// A page of participants with its cursor. `at` is the time of arrival.
+    /// A page of participants with its cursor. `at` is the time at which the page arrived.
     Page {
         pass: ListPass,
         page: Page,
@@ -120,12 +120,13 @@ pub enum Entry {
 pub enum AccountAnswer {
     /// All rewards of the account. `unusable` counts the rewards without an ID, which recoup cannot store.
     Listed { rewards: Vec<ReadReward>, unusable: u64 },
-    /// The account is gone: the vendor does not know it, and the list of participants did not name it.
+    /// The account is gone: the vendor does not know it, and the list of participants does not contain it.
     NoSuchAccount,
-    /// Get Rewards does not know the account. The next pass over the list decides. If the pass lists the account, the account
-    /// counts as failed, because the list and Get Rewards contradict each other. Otherwise the account is gone.
+    /// Get Rewards does not know the account. If the next pass over the list contains the account, the account counts as
+    /// failed, because the list and Get Rewards contradict each other. If the pass does not contain the account, the account
+    /// is gone.
     Unknown,
-    /// Reading the account failed. Contains the reason.
+    /// The crawler failed to read the account. This variant contains the reason.
     Failed(String),
 }
 
@@ -233,7 +234,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
             })
         },
     )?;
-    // A person had the account forgotten while the crawler was reading it.
+    // A person asked to forget the account while the crawler was reading it.
     let Some(previous) = previous else { return Ok(()) };
     if previous.read_at.is_some_and(|read_at| read_at > asked_at) && previous.read_run >= run.0 {
         return Ok(());
@@ -242,7 +243,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
     let was_gone = previous.gone_at.is_some();
     let was_known = !was_gone && ancestry.knows(previous.queued_run, previous.read_run);
     match &read.answer {
-        // A pass that ended meanwhile marked the account as gone, so a failure to read it does not count for the run.
+        // A pass has marked the account as gone since the request, so the failed reading does not count for the run.
         AccountAnswer::Failed(_) | AccountAnswer::Unknown if was_gone => {}
         AccountAnswer::Failed(reason) => mark_failed(tx, run, read, reason, false)?,
         AccountAnswer::Unknown => mark_failed(tx, run, read, "it is listed, and Get Rewards does not know it", true)?,
@@ -281,7 +282,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
             let newly_read = was_gone || !was_read;
             batch.counters.count_accounts(ancestry.run, i64::from(!was_known), i64::from(newly_read));
             let unusable = *unusable as i64;
-            // A second reading in the same run replaces the count of the first.
+            // A second reading in the same run replaces the first reading's count.
             batch.counters.count_unusable(ancestry.run, unusable - if was_read { previous.unusable } else { 0 });
             if was_gone || previous.failed {
                 tx.run(
@@ -290,7 +291,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
                     &[&read.key.0, &run.0, &asked_at, &unusable, &account_sum(read.key, &previous.account_id, None)],
                 )?;
             } else {
-                // Writes no column of an index and none of the checksum.
+                // This statement writes no column that an SQL index or the checksum covers.
                 tx.run(
                     "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4 WHERE id = ?1",
                     &[&read.key.0, &run.0, &asked_at, &unusable],
@@ -301,7 +302,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
     Ok(())
 }
 
-/// Keeps one statement for each reward. If a response contains several, it keeps the one that argues most against a cancellation.
+/// Keeps one reading of each reward. If a response contains several, keeps the strongest evidence against a cancellation.
 pub(super) fn one_statement_each<'a>(
     rewards: impl Iterator<Item = &'a ReadReward>,
     now_ms: i64,
@@ -326,7 +327,7 @@ pub(super) fn is_chosen(chosen: &HashMap<&RewardId, &ReadReward>, reward: &ReadR
     chosen.get(&reward.extracted.reward.reward_id).is_some_and(|chosen| std::ptr::eq(*chosen, reward))
 }
 
-/// Records that this run failed to read the account. The run's last attempt or the next pass decides whether the failure stays.
+/// Records that this run failed to read the account. A later attempt of the run, or the next pass, may clear the failure.
 fn mark_failed(tx: &Tx<'_>, run: RunKey, read: &AccountRead, reason: &str, unknown: bool) -> Result<(), DbError> {
     tx.run(
         "UPDATE accounts SET failed_run = ?2, failed_at = ?3, failed_reason = ?4, unknown = ?5 WHERE id = ?1",

@@ -1,6 +1,6 @@
-//! The life cycle of a run: started, advanced, finished or withdrawn.
+//! Starts, advances, finishes and withdraws runs.
 //!
-//! The module `runs` describes and reads runs. A run with a gap must never be stored as complete.
+//! The module `runs` describes and reads runs. recoup must never store a run with a gap as complete.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::sums::{RUNS, next_id};
 use crate::error::Result;
 use crate::store::db::{DbError, Tx};
 
-/// Counts the accounts of some runs again from the rows.
+/// SQL: counts the accounts of some runs again from the rows of `accounts`.
 macro_rules! recount {
     ($runs:literal) => {
         concat!(
@@ -32,7 +32,7 @@ pub(super) fn recount_newest(tx: &Tx<'_>) -> Result<(), DbError> {
 }
 
 impl Index {
-    /// Resumes the unfinished run of this source, or starts a new one. The second value is `true` if the run is resumed.
+    /// Resumes the unfinished run of this source, or starts a new one. Returns the run, and `true` if it is resumed.
     pub fn begin_run(&mut self, new: NewRun<'_>, at: Timestamp) -> Result<(RunKey, bool)> {
         self.conn.write(|tx| {
             let open = "SELECT id FROM runs WHERE state = 'running' AND source = ?1 ORDER BY id DESC LIMIT 1";
@@ -45,7 +45,8 @@ impl Index {
             let insert = "INSERT INTO runs (id, source, state, started_at) VALUES (?1, ?2, 'running', ?3)";
             tx.run(insert, &[&run, &new.source, &at.as_millisecond()])?;
             match new.refreshes {
-                // The readings of the refreshed run count until this run reads the same rewards again.
+                // A refresh starts with the counters of the refreshed run, because that run's readings count until this run
+                // replaces them.
                 Some(before) => RUNS.update(
                     tx,
                     "UPDATE runs SET (base, cursor, watermark, rewards_known, accounts_known, accounts_read) =
@@ -64,8 +65,8 @@ impl Index {
         })
     }
 
-    /// Removes a run that has read nothing, so that answers use the previous run. If the run has read anything, changes nothing
-    /// and returns `false`; the next crawl resumes the run.
+    /// Removes a run that has read nothing, so that answers use the previous run. If the run has read an account or a reward,
+    /// changes nothing and returns `false`; the next crawl then resumes the run.
     pub fn withdraw_run(&mut self, run: RunKey) -> Result<bool> {
         self.conn.write(|tx| {
             let has_read = "SELECT (base = id AND accounts_read > 0)
@@ -89,7 +90,8 @@ impl Index {
         })
     }
 
-    /// Sets the account counters by counting rows. Each commit only adds to the counters, so a finished run counts them again.
+    /// Sets the account counters by counting rows. Each commit only adds differences to the counters, so the crawler counts
+    /// the rows again at the end of a run.
     pub fn recount(&mut self, run: RunKey) -> Result<()> {
         self.conn.write(|tx| RUNS.update(tx, recount!("id = ?1"), &[&run.0]).map(drop))
     }
@@ -132,7 +134,8 @@ impl Index {
         self.conn.write(|tx| tx.run("UPDATE runs SET cursor = ?2 WHERE id = ?1", &[&run.0, &cursor]).map(drop))
     }
 
-    /// Moves the start of a run to an earlier time, because its data may be that old. Answers are true as of the start.
+    /// Moves the start of a run to an earlier time, because its data may be that old. Answers are true as of the start of the
+    /// run on which they are based.
     pub fn move_start_back(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             let earlier = "UPDATE runs SET started_at = ?2 WHERE id = ?1 AND started_at > ?2";

@@ -16,7 +16,7 @@ use crate::store::db::{DbError, Row, Tx};
 pub struct RunKey(pub(super) i64);
 
 impl RunKey {
-    /// Returns the number that cursors store.
+    /// Returns the number of this run for cursors.
     pub fn number(self) -> i64 {
         self.0
     }
@@ -25,11 +25,11 @@ impl RunKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Unfinished: the next crawl resumes it.
+    /// The run is unfinished, and the next crawl resumes it.
     Running,
-    /// Ended, completely or with gaps.
+    /// The run has ended, completely or with gaps.
     Finished,
-    /// Abandoned for another run.
+    /// Another run has replaced the run before its end.
     Replaced,
 }
 
@@ -40,59 +40,59 @@ pub struct Run {
     pub state: RunState,
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
-    /// `true` if the crawler read every known account and found no gap.
+    /// `true` if the run has read every known account and found no gap.
     pub complete: bool,
-    /// One sentence for each gap.
+    /// A text for each gap.
     pub gaps: Vec<String>,
-    /// The full run that this run refreshes; its own key if it is a full run.
+    /// The full run that this run refreshes. A full run has its own key here.
     pub base: RunKey,
     /// The newest `dateModified` that the run read, in Unix milliseconds by the vendor's clock. A refresh starts from this time.
     pub watermark: Option<i64>,
-    /// The JSON position of the source.
+    /// The position of the source, as JSON.
     #[serde(skip)]
     pub cursor: Option<String>,
-    /// The vendor's own count of rewards.
+    /// The number of rewards according to the vendor; `None` if the vendor gives none.
     pub rewards_known: Option<u64>,
     pub requests: u64,
     /// The part of `requests` for accounts that were read again only because of their age.
     pub requests_reread: u64,
-    /// Rewards that this run has read and no later run has.
+    /// The number of rewards whose newest reading is from this run.
     pub rewards_of_its_own: u64,
-    /// Rewards of forgotten accounts that this run, or a run that it refreshes, has skipped.
+    /// The number of forgotten accounts' rewards that this run, or a run that it refreshes, has skipped.
     pub rewards_left_out: u64,
-    /// Forgotten accounts, over all runs.
+    /// The number of forgotten accounts. Counts all runs.
     pub accounts_forgotten: u64,
-    /// Accounts that are not gone.
+    /// The number of known accounts that the vendor still has.
     pub accounts_known: u64,
-    /// The part of `accounts_known` that this run has read.
+    /// The number of accounts in `accounts_known` that this run has read.
     pub accounts_read: u64,
-    /// Accounts that this run failed to read.
+    /// The number of accounts that this run failed to read.
     pub accounts_failed: u64,
-    /// The part of `accounts_failed` that is listed, but unknown to Get Rewards.
+    /// The number of accounts in `accounts_failed` that are listed, but unknown to Get Rewards.
     pub accounts_unknown: u64,
-    /// Rewards without an ID.
+    /// The number of rewards without an ID.
     pub rewards_unusable: u64,
-    /// Values under a matching key that recoup cannot read exactly and does not index.
+    /// Values under a matching key that recoup cannot read exactly, and therefore does not index.
     pub values_unreadable: u64,
-    /// The link patterns of its rewards, most rewards first.
+    /// The link patterns of the run's rewards. The pattern with the most rewards is first.
     pub coverage: Vec<PatternCount>,
 }
 
 /// The number of rewards and links of one link pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PatternCount {
-    /// `both`, `order_only`, `action_only`, `neither`, `ambiguous`.
+    /// `both`, `order_only`, `action_only`, `neither` or `ambiguous`.
     pub kind: String,
-    /// JSONPath of the order ID.
+    /// The JSONPath of the order ID.
     pub order_path: Option<String>,
-    /// JSONPath of the ActionId.
+    /// The JSONPath of the ActionId.
     pub action_path: Option<String>,
     pub rewards: u64,
     pub links: u64,
 }
 
 impl Run {
-    /// Returns whether the run reads only what has changed since another run.
+    /// Returns whether the run reads only the changes since another run.
     pub fn is_refresh(&self) -> bool {
         self.base != self.run
     }
@@ -102,7 +102,8 @@ impl Run {
         self.coverage.iter().map(|pattern| pattern.rewards).sum()
     }
 
-    /// Returns the number of rewards including skipped ones of forgotten accounts, for comparison with the vendor's own count.
+    /// Returns the number of rewards including the skipped rewards of forgotten accounts, for comparison with the vendor's
+    /// own count.
     pub fn rewards_met(&self) -> u64 {
         self.rewards() + self.rewards_left_out
     }
@@ -117,18 +118,18 @@ impl Run {
     }
 }
 
-/// The parameters of a new run.
+/// The parameters for [`Index::begin_run`].
 #[derive(Debug, Clone, Copy)]
 pub struct NewRun<'a> {
     pub source: &'a str,
     /// The run to refresh; `None` for a full run.
     pub refreshes: Option<RunKey>,
-    /// `true` starts a new run even if an earlier one is unfinished.
+    /// `true` starts a new run even if an earlier run is unfinished.
     pub fresh: bool,
 }
 
 impl<'a> NewRun<'a> {
-    /// Asks for a full run of a source. An unfinished run is resumed instead.
+    /// Creates the parameters of a full run of a source. If the source has an unfinished run, that run is resumed instead.
     pub fn of(source: &'a str) -> Self {
         Self { source, refreshes: None, fresh: false }
     }
@@ -145,8 +146,8 @@ impl Index {
         self.conn.read(|tx| Ok(select_runs(tx, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
     }
 
-    /// Counts the accounts that are not gone, and those of them that have rewards. Scans both tables, so it is too slow for a
-    /// look-up.
+    /// Returns the number of accounts that are not gone, and the number of those that have rewards. The count scans two
+    /// tables, so it is too slow for a look-up.
     pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
              (SELECT count(DISTINCT account) FROM rewards WHERE gone_at IS NULL)";
@@ -159,20 +160,21 @@ impl Index {
         let Some(newest) = newest.filter(|run| run.source == source && run.watermark.is_some()) else {
             return Ok(None);
         };
-        // A later run of another source has read some of the same rewards and counts them, so this run's counts no longer add up.
+        // A later run of another source has read some of the same rewards and counts them, so this run's counts are no longer
+        // correct.
         let crossed = "SELECT EXISTS (SELECT 1 FROM runs JOIN run_link_patterns ON run = runs.id
              WHERE runs.id > ?1 AND base <> ?2 AND rewards <> 0)";
         let crossed: bool = self.conn.read(|tx| tx.one(crossed, &[&newest.run.0, &newest.base.0], |row| row.get(0)))?;
         Ok((!crossed).then_some(newest))
     }
 
-    /// Returns the run before a refresh: the newest earlier finished run with the same full run.
+    /// Returns the newest finished run before `run` that refreshes the same full run, or that full run.
     pub fn run_before(&self, run: RunKey, base: RunKey) -> Result<Option<Run>> {
         let condition = format!("id >= {} AND state = 'finished' AND id < ?1", base.0);
         self.conn.read(|tx| Ok(select_runs(tx, &condition, run.0, 1)?.pop()))
     }
 
-    /// Returns the run that the next crawl resumes.
+    /// Returns the unfinished run, which the next crawl resumes; `None` if there is none.
     pub fn unfinished_run(&self) -> Result<Option<Run>> {
         self.conn.read(|tx| Ok(select_runs(tx, "id > ?1 AND state = 'running'", 0, 1)?.pop()))
     }
@@ -188,8 +190,8 @@ impl IndexReader {
         self.conn.read(|tx| select_runs(tx, "id > ?1", 0, limit))
     }
 
-    /// Returns the part of the tenant that answers cover, by the newest finished run. Before the first finished run, uses the
-    /// running one.
+    /// Returns the part of the tenant that the newest finished run has read. Before the first finished run, uses the running
+    /// one.
     pub fn coverage(&self) -> Result<Coverage> {
         let cached = self.coverage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (version, coverage) = self.conn.read(|tx| {
@@ -244,7 +246,8 @@ fn read_coverage(tx: &Tx<'_>) -> Result<Coverage, DbError> {
         tx.one("SELECT count(*) FROM skipped_rewards WHERE run BETWEEN ?1 AND ?2", &[&base, &id], |row| row.get(0))?;
     Ok(Coverage {
         rewards_read: rewards,
-        // The vendor counts the rewards of forgotten accounts too. The index omits them on purpose, so they are not a gap.
+        // The vendor's count includes the rewards of forgotten accounts. The index omits forgotten rewards on purpose, so
+        // they are not a gap.
         rewards_known: rewards_known.map_or(rewards, |known| (known as u64).saturating_sub(skipped).max(rewards)),
         accounts_forgotten: tx.one("SELECT count(*) FROM tombstones", &[], |row| row.get(0))?,
         ..coverage

@@ -1,9 +1,10 @@
 //! A checksum for each row that answers depend on, so that a look-up detects a damaged file.
 //!
-//! SQLite keeps no checksums of its pages. A flipped byte on the disk could read as another order ID or another date, and the
-//! answer would be wrong without any error. So each of these rows has a column `sum`, a hash of its other columns. recoup
-//! computes the hash in Rust on every write and compares it on every read. A row that does not match is an error, and the index
-//! must be crawled again. The module `links` adds checksums of whole buckets of links, which detect missing rows.
+//! SQLite keeps no checksums of its pages. A flipped byte on the disk could turn an order ID or a date into another one, and
+//! recoup would give a wrong answer without any error. So each of these rows has a column `sum`, a hash of its other columns.
+//! recoup computes the hash in Rust on every write and compares it on every read. If a row does not match its hash, recoup
+//! reports an error, and the user must crawl again. The module `links` adds checksums over buckets of links, which reveal
+//! missing rows.
 //!
 //! The checksums detect only accidents: a person who changes the file on purpose can change the checksums too.
 
@@ -20,11 +21,12 @@ pub(super) struct SummedTable {
     columns: Vec<&'static str>,
     /// The number of leading columns that form the primary key.
     key: usize,
-    /// The column list that [`SummedTable::verify`] reads: `sum`, then the other columns, each qualified with the table name.
+    /// The column list for [`SummedTable::verify`]: `sum`, then the other columns. Each column is qualified with the table
+    /// name.
     pub(super) selected: String,
-    /// The INSERT of a whole row, without a conflict clause.
+    /// The INSERT statement for a whole row, without a conflict clause.
     pub(super) insert: String,
-    /// The same INSERT, which replaces the row with the same primary key.
+    /// The INSERT statement for a whole row that replaces the row with the same primary key.
     pub(super) put: String,
     set_sum: String,
 }
@@ -83,7 +85,8 @@ pub(super) fn summed_tables() -> [&'static SummedTable; 9] {
 }
 
 impl SummedTable {
-    /// `fixed` is the number of leading columns that never change. Updates omit them, so SQLite need not update their indexes.
+    /// Creates the statements of a table. `fixed` is the number of leading columns that never change. Updates omit them, so
+    /// SQLite need not update the SQL indexes of those columns.
     fn new(name: &'static str, key: usize, fixed: usize, columns: &'static str) -> Self {
         let columns: Vec<&str> = columns.split(", ").collect();
         let numbers: Vec<String> = (1..=columns.len() + 1).map(|n| format!("?{n}")).collect();
@@ -113,8 +116,8 @@ impl SummedTable {
         run_with_sum(tx, &self.put, values).map(drop)
     }
 
-    /// Runs an INSERT or UPDATE of some columns, then renews the checksums of the rows that it wrote. Returns how many there are.
-    /// The crawl's frequent statements write a row with its checksum instead.
+    /// Runs an INSERT or UPDATE of some columns, then updates the checksums of the written rows. Returns the number of
+    /// written rows. The crawl's frequent statements write a row together with its checksum instead.
     pub(super) fn update(&self, tx: &Tx<'_>, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
         let sql = format!("{sql} RETURNING {}", self.columns.join(", "));
         let written = tx.rows(&sql, args, |row| {
@@ -154,18 +157,18 @@ impl SummedTable {
         Ok(Some(sum.value()))
     }
 }
-/// The checksum of a row, from the values of its columns in their order.
+/// Computes the checksum of a row from the values of its columns, in column order.
 pub(super) struct RowSum(u64);
 
 impl Default for RowSum {
     fn default() -> Self {
-        // Not 0: a null at the start of a row must change the checksum.
+        // The start value is not 0, so that a null at the start of a row changes the checksum.
         Self(0xCBF2_9CE4_8422_2325)
     }
 }
 
 impl RowSum {
-    /// Adds a value: its type, its length if the length varies, and its bytes.
+    /// Adds a value: its type, its length if its type has no fixed length, and its bytes.
     pub(super) fn add(&mut self, value: Value<'_>) {
         match value {
             Value::Null => self.mix(0),
@@ -200,15 +203,15 @@ impl RowSum {
         }
     }
 
-    /// Mixes in eight bytes. Each step is reversible, so a row with one changed word never has the same checksum.
+    /// Mixes in eight bytes. Each step is reversible, so two rows that differ in one word never have the same checksum.
     fn mix(&mut self, word: u64) {
         let product = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = product ^ (product >> 32);
     }
 }
 
-/// Runs a statement whose last parameter is the checksum of the others, which are all columns of one row. Returns the number of
-/// changed rows.
+/// Runs a statement whose last parameter is the checksum of all other parameters, which are the columns of one row. Returns
+/// the number of changed rows.
 pub(super) fn run_with_sum(tx: &Tx<'_>, sql: &str, values: &[&dyn ToValue]) -> Result<u64, DbError> {
     let sum = sum_of_values(values);
     let all: Vec<&dyn ToValue> = values.iter().copied().chain([&sum as &dyn ToValue]).collect();
@@ -223,7 +226,7 @@ pub(super) fn sum_of_values(values: &[&dyn ToValue]) -> i64 {
     sum.value()
 }
 
-/// Renews the checksums of all rewards after a test has changed rewards with its own SQL.
+/// Updates the checksums of all rewards, after a test has changed rewards by its own SQL.
 #[doc(hidden)]
 pub fn renew_reward_sums(index: &Path) -> Result<()> {
     let conn = Conn::open_existing(index, &LAYOUT, None, Patience::Usual)?;
@@ -231,7 +234,8 @@ pub fn renew_reward_sums(index: &Path) -> Result<()> {
     conn.as_ref().map_or(Ok(0), renew).map(drop)
 }
 
-/// Returns the `id` for a new row. A write transaction excludes other writers, so no other writer takes the same `id`.
+/// Returns the `id` for a new row. The caller's write transaction excludes other writers, so no other writer uses the same
+/// `id`.
 pub(super) fn next_id(tx: &Tx<'_>, table: &SummedTable) -> Result<i64, DbError> {
     tx.one(&format!("SELECT coalesce(max(id), 0) + 1 FROM {}", table.name), &[], |row| row.get(0))
 }
@@ -257,11 +261,11 @@ mod tests {
             select.query_map([], |row| row.get(0)).expect("runs").collect::<Result<_, _>>().expect("rows")
         };
         let mut listed: BTreeSet<String> = summed_tables().iter().map(|table| table.name.to_owned()).collect();
-        // `raw_json` computes this table's checksums, over the uncompressed JSON.
+        // `raw_rewards` is extra: the module `raw_json` computes its checksums, over the uncompressed JSON.
         listed.insert("raw_rewards".to_owned());
         let with_sum = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'sum'";
         assert_eq!(names(with_sum).into_iter().collect::<BTreeSet<_>>(), listed);
-        // Counters, positions and failures that do not affect any answer.
+        // Columns without a checksum: counters, positions and failures that do not affect any answer.
         let without = [
             ("runs", vec!["requests", "cursor", "requests_reread"]),
             (

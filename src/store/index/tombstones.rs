@@ -1,8 +1,8 @@
 //! Forgotten accounts: crawls, look-ups and retractions skip them, and the index stores none of their data.
 //!
-//! The file holds keyed hashes of their IDs (HMAC-SHA-256), with the key of the ledger that forgot them, so writers recognise
-//! them without another file. The file reveals no ID: a reader can only test whether a given ID is forgotten. Every writer of
-//! accounts and rewards checks the tombstones.
+//! The index stores keyed hashes of the accounts' IDs (HMAC-SHA-256), and the key of the ledger in which they were forgotten.
+//! So a writer recognises a forgotten account without another file. The hashes reveal no ID: a reader of the file can only
+//! test whether a given ID is forgotten. Every writer of accounts and rewards checks the tombstones.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,11 +22,11 @@ use crate::store::ledger::{FORGOTTEN, Tombstones, mac_of};
 #[derive(Debug, Default)]
 pub struct ImportedTombstones {
     pub accounts: Vec<AccountId>,
-    /// The counts of rows that the import deleted. [`Index::erase`] deletes the rest.
+    /// The counts of rows that the import deleted. [`Index::erase`] deletes the rest of these accounts' data.
     pub erased: Erased,
 }
 
-/// The tombstones, cached by the writer.
+/// The tombstones that the writer has read. The writer keeps the tombstones between transactions.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     keys: Vec<(hmac::Key, HashSet<Vec<u8>>)>,
@@ -49,16 +49,16 @@ impl Forgotten {
         self.keys.iter().any(|(key, macs)| macs.contains(hmac::sign(key, id.as_bytes()).as_ref()))
     }
 
-    /// Returns a keyed hash of a text, so that the index can count the text without storing it. `None` if there are no
-    /// tombstones.
+    /// Returns a keyed hash of a text, so that the index can count the text without storing it. Returns `None` if there are
+    /// no tombstones.
     pub(super) fn number(&self, text: &str) -> Option<i64> {
         let (key, _) = self.keys.first()?;
         let mac = hmac::sign(key, text.as_bytes());
         mac.as_ref().first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
     }
 
-    /// Returns the part of a reward that the index may store: `None` if the reward belongs to a forgotten account. If the reward
-    /// only names a forgotten account, replaces that ID.
+    /// Returns the reward in the form that the index may store. Returns `None` if the reward belongs to a forgotten account.
+    /// Replaces the ID of a forgotten account that the reward merely contains.
     pub(super) fn admit<'a>(&self, reward: &'a ReadReward) -> Option<Cow<'a, ReadReward>> {
         if self.keys.is_empty() {
             return Some(Cow::Borrowed(reward));
@@ -92,15 +92,16 @@ impl Forgotten {
     }
 }
 
-/// The result of removing an account from JSON.
+/// The result of removing an account's ID from JSON.
 pub(super) enum Scrubbed {
     Unchanged,
     Changed(String),
-    /// The JSON spells the account in a way that text replacement does not find, so the caller must delete all of it.
+    /// The JSON escapes the account's ID in a way that text replacement does not find, so the caller must delete all of the
+    /// JSON.
     Impossible,
 }
 
-/// Replaces these IDs wherever they are a whole string of the JSON. Numbers and the order of keys stay as they are.
+/// Replaces each of these IDs if it is a whole string of the JSON. Keeps numbers and the order of keys unchanged.
 pub(super) fn scrub(raw: &str, ids: &[String]) -> Scrubbed {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let mut changed = raw.to_owned();
@@ -117,7 +118,7 @@ pub(super) fn scrub(raw: &str, ids: &[String]) -> Scrubbed {
     }
 }
 
-/// Calls `each` with every string and every key.
+/// Calls `each` with every string and every key of the JSON.
 fn collect(json: &serde_json::Value, each: &mut impl FnMut(&str)) {
     match json {
         serde_json::Value::String(text) => each(text),
@@ -154,7 +155,7 @@ impl Index {
         self.write_batch(|batch| Ok(batch.forgotten.has(account.as_str())))
     }
 
-    /// Counts the rewards that belong to forgotten accounts. Stores no other data about them.
+    /// Counts the rewards that belong to forgotten accounts. Stores no other data about these rewards.
     pub fn count_skipped(&mut self, run: RunKey, rewards: &[(AccountId, RewardId)]) -> Result<()> {
         self.write_batch(|batch| {
             for (account, reward) in rewards {
@@ -166,9 +167,9 @@ impl Index {
         })
     }
 
-    /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction: an older copy of an index
-    /// may hold an account that was forgotten since. [`Index::erase`] then deletes the rest. If no tombstone is new, the method
-    /// scans nothing.
+    /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction. An older copy of an
+    /// index may still have an account that was forgotten since. [`Index::erase`] then deletes the rest of the account's
+    /// data. If no tombstone is new, this method scans no rows.
     pub fn import_tombstones(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<ImportedTombstones> {
         self.write_batch(|batch| {
             let mut new = HashSet::new();
@@ -231,7 +232,7 @@ mod tests {
     #[test]
     fn scrubbing_replaces_an_id_only_if_it_is_a_whole_string() {
         let ids = ["bob@shop.example".to_owned()];
-        // The JSON before and after; `None` if all of it must be deleted.
+        // The JSON before and after the replacement; `None` if the caller must delete all of it.
         let table = [
             (r#"{"a":"bob@shop.example","n":1.50}"#, Some(r#"{"a":"(forgotten)","n":1.50}"#)),
             (

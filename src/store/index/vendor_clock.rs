@@ -8,17 +8,17 @@ use crate::error::Result;
 use crate::model::fnv1a;
 use crate::store::db::{DbError, Tx};
 
-/// The key in `identity`. The value has three parts, separated by spaces: the seconds or [`NO_DATE`], the time, and a checksum of
-/// both.
+/// The key in `identity`. The value has three parts, separated by spaces: the offset in seconds or [`NO_DATE`], the time of
+/// the measurement, and a checksum of both.
 const KEY: &str = "clock_ahead";
 
-/// Replaces the seconds if the newest response had no `Date`.
+/// The text in place of the offset if the newest response had no `Date`.
 const NO_DATE: &str = "none";
 
-/// An older offset may no longer be true, so it is ignored.
+/// The maximum age of an offset. recoup ignores an older one, because the clock may have been set since.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(48);
 
-/// The largest step back that counts as normal time synchronisation.
+/// The largest step back of this machine's clock that counts as normal time synchronisation.
 const SET_BACK_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 
 /// The minimum delay between two writes of an unchanged offset.
@@ -26,23 +26,23 @@ const REPEATED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ClockOffset {
-    /// The seconds by which this machine's clock was ahead of the vendor's; negative if it was behind, `null` if the vendor's
-    /// newest response had no date.
+    /// The offset in seconds: positive if this machine's clock was ahead of the vendor's, negative if it was behind. `null`
+    /// if the vendor's newest response had no date.
     pub seconds: Option<i64>,
-    /// When it was measured, RFC 3339, by this machine's clock.
+    /// When the offset was measured, RFC 3339, by this machine's clock.
     pub at: String,
 }
 
-/// The clock that recoup uses for expiry and age.
+/// The clock by which recoup determines expiry and age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JudgedBy {
-    /// The vendor's: this machine's clock corrected by the known offset.
+    /// The vendor's clock: this machine's clock corrected by the known offset.
     Vendor,
-    /// This machine's, because the offset is unknown.
+    /// This machine's clock, because the offset to the vendor's clock is unknown.
     #[default]
     Local,
-    /// This machine's, which is earlier than the newest crawl and therefore wrong.
+    /// This machine's clock, which is behind the time of the newest crawl and therefore wrong.
     Suspect,
 }
 
@@ -62,7 +62,7 @@ impl JudgedBy {
 }
 
 impl ClockOffset {
-    /// Parses a stored offset. `None` if the value is damaged: the offset is then unknown.
+    /// Parses a stored offset. Returns `None` if the value is damaged; the offset is then unknown.
     fn read(value: &str) -> Option<Self> {
         let (said, sum) = value.rsplit_once(' ')?;
         if sum != format!("{:x}", fnv1a(said.bytes())) {
@@ -85,7 +85,7 @@ impl ClockOffset {
         holds.then(|| local.saturating_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN))
     }
 
-    /// Returns whether this offset is so close to the stored one that the caller can skip the write.
+    /// Returns whether a new offset is so close to this one that the caller need not store it.
     fn says(&self, seconds: Option<i64>, at: Timestamp) -> bool {
         let is_same = match (self.seconds, seconds) {
             (Some(before), Some(now)) => before.abs_diff(now) <= 1,
@@ -96,7 +96,8 @@ impl ClockOffset {
 }
 
 impl Index {
-    /// Stores how many seconds this clock is ahead of the vendor's, measured at `at`; `None` if the response had no `Date`.
+    /// Stores by how many seconds this machine's clock is ahead of the vendor's, measured at `at`. `None` means that the
+    /// response had no `Date`.
     pub fn remember_clock(&mut self, seconds: Option<i64>, at: Timestamp) -> Result<()> {
         let known = self.conn.read(stored_offset)?;
         if known.is_some_and(|known| known.says(seconds, at)) {

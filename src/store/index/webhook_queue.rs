@@ -1,6 +1,6 @@
 //! Webhooks: accepted deliveries, and the queue of accounts to read again.
 //!
-//! A delivery and the account that it names are written in one transaction. A forgotten account is never queued.
+//! A delivery and its account are written in one transaction. A forgotten account is never queued.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,15 +11,14 @@ use crate::model::AccountId;
 /// How long the index remembers a delivery. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// The number of failed readings after which an account leaves the queue. The next crawl reads it anyway.
+/// The number of failed readings after which an account leaves the queue. The next crawl reads such an account anyway.
 const TRIES: i64 = 10;
 
-/// The delay after the first failed reading, in milliseconds. It doubles with each further failure.
+/// The delay after the first failed reading, in milliseconds. The delay doubles with each further failure.
 const RETRY_MS: i64 = 30_000;
 
 impl Index {
-    /// Accepts a delivery and queues the account that it names. If the delivery was accepted before, changes nothing and returns
-    /// `false`.
+    /// Accepts a delivery and queues its account. If the delivery was accepted before, changes nothing and returns `false`.
     pub fn take_delivery(
         &mut self,
         id: &str,
@@ -47,8 +46,8 @@ impl Index {
         })
     }
 
-    /// Returns the queued accounts that are due, the longest overdue first, each with its due time for
-    /// [`Index::account_was_read`].
+    /// Returns the queued accounts that are due, the longest overdue first. Each account has its due time, which
+    /// [`Index::account_was_read`] needs.
     pub fn waiting_accounts(&mut self, limit: usize, now: Timestamp) -> Result<Vec<(AccountId, i64)>> {
         self.write_batch(|batch| {
             let mut found: Vec<(AccountId, i64)> = batch.tx.rows(
@@ -56,7 +55,7 @@ impl Index {
                 &[&now.as_millisecond(), &(limit as u64)],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
-            // A person may have had the account forgotten since it was queued.
+            // A person may have asked to forget the account after it was queued.
             found.retain(|(account, _)| !batch.forgotten.has(account.as_str()));
             Ok(found)
         })
@@ -68,7 +67,8 @@ impl Index {
         self.conn.write(|tx| tx.run(delete, &[account, &due]).map(drop))
     }
 
-    /// Delays the next reading of an account after a failure. After the last try, removes the account from the queue.
+    /// Postpones the next reading of an account after a failed reading. After the last permitted failure, removes the account
+    /// from the queue.
     pub fn account_was_not_read(&mut self, account: &AccountId, now: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             let tries = "SELECT tries FROM webhook_queue WHERE account_id = ?1";

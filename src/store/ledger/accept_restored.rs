@@ -1,7 +1,7 @@
 //! Accepts a restored ledger, so that recoup may send from it again.
 //!
-//! One transaction records the vendor's submissions that the ledger lacks as sent, removes the mark of a copy, and adds an event
-//! with the person and the submissions. No other code removes the mark.
+//! One transaction does three things. It records each submission of the vendor that the ledger lacks as a sent retraction,
+//! removes the mark of a copy, and adds an event with the person and the submissions. No other code removes the mark.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,19 +24,19 @@ pub struct CopyOf {
     pub at: String,
 }
 
-/// A reversal or modification that the vendor has received and the ledger lacks.
+/// A reversal or modification that the vendor has received but the ledger lacks.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub retraction: NewRetraction,
-    /// The batch ID, the time of arrival, and the request.
+    /// JSON: the batch ID, the time of arrival, and the request.
     pub details: Value,
 }
 
 const FOUND: &str = "found at the vendor; sent from a ledger that was lost";
 
 impl Ledger {
-    /// Accepts this ledger for further use. Returns the number of each new retraction in the order of `found`; `None` if the
-    /// ledger already has it.
+    /// Accepts this ledger for further use. Returns the number of each new retraction, in the order of `found`; `None` for a
+    /// retraction that the ledger already has.
     pub fn accept_restored(
         &self,
         found: &[Found],
@@ -72,11 +72,12 @@ impl Ledger {
 
 fn copy_of(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     let mark = "SELECT value FROM identity WHERE key = 'copy_of'";
-    // An unreadable mark must still prevent sending.
+    // An unreadable mark must still prevent requests.
     tx.opt(mark, &[], |row| Ok(serde_json::from_str(row.get(0)?).unwrap_or_default()))
 }
 
-/// Fails if this file is a copy that no person has accepted: it could repeat requests that were sent after the backup.
+/// Fails if this file is a copy that no person has accepted. Such a copy could repeat requests that were sent after the
+/// backup.
 pub(super) fn refuse_copy(tx: &Tx<'_>) -> Result<(), DbError> {
     let Some(of) = copy_of(tx)? else { return Ok(()) };
     Err(Error::new(

@@ -1,8 +1,9 @@
-//! Approvals: the policy, the requests for a second person, and their answers. Each is an event in the chain that concerns the
-//! ledger as a whole.
+//! Approvals: the policy, the requests for a second person's approval, and the answers. The ledger stores each of them as an
+//! event that concerns the ledger as a whole.
 //!
 //! The newest policy is in force. The number of an approval is the number of its request's event. Events never change, so an
-//! auditor can later see the person who approved a request. A person cannot approve their own request, under any of their names.
+//! auditor can later see who approved a request. No person can approve their own request, even if they sign in under another
+//! name.
 
 use std::collections::BTreeMap;
 
@@ -16,24 +17,24 @@ use crate::error::{Error, Kind, Result};
 use crate::model::counted;
 use crate::store::db::{DbError, Tx};
 
-/// The kind of an event that sets the policy.
+/// The kind of the events that set the policy.
 const POLICY: &str = "policy";
 
-/// The kind of an event of an approval.
+/// The kind of the events that belong to an approval.
 pub(super) const APPROVAL: &str = "approval";
 
-/// An unanswered request lapses after this time.
+/// A request lapses if it is unanswered for this long.
 const ASKED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// An unused approval lapses after this time.
+/// An approval lapses if it is unused for this long.
 const HOLDS_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// The conditions under which a retraction needs a second person. The default has none.
+/// The conditions under which a retraction needs a second person's approval. By default, no retraction needs approval.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Every request needs approval.
     pub always: bool,
-    /// Overriding a stop and sending again need approval.
+    /// Overriding a stop needs approval, and so does sending a request again.
     pub overrides: bool,
     /// Sending more than this number of orders at once needs approval.
     pub count: Option<u64>,
@@ -41,14 +42,14 @@ pub struct Policy {
     pub value: Option<u64>,
 }
 
-/// The stage of an approval.
+/// The stages from the request of an approval to its use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     Asked,
     Approved,
     Declined,
-    /// A person withdrew the approval, or the requester or approver was disabled.
+    /// A person withdrew the approval, or the account of the requester or approver was disabled.
     Withdrawn,
     Used,
     /// The request was not answered in time, or the approval was not used in time.
@@ -77,7 +78,7 @@ impl Stage {
         }
     }
 
-    /// Returns whether `next` may follow this stage.
+    /// Returns whether an approval may move from this stage to `next`.
     fn may_become(self, next: Self) -> bool {
         match self {
             Self::Asked => matches!(next, Self::Approved | Self::Declined | Self::Withdrawn),
@@ -90,11 +91,11 @@ impl Stage {
 /// A request for approval.
 #[derive(Debug, Clone)]
 pub struct NewApproval<'a> {
-    /// Identifies the plan: each plan has a different name.
+    /// The unique name of the plan.
     pub name: &'a str,
-    /// The reason why the plan needs a second person.
+    /// The reason why the plan needs a second person's approval.
     pub why: &'a str,
-    /// JSON for the code that executes the plan.
+    /// JSON of the plan, for the code that executes it.
     pub subject: Value,
     /// The reason in the requester's words.
     pub reason: Option<&'a str>,
@@ -106,20 +107,20 @@ pub struct NewApproval<'a> {
 pub struct Approval {
     /// The number of the request's event.
     pub id: i64,
-    /// Identifies the requested plan.
+    /// The unique name of the plan.
     pub name: String,
     #[schema(value_type = String)]
     pub stage: Stage,
     /// The time of the request, RFC 3339.
     pub asked_at: String,
-    /// The requester.
+    /// The person who requested the approval.
     pub person: String,
     /// The requester's machine.
     pub host: String,
     /// Every name of the requester.
     #[serde(skip)]
     pub names: Vec<String>,
-    /// The reason why the plan needs a second person.
+    /// The reason why the plan needs a second person's approval.
     pub why: String,
     /// The requested change.
     #[schema(value_type = Object)]
@@ -127,14 +128,14 @@ pub struct Approval {
     /// The reason in the requester's words.
     pub reason: Option<String>,
     pub ticket: Option<String>,
-    /// The time of the answer, RFC 3339; `null` if there is no answer.
+    /// The time of the answer, RFC 3339; `null` if the request is unanswered.
     pub decided_at: Option<String>,
-    /// The person who answered.
+    /// The person who answered the request.
     pub decided_by: Option<String>,
-    /// Every name of the person who answered.
+    /// Every name of the person who answered the request.
     #[serde(skip)]
     pub decider_names: Vec<String>,
-    /// The words of the person who answered.
+    /// The answer's reason in the words of the person who answered.
     pub words: Option<String>,
 }
 
@@ -154,7 +155,8 @@ impl Ledger {
         self.note_ledger(POLICY, &policy.describe(), &json!(policy), now)
     }
 
-    /// Asks for a second person. Returns the open request if the same person has already asked for the same plan.
+    /// Requests approval of a plan. Returns the open request if the same person has already requested approval of the same
+    /// plan.
     pub fn ask_approval(&self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
         let has_words = |one: &Approval| (one.reason.as_deref(), one.ticket.as_deref()) == (new.reason, new.ticket);
@@ -166,7 +168,7 @@ impl Ledger {
             "reason": new.reason, "ticket": new.ticket,
         });
         let message = format!("a second person is needed: {}", new.why);
-        // One transaction, so that two processes do not ask twice.
+        // The check and the insert share one transaction, so that two processes do not add two requests.
         let id = self.transact(|tx, actor| match all(tx, now)?.into_iter().find(|one| is_same(one)) {
             Some(open) => Ok(open.id),
             None => insert_event(tx, &Entry::of_ledger(APPROVAL, &message, &details), actor, now),
@@ -183,8 +185,8 @@ impl Ledger {
         self.conn.read(|tx| all(tx, now))
     }
 
-    /// Moves an approval to its next stage on behalf of the ledger's actor. A person cannot approve or decline their own request.
-    /// The requester and the approver may withdraw it.
+    /// Moves an approval to its next stage on behalf of the ledger's actor. No person can approve or decline their own
+    /// request. The requester and the approver may withdraw an approval.
     pub fn decide(&self, id: i64, next: Stage, words: Option<&str>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
         self.transact(|tx, actor| {
@@ -225,7 +227,7 @@ impl Ledger {
 }
 
 impl Policy {
-    /// Returns the policy as a sentence.
+    /// Describes the policy in one sentence.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if self.always {
@@ -249,7 +251,7 @@ impl Policy {
 }
 
 impl Approval {
-    /// Returns the requested change in a few words.
+    /// Describes the requested change in a few words.
     pub fn describe(&self) -> String {
         let text = |key: &str| self.subject[key].as_str().unwrap_or_default();
         match text("what") {
@@ -274,7 +276,7 @@ impl Approval {
     }
 }
 
-/// Returns whether two lists of names belong to one person.
+/// Returns whether two lists of names have a name in common, which means that they belong to one person.
 fn shares(these: &[String], those: &[String]) -> bool {
     these.iter().any(|name| those.contains(name))
 }
@@ -320,7 +322,7 @@ fn all(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Approval>, DbError> {
             Some(of) => {
                 if let Some(one) = known.get_mut(&of) {
                     one.stage = stage;
-                    // Using an approval does not change its approver.
+                    // The use of an approval does not change its approver.
                     if stage != Stage::Used {
                         (one.decided_at, one.decided_by, one.decider_names) = (Some(at), Some(person), names);
                         one.words = text("reason");

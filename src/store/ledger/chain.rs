@@ -1,8 +1,9 @@
 //! The hash chain. Every event holds a hash over itself and the previous event. The first event of a retraction also holds a hash
 //! over the retraction's row.
 //!
-//! The audit finds an altered, removed, added or reordered row at its number. A chain alone does not reveal a truncated tail or a
-//! complete rewrite. Detecting these needs a [`Head`] stored elsewhere, and every receipt contains one. This module never writes.
+//! The audit reports an altered, removed, added or reordered row with its number. A chain alone does not reveal that its tail
+//! was truncated or that all of it was rewritten. To detect such a change, the audit needs a [`Head`] that is stored
+//! elsewhere, for example on a receipt. This module never writes.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::store::db::{DbError, Row, Tx};
 
 pub(super) type Hash = [u8; 32];
 
-/// The newest event of the ledger. Every receipt contains it, and the index stores it.
+/// The newest event of the ledger. Every receipt contains the head, and the index stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Head {
     /// The number of the newest event; 0 in an empty ledger.
@@ -31,17 +32,17 @@ pub struct Audit {
     pub ledger_id: String,
     pub events: u64,
     pub retractions: u64,
-    /// The number of personal values in the file.
+    /// The number of personal values in the ledger's file.
     pub personal_kept: u64,
     pub head: Head,
-    /// The event with the expected hash; `null` if no hash was expected, or no event has it.
+    /// The number of the event with the expected hash; `null` if the caller expected no hash, or if no event has it.
     pub head_found: Option<i64>,
     /// The faults found, in the order of the events.
     pub faults: Vec<Fault>,
     pub outside_chain: &'static [&'static str],
 }
 
-/// The data that the chain does not cover, and how recoup protects it otherwise.
+/// The data that the chain does not cover, with their other protection.
 const OUTSIDE: &[&str] = &[
     "whom the ledger belongs to, and the mark of a copy: every command compares the first with the settings",
     "that a personal value is there: each one fits its commitment, and one that is missing reads as forgotten",
@@ -49,10 +50,10 @@ const OUTSIDE: &[&str] = &[
     "SQLite's indexes: its integrity check compares them with the tables",
 ];
 
-/// A place where the ledger differs from what recoup wrote.
+/// A difference between the ledger and the rows that recoup wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The event with the fault; `null` if the fault is not in an event.
+    /// The number of the damaged event; `null` if the fault is not in an event.
     pub sequence: Option<i64>,
     pub retraction: Option<i64>,
     pub what: String,
@@ -89,7 +90,8 @@ impl Link<'_> {
     }
 }
 
-/// Hashes a text with its length before it, so that different rows give different bytes. `None` and empty text differ.
+/// Hashes the length of a text and then the text, so that different rows give different bytes. `None` and an empty text
+/// differ.
 fn field(context: &mut Context, text: Option<&str>) {
     match text {
         None => context.update(&u64::MAX.to_be_bytes()),
@@ -106,7 +108,7 @@ fn finish(context: Context) -> Hash {
     hash
 }
 
-/// Returns the hash that the first event follows.
+/// Returns the start of the chain: the hash that the first event uses as its previous hash.
 pub(super) fn genesis(ledger_id: &str) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(b"recoup ledger 1\n");
@@ -123,7 +125,7 @@ pub(super) fn newest(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
     }
 }
 
-/// The key of a first event's details that holds the hash of the retraction's row.
+/// The key under which a retraction's first event stores the hash of the retraction's row.
 pub(super) const ROW: &str = "row";
 
 /// Returns the rewards that each retraction takes back, ordered by ID. Reads every row of the table.
@@ -212,12 +214,12 @@ impl Walk {
         Ok(Self { before, at: 0, newest: BTreeMap::new(), faults: Vec::new() })
     }
 
-    /// Returns whether the table still has the last verified event, unchanged.
+    /// Returns whether the last verified event is still in the table, unchanged.
     pub fn still_holds(&self, tx: &Tx<'_>) -> Result<bool, DbError> {
         Ok(self.at == 0 || hash_at(tx, self.at)?.as_deref() == Some(&hex(&self.before)))
     }
 
-    /// Verifies the following events. Returns the one with the hash `expected`.
+    /// Verifies the events after the last verified one. Returns the number of the event with the hash `expected`.
     pub fn go_on(
         &mut self,
         tx: &Tx<'_>,
@@ -284,7 +286,7 @@ impl Walk {
             let state = state.or(from);
             self.newest.insert(retraction_id, Newest { event: id, state });
         }
-        // The next event continues from the stored hash, so that one altered row is one fault.
+        // Continues from the stored hash, so that one altered row is only one fault.
         self.before = stored.try_into().unwrap_or(computed);
         self.at = id;
         Ok(())

@@ -1,7 +1,7 @@
 //! Exports the ledger event by event, for audits with other tools. This module never writes.
 //!
-//! Each exported event contains the fields of its retraction, so that a line is complete by itself. By default, account and user
-//! IDs stay commitments, because they are often e-mail addresses and an export leaves the machine.
+//! Each exported event contains the fields of its retraction, so that every line is complete. By default, the export has
+//! commitments in place of account and user IDs, because these are often e-mail addresses and an export leaves the machine.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,16 +10,16 @@ use super::{Ledger, hex, redaction};
 use crate::error::Result;
 use crate::store::db::{DbError, Row, Tx};
 
-/// The account and user IDs that an export shows.
+/// The form of the account and user IDs in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PersonalIds {
-    /// None: the export contains the ledger's commitments.
+    /// The export contains the ledger's commitments in place of the IDs.
     Redacted,
-    /// All, except those of forgotten accounts.
+    /// The export contains the IDs, except those of forgotten accounts.
     Shown,
 }
 
-/// One event with its retraction's fields.
+/// An exported event, with the fields of its retraction.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Exported {
     /// The number of the event.
@@ -30,9 +30,9 @@ pub struct Exported {
     pub retraction: Option<i64>,
     pub order_id: Option<String>,
     pub action_id: Option<String>,
-    /// Present if the retraction has no ActionId.
+    /// Present only if the retraction has no ActionId.
     pub action_tracker_id: Option<String>,
-    /// The program of the rewards, if they name one.
+    /// The program of the rewards; `null` if the rewards have no program.
     pub program_id: Option<String>,
     /// `reversal`, `modification`, `file` or `reward`.
     #[serde(rename = "road")]
@@ -60,14 +60,14 @@ pub struct Exported {
     pub hash: String,
 }
 
-/// The number of events that one read returns.
+/// The number of events in one read.
 const PAGE: i64 = 500;
 
 impl Ledger {
     /// Exports every event in order, up to the newest one at the time of the call. Returns the number of events.
     ///
-    /// Reads one page at a time and calls `each` between two reads. Otherwise a slow `each`, for example a pager, would keep a
-    /// read transaction open and block sending. Events never change, so the pages are consistent.
+    /// Reads one page at a time and calls `each` between two reads. Otherwise a slow `each`, for example a pager, would keep
+    /// a read transaction open and block requests to the vendor. Events never change, so the pages are consistent.
     pub fn each_event(&self, ids: PersonalIds, mut each: impl FnMut(Exported) -> Result<()>) -> Result<u64> {
         let newest = self.head()?.sequence;
         let (mut last, mut count) = (0, 0);

@@ -24,12 +24,12 @@ pub struct Tombstones {
     pub macs: Vec<Vec<u8>>,
 }
 
-/// The counts of what was deleted from the ledger.
+/// The number of values and retractions that the erasure affects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForgottenHere {
-    /// Deleted values: the account's own values, and the reasons and vendor responses of its retractions.
+    /// The number of deleted values: the account's own values, and the reasons and vendor responses of its retractions.
     pub values: u64,
-    /// Retractions with a reward in the account.
+    /// The number of retractions with a reward in the account.
     pub retractions: u64,
 }
 
@@ -45,8 +45,8 @@ impl Ledger {
         ids.into_iter().map(|id| self.get(id)).collect()
     }
 
-    /// Deletes every value of this account, and adds a tombstone. If the account is already forgotten and the ledger has no value
-    /// of it, changes nothing and returns `None`. `details` is added to the event.
+    /// Deletes every value of this account, and adds a tombstone and an event with `details`. If the account is already
+    /// forgotten and the ledger has no value of it, changes nothing and returns `None`.
     pub fn forget(&self, account: &AccountId, details: &Value, now: Timestamp) -> Result<Option<ForgottenHere>> {
         self.conn.overwrite_deleted()?;
         self.transact(|tx, actor| {
@@ -73,8 +73,8 @@ impl Ledger {
         })
     }
 
-    /// Adds the tombstones that an index has stored from a lost or newer ledger, so that their accounts stay forgotten. A ledger
-    /// without tombstones also adopts the key. Returns the number of new tombstones.
+    /// Adds tombstones that an index has stored from a lost or newer ledger, so that the accounts stay forgotten. A ledger
+    /// without tombstones also adopts the index's key. Returns the number of new tombstones.
     pub fn bury(&self, kept: &[Tombstones], now: Timestamp) -> Result<u64> {
         self.conn.overwrite_deleted()?;
         self.transact(|tx, _| {
@@ -107,7 +107,8 @@ fn bury(tx: &Tx<'_>, mac: &[u8], now: Timestamp) -> Result<bool, DbError> {
     Ok(tx.run(insert, &[&mac, &text(now)])? > 0)
 }
 
-/// Deletes an account's values, and all texts about its retractions. Returns the number of deleted values.
+/// Deletes an account's values, and all reasons and vendor responses of its retractions. Returns the number of deleted
+/// values.
 fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64, DbError> {
     let mut erased = 0;
     for id in retractions {
@@ -120,7 +121,7 @@ fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64,
     Ok(erased)
 }
 
-/// Deletes the values of accounts that have a tombstone, because an older copy of the ledger still has them.
+/// Deletes the values of accounts with a tombstone, which remain if the ledger is an older copy.
 fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
     let accounts = "SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)";
     for value in tx.rows(accounts, &[&REASON, &RESPONSE], |row| row.get::<String>(0))? {
@@ -132,7 +133,7 @@ fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Deletes the reasons in requests and answers of approvals that concern these retractions.
+/// Deletes the reasons in approvals that concern these retractions: in the requests and in the answers.
 fn erase_approval_reasons(tx: &Tx<'_>, retractions: &BTreeSet<i64>) -> Result<u64, DbError> {
     let (mut orders, mut batches) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
     for id in retractions {
@@ -147,7 +148,7 @@ fn erase_approval_reasons(tx: &Tx<'_>, retractions: &BTreeSet<i64>) -> Result<u6
     let (mut concerned, mut erased) = (BTreeSet::new(), 0);
     for (id, details) in events {
         let details: Value = serde_json::from_str(&details).unwrap_or_default();
-        // An answer refers to an earlier request.
+        // An answer contains only the number of its request, which is an earlier event.
         let subject = |key: &str| details["subject"][key].as_str();
         let is_of = match details["approval"].as_i64() {
             Some(of) => concerned.contains(&of),
@@ -169,7 +170,7 @@ fn retractions_of(tx: &Tx<'_>, account: &AccountId) -> Result<BTreeSet<i64>, DbE
     Ok(tx.rows(ids, &[&account.as_str()], |row| row.get(0))?.into_iter().collect())
 }
 
-/// Returns whether a value belongs to a forgotten account. Fast if there are no tombstones.
+/// Returns whether a value belongs to a forgotten account. This is fast if the ledger has no tombstones.
 pub(super) fn is_forgotten(tx: &Tx<'_>, value: &str) -> Result<bool, DbError> {
     if !tx.one("SELECT EXISTS (SELECT 1 FROM tombstones)", &[], |row| row.get::<bool>(0))? {
         return Ok(false);

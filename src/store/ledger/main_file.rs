@@ -1,15 +1,16 @@
 //! Keeps the ledger's main file complete, because people copy `NAME-ledger.db` without the `-wal` beside it.
 //!
-//! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. So the ledger runs a checkpoint
-//! after every commit. recoup sends a request only after a full checkpoint has synced its *sending* event to the disk. A rollback
-//! journal is no better. SQLite then also writes the main file page by page, so a process that dies between two pages leaves a
-//! file that needs the journal. A rollback journal also lets readers block a process that must record a response.
+//! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. So the ledger runs a
+//! checkpoint after every commit. recoup sends a request only after a full checkpoint has synced the request's *sending*
+//! event to the disk. A rollback journal would be no better. With a journal, SQLite also writes the main file page by page,
+//! so a process that dies between two pages leaves a file that needs the journal. With a journal, readers also block a
+//! process that must record a response.
 //!
-//! In both modes, a copy of the main file made during a write mixes old and new pages. recoup must not accept such a copy as an
-//! intact older ledger. So each commit writes the number and the hash of its newest event (the head) into one row of `identity`,
-//! on one page that is either old or new. Before a checkpoint, the file holds every *sending* event whose request was sent, and
-//! the head is not older than any of them. So a file whose chain reaches its head has all of these events. recoup refuses any
-//! other file, and never appends to it.
+//! In both modes, a copy of the main file made during a write mixes old and new pages. recoup must not accept such a copy as
+//! an intact older ledger. So each commit writes the number and the hash of its newest event (the head) into one row of
+//! `identity`, on one page that is either old or new. Before a checkpoint, the main file holds every *sending* event whose
+//! request was sent, and its head is not older than these events. So a file whose chain reaches its head has all of these
+//! events. recoup refuses any other file, and never appends to it.
 
 use std::path::Path;
 
@@ -22,7 +23,7 @@ use crate::store::db::{DbError, Tx};
 const HEAD: &str = "head";
 
 impl Ledger {
-    /// Returns a sentence that explains why the events do not end at the stored head; `None` if they do.
+    /// Describes why the newest event is not the stored head; `None` if it is.
     pub fn gap(&self) -> Result<Option<String>> {
         self.conn.read(|tx| {
             let (sequence, hash) = chain::newest(tx)?;
@@ -30,11 +31,12 @@ impl Ledger {
         })
     }
 
-    /// Copies all commits into the main file and syncs it to the disk. Callers must send nothing before this succeeds.
+    /// Copies all commits into the main file and syncs it to the disk. Callers must send no request unless this succeeds.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if another process reads an older state of the ledger for too long; [`Kind::Identity`] if the file was moved
-    /// or replaced since it was opened: what is sent now would be missing in the ledger that the next command reads.
+    /// [`Kind::Busy`] if another process reads an older state of the ledger for too long. [`Kind::Identity`] if the file was
+    /// moved or replaced since this process opened it, because the next command would then use a ledger without the new
+    /// request.
     pub fn put_into_main_file(&self) -> Result<()> {
         if file_id(self.path()) != self.file {
             let message =
@@ -56,10 +58,11 @@ impl Ledger {
     }
 }
 
-/// Device and inode.
+/// The device and the inode of a file.
 pub(super) type FileId = (u64, u64);
 
-/// Identifies the file at a path, whatever its content. `None` if there is no file, or on a system without inodes.
+/// Returns the device and inode of the file at a path, to detect that another file has replaced it. `None` if there is no
+/// file, or on a system without inodes.
 #[cfg(unix)]
 pub(super) fn file_id(path: &Path) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
@@ -78,7 +81,7 @@ pub(super) fn set_head(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<(), Db
     tx.run(upsert, &[&HEAD, &text(sequence, hash)]).map(drop)
 }
 
-/// Returns a sentence that explains why the newest event is not the stored head; `None` if it is.
+/// Describes why this event is not the stored head; `None` if it is.
 pub(super) fn gap(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<Option<String>, DbError> {
     let head: Option<String> = tx.opt("SELECT value FROM identity WHERE key = ?1", &[&HEAD], |row| row.get(0))?;
     let named = match &head {
@@ -92,7 +95,8 @@ pub(super) fn gap(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<Option<Stri
     )))
 }
 
-/// Returns the newest event, which the next event follows. Fails if the file does not reach its head.
+/// Returns the number and the hash of the newest event, for the next event. Fails if the chain does not reach the stored
+/// head.
 pub(super) fn newest_to_follow(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
     let (sequence, hash) = chain::newest(tx)?;
     gap(tx, sequence, &hash)?.map_or(Ok((sequence, hash)), |gap| Err(DbError::Damaged(gap)))
@@ -137,7 +141,7 @@ mod tests {
         }
     }
 
-    /// Runs the ledger's steps before a request.
+    /// Runs the steps that precede a request: records it, and syncs the main file.
     fn send(ledger: &Ledger, n: usize) -> Result<()> {
         ledger.intend(&order(n), &[], "sending", &Value::Null, NOW)?;
         ledger.put_into_main_file()
@@ -199,7 +203,7 @@ mod tests {
         ledger.put_into_main_file().expect("no reader is left");
     }
 
-    /// A crash during a checkpoint, or a copy made during one, leaves a file of two states.
+    /// A crash during a checkpoint leaves a file that mixes two states, and so does a copy made during a checkpoint.
     #[test]
     fn half_a_copy_of_the_main_file_sends_nothing_twice() {
         let dir = TempDir::new().expect("a folder");
@@ -219,7 +223,7 @@ mod tests {
             let new = std::fs::read(&path).expect("the file");
             for (which, bytes) in half_copies(&old, &new).into_iter().enumerate() {
                 std::fs::write(&torn, bytes).expect("a copy");
-                // A file of two states could have lost the newest *sending* event.
+                // A file that mixes two states may lack the newest *sending* event.
                 let error = open(&torn).and_then(|torn| send(&torn, n)).expect_err("it was sent before");
                 copies += 1;
                 knew += u32::from(error.kind == Kind::Busy);

@@ -1,9 +1,9 @@
 //! The ledger: an append-only record of retractions and their events.
 //!
-//! A retraction is written once. Its state is the newest state among its events. Every append names the event that it follows, in
-//! one transaction, so two processes can never both move a retraction from *planned* to *sending*. Events form a hash chain
-//! (`chain`). Personal data is stored beside the chain, behind commitments (`redaction`). This module never changes or removes a
-//! row, and allows *sending* only after *planned*.
+//! A retraction is written once. The state of a retraction is the newest state among its events. Every append checks, in one
+//! transaction, that it follows the newest event, so two processes can never both move a retraction from *planned* to
+//! *sending*. Events form a hash chain (`chain`). Personal data is stored beside the chain, behind commitments (`redaction`).
+//! This module never changes or removes a row of the record. A retraction may become *sending* only after *planned*.
 
 mod accept_restored;
 mod approvals;
@@ -61,18 +61,17 @@ pub(super) const LAYOUT: Layout = Layout {
 /// The kind of an event that changes the state.
 const STATE: &str = "state";
 
-/// A note on a retraction: its kind, a sentence, details.
+/// A note on a retraction: its kind, its text and its details.
 pub type Note = (&'static str, String, Value);
 
-/// The open ledger. Tasks and threads share it; a mutex serialises them.
+/// The open ledger. Tasks and threads share one `Ledger`; a mutex serialises their access.
 #[derive(Debug)]
 pub struct Ledger {
     conn: Conn,
     actor: Actor,
-    /// The part of the chain that this process has verified. To avoid a deadlock, it is locked inside a transaction and never
-    /// around one.
+    /// The verified part of the chain. To avoid a deadlock, lock this only inside a transaction.
     walked: Mutex<Option<chain::Walk>>,
-    /// The file that was opened, to notice that another one has taken its place.
+    /// The identity of the opened file, to detect that another file has replaced it.
     file: Option<main_file::FileId>,
 }
 
@@ -99,8 +98,8 @@ impl Ledger {
         self.conn.path()
     }
 
-    /// Records that a request is about to be sent: checks the ledger, and writes the retraction, its notes and *sending*, in one
-    /// transaction. Callers must send nothing unless this succeeds. The commit is durable when this returns.
+    /// Records that a request is about to be sent. Checks the ledger, then writes the retraction, its notes and *sending*, in
+    /// one transaction. The commit is durable when this returns. Callers must send the request only if this succeeds.
     ///
     /// # Errors
     /// [`Kind::Busy`] if the vendor may have received an earlier attempt on the same target; [`Kind::Tampered`] or
@@ -116,8 +115,8 @@ impl Ledger {
         self.record_send(new, notes, State::Sending, message, request, now)
     }
 
-    /// Records that a line is about to be written into a reversal file, as [`Ledger::intend`] does before a request: the state
-    /// becomes *handed over*. Callers must write the line only if this succeeds. Its errors are those of [`Ledger::intend`].
+    /// Records that a line is about to be written into a reversal file, like [`Ledger::intend`] for a request. The state
+    /// becomes *handed over*. Callers must write the line only if this succeeds. The errors are those of [`Ledger::intend`].
     pub fn hand_over(
         &self,
         new: &NewRetraction,
@@ -154,10 +153,10 @@ impl Ledger {
     }
 
     /// Writes a retraction as *planned*, the next attempt on its target. An earlier attempt that is still *planned* becomes
-    /// *superseded*. Only tests write the two steps apart.
+    /// *superseded*. Other code uses [`Ledger::intend`], which writes *planned* and *sending* in one transaction.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if the vendor may have received an earlier attempt, which rules out another one.
+    /// [`Kind::Busy`] if the vendor may have received an earlier attempt, which prevents another attempt.
     #[cfg(test)]
     pub fn begin(&self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
         let id = self.transact(|tx, actor| self.plan(tx, new, actor, now))?;
@@ -181,7 +180,7 @@ impl Ledger {
     /// *handed over*, earlier attempts that may be sent again become *superseded*.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if another process has appended an event first, or if the state may not follow.
+    /// [`Kind::Busy`] if another process has appended an event first, or if the new state may not follow the current one.
     pub fn append(
         &self,
         retraction: &Retraction,
@@ -209,7 +208,7 @@ impl Ledger {
         self.get(retraction.id)
     }
 
-    /// Adds a note to a retraction. The state stays unchanged.
+    /// Adds a note to a retraction, and leaves the retraction's state unchanged.
     ///
     /// # Errors
     /// [`Kind::Busy`] if another process has appended an event first.
@@ -238,7 +237,7 @@ impl Ledger {
         let mut was_intact = false;
         let value = self.conn.write(|tx| {
             let value = work(tx, &self.actor)?;
-            // This transaction holds the write lock, so only its own writes follow, and they leave the file intact.
+            // This transaction holds the write lock, so it writes last, and its own writes leave the file intact.
             was_intact = self.is_known_intact();
             Ok(value)
         })?;
@@ -250,7 +249,7 @@ impl Ledger {
     /// Writes the random ledger ID and tombstone key into a new file.
     fn make_names(&self) -> Result<()> {
         let names = "SELECT count(*) FROM identity WHERE key IN ('ledger_id', 'tombstone_key')";
-        // A plain read comes first, so that opening the ledger never waits for a writer.
+        // Reads before it writes, so that opening the ledger never waits for a writer.
         if self.conn.read(|tx| tx.one(names, &[], |row| row.get::<i64>(0)))? == 2 {
             return Ok(());
         }
@@ -263,13 +262,13 @@ impl Ledger {
     }
 }
 
-/// Logs a new event. The message may quote the vendor and name a person, so only the debug log contains it.
+/// Logs a new event. Only the debug log contains the message, because it may quote the vendor and name a person.
 fn log_step(retraction: i64, state: State, message: &str) {
     tracing::info!(retraction, state = state.as_str(), "ledger event");
     tracing::debug!(retraction, "{message}");
 }
 
-/// Returns the current state of `retraction`. Fails if the ledger has a newer event of it.
+/// Returns the current state of `retraction`. Fails if the ledger has a newer event of this retraction.
 fn state_to_follow(tx: &Tx<'_>, retraction: &Retraction) -> Result<Option<State>, DbError> {
     let (newest, state) = newest_of(tx, retraction.id)?;
     if newest == retraction.events.last().map(|event| event.id) { Ok(state) } else { Err(overtaken(retraction)) }
@@ -284,7 +283,7 @@ fn overtaken(retraction: &Retraction) -> DbError {
 /// The result of [`insert`].
 enum Begun {
     Written(i64),
-    /// The earlier attempt that prevents the insert, and its state.
+    /// The number and the state of the earlier attempt that prevents the insert.
     Refused(i64, State),
 }
 
@@ -341,7 +340,7 @@ fn insert(
         Some((id, _)) => Some((id, newest_of(tx, id)?.1.unwrap_or(State::Unknown))),
         None => None,
     };
-    // A modification that was found at the vendor is only recorded, so another open modification does not prevent it.
+    // A modification that was found at the vendor is recorded but not sent, so another open modification does not prevent it.
     let is_record = new.channel == Channel::Modification && first.state == State::Queued;
     if let Some((id, state)) = earlier
         && !state.may_be_sent_again(new.channel)
@@ -353,7 +352,7 @@ fn insert(
         let message = "it was never sent, and a later attempt supersedes it";
         insert_event(tx, &Entry::state(id, State::Superseded, message, &Value::Null), actor, now)?;
     }
-    // The number is needed first: the commitments depend on it, and the row holds the commitments.
+    // The row needs the commitments, and the commitments need the retraction's number, so the number is chosen first.
     let id: i64 = tx.one("SELECT coalesce(max(id), 0) + 1 FROM retractions", &[], |row| row.get(0))?;
     let reason =
         new.reason.as_deref().map(|reason| redaction::redact_text(tx, Some(id), "reason", reason)).transpose()?;
@@ -394,8 +393,8 @@ fn insert(
     Ok(Begun::Written(id))
 }
 
-/// Supersedes earlier attempts on the same target when attempt `by` is sent. A modification supersedes no attempt: an action can
-/// have several changes, and an earlier change with an unknown outcome stays unknown.
+/// Supersedes earlier attempts on the same target when attempt `by` is sent. A modification supersedes no attempt: an action
+/// can be modified several times, and an earlier modification with an unknown outcome stays unknown.
 fn supersede(tx: &Tx<'_>, by: i64, channel: Channel, actor: &Actor, now: Timestamp) -> Result<(), DbError> {
     if channel == Channel::Modification {
         return Ok(());

@@ -1,9 +1,9 @@
 //! The check before a send: compares the ledger's tables with its chain, and its indexes with its tables.
 //!
-//! The rules of sending query the ledger through SQLite's indexes, and no hash covers an index: one stale page can show a sent
-//! retraction as *planned*. So the check computes the chain from the tables up to the stored head. It also compares the indexes
-//! with the tables for this target, its order and its rewards. SQLite's check of all pages covers the rest of the file, because
-//! damage in one place suggests damage in others. This module never writes.
+//! Before a send, recoup looks up earlier retractions through SQLite's indexes, and no hash covers an index: one stale page
+//! can show a sent retraction as *planned*. So the check computes the chain from the tables up to the stored head. The check
+//! also compares the indexes with the tables for this target, its order and its rewards. SQLite's check of all pages covers
+//! the rest of the file, because damage in one place suggests damage in others. This module never writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, Target};
 use crate::store::db::{Checks, DbError, Tx};
 
-/// The keys by which the rules of sending find earlier retractions.
+/// The target, order, action and rewards of a retraction, by which recoup finds related retractions.
 pub(super) struct About<'a> {
     target: String,
     order_id: &'a OrderId,
@@ -34,7 +34,7 @@ impl<'a> About<'a> {
         Self { target: new.key(), order_id: &new.order_id, action_id, rewards }
     }
 
-    /// Returns the keys of a retraction that is in the ledger.
+    /// Returns the target, order, action and rewards of a retraction that is in the ledger.
     pub fn written(retraction: &'a Retraction, rewards: &BTreeMap<i64, Vec<String>>) -> Self {
         Self {
             target: retraction.channel.key(&retraction.target().key()),
@@ -46,9 +46,9 @@ impl<'a> About<'a> {
 }
 
 impl Ledger {
-    /// Fails if this file is a restored copy, if it fails the verification of its chain, or if an index and the tables disagree
-    /// about this retraction. Must run first in the transaction that writes *sending*. Each process verifies the whole chain
-    /// once; later calls verify only new events.
+    /// Fails if this file is a restored copy, if its chain has a fault, or if an index and the tables disagree about this
+    /// retraction. Callers must run this first in the transaction that writes *sending*. Each process verifies the whole
+    /// chain once; later calls verify only new events.
     pub(super) fn check_before_sending<'a>(
         &self,
         tx: &Tx<'_>,
@@ -84,8 +84,8 @@ impl Ledger {
         })
     }
 
-    /// Fails if SQLite finds a damaged page, or an index that differs from its table. Reads all pages the first time, and again
-    /// if another process has changed the file since. That takes half a second for 100,000 events.
+    /// Fails if SQLite finds a damaged page, or an index that differs from its table. Reads all pages at the first call, and
+    /// again after another process has changed the file. Reading all pages takes half a second for 100,000 events.
     fn check_pages(&self, tx: &Tx<'_>) -> Result<(), DbError> {
         if self.is_known_intact() {
             return Ok(());
@@ -103,15 +103,14 @@ impl Ledger {
         known.is_some() && known == Stamp::of(self.path())
     }
 
-    /// Updates the file's stamp after a write of this process. `was_intact` is `true` if the file was known to be intact before
-    /// the write.
+    /// Records the file's new stamp after a write of this process. `was_intact` is `true` if the file was intact before the
+    /// write.
     pub(super) fn keep_intact(&self, was_intact: bool) {
         keep_stamp(self.path(), if was_intact { Stamp::of(self.path()) } else { None });
     }
 }
 
-/// Main files whose pages were intact at this process's last check, with the stamp of that check or of this process's newest
-/// write.
+/// The stamp of each main file that is intact, from this process's last check or its newest write.
 static INTACT: Mutex<BTreeMap<PathBuf, Stamp>> = Mutex::new(BTreeMap::new());
 
 fn keep_stamp(path: &Path, stamp: Option<Stamp>) {
@@ -122,7 +121,7 @@ fn keep_stamp(path: &Path, stamp: Option<Stamp>) {
     }
 }
 
-/// The length and modification time of a file. A different stamp means that a process has written to the file.
+/// The length and modification time of a file. If a file's stamp has changed, a process has written to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp(u64, SystemTime);
 
@@ -192,7 +191,7 @@ fn finding<'a>(
     Ok(None)
 }
 
-/// Related retractions, by the key that they share with this retraction.
+/// The numbers of related retractions, for each property that they share with this retraction.
 type Related = BTreeMap<&'static str, BTreeSet<i64>>;
 
 /// Finds retractions of the same target, order, action or reward by reading every row. No index has all of these columns, so
@@ -220,7 +219,7 @@ fn related_by_table(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<String>>, about: &A
     Ok(related)
 }
 
-/// Finds retractions of the same target, order, action or reward by index, like the rules of sending.
+/// Finds retractions of the same target, order, action or reward by index, as recoup does before a send.
 fn related_by_index(tx: &Tx<'_>, about: &About<'_>) -> Result<Related, DbError> {
     let by = |select: &str, value: Option<&str>| -> Result<BTreeSet<i64>, DbError> {
         Ok(tx.rows(select, &[&value], |row| row.get(0))?.into_iter().collect())
@@ -283,7 +282,7 @@ mod tests {
         ledger.intend(&retraction(action), &[], "sending", &Value::Null, NOW).map(drop)
     }
 
-    /// The damaged page belongs to a table that neither the chain nor a query before the send reads.
+    /// The damaged page belongs to a table that the chain does not cover and that no query before the send reads.
     #[test]
     fn a_damaged_page_that_no_query_reads_lets_nothing_be_sent_also_after_this_process_has_looked() {
         for looks_before in [false, true] {
@@ -299,7 +298,7 @@ mod tests {
             let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
             std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(at as u64)).expect("the page");
             std::io::Write::write_all(&mut file, &[0; 4096]).expect("damaged");
-            // The test sets the time itself, because it is faster than the file system's clock, which ticks every few
+            // Sets the modification time, because the test is faster than the file system's clock, which ticks every few
             // milliseconds.
             let written = file.metadata().and_then(|found| found.modified()).expect("a moment");
             file.set_modified(written + std::time::Duration::from_secs(1)).expect("a moment");
@@ -330,7 +329,7 @@ mod tests {
             let path = dir.path().join("l.db");
             let ledger = open(&path).expect("opens");
             send(&ledger, "0.0.0").expect("sent");
-            // The index page from before the first attempt was planned.
+            // Saves the index page from before the first attempt was planned.
             let before = root(&path, index).1;
             let planned = ledger.begin(&retraction("1.2.3"), NOW).expect("planned");
             let only_planned = root(&path, index).1;

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
 use crate::store::db::{DbError, ToValue, Tx};
 
-/// SQL for the newest state of a retraction `r`.
+/// The SQL expression for the newest state of a retraction `r`.
 pub(super) const STATE_OF_R: &str =
     "(SELECT e.state FROM events e WHERE e.retraction_id = r.id AND e.state IS NOT NULL ORDER BY e.id DESC LIMIT 1)";
 
@@ -22,7 +22,7 @@ impl Ledger {
         })
     }
 
-    /// Returns the newest attempt to reverse a target by the API.
+    /// Returns the newest attempt to reverse a target by the API; `None` if there is none.
     pub fn newest(&self, target: &Target) -> Result<Option<Retraction>> {
         Ok(self.attempts(target)?.pop())
     }
@@ -32,7 +32,7 @@ impl Ledger {
         self.attempts_by(Channel::Reversal, &target.key())
     }
 
-    /// Returns every attempt on a target through one channel, oldest first. For a single reward, the target is the reward ID.
+    /// Returns every attempt on a target through one channel, oldest first. For a single reward, `target` is the reward ID.
     pub fn attempts_by(&self, channel: Channel, target: &str) -> Result<Vec<Retraction>> {
         self.select("WHERE r.target = ?1", &[&channel.key(target)])
     }
@@ -82,13 +82,13 @@ impl Ledger {
         self.conn.read(|tx| tx.rows(counts, &[], |row| Ok((state_of(row, 0)?, row.get(1)?))))
     }
 
-    /// Returns whether any retraction was ever confirmed. A tenant's first retraction explains the program rule.
+    /// Returns whether any retraction was ever confirmed. Until then, the proposal of a retraction explains the program rule.
     pub fn has_confirmed(&self) -> Result<bool> {
         let exists = "SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))";
         self.conn.read(|tx| tx.one(exists, &[], |row| row.get(0)))
     }
 
-    /// Returns the programs with a reversal confirmed since that time.
+    /// Returns the programs with a reversal that was confirmed at `since` or later.
     pub fn confirmed_programs(&self, since: Timestamp) -> Result<BTreeSet<String>> {
         let programs =
             "SELECT DISTINCT coalesce(r.program_id, '') FROM events e JOIN retractions r ON r.id = e.retraction_id
@@ -97,12 +97,14 @@ impl Ledger {
         Ok(found.into_iter().collect())
     }
 
-    /// Returns the random ID of the ledger. The index stores it, and refuses another ledger.
+    /// Returns the random ID of the ledger. The index stores this ID, and recoup refuses to use the index with another
+    /// ledger.
     pub fn ledger_id(&self) -> Result<String> {
         self.conn.read(super::ledger_id)
     }
 
-    /// Returns the newest event. If an index or a receipt holds a later event, this ledger is an older copy.
+    /// Returns the number and hash of the newest event. If an index or a receipt contains a later event, this ledger is an
+    /// older copy.
     pub fn head(&self) -> Result<Head> {
         let (sequence, hash) = self.conn.read(chain::newest)?;
         Ok(Head { sequence, hash: hex(&hash) })
@@ -129,7 +131,7 @@ impl Ledger {
     }
 }
 
-/// Returns the retractions `r` that match the filter, with their events, oldest first.
+/// Returns the retractions that match the filter, with their events, oldest first. The filter calls a retraction `r`.
 pub(super) fn select(tx: &Tx<'_>, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<Retraction>, DbError> {
     let retractions = format!("SELECT {RETRACTION} FROM retractions r {filter} ORDER BY r.id");
     let events = format!("SELECT {EVENT} FROM events WHERE retraction_id = ?1 ORDER BY id");

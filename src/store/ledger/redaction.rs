@@ -1,8 +1,9 @@
 //! Replaces personal data in hashed rows by commitments.
 //!
-//! A hashed row must never change, and personal data must be erasable. So the row holds SHA-256 over a random salt and the value,
-//! and the table `personal` holds the value. `recoup forget` deletes the value without breaking the chain. Each retraction has
-//! its own salt for a value, so after forgetting, the commitments do not reveal that two retractions concerned one person.
+//! A hashed row must never change, but personal data must be erasable. So the row holds SHA-256 over a random salt and the
+//! value, and the table `personal` holds the value. `recoup forget` deletes the value without breaking the chain. Each
+//! retraction has its own salt for a value, so after the deletion, no commitment reveals that two retractions concerned one
+//! person.
 
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
@@ -11,14 +12,14 @@ use super::chain::Fault;
 use super::{hex, random};
 use crate::store::db::{DbError, Tx};
 
-/// The keys of plans and details whose text is personal. Reasons and responses are personal too, because their text may name a
+/// The JSON keys of plans and details with personal text. Reasons and responses are personal too, because they may name a
 /// customer.
 const PERSONAL: [&str; 4] = ["account_id", "user_id", REASON, RESPONSE];
 
-/// A person's reason. Receipts show it; `recoup forget` erases it with an account of the retraction.
+/// The key of a person's reason. Receipts show the reason; `recoup forget` erases it with an account of the retraction.
 pub(super) const REASON: &str = "reason";
 
-/// The vendor's response, verbatim. `recoup forget` erases it with an account of the retraction.
+/// The key of the vendor's unchanged response. `recoup forget` erases the response with an account of the retraction.
 pub(super) const RESPONSE: &str = "response";
 
 /// The text that replaces a forgotten value.
@@ -39,7 +40,7 @@ fn commitment(salt: &[u8], kind: &str, value: &str) -> String {
 
 /// Stores one value and returns its commitment. A retraction has one commitment for each distinct value.
 pub(super) fn redact_text(tx: &Tx<'_>, retraction: Option<i64>, kind: &str, value: &str) -> Result<String, DbError> {
-    // A later reading of a forgotten account must not store it again.
+    // Does not store the IDs of a forgotten account again.
     if kind != REASON && kind != RESPONSE && super::forget::is_forgotten(tx, value)? {
         return Ok(FORGOTTEN.to_owned());
     }
@@ -70,12 +71,12 @@ pub(super) fn restore(tx: &Tx<'_>, json: &Value) -> Result<Value, DbError> {
     map(json, &mut |_, text| restore_text(tx, text))
 }
 
-/// Replaces the commitments of reasons in the JSON by their values. Other personal data stays as commitments.
+/// Replaces the commitments of reasons in the JSON by their values. Leaves the commitments of other personal data in place.
 pub(super) fn restore_reasons(tx: &Tx<'_>, json: &Value) -> Result<Value, DbError> {
     map(json, &mut |key, text| if key == REASON { restore_text(tx, text) } else { Ok(text.to_owned()) })
 }
 
-/// Returns the value of a commitment, and other text unchanged.
+/// Returns the value behind a commitment. Returns any other text unchanged.
 pub(super) fn restore_text(tx: &Tx<'_>, text: &str) -> Result<String, DbError> {
     if !is_commitment(text) {
         return Ok(text.to_owned());

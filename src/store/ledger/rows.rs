@@ -1,4 +1,4 @@
-//! The types of retractions and events, and how rows are read into them.
+//! The types of retractions and events, and the code that reads them from rows.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,17 +9,17 @@ use super::redaction::{restore, restore_text};
 use crate::model::{ActionId, OrderId, RewardId, Target};
 use crate::store::db::{DbError, Row, Tx};
 
-/// How a request reaches the vendor.
+/// The means by which a request reaches the vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// `DELETE /Actions`: reverses the whole action.
+    /// `DELETE /Actions` reverses the whole action.
     Reversal,
-    /// `PUT /Actions`: changes the action, after a partial refund.
+    /// `PUT /Actions` changes the action after a partial refund.
     Modification,
-    /// A line of a reversal file, which the operator uploads.
+    /// A line of a reversal file, which the operator uploads to the vendor.
     File,
-    /// `POST /reward/{id}/cancel`: cancels one reward, but not the action.
+    /// `POST /reward/{id}/cancel` cancels one reward, but not the action.
     Reward,
 }
 
@@ -40,7 +40,7 @@ impl Channel {
         matches!(self, Self::Reversal | Self::File)
     }
 
-    /// Returns the key under which the ledger allows one request through this channel.
+    /// Returns the key of a target for this channel. The ledger allows one open request for each key.
     pub(super) fn key(self, target: &str) -> String {
         match self {
             Self::Reversal => target.to_owned(),
@@ -56,19 +56,19 @@ pub struct NewRetraction {
     pub order_id: OrderId,
     /// The disposition code to send to the vendor.
     pub disposition: String,
-    /// The reason in a person's words.
+    /// The reason for the retraction, in a person's words.
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub batch: Option<String>,
-    /// The program of the rewards, if they name one.
+    /// The program of the rewards; `None` if the rewards have no program.
     pub program_id: Option<String>,
     pub rewards: Vec<RewardId>,
-    /// JSON: the previous state of the rewards, coverage, warnings.
+    /// JSON: the previous state of the rewards, the coverage, and the warnings.
     pub plan: Value,
 }
 
 impl NewRetraction {
-    /// Returns the key under which the ledger allows one request.
+    /// Returns the key of this request. The ledger allows one open request for each key.
     pub fn key(&self) -> String {
         match (self.channel, self.rewards.first()) {
             (Channel::Reward, Some(reward)) => self.channel.key(reward.as_str()),
@@ -84,27 +84,27 @@ pub struct Retraction {
     pub order_id: OrderId,
     #[serde(rename = "road")]
     pub channel: Channel,
-    /// `None` if the request names the order ID and action tracker instead.
+    /// `None` if the request uses the order ID and action tracker instead.
     pub action_id: Option<ActionId>,
     pub action_tracker_id: Option<String>,
     pub state: State,
-    /// 1 for the first attempt; each resend adds 1.
+    /// The number of the attempt: 1 for the first; each resend adds 1.
     pub attempt: i64,
-    /// The program of the rewards, if they name one.
+    /// The program of the rewards; `None` if the rewards have no program.
     pub program_id: Option<String>,
     pub batch: Option<String>,
     /// The disposition code for the vendor.
     pub disposition: String,
-    /// The reason in a person's words.
+    /// The reason for the retraction, in a person's words.
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub person: String,
     pub host: String,
-    /// RFC 3339.
+    /// When the retraction was recorded, RFC 3339.
     pub created_at: String,
-    /// JSON: the previous state of the rewards, coverage, warnings.
+    /// JSON: the previous state of the rewards, the coverage, and the warnings.
     pub plan: Value,
-    /// Oldest first.
+    /// The events of the retraction, oldest first.
     pub events: Vec<Event>,
 }
 
@@ -135,12 +135,11 @@ impl Retraction {
         self.events.iter().rfind(sent).map(|event| event.at.as_str())
     }
 
-    /// Returns the sentence of the newest event that changed the state.
+    /// Returns the message of the newest event that changed the state; an empty text if there is none.
     pub fn message(&self) -> &str {
         self.events.iter().rfind(|event| event.changes_state()).map_or("", |event| event.message.as_str())
     }
 
-    /// Returns the target of the request.
     pub fn target(&self) -> Target {
         match (&self.action_id, &self.action_tracker_id) {
             (None, Some(tracker)) => {
@@ -155,33 +154,33 @@ impl Retraction {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     pub id: i64,
-    /// RFC 3339.
+    /// The time of the event, RFC 3339.
     pub at: String,
     pub state: State,
     /// `state`, or the kind of a note. A note leaves the state unchanged.
     pub kind: String,
-    /// A sentence for the receipt.
+    /// A text for the receipt.
     pub message: String,
     /// JSON: the request, the response, and the readings.
     pub details: Value,
-    /// The user who ran the command.
+    /// The user who ran the command that wrote the event.
     pub person: String,
     pub host: String,
 }
 
 impl Event {
-    /// Parses [`Event::at`]; returns `None` if it is invalid.
+    /// Returns the parsed [`Event::at`]; `None` if the text is not a valid time.
     pub fn moment(&self) -> Option<Timestamp> {
         self.at.parse().ok()
     }
 
-    /// Returns whether the event changes the state. A note does not.
+    /// Returns whether the event changes the state. A note changes nothing.
     pub fn changes_state(&self) -> bool {
         self.kind == super::STATE
     }
 }
 
-/// The columns that [`read_retraction`] reads.
+/// The columns for [`read_retraction`].
 pub(super) const RETRACTION: &str =
     "r.id, r.road, r.order_id, r.action_id, r.action_tracker_id, r.attempt, r.program_id, r.batch,
      r.disposition, r.reason, r.ticket, r.person, r.host, r.created_at, r.plan";
@@ -209,7 +208,7 @@ pub(super) fn read_retraction(tx: &Tx<'_>, row: &Row<'_>) -> Result<Retraction, 
     })
 }
 
-/// The columns that [`read_event`] reads.
+/// The columns for [`read_event`].
 pub(super) const EVENT: &str = "id, at, state, kind, message, details, person, host";
 
 /// Reads an event. `before` is the retraction's state before the event.

@@ -5,23 +5,23 @@ use super::{Ledger, Retraction, State};
 use crate::error::Result;
 use crate::store::db::ToValue;
 
-/// States that need a person's attention. Searches list them first.
+/// States that need a person's attention. A search returns retractions in these states first.
 const OPEN: &str = "('planned', 'sending', 'queued', 'unknown', 'unconfirmed', 'handed_over')";
 
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// An order ID, an ActionId, a ticket or a person, exactly as the ledger has it.
+    /// An order ID, an ActionId, a ticket or a person. A search matches only the exact text in the ledger.
     pub text: Option<String>,
     pub state: Option<State>,
-    /// Only retractions with a smaller number.
+    /// Excludes retractions with this number or a larger one.
     pub before: Option<i64>,
     /// The maximum number of results.
     pub limit: usize,
 }
 
 impl Ledger {
-    /// Returns matching retractions, newest first. Without `before`, open retractions precede all others, and the same page does
-    /// not repeat them.
+    /// Returns matching retractions, newest first. Without `before`, open retractions precede all others, and the page
+    /// contains each retraction once.
     pub fn search(&self, search: &Search) -> Result<Vec<Retraction>> {
         let (text, state, limit) = (&search.text, search.state.map(State::as_str), search.limit as u64);
         let before = search.before.unwrap_or(i64::MAX);

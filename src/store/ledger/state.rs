@@ -1,4 +1,4 @@
-//! The states of a retraction and their transitions. This module is pure. [`State::may_become`] makes sending safe.
+//! The states of a retraction and their transitions. This module does no I/O. [`State::may_become`] prevents a second send.
 
 use serde::Serialize;
 
@@ -7,31 +7,32 @@ use super::Channel;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing was sent, or the request is known to have done nothing.
+    /// recoup has sent no request, or the vendor's response proves that the request had no effect.
     Planned,
-    /// The request is on its way, or its process crashed.
+    /// recoup is sending the request, or the process crashed while it was sending.
     Sending,
     /// The vendor has queued the request, but not completed it.
     Queued,
-    /// Every known reward of the action reads as cancelled.
+    /// The reading of every known reward of the action shows a cancellation.
     Confirmed,
-    /// Every cancellable reward is cancelled; the others were redeemed earlier.
+    /// Every cancellable reward of the action is cancelled. The other rewards were redeemed earlier.
     Partial,
-    /// The submission completed, but a reward is not cancelled.
+    /// The vendor has completed the request, but a reward is not cancelled.
     Unconfirmed,
     /// The vendor refused the request and changed nothing.
     Failed,
-    /// No answer: the vendor may have received it. Never sent again automatically.
+    /// recoup received no response, but the vendor may have received the request. recoup never sends it again automatically.
     Unknown,
-    /// The state was *unknown*, and two complete lists of the vendor's submissions, an hour apart, did not contain the request.
+    /// The state was *unknown*, and two complete lists of the vendor's submissions, read an hour apart, did not contain the
+    /// request.
     NotReceived,
     /// The vendor has processed a modification. No documented API can confirm its effect.
     Processed,
-    /// Written into a reversal file for the vendor. `recoup file check` finds out whether the file was uploaded.
+    /// recoup has written a line into a reversal file. `recoup file check` finds out whether the file was uploaded.
     HandedOver,
-    /// A person said that the reversal file was not uploaded, or not for this order.
+    /// A person has confirmed that the reversal file was not uploaded, or not for this order.
     Released,
-    /// Replaced by a later attempt on the same action.
+    /// A later attempt on the same action has replaced this one.
     Superseded,
 }
 
@@ -78,25 +79,25 @@ impl State {
         }
     }
 
-    /// Returns whether `next` may follow this state. The first two arms make sending safe.
+    /// Returns whether `next` may follow this state. The arms for *planned* and *sending* prevent a second send.
     pub fn may_become(self, next: Self) -> bool {
         use State::{
             Confirmed, Failed, HandedOver, NotReceived, Partial, Planned, Processed, Queued, Released, Sending,
             Superseded, Unconfirmed, Unknown,
         };
         match self {
-            // Only a planned retraction, which is known to be unsent, may be sent.
+            // Only a planned retraction may be sent, because its request was certainly not sent before.
             Planned => matches!(next, Sending | HandedOver | Superseded),
             // Only *sending* may return to *planned*, if the response proves that the vendor did nothing.
             Sending => matches!(next, Planned | Queued | Confirmed | Failed | Unknown),
-            // *Queued* after *queued* reports progress.
+            // A second *queued* reports progress.
             Queued => matches!(next, Queued | Confirmed | Partial | Unconfirmed | Failed | Processed),
             Unconfirmed => {
                 matches!(next, Unconfirmed | Confirmed | Partial | Failed | Processed | Released | Superseded)
             }
-            // Without a response, only cancelled rewards are proof. A late response may still arrive.
+            // Without a response, only cancelled rewards prove the outcome. A late response may still arrive.
             Unknown => matches!(next, Confirmed | Partial | Queued | NotReceived),
-            // Proof of receipt outranks two lists without the request.
+            // A proof that the vendor received the request outranks two lists without it.
             NotReceived => matches!(next, Confirmed | Partial | Queued | Superseded),
             HandedOver => matches!(next, Confirmed | Partial | Unconfirmed | Failed | Released),
             // A later reading may contradict the proof.
@@ -106,7 +107,7 @@ impl State {
         }
     }
 
-    /// Returns whether `verify` must check a retraction in this state.
+    /// Returns whether `recoup verify` must check a retraction in this state.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Sending | Self::Queued | Self::Unknown | Self::Unconfirmed | Self::HandedOver)
     }
@@ -116,15 +117,16 @@ impl State {
         !matches!(self, Self::Planned | Self::Failed | Self::NotReceived | Self::Released | Self::Superseded)
     }
 
-    /// Returns whether a person may send again after this outcome.
+    /// Returns whether a person may send the request again after this outcome.
     pub fn may_be_resent(self) -> bool {
         matches!(self, Self::Failed | Self::NotReceived | Self::Unconfirmed)
     }
 
-    /// Returns whether another attempt may be recorded after this state. A person decides whether to send it.
+    /// Returns whether another attempt may be recorded after this state. A person decides whether to send the recorded
+    /// attempt.
     pub fn may_be_sent_again(self, channel: Channel) -> bool {
         match self {
-            // An action may be modified repeatedly.
+            // The same action may be modified several times.
             Self::Processed => channel == Channel::Modification,
             Self::Unconfirmed => true,
             other => !other.may_have_been_sent(),

@@ -1,7 +1,7 @@
-//! Summaries of all retractions: their states, and the readings of their rewards.
+//! Summaries of all retractions: their states and the readings of their rewards.
 //!
-//! Summaries serve queries over thousands of retractions, which do not need plans or event messages. They contain no personal
-//! data, because this module does not resolve commitments. This module never writes.
+//! Summaries serve queries over thousands of retractions, which do not need plans or event messages. Summaries contain no
+//! personal data, because this module does not resolve commitments. This module never writes.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -13,24 +13,24 @@ use crate::error::Result;
 use crate::model::{ActionId, OrderId};
 use crate::store::db::{DbError, Row};
 
-/// The summary of a retraction.
+/// The summary of one retraction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outline {
     pub id: i64,
     pub channel: Channel,
-    /// Empty if the order is not known.
+    /// The order ID. Empty if the order is unknown.
     pub order_id: OrderId,
-    /// `None` if the request names the order ID and action tracker instead.
+    /// `None` if the request uses the order ID and action tracker instead.
     pub action_id: Option<ActionId>,
     pub created_at: Timestamp,
     pub state: State,
     /// When the retraction entered its current state.
     pub since: Timestamp,
-    /// The readings, oldest first. The first reading is from before the request.
+    /// The readings, oldest first. The first reading precedes the request.
     pub readings: Vec<Reading>,
 }
 
-/// The rewards of a retraction, read at one time.
+/// The rewards of a retraction at the time of one reading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     pub at: Timestamp,
@@ -40,20 +40,20 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SeenReward {
     pub reward_id: String,
-    /// The state in the vendor's words, or `missing`.
+    /// The reward's state in the vendor's words, or `missing`.
     pub state: String,
     #[serde(default)]
     pub unit: Option<String>,
-    /// The amount that was earned, in `unit`.
+    /// The earned amount, in `unit`.
     #[serde(default)]
     pub assigned: Option<i64>,
-    /// The part that was redeemed, in `unit`.
+    /// The redeemed part of the amount, in `unit`.
     #[serde(default)]
     pub redeemed: Option<i64>,
 }
 
 impl Ledger {
-    /// Returns the summary of every retraction, oldest first, from one state of the file.
+    /// Returns the summary of every retraction, oldest first. All summaries come from one state of the file.
     pub fn summaries(&self) -> Result<Vec<Outline>> {
         let retractions = "SELECT id, road, order_id, action_id, created_at, plan FROM retractions ORDER BY id";
         let events = "SELECT at, state, details FROM events WHERE retraction_id = ?1 ORDER BY id";
@@ -98,7 +98,7 @@ impl Outline {
     }
 }
 
-/// Returns the list under the key `rewards`; empty if there is no such key, or if its value has another type.
+/// Returns the list under the key `rewards`; an empty list if the key is missing or its value has another type.
 fn rewards_of(row: &Row<'_>, column: usize) -> Result<Vec<SeenReward>, DbError> {
     let mut json: Value = serde_json::from_str(row.get(column)?).unwrap_or_default();
     let rewards = json.get_mut("rewards").map(Value::take).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Tests of the operations that the ledger allows and refuses.
+//! Tests of the operations that the ledger allows or refuses.
 
 use serde_json::json;
 
@@ -130,7 +130,7 @@ fn what_is_personal_stands_in_no_hashed_row_and_reads_as_it_was() -> Result<()> 
 
 #[test]
 fn an_altered_removed_added_or_moved_row_is_found_where_it_is() -> Result<()> {
-    // A change to the file that bypasses the triggers, and the event at which the audit finds it.
+    // Changes to the file that bypass the triggers, each with the event at which the audit finds it.
     let table: &[(&str, Option<i64>)] = &[
         ("UPDATE events SET message = 'never sent' WHERE id = 3", Some(3)),
         ("UPDATE events SET state = 'failed' WHERE id = 4", Some(4)),

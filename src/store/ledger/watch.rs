@@ -1,6 +1,8 @@
-//! Refunds that wait for their order. recoup looks them up after every crawl until the index has the order or the wait expires.
+//! Watched refunds: refunds whose order is not in the index yet. After every crawl, recoup looks up these orders, until the
+//! index has the order or the wait expires.
 //!
-//! The list is not part of the record: recoup deletes its rows, and no event mentions them. This module never sends anything.
+//! The list of watched refunds is not part of the record: recoup deletes its rows, and no event mentions them. This module
+//! never sends a request.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -10,38 +12,38 @@ use crate::error::Result;
 use crate::model::OrderId;
 use crate::store::db::{DbError, Row};
 
-/// A refund that waits for its order.
+/// A refund whose order is not in the index yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Watched {
     pub order_id: OrderId,
-    /// RFC 3339, as all times here.
+    /// RFC 3339, as in all times of this struct.
     pub added_at: String,
     pub expires_at: String,
-    /// The time of the refund, if the shop gave it.
+    /// The time of the refund; `None` if the shop did not give it.
     pub refunded_at: Option<String>,
-    /// The vendor's disposition code.
+    /// The disposition code for the vendor.
     pub disposition: Option<String>,
     pub ticket: Option<String>,
     /// The person who added the refund.
     pub person: String,
     pub host: String,
-    /// The time of the newest look-up.
+    /// The time at which the order was last looked up.
     pub looked_at: Option<String>,
-    /// When the index first had the order.
+    /// The time at which a look-up first found the order in the index.
     pub found_at: Option<String>,
 }
 
-/// A refund to add to the list.
+/// A refund to add to the watched refunds.
 #[derive(Debug, Clone)]
 pub struct NewWatched<'a> {
     pub order_id: &'a OrderId,
     pub refunded_at: Option<Timestamp>,
-    /// The vendor's disposition code.
+    /// The disposition code for the vendor.
     pub disposition: Option<&'a str>,
     pub ticket: Option<&'a str>,
 }
 
-/// The result of looking up the whole list.
+/// The result of looking up all watched refunds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
     /// Orders that the index has for the first time.
@@ -56,11 +58,11 @@ pub struct Looked {
 const COLUMNS: &str =
     "order_id, added_at, expires_at, refunded_at, disposition, ticket, person, host, looked_at, found_at";
 
-/// How long a found order stays on the list.
+/// The time for which a found order stays on the list of watched refunds.
 const FOUND_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Ledger {
-    /// Adds refunds to the list. A refund that is already on the list stays unchanged.
+    /// Adds refunds to the watched refunds. Leaves a refund that is already watched unchanged.
     pub fn watch(&self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
         self.transact(|tx, actor| {
             let insert =
@@ -86,13 +88,13 @@ impl Ledger {
         })
     }
 
-    /// Returns the list, oldest first.
+    /// Returns the watched refunds, oldest first.
     pub fn watched(&self) -> Result<Vec<Watched>> {
         let list = format!("SELECT {COLUMNS} FROM watched ORDER BY added_at, order_id");
         self.conn.read(|tx| tx.rows(&list, &[], from_row))
     }
 
-    /// Removes orders from the list. Returns how many of them were on it.
+    /// Stops watching orders. Returns how many of these orders were watched.
     pub fn unwatch(&self, orders: &[OrderId]) -> Result<u64> {
         self.transact(|tx, _| {
             let mut removed = 0;
@@ -103,7 +105,8 @@ impl Ledger {
         })
     }
 
-    /// Marks orders that `is_there` finds in the index. Removes orders whose wait expired or that were found a month ago.
+    /// Marks the watched orders that `is_there` finds in the index. Removes orders whose wait expired, or that were found a
+    /// month ago.
     pub fn look_for_watched(
         &self,
         now: Timestamp,

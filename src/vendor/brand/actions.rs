@@ -1,8 +1,8 @@
 //! Reads actions: one action, its items, and the log of changes.
 //!
 //! Source: `docs/vendor/brand.md` §2, §3 (Actions v14: Action, ActionItem, ActionUpdate). The vendor does not publish
-//! whether an Advocate event is an action, so *no such action* is a normal answer. No version of the API can search
-//! actions by order ID. Texts and amounts keep the vendor's form.
+//! whether an Advocate event is an action, so a 404 for an action is a normal answer. No version of the API can search
+//! actions by order ID. Texts and amounts stay in the vendor's notation.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::model::{ActionId, OrderId};
 
-/// The longest range of dates in one request (`docs/vendor/brand.md` §3).
+/// The longest range of dates that the vendor accepts in one request (`docs/vendor/brand.md` §3).
 const RANGE: SignedDuration = SignedDuration::from_hours(45 * 24);
 
 /// The fields of an action that recoup uses.
@@ -23,15 +23,16 @@ pub struct Action {
     pub id: ActionId,
     /// `PENDING`, `APPROVED`, `REVERSED` or another state; the set is open.
     pub state: Option<String>,
-    /// Decimal text.
+    /// The current amount, as decimal text.
     pub amount: Option<String>,
-    /// The amount before any modification, as decimal text.
+    /// The amount before every modification, as decimal text.
     pub intended_amount: Option<String>,
-    /// The ISO 4217 code of all amounts.
+    /// The ISO 4217 currency code of every amount in this action.
     pub currency: Option<String>,
-    /// `Oid` in answers, `OrderId` in requests (`docs/vendor/contradictions.md` 25).
+    /// The order ID. The vendor calls it `Oid` in answers and `OrderId` in requests (`docs/vendor/contradictions.md`
+    /// 25).
     pub oid: Option<OrderId>,
-    /// After this date the action cannot be changed.
+    /// The date after which the vendor refuses changes to the action.
     pub locking_date: Option<String>,
     pub event_date: Option<String>,
     /// The ID of the event type.
@@ -54,15 +55,15 @@ impl Action {
     }
 }
 
-/// One item of an action's order. The vendor's schema has numbers as text.
+/// One item of an action's order. The vendor's schema writes numbers as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionItem {
-    /// A modification names the item by its SKU.
+    /// The SKU. A modification refers to the item by it.
     pub sku: String,
     pub name: Option<String>,
     pub category: Option<String>,
     pub quantity: Option<String>,
-    /// The price of the whole quantity.
+    /// The price of all units of the item.
     pub sale_amount: Option<String>,
     pub currency: Option<String>,
 }
@@ -76,9 +77,9 @@ impl ActionItem {
 /// One entry in the log of an action: a change of state or a modification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionUpdate {
-    /// `<ActionId>.<n>`.
+    /// The ID of the entry: `<ActionId>.<n>`.
     pub id: String,
-    /// If the entry does not name the action, this is `id` up to its last dot.
+    /// The ActionId. If the entry has no ActionId, the part of `id` before its last dot.
     pub action_id: ActionId,
     /// The state after this entry. The Performance side shows a reversal as `REVERSED` (`docs/vendor/brand.md` §3).
     pub state: Option<String>,
@@ -90,27 +91,27 @@ impl ActionUpdate {
         parse_time(self.update_date.as_ref())
     }
 
-    /// Whether the action is reversed after this entry.
+    /// Whether this entry leaves the action reversed.
     pub fn is_reversed(&self) -> bool {
         self.state.as_deref().is_some_and(|state| state.eq_ignore_ascii_case("REVERSED"))
     }
 }
 
-/// Which entries of the log to list. The vendor requires the program, accepts at most 45 days at once and no date older
-/// than three years, and has no filter for one action (Actions v14, listActionUpdates).
+/// Selects entries of the log. The vendor requires a program, limits a request to 45 days, rejects dates older than
+/// three years, and cannot filter by action (Actions v14, listActionUpdates).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateFilter {
-    /// The program: the `campaign_id` of an action, or the first group of its ActionId.
+    /// The program ID: the `campaign_id` of an action, or the first group of its ActionId.
     pub campaign_id: String,
     pub from: Timestamp,
     pub to: Timestamp,
-    /// `PENDING`, `APPROVED` or `REVERSED`; `None` for every state.
+    /// `PENDING`, `APPROVED` or `REVERSED`; `None` selects every state.
     pub state: Option<String>,
 }
 
 impl Brand {
-    /// One action; `None` if the vendor does not know it, which may be so for every Advocate event
-    /// (`docs/vendor/brand.md` §3). A body with another ActionId counts as unreadable.
+    /// Reads one action; `None` if the vendor does not know the ActionId. The vendor may not know the action of any
+    /// Advocate event (`docs/vendor/brand.md` §3). A body with another ActionId is unreadable.
     pub async fn action(&self, id: &ActionId) -> Result<Option<Action>> {
         let url = self.url(&format!("Actions/{}", escaped(id)?))?;
         let own = |body: &[u8]| {
@@ -121,10 +122,10 @@ impl Brand {
         Ok(self.0.client.get("action", &url, own).await?.flatten())
     }
 
-    /// The items of an action's order; `None` if the vendor does not know the action.
+    /// Reads the items of an action's order; `None` if the vendor does not know the action.
     ///
     /// # Errors
-    /// Also `Vendor` if not every item can be read: a person must see the whole order before changing it.
+    /// `Vendor` also if any item cannot be read: the caller changes an order only after it has seen every item.
     pub async fn action_items(&self, id: &ActionId) -> Result<Option<Vec<ActionItem>>> {
         let url = self.url(&format!("Actions/{}/Items", escaped(id)?))?;
         match self.list("action items", url, PAGES, item_page).await? {
@@ -135,10 +136,10 @@ impl Brand {
         }
     }
 
-    /// The log of a program's actions, from at most `pages` pages.
+    /// Reads the log of a program's actions, at most `pages` pages.
     ///
     /// # Errors
-    /// Also `Usage` for a range that the vendor does not accept.
+    /// `Usage` also for a date range that the vendor does not accept.
     pub async fn action_updates(&self, filter: &UpdateFilter, pages: usize) -> Result<Listed<ActionUpdate>> {
         let span = filter.to.duration_since(filter.from);
         if span.is_negative() || span > RANGE {
@@ -160,7 +161,7 @@ fn escaped(id: &ActionId) -> Result<String> {
         .ok_or_else(|| Error::new(Kind::Vendor, "an ActionId that is empty or made of dots cannot be looked up"))
 }
 
-/// Reads one bare action, or the rows of a page.
+/// Parses one bare action, or the rows of a page.
 pub(crate) fn actions(body: &[u8]) -> Option<Vec<Action>> {
     let fields = Fields::parse(body)?;
     if fields.raw("Actions").is_none() {

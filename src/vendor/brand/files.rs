@@ -1,7 +1,8 @@
-//! Reads the outcome of files that the operator sent by FTP or e-mail: the list of files, one file, and its errors by line.
+//! Reads the vendor's results for files that the operator has sent by FTP or e-mail: the list of files, one file, and
+//! its errors by line.
 //!
 //! Source: `docs/vendor/brand.md` §5 (Submissions v14: FtpSubmission, FtpErrorDetail). recoup itself sends no file.
-//! `ACTION_NOT_FOUND` on a line is normal for Advocate and proves nothing (`docs/vendor/refund-guide.md` F2).
+//! `ACTION_NOT_FOUND` on a line is normal for Advocate events and proves nothing (`docs/vendor/refund-guide.md` F2).
 
 use std::fmt;
 
@@ -15,26 +16,25 @@ use super::{Brand, INCONCLUSIVE, format_time, missing, parse_time};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 
-/// The largest number of pages of the list of files, and of one file's errors.
+/// Limit on the pages of the list of files, and of the errors of one file.
 const FILE_PAGES: usize = 200;
 
 /// A file that the vendor received. The vendor keeps the record for 90 days.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSubmission {
-    /// Not always a UUID.
+    /// The vendor's ID of the file. The ID is not always a UUID.
     pub batch_id: String,
     pub file_name: Option<String>,
     /// `Conversion`, `Modification`, `Reversal` or another type; the set is open.
     pub submission_type: Option<String>,
-    /// If the vendor gives no status, as in one sample, a completion date means complete.
+    /// The processing status. If the vendor gives no status, as in one sample, a completion date means `Complete`.
     pub status: SubmissionStatus,
     pub submission_date: Option<String>,
     pub completion_date: Option<String>,
-    /// The number of lines.
     pub total_records: Option<u64>,
-    /// The number of lines with an error. It falls when errors are corrected.
+    /// The number of lines that have an error. The number falls when the brand corrects errors.
     pub total_errors: Option<u64>,
-    /// The vendor's link to the errors.
+    /// The vendor's link to the list of errors.
     pub errors_uri: Option<String>,
 }
 
@@ -56,7 +56,8 @@ impl FileSubmission {
 /// The error of one line of a file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileError {
-    /// The number of the line. The vendor does not publish whether it counts from 0 or 1, or whether the header is a line.
+    /// The line number. The vendor does not publish whether the first line has number 0 or 1, or whether the header
+    /// counts.
     pub line: Option<u64>,
     /// The ID of the program.
     pub campaign_id: Option<String>,
@@ -66,11 +67,11 @@ pub struct FileError {
     pub sku: Option<String>,
     /// `Validation`, `Contract Error` or another status; the set is open.
     pub status: Option<String>,
-    /// A code of an open set, or a sentence (`docs/vendor/contradictions.md` 14).
+    /// A reason code of an open set, or a full sentence (`docs/vendor/contradictions.md` 14).
     pub reason: Option<String>,
 }
 
-/// Leaves out the reason, which may be a sentence about a person.
+/// Leaves out the reason, because it may be a sentence about a person.
 impl fmt::Debug for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileError")
@@ -84,30 +85,32 @@ impl fmt::Debug for FileError {
 }
 
 impl FileError {
-    /// Whether the only reason is `ACTION_NOT_FOUND`, which every line about an Advocate event shows and which proves nothing.
+    /// Whether the only reason is `ACTION_NOT_FOUND`. The vendor reports it for every line about an Advocate event, so
+    /// it proves nothing.
     pub fn is_inconclusive(&self) -> bool {
         self.reason.as_deref().is_some_and(|reason| reason.trim() == INCONCLUSIVE)
     }
 }
 
 impl Brand {
-    /// The files that the vendor received since this moment (`SubmissionDateStart`).
+    /// Lists the files that the vendor received since this time (`SubmissionDateStart`).
     pub async fn file_submissions(&self, since: Timestamp) -> Result<Listed<FileSubmission>> {
         let url = self.query("FTPFileSubmissions", &[("SubmissionDateStart", format_time(since))])?;
         let list = self.list("file submissions", url, FILE_PAGES, file_page).await?;
         list.ok_or_else(|| missing("file submissions"))
     }
 
-    /// One file; `None` if the vendor does not know it. A body with another batch ID counts as unreadable.
+    /// Reads the record of one file; `None` if the vendor does not know the batch ID. A body with another batch ID is
+    /// unreadable.
     pub async fn file_submission(&self, batch_id: &str) -> Result<Option<FileSubmission>> {
         let url = self.url(&file_path(batch_id)?)?;
         let own = |body: &[u8]| file(body).filter(|file| file.batch_id.eq_ignore_ascii_case(batch_id));
         self.0.client.get("file submission", &url, own).await
     }
 
-    /// The errors of a file. The client follows its `ErrorsUri`. If the link is missing, leads to another host, or
-    /// answers 404, the client requests the documented path (`docs/vendor/contradictions.md` 17). Returns `None` if
-    /// that path answers 404, too.
+    /// Lists the errors of a file through its `ErrorsUri`. If `ErrorsUri` is missing, points to another host, or
+    /// answers 404, the client requests the documented path (`docs/vendor/contradictions.md` 17). Returns `None` if the
+    /// documented path also answers 404.
     pub async fn file_errors(&self, file: &FileSubmission) -> Result<Option<Listed<FileError>>> {
         let documented = self.url(&format!("{}/ErrorDetails", file_path(&file.batch_id)?))?;
         let given = file.errors_uri.as_deref().and_then(|link| self.follow(link).ok());
@@ -126,7 +129,7 @@ fn file_path(batch_id: &str) -> Result<String> {
     Ok(format!("FTPFileSubmissions/{id}"))
 }
 
-/// Reads one bare file, or the only row of a page.
+/// Parses one bare file record, or the single row of a page.
 pub(crate) fn file(body: &[u8]) -> Option<FileSubmission> {
     one_file(&Fields::parse(body)?).or_else(|| file_page(body)?.rows.pop())
 }
@@ -159,7 +162,8 @@ pub(crate) fn file_error_page(body: &[u8]) -> Option<Page<FileError>> {
     page(body, &["ErrorDetail", "ErrorDetails"], |fields, _| one_file_error(fields))
 }
 
-/// Reads one error. `None` if it names neither a line nor an order: it then belongs to no row of the file.
+/// Parses one error. Returns `None` if the error has neither a line number nor an order ID, because no row of the file
+/// can be matched to it.
 fn one_file_error(fields: &Fields) -> Option<FileError> {
     let line = fields.number("Line");
     let order_id = fields.first_text(&["OrderId", "Oid"]).map(OrderId::new);

@@ -1,7 +1,7 @@
-//! Reads the Brand API: programs here, and actions, submissions and files in the modules below.
+//! Reads the Brand API. This file reads programs; its submodules read actions, submissions and files.
 //!
-//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link of the vendor's as given, and only to
-//! the host that it came from. This client changes nothing at the vendor; [`super::BrandWriter`] does.
+//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link in a response only if the link points
+//! to the host of that response. This client changes nothing at the vendor; [`super::BrandWriter`] does.
 
 pub mod actions;
 pub mod files;
@@ -29,10 +29,10 @@ pub use submissions::{Submission, SubmissionStatus};
 /// The default version of the Brand API (`docs/vendor/brand.md` §7).
 pub const IR_VERSION: &str = "14";
 
-/// The largest number of pages of a short list. A brand has a handful of programs.
+/// Limit on the pages of a short list, such as the programs of a brand.
 const PAGES: usize = 50;
 
-/// The error that is normal for an Advocate event and proves nothing (`docs/vendor/contradictions.md` 15).
+/// The error that the vendor reports for every Advocate event. It proves nothing (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 const HOST: Host = Host {
@@ -41,7 +41,7 @@ const HOST: Host = Host {
     url_hint: "RECOUP_BRAND_URL",
 };
 
-/// The client that reads one account. Clones share connections, pace and counters.
+/// Reads one account of the Brand API. All clones share one set of connections, one pacer and one set of counters.
 #[derive(Clone)]
 pub struct Brand(Arc<Inner>);
 
@@ -62,7 +62,7 @@ pub struct Program {
 }
 
 impl Brand {
-    /// `ir_version` is usually [`IR_VERSION`].
+    /// Creates a client. `ir_version` is usually [`IR_VERSION`].
     ///
     /// # Errors
     /// `Config` for an unusable base URL, Account SID, version, rate or token.
@@ -77,7 +77,7 @@ impl Brand {
         Ok(Self(Arc::new(Inner { client: Client::new(HOST, options, Some(ir_version), clock, stop)?, root })))
     }
 
-    /// Every program of the account.
+    /// Lists every program of the account.
     pub async fn programs(&self) -> Result<Vec<Program>> {
         let list = self.list("programs", self.url("Campaigns")?, PAGES, program_page).await?;
         let list = list.ok_or_else(|| missing("programs"))?;
@@ -87,7 +87,7 @@ impl Brand {
         Err(Error::new(Kind::Vendor, format!("the list of programs has no end within {PAGES} pages")))
     }
 
-    /// The host's clock; `None` before the first answer.
+    /// The vendor's clock compared with this machine's; `None` before the first answer.
     pub fn host_clock(&self) -> Option<HostClock> {
         self.0.client.host_clock()
     }
@@ -96,12 +96,12 @@ impl Brand {
         self.0.client.stats()
     }
 
-    /// Why the quota is not shared with other processes, as a sentence; `None` if it is.
+    /// Why this process cannot share the quota with other processes, as a sentence; `None` if it can.
     pub fn quota_trouble(&self) -> Option<String> {
         self.0.client.quota_trouble()
     }
 
-    /// The pacer of this host. A writer shares it.
+    /// The pacer of this host. A [`super::BrandWriter`] for the same host shares it.
     pub(crate) fn pacer(&self) -> &Arc<Pacer> {
         self.0.client.pacer()
     }
@@ -121,18 +121,18 @@ impl Brand {
     }
 }
 
-/// The error for a list that answers 404.
+/// The error for a list endpoint that answers 404.
 fn missing(list: &str) -> Error {
     Error::new(Kind::Vendor, format!("Brand {list} answered 404"))
         .hint(format!("check {} and RECOUP_ACCOUNT_SID", HOST.url_hint))
 }
 
-/// A time as queries write it: `2024-01-01T00:00:00Z` (`docs/vendor/brand.md` §3).
+/// Formats a time for a query parameter: `2024-01-01T00:00:00Z` (`docs/vendor/brand.md` §3).
 fn format_time(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
-/// Reads a time as answers write it, with an offset: `2020-09-10T10:11:15-07:00`.
+/// Parses a time of a response, which has an offset: `2020-09-10T10:11:15-07:00`.
 fn parse_time(text: Option<&String>) -> Option<Timestamp> {
     text?.trim().parse().ok()
 }
@@ -151,8 +151,8 @@ pub(crate) fn unusable_base(cause: url::ParseError) -> Error {
     Error::new(Kind::Config, format!("the Brand base URL cannot be used: {cause}")).hint("check RECOUP_BRAND_URL")
 }
 
-/// Resolves a link of the vendor's against the host that it came from (`docs/vendor/contradictions.md` 12). The client
-/// sends the token with every request, so a link to another host is refused.
+/// Resolves a link from a response against the host of that response (`docs/vendor/contradictions.md` 12). The client
+/// sends the token with every request, so it refuses a link to another host.
 pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     let refused =
         |why: &str| Error::new(Kind::Vendor, format!("the vendor returned a link that is not followed: {why}"));
@@ -172,7 +172,8 @@ pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// The key of this list is not published. Every other list of the API is under the name of its objects.
+/// Parses a page of programs. The vendor does not publish the JSON key of this array. The key of every other list is
+/// the name of its objects.
 fn program_page(body: &[u8]) -> Option<Page<Program>> {
     let program = |fields: &Fields, _: &str| {
         Some(Program {

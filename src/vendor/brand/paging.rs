@@ -1,8 +1,8 @@
-//! Reads a list of the Brand API page by page, and tells whether all of it was read.
+//! Reads a list of the Brand API page by page, and reports whether it read every row.
 //!
-//! The client follows `@nextpageuri` until it is empty (`docs/vendor/contradictions.md` 26) and never computes a page.
-//! Only a complete list proves that something is absent. So a list counts as incomplete after a page limit, a row that
-//! cannot be read, a wrong total, or a link to an earlier page.
+//! The client follows `@nextpageuri` until it is empty (`docs/vendor/contradictions.md` 26) and never builds the URL of
+//! a page itself. Only a complete list proves that a row is absent. A list is incomplete after a page limit, an
+//! unreadable row, a wrong total, or a link to an earlier page.
 
 use std::collections::HashSet;
 
@@ -16,25 +16,25 @@ use crate::error::Result;
 /// The rows of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed<T> {
-    /// In the vendor's order. A list that changes while it is read may give a row twice.
+    /// The rows in the vendor's order. If the list changes during the read, a row may appear twice.
     pub rows: Vec<T>,
-    /// Whether these are all rows: the last page was reached, every row could be read, and there are at least as many
-    /// as `@total`.
+    /// Whether `rows` holds the whole list: the client reached the last page, could read every row, and found at least
+    /// `@total` rows.
     pub complete: bool,
-    /// The number of pages that were read.
+    /// The number of pages that the client read.
     pub pages: usize,
 }
 
 pub(crate) struct Page<T> {
     pub(crate) rows: Vec<T>,
-    /// The number of rows that cannot be read.
+    /// The number of unreadable rows.
     unusable: usize,
     total: Option<usize>,
     next: Option<String>,
 }
 
 impl Brand {
-    /// Reads at most `max_pages` pages; `None` if the vendor answers 404 to the first.
+    /// Reads at most `max_pages` pages. Returns `None` if the vendor answers 404 to the first request.
     pub(super) async fn list<T>(
         &self,
         endpoint: &'static str,
@@ -46,7 +46,7 @@ impl Brand {
         let (mut all_readable, mut total, mut seen, mut url) = (true, 0, HashSet::new(), first);
         while list.pages < max_pages && seen.insert(url.clone()) {
             let Some(page) = self.0.client.get(endpoint, &url, &decode).await? else {
-                // If a later page is missing, the end of the list was not seen.
+                // After a 404 for a later page the list is incomplete.
                 return Ok((list.pages > 0).then_some(list));
             };
             list.pages += 1;
@@ -63,8 +63,8 @@ impl Brand {
     }
 }
 
-/// Reads a page whose rows are under one of these keys, or that is a bare array. A single object in place of the array
-/// is one row: a conversion from XML may have lost the brackets.
+/// Parses a page that is a bare array, or an object with its rows under one of `keys`. A single object in place of the
+/// array is one row, because a conversion from XML may drop the brackets.
 pub(super) fn page<T>(body: &[u8], keys: &[&str], row: impl Fn(&Fields, &str) -> Option<T>) -> Option<Page<T>> {
     let (list, total, next) = if body.trim_ascii_start().first() == Some(&b'[') {
         (rows_of(body)?, None, None)
@@ -82,7 +82,7 @@ fn rows_of(text: &[u8]) -> Option<Vec<Box<RawValue>>> {
     match text.trim_ascii_start().first()? {
         b'[' => serde_json::from_slice(text).ok(),
         b'{' => Some(vec![serde_json::from_slice(text).ok()?]),
-        // A conversion from XML writes an empty list like this.
+        // A conversion from XML writes an empty list as null or as an empty string.
         b'n' | b'"' => matches!(text, b"null" | b"\"\"").then(Vec::new),
         _ => None,
     }

@@ -1,8 +1,9 @@
-//! Reads the outcome of reversals and modifications: one submission by its link, and the list of all submissions.
+//! Reads the vendor's results for reversals and modifications: one submission by its link, or the list of all
+//! submissions.
 //!
 //! Sources: `docs/vendor/brand.md` §4, `docs/vendor/contradictions.md` 11 to 16. A submission with the status
-//! `Complete` may have errors, `ACTION_NOT_FOUND` proves nothing, and the set of reasons is open. No submission shows
-//! that an action was reversed.
+//! `Complete` may have errors, `ACTION_NOT_FOUND` proves nothing, and the vendor may add reasons at any time. No
+//! submission proves that an action was reversed.
 
 use std::fmt;
 
@@ -21,32 +22,32 @@ use crate::model::{OrderId, Target};
 pub enum SubmissionStatus {
     Queued,
     InProgress,
-    /// Processed, perhaps with errors (`docs/vendor/contradictions.md` 13).
+    /// The vendor has processed the submission, which may still have errors (`docs/vendor/contradictions.md` 13).
     Complete,
-    /// A status that is not published.
+    /// An unpublished status.
     Other(String),
 }
 
 /// The vendor's record of a reversal or modification.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// Not always a UUID.
+    /// The vendor's ID of the submission. The ID is not always a UUID.
     pub batch_id: Option<String>,
     /// `Conversion`, `Modification`, `Reversal` or another type; the set is open.
     pub submission_type: Option<String>,
     pub status: SubmissionStatus,
     pub submission_date: Option<String>,
-    /// The order, if the request named one.
+    /// The order ID, if the request contained one.
     pub order_id: Option<OrderId>,
     /// The ID of the event type.
     pub action_tracker_id: Option<String>,
     /// The ID of the program.
     pub campaign_id: Option<String>,
-    /// The parameters of the request. Only they hold an ActionId (`docs/vendor/brand.md` §4).
+    /// The parameters of the original request. The ActionId appears only here (`docs/vendor/brand.md` §4).
     pub payload: Vec<(String, String)>,
     /// `Validation`, `Contract Error` or another type; the set is open.
     pub error_type: Option<String>,
-    /// Codes of an open set, split at spaces (`docs/vendor/contradictions.md` 14).
+    /// The reason codes, split at spaces. The set is open (`docs/vendor/contradictions.md` 14).
     pub error_reasons: Vec<String>,
     pub completion_date: Option<String>,
     /// The vendor's link to the submission.
@@ -54,7 +55,7 @@ pub struct Submission {
     pub raw: String,
 }
 
-/// Leaves out the parameters of the request.
+/// Leaves out the parameters of the request, because they contain IDs.
 impl fmt::Debug for Submission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submission")
@@ -98,13 +99,13 @@ impl Submission {
         parse_time(self.completion_date.as_ref())
     }
 
-    /// A parameter of the request, whatever the case of its name.
+    /// The value of a parameter of the original request. The case of `name` does not matter.
     pub fn sent(&self, name: &str) -> Option<&str> {
         self.payload.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the submission is about this target: its request names the ActionId, or the order and the event type. If
-    /// the request lacks one of the last two, the submission's own field counts.
+    /// Whether the submission is about this target: its request contains the ActionId, or the order ID and the event
+    /// type. If the request lacks the order ID or the event type, this compares the submission's own field instead.
     pub fn is_about(&self, target: &Target) -> bool {
         match target {
             Target::Action(action_id) => self.sent("ActionId") == Some(action_id.as_str()),
@@ -119,8 +120,9 @@ impl Submission {
         }
     }
 
-    /// Whether this may be the submission at the URL: its batch ID or its URI has the URL's name, or it has neither.
-    /// Batch ID and URI differ in a published sample (`docs/vendor/contradictions.md` 12).
+    /// Whether this may be the submission at the URL: its batch ID or its URI ends like the URL, or the submission has
+    /// neither. A published sample has a batch ID that differs from the URI (`docs/vendor/contradictions.md` 12), so
+    /// either match is enough.
     fn may_be_at(&self, url: &Url) -> bool {
         let wanted = name_in(url.path());
         let own = self.uri.as_deref().map(name_in);
@@ -128,25 +130,26 @@ impl Submission {
         names.peek().is_none() || names.any(|name| name.eq_ignore_ascii_case(&wanted))
     }
 
-    /// Whether the vendor has processed it.
+    /// Whether the vendor has processed the submission.
     pub fn is_complete(&self) -> bool {
         self.status == SubmissionStatus::Complete
     }
 
-    /// Whether it has neither an error type nor a reason. Such a submission is processed, which does not prove that the
-    /// reward was retracted.
+    /// Whether the submission has neither an error type nor a reason. A submission without errors does not prove that
+    /// the reward was retracted.
     pub fn is_clean(&self) -> bool {
         self.error_type.is_none() && self.error_reasons.is_empty()
     }
 
-    /// Whether the only reason is `ACTION_NOT_FOUND`, which is normal for Advocate and proves nothing.
+    /// Whether the only reason is `ACTION_NOT_FOUND`. The vendor reports it for every Advocate event, so it proves
+    /// nothing.
     pub fn is_inconclusive(&self) -> bool {
         !self.error_reasons.is_empty() && self.error_reasons.iter().all(|reason| reason == INCONCLUSIVE)
     }
 }
 
 impl SubmissionStatus {
-    /// Ignores case and spacing, as in `In Progress`.
+    /// Parses a status. Case and spacing do not matter: `In Progress` equals `InProgress`.
     pub(super) fn parse(status: String) -> Self {
         let folded: String = status.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
         match folded.as_str() {
@@ -159,32 +162,33 @@ impl SubmissionStatus {
 }
 
 impl Brand {
-    /// The submission at a QueuedUri; `None` if the vendor does not know it. The vendor keeps it for at most 90 days. A
-    /// body of another submission counts as unreadable.
+    /// Reads the submission at a QueuedUri; `None` if the vendor does not know the URI. The vendor keeps a submission
+    /// for at most 90 days. The body of another submission is unreadable.
     ///
     /// # Errors
-    /// Also `Vendor` for a link to another host.
+    /// `Vendor` also for a link to another host.
     pub async fn submission(&self, queued_uri: &str) -> Result<Option<Submission>> {
         let url = self.follow(queued_uri)?;
         let own = |body: &[u8]| submission(body).filter(|answer| answer.may_be_at(&url));
         self.0.client.get("submission", &url, own).await
     }
 
-    /// Every submission of the last 90 days, from at most `pages` pages. The list has no published filter or order, and
+    /// Lists the submissions of the last 90 days, at most `pages` pages. The list has no published filter or order, and
     /// the vendor discourages reading it (`docs/vendor/brand.md` §4), so call this rarely. Only a complete list can
-    /// show that a request never arrived.
+    /// prove that a request never arrived.
     pub async fn submissions(&self, pages: usize) -> Result<Listed<Submission>> {
         let list = self.list("submissions", self.url("APISubmissions")?, pages, submission_page).await?;
         list.ok_or_else(|| missing("submissions"))
     }
 }
 
-/// The published key is the singular `APISubmission` (`docs/vendor/brand.md` §3). The plural is accepted too.
+/// Parses a page of submissions. The published JSON key is the singular `APISubmission` (`docs/vendor/brand.md` §3).
+/// The parser also accepts the plural.
 pub(crate) fn submission_page(body: &[u8]) -> Option<Page<Submission>> {
     page(body, &["APISubmission", "APISubmissions"], one_submission)
 }
 
-/// Reads one submission. `None` if it has no status.
+/// Parses one submission. Returns `None` if it has no status.
 pub(crate) fn submission(body: &[u8]) -> Option<Submission> {
     one_submission(&Fields::parse(body)?, std::str::from_utf8(body).ok()?)
 }
@@ -207,7 +211,7 @@ fn one_submission(fields: &Fields, raw: &str) -> Option<Submission> {
     })
 }
 
-/// The decoded ID at the end of a path, without a query and without `.json`.
+/// Decodes the ID at the end of a path, without query and `.json`.
 fn name_in(path: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap_or_default().trim().trim_end_matches('/');
     let name = percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
@@ -223,8 +227,8 @@ fn reasons(fields: &Fields) -> Vec<String> {
     texts.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
 }
 
-/// Reads the parameters of the request. The published sample is form-encoded text; a JSON object, or the text of one,
-/// is read too.
+/// Parses the parameters of the original request. The published sample is form-encoded text. The parser also accepts a
+/// JSON object, or a string that contains one.
 fn payload(raw: &RawValue) -> Vec<(String, String)> {
     let Some(sent) = text(raw) else { return members(raw.get()) };
     if sent.trim_start().starts_with('{') {

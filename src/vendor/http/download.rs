@@ -1,6 +1,6 @@
 //! Downloads a file in chunks from a host that is not the vendor's API.
 //!
-//! The chunks are inflated here and not by reqwest, which stops without an error after the first of several gzip
+//! This module decompresses the chunks itself, because reqwest stops without an error after the first of several gzip
 //! members. A crawl would then treat the rows of the other members as missing.
 
 use std::io::Write;
@@ -14,16 +14,16 @@ use url::Url;
 use super::{Failure, classify, no_https, plain_builder};
 use crate::error::{Error, Result};
 
-/// The longest time without a byte during a download.
+/// The longest pause between two chunks of a download.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A client without credentials, so that a redirect to a storage host cannot carry them there.
+/// An HTTP client without credentials, so that a redirect cannot send them to a storage host.
 pub(crate) struct Download(reqwest::Client);
 
 pub(crate) enum DownloadError {
-    /// The host answered with another status than 2xx.
+    /// The host answered with a status other than 2xx.
     Status(u16),
-    /// The receiver of the chunks failed.
+    /// The `receive` callback failed.
     Receiver(Error),
     Transport(Failure),
 }
@@ -35,7 +35,7 @@ impl From<Failure> for DownloadError {
 }
 
 impl Download {
-    /// `is_local`: the host is this machine, and plain HTTP is permitted.
+    /// `is_local` permits plain HTTP, because the host is this machine.
     pub(crate) fn new(is_local: bool) -> Result<Self> {
         let mut builder = plain_builder()
             .no_gzip()
@@ -46,7 +46,7 @@ impl Download {
         Ok(Self(builder.build().map_err(|error| no_https(&error))?))
     }
 
-    /// Passes the file to `receive` chunk by chunk.
+    /// Downloads a file and passes it to `receive` chunk by chunk.
     pub(crate) async fn stream(
         &self,
         url: Url,

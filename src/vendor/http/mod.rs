@@ -1,10 +1,10 @@
-//! Sends one HTTP request with reqwest and returns the answer as bytes, in the three ways that recoup needs.
+//! Sends one HTTP request with reqwest and returns the answer as bytes.
 //!
-//! [`Reader`] sends requests that may be repeated, over kept connections. [`Writer`] sends requests that must arrive at
-//! most once, each over a connection of its own. [`Download`] fetches a file from a host that gets no credentials. No
-//! client follows a redirect, because a redirect could repeat a DELETE or carry the token to another host. Every client
-//! bounds the size of an answer. This module neither judges an answer nor waits, and a [`Failure`] never holds a URL, a
-//! token or an ID.
+//! [`Reader`] sends requests that may be repeated, over pooled connections. [`Writer`] sends requests that must arrive
+//! at most once, each over a new connection. [`Download`] fetches a file from a host that must not receive credentials.
+//! No client follows a redirect, because a redirect could repeat a DELETE or send the token to another host. Every
+//! client limits the size of an answer. This module neither interprets a status nor waits for a quota, and a
+//! [`Failure`] never contains a URL, a token or an ID.
 
 mod download;
 mod proxy;
@@ -25,25 +25,25 @@ pub(crate) use download::{Download, DownloadError};
 pub(crate) use read::Reader;
 pub(crate) use write::Writer;
 
-/// The largest answer that is read, in bytes after decompression.
+/// The maximum size of a body, in bytes after decompression.
 const BODY_LIMIT: usize = 64 << 20;
 
 const USER_AGENT: &str = concat!("recoup/", env!("CARGO_PKG_VERSION"));
 
-/// An answer whose status and headers arrived. Its body may have failed.
+/// A response whose status and headers arrived. Reading its body may have failed.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Result<Vec<u8>, Failure>,
 }
 
-/// Why there is no usable answer.
+/// Why a request has no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: TransportFailure,
-    /// A fragment of a sentence.
+    /// What failed, as a fragment of a sentence.
     pub(crate) detail: String,
-    /// Whether TLS failed before a request was sent.
+    /// Whether the TLS handshake failed, before any request was sent.
     is_tls: bool,
 }
 
@@ -52,7 +52,7 @@ impl Failure {
         Self { kind, detail: detail.into(), is_tls: false }
     }
 
-    /// What to check. `base` names the setting with the URL of the host.
+    /// What the user should check. `base` is the name of the setting that holds the host's URL.
     pub(crate) fn hint(&self, base: &str) -> String {
         match self.kind {
             TransportFailure::NeverConnected if self.is_tls => format!(
@@ -86,10 +86,10 @@ impl Failure {
     }
 }
 
-/// A builder for the clients that read and write one host.
+/// Configures the HTTP clients that read from and write to one host.
 ///
 /// # Errors
-/// `Config` for an unsafe base URL, an unusable proxy, or a version that is no header value.
+/// `Config` for an unsafe base URL, an unusable proxy, or a version that an HTTP header cannot carry.
 fn builder(options: &HostOptions, version: Option<&str>) -> Result<ClientBuilder> {
     check_base(&options.base)?;
     let mut builder = plain_builder()
@@ -101,7 +101,7 @@ fn builder(options: &HostOptions, version: Option<&str>) -> Result<ClientBuilder
     } else {
         proxy::check_proxy(&options.base, &Matcher::from_env())?;
     }
-    // Plain HTTP is allowed only to a loopback host and needs no certificates, which a minimal container may not have.
+    // Plain HTTP is allowed only to a loopback host. It needs no root certificates, which a minimal container may lack.
     let is_plain = options.base.scheme() == "http";
     Ok(if is_plain { builder.tls_certs_only([]) } else { builder.https_only(true) })
 }
@@ -139,14 +139,15 @@ fn classify(error: &reqwest::Error) -> Failure {
     } else if error.is_timeout() {
         Failure::new(TransportFailure::TimedOut, "no complete answer in time")
     } else if error.is_decode() {
-        // reqwest reports every failure while it reads a body as a decode error.
+        // reqwest reports every failure during the read of a body as a decode error.
         Failure::unreadable()
     } else {
         Failure::new(TransportFailure::Broken, format!("the connection broke: {}", root_cause(error)))
     }
 }
 
-/// Whether an error of TLS caused this one. The source of an I/O error is not the error that it wraps, but that error's source.
+/// Whether a TLS error caused this error. `source()` of an I/O error skips the error that it wraps, so this also checks
+/// `get_ref()`.
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     error.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls(wrapped)) || error.source().is_some_and(is_tls)
@@ -164,7 +165,7 @@ fn common_headers(version: Option<&str>) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// The innermost cause, an I/O or TLS error. The outer errors repeat the URL, and with it an account ID.
+/// The innermost cause, such as an I/O or TLS error. The outer errors repeat the URL, which contains an account ID.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(next) = cause.and_then(std::error::Error::source) {
@@ -178,7 +179,7 @@ fn no_https(error: &dyn std::error::Error) -> Error {
         .hint("install the system's CA certificates (package ca-certificates)")
 }
 
-/// Installs ring for rustls. A provider that another part of the process has installed serves as well.
+/// Installs ring as the rustls provider of this process. If another provider is already installed, rustls keeps it.
 fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));

@@ -1,12 +1,12 @@
-//! Checks the proxy that the environment names. reqwest uses the proxy, but finds out about an unsupported kind only when it
-//! connects, and then reports that the host cannot be reached.
+//! Checks the proxy that the environment configures. reqwest detects an unsupported proxy only when it connects, and
+//! then reports the host as unreachable.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
 use crate::error::{Error, Kind, Result};
 
-/// Refuses a proxy that reqwest cannot use for this host. reqwest itself finds its proxy with this matcher.
+/// Fails if reqwest cannot use the environment's proxy for this host. reqwest finds its proxy with the same matcher.
 pub(super) fn check_proxy(base: &Url, proxies: &Matcher) -> Result<()> {
     let host = base
         .as_str()

@@ -1,4 +1,5 @@
-//! The HTTP client for requests that may be repeated: it keeps connections, and repeats a request that the host refused unread.
+//! The HTTP client for requests that may be repeated: it pools connections, and repeats a request that the host has
+//! refused unread.
 
 use std::error::Error as StdError;
 
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::vendor::auth::Token;
 use crate::vendor::options::HostOptions;
 
-/// How often one request is repeated because the host closed the connection without reading it.
+/// How many times the client repeats one request that the host has refused unread.
 const MAX_REPEATS: u32 = 5;
 
 pub(crate) struct Reader(reqwest::Client);
@@ -43,9 +44,9 @@ impl Reader {
     }
 }
 
-/// Whether the host states that it has not read the request. A host gracefully closes an HTTP/2 connection after a number of
-/// requests, and refuses the requests that are under way at that moment. reqwest repeats these by itself, but only twice, which
-/// is too few if many requests share a connection that serves a few.
+/// Whether the host reports that it has not read the request. A host closes an HTTP/2 connection gracefully after a
+/// number of requests, and refuses the requests that are in flight then. reqwest repeats a refused request only twice.
+/// Two repeats are too few if many requests share a connection that the host closes after a few.
 fn is_refused_unread(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {

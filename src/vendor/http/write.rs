@@ -1,5 +1,5 @@
-//! The HTTP client for requests that must arrive at most once. Each gets a fresh HTTP/1.1 connection, because a client repeats a
-//! request by itself if a kept connection turns out to be dead.
+//! The HTTP client for requests that must arrive at most once. Each request gets a new HTTP/1.1 connection, because an
+//! HTTP client silently repeats a request if its pooled connection turns out to be dead.
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{RequestBuilder, retry};

@@ -1,7 +1,7 @@
-//! The concurrency controller: how many requests may be in flight, and when a host's trouble pauses every request.
+//! The concurrency controller: it decides how many requests may be in flight, and when all requests to a host back off.
 //!
-//! A 429 at a known rate lowers the rate. Every other trouble lowers the number of slots. If the rate is unknown, the
-//! pacer learns it from 429s. A 429 that names no time and arrives among successes is a stray: it delays only its own
+//! At a known rate, a 429 lowers the rate. Every other failure lowers the number of slots. While the rate is unknown,
+//! the pacer estimates it from 429s. A 429 without a retry time among successes is a stray, which delays only its own
 //! request.
 
 use std::sync::{MutexGuard, PoisonError};
@@ -14,45 +14,45 @@ use super::recent_answers::RecentAnswers;
 use super::{Pacer, ceil_ms, jittered};
 use crate::model::budget::{Pause, RATE_WINDOW, RateLimited, WaitReason};
 
-/// If this many different requests fail in a row, the pacer pauses every request. Fewer failures delay only their own
-/// requests, so that a few broken accounts, retried again and again, do not stop a crawl.
+/// After this many different requests fail in a row, the pacer pauses all requests. Fewer failures delay only their own
+/// requests, so that repeated retries for a few broken accounts do not stop a crawl.
 const FAILURES_IN_A_ROW: u32 = 4;
 
-/// Successes that each further slot requires, until the first trouble. After that, a further slot requires as many
-/// successes as there are slots. At a limit the host refuses every request in flight, so the number of slots grows
-/// slowly.
+/// The number of successes that adds a slot, until the first failure. After the first failure, a new slot requires as
+/// many successes as there are slots. The slow growth limits the refused requests at the host's limit, because the host
+/// then refuses every request in flight.
 const SUCCESSES_PER_SLOT: usize = 4;
 
-/// Successes that each further slot requires at a known rate. The limiter then keeps the pace, and too few slots would
-/// keep the process below the rate.
+/// The number of successes that adds a slot at a known rate. The limiter enforces the rate, and too few slots would
+/// keep the process below it.
 const SUCCESSES_PER_SLOT_AT_A_RATE: usize = 1;
 
-/// Single 429s lower a learned rate to no less than this share of it. A learned rate is close to the limit, so a single
-/// 429 may mean the limit. If 429s continue at this share, they are strays.
+/// The lowest share of a learned rate to which single 429s may lower it. A learned rate is close to the limit, so a
+/// single 429 may mean that the limit is exceeded. 429s that continue at this share are strays.
 const SINGLE_429S_KEEP: f64 = 0.92;
 
-/// Number of answers, to requests that started with a limited one or after it, that show whether the host limits all of
-/// them.
+/// The number of answers after a 429 that shows whether the host limits all requests or sent a stray. Only answers to
+/// requests that started with the limited one or later count.
 const ENOUGH_ANSWERS: u32 = 8;
 
-/// What an answer says about the host.
+/// What an answer shows about the health of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// Any status but 408, 429 and 5xx.
+    /// Any status other than 408, 429 and 5xx.
     Good,
-    /// 429.
+    /// The host answered 429.
     Limited,
-    /// 408, 5xx, or no usable answer.
+    /// 408, 5xx, or a request without a usable answer.
     Troubled,
 }
 
-/// What the answers have taught. The lock is held for a few instructions and never across an await.
+/// What the controller has learned from answers. Its lock is held briefly and never across an await.
 pub(super) struct Controller {
     /// The target number of slots.
     pub(super) slots: usize,
-    /// Slots in use beyond the target. Each is removed when its request ends.
+    /// Slots above the target. Each is removed when its request ends.
     pub(super) excess: usize,
-    /// Successes since the last change of the target.
+    /// Successes since the target last changed.
     successes: usize,
     failures_in_a_row: u32,
     had_trouble: bool,
@@ -60,7 +60,7 @@ pub(super) struct Controller {
     backoff: Option<Duration>,
     estimate: RateEstimate,
     recent: RecentAnswers,
-    /// The lowest rate to which single 429s may reduce the rate; `None` until the first one after a limit.
+    /// The lowest rate that single 429s may set; `None` until the first single 429 after a confirmed limit.
     floor: Option<f64>,
     after_limit: Option<AfterLimit>,
 }
@@ -81,7 +81,7 @@ impl Controller {
         }
     }
 
-    /// Whether the slot of a finished request is in excess and is removed.
+    /// Removes the slot of a finished request if there are more slots than the target. Returns whether it did.
     pub(super) fn takes_slot_back(&mut self) -> bool {
         let is_excess = self.excess > 0;
         self.excess -= usize::from(is_excess);
@@ -89,7 +89,8 @@ impl Controller {
     }
 }
 
-/// The answers to requests that started with the last limited one or after it. A host at its limit refuses many of them.
+/// The answers to requests that started with the last limited request or later. A host at its limit refuses at least a
+/// third of them.
 struct AfterLimit {
     at_ms: i64,
     answers: u32,
@@ -107,13 +108,13 @@ impl Pacer {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a request started before the current deadline. Its answer then says nothing about the time after the
-    /// deadline: 64 requests that fail together double the back-off once, and a late success does not end it.
+    /// Whether a request started before the current deadline. Its answer then proves nothing about the time after the
+    /// deadline: 64 requests that fail together double the back-off once, and a late success does not end the back-off.
     fn is_stale(&self, admitted_ms: i64) -> bool {
         self.deadline.get().is_some_and(|pause| admitted_ms < pause.until_ms)
     }
 
-    /// Learns from an answer that names no time, and backs off if it must.
+    /// Updates the controller after an answer without a retry time, and starts a back-off if necessary.
     pub(super) fn record_answer(&self, admitted_ms: i64, health: Health, is_repeat: bool) {
         let is_stale = self.is_stale(admitted_ms);
         let mut controller = self.controller();
@@ -153,7 +154,7 @@ impl Pacer {
         self.extend(Pause { until_ms, reason: WaitReason::BackingOff });
     }
 
-    /// Learns from a 429 that names a time. The time replaces the back-off.
+    /// Updates the controller after a 429 with a retry time. The retry time replaces the back-off.
     pub(super) fn record_limit(&self, admitted_ms: i64, until: Timestamp) {
         let is_stale = self.is_stale(admitted_ms);
         let mut controller = self.controller();
@@ -166,7 +167,7 @@ impl Pacer {
         }
     }
 
-    /// Lowers the rate, or the number of slots if there is no rate yet.
+    /// Lowers the rate, or the number of slots if the rate is unknown.
     fn slow_down(&self, controller: &mut Controller, admitted_ms: i64) {
         let has_rate = self.leases.has_rate();
         if !has_rate {
@@ -175,12 +176,12 @@ impl Pacer {
         controller.recent.clear();
         controller.floor = None;
         controller.after_limit = Some(AfterLimit { at_ms: admitted_ms, answers: 0, refused: 0 });
-        // Without a rate, the estimate waits until the other answers confirm the limit.
+        // If the rate is unknown, the pacer reports no estimate until further answers confirm the limit.
         let estimate = controller.estimate.rate_at(admitted_ms).filter(|_| has_rate);
         self.leases.report_limit(RateLimited { at_ms: admitted_ms, estimate });
     }
 
-    /// Lowers a learned rate a little after a single 429. Returns whether it did.
+    /// Lowers a learned rate slightly after a single 429. Returns whether it did.
     fn slow_down_a_little(&self, controller: &mut Controller, admitted_ms: i64) -> bool {
         let Some(rate) = self.leases.learned_rate().filter(|_| !controller.recent.has_strays()) else { return false };
         if rate <= *controller.floor.get_or_insert(rate * SINGLE_429S_KEEP) {
@@ -191,7 +192,7 @@ impl Pacer {
         true
     }
 
-    /// An answer to a request from before the deadline improves the estimate of the rate.
+    /// Improves the rate estimate with an answer to a request that started before the deadline.
     fn refine_estimate(&self, controller: &mut Controller, admitted_ms: i64, health: Health) {
         let Some(after) = controller.after_limit.as_mut().filter(|_| health != Health::Troubled) else { return };
         if admitted_ms >= after.at_ms {

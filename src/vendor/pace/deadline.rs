@@ -1,4 +1,4 @@
-//! The moment before which no request starts, and why. It moves back only if a person clears it.
+//! The time before which the pacer starts no request, and the reason. It moves back only after `recoup quota clear`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::model::budget::Pause;
 pub(super) struct Deadline(Mutex<Option<Pause>>);
 
 impl Deadline {
-    /// Moves the deadline forward. Returns whether it moved: a shorter pause changes nothing.
+    /// Moves the deadline forward. Returns false if the new pause ends no later than the current one.
     pub(super) fn extend(&self, pause: Pause) -> bool {
         let mut current = self.lock();
         let is_later = current.is_none_or(|current| current.until_ms < pause.until_ms);
@@ -18,7 +18,7 @@ impl Deadline {
         is_later
     }
 
-    /// Moves the deadline back from `seen` to `cleared`. A deadline that was extended since `seen` stays.
+    /// Moves the deadline back from `seen` to `cleared`, unless another caller has changed it since `seen`.
     pub(super) fn move_back(&self, seen: Pause, cleared: Option<Pause>) {
         let mut current = self.lock();
         if *current == Some(seen) && cleared.is_none_or(|cleared| cleared.until_ms < seen.until_ms) {

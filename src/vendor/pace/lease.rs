@@ -1,10 +1,9 @@
-//! The lease of this process: how many requests the shared budget permits now. recoup requests the next lease before
-//! this one is used up.
+//! The lease of this process: the number of requests that the shared budget permits it to send now.
 //!
 //! Each request draws from a lease in memory. About twice a second, while the lease still has requests, a blocking task
 //! reports usage to the shared budget and takes the next lease. If the budget cannot be reached, this process continues
-//! on its last copy of the quota state and reports its usage later. Unused requests are returned at the end. The lease
-//! says how many requests and at what rate; `limiter` says when each may start.
+//! with its last copy of the quota state, and reports its usage later. At the end this process returns unused requests.
+//! The lease contains a number of requests and a rate; `limiter` decides when each request may start.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,19 +18,19 @@ use crate::model::budget::{
 };
 use crate::vendor::options::HostOptions;
 
-/// How often the use of a lease without a limit is reported, in microseconds.
+/// How often this process reports the usage of a lease without a limit, in microseconds.
 const REPORT_EVERY: i64 = 1_000_000;
 
-/// After this many failed exchanges in a row, recoup warns that the budget is not shared.
+/// After this many failed exchanges in a row, recoup warns that this process does not share its quota.
 const FAILURES_BEFORE_WARNING: u32 = 3;
 
-/// The answer to a request that wants to start.
+/// The result of drawing one request from the lease.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Draw {
     Now,
-    /// The request may start at this moment and not before, Unix microseconds.
+    /// The request may start at this time, in Unix microseconds.
     At(i64),
-    /// The budget permits no request before this pause ends.
+    /// The shared budget permits no request before this pause ends.
     Paused(Pause),
     NoLease,
 }
@@ -40,7 +39,7 @@ pub(super) enum Draw {
 struct Lease {
     left: u64,
     grant: Grant,
-    /// When the use of a lease without a limit is reported next, Unix microseconds.
+    /// When this process next reports the usage of a lease without a limit, in Unix microseconds.
     report_us: i64,
 }
 
@@ -48,16 +47,16 @@ struct Lease {
 struct State {
     lease: Option<Lease>,
     next: Option<Lease>,
-    /// Created by the first request of a lease with a rate.
+    /// The limiter, which the first request of a lease with a rate creates.
     limiter: Option<Limiter>,
     is_exchanging: bool,
-    /// A lease of an older generation is void, because a limit became known after it was requested.
+    /// Increases when all leases become void. A lease that was requested in an earlier generation is void.
     generation: u64,
-    /// The refusal of the next lease. It takes effect when the current lease is used up.
+    /// The shared budget's refusal of the next lease. It takes effect when the current lease is used up.
     refused: Option<Pause>,
-    /// What the next exchange reports.
+    /// The usage report for the next exchange.
     report: UsageReport,
-    /// Requests started since the last exchange, to measure the speed of this process.
+    /// Requests started since the last exchange. They measure this process's speed.
     started: u64,
     exchanged_us: i64,
     want: u64,
@@ -65,7 +64,7 @@ struct State {
     is_closed: bool,
 }
 
-/// Usage that the shared budget does not know yet. An exchange holds this lock from start to end.
+/// Usage that the shared budget has not recorded yet. An exchange holds the lock on it from start to end.
 #[derive(Default)]
 struct Unreported {
     report: UsageReport,
@@ -100,7 +99,7 @@ impl Leases {
         }
     }
 
-    /// Takes one request from the lease if it may start now. Requests the next lease when half of this one is used.
+    /// Draws one request from the lease if it may start now. Requests the next lease when half of this one is used.
     pub(super) fn draw(self: &Arc<Self>) -> Draw {
         let now_us = now_us(&self.clock);
         let mut state = lock(&self.state);
@@ -145,7 +144,7 @@ impl Leases {
         }
     }
 
-    /// Requests the next lease, unless an exchange is under way. [`Leases::renewed`] waits for it.
+    /// Requests the next lease, unless an exchange is already running. [`Leases::renewed`] waits for its end.
     pub(super) fn renew(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         if !state.is_exchanging && !state.is_closed {
@@ -155,7 +154,8 @@ impl Leases {
         }
     }
 
-    /// An exchange with a file can block, so it runs on a blocking thread. Without a shared budget it is arithmetic only.
+    /// Runs an exchange on a blocking thread, because its file access may block. Without a shared budget the exchange
+    /// only computes in memory and runs on the caller's thread.
     fn exchange_in_background(self: &Arc<Self>, wants_lease: bool) {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if self.budget.is_some() => {
@@ -168,7 +168,7 @@ impl Leases {
         }
     }
 
-    /// Waits until an exchange ends. One caller at a time.
+    /// Waits until an exchange ends. Only one caller may wait at a time.
     pub(super) async fn renewed(&self) {
         self.renewed.notified().await;
     }
@@ -177,7 +177,7 @@ impl Leases {
         lock(&self.state).report.merge(&UsageReport { pause: Some(pause), ..UsageReport::default() });
     }
 
-    /// Sends the report to the shared budget now, unless an exchange is about to send it.
+    /// Reports usage to the shared budget now, unless a running exchange is about to report it.
     pub(super) fn flush(self: &Arc<Self>) {
         let state = lock(&self.state);
         let is_idle = self.budget.is_some() && !state.is_exchanging && !state.is_closed;
@@ -187,7 +187,7 @@ impl Leases {
         }
     }
 
-    /// Reports the usage of this process and returns the pause in the shared budget. The outer `None` means that the
+    /// Reports this process's usage and returns the pause stored in the shared budget. The outer `None` means that the
     /// budget cannot be reached.
     pub(super) async fn shared_pause(self: &Arc<Self>) -> Option<Option<Pause>> {
         self.budget.as_ref()?;
@@ -195,7 +195,7 @@ impl Leases {
         tokio::task::spawn_blocking(move || leases.exchange(false)).await.ok()?.map(|quota| quota.pause)
     }
 
-    /// Records the quota that the headers state. A new limit voids the leases that were requested without it.
+    /// Records the quota stated in an answer's headers. A new limit voids all leases requested without it.
     pub(super) fn record_header(&self, mut header: QuotaHeader, in_flight: usize) {
         let mut state = lock(&self.state);
         let last = state.report.header;
@@ -203,9 +203,9 @@ impl Leases {
         if !known.contains(&Some(header.limit)) && last.is_none_or(|last| last.limit != header.limit) {
             state.void_leases();
         }
-        // The answer with this header is still in flight itself.
+        // The request that got this header still counts as in flight, so it is subtracted.
         header.outstanding = (in_flight as u64).saturating_sub(1);
-        // Answers may arrive out of order. Within one window, the smallest remainder is the newest.
+        // Answers may arrive out of order. The smallest remainder within a window is the newest.
         let is_overtaken = last.is_some_and(|last| {
             last.limit == header.limit
                 && (last.resets_at_ms - header.resets_at_ms).abs() < RATE_WINDOW
@@ -216,21 +216,21 @@ impl Leases {
         }
     }
 
-    /// Records a 429 about the rate and voids the leases, because the next one has a lower rate.
+    /// Records a 429 at a rate and voids all leases, because the next lease has a lower rate.
     pub(super) fn report_limit(&self, limited: RateLimited) {
         let mut state = lock(&self.state);
         state.report.limited = Some(limited);
         state.void_leases();
     }
 
-    /// Replaces the estimate in a 429 that is not reported yet. `estimate` gets the time of the 429.
+    /// Replaces the rate estimate of an unreported 429. `estimate` receives the time of the 429.
     pub(super) fn revise_estimate(&self, estimate: impl FnOnce(i64) -> Option<f64>) {
         if let Some(limited) = &mut lock(&self.state).report.limited {
             limited.estimate = estimate(limited.at_ms);
         }
     }
 
-    /// The rate in force, if it was learned from 429s.
+    /// The current rate if it was learned from 429s.
     pub(super) fn learned_rate(&self) -> Option<f64> {
         let quota = self.quota_state();
         quota.rate_learned.filter(|learned| quota.rate.is_some_and(|rate| rate >= *learned))
@@ -244,12 +244,12 @@ impl Leases {
         lock(&self.state).quota
     }
 
-    /// Why the budget is not shared; `None` if it is.
+    /// Why this process cannot share the quota; `None` if it can.
     pub(super) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
 
-    /// Returns unused requests to the shared budget, with the last report.
+    /// Returns unused requests to the shared budget with the last usage report.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         state.is_closed = true;
@@ -258,8 +258,8 @@ impl Leases {
         self.exchange(false);
     }
 
-    /// Runs one exchange. Blocks as long as the budget does. Returns the shared state, or `None` if the budget was not
-    /// reached.
+    /// Runs one exchange, which blocks as long as the budget blocks. Returns the shared state, or `None` if the budget
+    /// could not be reached.
     fn exchange(&self, wants_lease: bool) -> Option<QuotaState> {
         let mut unreported = lock(&self.unreported);
         let now_us = now_us(&self.clock);
@@ -271,7 +271,8 @@ impl Leases {
             if wants_lease && !state.is_closed {
                 request.want = state.next_want(self.purpose, now_us);
             } else {
-                // A 429 is reported with the next lease request, when the answers in flight have improved its estimate.
+                // This process reports a 429 only with a lease request, after the answers in flight have improved its
+                // estimate.
                 state.report.limited = report.limited.take();
             }
             (report, state.generation, state.quota)
@@ -321,7 +322,7 @@ impl Leases {
 }
 
 impl State {
-    /// The size of the next lease: the requests of half a second at the measured speed, and half as many again, so that
+    /// The size of the next lease: one and a half times the requests of half a second at the measured speed, so that
     /// the speed can grow.
     fn next_want(&mut self, purpose: Purpose, now_us: i64) -> u64 {
         let passed = (now_us - self.exchanged_us).max(1) as f64 / 1e6;
@@ -347,11 +348,11 @@ impl State {
         }
     }
 
-    /// Keeps the limiter if the current lease directly follows the last one at the same rate.
+    /// Drops the limiter unless the current lease directly follows the last one at the same rate.
     fn keep_limiter(&mut self) {
         let keeps = match (&self.lease, &mut self.limiter) {
             (Some(lease), Some(limiter)) => limiter.continues_with(&lease.grant),
-            // Without a current lease, the next one may still follow the last one.
+            // Without a current lease, the next one may still directly follow the last one.
             (None, _) => true,
             (Some(_), None) => false,
         };

@@ -1,7 +1,7 @@
-//! Decides when each request of a lease may start, with governor's rate limiter on tokio's clock.
+//! Decides when each request of a lease may start. It runs governor's rate limiter on tokio's clock.
 //!
-//! The lease says how many requests and at what rate. A limiter continues through every lease that directly follows the last one
-//! at the same rate, so that requests after a late timer catch up.
+//! The lease sets the number of requests and the rate. One limiter serves all consecutive leases at the same rate, so
+//! that requests can catch up after a late timer.
 
 use std::num::NonZeroU32;
 use std::ops::Add;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 use crate::model::budget::Grant;
 
-/// The longest delay after which requests catch up. Timers fire late, especially on a busy machine. Starts that were
-/// missed earlier are lost, so that a suspended process does not resume with a burst.
+/// The longest delay that later requests make up for. Timers fire late, especially on a busy machine. A longer delay is
+/// not made up for, so a suspended process does not resume with a burst.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
-/// An instant of tokio's clock, which tests can pause.
+/// An instant of tokio's clock, which a test can pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(Instant);
 
@@ -51,16 +51,16 @@ impl Clock for TokioClock {
     }
 }
 
-/// The rate limiter of leases that directly follow each other.
+/// The rate limiter of consecutive leases.
 pub(super) struct Limiter {
     inner: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Moment>>,
     spacing_us: f64,
-    /// The end of the newest lease's schedule, Unix microseconds.
+    /// When the schedule of the newest lease ends, in Unix microseconds.
     ends_us: i64,
 }
 
 impl Limiter {
-    /// A limiter for a lease whose first request could have started `late_us` microseconds ago.
+    /// Creates a limiter for a lease whose first request could have started `late_us` microseconds ago.
     pub(super) fn new(grant: &Grant, late_us: i64) -> Self {
         let spacing = Duration::from_secs_f64(grant.spacing_us / 1e6).max(Duration::from_nanos(1));
         let late = Duration::from_micros(late_us.max(0).unsigned_abs()).min(CATCH_UP);
@@ -68,14 +68,14 @@ impl Limiter {
         let burst = NonZeroU32::MIN.saturating_add(cells(CATCH_UP));
         let quota = Quota::with_period(spacing).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
         let inner = RateLimiter::direct_with_clock(quota, TokioClock);
-        // A new limiter permits a full burst. Only the late requests may start at once.
+        // A new governor limiter permits a full burst. This uses up all of it but the late requests.
         if let Some(spent) = NonZeroU32::new(cells(CATCH_UP) - cells(late)) {
             drop(inner.check_n(spent));
         }
         Self { inner, spacing_us: grant.spacing_us, ends_us: end_of(grant) }
     }
 
-    /// Whether the lease directly follows the last one at the same rate, so that this limiter serves it too.
+    /// Whether the lease directly follows the last one at the same rate, so that this limiter can continue.
     pub(super) fn continues_with(&mut self, grant: &Grant) -> bool {
         let follows = (grant.starts_us - self.ends_us).abs() <= 1 && (grant.spacing_us - self.spacing_us).abs() < 1e-9;
         if follows {
@@ -84,7 +84,7 @@ impl Limiter {
         follows
     }
 
-    /// Permits one request now, or returns how long to wait.
+    /// Permits one request now, or returns the wait until the next one.
     pub(super) fn check(&self) -> Result<(), Duration> {
         self.inner.check().map_err(|not_until| not_until.wait_time_from(TokioClock.now()))
     }
@@ -102,7 +102,7 @@ mod tests {
         Grant { requests, counted: true, starts_us, spacing_us: 1e6 / per_second, ..Grant::default() }
     }
 
-    /// The number of requests that may start at once.
+    /// The number of requests that the limiter lets start at once.
     fn burst(limiter: &Limiter) -> usize {
         (0..1_000).take_while(|_| limiter.check().is_ok()).count()
     }

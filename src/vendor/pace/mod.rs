@@ -1,16 +1,17 @@
 //! Decides when the next request to a host may start. Each host has one [`Pacer`].
 //!
-//! One deadline combines the shared budget, `Retry-After`, `X-RateLimit-*` and back-off. It only moves forward: neither
-//! a success nor a shorter wait moves it back. The one exception is `recoup quota clear`, so a process in a long wait
-//! reads the shared budget again.
+//! One deadline combines the shared budget, `Retry-After`, `X-RateLimit-*` and back-off. Neither a success nor a
+//! shorter wait moves the deadline back. Only `recoup quota clear` does, so a process in a long wait rereads the shared
+//! budget.
 //!
-//! A request first takes a slot, which bounds the requests in flight. It then waits for the deadline and draws from the lease
-//! in one step without an await, so that it starts at once. The slot comes first because a caller that draws and then waits
-//! for a slot would start late, in a burst with others.
+//! A request first takes a slot, because slots limit the requests in flight. It then waits for the deadline and draws
+//! from the lease in one step without an await, so that it starts at once. If a caller drew first and then waited for a
+//! slot, it would start late, in a burst with others.
 //!
-//! `concurrency` learns from the answers how many slots there should be, `lease` holds the budget's share of this process, and
-//! `limiter` spreads it over time. A wait longer than `max_wait` is not started: admission fails with `Kind::Parked` and says
-//! when to run again. The same happens at `--max-requests` and `--until`.
+//! `concurrency` adjusts the number of slots to the answers, `lease` holds this process's share of the budget, and
+//! `limiter` spreads that share over time. If a wait would exceed `max_wait`, admission fails at once with
+//! `Kind::Parked`, and the error says when to run again. Admission also fails with `Kind::Parked` at `--max-requests`
+//! and `--until`.
 
 mod concurrency;
 mod deadline;
@@ -38,10 +39,10 @@ use deadline::Deadline;
 use lease::{Draw, Leases};
 use run_limits::RunLimits;
 
-/// How often a waiting process reads the shared budget, to see whether a user has cleared the wait.
+/// How often a waiting process reads the shared budget to detect `recoup quota clear`.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// The pace of one host.
+/// Decides when requests to one host start.
 pub(crate) struct Pacer {
     clock: Clock,
     stop: CancellationToken,
@@ -49,7 +50,7 @@ pub(crate) struct Pacer {
     leases: Arc<Leases>,
     run_limits: RunLimits,
     slots: Arc<Semaphore>,
-    /// Callers wait for the deadline and the lease one at a time, in order.
+    /// Makes callers wait for the deadline and the lease one at a time, in order of arrival.
     turn: tokio::sync::Mutex<()>,
     in_flight: AtomicUsize,
     controller: Mutex<Controller>,
@@ -59,7 +60,7 @@ pub(crate) struct Pacer {
     max_wait: Duration,
 }
 
-/// Permission to send one request. Dropping it frees the slot.
+/// Permission to send one request. Dropping the permit frees its slot.
 pub(crate) struct Permit {
     pacer: Arc<Pacer>,
     slot: Option<OwnedSemaphorePermit>,
@@ -90,11 +91,12 @@ impl Pacer {
         }))
     }
 
-    /// Waits until a request may start. `not_before` is the caller's own back-off; it passes before a slot is taken.
+    /// Waits until a request may start. `not_before` is the caller's own back-off, which passes before the pacer takes
+    /// a slot.
     ///
     /// # Errors
-    /// `Interrupted` as soon as `stop` is cancelled; `Parked` if the deadline is farther away than `max_wait`, and at the limits
-    /// of this run.
+    /// `Interrupted` as soon as `stop` is cancelled. `Parked` if the wait would exceed `max_wait`, or at a limit of
+    /// this run.
     pub(crate) async fn admit(self: &Arc<Self>, not_before: Option<Timestamp>) -> Result<Permit> {
         if let Some(moment) = not_before {
             let wait = millis(ceil_ms(moment) - self.clock.now_ms());
@@ -104,14 +106,14 @@ impl Pacer {
         }
         let slot = self.or_stop(Arc::clone(&self.slots).acquire_owned()).await?.map_err(|_closed| interrupted())?;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        // The permit exists before the wait, so that its drop frees the slot if the wait fails.
+        // Creates the permit before the wait, so that a failed wait drops the permit and frees the slot.
         let mut permit = Permit { pacer: Arc::clone(self), slot: Some(slot), admitted_ms: 0, is_repeat: false };
         permit.admitted_ms = self.wait_for_start().await?;
         Ok(permit)
     }
 
-    /// Waits until the run's limits, the deadline and the lease all permit a start at the same instant, and returns
-    /// that instant.
+    /// Waits until the run's limits, the deadline and the lease all permit a start at the same instant. Returns that
+    /// instant.
     async fn wait_for_start(&self) -> Result<i64> {
         let _turn = self.or_stop(self.turn.lock()).await?;
         let mut is_too_long = false;
@@ -123,7 +125,7 @@ impl Pacer {
             self.run_limits.check(now)?;
             if let Some(pause) = self.deadline.get().filter(|pause| pause.until_ms > now) {
                 let wait = millis(pause.until_ms - now);
-                // A back-off has its own bound. Only a wait that the host asks for can be too long.
+                // A back-off has a limit of its own, so `max_wait` applies only to a wait that the host demands.
                 if wait > self.max_wait && pause.reason != WaitReason::BackingOff {
                     if is_too_long {
                         return Err(self.parked(pause));
@@ -157,9 +159,9 @@ impl Pacer {
         }
     }
 
-    /// Moves the deadline back to the pause in the shared budget. The budget holds a shorter pause than this process
-    /// has reported only if a user has cleared it. The budget does not store a used-up quota as a pause: the next
-    /// lease states it again.
+    /// Moves the deadline back to the pause in the shared budget. That pause is shorter than one that this process has
+    /// reported only after `recoup quota clear`. The budget does not store an exhausted quota as a pause; the next
+    /// lease reports the exhaustion again.
     async fn move_back_if_cleared(&self, seen: Pause) {
         if seen.reason != WaitReason::BackingOff
             && let Some(shared) = self.leases.shared_pause().await
@@ -176,7 +178,7 @@ impl Pacer {
         }
     }
 
-    /// Extends the deadline to a time that the host named.
+    /// Extends the deadline to a retry time that the host stated.
     pub(crate) fn pause_until(&self, moment: Timestamp) {
         self.extend(Pause::asked(ceil_ms(moment), self.clock.now_ms()));
     }
@@ -185,15 +187,15 @@ impl Pacer {
         if self.deadline.get().is_some_and(|current| pause.until_ms <= current.until_ms) {
             return;
         }
-        // Reports before it extends the deadline. Otherwise an exchange in between would find the budget without the
-        // pause and take it for cleared.
+        // Reports the pause before it extends the deadline. In the other order, an exchange in between would find no
+        // pause in the budget and treat it as cleared.
         self.leases.report_pause(pause);
         if self.deadline.extend(pause) {
             self.leases.flush();
         }
     }
 
-    /// Records the quota that the headers of an answer state.
+    /// Records the quota stated in an answer's headers.
     pub(crate) fn record_header(&self, header: QuotaHeader) {
         self.leases.record_header(header, self.in_flight());
     }
@@ -202,12 +204,12 @@ impl Pacer {
         self.leases.quota_state()
     }
 
-    /// Why the budget is not shared with other processes; `None` if it is.
+    /// Why this process cannot share the quota with other processes; `None` if it can.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.leases.trouble()
     }
 
-    /// The deadline and its reason, if it is in the future.
+    /// The deadline and its reason; `None` if the deadline has passed.
     pub(crate) fn waiting(&self) -> Option<(Timestamp, WaitReason)> {
         let pause = self.deadline.get().filter(|pause| pause.until_ms > self.clock.now_ms())?;
         Some((Timestamp::from_millisecond(pause.until_ms).unwrap_or(Timestamp::MAX), pause.reason))
@@ -217,12 +219,12 @@ impl Pacer {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// The error for a host that keeps answering 429. Its last answer named this time.
+    /// The error for a host that keeps answering 429. `moment` is the retry time of its last answer.
     pub(crate) fn parked_until(&self, moment: Timestamp) -> Error {
         self.parked(Pause::asked(ceil_ms(moment), self.clock.now_ms()))
     }
 
-    /// The error for a wait that is too long.
+    /// The error for a wait that exceeds `max_wait`.
     fn parked(&self, pause: Pause) -> Error {
         let moment = Timestamp::from_millisecond(pause.until_ms).unwrap_or(Timestamp::MAX);
         let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
@@ -249,12 +251,13 @@ impl Pacer {
 }
 
 impl Permit {
-    /// Marks a request that repeats a failed one. If it fails again, that says nothing new about the host.
+    /// Marks a request as the repeat of a failed one. A second failure of the same request says nothing new about the
+    /// host.
     pub(crate) fn mark_repeat(&mut self) {
         self.is_repeat = true;
     }
 
-    /// Reports the answer, and the time that the host named for the next request. The slot stays taken.
+    /// Reports an answer's health and its retry time, if any. The request keeps its slot.
     pub(crate) fn report(&self, health: Health, until: Option<Timestamp>) {
         let pacer = &self.pacer;
         match until {
@@ -266,7 +269,7 @@ impl Permit {
         }
     }
 
-    /// Reports the answer as [`Permit::report`] does, and frees the slot.
+    /// Reports an answer as [`Permit::report`] does, and frees the slot.
     pub(crate) fn finish(self, health: Health, until: Option<Timestamp>) {
         self.report(health, until);
     }
@@ -283,7 +286,7 @@ impl Drop for Permit {
     }
 }
 
-/// Adds up to a quarter, so that processes that failed together do not retry together.
+/// Lengthens a wait by a random part of up to a quarter, so that processes that failed together do not retry together.
 pub(crate) fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + fastrand::f64() / 4.0)
 }
@@ -312,7 +315,6 @@ fn check_rate(rate: Option<f64>) -> Result<()> {
 }
 
 impl Drop for Pacer {
-    /// Returns the unused part of the lease to the shared budget.
     fn drop(&mut self) {
         self.leases.close();
     }

@@ -1,27 +1,27 @@
-//! Estimates the rate that a host enforces, from the requests that it accepted before it refused one.
+//! Estimates the rate limit of a host from the requests that the host accepted before it refused one.
 //!
-//! Pure: times come from the caller. A host that limits a rate lets a burst of about one second of requests through
-//! first, with a token bucket as well as with a window of one second. Take any stretch of *t* seconds that ends with a
-//! refusal. If the bucket was full when it began, the host accepted `rate * (1 + t)` requests in it; otherwise it
-//! accepted fewer. So the rate is the largest value over all stretches, whenever the bucket was full.
+//! The estimate does no I/O: callers pass the times. A host with a rate limit first accepts a burst of about one
+//! second's requests, both with a token bucket and with a window of one second. Consider a period of *t* seconds that
+//! ends with a refusal. If the bucket was full at its start, the host accepted `rate * (1 + t)` requests in it;
+//! otherwise the host accepted fewer. The maximum of `accepted / (1 + t)` over all periods is therefore the rate.
 
 use std::collections::VecDeque;
 
-/// Requests are counted in intervals of this length, in milliseconds.
+/// The length of the intervals that count requests, in milliseconds.
 const INTERVAL: i64 = 20;
 
-/// The age at which a request is forgotten, in milliseconds.
+/// The age at which the estimate drops a request, in milliseconds.
 const KEPT: i64 = 30_000;
 
-/// Minimum number of accepted requests for an estimate.
+/// The minimum number of accepted requests for an estimate.
 const ENOUGH: u64 = 5;
 
-/// The number of accepted requests by the interval in which they started.
+/// The number of accepted requests that started in each interval.
 #[derive(Debug, Default)]
 pub(super) struct RateEstimate(VecDeque<(i64, u64)>);
 
 impl RateEstimate {
-    /// Counts one accepted request. Answers may arrive in another order than their requests started.
+    /// Counts one accepted request. Answers may arrive in a different order than the requests started.
     pub(super) fn count(&mut self, started_ms: i64) {
         let interval = started_ms.div_euclid(INTERVAL);
         match self.0.iter().rposition(|(earlier, _)| *earlier <= interval) {
@@ -34,11 +34,11 @@ impl RateEstimate {
         }
     }
 
-    /// The estimate in requests per second, given that the host refused a request that started at this time.
+    /// The estimated rate in requests per second, if the host refused a request that started at `refused_ms`.
     pub(super) fn rate_at(&self, refused_ms: i64) -> Option<f64> {
         let (mut accepted, mut rate) = (0, 0.0_f64);
         for (interval, count) in self.0.iter().rev() {
-            // Requests that started just after the refused one count too if the host accepted them.
+            // Also counts accepted requests that started just after the refused one.
             accepted += count;
             let seconds = (refused_ms - interval * INTERVAL).max(0) as f64 / 1_000.0;
             rate = rate.max(accepted as f64 / (1.0 + seconds));
@@ -51,7 +51,7 @@ impl RateEstimate {
 mod tests {
     use super::*;
 
-    /// Sends requests to a token bucket at an even pace, and returns the estimate at the first refusal.
+    /// Sends requests to a token bucket at an even pace. Returns the estimate at the first refusal.
     fn estimate(rate: f64, depth: f64, pace: f64) -> f64 {
         let mut estimate = RateEstimate::default();
         let (mut tokens, mut ms) = (depth, 0.0_f64);

@@ -1,20 +1,21 @@
-//! The most recent answers of a host. They tell a limit from stray 429s, which a host sends at random below its limit.
+//! The most recent answers of a host. They distinguish a rate limit from stray 429s, which a host sends at random below
+//! its limit.
 
 use std::collections::VecDeque;
 
-/// For a host without stray 429s, one refusal in four of the newest twelve answers indicates the limit.
+/// The number of newest answers that indicate a limit for a host without stray 429s, if a quarter of them are refusals.
 const FEW: usize = 12;
 const ONE_IN: usize = 4;
 
-/// For a host with stray 429s, 15 refusals in the newest hundred answers indicate the limit. A host that refuses 3 % at random
-/// reaches 15 once in several hours.
+/// The number of newest answers that indicate a limit for a host with stray 429s, if they contain 15 refusals. A host
+/// that refuses 3 % at random reaches 15 once in several hours.
 const MANY: usize = 100;
 const OF_MANY: usize = 15;
 
-/// After this many answers in a row without a 429, the host is treated as one without stray 429s again.
+/// After this many consecutive answers without a 429, the host counts as one without stray 429s again.
 const QUIET: u32 = 1_000;
 
-/// For each of the newest answers, whether it was a 429 that names no time.
+/// The newest answers: true for a 429 without a retry time.
 #[derive(Debug, Default)]
 pub(super) struct RecentAnswers {
     answers: VecDeque<bool>,
@@ -32,7 +33,7 @@ impl RecentAnswers {
         self.has_strays &= self.quiet < QUIET;
     }
 
-    /// Whether the share of refusals indicates the limit. Among fewer than four answers one refusal is enough.
+    /// Whether the share of refusals indicates a rate limit. Among fewer than four answers, one refusal is enough.
     pub(super) fn indicate_limit(&self) -> bool {
         let refused = |newest: usize| self.answers.iter().rev().take(newest).filter(|refused| **refused).count();
         if self.has_strays {
@@ -42,12 +43,12 @@ impl RecentAnswers {
         refused > 0 && refused * ONE_IN >= self.answers.len().min(FEW)
     }
 
-    /// Forgets the answers after the pace was lowered: they say nothing about the new pace.
+    /// Drops all answers after the pace was lowered, because they say nothing about the new pace.
     pub(super) fn clear(&mut self) {
         self.answers.clear();
     }
 
-    /// Records that the host refused a request at a rate that it accepts.
+    /// Records that a refusal was random and did not come from a rate limit.
     pub(super) fn mark_stray(&mut self) {
         self.has_strays = true;
     }

@@ -1,4 +1,5 @@
-//! The limits of this run: `--max-requests` and `--until`. At a limit no further request starts, and requests under way finish.
+//! The limits of this run: `--max-requests` and `--until`. At a limit no further request starts, and running requests
+//! finish.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,8 +19,8 @@ impl RunLimits {
         Self { max_requests, until, started: AtomicU64::new(0) }
     }
 
-    /// Fails if the moment is not before `--until`, or if `--max-requests` is used up. The pacer also asks about the end of a
-    /// wait, so that it does not wait for a start that `--until` forbids.
+    /// Fails if `moment_ms` is not before `--until`, or if `--max-requests` is used up. The pacer also calls this with
+    /// the end of a wait, so that it does not wait for a start that `--until` forbids.
     pub(super) fn check(&self, moment_ms: i64) -> Result<()> {
         if let Some(max) = self.max_requests.filter(|max| self.started.load(Ordering::Relaxed) >= *max) {
             return Err(used_up(max));
@@ -33,7 +34,7 @@ impl RunLimits {
         }
     }
 
-    /// Counts a request that starts now, if one is left.
+    /// Counts a request that starts now. Fails if `--max-requests` is used up.
     pub(super) fn count(&self) -> Result<()> {
         let Some(max) = self.max_requests else { return Ok(()) };
         let next = |started| (started < max).then_some(started + 1);

@@ -1,4 +1,4 @@
-//! Decodes every published shape that recoup reads, from the fixtures in `tests/fixtures/api`.
+//! Decodes every published response that recoup reads, from the fixtures in `tests/fixtures/api`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn read(dir: &Path, name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Decodes a file by the kind in its name, and describes the result.
+/// Decodes a fixture by the kind in its file name, and describes the result.
 fn decode(dir: &Path, name: &str) -> Option<String> {
     let body = read(dir, name);
     Some(match name.trim_end_matches(".json") {
@@ -118,7 +118,7 @@ fn decode(dir: &Path, name: &str) -> Option<String> {
     })
 }
 
-/// The wait that the headers of a 429 ask for.
+/// The wait that the headers of a 429 demand.
 fn limit(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Limited {

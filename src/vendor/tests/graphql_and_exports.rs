@@ -1,4 +1,4 @@
-//! GraphQL and exports: the requests, the meaning of each answer, and that a storage host gets no credentials.
+//! GraphQL and exports: the requests and the meaning of each answer. A storage host must get no credentials.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,7 @@ async fn an_error_with_a_row_damages_that_row_only() {
     };
     assert_eq!((read.rows, read.rewards.len()), (2, 1));
     assert_eq!(read.damaged[0].as_ref().map(crate::model::RewardId::as_str), Some("r1"));
-    // An error that names no row may be about any row.
+    // A GraphQL error without a row index may affect any row.
     assert_eq!(page(&hurt(""), 200).await.map(|_| ()).map_err(|error| error.kind), Err(Kind::Vendor));
 }
 

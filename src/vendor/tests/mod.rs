@@ -1,4 +1,4 @@
-//! Tests of the clients against a scripted server on this machine, in real time with short time-outs.
+//! Tests the clients against a scripted server on this machine, in real time with short time-outs.
 
 mod actions;
 mod fixtures;

@@ -1,4 +1,4 @@
-//! The pacer under a paused clock, without sockets.
+//! Tests the pacer on a paused clock, without sockets.
 
 use jiff::SignedDuration;
 use url::Url;

@@ -30,7 +30,7 @@ fn page(programs: &[Value], total: Option<u64>) -> Reply {
     Reply::json(200, &json!({"data": {"programs": {"totalCount": total, "data": programs}}}).to_string())
 }
 
-/// Each program with its state, or why the programs cannot be read.
+/// Each program with its rule's state, or why the programs cannot be read.
 fn described(answer: &Result<Programs>) -> Vec<String> {
     match answer {
         Ok(Programs::Read(programs)) => programs.iter().map(line).collect(),
@@ -70,7 +70,7 @@ async fn every_program_is_read_page_by_page() {
             vec!["a Found", "b NoSuchRule"],
             2,
         ),
-        // The server ignores the offset.
+        // This server ignores the offset.
         (vec![page(&[program("a", "REFUND")], Some(9))], vec!["a Found"], 2),
         (
             vec![page(&[program("a", "REFUND"), program("a", "OTHER")], Some(2))],

@@ -1,4 +1,4 @@
-//! Reads: what is retried, what fails at once, and what an error may say.
+//! Reads: which requests are retried, which fail at once, and what an error may contain.
 
 use std::io::Write;
 use std::time::Duration;
@@ -379,7 +379,7 @@ async fn a_page_of_a_firewall_is_not_taken_for_an_answer_of_the_vendor() {
     for status in [400, 401, 402, 403, 404, 407, 410, 451, 500, 502, 503, 504] {
         for (body, is_foreign) in bodies {
             if status == 404 && body.starts_with('{') {
-                // The API's own answer to an account that it does not know.
+                // This is the API's own answer for an unknown account.
                 continue;
             }
             let server = Server::replying([Reply::new(status, &[], body)]).await;

@@ -1,4 +1,4 @@
-//! A server with scripted replies, one request per connection. It records the requests.
+//! A server with scripted replies. It handles one request per connection and records the requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,14 +9,12 @@ use url::Url;
 
 use crate::vendor::{Credentials, HostOptions, Secret};
 
-/// What the server does with one request.
+/// What the server does after it has read a request.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
-    /// Sends these bytes and closes the connection.
     Bytes(Vec<u8>),
-    /// Closes the connection without a byte.
     Close,
-    /// Sends these bytes and then nothing until the client times out.
+    /// Sends these bytes, then keeps the connection open until the client times out.
     Hang(Vec<u8>),
 }
 
@@ -41,9 +39,9 @@ impl Reply {
 
 #[derive(Debug, Clone)]
 pub(super) struct ReceivedRequest {
-    /// Method and target.
+    /// The method and target of the request.
     pub(super) line: String,
-    /// Header lines, names in lower case.
+    /// The header lines of the request, with names in lower case.
     pub(super) headers: Vec<String>,
     pub(super) body: String,
 }
@@ -61,7 +59,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Answers with the replies in order, and repeats the last one.
+    /// Starts a server that sends the replies in order, and then repeats the last one.
     pub(super) async fn replying(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies: Vec<Reply> = replies.into_iter().collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -80,7 +78,7 @@ impl Server {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Options with short waits.
+    /// Client options with short waits.
     pub(super) fn options(&self) -> HostOptions {
         options(self.base.clone())
     }

@@ -1,4 +1,4 @@
-//! Two pacers on one budget, and a budget that fails: requests continue, and their use is reported later.
+//! Two pacers share one budget, which can fail: requests continue, and the pacers report their usage later.
 
 use std::sync::atomic::AtomicBool;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::model::budget::{Budget, Grant, LeaseRequest, Purpose, Quota, QuotaSettings, Unavailable, UsageReport};
 use crate::vendor::{Credentials, Secret};
 
-/// A budget in memory that can be unreachable.
+/// A budget in memory that a test can make unreachable.
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<QuotaState>,

@@ -1,7 +1,8 @@
-//! The share of an enforced rate that the pacer uses in a minute of simulated time, and the number of 429s that it gets.
+//! The share of a rate limit that the pacer uses in a minute of simulated time, and the number of 429s that it
+//! receives.
 //!
-//! A token bucket of one second enforces the rate, as in `recoup simulate --rate`. The last test has no limit: then the
-//! pacer must keep every slot busy.
+//! A token bucket of one second enforces the limit, as in `recoup simulate --rate`. In the last test the host has no
+//! limit, and the pacer must keep every slot busy.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,13 +15,13 @@ use super::*;
 use crate::model::budget::QuotaSettings;
 use crate::vendor::{Credentials, Secret};
 
-/// The headers in which the host states its limit.
+/// The headers by which the host states its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Headers {
     Nothing,
-    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset` with every answer.
+    /// Sends `X-RateLimit-Limit`, `-Remaining` and `-Reset` with every answer.
     Everything,
-    /// `Retry-After` with a 429.
+    /// Sends `Retry-After` with a 429.
     RetryAfter,
 }
 
@@ -35,7 +36,7 @@ struct Bucket {
 
 struct Case {
     limit: Option<f64>,
-    /// The share of stray 429s.
+    /// The share of requests that the host refuses with a stray 429.
     stray: f64,
     configured: Option<f64>,
     headers: Headers,
@@ -43,7 +44,7 @@ struct Case {
     concurrency: usize,
 }
 
-/// Runs for a minute after `skipped` seconds. Returns the accepted requests and the 429s.
+/// Runs for `skipped` seconds, then measures one minute. Returns the accepted requests and the 429s of that minute.
 async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
     let base = Url::parse("https://127.0.0.1").expect("a URL");
     let credentials = Credentials { user: String::new(), secret: Secret::Value("x".into()) };
@@ -71,7 +72,6 @@ async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
         set.spawn_local(async move {
             loop {
                 let permit = pacer.admit(None).await.expect("admission");
-                // The latency varies.
                 tokio::time::sleep(latency.mul_f64(0.45 + 0.1 * fastrand::f64())).await;
                 let arrived = clock.now_ms();
                 if arrived >= end {
@@ -149,7 +149,7 @@ async fn a_rate_that_has_to_be_learned_is_used_with_few_429s() {
     for headers in [Headers::Everything, Headers::RetryAfter, Headers::Nothing] {
         for rate in [20.0, 50.0, 400.0] {
             for latency in [2, 100] {
-                // The jitter of back-offs is the only random part.
+                // Seeds the jitter of back-offs, which is the only random part.
                 fastrand::seed(7);
                 let case = Case {
                     limit: Some(rate),
@@ -174,7 +174,7 @@ async fn stray_429s_delay_only_their_own_requests() {
     for seed in [1, 7, 23] {
         for (limit, configured) in [(None, Some(200.0)), (Some(200.0), Some(200.0)), (Some(200.0), None)] {
             let case = Case { limit, stray: 0.03, configured, headers: Headers::Nothing, latency, concurrency: 64 };
-            // At first, the pacer takes stray 429s for the limit.
+            // At first, the pacer treats stray 429s as a limit.
             for (skipped, at_least) in [(0, 0.5), (600, 0.9)] {
                 fastrand::seed(seed);
                 let (passed, _) = minute(&case, skipped).await;
