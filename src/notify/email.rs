@@ -1,4 +1,4 @@
-//! E-mail by SMTP: one message to all recipients.
+//! Sends notices as e-mail by SMTP: one message to all recipients.
 
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
@@ -13,21 +13,21 @@ use crate::vendor::Secret;
 /// How the connection to the mail server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpTls {
-    /// From the first byte, usually on port 465.
+    /// TLS from the first byte, usually on port 465.
     Tls,
-    /// By STARTTLS before anything else, usually on port 587.
+    /// STARTTLS before any other command, usually on port 587.
     StartTls,
-    /// Not at all; only for a server on this machine.
+    /// No encryption. Only for a mail server on this machine.
     None,
 }
 
 #[derive(Debug, Clone)]
 pub struct EmailSettings {
     pub host: String,
-    /// `None` for the usual port.
+    /// `None` selects the usual port for the encryption.
     pub port: Option<u16>,
     pub tls: SmtpTls,
-    /// The user and the password, if the server wants them.
+    /// User and password; `None` if the server needs no login.
     pub login: Option<(String, Secret)>,
     pub from: String,
     pub to: Vec<String>,
@@ -81,7 +81,7 @@ impl Email {
             mail = mail.to(to.clone());
         }
         let mail = mail.header(ContentType::TEXT_PLAIN).body(message.lines()).map_err(|error| error.to_string())?;
-        // The server's own words may hold an address, so only its code is told.
+        // The server's message may contain an address, so the error contains only the status code.
         self.transport.send(mail).await.map(drop).map_err(|error| match error.status() {
             Some(code) => format!("the mail server answered {code}"),
             None if error.is_timeout() => "no answer in time".to_owned(),

@@ -1,8 +1,8 @@
-//! Use case: notices by an outbound webhook and by e-mail, sent by the service.
+//! Use case: the service sends notices by an outbound webhook and by e-mail.
 //!
-//! The service finds the events and queues them ([`crate::store::notices`]); this module delivers them. A notice has a sentence,
-//! an order ID and a link to the page, and never personal data or a secret. A failed delivery is retried with back-off. No
-//! use case waits for a delivery.
+//! The service finds the events and queues them ([`crate::store::notices`]); this module delivers them. A notice contains a
+//! text, an order ID and a link to the page, and never personal data or a secret. A failed delivery is retried with
+//! back-off. No use case waits for a delivery. use case waits for a delivery.
 
 mod email;
 mod webhook;
@@ -23,35 +23,35 @@ use crate::store::notices::{NoticeQueue, QueuedNotice};
 use email::Email;
 use webhook::Webhook;
 
-/// The longest pause between two attempts.
+/// Maximum pause between two attempts to deliver a notice.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(6);
 
-/// After this number of attempts, about three days with the default settings, a notice is dropped.
+/// A notice is dropped after this number of failed attempts, about three days with the default settings.
 const ATTEMPTS: u32 = 20;
 
-/// Longest time for one delivery.
+/// Time-out of one delivery.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The address of the page, for links; `None` for notices without a link.
+    /// Base URL of the page, for the links in notices; `None` omits the links.
     pub page_url: Option<Url>,
     pub webhook: Option<WebhookSettings>,
     pub email: Option<EmailSettings>,
-    /// The least time between two deliveries.
+    /// Minimum time between two deliveries.
     pub gap: Duration,
-    /// How often the service looks for events.
+    /// Interval at which the service looks for events.
     pub check: Duration,
-    /// A retraction that is open for longer gets a notice.
+    /// Age at which an unconfirmed retraction gets a notice.
     pub unconfirmed_after: Duration,
-    /// The pause after the first failed attempt. It doubles with each further one.
+    /// Pause after the first failed attempt. Each further failure doubles it.
     pub backoff: Duration,
 }
 
-/// What a receiver gets, as JSON or as the text of an e-mail.
+/// The notice that a receiver gets, as JSON or as the text of an e-mail.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
-    /// The same in every attempt, so that a receiver can drop a repetition.
+    /// ID of the notice. Every attempt sends the same ID, so that the receiver can ignore a repetition.
     id: &'a str,
     event: &'a str,
     at: &'a str,
@@ -60,12 +60,12 @@ struct Message<'a> {
     link: Option<String>,
 }
 
-/// The result of a test of one channel.
+/// Result of the test notice to one channel.
 #[derive(Debug, Serialize)]
 pub struct Delivery {
     pub channel: &'static str,
     pub delivered: bool,
-    /// Why it was not delivered.
+    /// Why the test notice was not delivered.
     pub error: Option<Error>,
 }
 
@@ -78,7 +78,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Fails if no channel is set.
+    /// Fails if neither the webhook nor e-mail is configured.
     pub fn new(settings: Settings, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let webhook = settings.webhook.as_ref().map(Webhook::new).transpose()?;
         let email = settings.email.as_ref().map(Email::new).transpose()?;
@@ -93,13 +93,13 @@ impl Notifier {
         &self.settings
     }
 
-    /// The channels that are set.
+    /// Names of the configured channels.
     pub fn channels(&self) -> Vec<&'static str> {
         let all = [(self.webhook.is_some(), "webhook"), (self.email.is_some(), "email")];
         all.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect()
     }
 
-    /// Sends one notice by every channel, not through the queue.
+    /// Sends one test notice to every channel at once, without the queue.
     pub async fn test(&self) -> Vec<Delivery> {
         let at = format!("{:.0}", self.clock.now());
         let mut done = Vec::new();
@@ -123,7 +123,7 @@ impl Notifier {
         done
     }
 
-    /// Sends what is due, one at a time and at most as fast as the setting says.
+    /// Sends the due notices one after another, with at least [`Settings::gap`] between two deliveries.
     pub async fn deliver(&self, queue: &NoticeQueue) -> Result<()> {
         while let Some(notice) = queue.next_due(self.clock.now_ms())?.filter(|_| !self.stop.is_cancelled()) {
             match self.send(&notice).await {
@@ -147,7 +147,7 @@ impl Notifier {
         Ok(())
     }
 
-    /// The error is a fragment of a sentence. It has no address, because an address can hold a secret.
+    /// Sends one notice. The error text completes a sentence and contains no URL, because a URL can hold a secret.
     async fn send(&self, notice: &QueuedNotice) -> Result<(), String> {
         let link = self
             .settings
@@ -171,7 +171,6 @@ impl Notifier {
 }
 
 impl Message<'_> {
-    /// The text of an e-mail.
     fn lines(&self) -> String {
         let order = self.order_id.map(|order| format!("order {}", visible(order)));
         let lines =

@@ -1,7 +1,7 @@
-//! The queue of notices that the service sends by webhook and e-mail, with those that it has sent.
+//! The queue of notices that the service sends by webhook and e-mail, with a record of the sent ones.
 //!
-//! `notices.sql` describes every column, and says why this is a file of its own. A queued notice survives a restart. If the
-//! service is killed between a delivery and its record, the delivery is repeated with the same ID.
+//! `notices.sql` describes every column, and says why the queue has its own file. A queued notice survives a restart. If the
+//! service is killed between a delivery and its record, it repeats the delivery with the same ID.
 
 use std::path::{Path, PathBuf};
 
@@ -18,26 +18,26 @@ const LAYOUT: Layout = Layout {
     application_id: 0x7265_636e, // "recn"
 };
 
-/// How long the file keeps a notice that it no longer sends.
+/// How long the file keeps a notice that is sent or dropped.
 const KEPT_MS: i64 = 366 * 24 * 3_600_000;
 
-/// An event that gets a notice.
+/// An event that needs a person's attention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// Identifies the event, and has no order ID in it.
+    /// Identifies the event. It contains no order ID.
     pub key: String,
-    /// `needs_approval`, `batch_done` …
+    /// Name of the event, such as `needs_approval` or `batch_done`.
     pub event: &'static str,
-    /// RFC 3339.
+    /// When the event happened, RFC 3339.
     pub at: String,
     pub order_id: Option<String>,
-    /// A sentence without personal data.
+    /// Describes the event without personal data.
     pub text: String,
-    /// The path of the page, with its leading `/`.
+    /// Path of the page about the event, with its leading `/`.
     pub path: String,
 }
 
-/// A notice to send by one channel.
+/// A notice to send to one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedNotice {
     pub key: String,
@@ -47,7 +47,7 @@ pub struct QueuedNotice {
     pub order_id: Option<String>,
     pub text: String,
     pub path: String,
-    /// Attempts before this one.
+    /// Number of earlier attempts.
     pub attempts: u32,
 }
 
@@ -57,19 +57,19 @@ pub struct NoticeQueue {
 }
 
 impl NoticeQueue {
-    /// The path of the queue: `NAME-notices.db` beside the ledger.
+    /// Returns the path of the queue: `NAME-notices.db` beside the ledger.
     pub fn beside(ledger: &Path) -> PathBuf {
         let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
         ledger.with_file_name(format!("{}-notices.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))
     }
 
-    /// Opens the queue; creates it if it is missing.
+    /// Opens the queue, or creates it if the file is missing.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
         Ok(Self { conn: Conn::open(path, &LAYOUT, identity)? })
     }
 
-    /// Queues each notice once for each channel. A channel that was just set skips the events that it finds. Returns how
-    /// many notices were queued.
+    /// Queues each notice once for each channel. A newly configured channel skips the events that already exist. Returns the
+    /// number of queued notices.
     pub fn add(&self, notices: &[Notice], channels: &[&str], now_ms: i64) -> Result<u64> {
         self.conn.write(|tx| {
             tx.run("DELETE FROM notices WHERE due_ms IS NULL AND seen_ms < ?1", &[&(now_ms - KEPT_MS)])?;
@@ -91,7 +91,7 @@ impl NoticeQueue {
         })
     }
 
-    /// The notice whose attempt is due first.
+    /// Returns the notice whose attempt is due first.
     pub fn next_due(&self, now_ms: i64) -> Result<Option<QueuedNotice>> {
         let select = "SELECT key, channel, event, at, order_id, text, path, attempts FROM notices
              WHERE due_ms <= ?1 ORDER BY due_ms, at, key, channel LIMIT 1";
@@ -111,15 +111,15 @@ impl NoticeQueue {
         })
     }
 
-    /// Records an attempt. `error` is `None` for a delivery, and `next_ms` is `None` if no further attempt is made.
+    /// Records an attempt. `error` is `None` if the notice was delivered. `next_ms` is `None` if no further attempt is made.
     pub fn record(&self, notice: &QueuedNotice, error: Option<&str>, next_ms: Option<i64>) -> Result<()> {
         let update =
             "UPDATE notices SET attempts = attempts + 1, error = ?3, due_ms = ?4 WHERE key = ?1 AND channel = ?2";
         self.conn.write(|tx| tx.run(update, &[&notice.key, &notice.channel, &error, &next_ms])).map(drop)
     }
 
-    /// Removes every order ID, because one of them may be about a person who must be forgotten. A waiting notice is still sent,
-    /// without the order.
+    /// Removes every order ID from the queue, because an order may belong to a person who must be forgotten. A waiting
+    /// notice is still sent, without the order ID.
     pub fn forget_orders(path: &Path, identity: &Identity) -> Result<()> {
         if !path.exists() {
             return Ok(());
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(queue.add(&[notice("old")], &["webhook"], 0).expect("adds"), 0, "it happened before");
         assert_eq!(queue.add(&[notice("old"), notice("a")], &["webhook"], 1).expect("adds"), 1);
         assert_eq!(queue.add(&[notice("old"), notice("a")], &["webhook", "email"], 2).expect("adds"), 0);
-        // A reopened queue has the same notices.
+        // A reopened queue contains the same notices.
         let queue = NoticeQueue::open(&path, &identity).expect("opens");
         assert_eq!(queue.add(&[notice("a"), notice("b")], &["webhook", "email"], 3).expect("adds"), 2);
         let first = queue.next_due(3).expect("reads").expect("is due");

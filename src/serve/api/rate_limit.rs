@@ -1,7 +1,8 @@
-//! The limit of each token: requests in a minute, with the headers that tell a client how many are left.
+//! Limits the requests of each API token per minute, and adds headers with the number of requests left.
 //!
-//! The headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. A limit holds for one
-//! process. It keeps a client that loops by mistake from slowing the service down; the vendor's quota is limited elsewhere.
+//! The headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. The limit
+//! applies to one process. It prevents a client that loops by mistake from slowing the service down. The vendor's quota has
+//! its own limit.
 
 use std::num::NonZeroU32;
 
@@ -18,7 +19,7 @@ use super::{Problem, Retry};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// One bucket for each token: it holds the requests of a minute, and refills evenly.
+/// One token bucket for each API token. It holds the requests of one minute and refills evenly.
 pub(in crate::serve) struct RateLimit {
     limiter: RateLimiter<i64, DefaultKeyedStateStore<i64>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,
@@ -31,7 +32,7 @@ impl RateLimit {
         Self { limiter, clock: DefaultClock::default(), per_minute }
     }
 
-    /// Counts a request of a token. Returns the requests that are left, or the response that refuses it.
+    /// Counts a request of an API token. Returns the number of requests left, or the 429 response.
     pub(in crate::serve) fn count(&self, token: i64) -> Result<u32, Response> {
         let refused = match self.limiter.check_key(&token) {
             Ok(state) => return Ok(state.remaining_burst_capacity()),
