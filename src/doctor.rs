@@ -1,7 +1,8 @@
 //! Use case: checks everything that recoup needs, and says what to do about each failure.
 //!
-//! Reads a few participants, a sample of their rewards, the programs with their rules, and both files from end to end. It
-//! stores the rules in the index, as a retraction does. It changes nothing at the vendor and never names a participant.
+//! It reads a few participants, a sample of their rewards, the rules of every program, and the whole index and ledger. It
+//! stores the rules in the index, as a retraction does. It changes nothing at the vendor, and its output contains no
+//! participant's ID.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -24,16 +25,14 @@ use crate::store::ledger::Ledger;
 use crate::store::{Identity, StoreFile, check_folder};
 use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
 
-/// Number of accounts whose rewards are sampled.
 const SAMPLE_ACCOUNTS: usize = 25;
 
-/// Number of rewards that are enough for a sample.
+/// Sampling stops after this number of rewards.
 const SAMPLE_REWARDS: usize = 25;
 
-/// Largest accepted difference between this clock and the vendor's, in seconds.
+/// Largest accepted difference between this machine's clock and the vendor's, in seconds.
 const CLOCK_SKEW: i64 = 60;
 
-/// Interval of progress lines during a long check.
 const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize)]
@@ -70,9 +69,10 @@ impl Check {
     }
 }
 
-/// Runs every check and reports each one at once. Returns the failure that decides the exit code.
+/// Runs every check and passes each result to the report as soon as it is known. Returns the failure that decides the exit
+/// code.
 ///
-/// `asked` receives the Advocate client, whose answers carry the vendor's clock.
+/// `asked` receives the Advocate client, because the client's responses carry the vendor's clock.
 pub async fn run(
     settings: &Settings,
     clock: &Clock,
@@ -133,7 +133,7 @@ pub async fn run(
         }))?;
     }
     for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
-        // If the file cannot be opened, an earlier check reports it.
+        // An earlier check has reported that the file cannot be opened.
         let Ok(Some(file)) = file else { continue };
         let sound = inspect(file, name, clock, stop, report).await;
         if stop.is_cancelled() {
@@ -201,7 +201,8 @@ pub async fn run(
     Ok(problems.into_iter().min_by_key(|problem| problem.kind.rank()))
 }
 
-/// A warning if every user of this machine can read a token file. A group may be the service's own.
+/// Returns a warning if every user of this machine can read the token file. Read access for a group is accepted, because the
+/// group may be the service's own.
 #[cfg(unix)]
 fn token_file_check(path: &Path) -> Option<Check> {
     use std::os::unix::fs::PermissionsExt;
@@ -217,7 +218,7 @@ fn token_file_check(_path: &Path) -> Option<Check> {
     None
 }
 
-/// Checks the integrity of a whole file. A large index takes as long as reading it does.
+/// Checks the integrity of a whole database file. The check takes as long as reading the file.
 async fn inspect(
     file: StoreFile,
     name: &'static str,
@@ -259,8 +260,8 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
     checks
 }
 
-/// The rule of every program of the tenant, and why the index could not be updated with them. An update makes the next
-/// retraction use these rules instead of older ones.
+/// Reads the rules of every program and stores them in the index, so that the next retraction does not use older rules. The
+/// second value is the error if the index could not be updated.
 async fn rules(
     advocate: &Advocate,
     settings: &Settings,
@@ -278,8 +279,8 @@ async fn rules(
     Ok((programs.iter().map(|program| program.judge(&[], &read_at)).collect(), stored.err()))
 }
 
-/// One line for each program, and one if the index could not be updated: a user who may only read it is no failure. A program
-/// that is not live needs no rule.
+/// Returns one check for each program, and one more if the index could not be updated. That one is no failure, because a
+/// user may have only read access to the index. A program that is not live needs no rule.
 fn rule_checks(rules: Result<(Vec<ProgramRule>, Option<Error>)>) -> Vec<Check> {
     const NAME: &str = "program rule";
     let (rules, not_stored) = match rules {
@@ -314,7 +315,7 @@ fn rule_checks(rules: Result<(Vec<ProgramRule>, Option<Error>)>) -> Vec<Check> {
     rules.iter().map(check).chain(not_stored).collect()
 }
 
-/// Extracts links from a sample of live rewards and reports where they are.
+/// Reports in which fields a sample of live rewards holds the order ID and the ActionId.
 async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::UsersPage) -> Result<Check> {
     let mut accounts: Vec<_> = page.users.iter().map(|user| &user.account_id).collect();
     accounts.sort_unstable();
@@ -372,7 +373,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
 
 fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
-    // A difference that stops retractions is reported with the same text as by `recoup retract`.
+    // `recoup retract` reports a difference that stops retractions with the same text.
     if let Some(trouble) = clock_error(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }

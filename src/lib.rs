@@ -2,28 +2,28 @@
 //!
 //! The modules in reading order (the blank lines keep rustfmt from sorting them):
 
-// The vocabulary of the domain as types.
+// The domain's types: order IDs, ActionIds, rewards.
 pub mod model;
 
 // The error type: kind, message, hint. The kind decides the exit code.
 pub mod error;
 
-// The current time and sleeping, replaceable in tests.
+// The clock: the current time and sleeping. Tests replace it.
 pub mod clock;
 
-// Output files that a user names.
+// Writes output files to paths that a user gives.
 pub mod out_file;
 
-// Reward JSON → links between orders and actions. Pure.
+// Extracts the links between orders and actions from reward JSON. Pure.
 pub mod extract;
 
-// Refund files of shops, plans, outcome files, and the vendor's reversal file.
+// Parses the refund files of shops. Reads and writes plans, outcome files, and the vendor's reversal file.
 pub mod refunds;
 
-// The only code that speaks HTTP.
+// The HTTP client of the vendor's APIs.
 pub mod vendor;
 
-// The only code that speaks SQL.
+// The databases. Only this module contains SQL.
 pub mod store;
 
 // Use case: build or refresh the index.
@@ -32,51 +32,51 @@ pub mod crawl;
 // Use case: look up an order.
 pub mod lookup;
 
-// Use case: reverse an order's actions and prove it.
+// Use case: reverse an order's actions and prove the reversal.
 pub mod retract;
 
-// Use case: audit, backup, and forgetting a person.
+// Use case: audit, backup, and removal of a person's data.
 pub mod records;
-// Use case: compare the shop's refunds with rewards and ledger.
+// Use case: compare the shop's refunds with the vendor's rewards and the ledger.
 pub mod reconcile;
 
-// Use case: freshness of the index, and open retractions.
+// Use case: report the freshness of the index, and the open retractions.
 pub mod status;
 
-// Use case: show and clear the pause of a host.
+// Use case: show and clear the pause that a host's rate limit has set.
 pub mod quota;
 
-// Use case: users, roles, sessions and tokens.
+// Use case: manage users, roles, sessions and tokens.
 pub mod access;
 
-// Use case: scheduled jobs.
+// Use case: run the scheduled jobs.
 pub mod schedule;
 
-// Use case: verify webhooks and read the accounts that they name.
+// Use case: verify webhooks and read the accounts in them again.
 pub mod webhook;
 
-// Use case: notices by webhook and e-mail.
+// Use case: send notices by webhook and e-mail.
 pub mod notify;
 
-// Use case: the page and the JSON API.
+// Use case: serve the web page and the JSON API.
 pub mod serve;
 
-// Use case: the Model Context Protocol, for assistants.
+// Use case: serve AI assistants by the Model Context Protocol.
 pub mod mcp;
 
 // Use case: check everything that recoup needs.
 pub mod doctor;
 
-// Use case: a retraction against the simulator.
+// Use case: demonstrate a retraction against the simulator.
 pub mod demo;
 
-// All output.
+// Formats all output.
 pub mod report;
 
-// The first signal drains, the second exits.
+// Handles signals: the first one finishes the work in progress, the second one exits at once.
 pub mod signal;
 
-// Protects tokens in memory: no core dump, no debugger.
+// Protects tokens in memory: disables core dumps and debuggers.
 pub mod memory;
 
 // Crash points for tests; they do nothing in a normal build.
@@ -85,8 +85,8 @@ pub mod crash;
 // Commands and flags as types.
 pub mod cli;
 
-// Flags over environment over `recoup.toml`.
+// Settings: flags override the environment, which overrides `recoup.toml`.
 pub mod config;
 
-// One file per command: settings → use case → report.
+// One file per command: reads the settings, runs the use case, and writes the report.
 pub mod commands;

@@ -8,8 +8,8 @@ use recoup::cli::Cli;
 use recoup::error::{Error, Kind};
 use recoup::report::Report;
 
-/// A crawl allocates on one thread and frees on another, which is slow in the allocators of glibc and musl: a quarter
-/// of its time.
+/// A crawl allocates on one thread and frees on another. With the allocators of glibc and musl, this takes a quarter of a
+/// crawl's time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -18,13 +18,13 @@ fn main() -> ExitCode {
         Ok(cli) => ExitCode::from(recoup::commands::main(cli)),
         Err(error) => {
             let printed = error.print();
-            // Help and version are not errors.
+            // clap reports help and version as errors, but neither is a failure.
             if !error.use_stderr() {
                 let report = Report::new(false, true);
                 report.printed(printed);
                 return ExitCode::from(report.exit_code(0));
             }
-            // A script gets its JSON object even if the flags could not be parsed.
+            // With `--json`, the error is a JSON object even if the flags could not be parsed.
             if std::env::args_os().any(|arg| arg == "--json") {
                 let first =
                     error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();

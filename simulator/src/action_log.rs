@@ -1,8 +1,8 @@
-//! Changes of actions since the start, and the log that the vendor calls action updates.
+//! Changes of actions since the start, and the log of them that the vendor calls action updates.
 //!
-//! An unchanged action is a formula. A modified or reversed action has an entry here, in a map under a lock. An action of a
-//! Performance program cannot change after its locking date. The vendor does not publish what an Advocate program's date means
-//! for an event; here it means nothing. This module does not know rewards or HTTP.
+//! An unchanged action is computed from a formula. A modified or reversed action has an entry in a map under a lock. An
+//! action of a Performance program cannot change after its locking date. The vendor does not publish what the locking date
+//! of an Advocate program's event means; the simulator ignores it. This module does not know rewards or HTTP.
 
 use std::{collections::HashMap, sync::RwLock};
 
@@ -13,15 +13,14 @@ use super::{
     lock::{read, write},
 };
 
-/// The program of type Performance.
+/// The ID of the Performance program.
 pub(super) const PERFORMANCE: u64 = 20_817;
-/// The number of the first update of any action.
+/// The lowest ID of an action update.
 const FIRST_UPDATE: u64 = 95_000_000;
 
-/// Changes of one action.
 #[derive(Debug, Clone, Default)]
 struct Entry {
-    /// The current items; empty if no change was made.
+    /// The current items of the order; empty if the action is unchanged.
     items: Vec<Item>,
     reversed: Option<i64>,
     changes: Vec<Change>,
@@ -37,7 +36,7 @@ struct Change {
     quantity: u64,
 }
 
-/// One line of the log.
+/// One entry of the log of an action.
 #[derive(Debug, Clone)]
 pub(super) struct Update {
     pub(super) number: u64,
@@ -49,23 +48,22 @@ pub(super) struct Update {
     pub(super) quantity: u64,
 }
 
-/// The current state of an action.
 #[derive(Debug, Clone)]
 pub(super) struct ActionState {
     pub(super) items: Vec<Item>,
     pub(super) state: &'static str,
     pub(super) reversed: Option<i64>,
     pub(super) cents: i64,
-    /// What the last change took away or added; the whole amount without a change.
+    /// Amount by which the last change raised or lowered the action. The whole amount if the action is unchanged.
     pub(super) delta: i64,
 }
 
-/// Every action that was changed.
+/// The changed actions.
 #[derive(Debug, Default)]
 pub(super) struct ActionLog(RwLock<HashMap<ActionKey, Entry>>);
 
 impl Data {
-    /// When an action locks: 15 days after a Performance event, 27 days after an Advocate event.
+    /// Returns when an action locks: 15 days after a Performance event, 27 days after an Advocate event.
     pub(super) fn locks(&self, key: ActionKey) -> i64 {
         let days = if self.campaign(key.buyer) == PERFORMANCE { 15 } else { 27 };
         self.ordered(key.buyer, key.order) + days * DAY
@@ -75,7 +73,7 @@ impl Data {
         self.campaign(key.buyer) == PERFORMANCE && self.locks(key) < now
     }
 
-    /// The currency of an action: a few buyers pay in another one.
+    /// Returns the currency of an action. A few buyers pay in another currency than the others.
     pub(super) fn currency(&self, buyer: u64) -> &'static str {
         match self.hash(super::random::Tag::Item, buyer, u64::MAX) % 10 {
             0 => "EUR",
@@ -86,8 +84,9 @@ impl Data {
 }
 
 impl ActionLog {
-    /// Reverses an action. Returns whether the event behind it is taken back with its rewards. It is not if its amount was 0
-    /// from the start, which counts as a modification that changes nothing.
+    /// Reverses an action. Returns whether Advocate then takes back the action's event and rewards. If the action's amount
+    /// was 0 from the start, Advocate takes nothing back, because the vendor treats the reversal as a modification that
+    /// changes nothing.
     pub(super) fn reverse(&self, data: &Data, key: ActionKey, at: i64, code: &str) -> bool {
         let intended = data.amount(key.buyer, key.order) as i64;
         let mut entries = write(&self.0);
@@ -108,7 +107,7 @@ impl ActionLog {
         intended > 0
     }
 
-    /// Modifies an action. Returns whether nothing is left of it, which takes it back.
+    /// Modifies an action. Returns whether the action's amount is now 0, in which case Advocate takes the event back.
     pub(super) fn modify(&self, data: &Data, key: ActionKey, at: i64, code: &str, wanted: &Wanted) -> bool {
         let mut entries = write(&self.0);
         let entry = entries.entry(key).or_default();
@@ -123,7 +122,7 @@ impl ActionLog {
         items::apply(&mut after, wanted, at, code);
         let left = items::total(&after);
         let is_taken_back = before > 0 && left == 0;
-        // A locking date on this host does not affect the event's own prices on the other one.
+        // The locking date applies to the Brand API only, so the prices of the Advocate event may still change.
         if data.is_locked(key, at) {
             return is_taken_back;
         }
@@ -154,7 +153,7 @@ impl ActionLog {
         ActionState { items, state, reversed: entry.reversed, cents, delta }
     }
 
-    /// The log of one action, oldest first: recorded, approved at its locking date, then its changes.
+    /// Returns the log of one action, oldest entry first: recorded, approved at its locking date, then its changes.
     pub(super) fn updates(&self, data: &Data, key: ActionKey) -> Vec<Update> {
         let recorded = data.ordered(key.buyer, key.order) + 60_000;
         let first = data.items(key).swap_remove(0);
@@ -181,7 +180,7 @@ impl ActionLog {
             };
             log.push(line(change.at, state, &change.code, change.delta, change.sku, change.quantity));
         }
-        // Unique numbers in the order of time.
+        // Unique IDs that increase with time.
         let number = Data::number(key.buyer, key.order) * 2 + key.action;
         for (place, update) in log.iter_mut().enumerate() {
             update.number = FIRST_UPDATE + number * 2000 + place as u64;

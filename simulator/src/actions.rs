@@ -1,6 +1,6 @@
-//! The Brand API's actions, their items, and the log of updates, as JSON.
+//! Writes the Brand API's actions, their items and their updates as JSON.
 //!
-//! Keys follow the published examples. Numbers are text unless `--tidy` is set. Nothing here changes anything.
+//! Keys follow the published examples. Numbers are text unless `--tidy` is set. This module changes no data.
 
 use serde_json::{Value, json};
 
@@ -42,15 +42,16 @@ pub(super) fn one(world: &World, sid: &str, json: bool, rest: &str, query: &str)
     }
 }
 
-/// The date range of a query.
+/// The date ranges in the query of a list.
 struct Dates {
-    /// When the action was last changed or recorded.
+    /// Range of the time of the last change, or of the recording of an unchanged action.
     updated: Option<(i64, i64)>,
     event: Option<(i64, i64)>,
     locking: Option<(i64, i64)>,
 }
 
-/// Reads the dates of a query, or says which one is wrong. Both lists of the vendor have the same rules.
+/// Parses the dates of a query. The error is the invalid parameter and what is wrong with it. Both lists of the vendor have
+/// the same rules.
 fn dates(query: &str) -> Result<Dates, (&'static str, &'static str)> {
     let date = |key: &str| query::value(query, key).map(|text| time::parse(&text));
     let now = time::now_ms();
@@ -81,7 +82,7 @@ fn is_in(range: Option<(i64, i64)>, at: i64) -> bool {
     range.is_none_or(|(from, to)| (from..=to).contains(&at))
 }
 
-/// Every action of a program that has an ActionId.
+/// Calls `each` for every action of the program that has an ActionId.
 fn of_program(world: &World, campaign: u64, mut each: impl FnMut(ActionKey)) {
     for buyer in world.everyone().filter(|buyer| world.data.campaign(*buyer) == campaign) {
         for order in 0..world.data.orders(buyer) {
@@ -91,8 +92,8 @@ fn of_program(world: &World, campaign: u64, mut each: impl FnMut(ActionKey)) {
     }
 }
 
-/// `GET /Actions`: by program, within a date range, newest first. It ignores the last change: the date of an action is the date
-/// of its event.
+/// `GET /Actions`: the actions of a program within a date range, newest first. The date of an action is the date of its
+/// event; later changes do not affect it.
 pub(super) fn list(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     let refuse = |field: &str, message: &str| brand_error(json, 400, "Validation Failed", Some((field, message)));
     let Some(campaign) = query::number(query, "CampaignId") else { return refuse("CampaignId", "Required") };
@@ -118,7 +119,7 @@ pub(super) fn list(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     page(json, sid, ("Actions", query), "Actions", values, size)
 }
 
-/// `GET /ActionUpdates`: by program, within a date range, newest first.
+/// `GET /ActionUpdates`: the updates of a program within a date range, newest first.
 pub(super) fn updates(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     let refuse = |field: &str, message: &str| brand_error(json, 400, "Validation Failed", Some((field, message)));
     let Some(campaign) = query::number(query, "CampaignId") else { return refuse("CampaignId", "Required") };
@@ -140,7 +141,7 @@ pub(super) fn updates(world: &World, sid: &str, json: bool, query: &str) -> Repl
     page(json, sid, ("ActionUpdates", query), "ActionUpdates", values, 20_000)
 }
 
-/// `GET /ActionUpdates/{id}`.
+/// `GET /ActionUpdates/{id}`: one update.
 pub(super) fn update(world: &World, sid: &str, json: bool, id: &str) -> Reply {
     let found = id.rsplit_once('.').and_then(|(action, number)| {
         let key = world.action(action)?;
@@ -154,7 +155,7 @@ pub(super) fn update(world: &World, sid: &str, json: bool, id: &str) -> Reply {
     }
 }
 
-/// Money as text, as the vendor may write it, or as a number with `--tidy`.
+/// Writes money as text, as the vendor does, or as a number with `--tidy`.
 fn money(world: &World, cents: i64) -> Value {
     let value = cents as f64 / 100.0;
     if world.style.tidy { json!(value) } else { json!(format!("{value:.2}")) }
@@ -179,13 +180,13 @@ fn value(world: &World, sid: &str, key: ActionKey) -> Value {
         "Uri": format!("/Advertisers/{sid}/Actions/{id}"),
     });
     if world.style.tidy {
-        // The schema calls it a date, and an empty text is not a date.
+        // Without the key, because the schema's type is a date, and an empty text is not a date.
         value.as_object_mut().map(|object| object.remove("ClearedDate"));
     }
     value
 }
 
-/// The schema has quantity and sale amount as text, payout as a number.
+/// Writes one item. In the schema, quantity and sale amount are text and the payout is a number.
 fn item_value(world: &World, sid: &str, id: &str, key: ActionKey, item: &Item) -> Value {
     let (at, reason) = item.adjusted.clone().map_or((String::new(), String::new()), |(at, code)| (time::iso(at), code));
     let currency = world.data.currency(key.buyer);
@@ -199,7 +200,7 @@ fn item_value(world: &World, sid: &str, id: &str, key: ActionKey, item: &Item) -
         value.as_object_mut().map(|object| object.remove("AdjustmentDate"));
     }
     if world.style.tidy {
-        // A SKU may contain characters that a URI may not.
+        // Without the URI, because a SKU may contain characters that a URI may not.
         value.as_object_mut().map(|object| object.remove("Uri"));
     }
     value

@@ -1,6 +1,6 @@
-//! The Advocate API: users, rewards by account, one reward, and its cancellation (if `writes` lets it happen).
+//! The Advocate API: users, the rewards of an account, one reward, and its cancellation (if `writes` permits it).
 //!
-//! Responses are written from [`World`] as bytes. Authentication, limits and faults come before this module.
+//! Responses are written as bytes from [`World`]. The caller has already applied authentication, limits and faults.
 
 use super::{
     names::hex,
@@ -28,7 +28,7 @@ impl Advocate {
         Self { max_limit: options.max_limit, query_returns_all: options.query_returns_all, envelope: options.envelope }
     }
 
-    /// The endpoint of a path below the tenant.
+    /// Returns the endpoint of a path below the tenant.
     pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
         let (get, post) = (method == hyper::Method::GET, method == hyper::Method::POST);
         match path {
@@ -131,7 +131,8 @@ impl Advocate {
     }
 }
 
-/// Searches e-mail address, name and ID for the text. More is not known of the vendor's query.
+/// Whether the participant's e-mail address, name or ID contains the text. The vendor does not publish how its query
+/// searches.
 fn matches(world: &World, person: u64, text: &str) -> bool {
     let data = &world.data;
     let name = format!("{} {}", data.first_name(person), data.last_name(person));
@@ -166,12 +167,12 @@ pub(super) fn write_user(out: &mut Vec<u8>, world: &World, person: u64) {
     user.end();
 }
 
-/// A few participants have no e-mail address.
+/// Whether the user object has an e-mail address. A few participants have none.
 pub(super) fn shows_email(world: &World, person: u64) -> bool {
     world.style.tidy || world.data.hash(Tag::Look, person, 1) >> 4 & 31 > 0
 }
 
-/// `account/{accountId}/user/{userId}`.
+/// Answers `account/{accountId}/user/{userId}`.
 fn user(world: &World, path: &str) -> Reply {
     let parts: Vec<&str> = path.split('/').collect();
     let found = match parts[..] {
@@ -187,7 +188,7 @@ fn user(world: &World, path: &str) -> Reply {
     Reply::new(200, JSON, out)
 }
 
-/// `reward/{id}` and `reward/{id}/cancel`.
+/// Answers `reward/{id}` and `reward/{id}/cancel`.
 pub(super) fn reward(world: &World, path: &str, cancel: bool) -> Reply {
     let id = path.trim_start_matches("reward/");
     let id = if cancel { id.strip_suffix("/cancel").unwrap_or_default() } else { id };

@@ -1,20 +1,20 @@
-//! Basic credentials and what each may do.
+//! Basic credentials, and which paths each credential may use.
 //!
-//! The accepted headers are computed once and compared as text, so that no request is decoded. No credential is logged or
-//! recorded.
+//! The accepted `Authorization` headers are computed once and compared as text, so no request is decoded. No credential is
+//! logged or recorded.
 
 use base64ct::{Base64, Encoding};
 
 use super::{options::Options, record::Host};
 
-/// What a credential may do.
+/// The permissions of a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Full,
     ReadOnly,
     BrandOnly,
     AdvocateOnly,
-    /// REST only: neither GraphQL nor exports.
+    /// REST without GraphQL and exports.
     RestOnly,
 }
 
@@ -27,7 +27,7 @@ impl Scope {
         }
     }
 
-    /// Whether a path below the tenant or the SID is allowed.
+    /// Whether the credential may use a path below the tenant or the SID.
     pub(super) fn allows(self, path: &str) -> bool {
         self != Self::RestOnly || !(path == "graphql" || path.starts_with("export"))
     }
@@ -37,7 +37,6 @@ impl Scope {
     }
 }
 
-/// The accepted credentials.
 #[derive(Debug)]
 pub(super) struct Keys {
     headers: Vec<(String, Scope)>,
@@ -60,7 +59,7 @@ impl Keys {
         }
     }
 
-    /// The header of the token with all permissions.
+    /// Returns the header of the token with all permissions.
     #[cfg(test)]
     pub(super) fn full(&self) -> &str {
         &self.headers[0].0

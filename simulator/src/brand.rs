@@ -1,7 +1,7 @@
-//! The reading side of the Brand API: its endpoints, and the envelope of its lists.
+//! The GET endpoints of the Brand API, and the envelope of its lists.
 //!
-//! The vendor does not publish whether Advocate events appear as actions. Here they do, so that a client that looks finds
-//! something. Responses are small JSON trees, because each may have to become XML.
+//! The vendor does not publish whether Advocate events appear as actions. In the simulator they do, so that a client finds
+//! actions. Responses are small JSON trees, because the client may request XML.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use super::{
     reply::{Reply, brand, brand_error},
 };
 
-/// The endpoint of a path below the SID.
+/// Returns the endpoint of a path below the SID.
 pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
     let get = method == hyper::Method::GET;
     match path.split_once('/').unwrap_or((path, "")) {
@@ -69,8 +69,8 @@ pub(super) fn answer(simulator: &Simulator, json: bool, path: &str, query: &str)
     }
 }
 
-/// One page of a list in the vendor's envelope: numbers as text, and relative links that repeat the query, empty at either end.
-/// A list that is short or has no published limit accepts any page size.
+/// Builds one page of a list in the vendor's envelope: numbers as text, and relative links that repeat the query. The link
+/// is empty on the first or last page. A list that is short or has no published limit accepts any page size.
 pub(super) fn page(
     json: bool,
     sid: &str,

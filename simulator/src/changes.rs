@@ -1,18 +1,19 @@
-//! Accounts that change: new orders, and rewards that are cancelled, by a control path or while rewards are read.
+//! Changes accounts while the simulator runs: adds orders and cancels rewards, at the request of a control path or while
+//! rewards are read.
 //!
-//! Which accounts change depends on the seed and on the number of earlier changes, never on time. This module does not decide
-//! what a changed reward looks like.
+//! The seed and the number of earlier changes decide which accounts change, never the time. This module does not decide how
+//! a changed reward is written.
 
 use std::sync::atomic::Ordering;
 
 use super::{random::Tag, time, world::World};
 
-/// Reads of rewards between two changes. A page of all rewards counts as this many.
+/// Number of reads of rewards between two changes. A read of all rewards counts as this number.
 pub(super) const READS: u64 = 3;
 
 impl World {
-    /// Changes one reward in each of `wanted` accounts: alternately adds an order and cancels a reward. Returns the number of
-    /// changed accounts, which is smaller only if there are fewer accounts.
+    /// Changes one reward in each of `wanted` accounts: alternately adds an order and cancels a reward. Returns the number
+    /// of changed accounts; it is smaller than `wanted` only if the tenant has fewer accounts.
     pub(super) fn change_accounts(&self, wanted: u64) -> u64 {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let data = &self.data;
@@ -46,12 +47,12 @@ impl World {
         self.place_order(buyer, time::now_ms()).is_some()
     }
 
-    /// Changes this many more rewards while rewards are read.
+    /// Adds this number of changes that happen while rewards are read.
     pub(super) fn churn_rewards(&self, changes: u64) {
         self.churn_left.fetch_add(changes, Ordering::Relaxed);
     }
 
-    /// Counts a read of rewards, and makes a change if one is due.
+    /// Counts `weight` reads of rewards, and changes a reward if a change is due.
     pub(super) fn rewards_read(&self, weight: u64) {
         if self.churn_left.load(Ordering::Relaxed) == 0 {
             return;

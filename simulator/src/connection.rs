@@ -1,7 +1,7 @@
-//! The connection and the response body, and how both break on purpose.
+//! The connection and the response body, and how the simulator breaks them on purpose.
 //!
-//! hyper always closes a connection cleanly. A reset is done below it, by closing the socket with zero linger. This module
-//! decides no fault: a flag or a body does.
+//! hyper always closes a connection cleanly. To reset a connection, this module closes the socket below hyper with zero
+//! linger. The caller decides what breaks, by a flag or by the kind of body.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use tokio::{
     time::Sleep,
 };
 
-/// A connection that is reset instead of closed after its flag is set.
+/// A connection. If its flag is set, it is reset and not closed cleanly.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -39,7 +39,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Acquire) {
-            // If it cannot be reset it is closed, which also breaks the response.
+            // If setting the option fails, the socket is closed cleanly, which also breaks the response.
             let _closed_instead = self.stream.set_zero_linger();
         }
     }
@@ -61,7 +61,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A clean shutdown would reach the client before the reset.
+        // Skips the clean shutdown: the client would receive it before the reset.
         if self.reset.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
@@ -81,7 +81,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Breaks the response: hyper closes the connection when it sees this error.
+/// The error of a body that is broken on purpose. hyper then closes the connection.
 #[derive(Debug)]
 pub(super) struct Broken;
 
@@ -95,13 +95,13 @@ impl std::error::Error for Broken {}
 
 /// A response body.
 pub(super) enum Payload {
-    /// The whole body at once.
+    /// The whole body in one piece.
     Whole(Option<Bytes>),
-    /// Less than the declared length, then the end of the connection.
+    /// A part of the body that is shorter than the declared length. Then the connection ends.
     Cut { part: Option<Bytes>, declared: u64, pause: Pin<Box<Sleep>> },
-    /// All pieces.
+    /// A complete body in pieces.
     Pieces(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
-    /// Some pieces, then the end of the connection.
+    /// The first pieces of a body. Then the connection ends.
     Broken { pieces: Box<dyn Iterator<Item = Bytes> + Send + Sync>, pause: Pin<Box<Sleep>> },
 }
 
@@ -110,16 +110,16 @@ impl Payload {
         Self::Whole((!body.is_empty()).then(|| Bytes::from(body)))
     }
 
-    /// Half of a body under its full length.
+    /// Returns the first half of a body with the declared length of the whole.
     pub(super) fn cut(mut body: Vec<u8>) -> Self {
         let declared = body.len() as u64 + 1;
         body.truncate(body.len() / 2);
-        // The pause lets the first half leave: hyper drops unsent data when a body fails.
+        // hyper drops unsent data when a body fails, so the pause lets hyper send the first half.
         let pause = Box::pin(tokio::time::sleep(Duration::from_millis(5)));
         Self::Cut { part: Some(Bytes::from(body)), declared, pause }
     }
 
-    /// Pieces after which the connection ends without the end of the body.
+    /// Returns pieces after which the connection ends without the body's end marker.
     pub(super) fn broken(pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static) -> Self {
         Self::Broken { pieces: Box::new(pieces), pause: Box::pin(tokio::time::sleep(Duration::from_millis(5))) }
     }

@@ -1,7 +1,8 @@
-//! The control paths below `/_simulator/`: the record, the truth, and changes while the simulator runs.
+//! The control paths below `/_simulator/`: they return the record and the truth, and change settings and data while the
+//! simulator runs.
 //!
-//! They need no credentials and are never limited, broken or recorded. They are for tests and for learning; the vendor has
-//! none.
+//! Control paths need no credentials, and limits, faults and the record do not apply to them. They are for tests and
+//! training. The vendor has none.
 
 use std::sync::Arc;
 
@@ -105,7 +106,7 @@ fn wrong(status: u16, message: &str) -> Reply {
     Reply::json(status, &json!({"error": message}))
 }
 
-/// Accepts a reversal file, as the vendor's FTP server does.
+/// Accepts the upload of a reversal file, as the vendor's FTP server does.
 fn file(simulator: &Simulator, query: &str, body: &str) -> Reply {
     let Simulator { world, reversals, files, record, .. } = simulator;
     let name = query::value(query, "name").unwrap_or_else(|| format!("file-{}.csv", files.count() + 1).into());
@@ -117,7 +118,7 @@ fn file(simulator: &Simulator, query: &str, body: &str) -> Reply {
     Reply::json(200, &json!({"batch_id": taken.id, "rows": taken.rows, "errors": taken.errors}))
 }
 
-/// Changes all settings of the query, or none if one of them is invalid.
+/// Changes all settings in the query. If one of them is invalid, changes none.
 fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     let mut live = super::lock::read(&simulator.reversals.live).clone();
     let mut exports = super::lock::read(&simulator.exports.live).clone();

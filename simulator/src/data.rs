@@ -1,9 +1,9 @@
-//! The data set as formulas: accounts, referrals, orders, and the rewards that result.
+//! Computes the data set by formulas: accounts, referrals, orders, and the rewards for the orders.
 //!
-//! Everything is a hash of the seed and a few small numbers, so a million participants cost no memory. Both directions (the
-//! rewards of an account, the accounts of an action) take a few multiplications, because referrals are an invertible affine
-//! permutation of the participants. Nothing changes over time, except that new orders are added (`new_orders`). This module
-//! does not know JSON or HTTP.
+//! Everything is a hash of the seed and a few small numbers, so a million participants need no memory. Finding the rewards
+//! of an account and finding the accounts of an action both take a few multiplications, because referrals are an invertible
+//! affine permutation of the participants. Only new orders change the data (`new_orders`). This module does not know JSON or
+//! HTTP.
 
 use super::{
     keys::{ActionKey, Class, RewardKey, Side},
@@ -14,20 +14,20 @@ use super::{
 };
 
 pub(super) const DAY: i64 = 86_400_000;
-/// 2008-01-01 in Unix milliseconds. The second group of an ActionId counts days from it.
+/// 2008-01-01 in Unix milliseconds. The second group of digits in an ActionId is the number of days since then.
 const ACTION_EPOCH: i64 = 1_199_145_600_000;
-/// Most orders of one participant; a power of two, so that an order's number can hold buyer and order.
+/// Maximum number of orders of one participant. A power of two, so that an order's number can hold the buyer and the order.
 const ORDERS: u64 = 1024;
-/// Participants in each block within which accounts are shared.
+/// Number of participants in a block. Only participants of the same block share an account.
 const BLOCK: u64 = 16;
 
 /// The formulas and their parameters.
 #[derive(Debug)]
 pub(super) struct Data {
     pub(super) seed: u64,
-    /// Participants at the start. Later participants get the numbers from here on.
+    /// Number of participants at the start. A participant who joins later has this or a higher number.
     pub(super) people: u64,
-    /// Midnight UTC of the day that `--today` sets.
+    /// Midnight UTC of the day in `--today`.
     pub(super) today: i64,
     step: u64,
     back: u64,
@@ -64,7 +64,7 @@ impl Data {
 
     // ---- people and accounts -----------------------------------------------------------------------------------
 
-    /// The participant who owns this participant's account. An account is named after its first participant.
+    /// Returns the participant who owns this participant's account. The account's ID is made from its owner.
     pub(super) fn owner(&self, person: u64) -> u64 {
         if person >= self.people {
             return person;
@@ -74,7 +74,7 @@ impl Data {
         first + shared(self.hash(Tag::Share, block, 0), person - first)
     }
 
-    /// All members of the account of `owner`, in order; empty if that participant owns no account.
+    /// Returns all members of the account of `owner`, in order; empty if that participant owns no account.
     pub(super) fn members(&self, owner: u64) -> impl Iterator<Item = u64> + '_ {
         let (from, to) = if owner >= self.people {
             (owner, owner + 1)
@@ -82,13 +82,13 @@ impl Data {
             let first = owner / BLOCK * BLOCK;
             (first, (first + BLOCK).min(self.people))
         };
-        // Hashes the pattern once instead of in every step: each Get Rewards runs this.
+        // Hashed once here and not in every step, because each Get Rewards runs this code.
         let pattern = self.hash(Tag::Share, owner / BLOCK, 0);
         let late = owner >= self.people;
         (from..to).filter(move |person| late || from + shared(pattern, person - from) == owner)
     }
 
-    /// The participant who referred this buyer, if that participant is in another account.
+    /// Returns the participant who referred this buyer; `None` if both are in the same account.
     pub(super) fn referrer(&self, buyer: u64) -> Option<u64> {
         if buyer >= self.people {
             return None;
@@ -97,12 +97,12 @@ impl Data {
         (self.owner(other) != self.owner(buyer)).then_some(other)
     }
 
-    /// The participant `hops` steps after another one, in an order that visits everyone once.
+    /// Returns the participant `hops` steps after `start`, in an order that reaches every participant once.
     pub(super) fn hop(&self, start: u64, hops: u64) -> u64 {
         (start + hops * self.step) % self.people
     }
 
-    /// The one buyer whom this participant referred.
+    /// Returns the one buyer whom this participant referred.
     pub(super) fn friend(&self, person: u64) -> Option<u64> {
         if person >= self.people {
             return None;
@@ -113,12 +113,12 @@ impl Data {
 
     // ---- orders and actions ------------------------------------------------------------------------------------
 
-    /// Whether this buyer is one of the rare ones with 500 orders.
+    /// Whether this buyer has 500 orders. Such buyers are rare.
     fn is_heavy(&self, buyer: u64) -> bool {
         self.people >= 500 && buyer < self.people && buyer % 20_000 == self.heavy
     }
 
-    /// Fixed classes at a few places in each 500 participants, so that a small tenant has every kind.
+    /// Returns the fixed class of a few buyers in each 500, so that a small tenant has orders of every class.
     fn planted(&self, buyer: u64) -> Option<Class> {
         match (buyer + self.special) % 500 {
             0 => Some(Class::TwoActions),
@@ -130,12 +130,12 @@ impl Data {
         }
     }
 
-    /// Number of orders of this buyer, including new orders.
+    /// Returns the number of this buyer's orders, including new orders.
     pub(super) fn orders(&self, buyer: u64) -> u64 {
         self.first_orders(buyer) + self.new_orders.count(buyer)
     }
 
-    /// Number of orders of this buyer in the formulas.
+    /// Returns how many orders this buyer has by the formulas, not counting new orders.
     pub(super) fn first_orders(&self, buyer: u64) -> u64 {
         if self.is_heavy(buyer) {
             return 500;
@@ -155,7 +155,7 @@ impl Data {
         if orders == 0 && self.planted(buyer).is_some() { 1 } else { orders }
     }
 
-    /// When a new order was placed; `None` for an order of the formulas.
+    /// Returns when a new order was placed; `None` for an order of the formulas.
     pub(super) fn late(&self, buyer: u64, order: u64) -> Option<i64> {
         if !self.new_orders.any() {
             return None;
@@ -163,8 +163,8 @@ impl Data {
         self.new_orders.at(buyer, order.checked_sub(self.first_orders(buyer))?)
     }
 
-    /// Places one more order of this buyer, which rewards only the buyer. Returns the reward's key, or `None` if the buyer has
-    /// no free order number.
+    /// Adds an order of this buyer that rewards only the buyer. Returns the reward's key, or `None` if the buyer has no free
+    /// order number.
     pub(super) fn place_late(&self, buyer: u64, at: i64) -> Option<RewardKey> {
         let order = self.orders(buyer);
         if order >= ORDERS {
@@ -193,8 +193,8 @@ impl Data {
         }
     }
 
-    /// Two kinds that were added later. They replace plain orders of buyers who have ordered anyway, so that the number of
-    /// orders stays the same for a seed.
+    /// Returns one of the two classes that were added to the formulas later. They replace plain orders, so that
+    /// a seed still has the same number of orders.
     fn late_class(&self, buyer: u64, order: u64) -> Class {
         match (buyer + self.special) % 500 {
             100..115 if order == 0 && self.first_orders(buyer) > 1 => Class::Shared,
@@ -203,12 +203,13 @@ impl Data {
         }
     }
 
-    /// Number of conversions of an order. An order without an ActionId still has one, because it gave rewards.
+    /// Returns the number of conversions of an order. An order without an ActionId also has one, because the order gave
+    /// rewards.
     pub(super) fn actions(&self, buyer: u64, order: u64) -> u64 {
         if self.class(buyer, order) == Class::TwoActions { 2 } else { 1 }
     }
 
-    /// When the order was placed, in Unix milliseconds: up to 900 days ago, more often recently.
+    /// Returns when the order was placed, in Unix milliseconds: up to 900 days ago, and more often recently.
     pub(super) fn ordered(&self, buyer: u64, order: u64) -> i64 {
         self.late(buyer, order).unwrap_or_else(|| self.first_ordered(buyer, order))
     }
@@ -219,12 +220,12 @@ impl Data {
         self.today - days as i64 * DAY - (roll >> 16) as i64 % DAY
     }
 
-    /// A unique number of the order.
+    /// Returns a number that is unique to the order.
     pub(super) fn number(buyer: u64, order: u64) -> u64 {
         buyer * ORDERS + order
     }
 
-    /// The inverse of [`Data::number`], for buyers that can exist.
+    /// Returns buyer and order of a number: the inverse of [`Data::number`]. `None` if the formulas allow no such buyer.
     pub(super) fn numbered(number: u64) -> Option<(u64, u64)> {
         let buyer = number / ORDERS;
         u32::try_from(buyer).is_ok().then_some((buyer, number % ORDERS))
@@ -238,7 +239,7 @@ impl Data {
         if self.hash(Tag::Tracker, buyer, order + 2).is_multiple_of(5) { 31_002 } else { 31_001 }
     }
 
-    /// The order's amount in cents.
+    /// Returns the order's amount in cents.
     pub(super) fn amount(&self, buyer: u64, order: u64) -> u64 {
         if self.class(buyer, order) == Class::ZeroAmount {
             0
@@ -247,7 +248,7 @@ impl Data {
         }
     }
 
-    /// The ActionId, if the order has one.
+    /// Returns the ActionId of an action; `None` if its order has none.
     pub(super) fn action_id(&self, key: ActionKey) -> Option<String> {
         let number = 100_000 + Self::number(key.buyer, key.order) * 2 + key.action;
         match self.class(key.buyer, key.order) {
@@ -260,7 +261,7 @@ impl Data {
         }
     }
 
-    /// The action of an ActionId: the inverse of [`Data::action_id`], checked by writing it again.
+    /// Returns the action of an ActionId. Decodes the text and checks the result by writing the ActionId again.
     pub(super) fn find_action(&self, text: &str) -> Option<ActionKey> {
         let number = match text.strip_prefix("ACT-") {
             Some(hex) => u64::from_str_radix(hex, 16).ok()?,
@@ -274,24 +275,24 @@ impl Data {
 
     // ---- rewards -----------------------------------------------------------------------------------------------
 
-    /// When the order of this reward was placed, if it is a new order.
+    /// Returns when the order of this reward was placed; `None` if it is no new order.
     pub(super) fn late_reward(&self, key: RewardKey) -> Option<i64> {
         self.late(key.buyer, key.order).filter(|_| key.side != Side::Manual)
     }
 
-    /// When a reward was created: the order's time, or any time for a manual reward.
+    /// Returns when a reward was created: when its order was placed, or at any time for a manual reward.
     pub(super) fn created(&self, key: RewardKey) -> i64 {
         self.late_reward(key).unwrap_or_else(|| {
             self.first_ordered(key.buyer, key.order) + (self.hash(Tag::When, key.pack(), 7) % 60_000) as i64
         })
     }
 
-    /// Whether the order rewards (friend, referrer).
+    /// Whether the order rewards the friend, and whether it rewards the referrer.
     fn sides(&self, buyer: u64, order: u64) -> (bool, bool) {
         if self.referrer(buyer).is_none() || self.late(buyer, order).is_some() {
             return (true, false);
         }
-        // A buyer with 500 orders makes one heavy account, not two.
+        // A buyer with 500 orders rewards the referrer for one order in ten, so that only one account is heavy.
         if self.is_heavy(buyer) {
             return (true, order.is_multiple_of(10));
         }
@@ -307,7 +308,7 @@ impl Data {
         self.rewarded.map_or(roll % 100 < 12, |rewarded| roll % 10_000 < rewarded.manual)
     }
 
-    /// Whether the formulas know this reward.
+    /// Whether the formulas contain this reward.
     pub(super) fn is_real(&self, key: RewardKey) -> bool {
         let RewardKey { buyer, order, action, side } = key;
         match side {
@@ -321,12 +322,12 @@ impl Data {
         }
     }
 
-    /// The participant who has this reward.
+    /// Returns the participant who has this reward.
     pub(super) fn holder(&self, key: RewardKey) -> u64 {
         if key.side == Side::Referrer { self.referrer(key.buyer).unwrap_or(key.buyer) } else { key.buyer }
     }
 
-    /// Every reward of one participant, always in the same order.
+    /// Calls `each` for every reward of one participant, always in the same order.
     pub(super) fn rewards_of(&self, person: u64, mut each: impl FnMut(RewardKey)) {
         let mut give = |buyer: u64, side: Side| {
             for order in 0..self.orders(buyer) {
@@ -348,8 +349,8 @@ impl Data {
     }
 }
 
-/// The offset in its block at which a participant's account begins. Some pairs and one triple share an account at a distance,
-/// so that the members of one account are on different pages.
+/// Returns the position in its block of the owner of a participant's account. Some pairs and one triple of distant
+/// participants share an account, so that the members of one account are on different pages.
 fn shared(pattern: u64, position: u64) -> u64 {
     match (pattern % 4, position) {
         (0, 14) => 3,

@@ -1,34 +1,35 @@
-//! Accounts that are deleted after the list showed them: Get Rewards does not know them.
+//! Accounts that are deleted after the participant list contained them. Get Rewards responds that they do not exist.
 
 use std::{collections::HashSet, sync::Mutex};
 
 use super::lock::hold;
 
-/// Which accounts are deleted, and how many will be.
+/// The deleted accounts, and how many more will be deleted.
 #[derive(Debug, Default)]
 pub(super) struct DeletedAccounts(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     owners: HashSet<u64>,
-    /// Accounts that were read before the first deletion. They stay unless all are deleted.
+    /// Accounts that were read before the first deletion. They are deleted only if all accounts are.
     known: HashSet<u64>,
-    /// Reads until the next deletion.
+    /// Number of reads of rewards before the next deletion.
     after: u64,
-    /// Number of accounts still to be deleted.
+    /// Number of accounts that are still to be deleted.
     left: u64,
-    /// If set, every account is deleted from now on.
+    /// If set, every account is deleted.
     all: bool,
 }
 
 impl DeletedAccounts {
-    /// After this many reads of rewards, deletes the next accounts that are read: this many, or all for `None`.
+    /// Starts deletions after `after` more reads of rewards. Then each account that is read for the first time is deleted,
+    /// up to `accounts`; with `None`, every account is deleted.
     pub(super) fn begin(&self, after: u64, accounts: Option<u64>) {
         let mut state = hold(&self.0);
         (state.after, state.left, state.all) = (after, accounts.unwrap_or(0), accounts.is_none());
     }
 
-    /// Whether this account is deleted. The call itself may delete it.
+    /// Counts a read of an account, which may delete the account. Returns whether the account is deleted.
     pub(super) fn has(&self, owner: u64) -> bool {
         let mut state = hold(&self.0);
         if state.owners.contains(&owner) {

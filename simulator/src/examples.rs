@@ -1,7 +1,6 @@
 //! Example orders: a few of each kind that a client must treat differently.
 //!
-//! They are picked from the current [`World`], so a retracted order is no example of a retractable one. This module does not
-//! decide what an order is.
+//! Examples are chosen from the current [`World`], so a retracted order is never an example of a retractable one.
 
 use serde_json::{Value, json};
 
@@ -12,30 +11,29 @@ use super::{
     world::World,
 };
 
-/// Number of participants that are searched: enough for every kind, few enough to answer at once.
+/// Number of participants that are searched: enough to find every kind, and few enough for a fast response.
 const SEARCHED: usize = 200_000;
-/// Examples of each kind.
+/// Maximum number of examples of each kind.
 const EACH: usize = 5;
 
-/// Example orders, up to five of each kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Examples {
-    /// One action with two cancellable rewards. Examples are as young and as far from the locking date as possible, and their
-    /// rewards are credits, so that nothing prevents a retraction and a test can redeem them first.
+    /// One action with two cancellable rewards. The examples are as young and as far from the locking date as possible, so
+    /// that nothing prevents a retraction. Their rewards are credits, so that a test can redeem them first.
     pub plain: Vec<Example>,
     pub two_actions: Vec<Example>,
     pub no_action: Vec<Example>,
     /// One action with one redeemed and one cancellable reward.
     pub redeemed: Vec<Example>,
-    /// One action; every reward is redeemed.
+    /// One action whose rewards are all redeemed.
     pub all_redeemed: Vec<Example>,
-    /// One action; every reward is cancelled.
+    /// One action whose rewards are all cancelled.
     pub already_cancelled: Vec<Example>,
-    /// Rewards that offer two different order IDs.
+    /// Rewards that contain two different order IDs.
     pub ambiguous: Vec<Example>,
-    /// An ActionId of an unusual shape.
+    /// An action whose ActionId has an unusual form.
     pub unfamiliar_action: Vec<Example>,
-    /// An action whose amount was 0 from the start, so that a reversal does not reverse it.
+    /// An action whose amount was 0 from the start. Reversing it cancels no reward.
     pub zero_amount: Vec<Example>,
     /// One action with a partly redeemed reward and no fully redeemed one.
     pub partly_redeemed: Vec<Example>,
@@ -43,17 +41,17 @@ pub struct Examples {
     pub expired: Vec<Example>,
     /// One action with a gift card, which cannot be cancelled.
     pub gift_card: Vec<Example>,
-    /// One action whose rewards say that they cannot be cancelled.
+    /// One action whose rewards are marked as not cancellable.
     pub not_cancellable: Vec<Example>,
-    /// One action whose rewards also name the buyer's next order.
+    /// One action whose rewards also contain the order ID of the buyer's next order.
     pub shared: Vec<Example>,
-    /// Plain, but between 31 days and two years old.
+    /// Like `plain`, but between 31 days and two years old.
     pub old_conversion: Vec<Example>,
-    /// Plain, but more than two years old.
+    /// Like `plain`, but more than two years old.
     pub old_event: Vec<Example>,
-    /// Plain, but of a Performance program and past its locking date.
+    /// Like `plain`, but of a Performance program and past its locking date.
     pub locked: Vec<Example>,
-    /// A participant with orders whose ID is an e-mail address.
+    /// A participant with orders whose account ID is an e-mail address.
     pub email: Option<Participant>,
 }
 
@@ -61,16 +59,16 @@ pub struct Examples {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     pub order_id: String,
-    /// The event type, for reversals by order ID.
+    /// Event type, which a reversal by order ID needs.
     pub action_tracker_id: u64,
     pub action_ids: Vec<String>,
-    /// Every reward of those actions.
+    /// IDs of all rewards of these actions.
     pub reward_ids: Vec<String>,
-    /// Whether its action is locked or will be soon.
+    /// Whether the action's locking date has passed or is near.
     is_locked: bool,
 }
 
-/// One participant with the orders on the rewards of their account.
+/// One participant with the order IDs on the rewards of their account.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Participant {
     pub email: String,
@@ -80,7 +78,7 @@ pub struct Participant {
 }
 
 impl Examples {
-    /// JSON in the shape of `/_simulator/examples`.
+    /// Returns the examples as JSON, in the form of `/_simulator/examples`.
     pub fn to_json(&self) -> Value {
         let list = |examples: &[Example]| -> Vec<Value> {
             let one = |example: &Example| {
@@ -100,10 +98,10 @@ impl Examples {
         Value::Object(all)
     }
 
-    /// Finds examples in the current data.
+    /// Chooses examples from the current data.
     pub(super) fn find(world: &World) -> Self {
         let mut found = Self::default();
-        // Plain except for their age: better than no example.
+        // Orders that are plain except for their age. They are used if there are too few plain ones.
         let mut spare = Vec::new();
         for buyer in world.everyone().take(SEARCHED) {
             for order in 0..world.data.orders(buyer) {
@@ -161,10 +159,10 @@ impl Examples {
         let redeemed = count(&|facts| facts.state == State::Redeemed);
         let is_partly = count(&|facts| facts.state == State::PartlyRedeemed) > 0;
         let is_expired = count(&|facts| facts.state == State::Expired) > 0;
-        // Rewards that are not cancelled and that no reversal can cancel.
+        // Whether a reward is uncancelled and no reversal can cancel it.
         let stuck = |facts: &&Facts| !facts.cancellable && matches!(facts.state, State::Pending | State::Available);
         let stuck: Vec<&Facts> = facts.iter().filter(stuck).collect();
-        // Counted from `--today`, which may be a day behind the clock.
+        // Age in days, counted from `--today`, which may be a day behind the clock.
         let age = (data.today - data.ordered(buyer, order)).div_euclid(DAY);
         let is_locked = data.is_locked(actions[0], data.today + 2 * DAY);
         let whole = cancellable == facts.len();
@@ -199,7 +197,7 @@ impl Examples {
             reward_ids: rewards.iter().map(|(key, _)| data.reward_id(*key)).collect(),
             is_locked,
         };
-        // Orders that are examples of another kind too come last.
+        // An order that is also an example of another kind is added after the others.
         let place = if is_locked { list.len() } else { list.iter().take_while(|known| !known.is_locked).count() };
         if place < EACH {
             list.insert(place, example());

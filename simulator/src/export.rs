@@ -1,7 +1,7 @@
-//! Exports of the Advocate API: created, read, listed, and downloaded.
+//! Exports of the Advocate API: creates, reads and lists them, and finds their files for download.
 //!
-//! An export stores only its parameters. Its file is written during the download from the current data, so a thousand exports
-//! cost nothing. Its status is computed when it is read: nothing runs in between.
+//! An export stores only its parameters. Its file is written from the current data during the download, so a thousand
+//! exports need no memory. Its status is computed when a client reads it, without a background task.
 
 use std::{
     collections::HashMap,
@@ -25,12 +25,11 @@ use super::{
     time,
 };
 
-/// Exports expire this long after their completion: 28 days.
+/// Time from the completion of an export to its expiry, in milliseconds: 28 days.
 const KEPT: i64 = 28 * super::data::DAY;
 /// Default page size of the list.
 const PAGE: u64 = 10;
 
-/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub(super) on: OnOff,
@@ -40,7 +39,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether name and value are valid.
+    /// Changes one setting. Returns whether the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "export" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
@@ -76,13 +75,13 @@ impl Status {
 struct Export {
     id: String,
     content: Content,
-    /// The request body, which responses repeat.
+    /// The body of the request, which responses repeat.
     stub: Value,
     asked: Instant,
     created: i64,
     status: Status,
     completed: Option<i64>,
-    /// Whether its first download has broken off.
+    /// Whether a download of the export's file has already broken off.
     has_broken: bool,
 }
 
@@ -109,35 +108,34 @@ impl Export {
     }
 }
 
-/// A link to a file, and when it expires.
+/// A signed link to a file, with its expiry.
 #[derive(Debug)]
 struct Link {
     export: usize,
     until: Instant,
 }
 
-/// A file to be sent.
+/// A file to send.
 pub(super) struct File {
     pub(super) content: Content,
     pub(super) columns: ExportColumns,
-    /// The download breaks off in the middle.
+    /// Whether the download breaks off in the middle.
     pub(super) breaks: bool,
 }
 
-/// The exports of the tenant.
 #[derive(Debug)]
 pub(super) struct Exports {
     pub(super) live: RwLock<Live>,
     seed: u64,
     storage: SocketAddr,
     link_life: Duration,
-    /// Oldest first.
+    /// Sorted by creation, oldest first.
     kept: Mutex<Vec<Export>>,
     links: Mutex<HashMap<String, Link>>,
 }
 
 impl Exports {
-    /// `storage` serves the downloads.
+    /// `storage` is the address of the host that serves the files.
     pub(super) fn new(options: &Options, storage: SocketAddr) -> Self {
         let live = Live {
             on: options.export,
@@ -155,7 +153,7 @@ impl Exports {
         }
     }
 
-    /// The export endpoint of a path below the tenant, if it is one.
+    /// Returns the export endpoint of a path below the tenant; `None` for any other path.
     pub(super) fn endpoint(get: bool, path: &str) -> Option<Endpoint> {
         let parts: Vec<&str> = path.split('/').collect();
         match (get, &parts[..]) {
@@ -234,7 +232,7 @@ impl Exports {
         Reply::json(200, &json!({"count": data.len(), "totalCount": kept.len(), "data": data}))
     }
 
-    /// `export/{id}/download`: the URL of the file.
+    /// Answers `export/{id}/download` with the URL of the file.
     fn locate(&self, live: &Live, id: &str) -> Reply {
         self.with(id, live, |place, export| {
             if export.status == Status::Completed && live.fault == ExportFault::Expire {
@@ -265,7 +263,7 @@ impl Exports {
         }
     }
 
-    /// The file of a link that has not expired.
+    /// Returns the file of a signed link; `None` if the link is invalid or has expired.
     pub(super) fn file(&self, path: &str, query: &str) -> Option<File> {
         let place = {
             let links = hold(&self.links);
@@ -280,7 +278,7 @@ impl Exports {
         Some(File { content: export.content, columns: live.columns, breaks })
     }
 
-    /// Hex digits that look random.
+    /// Returns hex digits that look random. They depend only on the seed and the arguments.
     fn random(&self, length: usize, a: u64, b: u64) -> String {
         let mut digits = vec![0; length];
         for (place, part) in digits.chunks_mut(8).enumerate() {

@@ -1,7 +1,7 @@
-//! The content of an export file: its columns, and its rows in pieces.
+//! Writes an export file: its columns, and its rows in pieces.
 //!
-//! The vendor publishes no column names, so these follow the fields of the API. Rows are written from [`World`] while they are
-//! sent, so that the file of a million participants is never in memory.
+//! The vendor publishes no column names, so these follow the fields of the API. Rows are written from [`World`] while the
+//! file is sent, so that the file of a million participants is never in memory.
 
 use std::sync::Arc;
 
@@ -18,27 +18,26 @@ use super::{
     world::World,
 };
 
-/// Participants in each piece.
+/// Number of participants in each piece.
 const PIECE: u64 = 500;
 
-/// What is exported.
+/// The kind of objects in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Reward,
     User,
 }
 
-/// The parameters of an export.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content {
     kind: Kind,
-    /// Rewards modified, or users created, at or after this time, in Unix milliseconds.
+    /// Only rewards modified, or users created, at or after this time, in Unix milliseconds.
     since: Option<i64>,
     user_fields: bool,
     referral_fields: bool,
 }
 
-/// The parameters of the vendor's document, and the filters of its `RewardFilterInput`.
+/// The accepted parameters: those in the vendor's document, and the filters of its `RewardFilterInput`.
 const PARAMS: [&str; 10] = [
     "createdSince",
     "createdBefore",
@@ -72,7 +71,7 @@ const FILTERED: [&str; 16] = [
 const COMPARED: [&str; 9] = ["eq", "in", "ne", "nin", "exists", "gte", "lt", "timeframe", "interval"];
 
 impl Content {
-    /// Reads `params`; the error names what is unknown.
+    /// Parses `params`. The error contains the unknown parameter or value.
     pub(super) fn read(kind: Kind, params: &Value) -> Result<Self, String> {
         let object = |value: &Value, what: &str| match value {
             Value::Null => Ok(Vec::new()),
@@ -145,7 +144,7 @@ impl Content {
         columns
     }
 
-    /// The file in pieces. If `breaks` is set, at most half of it.
+    /// Returns the file in pieces. With `breaks`, returns at most half of it.
     pub(super) fn pieces(
         self,
         world: Arc<World>,
@@ -174,21 +173,21 @@ impl Content {
                     self.write(&mut piece, &columns, &world, person);
                 }
                 let _flushed = piece.flush();
-                // Skips empty pieces, which would only cost a write.
+                // Skips empty pieces, because each piece costs a write.
                 if !piece.get_ref().is_empty() {
                     break;
                 }
             }
             let mut piece = piece.into_inner().ok()?;
             if breaks && offset >= half {
-                // Cuts the file in the middle of a row.
+                // Cuts the file in the middle of a row, so that the break is visible.
                 piece.truncate(piece.len() - 5);
             }
             Some(Bytes::from(piece))
         })
     }
 
-    /// The rows of one participant: the user's own, or the rewards of the account that they own.
+    /// Writes the rows of one participant: the user's row, or the rewards of the account that the participant owns.
     fn write(self, out: &mut csv::Writer<Vec<u8>>, columns: &[Column], world: &World, person: u64) {
         let data = &world.data;
         let mut cell = Vec::with_capacity(64);
@@ -218,7 +217,7 @@ impl Content {
     }
 }
 
-/// Unix milliseconds, as a number or as text.
+/// Parses Unix milliseconds from a number or a text.
 fn moment(key: &str, value: &Value) -> Result<i64, String> {
     let ms = value.as_i64().or_else(|| value.as_str()?.parse().ok());
     ms.ok_or_else(|| format!("{key} is no moment in Unix milliseconds."))
@@ -227,7 +226,7 @@ fn moment(key: &str, value: &Value) -> Result<i64, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     Id,
-    /// The user's ID; in a file of users it is called `id`.
+    /// The user's ID. In a file of users, the column's name is `id`.
     User,
     Type,
     Unit,
@@ -315,7 +314,7 @@ impl Row<'_> {
         let _written = out.write_record(None::<&[u8]>);
     }
 
-    /// Columns that both kinds of files have.
+    /// Writes a cell of a column that files of users and of rewards have.
     fn write_shared(&self, cell: &mut Vec<u8>, column: Column, world: &World) {
         match column {
             Column::User | Column::UserId => self.data.write_user_id(cell, self.user),
@@ -332,7 +331,7 @@ impl Row<'_> {
 }
 
 impl Reward {
-    /// Columns that only reward files have.
+    /// Writes a cell of a column that only files of rewards have.
     fn write(&self, cell: &mut Vec<u8>, column: Column, data: &Data) {
         let Self { key, facts, link, .. } = self;
         let by_program = key.side != Side::Manual;
@@ -371,7 +370,7 @@ impl Reward {
     }
 }
 
-/// The vendor writes a list of statuses; here it always has one.
+/// The vendor writes a list of statuses. In the simulator the list always has one element.
 fn statuses(state: State) -> &'static str {
     match state {
         State::Pending => "PENDING",

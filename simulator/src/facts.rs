@@ -1,7 +1,8 @@
-//! The facts of one reward: type, dates, amounts, and the state that follows from them.
+//! Computes the facts of one reward: type, dates, amounts, and the state that follows from them.
 //!
-//! The REST reward has no status field, so every careful reader must derive the same state from dates and amounts. Therefore
-//! only one condition holds at a time, and pending and expired are days away from today, never minutes.
+//! The REST reward has no status field, so clients derive the state from dates and amounts. All correct clients must derive
+//! the same state, so only one condition holds at a time, and the dates of pending and expired rewards are days away from
+//! today.
 
 use super::{
     data::{DAY, Data},
@@ -9,7 +10,7 @@ use super::{
     random::Tag,
 };
 
-/// The state that a reader should derive.
+/// The state that a client should derive from the reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Pending,
@@ -21,7 +22,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Its name in `/_simulator/truth`.
+    /// Returns the state's name in `/_simulator/truth`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -33,8 +34,8 @@ impl State {
         }
     }
 
-    /// Whether a reward in this state can be cancelled, if its kind can. The vendor does not publish what happens to a partly
-    /// redeemed reward; here it stays.
+    /// Whether a reward in this state can be cancelled, if its type allows it. The vendor does not publish what happens to a
+    /// partly redeemed reward; the simulator does not cancel it.
     fn cancellable(self) -> bool {
         matches!(self, Self::Pending | Self::Available)
     }
@@ -61,14 +62,14 @@ impl Kind {
     }
 }
 
-/// Changes of a reward since the start. Only changed rewards have one.
+/// Changes of a reward since the start. An unchanged reward has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Touch {
     pub(super) cancelled: Option<i64>,
     pub(super) redeemed: Option<i64>,
     pub(super) deleted: bool,
     pub(super) moved_to: Option<u64>,
-    /// When it last changed; `None` if it has not changed since the start.
+    /// When the reward last changed, in Unix milliseconds; `None` if it has not changed since the start.
     pub(super) modified: Option<i64>,
 }
 
@@ -77,25 +78,26 @@ pub(super) struct Touch {
 pub(super) struct Facts {
     pub(super) kind: Kind,
     pub(super) state: State,
-    /// Whether a retraction or a cancellation cancels it. Gift cards and rewards that say so cannot be cancelled.
+    /// Whether a retraction or a cancellation cancels the reward. Gift cards, and rewards marked as not cancellable, are
+    /// never cancelled.
     pub(super) cancellable: bool,
     pub(super) created: i64,
     pub(super) scheduled: Option<i64>,
     pub(super) expires: Option<i64>,
     pub(super) cancelled: Option<i64>,
-    /// Credits only.
+    /// `None` for a reward that is not a credit.
     pub(super) assigned: Option<i64>,
     pub(super) redeemed: Option<i64>,
     pub(super) redeemed_at: i64,
-    /// When it last changed, in Unix milliseconds. Many rewards share one millisecond.
+    /// When the reward last changed, in Unix milliseconds. Many rewards have the same value.
     pub(super) modified: i64,
     pub(super) source: &'static str,
-    /// Randomness for its notation.
+    /// Random number for the choices in the reward's JSON.
     pub(super) look: u64,
 }
 
 impl Data {
-    /// The facts of one reward, with its changes.
+    /// Computes the facts of one reward from the formulas and its changes.
     pub(super) fn facts(&self, key: RewardKey, touch: Touch, tidy: bool) -> Facts {
         let packed = key.pack();
         let created = self.created(key);
@@ -112,7 +114,7 @@ impl Data {
         let credit = kind == Kind::Credit;
         let mut state = match self.hash(Tag::State, packed, 0) % 100 {
             0..10 => State::Pending,
-            // Only credits show in REST how much was redeemed, so only credits are redeemed here.
+            // Only credits are redeemed, because REST shows a redeemed amount for credits only.
             10..20 if credit => State::Redeemed,
             20..25 if credit => State::PartlyRedeemed,
             25..33 => State::Expired,
@@ -121,13 +123,13 @@ impl Data {
         };
         let late = self.late_reward(key).is_some();
         if key.side.is_unlisted() || (late && state != State::Pending) {
-            // A reward created just now is neither expired nor redeemed.
+            // A new order's reward is neither expired nor redeemed.
             state = State::Available;
         }
         let spread = self.hash(Tag::Value, packed, 1);
         let scheduled = (state == State::Pending).then(|| self.today + (2 + spread % 43) as i64 * DAY);
         let expires = match state {
-            // A reward of yesterday or today expires at its creation.
+            // A reward that was created yesterday or today expires at its creation.
             State::Expired => Some((created + 30 * DAY).min(self.today - DAY).max(created)),
             State::Available if spread % 10 < 4 => Some(self.today + (30 + spread % 370) as i64 * DAY),
             _ => None,
@@ -179,24 +181,25 @@ impl Data {
         }
     }
 
-    /// When a reward was cancelled or redeemed: some time in the ten days after its creation, up to today. The times differ, so
-    /// that the newest ones are not a crowd.
+    /// Returns when a reward was cancelled or redeemed: within ten days after its creation, and not after today. The times
+    /// differ from reward to reward, so that not all of the newest rewards have the same time.
     fn ended(&self, packed: u64, created: i64) -> i64 {
         let room = (self.today - created).clamp(1, 10 * DAY);
         created + (self.hash(Tag::State, packed, 1) % room as u64) as i64
     }
 
-    /// An invertible number of a reward that orders rewards of the same millisecond. It is not the order of their IDs.
+    /// Returns an invertible number that orders rewards of the same millisecond. This order differs from the order of reward
+    /// IDs.
     pub(super) fn tie(&self, key: RewardKey) -> u64 {
         self.scramble(key.pack()).reverse_bits()
     }
 
-    /// The inverse of [`Data::tie`].
+    /// Returns the reward of a number: the inverse of [`Data::tie`].
     pub(super) fn tied(&self, tie: u64) -> Option<RewardKey> {
         RewardKey::unpack(self.unscramble(tie.reverse_bits()))
     }
 
-    /// When a migration changed this reward: a tenth of the older ones were changed, at two points in time.
+    /// Returns when a migration modified this reward. Two migrations modified a tenth of the older rewards.
     fn migrated(&self, packed: u64, created: i64) -> Option<i64> {
         let roll = self.hash(Tag::Migration, packed, 0);
         if created > self.today - 30 * DAY || !roll.is_multiple_of(10) {

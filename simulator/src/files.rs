@@ -1,8 +1,8 @@
-//! Reversal files that the vendor takes by FTP or e-mail: their rows, their effect, and their status.
+//! Reversal files, which the vendor accepts by FTP or e-mail: their rows, their effect, and their status.
 //!
-//! There is no FTP here: a control path accepts the file. Columns are found by name in any spelling. Every row of an Advocate
-//! program shows ACTION_NOT_FOUND although its reward is cancelled, as the refund guide says; a row that names no action shows
-//! the same. Rows are counted from the header, which is line 1.
+//! The simulator has no FTP server; a control path accepts the file. Columns are found by name in any spelling. Every row of
+//! an Advocate program has the error ACTION_NOT_FOUND although its reward is cancelled, as the refund guide says. A row
+//! whose action does not exist has the same error. The header is line 1.
 
 use std::{
     sync::{Arc, Mutex, RwLock},
@@ -27,7 +27,6 @@ use super::{
     world::World,
 };
 
-/// One accepted file.
 #[derive(Debug)]
 struct File {
     id: String,
@@ -48,7 +47,6 @@ struct RowError {
     reason: &'static str,
 }
 
-/// Every accepted file.
 #[derive(Debug)]
 pub(super) struct Files {
     seed: u64,
@@ -58,13 +56,13 @@ pub(super) struct Files {
     taken: Mutex<Vec<File>>,
 }
 
-/// What a file asks for, as far as it can be read.
+/// A file with the result of parsing it.
 #[derive(Debug, Default)]
 pub(super) struct AcceptedFile {
     pub(super) id: String,
     pub(super) rows: usize,
     pub(super) errors: usize,
-    /// The actions that it takes back.
+    /// The ActionIds of the actions that the file reverses.
     pub(super) names: Vec<String>,
 }
 
@@ -79,7 +77,7 @@ impl Files {
         }
     }
 
-    /// Accepts a file and starts its effect; `None` if it has no usable header.
+    /// Accepts a file and starts its effect; `None` if the file has no usable header.
     pub(super) fn take(
         &self,
         world: &Arc<World>,
@@ -134,7 +132,7 @@ impl Files {
         Some(taken)
     }
 
-    /// `GET /FTPFileSubmissions`, newest first.
+    /// Answers `GET /FTPFileSubmissions`: the files, newest first.
     pub(super) fn list(&self, sid: &str, json: bool, query: &str) -> Reply {
         let date = |key: &str| query::value(query, key).map(|text| time::parse(&text));
         let names = ["SubmissionDateStart", "SubmissionDateEnd", "CompletedDateStart", "CompletedDateEnd"];
@@ -154,7 +152,8 @@ impl Files {
         page(json, sid, ("FTPFileSubmissions", query), "FTPFileSubmissions", values, 100)
     }
 
-    /// One file or its errors. `documented` is the path in the documents, not the one in a sample.
+    /// Answers one file or its errors. `documented` is true for the path in the vendor's documents, and false for the path
+    /// in a sample.
     pub(super) fn one(&self, sid: &str, json: bool, documented: bool, rest: &str, query: &str) -> Reply {
         let (id, what) = rest.split_once('/').unwrap_or((rest, ""));
         let files = hold(&self.taken);
@@ -179,7 +178,7 @@ impl Files {
         file.at + (self.delays[0] + self.delays[1]).as_millis() as i64
     }
 
-    /// A number, or text as in the sample of an older version.
+    /// Writes a number, or text as in the sample of an older version.
     fn number(&self, number: u64) -> Value {
         if self.tidy { json!(number) } else { json!(number.to_string()) }
     }
@@ -215,13 +214,12 @@ impl Files {
         })
     }
 
-    /// Number of accepted files.
     pub(super) fn count(&self) -> usize {
         hold(&self.taken).len()
     }
 }
 
-/// One row by column.
+/// The cells of one row by column.
 struct Line<'a> {
     action: &'a str,
     order: &'a str,
@@ -231,7 +229,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The actions that it names, and what is wrong with it.
+    /// Returns the actions of the row, and the row's error.
     fn read(&self, world: &World) -> (Vec<ActionKey>, Option<&'static str>) {
         if self.action.is_empty() && self.order.is_empty() {
             return (Vec::new(), Some("OID_MISSING"));
@@ -249,7 +247,7 @@ impl Line<'_> {
     }
 }
 
-/// A column name without the differences between the vendor's documents.
+/// Normalizes a column name, because the vendor's documents spell the names differently.
 fn folded(name: &str) -> String {
     name.trim_start_matches('\u{feff}').chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
 }

@@ -1,25 +1,23 @@
 //! The items of an order, and how a modification changes them.
 //!
-//! The items are a formula and add up to the order's amount; everything is in hundredths. Pure: this module stores no change
-//! and does not know HTTP. The vendor does not publish what happens to an unknown SKU or to an item below 0. Here an unknown
-//! SKU is ignored, and 0 is the least.
+//! The items are computed by a formula and add up to the order's amount, in hundredths. Pure: this module stores no changes
+//! and does not know HTTP. The vendor does not publish what happens to an unknown SKU, or to an amount below 0. The
+//! simulator ignores an unknown SKU and raises a negative amount to 0.
 
 use super::{data::Data, keys::ActionKey, random::Tag};
 
-/// One item of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Item {
     pub(super) sku: String,
     pub(super) name: &'static str,
     pub(super) category: &'static str,
     pub(super) quantity: u64,
-    /// The total price of this item's quantity.
+    /// The price of all pieces of this item, in hundredths.
     pub(super) cents: i64,
-    /// When it was last changed, and the reason.
+    /// When the item was last changed, in Unix milliseconds, and the reason.
     pub(super) adjusted: Option<(i64, String)>,
 }
 
-/// The requested change of one item.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ItemWanted {
     pub(super) sku: String,
@@ -28,13 +26,13 @@ pub(super) struct ItemWanted {
     pub(super) delta: Option<i64>,
 }
 
-/// The request of a modification.
+/// What a modification requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// The new amount of the whole order.
     Amount(i64),
     Items(Vec<ItemWanted>),
-    /// Another change, such as the customer's status.
+    /// A change without an effect on items, such as the customer's status.
     Other,
 }
 
@@ -50,7 +48,7 @@ const GOODS: [(&str, &str); 8] = [
 ];
 
 impl Data {
-    /// The original items of an action's order: one to three, with different SKUs.
+    /// Returns the original items of an action's order: one to three, with different SKUs.
     pub(super) fn items(&self, key: ActionKey) -> Vec<Item> {
         let total = self.amount(key.buyer, key.order) as i64;
         let roll = self.hash(Tag::Item, key.buyer, key.order);
@@ -77,7 +75,7 @@ pub(super) fn total(items: &[Item]) -> i64 {
     items.iter().map(|item| item.cents).sum()
 }
 
-/// Applies a modification to the items.
+/// Applies the requested change to the items.
 pub(super) fn apply(items: &mut [Item], wanted: &Wanted, at: i64, reason: &str) {
     match wanted {
         Wanted::Other => {}
@@ -101,14 +99,14 @@ fn adjust(item: &mut Item, change: &ItemWanted, at: i64, reason: &str) {
         _ if change.quantity == Some(0) => 0,
         (Some(amount), _) => amount.max(0),
         (None, Some(delta)) => (item.cents + delta).max(0),
-        // A smaller quantity costs less, at the unit price.
+        // Without a requested amount, a new quantity is priced at the unit price.
         (None, None) if before > 0 => item.cents * item.quantity as i64 / before as i64,
         (None, None) => item.cents,
     };
     item.adjusted = Some((at, reason.to_owned()));
 }
 
-/// Distributes a new total over the items in proportion; the last one takes the rounding difference.
+/// Distributes a new total over the items in proportion to their prices. The last item takes the rounding difference.
 fn spread(items: &mut [Item], amount: i64, at: i64, reason: &str) {
     let (before, count) = (total(items), items.len());
     let mut left = amount;
@@ -120,7 +118,7 @@ fn spread(items: &mut [Item], amount: i64, at: i64, reason: &str) {
     }
 }
 
-/// Reads the request of a PUT: `Sku`, `Sku2`, … with `Quantity`, `Amount` or `ItemSubTotalDelta` of the same number, or an
+/// Parses the fields of a PUT: `Sku`, `Sku2`, … with `Quantity`, `Amount` or `ItemSubTotalDelta` of the same number, or an
 /// amount without a SKU.
 pub(super) fn wanted(get: impl Fn(&str) -> Option<String>) -> Result<Wanted, (&'static str, &'static str)> {
     let money = |name: &str| {

@@ -1,33 +1,33 @@
-//! Keys of the formulas: a reward, an action, and the class of an order.
+//! The keys from which the formulas compute the data: a reward, an action, and the class of an order.
 
-/// To whom a reward was given.
+/// The recipient of a reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Side {
-    /// To the buyer.
+    /// The buyer.
     Friend,
-    /// To the participant who referred the buyer.
+    /// The participant who referred the buyer.
     Referrer,
-    /// Given manually, without an order.
+    /// A participant who got the reward manually, without an order.
     Manual,
-    /// One more reward of the buyer for the same action. Only the referral and its own ID lead to it.
+    /// The buyer, with one more reward for the same action. Only the referral, and the reward's own ID, lead to the reward.
     Third,
-    /// One more reward of the buyer for the same referral, without a link to an order.
+    /// The buyer, with one more reward for the same referral and without a link to an order.
     Loose,
 }
 
 impl Side {
-    /// Whether the reward carries its order and action.
+    /// Whether the reward contains its order ID and ActionId.
     pub(super) fn is_linked(self) -> bool {
         !matches!(self, Self::Manual | Self::Loose)
     }
 
-    /// Whether no list shows the reward.
+    /// Whether lists of rewards do not contain this reward.
     pub(super) fn is_unlisted(self) -> bool {
         matches!(self, Self::Third | Self::Loose)
     }
 }
 
-/// One reward: its action, order and buyer, and the side.
+/// One reward: its buyer, order and action, and its recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct RewardKey {
     pub(super) buyer: u64,
@@ -37,7 +37,7 @@ pub(super) struct RewardKey {
 }
 
 impl RewardKey {
-    /// All four parts in one number below 2^48.
+    /// Packs all four parts into one number below 2^48.
     pub(super) fn pack(self) -> u64 {
         let side = match self.side {
             Side::Friend => 0,
@@ -49,7 +49,7 @@ impl RewardKey {
         self.buyer | self.order << 32 | self.action << 42 | side << 44
     }
 
-    /// The inverse of [`RewardKey::pack`].
+    /// Unpacks a number: the inverse of [`RewardKey::pack`].
     pub(super) fn unpack(packed: u64) -> Option<Self> {
         let side = match packed >> 44 {
             0 => Side::Friend,
@@ -63,7 +63,6 @@ impl RewardKey {
     }
 }
 
-/// One action of one order of one buyer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ActionKey {
     pub(super) buyer: u64,
@@ -72,13 +71,13 @@ pub(super) struct ActionKey {
 }
 
 impl ActionKey {
-    /// The reward of this action for one side, whether or not it exists.
+    /// Returns the key of this action's reward for one side. The reward may not exist.
     pub(super) fn reward(self, side: Side) -> RewardKey {
         RewardKey { buyer: self.buyer, order: self.order, action: self.action, side }
     }
 }
 
-/// What is special about an order.
+/// How an order differs from a plain one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Plain,
@@ -87,8 +86,8 @@ pub(super) enum Class {
     Unfamiliar,
     Ambiguous,
     ZeroAmount,
-    /// Its rewards also name the buyer's second order, which is real and has its own action.
+    /// The rewards also contain the order ID of the buyer's second order, which exists and has its own action.
     Shared,
-    /// Its rewards say that they cannot be cancelled.
+    /// The rewards are marked as not cancellable.
     Kept,
 }

@@ -1,7 +1,7 @@
 //! impact.com's Advocate and Brand APIs in one process, to try, test and train without an account.
 //!
-//! Written from the vendor's documents. It shares no type with recoup, so that one misreading cannot hide another, and it
-//! depends on nothing of recoup. It prints nothing and binds 127.0.0.1 only. `recoup simulate` and the program
+//! The simulator is written from the vendor's documents. It depends on no code of recoup and shares no type with it, so that
+//! one misreading cannot hide another. It prints nothing and binds only 127.0.0.1. `recoup simulate` and the program
 //! `impact-simulator` start it.
 //!
 //! In reading order:
@@ -14,7 +14,7 @@
 //! - limits and faults: `auth`, `limit`, `faults`, `rewrites`, `connection`
 //! - what tests see: `record`, `truth`, `examples`, `control`
 //!
-//! `serve` handles a request: it records, authenticates, limits, breaks, and answers it.
+//! `serve` handles each request: it records, authenticates, limits, breaks and answers the request.
 
 #![expect(clippy::disallowed_methods, reason = "the simulator stands for the vendor, whose clock is not recoup's")]
 
@@ -91,7 +91,7 @@ pub use options::{
     OnOff, Options, OrderScope, ProgramRule, ReferralAfter, ReferralRewards, SubmissionsList, UserEvents,
 };
 
-/// Shared state of all connections.
+/// State that all connections share.
 #[derive(Debug)]
 struct Simulator {
     tenant: String,
@@ -108,14 +108,14 @@ struct Simulator {
     files: files::Files,
     exports: export::Exports,
     webhooks: webhooks::Webhooks,
-    /// Writes that were told once to wait.
+    /// Writes that have already got a 429, so that a repetition is accepted.
     made_to_wait: Mutex<HashSet<String>>,
 }
 
-/// The host that a connection reached.
+/// The host to which a connection was made.
 #[derive(Debug, Clone, Copy)]
 enum Origin {
-    /// Both vendor APIs.
+    /// The host of both vendor APIs.
     Api,
     /// The host of export files.
     Storage,
@@ -124,7 +124,7 @@ enum Origin {
 /// A running simulator.
 #[derive(Debug)]
 pub struct Running {
-    /// The address with the actual port.
+    /// The bound address, with the port that the system chose if port 0 was requested.
     pub addr: SocketAddr,
     simulator: Arc<Simulator>,
     server: JoinHandle<()>,
@@ -132,18 +132,19 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until it has stopped.
+    /// Waits until the simulator has stopped.
     pub async fn finished(self) {
-        // It ends if it is stopped, or by a panic that the runtime has reported.
+        // Each task ends when the simulator is stopped. The runtime has already reported a panic.
         let _ended = tokio::join!(self.server, self.storage);
     }
 
-    /// `http://127.0.0.1:PORT` without a trailing slash. The Advocate API is at `/api/v1`, the Brand API at `/Advertisers`.
+    /// Returns `http://127.0.0.1:PORT` without a trailing slash. The Advocate API is at `/api/v1`, the Brand API at
+    /// `/Advertisers`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Example orders from the current data.
+    /// Chooses example orders from the current data.
     pub fn examples(&self) -> Examples {
         Examples::find(&self.simulator.world)
     }
@@ -156,7 +157,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     let addr = listener.local_addr()?;
-    // Another port is another origin: a client must not send it the API's credentials.
+    // The files have another port and so another origin: a client must not send the API's credentials there.
     let storage = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let simulator = Arc::new(Simulator {
         world: Arc::new(world::World::new(&options, time::midnight(options.today))),
@@ -180,7 +181,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
     Ok(Running { addr, simulator, server, storage })
 }
 
-/// Accepts connections until `stop` is cancelled, then drops the open ones.
+/// Accepts connections until `stop` is cancelled, then closes the open ones.
 async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -189,7 +190,7 @@ async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>
             Some(_ended) = connections.join_next() => {}
             taken = listener.accept() => match taken {
                 Ok((stream, _)) => drop(connections.spawn(connection(stream, origin, simulator.clone()))),
-                // Most likely out of file handles: waits for free ones instead of spinning.
+                // The process has probably used up its file handles. The pause keeps the loop from spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
         }
@@ -197,7 +198,8 @@ async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>
 }
 
 async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>) {
-    // Without it small responses wait for the client's acknowledgement. If it fails they are slower.
+    // With Nagle's algorithm, a small response waits for the client's acknowledgement. A failure only makes responses
+    // slower.
     let _slower_without = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let connection = connection::Connection::new(stream, reset.clone());
@@ -214,11 +216,11 @@ async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>
             answered
         }
     });
-    // Responses are small: one flat write costs less than a vectored one (a fifth more responses a second).
+    // Responses are small, so one flat write is faster than a vectored one: a fifth more responses a second.
     let server = http1::Builder::new()
         .writev(false)
         .auto_date_header(time::has_date())
         .serve_connection(TokioIo::new(connection), service);
-    // A broken connection is the client's doing or on purpose.
+    // The client or a fault has broken the connection, so an error is expected.
     let _ended = server.await;
 }

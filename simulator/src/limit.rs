@@ -1,6 +1,6 @@
-//! The enforced request limits, their headers, and whether the client obeys them.
+//! Enforces the request limits, reports them in headers, and checks whether the client obeys them.
 //!
-//! Each vendor host has its own limits. A client that was told to wait and sends a request too early is recorded as a
+//! Each vendor host has its own limits. A client that sends a request before the end of a requested wait is recorded as a
 //! violation. Without `--rate` and `--quota` this module does nothing.
 
 use std::{
@@ -17,12 +17,12 @@ use super::{
     record::Host,
 };
 
-/// A request that was already in flight when the response told the client to wait is no violation.
+/// During this time after a refusal, a request is no violation, because the client may have sent it before the refusal
+/// arrived.
 const IN_FLIGHT_TOLERANCE: Duration = Duration::from_millis(250);
-/// Tolerance for inexact clocks and timers.
+/// Tolerance for inexact clocks and timers of the client.
 const TIMER_TOLERANCE: Duration = Duration::from_millis(50);
 
-/// The limits of both hosts.
 #[derive(Debug)]
 pub(super) struct Limits {
     start: Instant,
@@ -34,24 +34,24 @@ pub(super) struct Limits {
     pause: [Pause; 2],
 }
 
-/// Requests that a host has accepted.
+/// How much of its limits a host has used.
 #[derive(Debug)]
 struct Used {
-    /// A token bucket that holds one second's requests.
+    /// Tokens in a bucket that holds the requests of one second.
     tokens: f64,
     filled: Instant,
     window_began: Option<Instant>,
     in_window: u64,
 }
 
-/// When a client was told to wait, and until when, in milliseconds since the start.
+/// When the simulator told the client to wait, and when that wait ends, in milliseconds since the start.
 #[derive(Debug, Default)]
 struct Pause {
     at: AtomicU64,
     until: AtomicU64,
 }
 
-/// The limit state after one request.
+/// State of a host's limits after one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LimitState {
     pub(super) over: bool,
@@ -78,7 +78,7 @@ impl Limits {
         }
     }
 
-    /// Counts a request; `None` without limits.
+    /// Counts a request. Returns `None` if no limits are configured.
     pub(super) fn admit(&self, host: Host, now: Instant) -> Option<LimitState> {
         if self.rate.is_none() && self.quota.is_none() {
             return None;
@@ -121,7 +121,7 @@ impl Limits {
         Some(standing)
     }
 
-    /// The headers of a limit state. A refusal tells the client to wait.
+    /// Returns the headers that report a limit state. If the request is refused, records that the client must wait.
     pub(super) fn headers(&self, host: Host, standing: LimitState, now: Instant) -> Vec<(&'static str, String)> {
         let seconds = standing.reset.as_secs_f64().ceil() as u64;
         let epoch = (unix_seconds() + standing.reset.as_secs_f64()).ceil() as u64;
@@ -154,25 +154,26 @@ impl Limits {
             LimitHeader::RetryAfter | LimitHeader::RetryAfterDate | LimitHeader::None => Vec::new(),
         };
         if standing.over && !headers.is_empty() {
-            // Every header is rounded up, so a client that obeys it arrives after the true end.
+            // Every header is rounded up, so a client that obeys the header sends its next request after the true end of the
+            // wait.
             self.set_pause(host, now, standing.reset);
         }
         headers
     }
 
-    /// Records that the client was told to wait this long.
+    /// Records that the client must wait for this time.
     pub(super) fn set_pause(&self, host: Host, now: Instant, wait: Duration) {
         let pause = &self.pause[host as usize];
         let at = now.saturating_duration_since(self.start);
-        // A second refusal during a wait does not restart it: otherwise every request of a client that never waits would count
-        // as in flight.
+        // A second refusal during a wait does not restart the wait: otherwise every request of a client that never waits
+        // would count as in flight.
         if at.as_millis() as u64 >= pause.until.load(Relaxed) {
             pause.at.store(at.as_millis() as u64, Relaxed);
         }
         pause.until.fetch_max((at + wait).as_millis() as u64, Relaxed);
     }
 
-    /// By how much a request is too early, if it is.
+    /// Returns how long before the end of the wait a request arrives; `None` if it is not too early.
     pub(super) fn too_early(&self, host: Host, now: Instant) -> Option<Duration> {
         let pause = &self.pause[host as usize];
         let until = pause.until.load(Relaxed);

@@ -1,7 +1,7 @@
 //! Locks that ignore poisoning.
 //!
-//! A poisoned lock would turn one failed request into a server that answers nothing. The data behind these locks change in
-//! single steps, so a panic leaves them consistent.
+//! With poisoning, one request that panics would make the server fail every later request. Each change of the data behind
+//! these locks is a single step, so a panic leaves the data consistent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

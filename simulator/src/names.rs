@@ -1,7 +1,8 @@
-//! IDs of accounts, users and rewards: e-mail addresses, hashes, numbers, and unusual text. Each ID can be read back.
+//! IDs of accounts, users and rewards: e-mail addresses, hashes, numbers, and unusual text. Each ID can be decoded without a
+//! table.
 //!
-//! Reading back guesses the number in the text, writes the ID again and compares, so it can fail but never be wrong. There is
-//! no table.
+//! Decoding guesses the number in the text, writes that number's ID, and compares. So decoding can fail, but it never
+//! returns a wrong number.
 
 use std::io::Write as _;
 
@@ -34,7 +35,7 @@ const LAST: [&str; 16] = [
     "quist",
 ];
 
-/// Odd multiplier of the scramble, and its inverse modulo 2^64.
+/// An odd multiplier that scrambles numbers, and its inverse modulo 2^64.
 const SCRAMBLE: u64 = 0x9e37_79b9_7f4a_7c15;
 const UNSCRAMBLE: u64 = 0xf1de_83e1_9937_733d;
 
@@ -47,12 +48,12 @@ impl Data {
         LAST[(self.hash(Tag::Name, person, 0) >> 8) as usize % 16]
     }
 
-    /// The account ID of a participant who owns an account.
+    /// Writes the account ID of a participant who owns an account.
     pub(super) fn write_account_id(&self, out: &mut Vec<u8>, owner: u64) {
         self.write_name(out, owner, 600_000);
     }
 
-    /// The user ID. With this vendor it is usually the account ID; here it differs if it is a number.
+    /// Writes the user ID. The vendor's user ID usually equals the account ID; in the simulator a numeric one differs.
     pub(super) fn write_user_id(&self, out: &mut Vec<u8>, person: u64) {
         self.write_name(out, person, 600_001);
     }
@@ -82,18 +83,18 @@ impl Data {
         text(|out| self.write_user_id(out, person))
     }
 
-    /// The e-mail address: the ID itself if that is one.
+    /// Returns the participant's e-mail address. If the user ID is an e-mail address, both are the same.
     pub(super) fn email(&self, person: u64) -> String {
         let id = self.user_id(person);
         if id.contains('@') { id } else { format!("{}_{person}@mail.example", self.last_name(person)) }
     }
 
-    /// The participant of this account ID, whether or not they own an account.
+    /// Returns the participant of this account ID, even if the participant owns no account.
     pub(super) fn find_account(&self, id: &str) -> Option<u64> {
         self.find_name(id, 600_000)
     }
 
-    /// The participant of this user ID.
+    /// Returns the participant of this user ID.
     pub(super) fn find_user(&self, id: &str) -> Option<u64> {
         self.find_name(id, 600_001)
     }
@@ -108,7 +109,7 @@ impl Data {
             let digits = local.bytes().rev().take_while(u8::is_ascii_digit).count();
             local[local.len() - digits..].parse().ok()?
         };
-        // Larger numbers belong to no participant and would overflow below.
+        // Larger numbers belong to no participant and would overflow in the code below.
         if number > u64::from(u32::MAX) {
             return None;
         }
@@ -117,7 +118,7 @@ impl Data {
         (again == id.as_bytes()).then_some(number)
     }
 
-    /// A reward ID like the vendor's: 24 hex digits, of which the first eight are the second of its creation.
+    /// Writes a reward ID in the vendor's form: 24 hex digits, of which the first eight are the creation time in seconds.
     pub(super) fn write_reward_id(&self, out: &mut Vec<u8>, key: RewardKey) {
         let second = (self.created(key) / 1000) as u32;
         let rest = self.scramble(key.pack());
@@ -127,7 +128,7 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
-    /// When a participant joined, in Unix milliseconds.
+    /// Returns when a participant joined, in Unix milliseconds.
     pub(super) fn joined(&self, person: u64) -> i64 {
         self.today - (self.hash(Tag::Look, person, 1) >> 8) as i64 % (900 * super::data::DAY)
     }
@@ -136,7 +137,7 @@ impl Data {
         text(|out| self.write_reward_id(out, key))
     }
 
-    /// The reward of a reward ID, if the formulas know it.
+    /// Returns the reward of a reward ID; `None` if the formulas contain no such reward.
     pub(super) fn find_reward(&self, id: &str) -> Option<RewardKey> {
         if id.len() != 24 || !id.is_ascii() {
             return None;
@@ -145,7 +146,7 @@ impl Data {
         (self.is_real(key) && self.reward_id(key) == id).then_some(key)
     }
 
-    /// The ID of an order's referral: the second of the order, and a number that leads to the order.
+    /// Writes the referral ID of an order: the order's time in seconds, and a number that encodes the order.
     pub(super) fn write_referral_id(&self, out: &mut Vec<u8>, buyer: u64, order: u64) {
         let mut digits = [0; 24];
         hex(&mut digits[..8], (self.ordered(buyer, order) / 1000) as u64);
@@ -153,7 +154,7 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
-    /// The order of a referral ID.
+    /// Returns the order of a referral ID.
     pub(super) fn find_referral(&self, id: &str) -> Option<(u64, u64)> {
         let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 1 << 60;
         let (buyer, order) = Self::numbered(number)?;
@@ -162,7 +163,7 @@ impl Data {
         (order < self.orders(buyer) && again == id.as_bytes()).then_some((buyer, order))
     }
 
-    /// The ID of an action's event.
+    /// Writes the event ID of an action.
     pub(super) fn write_event_id(&self, out: &mut Vec<u8>, action: ActionKey) {
         let mut digits = [0; 24];
         let number = Self::number(action.buyer, action.order) * 2 + action.action;
@@ -171,7 +172,7 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
-    /// The action of an event ID.
+    /// Returns the action of an event ID.
     pub(super) fn find_event(&self, id: &str) -> Option<ActionKey> {
         let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 2 << 60;
         let (buyer, order) = Self::numbered(number / 2)?;
@@ -196,14 +197,14 @@ impl Data {
     }
 }
 
-/// The output of `write` as text.
+/// Returns the output of `write` as text.
 fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::with_capacity(48);
     write(&mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// The low digits of a number in lower-case hex. Faster than `write!`, and every reward needs it.
+/// Writes the low digits of a number in lower-case hex. Faster than `write!`, because every reward needs this.
 pub(super) fn hex(out: &mut [u8], mut value: u64) {
     for digit in out.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value & 15) as usize];

@@ -1,7 +1,7 @@
 //! Orders that are placed while the simulator runs, in addition to those of the formulas.
 //!
-//! They belong to the formulas and not to the world, so that everything that looks up an order (its reward, its action, either
-//! direction) finds them. Without changes a look-up costs one atomic read. A placed order is never removed.
+//! New orders are stored with the formulas and not in `World`, so that every function that looks up an order, its reward or
+//! its action finds them. Without new orders a look-up costs one atomic read. A new order is never removed.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use std::{
 
 use super::lock::{read, write};
 
-/// Buyer → the times of their new orders in Unix milliseconds, in the order of placement.
+/// The times of each buyer's new orders in Unix milliseconds, in the order of placement.
 #[derive(Debug, Default)]
 pub(super) struct NewOrders {
     any: AtomicBool,
@@ -21,7 +21,7 @@ pub(super) struct NewOrders {
 }
 
 impl NewOrders {
-    /// Number of new orders of this buyer.
+    /// Returns the number of this buyer's new orders.
     pub(super) fn count(&self, buyer: u64) -> u64 {
         if !self.any.load(Ordering::Acquire) {
             return 0;
@@ -29,7 +29,7 @@ impl NewOrders {
         read(&self.placed).get(&buyer).map_or(0, |placed| placed.len() as u64)
     }
 
-    /// When a buyer's new order with this index, from 0, was placed.
+    /// Returns when this buyer's new order with the zero-based index `place` was placed.
     pub(super) fn at(&self, buyer: u64, place: u64) -> Option<i64> {
         if !self.any.load(Ordering::Acquire) {
             return None;
@@ -37,7 +37,7 @@ impl NewOrders {
         read(&self.placed).get(&buyer)?.get(place as usize).copied()
     }
 
-    /// Whether there is any new order.
+    /// Whether any buyer has a new order.
     pub(super) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }

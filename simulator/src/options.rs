@@ -1,7 +1,7 @@
-//! The flags of `recoup simulate`, as a type that code can build too.
+//! The flags of `recoup simulate`, as a type that code can also construct.
 //!
 //! Every default is written once, in the clap attribute; [`Options::default`] parses an empty command line. This module does
-//! not decide what a flag does, and does not read the environment.
+//! not read the environment.
 
 mod choices;
 
@@ -197,7 +197,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The faults of GET requests with their rates: `--faults` divided evenly, and every `--fault`.
+    /// Returns the rate of each fault of GET requests: `--faults` divided evenly among the kinds, and every `--fault`.
     pub(super) fn fault_rates(&self) -> Vec<(FaultKind, f64)> {
         let mut rates = even_mix(self.faults);
         rates.extend(&self.fault);
@@ -205,37 +205,37 @@ impl Options {
     }
 }
 
-/// Every kind of fault that a retry overcomes, evenly, with the sum `total`.
+/// Divides the rate `total` evenly among all kinds of faults that a client can overcome by a retry.
 pub(super) fn even_mix(total: f64) -> Vec<(FaultKind, f64)> {
     let kinds: Vec<_> = FaultKind::value_variants().iter().filter(|kind| kind.passes()).collect();
     if total > 0.0 { kinds.iter().map(|kind| (**kind, total / kinds.len() as f64)).collect() } else { Vec::new() }
 }
 
-/// A duration such as `20ms` or `1h`.
+/// Parses a duration such as `20ms` or `1h`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let signed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     Duration::try_from(signed).map_err(|error| error.to_string())
 }
 
-/// A duration that may be negative, such as `-192h`.
+/// Parses a duration that may be negative, such as `-192h`.
 pub(super) fn clock(text: &str) -> Result<SignedDuration, String> {
     text.parse().map_err(|error: jiff::Error| error.to_string())
 }
 
-/// `KIND=RATE`.
+/// Parses `KIND=RATE`.
 pub(super) fn fault(text: &str) -> Result<(FaultKind, f64), String> {
     let (kind, rate) = text.split_once('=').ok_or("write it as KIND=RATE, for example 502=0.05")?;
     let kind = FaultKind::from_str(kind, true)?;
     Ok((kind, self::rate(rate)?))
 }
 
-/// A share of requests, from 0 to 1.
+/// Parses a share from 0 to 1.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|error| format!("{text} is no rate from 0 to 1: {error}"))?;
     if (0.0..=1.0).contains(&rate) { Ok(rate) } else { Err(format!("{text} is not from 0 to 1")) }
 }
 
-/// The name of a value on the command line and in the record.
+/// Returns a value's name on the command line and in the record.
 pub(super) fn name_of(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! Order IDs: every shape that shops use, each unique.
+//! Order IDs in every form that shops use. Each ID is unique.
 //!
-//! Each ID contains the order's own number, so no two orders share an ID. Some pairs differ only in case, so that a client that
-//! ignores case finds the wrong order.
+//! Each ID contains the order's own number, so no two orders share an ID. Some pairs of IDs differ only in case, so that a
+//! client that ignores case finds the wrong order.
 
 use std::fmt::Write as _;
 
@@ -34,14 +34,15 @@ impl Data {
         }
     }
 
-    /// Whether the ID is a JSON number: some purely numeric IDs are.
+    /// Whether the order ID is written as a JSON number. This is so for some purely numeric IDs.
     pub(super) fn order_id_is_number(&self, buyer: u64, order: u64) -> bool {
         self.shape(buyer, order) == 15
             && (self.hash(Tag::Shape, buyer, order) >> 32).is_multiple_of(4)
             && self.order_id(buyer, order).bytes().all(|b| b.is_ascii_digit())
     }
 
-    /// The second order ID that a reward offers: of no order if it is ambiguous, of the buyer's next order if it is shared.
+    /// Returns the second order ID in an order's rewards. An ambiguous order's second ID belongs to no order; a shared
+    /// order's second ID belongs to the buyer's next order.
     pub(super) fn second_order_id(&self, buyer: u64, order: u64) -> Option<String> {
         match self.class(buyer, order) {
             Class::Ambiguous => Some(format!("WEB-{}", Self::number(buyer, order))),
@@ -50,8 +51,9 @@ impl Data {
         }
     }
 
-    /// The order of an order ID, or of the second ID of an ambiguous order. Guesses the number in the text and checks it by
-    /// writing the ID again. Considers only buyers for whom `is_here` is true, because the formulas have no last buyer.
+    /// Returns the order of an order ID, or of the second ID of an ambiguous order. Guesses the number in the text and
+    /// checks it by writing the ID again. Considers only buyers for whom `is_here` is true, because the formulas have no
+    /// last buyer.
     pub(super) fn find_order(&self, id: &str, is_here: impl Fn(u64) -> bool) -> Option<(u64, u64)> {
         let hexed = |hex: String| u64::from_str_radix(&hex, 16).ok().map(|number| self.unscramble(number));
         let mut numbers = Vec::new();
@@ -91,7 +93,7 @@ impl Data {
         uuid(a, b)
     }
 
-    /// 64 characters, the longest ID that the vendor's files allow.
+    /// Returns an ID of 64 characters, the maximum length in the vendor's files.
     fn long(&self, number: u64) -> String {
         let mut id = format!("{:016x}", self.scramble(number));
         for part in 0..3 {
@@ -101,7 +103,7 @@ impl Data {
     }
 }
 
-/// Two numbers in the form of a version 4 UUID. Only the second one loses bits, so the first keeps IDs unique.
+/// Formats two numbers as a version 4 UUID. Only the second one loses bits, so the first one keeps the ID unique.
 pub(super) fn uuid(a: u64, b: u64) -> String {
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}",

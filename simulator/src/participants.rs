@@ -1,26 +1,26 @@
-//! The current participants in the order of `/users`, while some join and leave.
+//! The current participants in the order of `/users`, some of whom join or leave during the run.
 //!
-//! The initial participants are ordered by number. Later ones are inserted at the beginning, in the middle, at the end, and
-//! just before and after the reader's position. Only the differences are stored, so a page anywhere in a million costs two
-//! binary searches.
+//! The initial participants are sorted by number. Later participants are inserted at the beginning, in the middle, at the
+//! end, and just before and after the position that the client reads. Only the differences are stored, so a page of a
+//! million participants costs two binary searches.
 
 use super::{data::Data, random::Tag};
 
-/// The differences from the initial participants.
+/// The differences between the initial and the current participants.
 #[derive(Debug)]
 pub(super) struct Participants {
     people: u64,
-    /// Joined participants: (directly before this initial number, own number), sorted.
+    /// Participants who joined, sorted: the initial number directly after their position, and their own number.
     joined: Vec<(u64, u64)>,
-    /// Participants who left, sorted.
+    /// Initial participants who left, sorted.
     gone: Vec<u64>,
-    /// Changes still to happen.
+    /// Number of participants who are still to join or leave.
     left: u64,
-    /// All requested changes, to spread them over the pages of a pass.
+    /// Total number of requested changes. They are spread over the pages of a pass.
     asked: u64,
     happened: u64,
     due: f64,
-    /// Participants who joined (true) or left since the last call of `take_fresh`.
+    /// Participants who joined (true) or left (false) since the last call of `take_fresh`.
     fresh: Vec<(u64, bool)>,
 }
 
@@ -48,7 +48,7 @@ impl Participants {
         self.due = 0.0;
     }
 
-    /// Participants who joined (true) or left since the last call.
+    /// Returns and clears the participants who joined (true) or left (false) since the last call.
     pub(super) fn take_fresh(&mut self) -> Vec<(u64, bool)> {
         std::mem::take(&mut self.fresh)
     }
@@ -65,14 +65,14 @@ impl Participants {
         }
     }
 
-    /// Number of participants before this initial number.
+    /// Returns the number of current participants before an initial number.
     fn before(&self, number: u64) -> u64 {
         let joined = self.joined.partition_point(|(before, _)| *before < number) as u64;
         let gone = self.gone.partition_point(|gone| *gone < number) as u64;
         number + joined - gone
     }
 
-    /// The participants from `offset`, at most `limit`, and the total.
+    /// Returns at most `limit` participants from `offset`, and the total number.
     pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         let total = self.total();
         let size = limit.min(total.saturating_sub(offset));
@@ -80,7 +80,7 @@ impl Participants {
         if size == 0 {
             return (page, total);
         }
-        // The last initial number with at most `offset` participants before it.
+        // Searches for the last initial number that has at most `offset` participants before it.
         let (mut low, mut high) = (0, self.people);
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -120,8 +120,8 @@ impl Participants {
         (page, total)
     }
 
-    /// Applies the changes that belong to one page of a pass. Returns whether there were any. They are spread over three
-    /// quarters of the pass, so that they happen during it and its end is quiet.
+    /// Makes some participants join or leave when one page of a pass is read. Returns whether any did. The changes are
+    /// spread over the first three quarters of the pass, so that none happens near the end of the pass.
     pub(super) fn churn(&mut self, data: &Data, offset: u64, limit: u64) -> bool {
         if offset == 0 && self.happened == 0 {
             return false;
@@ -157,7 +157,7 @@ impl Participants {
             self.fresh.push((person, true));
             return true;
         }
-        // Only participants who are alone in their account leave: an account disappears with its last member.
+        // Only a participant with an account of their own leaves, because an account ends with its last member.
         let alone = |person: u64| data.members(person).eq([person]);
         let Some(person) = (place..self.people).chain(0..place).find(|p| self.is_here(*p) && alone(*p)) else {
             return false;

@@ -1,8 +1,8 @@
-//! The tenant's one program, its rules in GraphQL, and what its refund rule takes back.
+//! The tenant's only program, its rules in GraphQL, and what its refund rule takes back.
 //!
 //! The rules follow the schema that the vendor publishes for referral programs with objectives
-//! (`docs/vendor/program-rules.md`). What a reader sees and what happens are two settings, because a client must not confuse
-//! them.
+//! (`docs/vendor/program-rules.md`). The visible rules and their effect are two settings, because a client must not take one
+//! for the other.
 
 use std::sync::RwLock;
 
@@ -15,12 +15,11 @@ use super::{
     options::{OnOff, Options, ProgramRule},
 };
 
-/// The program of every reward that belongs to an order.
+/// ID of the program to which every reward of an order belongs.
 pub(super) const ID: &str = "friends-and-family";
-/// Keys of the program's rewards in its rules.
+/// Keys of the program's rewards, as its rules list them.
 const REWARD_KEYS: [&str; 3] = ["referredReward", "referrerReward", "bonusReward"];
 
-/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Live {
     missing: bool,
@@ -29,7 +28,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether name and value are valid.
+    /// Changes one setting. Returns whether the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "rule-missing" => value.parse().map(|missing| self.missing = missing).is_ok(),
@@ -45,11 +44,11 @@ pub(super) struct Programs {
     pub(super) live: RwLock<Live>,
 }
 
-/// What the refund rule takes back of a reversed action.
+/// What the refund rule takes back if an action is reversed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Effect {
     pub(super) reward_keys: &'static [&'static str],
-    /// The referral goes back to started.
+    /// Whether the referral becomes started again.
     pub(super) conversion: bool,
 }
 
@@ -68,17 +67,17 @@ impl Programs {
         Effect { reward_keys, conversion }
     }
 
-    /// Whether the schema in force has no rules.
+    /// Whether the tenant's GraphQL schema has no rules.
     pub(super) fn lacks_rules(&self) -> bool {
         read(&self.live).rule == ProgramRule::NoField
     }
 
-    /// Whether the token may not read rules.
+    /// Whether the token may not read the rules.
     pub(super) fn hides_rules(&self) -> bool {
         read(&self.live).rule == ProgramRule::Forbidden
     }
 
-    /// The whole program with every field of the schema.
+    /// Returns the program with every field of the schema.
     pub(super) fn program(&self, today: i64) -> Value {
         let Live { missing, rule, .. } = *read(&self.live);
         let other = rule == ProgramRule::OtherTemplate;
@@ -94,7 +93,7 @@ impl Programs {
     }
 }
 
-/// What the refund rule retracts: the rewards of these keys, and whether the conversion too.
+/// Returns the keys of the rewards that the refund rule takes back, and whether it takes back the conversion.
 fn retracted(rule: ProgramRule) -> (&'static [&'static str], bool) {
     if rule == ProgramRule::PartialKeys { (&REWARD_KEYS[..1], false) } else { (&REWARD_KEYS, true) }
 }

@@ -1,18 +1,18 @@
-//! Query strings, form bodies and path segments.
+//! Parses query strings, form bodies and path segments.
 //!
-//! Decoded like forms: `+` is a space. An e-mail address with a plus that a client forgot to encode is therefore another
-//! account, as with the vendor.
+//! Values are decoded like forms: `+` is a space. If a client forgets to encode the plus of an e-mail address, the address
+//! is therefore a different account, as with the vendor.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// The first value of a key, decoded.
+/// Returns the first value of a key, decoded.
 pub(super) fn value<'a>(query: &'a str, key: &str) -> Option<Cow<'a, str>> {
     raw(query, key).map(decode)
 }
 
-/// The first value of a key, as it was sent.
+/// Returns the first value of a key without decoding it.
 pub(super) fn raw<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| match pair.split_once('=') {
         Some((name, value)) if name == key => Some(value),
@@ -20,12 +20,12 @@ pub(super) fn raw<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     })
 }
 
-/// The number of a key, if it is present and valid.
+/// Returns the value of a key as a number; `None` if the key is missing or its value is no number.
 pub(super) fn number(query: &str, key: &str) -> Option<u64> {
     value(query, key)?.parse().ok()
 }
 
-/// Every pair of a form, decoded, in order.
+/// Returns every pair of a form, decoded, in the order of the form.
 pub(super) fn pairs(form: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(form.as_bytes()).into_owned().collect()
 }
@@ -38,7 +38,7 @@ fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// A decoded path segment, in which a plus stays a plus.
+/// Decodes a path segment. A plus stays a plus.
 pub(super) fn segment(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }

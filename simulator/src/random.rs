@@ -1,8 +1,8 @@
 //! Deterministic randomness: hashes of the seed, and an invertible permutation.
 //!
-//! Not for secrets. A change here changes the data of every seed.
+//! Not suitable for secrets. A change in this module changes the data of every seed.
 
-/// The purpose of a hash, so that no two decisions share their randomness.
+/// The purpose of a hash. Each decision has its own purpose, so that decisions are independent of each other.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 pub(super) enum Tag {
@@ -35,7 +35,7 @@ pub(super) enum Tag {
     File,
 }
 
-/// A multiplier near the golden ratio that is invertible modulo `people`, and its inverse.
+/// Returns a multiplier near the golden ratio that is invertible modulo `people`, and its inverse.
 pub(super) fn permutation(people: u64) -> (u64, u64) {
     let mut step = (people as f64 * 0.618) as u64 + 1;
     loop {
@@ -46,7 +46,7 @@ pub(super) fn permutation(people: u64) -> (u64, u64) {
     }
 }
 
-/// The inverse of `a` modulo `m` by Euclid's algorithm; `None` if they share a divisor.
+/// Returns the inverse of `a` modulo `m` by Euclid's algorithm; `None` if they share a divisor.
 fn inverse(a: u64, m: u64) -> Option<u64> {
     let (mut r, mut next_r) = (i128::from(m), i128::from(a % m));
     let (mut t, mut next_t) = (0_i128, 1_i128);
@@ -58,7 +58,7 @@ fn inverse(a: u64, m: u64) -> Option<u64> {
     (r == 1).then(|| t.rem_euclid(i128::from(m)) as u64)
 }
 
-/// A well-mixed number from the seed, a purpose and two numbers (two rounds of splitmix64).
+/// Hashes the seed, a purpose and two numbers to a well-mixed number (two rounds of splitmix64).
 pub(super) fn hash(seed: u64, tag: Tag, a: u64, b: u64) -> u64 {
     splitmix(splitmix(seed ^ (tag as u64) << 56 ^ a.wrapping_mul(0x9e37_79b9_7f4a_7c15)) ^ b)
 }

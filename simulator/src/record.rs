@@ -1,7 +1,6 @@
-//! What the simulator received, for tests and for learning: counts, peaks, every write, and violations by the client.
+//! Records the received requests, for tests and training: counts, peaks, every write, and violations by the client.
 //!
-//! Counting is atomic and never waits. Only faults, writes and violations, which are rare, take a lock. Recording never changes
-//! a response.
+//! Counters are atomic. Only faults, writes and violations take a lock; they are rare. Recording never changes a response.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,7 +22,6 @@ pub(super) enum Host {
     Brand,
 }
 
-/// The endpoint of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Users,
@@ -79,15 +77,15 @@ const ENDPOINTS: [(Endpoint, &str); 24] = [
     (Endpoint::Other, "other"),
 ];
 
-/// The root fields of GraphQL.
+/// The root fields of GraphQL whose uses are counted.
 const GRAPHQL: [&str; 7] = ["rewards", "userEvents", "reward", "users", "programs", "program", "referral"];
 
-/// The kind of a write.
+/// The method and purpose of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Delete,
     Put,
-    /// Of a reward.
+    /// The cancellation of a reward.
     Cancel,
 }
 
@@ -101,7 +99,6 @@ impl Verb {
     }
 }
 
-/// One write.
 #[derive(Debug)]
 struct Write {
     params: Vec<(String, String)>,
@@ -114,7 +111,7 @@ struct Write {
 struct Peak {
     in_flight: AtomicU64,
     in_flight_max: AtomicU64,
-    /// The second in the upper half, its requests in the lower half.
+    /// The second since the start in the upper half, and its number of requests in the lower half.
     second: AtomicU64,
     busiest: AtomicU64,
 }
@@ -142,7 +139,6 @@ impl Peak {
     }
 }
 
-/// Everything that was received.
 #[derive(Debug)]
 pub(super) struct Record {
     start: Instant,
@@ -162,16 +158,16 @@ struct Rare {
     deletes: Vec<Write>,
     puts: Vec<Write>,
     cancels: Vec<Write>,
-    /// Reversal files.
+    /// Accepted reversal files.
     files: Vec<Value>,
     exports: Vec<Value>,
     violations: Vec<String>,
     duplicate_dispatch: u64,
-    /// Actions whose reversal was sent and not refused.
+    /// Actions for which a reversal was sent and not refused.
     dispatched: HashSet<String>,
 }
 
-/// A request in progress. Dropping it ends it.
+/// A request in progress. It ends when this value is dropped.
 pub(super) struct InFlight<'a> {
     record: &'a Record,
     host: Host,
@@ -200,7 +196,7 @@ impl Record {
 
     pub(super) fn begin(&self, host: Host, endpoint: Endpoint, now: Instant) -> InFlight<'_> {
         self.counts[endpoint as usize].fetch_add(1, Relaxed);
-        // Counts from 1, so that an empty slot is no second.
+        // Seconds are counted from 1, so that 0 marks an unused slot.
         let second = now.saturating_duration_since(self.start).as_secs() + 1;
         self.both.start(second);
         self.hosts[host as usize].start(second);
@@ -211,17 +207,14 @@ impl Record {
         self.rate_limited.fetch_add(1, Relaxed);
     }
 
-    /// Records a download of an export file.
     pub(super) fn download(&self) {
         self.downloads.fetch_add(1, Relaxed);
     }
 
-    /// Records an accepted export.
     pub(super) fn export(&self, export: Value) {
         hold(&self.rare).exports.push(export);
     }
 
-    /// Records the use of a root field of GraphQL.
     pub(super) fn graphql(&self, field: &str) {
         if let Some(place) = GRAPHQL.iter().position(|name| *name == field) {
             self.graphql[place].fetch_add(1, Relaxed);
@@ -232,7 +225,8 @@ impl Record {
         *hold(&self.rare).faults.entry(kind).or_default() += 1;
     }
 
-    /// Records something that no client should do. Stores at most a thousand, so that a broken client cannot fill the memory.
+    /// Records a violation: something that no client should do. Stores at most a thousand violations, so that a broken
+    /// client cannot fill the memory.
     pub(super) fn violation(&self, what: impl Into<String>) {
         let mut rare = hold(&self.rare);
         if rare.violations.len() < 1000 {
@@ -250,13 +244,12 @@ impl Record {
         }
     }
 
-    /// Records an accepted reversal file.
     pub(super) fn file(&self, file: Value) {
         hold(&self.rare).files.push(file);
     }
 
-    /// Records that these actions are being reversed. A client must not send a reversal twice unless it knows that the first
-    /// one was refused.
+    /// Records that the client has sent a reversal of these actions. The client must not send a reversal twice unless it
+    /// knows that the first one was refused; a second one is recorded as a violation.
     pub(super) fn dispatch(&self, what: &str, actions: &[String], refused: bool) {
         let mut rare = hold(&self.rare);
         for action in actions {

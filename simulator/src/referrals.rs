@@ -1,7 +1,8 @@
-//! Referrals: converted by their order, and started again when every action of the order is taken back.
+//! Referrals: the order converts its referral, which becomes started again when every action of the order is taken back.
 //!
-//! A referral belongs to one order, and so does its ID (`names`). REST names two of its rewards, as the vendor's document does;
-//! GraphQL names all. That a retraction empties `dateConverted` is inferred, not published.
+//! A referral belongs to one order and its ID encodes that order (`names`). In REST a referral contains two of its rewards,
+//! as in the vendor's document; in GraphQL it contains all of them. That a retraction empties `dateConverted` is inferred
+//! and not published by the vendor.
 
 use std::{collections::HashMap, sync::RwLock};
 
@@ -20,7 +21,6 @@ use super::{
     world::World,
 };
 
-/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Live {
     after: ReferralAfter,
@@ -28,7 +28,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether name and value are valid.
+    /// Changes one setting. Returns whether the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "referral-after" => ReferralAfter::from_str(value, true).map(|after| self.after = after).is_ok(),
@@ -38,11 +38,10 @@ impl Live {
     }
 }
 
-/// Changes of referrals since the start.
 #[derive(Debug)]
 pub(super) struct Referrals {
     pub(super) live: RwLock<Live>,
-    /// When each action was taken back.
+    /// When each action was taken back, in Unix milliseconds.
     taken_back: RwLock<HashMap<ActionKey, i64>>,
 }
 
@@ -56,7 +55,7 @@ impl Referrals {
         write(&self.taken_back).entry(action).or_insert(now);
     }
 
-    /// Whether rewards of this side exist.
+    /// Whether the tenant has rewards of this side.
     pub(super) fn has(&self, side: Side) -> bool {
         match side {
             Side::Third => read(&self.live).rewards == ReferralRewards::Third,
@@ -65,13 +64,13 @@ impl Referrals {
         }
     }
 
-    /// What a reader sees of referrals.
+    /// Returns what a client sees of a referral whose action was taken back.
     pub(super) fn after(&self) -> ReferralAfter {
         read(&self.live).after
     }
 }
 
-/// A referral's dates, in Unix milliseconds.
+/// The dates of a referral, in Unix milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dates {
     pub(super) started: i64,
@@ -80,7 +79,7 @@ pub(super) struct Dates {
 }
 
 impl World {
-    /// The order of a referral, if its buyer is a current participant.
+    /// Returns the order of a referral ID; `None` if its buyer is not a current participant.
     pub(super) fn referral(&self, id: &str) -> Option<(u64, u64)> {
         self.data.find_referral(id).filter(|(buyer, _)| self.is_here(*buyer))
     }
@@ -91,7 +90,7 @@ impl World {
         let (started, converted) = (ordered - days as i64 * DAY, ordered + 60_000);
         let taken_back = read(&self.referrals.taken_back);
         let actions = (0..self.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action });
-        // If there are two actions, both must be taken back.
+        // If the order has two actions, the referral is taken back only with both.
         let back: Option<Vec<i64>> = actions.map(|action| taken_back.get(&action).copied()).collect();
         match back.and_then(|back| back.into_iter().max()) {
             Some(at) if self.referrals.after() == ReferralAfter::Started => {
@@ -102,7 +101,7 @@ impl World {
     }
 }
 
-/// `referrals/{id}`.
+/// Answers `referrals/{id}`.
 pub(super) fn answer(world: &World, path: &str) -> Reply {
     match world.referrals.after() {
         ReferralAfter::Forbidden => return advocate_error(403, "This token may not do that.", None, None),
@@ -130,7 +129,7 @@ fn write_referral(out: &mut Vec<u8>, world: &World, buyer: u64, order: u64) {
     for (name, side) in [("referredReward", Side::Friend), ("referrerReward", Side::Referrer)] {
         match rewards.iter().find(|(key, _)| key.side == side) {
             Some((key, touch)) => drop(world.style.write(referral.key(name), data, *key, *touch)),
-            // In the document only the referrer's field may be null.
+            // In the vendor's document only the referrer's field may be null.
             None if side == Side::Friend && world.style.tidy => {}
             None => referral.null(name),
         }

@@ -1,7 +1,7 @@
-//! A response before it is sent, in each API's form: Advocate errors, Brand errors, Brand objects as JSON or XML.
+//! A response before it is sent, in the form of its API: Advocate errors, Brand errors, Brand objects as JSON or XML.
 //!
-//! The Brand API answers in XML unless the client requests JSON, so that a client that forgets it notices here. This module
-//! does not know the data.
+//! The Brand API answers in XML unless the client requests JSON. The simulator does the same, so that a client without the
+//! header fails here too. This module does not know the data.
 
 use hyper::{Response, StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
@@ -26,13 +26,14 @@ impl Reply {
         Self::new(status, JSON, value.to_string())
     }
 
-    /// A page that a proxy in front of the vendor would send.
+    /// Returns an HTML error page, as a proxy in front of the vendor sends it.
     pub(super) fn html(status: u16) -> Self {
         let page = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n");
         Self::new(status, "text/html", page)
     }
 
-    /// A page that a firewall between client and vendor would send. It names the refused request, as some do.
+    /// Returns the HTML page of a firewall between client and vendor. The page contains the refused URL, as some firewalls'
+    /// pages do.
     pub(super) fn firewall() -> Self {
         let page = "<!DOCTYPE html><html><head><title>Access denied | Example Firewall</title></head>\
             <body><p>Blocked: ann@example.com from 192.0.2.7</p></body></html>\n";
@@ -49,7 +50,7 @@ impl Reply {
         self.send_as(body)
     }
 
-    /// The response's head with another body.
+    /// Sends the head of this response with another body.
     pub(super) fn send_as(self, body: Payload) -> Response<Payload> {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -67,7 +68,8 @@ impl Reply {
     }
 }
 
-/// An Advocate error: `{message, statusCode, apiErrorCode, rsCode}`; the last two only if a document names them.
+/// Returns an Advocate error: `{message, statusCode, apiErrorCode, rsCode}`. The last two exist only if a document lists
+/// them.
 pub(super) fn advocate_error(status: u16, message: &str, api: Option<&str>, rs: Option<&str>) -> Reply {
     let mut body = json!({"message": message, "statusCode": status});
     if let Some(api) = api {
@@ -79,7 +81,7 @@ pub(super) fn advocate_error(status: u16, message: &str, api: Option<&str>, rs: 
     Reply::json(status, &body)
 }
 
-/// A Brand error: `{Status, Message}`, with the faulty field if there is one.
+/// Returns a Brand error: `{Status, Message}`, and the faulty field if there is one.
 pub(super) fn brand_error(json: bool, status: u16, message: &str, field: Option<(&str, &str)>) -> Reply {
     let mut body = json!({"Status": "ERROR", "Message": message});
     if let Some((field, message)) = field {
@@ -88,13 +90,13 @@ pub(super) fn brand_error(json: bool, status: u16, message: &str, field: Option<
     brand(json, status, "Error", &body)
 }
 
-/// A Brand object: JSON, or XML under the element's name.
+/// Returns a Brand object as JSON, or as XML with `element` as the root.
 pub(super) fn brand(json: bool, status: u16, element: &str, value: &Value) -> Reply {
     if json {
         return Reply::json(status, value);
     }
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ImpactRadiusResponse>");
-    // These are properties of the response itself, not of an object in it.
+    // In these elements the keys describe the response itself, so no inner element wraps them.
     if matches!(element, "Error" | "Queued" | "Page") {
         write_members(&mut out, value);
     } else {

@@ -1,8 +1,8 @@
-//! Reversing and modifying actions: what is accepted, the submission, and its later effect.
+//! Reverses and modifies actions: validates a form, queues a submission, and applies its effect later.
 //!
-//! Accepted is not done: a submission goes from Queued over In Progress to Complete, and only then the rewards of its actions
-//! are cancelled, if the program rule exists (`programs`). The submission may still carry ACTION_NOT_FOUND, which the refund
-//! guide calls normal. Processing does not depend on what the client is told.
+//! A submission becomes Queued, then In Progress, then Complete. Only then are the rewards of its actions cancelled, and
+//! only if the program rule exists (`programs`). The submission may have the error ACTION_NOT_FOUND, which the refund guide
+//! calls normal. The response to the client does not affect the processing.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,6 @@ use super::{
     world::World,
 };
 
-/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub(super) delete_fault: DeleteFault,
@@ -32,7 +31,7 @@ pub(super) struct Live {
     pub(super) cancel_fault: DeleteFault,
     pub(super) submission_error: String,
     pub(super) submissions_list: SubmissionsList,
-    /// How long a received submission is missing in lists.
+    /// How long lists do not contain a new submission.
     pub(super) submissions_late: Duration,
 }
 
@@ -49,7 +48,6 @@ struct Submission {
     error: String,
 }
 
-/// Everything that was queued.
 #[derive(Debug)]
 pub(super) struct Reversals {
     pub(super) sid: String,
@@ -57,7 +55,7 @@ pub(super) struct Reversals {
     tidy: bool,
     known: Vec<String>,
     scope: OrderScope,
-    /// Until In Progress, until Complete, until the rewards are cancelled: each from the one before.
+    /// Delays until In Progress, from there until Complete, and from there until the rewards are cancelled.
     delays: [Duration; 3],
     short_ids: bool,
     uri_host: String,
@@ -66,7 +64,7 @@ pub(super) struct Reversals {
     stop: CancellationToken,
 }
 
-/// What a form requests.
+/// The parsed form of a reversal or modification.
 #[derive(Debug)]
 pub(super) struct Request {
     put: bool,
@@ -75,24 +73,24 @@ pub(super) struct Request {
     tracker: u64,
     zero: bool,
     code: String,
-    /// The request of a modification.
+    /// The requested change, for a modification.
     wanted: Wanted,
-    /// What it names, for the record: the ActionIds, or the order if there are none.
+    /// For the record: the ActionIds in the form, or the order ID if the form has none.
     pub(super) names: Vec<String>,
     actions: Vec<ActionKey>,
 }
 
-/// What happens to one action.
+/// The change to one action.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
-    /// With or without `Amount=0`.
+    /// `zero` if the form contains `Amount=0`.
     Reverse {
         zero: bool,
     },
     Modify(Wanted),
 }
 
-/// The status of a submission at this time.
+/// Returns the current status of a submission.
 pub(super) fn status(began: Instant, [queue, complete]: [Duration; 2]) -> &'static str {
     match began.elapsed() {
         age if age < queue => "Queued",
@@ -101,7 +99,7 @@ pub(super) fn status(began: Instant, [queue, complete]: [Duration; 2]) -> &'stat
     }
 }
 
-/// Why a form is refused: message, field, what is wrong with it.
+/// Why a form is refused: the message, the field, and what is wrong with the field.
 pub(super) type Refusal = (&'static str, &'static str);
 
 impl Reversals {
@@ -129,7 +127,7 @@ impl Reversals {
         }
     }
 
-    /// Reads a form, or says which field is wrong.
+    /// Parses a form. The error contains the invalid field.
     pub(super) fn read(
         &self,
         world: &World,
@@ -176,7 +174,7 @@ impl Reversals {
         Ok(Request { put, form: form.to_owned(), order_id, tracker, zero, code, wanted, names, actions })
     }
 
-    /// Queues a request and starts its effect.
+    /// Queues a request and starts its effect in the background.
     pub(super) fn process(&self, world: &Arc<World>, request: Request) -> Value {
         let live = read(&self.live).clone();
         let at = time::now_ms();
@@ -211,7 +209,7 @@ impl Reversals {
         json!({"Status": "QUEUED", "QueuedUri": format!("{}{}", self.uri_host.trim_end_matches('/'), self.uri(&id))})
     }
 
-    /// Applies the request to each action after its delays, and then to the rewards.
+    /// After the delays, changes each action and then its rewards.
     pub(super) fn follow_up(&self, world: &Arc<World>, acts: Vec<(ActionKey, Act)>, code: &str) {
         let (world, stop) = (world.clone(), self.stop.clone());
         let ([queue, complete, cancel], code) = (self.delays, code.to_owned());
@@ -220,7 +218,8 @@ impl Reversals {
             let now = time::now_ms();
             let mut taken_back = Vec::new();
             for (action, act) in acts {
-                // A modification takes back only if nothing is left; a reversal reaches Advocate only with Amount=0.
+                // A modification takes the event back only if nothing is left of the action. A reversal takes it back only
+                // with `Amount=0`.
                 let takes_back = match act {
                     Act::Reverse { zero } => world.action_log.reverse(&world.data, action, now, &code) && zero,
                     Act::Modify(wanted) => world.action_log.modify(&world.data, action, now, &code, &wanted),
@@ -236,7 +235,7 @@ impl Reversals {
         }));
     }
 
-    /// From Queued to In Progress, and from there to Complete.
+    /// Returns the delays until In Progress, and from there until Complete.
     pub(super) fn delays(&self) -> [Duration; 2] {
         [self.delays[0], self.delays[1]]
     }
@@ -250,7 +249,7 @@ impl Reversals {
         hold(&self.submissions).get(place).map(|(id, submission)| self.value(id, submission))
     }
 
-    /// Every submission that lists already show, newest first.
+    /// Returns the submissions that lists contain already, newest first.
     pub(super) fn listed(&self) -> Vec<Value> {
         let late = read(&self.live).submissions_late;
         let submissions = hold(&self.submissions);
@@ -283,7 +282,7 @@ impl Reversals {
             "Uri": self.uri(id),
         });
         if self.tidy && !done {
-            // The schema calls it a date, and an empty text is not a date.
+            // Without the key, because the schema's type is a date, and an empty text is not a date.
             value.as_object_mut().map(|object| object.remove("CompletionDate"));
         }
         value

@@ -1,8 +1,8 @@
-//! One reward as the REST API writes it, directly as bytes.
+//! Writes one reward in the form of the REST API, directly as bytes.
 //!
-//! Key sets and key order follow the vendor's published examples, with their irregularities: nulls or missing keys, numbers as
-//! text, unknown types and extra keys. `--tidy` omits all of that. It builds no JSON tree, because a crawl reads a million
-//! rewards.
+//! The keys and their order follow the vendor's published examples, with their irregularities: nulls or missing keys,
+//! numbers as text, unknown types and extra keys. `--tidy` omits the irregularities. No JSON tree is built, because a crawl
+//! reads a million rewards.
 
 use super::{
     data::Data,
@@ -13,7 +13,7 @@ use super::{
     random::Tag,
 };
 
-/// The notation of rewards.
+/// The options of the notation of rewards.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub(super) tidy: bool,
@@ -21,7 +21,7 @@ pub(super) struct Style {
     pub(super) names: LinkNames,
 }
 
-/// The keys of a spelling: order ID, other order ID, ActionId.
+/// The keys of one spelling: order ID, second order ID, ActionId.
 pub(super) type Names = (&'static str, &'static str, &'static str);
 
 const SPELLINGS: [Names; 4] = [
@@ -31,7 +31,7 @@ const SPELLINGS: [Names; 4] = [
     ("Oid", "OrderNumber", "ActionID"),
 ];
 
-/// A reward's order IDs (two if it is ambiguous) and ActionId.
+/// The order IDs of a reward and its ActionId. An ambiguous or shared reward has two order IDs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Link {
     pub(super) orders: Vec<String>,
@@ -39,21 +39,21 @@ pub(super) struct Link {
 }
 
 impl Style {
-    /// The order IDs and the ActionId that this reward offers.
+    /// Returns the order IDs and the ActionId in this reward.
     pub(super) fn link(self, data: &Data, key: RewardKey) -> Link {
         let RewardKey { buyer, order, action, side } = key;
         if !side.is_linked() {
             return Link::default();
         }
         let mut orders = vec![data.order_id(buyer, order)];
-        // Unusual names have no second spelling, so a search could not find the other order ID.
+        // The unusual keys have no form for a second order ID.
         if self.names != LinkNames::Unusual {
             orders.extend(data.second_order_id(buyer, order));
         }
         Link { orders, action: data.action_id(ActionKey { buyer, order, action }) }
     }
 
-    /// The spelling of the fields of an action's event, the same for each of its rewards.
+    /// Returns the spelling of the fields of an action's event. It is the same for each reward of the action.
     pub(super) fn event_names(self, data: &Data, action: ActionKey) -> Names {
         self.spelling(data.hash(Tag::Look, action.reward(Side::Friend).pack(), 0))
     }
@@ -69,10 +69,10 @@ impl Style {
         }
     }
 
-    /// Writes the reward as one JSON object. Returns its facts.
+    /// Writes the reward as one JSON object, and returns its facts.
     pub(super) fn write(self, out: &mut Vec<u8>, data: &Data, key: RewardKey, touch: Touch) -> Facts {
         let facts = data.facts(key, touch, self.tidy);
-        // One of sixteen rewards is sparse (keys of the oldest example), eleven write their nulls, four omit them.
+        // Of sixteen rewards, one has only the keys of the oldest example, eleven write their nulls, and four omit them.
         let style = if self.tidy { 15 } else { facts.look & 15 };
         let mut object = Object::new(out, (1..12).contains(&style), !self.tidy && (facts.look >> 8).is_multiple_of(32));
         object.order_numbers = !self.tidy;
@@ -117,7 +117,8 @@ impl Style {
         facts
     }
 
-    /// Writes the link where `--link-in` says. A reward without an order shows an empty value or no key.
+    /// Writes the order ID and the ActionId at the place that `--link-in` sets. A reward without an order has an empty value
+    /// or no key.
     fn write_link(self, object: &mut Object<'_>, look: u64, data: &Data, key: RewardKey) {
         let names = self.spelling(look);
         let manual = !key.side.is_linked();
@@ -155,7 +156,7 @@ impl Style {
     }
 }
 
-/// The fields of the event behind an order's reward, as in GraphQL.
+/// Writes the fields of the event behind an order's reward, as in GraphQL.
 pub(super) fn write_event_fields(object: &mut Object<'_>, style: Style, data: &Data, action: ActionKey) {
     object.order_numbers = !style.tidy;
     if style.link_in != LinkIn::None {
@@ -164,7 +165,7 @@ pub(super) fn write_event_fields(object: &mut Object<'_>, style: Style, data: &D
     object.text("currency", Some(data.currency(action.buyer)));
 }
 
-/// The reward's value, its unit, and the name of the unit.
+/// Returns the reward's value, its unit, and the name of the unit.
 pub(super) fn worth(facts: Facts) -> (i64, &'static str, Option<&'static str>) {
     match facts.kind {
         Kind::Credit => (facts.assigned.unwrap_or_default(), "CENTS", Some("Dollar Credit")),
@@ -196,7 +197,7 @@ fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: Rewa
     object.text(names.2, data.action_id(ActionKey { buyer, order, action }).as_deref());
 }
 
-/// The program's reward key of a side.
+/// Returns the key of the program's reward for this side.
 pub(super) fn program_reward_key(side: Side) -> &'static str {
     match side {
         Side::Friend => "referredReward",
@@ -237,7 +238,7 @@ fn write_value(object: &mut Object<'_>, facts: Facts, data: &Data, key: RewardKe
     object.text("fueltankType", tank.then_some("CREDIT"));
 }
 
-/// A JSON object being written.
+/// Writes a JSON object key by key.
 pub(super) struct Object<'a> {
     pub(super) out: &'a mut Vec<u8>,
     first: bool,
@@ -247,7 +248,7 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Opens an object. `nulls` writes absent values as null instead of omitting their keys.
+    /// Opens an object. With `nulls`, absent values are written as null; otherwise their keys are omitted.
     pub(super) fn new(out: &'a mut Vec<u8>, nulls: bool, numbers_as_text: bool) -> Self {
         out.push(b'{');
         Self { out, first: true, nulls, numbers_as_text, order_numbers: false }
@@ -268,7 +269,7 @@ impl<'a> Object<'a> {
         self.out.push(b'}');
     }
 
-    /// Writes a key. The caller writes its value.
+    /// Writes a key. The caller then writes its value.
     pub(super) fn key(&mut self, key: &str) -> &mut Vec<u8> {
         if !self.first {
             self.out.push(b',');
@@ -314,12 +315,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The output of `write` as a JSON string.
+/// Writes the output of `write` as a JSON string.
 pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.push(b'"');
     write(out);
-    // Few names need escaping; those are written again.
+    // Few texts need escaping, so only these are written a second time.
     if out[start + 1..].iter().any(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
         let plain = out.split_off(start + 1);
         out.truncate(start);

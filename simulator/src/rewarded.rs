@@ -1,8 +1,8 @@
-//! How many participants must order so that a given share of the accounts has a reward.
+//! Computes how many participants must order so that a given share of the accounts has a reward.
 //!
-//! An approximation from the shares in the formulas, accurate to a few hundredths. It does not decide for a single participant.
+//! The result is an approximation from the shares in the formulas, accurate to a few hundredths.
 
-/// For `--rewarded`: how many of 10,000 participants order, and how many have a manual reward.
+/// For `--rewarded`: of 10,000 participants, how many order and how many have a manual reward.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rewarded {
     pub(super) buyers: u64,
@@ -10,9 +10,9 @@ pub(super) struct Rewarded {
 }
 
 impl Rewarded {
-    /// About this share of the accounts has a reward: as a buyer, as a referrer, or manually.
+    /// Computes both numbers so that about this share of the accounts has a reward: as a buyer, as a referrer, or manually.
     pub(super) fn new(share: f64) -> Self {
-        // An account has slightly more than one member, and each member has three ways to a reward.
+        // An account has slightly more than one member, and each member can get a reward in three ways.
         let person = 1.0 - (1.0 - share).powf(1.0 / MEMBERS);
         let manual = (person * 0.2).min(0.12);
         let buyers = (1.0 - ((1.0 - person) / (1.0 - manual)).sqrt()) / REWARDED_SIDES;
@@ -21,7 +21,8 @@ impl Rewarded {
     }
 }
 
-/// Participants per account on average: 1.25 of each block of 16 are in the account of another one.
+/// Average number of participants per account: in each block of 16, on average 1.25 share the account of another
+/// participant.
 const MEMBERS: f64 = 16.0 / 14.75;
-/// The share of orders that reward a given side.
+/// Share of the orders that reward the friend. The share for the referrer is the same.
 const REWARDED_SIDES: f64 = 0.95;

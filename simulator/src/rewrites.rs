@@ -1,7 +1,7 @@
-//! False responses about a reward: another reward's body, a contradictory body, an implausible time.
+//! Falsifies responses about a reward: the body of another reward, a contradictory body, or an implausible time.
 //!
-//! The data stay correct; only the response changes after it was written. A test sets this with `/_simulator/rewrite`, to check
-//! that a client does not trust it.
+//! The data stay correct; only the written response is changed. A test sets a rewrite with `/_simulator/rewrite`, to check
+//! that a client does not trust false responses.
 
 use std::{
     collections::HashMap,
@@ -22,28 +22,28 @@ use super::{
     world::World,
 };
 
-/// Suffix of a duplicate key. JSON text escapes it.
+/// Suffix of the second of two equal keys, because a JSON map cannot hold both. It is removed from the written text, in
+/// which it is escaped.
 const DUPLICATE_SUFFIX: &str = "\u{1}";
 const AGAIN_WRITTEN: &str = "\\u0001\":";
 
-/// The rewrite of one reward.
 #[derive(Debug, Clone, Default)]
 struct Rewrite {
-    /// Keys with other values.
+    /// New values of keys.
     set: Map<String, Value>,
-    /// Duplicate keys with these values.
+    /// Keys that are written a second time, with these values.
     repeat: Map<String, Value>,
-    /// Lists show the reward a second time, with these values.
+    /// Lists contain the reward a second time, with these values.
     also: Option<Map<String, Value>>,
-    /// No list shows it.
+    /// Whether lists of rewards do not contain this reward.
     hidden: bool,
-    /// A request for its ID gets the body of this reward.
+    /// ID of the reward whose body answers a request for this reward.
     another: Option<String>,
-    /// Only one API changes: `rest` or `graphql`.
+    /// The only API whose responses are changed, `rest` or `graphql`; `None` for both.
     only: Option<String>,
 }
 
-/// The rewrites in force, by reward ID.
+/// The active rewrites, by reward ID.
 #[derive(Debug, Default)]
 pub(super) struct Rewrites {
     on: AtomicBool,
@@ -51,8 +51,8 @@ pub(super) struct Rewrites {
 }
 
 impl Rewrites {
-    /// Accepts a JSON object of `set`, `repeat`, `also`, `hidden`, `as`, `only`; an empty body removes the rewrite. Returns
-    /// whether the body was valid.
+    /// Sets the rewrite of one reward from a JSON object with the keys `set`, `repeat`, `also`, `hidden`, `as` and `only`.
+    /// An empty body removes the rewrite. Returns whether the body is valid.
     pub(super) fn set(&self, id: &str, body: &str) -> bool {
         let mut by_id = write(&self.by_id);
         if body.trim().is_empty() {
@@ -77,7 +77,7 @@ impl Rewrites {
         true
     }
 
-    /// Rewrites an Advocate response about rewards.
+    /// Applies the rewrites to an Advocate response about rewards.
     pub(super) fn apply(&self, world: &World, endpoint: Endpoint, path: &str, reply: Reply) -> Reply {
         if !self.on.load(Ordering::Acquire) || reply.status != 200 {
             return reply;

@@ -1,7 +1,7 @@
-//! One request from arrival to response: recorded, authenticated, limited, broken, answered, in that order.
+//! Handles one request: records, authenticates, limits, breaks and answers it, in that order.
 //!
-//! Credentials are checked before the limit, so that a wrong token costs no quota. The limit comes before the faults, so that a
-//! fault never hides a client that is too fast. Other modules write the response.
+//! Credentials are checked before the limit, so that a wrong token uses no quota. The limit is checked before the faults, so
+//! that a fault never hides a client that sends too fast. Other modules write the response.
 
 use std::{sync::Arc, time::Instant};
 
@@ -26,17 +26,17 @@ use super::{
     writes::{self, Outcome},
 };
 
-/// Longest accepted form.
+/// Maximum size of a form, in bytes.
 const MAX_FORM: usize = 1 << 20;
-/// Longest accepted body of a control path: a large reversal file.
+/// Maximum size of the body of a control path, in bytes: enough for a large reversal file.
 const MAX_CONTROL: usize = 64 << 20;
-/// Longest silence of a hanging response.
+/// Maximum time without a response for the fault `hang`.
 const MAX_SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// A request to one of the vendor APIs, before its body is read.
 struct ApiRequest<'a> {
     host: Host,
-    /// Below the tenant or the SID.
+    /// The path below the tenant or the SID.
     path: &'a str,
     /// The tenant or the SID.
     owner: &'a str,
@@ -54,7 +54,7 @@ impl ApiRequest<'_> {
     }
 }
 
-/// Answers a request; an error resets the connection.
+/// Answers a request. If it returns an error, the connection is reset.
 pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>) -> Result<Response<Payload>, Broken> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
@@ -116,7 +116,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         return Ok(request.error(429, "Rate limit exceeded.", rs).with(limits).send());
     }
     let fault = match endpoint {
-        // Each query is a request of its own, though all have one path.
+        // Each GraphQL query counts as its own request, because all of them have the same path.
         Endpoint::Graphql => simulator.faults.draw(path, &form),
         _ if method == Method::GET => simulator.faults.draw(path, query),
         _ => None,
@@ -168,7 +168,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
     })
 }
 
-/// The API of a path.
+/// Returns the API to which a path belongs.
 fn route<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<ApiRequest<'a>> {
     let (host, rest) = match path.strip_prefix("/api/v1/") {
         Some(rest) => (Host::Advocate, rest),
@@ -180,7 +180,7 @@ fn route<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<ApiRe
     Some(ApiRequest { host, path, owner, query, json })
 }
 
-/// The effective method: a POST can override it.
+/// Returns the effective method of a request. A POST can state another method in its query or form.
 fn effective_method(method: Method, query: &str, form: &str) -> Method {
     if method != Method::POST {
         return method;
@@ -192,7 +192,7 @@ fn effective_method(method: Method, query: &str, form: &str) -> Method {
     }
 }
 
-/// Checks credentials, scope, and tenant or SID.
+/// Checks the credentials, their permissions, and the tenant or SID.
 fn authenticate(
     simulator: &Simulator,
     request: &ApiRequest<'_>,
@@ -225,7 +225,7 @@ fn starts_with(headers: &HeaderMap, name: hyper::header::HeaderName, value: &str
     headers.get(name).and_then(|sent| sent.to_str().ok()).is_some_and(|sent| sent.starts_with(value))
 }
 
-/// Faults that replace the response.
+/// Applies a fault that replaces the response.
 async fn replace_response(
     simulator: &Simulator,
     request: &ApiRequest<'_>,
@@ -266,7 +266,7 @@ async fn replace_response(
     Some(Ok(reply.send()))
 }
 
-/// Faults that damage the response.
+/// Applies a fault that damages the response.
 fn damage_response(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: Endpoint) -> Response<Payload> {
     let body = std::mem::take(&mut reply.body);
     let body = match fault {
@@ -275,7 +275,7 @@ fn damage_response(simulator: &Simulator, mut reply: Reply, fault: FaultKind, en
         FaultKind::Empty => Payload::whole(Vec::new()),
         FaultKind::Duplicate if endpoint == Endpoint::Rewards => match duplicated(&body) {
             Some(body) => Payload::whole(body),
-            // The list has no item to repeat, so there is no fault.
+            // Without an item there is nothing to repeat, so the response is sent undamaged.
             None => return reply.send_as(Payload::whole(body)),
         },
         _ => return reply.send_as(Payload::whole(body)),
@@ -284,7 +284,7 @@ fn damage_response(simulator: &Simulator, mut reply: Reply, fault: FaultKind, en
     reply.send_as(body)
 }
 
-/// A list owner first item appears again at its end.
+/// Repeats the first item of a JSON list at the end of the list; `None` if the body has no list or the list is empty.
 fn duplicated(body: &[u8]) -> Option<Vec<u8>> {
     let mut list: serde_json::Value = serde_json::from_slice(body).ok()?;
     let items = match &mut list {

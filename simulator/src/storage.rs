@@ -1,7 +1,7 @@
-//! The host of export files: another origin than the API, like the vendor's storage.
+//! The host of export files. Its origin differs from the API's, as with the vendor's storage.
 //!
-//! A signed URL is enough to download until it expires. A client that sends its credentials here has leaked them, which is
-//! recorded as a violation. Limits and faults of the API do not apply.
+//! A client can download a file with its signed URL until the URL expires. A client that sends its credentials to this host
+//! has leaked them, which is recorded as a violation. The API's limits and faults do not apply.
 
 use std::sync::Arc;
 
@@ -13,7 +13,6 @@ use hyper::{
 
 use super::{Simulator, connection::Payload, reply::Reply};
 
-/// Answers a request for a file.
 pub(super) fn serve(simulator: &Arc<Simulator>, request: &Request<Incoming>) -> Response<Payload> {
     for header in [AUTHORIZATION, COOKIE] {
         if request.headers().contains_key(&header) {
@@ -33,7 +32,7 @@ pub(super) fn serve(simulator: &Arc<Simulator>, request: &Request<Incoming>) -> 
     Reply::new(200, "text/csv", "").send_as(body)
 }
 
-/// An error in the form of storage hosts.
+/// Returns an error in the XML form of storage hosts.
 fn refused(status: u16, code: &str) -> Reply {
     Reply::new(
         status,

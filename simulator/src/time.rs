@@ -1,4 +1,4 @@
-//! The wall clock, and how the two APIs write it.
+//! The simulator's clock, and the date formats of both APIs.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicI64, Ordering},
@@ -7,28 +7,28 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
-/// How far this clock is ahead of the machine's, in milliseconds. A global, because a process whose clock is moved runs only
+/// How far this clock is ahead of the machine's, in milliseconds. A static, because a process with a shifted clock runs only
 /// one simulator.
 static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
-/// Responses carry no `Date`.
+/// Whether responses omit the `Date` header.
 static DATELESS: AtomicBool = AtomicBool::new(false);
 
-/// Sets how far the clock is ahead of the machine's.
+/// Sets how far this clock is ahead of the machine's.
 pub(super) fn set_clock(ahead: SignedDuration) {
     AHEAD_MS.store(i64::try_from(ahead.as_millis()).unwrap_or(0), Ordering::Release);
 }
 
-/// Sets whether responses on new connections carry a `Date`.
+/// Sets whether responses on new connections have a `Date` header.
 pub(super) fn set_date(on: bool) {
     DATELESS.store(!on, Ordering::Release);
 }
 
-/// Whether the server writes a `Date` by itself.
+/// Whether hyper writes the `Date` header.
 pub(super) fn has_date() -> bool {
     !DATELESS.load(Ordering::Acquire)
 }
 
-/// The `Date` of a response if the clock was moved. The server itself would write the machine's.
+/// Returns the `Date` header for a shifted clock; `None` if hyper writes the machine's time.
 pub(super) fn moved_date() -> Option<String> {
     let is_moved = AHEAD_MS.load(Ordering::Acquire) != 0 && has_date();
     let now = Duration::from_millis(u64::try_from(now_ms()).unwrap_or(0));
@@ -40,17 +40,17 @@ pub(super) fn now_ms() -> i64 {
     machine + AHEAD_MS.load(Ordering::Acquire)
 }
 
-/// ISO 8601 with seconds, as the Brand API writes dates.
+/// Formats a time as ISO 8601 with seconds, as the Brand API does.
 pub(super) fn iso(ms: i64) -> String {
     Timestamp::from_second(ms.div_euclid(1000)).map(|at| at.to_string()).unwrap_or_default()
 }
 
-/// Unix milliseconds of an ISO 8601 date and time.
+/// Parses an ISO 8601 date and time to Unix milliseconds.
 pub(super) fn parse(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
 }
 
-/// Midnight UTC of a day, or of today.
+/// Returns midnight UTC of a day, or of today for `None`.
 pub(super) fn midnight(day: Option<Date>) -> i64 {
     let today = || Timestamp::from_millisecond(now_ms()).unwrap_or_else(|_out_of_range| Timestamp::now());
     let day = day.unwrap_or_else(|| today().to_zoned(TimeZone::UTC).date());

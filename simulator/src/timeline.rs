@@ -1,24 +1,24 @@
-//! All rewards ordered by their last modification: a sorted list from the formulas, and the changes since.
+//! All rewards sorted by their last modification: a sorted list from the formulas, and the differences since.
 //!
-//! The list is built on first use and never changes. The differences are two sorted lists, so a page anywhere costs a few
-//! binary searches and its own length. Rewards of the same millisecond have a stable, meaningless order. This module does not
+//! The list is built on first use and never changes. The differences are two sorted lists, so a page costs a few binary
+//! searches and its own length. Rewards of the same millisecond have an arbitrary and stable order. This module does not
 //! know what a reward is.
 
-/// A time in Unix milliseconds, and the number of the reward. The number is invertible and orders rewards of the same
-/// millisecond.
+/// A time in Unix milliseconds, and the number of the reward. The number can be decoded to the reward, and it sorts the
+/// rewards of the same millisecond.
 pub(super) type Entry = (i64, u64);
 
-/// The differences from the list.
+/// The differences between the list and the current rewards.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
-    /// Entries that are not in the list, sorted.
+    /// Current entries that are not in the list, sorted.
     added: Vec<Entry>,
-    /// Entries of the list that are outdated, sorted.
+    /// Outdated entries of the list, sorted.
     removed: Vec<Entry>,
 }
 
 impl Differences {
-    /// Replaces an entry. `old` is `None` for a new reward, `new` is `None` for a removed one.
+    /// Replaces an entry. `old` is `None` for a new reward; `new` is `None` for a removed one.
     pub(super) fn put(&mut self, old: Option<Entry>, new: Option<Entry>) {
         if old == new {
             return;
@@ -48,10 +48,10 @@ fn before(list: &[Entry], entry: Entry) -> usize {
     list.partition_point(|one| *one < entry)
 }
 
-/// The current list.
+/// All rewards by modification time: the list from the formulas, and the differences from it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeline<'a> {
-    /// Sorted.
+    /// The entries from the formulas, sorted.
     pub(super) list: &'a [Entry],
     pub(super) shift: &'a Differences,
 }
@@ -61,7 +61,7 @@ impl Timeline<'_> {
         self.list.len() + self.shift.added.len() - self.shift.removed.len()
     }
 
-    /// Number of entries before this time.
+    /// Returns the number of entries before this time.
     pub(super) fn rank(&self, moment: i64) -> usize {
         self.before((moment, 0))
     }
@@ -70,13 +70,13 @@ impl Timeline<'_> {
         before(self.list, entry) + before(&self.shift.added, entry) - before(&self.shift.removed, entry)
     }
 
-    /// The entries from position `from` up to position `to`, in order.
+    /// Returns the entries from position `from` up to position `to` (exclusive), in order.
     pub(super) fn slice(&self, from: usize, to: usize) -> Vec<Entry> {
         let mut slice = Vec::with_capacity(to.saturating_sub(from));
         if from >= to {
             return slice;
         }
-        // The last entry of the list with at most `from` entries before it.
+        // Searches for the last entry of the list that has at most `from` entries before it.
         let (mut low, mut high) = (0, self.list.len());
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -90,7 +90,8 @@ impl Timeline<'_> {
         let first = self.list.get(low).copied().unwrap_or((i64::MAX, u64::MAX));
         let mut added = before(&self.shift.added, first);
         let mut skip = from.saturating_sub(self.before(first));
-        // Steps back to find new entries after the end of the list or before its first entry.
+        // Starts at the beginning and skips `from` entries, because the position is before the list's first entry or after
+        // its last one.
         if self.before(first) > from {
             (low, added, skip) = (0, 0, from);
         }

@@ -1,8 +1,8 @@
-//! The truth: every existing reward, every account, and every action with its changes.
+//! The true data: every existing reward, every account, and every action with its changes.
 //!
-//! It names the real order and action whatever `--link-in` shows, except that with unusual names an ambiguous reward has one
-//! order ID. It is written from [`World`], not from served responses, and in pieces, so that a million participants fit in
-//! memory.
+//! A reward's line contains the real order and action for every `--link-in`. With unusual names, an ambiguous reward has
+//! only one order ID. The lines are written from [`World`] and not from served responses. They are written in pieces, so
+//! that a million participants fit in memory.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::{
     world::World,
 };
 
-/// Participants in each piece.
+/// Number of participants in each piece.
 const PIECE: u64 = 500;
 
-/// One line for each existing reward, or for each account with `accounts`.
+/// Returns one line for each existing reward, or with `accounts` for each account.
 pub(super) fn lines(world: Arc<World>, accounts: bool) -> impl Iterator<Item = Bytes> + Send + Sync {
     let mut offset = 0;
     std::iter::from_fn(move || {
@@ -32,7 +32,7 @@ pub(super) fn lines(world: Arc<World>, accounts: bool) -> impl Iterator<Item = B
         for owner in people.into_iter().filter(|person| world.data.owner(*person) == *person) {
             if accounts { write_account(&mut out, &world, owner) } else { write_rewards(&mut out, &world, owner) }
         }
-        // Never empty, because an empty piece would only cost a write.
+        // An empty piece would cost a write, so it becomes a blank line.
         Some(Bytes::from(if out.is_empty() { b"\n".to_vec() } else { out }))
     })
 }
@@ -71,7 +71,7 @@ fn write_rewards(out: &mut Vec<u8>, world: &World, owner: u64) {
     });
 }
 
-/// One line for each existing action.
+/// Returns one line for each existing action.
 pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send + Sync {
     let mut offset = 0;
     std::iter::from_fn(move || {
@@ -95,8 +95,8 @@ pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send +
     })
 }
 
-/// One action: its amount, whether it is reversed, and its rewards with their cancellation times. The reward of a shared order
-/// is listed with the action that gave it.
+/// Describes one action: its amount, whether it is reversed, and its rewards with their cancellation times. The rewards of a
+/// shared order belong to the action that gave them.
 pub(super) fn action(world: &World, key: ActionKey) -> Value {
     let data = &world.data;
     let standing = world.action_log.state(data, key);

@@ -1,7 +1,7 @@
-//! Webhooks: subscriptions, the key set, and deliveries with the vendor's signature or a forged one.
+//! Webhooks: subscriptions, the key set, and deliveries with a valid or forged signature.
 //!
 //! The two private keys beside this file were made for the simulator and protect nothing. The signature covers the body as
-//! base64url, with RS256; the vendor does not publish its algorithm. Deliveries go to this machine only.
+//! base64url, with RS256; the vendor does not publish its algorithm. The simulator delivers only to this machine.
 
 use std::{
     io::{Read, Write},
@@ -25,12 +25,12 @@ use super::{
     time,
 };
 
-/// The key in the key set.
+/// The private key whose public key is in the key set.
 const KEY: &[u8] = include_bytes!("hook_key.p8");
-/// The key after a rotation. Before it, this key is a forger's.
+/// The private key after a rotation. Before the rotation, deliveries signed with it are forged.
 const OTHER: &[u8] = include_bytes!("other_hook_key.p8");
 
-/// Webhooks of the tenant.
+/// The tenant's webhook subscriptions and signing keys.
 #[derive(Debug, Default)]
 pub(super) struct Webhooks(Mutex<State>);
 
@@ -43,7 +43,7 @@ struct State {
 }
 
 impl Webhooks {
-    /// `/.well-known/jwks.json`.
+    /// Answers `/.well-known/jwks.json`.
     pub(super) fn jwks(&self) -> Reply {
         let mut state = hold(&self.0);
         state.asked_for_keys += 1;
@@ -54,7 +54,7 @@ impl Webhooks {
         Reply::json(200, &json!({ "keys": keys }))
     }
 
-    /// `/subscription` and the paths below it.
+    /// Answers `/subscription` and the paths below it.
     pub(super) fn answer(&self, method: &hyper::Method, tenant: &str, path: &str, form: &str) -> Reply {
         let rest = path.strip_prefix("subscription").unwrap_or_default().trim_start_matches('/');
         match (method.as_str(), rest) {
@@ -99,7 +99,7 @@ impl Webhooks {
                     return advocate_error(404, "No such subscription.", None, None);
                 }
                 let (signature, body) = self.delivery(tenant, "type=test");
-                // The vendor answers before it delivers.
+                // Delivers in the background, because the vendor responds before it delivers.
                 let address = address.into_owned();
                 std::thread::spawn(move || deliver(&address, &signature, &body));
                 Reply::new(204, "application/json", "")
@@ -108,7 +108,8 @@ impl Webhooks {
         }
     }
 
-    /// `/_simulator/webhook`: returns a delivery that the caller posts: `type`, `account`, `id`, and `how` to damage it.
+    /// Answers `/_simulator/webhook`: returns a delivery that the caller can post itself. The request has `type`, `account`
+    /// and `id`, and in `how` the damage.
     pub(super) fn control(&self, tenant: &str, asked: &str) -> Reply {
         if query::value(asked, "rotate").is_some() {
             hold(&self.0).rotated = true;
@@ -174,7 +175,7 @@ fn sign(key: &[u8], text: &[u8]) -> String {
     }
 }
 
-/// Posts a delivery to this machine and ignores the result.
+/// Posts a delivery to an address on this machine and ignores the response.
 fn deliver(address: &str, signature: &str, body: &str) {
     let Some((host, path)) = address.strip_prefix("http://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
     else {
@@ -188,6 +189,6 @@ fn deliver(address: &str, signature: &str, body: &str) {
         body.len()
     );
     let mut answer = Vec::new();
-    // A receiver may answer nothing.
+    // A missing response is no error.
     let _sent = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
 }

@@ -1,8 +1,8 @@
-//! The current data: the formulas and the few changes since.
+//! The current data: the formulas, and the changes since the start.
 //!
-//! The changes are few (reversed actions, participants who joined or left, rewards that a test changed) and are in maps under
-//! locks. An atomic flag says whether there are any, so that a crawl of an unchanged tenant takes no lock. This module does not
-//! know HTTP.
+//! The changes are few (reversed actions, participants who joined or left, rewards that a test changed) and are stored in
+//! maps under locks. An atomic flag tells whether any reward has changed, so that a crawl of an unchanged tenant takes no
+//! lock. This module does not know HTTP.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,15 +29,14 @@ use super::{
     timeline::{Differences, Entry, Timeline},
 };
 
-/// Changes of rewards since the start.
 #[derive(Debug, Default)]
 struct Changes {
     touched: HashMap<u64, Touch>,
-    /// Rewards that left their account.
+    /// Rewards that a control path has moved to another account.
     moved: Vec<RewardKey>,
-    /// How these changes affect the order by modification.
+    /// The differences that these changes make in the order by modification time.
     shift: Differences,
-    /// The time of the last change. No later change gets an earlier time.
+    /// The time of the last change. Later changes never get an earlier time.
     last: i64,
 }
 
@@ -48,7 +47,6 @@ impl Changes {
     }
 }
 
-/// The tenant's current data.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) data: Data,
@@ -56,17 +54,17 @@ pub(super) struct World {
     pub(super) action_log: ActionLog,
     pub(super) programs: Programs,
     pub(super) referrals: Referrals,
-    /// Accounts whose rewards cannot be read.
+    /// Accounts for which Get Rewards always fails.
     failing: HashSet<u64>,
     pub(super) deleted_accounts: DeletedAccounts,
     changed: AtomicBool,
     changes: RwLock<Changes>,
-    /// The formulas' rewards by modification time, built on first use.
+    /// The rewards of the formulas sorted by modification time, built on first use.
     moments: OnceLock<Vec<Entry>>,
-    /// Changes of rewards still to happen while rewards are read, and the reads so far.
+    /// Number of rewards that are still to change while rewards are read.
     pub(super) churn_left: AtomicU64,
     pub(super) reads: AtomicU64,
-    /// How often accounts were made to change.
+    /// Number of earlier changes of accounts.
     pub(super) turns: AtomicU64,
     churned: AtomicBool,
     participants: RwLock<Participants>,
@@ -102,7 +100,8 @@ impl World {
 
     // ---- people ------------------------------------------------------------------------------------------------
 
-    /// The participants from `offset`, at most `limit`, and the total. The call may make some join or leave.
+    /// Returns at most `limit` participants from `offset`, and the total number. The call may make some participants join or
+    /// leave.
     pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         if self.churn_is_due() {
             let mut participants = write(&self.participants);
@@ -121,17 +120,17 @@ impl World {
         read(&self.participants).has_churn_left()
     }
 
-    /// Makes this many more participants join and leave.
+    /// Adds this number of participants who join or leave while `/users` is read.
     pub(super) fn churn_more(&self, events: u64) {
         write(&self.participants).churn_more(events);
     }
 
-    /// Like [`World::page`], without a change.
+    /// Returns the page of [`World::page`] without making a participant join or leave.
     pub(super) fn page_unchanged(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         read(&self.participants).page(offset, limit)
     }
 
-    /// All current participants, in the order of `/users`.
+    /// Returns all current participants in the order of `/users`.
     pub(super) fn everyone(&self) -> impl Iterator<Item = u64> + '_ {
         let mut offset = 0;
         std::iter::from_fn(move || {
@@ -150,7 +149,7 @@ impl World {
         }
     }
 
-    /// The account of this ID, if it exists.
+    /// Returns the account with this ID; `None` if it does not exist.
     pub(super) fn account(&self, id: &str) -> Option<u64> {
         let owner = self.data.find_account(id)?;
         (self.data.owner(owner) == owner && self.is_here(owner)).then_some(owner)
@@ -162,7 +161,7 @@ impl World {
 
     // ---- rewards -----------------------------------------------------------------------------------------------
 
-    /// Every current reward of an account, with its changes.
+    /// Calls `each` for every current reward of an account, with the reward's changes.
     pub(super) fn rewards(&self, owner: u64, mut each: impl FnMut(RewardKey, Touch)) {
         if !self.changed.load(Ordering::Acquire) {
             for person in self.data.members(owner) {
@@ -188,7 +187,7 @@ impl World {
         }
     }
 
-    /// A reward by its ID, if it exists.
+    /// Returns the reward with this ID; `None` if it does not exist.
     pub(super) fn reward(&self, id: &str) -> Option<(RewardKey, Touch)> {
         let key = self.data.find_reward(id)?;
         let touch = self.touch_of(key);
@@ -197,12 +196,12 @@ impl World {
         is_there.then_some((key, touch))
     }
 
-    /// The existing rewards of an action that lists show.
+    /// Returns the existing rewards of an action, without those that lists leave out.
     pub(super) fn rewards_of_action(&self, action: ActionKey) -> Vec<(RewardKey, Touch)> {
         self.rewards_of_sides(action, &[Side::Friend, Side::Referrer])
     }
 
-    /// Every existing reward of a referral.
+    /// Returns every existing reward of a referral.
     pub(super) fn rewards_of_referral(&self, buyer: u64, order: u64) -> Vec<(RewardKey, Touch)> {
         let sides = [Side::Friend, Side::Referrer, Side::Third, Side::Loose];
         (0..self.data.actions(buyer, order))
@@ -227,7 +226,7 @@ impl World {
         read(&self.changes).touched.get(&key.pack()).copied().unwrap_or_default()
     }
 
-    /// Changes one reward, at a time that is not before any earlier change.
+    /// Changes one reward. The change's time is never before an earlier change.
     fn touch(&self, key: RewardKey, now: i64, change: impl FnOnce(&mut Touch, i64)) {
         let mut changes = write(&self.changes);
         let now = changes.moment(now);
@@ -243,13 +242,14 @@ impl World {
         self.changed.store(true, Ordering::Release);
     }
 
-    /// The position of a reward by modification time.
+    /// Returns the timeline entry of a reward; `None` if the reward is deleted.
     fn entry(&self, key: RewardKey, touch: Touch) -> Option<Entry> {
         let modified = self.data.facts(key, touch, self.style.tidy).modified;
         (!touch.deleted).then(|| (modified, self.data.tie(key)))
     }
 
-    /// Places one more order of this buyer now, with a reward; `None` if the buyer has no free order number.
+    /// Places one more order of this buyer now. Returns the reward of the order, or `None` if the buyer has no free order
+    /// number.
     pub(super) fn place_order(&self, buyer: u64, now: i64) -> Option<RewardKey> {
         let mut changes = write(&self.changes);
         let now = changes.moment(now);
@@ -259,7 +259,7 @@ impl World {
         Some(key)
     }
 
-    /// Adds the rewards of a participant who has just joined. The rewards are older than that.
+    /// Adds the rewards of a participant who has just joined. They were created earlier, and are modified now.
     fn add_rewards_of(&self, person: u64) {
         let mut changes = write(&self.changes);
         let now = changes.moment(time::now_ms());
@@ -272,7 +272,7 @@ impl World {
         self.changed.store(true, Ordering::Release);
     }
 
-    /// Removes the rewards of a participant who has just left and was alone in the account.
+    /// Removes the rewards of a participant who has just left and was the account's only member.
     fn remove_rewards_of(&self, person: u64) {
         let mut gone = Vec::new();
         self.rewards(person, |key, touch| gone.push((key, touch)));
@@ -283,13 +283,13 @@ impl World {
         }
     }
 
-    /// Reads all rewards by modification time. The data are locked meanwhile, so `look` must not call methods of `World` that
-    /// lock.
+    /// Calls `look` with all rewards sorted by modification time. The locks are held during the call, so `look` must not
+    /// call a method of `World` that locks.
     pub(super) fn timeline<T>(&self, look: impl FnOnce(Timeline<'_>, &dyn Fn(RewardKey) -> Touch) -> T) -> T {
         let list = self.moments.get_or_init(|| {
             let mut list = Vec::new();
             for person in 0..self.data.people {
-                // A new order is among the changes.
+                // A new order's rewards are in the changes and not in this list.
                 self.data.rewards_of(person, |key| {
                     if self.data.late_reward(key).is_none() {
                         list.extend(self.entry(key, Touch::default()));
@@ -305,7 +305,7 @@ impl World {
         look(Timeline { list, shift: &changes.shift }, &touch)
     }
 
-    /// Cancels one reward if it is cancellable.
+    /// Cancels one reward, if it is cancellable. Returns whether it was.
     pub(super) fn cancel_reward(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         if facts.cancellable {
@@ -314,7 +314,7 @@ impl World {
         facts.cancellable
     }
 
-    /// Redeems one reward in full, if it is a redeemable credit.
+    /// Redeems one reward in full, if it is a redeemable credit. Returns whether it was.
     pub(super) fn redeem(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         let possible = facts.cancellable && facts.assigned.is_some();
@@ -338,19 +338,19 @@ impl World {
 
     // ---- actions -----------------------------------------------------------------------------------------------
 
-    /// The action of this ID, if its buyer ever was a participant.
+    /// Returns the action with this ID; `None` if its buyer never was a participant.
     pub(super) fn action(&self, id: &str) -> Option<ActionKey> {
         let action = self.data.find_action(id)?;
         (action.buyer < self.data.people || self.is_here(action.buyer)).then_some(action)
     }
 
-    /// Cancels the cancellable rewards of an action, and takes its referral back.
+    /// Cancels the cancellable rewards of an action, and takes its referral back. Returns the number of cancelled rewards.
     pub(super) fn cancel_action(&self, action: ActionKey, now: i64) -> usize {
         self.referrals.take_back(action, now);
         self.cancel_rewards_of(action, now, |_| true)
     }
 
-    /// Applies the program rule to a reversed action.
+    /// Applies the program's refund rule to a reversed action.
     pub(super) fn retract(&self, action: ActionKey, now: i64) {
         let effect = self.programs.effect();
         if effect.conversion {
@@ -364,7 +364,7 @@ impl World {
         rewards.into_iter().filter(|(key, _)| takes(key.side) && self.cancel_reward(*key, now)).count()
     }
 
-    /// The actions of an order under one event type, newest last.
+    /// Returns the actions of an order under one event type, newest last.
     pub(super) fn actions_of_order(&self, order_id: &str, tracker: u64) -> Vec<ActionKey> {
         let found = self.data.find_order(order_id, |buyer| self.is_here(buyer)).filter(|(buyer, order)| {
             self.data.tracker(*buyer, *order) == tracker && self.data.order_id(*buyer, *order) == order_id

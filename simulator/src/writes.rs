@@ -1,7 +1,8 @@
-//! DELETE and PUT on actions, and POST to cancel a reward: checked, recorded, processed or not, and answered truly or falsely.
+//! DELETE and PUT of actions, and POST to cancel a reward: checks and records the request, processes it, and answers. A
+//! configured fault may prevent the processing or falsify the answer.
 //!
-//! `--delete-fault`, `--put-fault` and `--cancel-fault` separate what happens from what the client is told. The record says for
-//! each request whether it was processed. Forbidden requests are recorded as violations here.
+//! With `--delete-fault`, `--put-fault` and `--cancel-fault`, the response may differ from what happens. The record says for
+//! each request whether it was processed. This module records forbidden requests as violations.
 
 use std::{sync::Arc, time::Instant};
 
@@ -15,19 +16,19 @@ use super::{
     time,
 };
 
-/// How a request ends.
+/// How the simulator answers a write.
 pub(super) enum Outcome {
     Reply(Reply),
-    /// The connection is reset.
+    /// Resets the connection.
     Reset,
-    /// There is no response.
+    /// Sends no response.
     Hang,
 }
 
-/// Marker in the Location of a redirect. A request that carries it has followed one.
+/// Marker in the `Location` of a redirect. A request with this marker shows that the client has followed the redirect.
 const REDIRECT_MARKER: &str = "redirected=1";
 
-/// The form of a request.
+/// The received request.
 pub(super) struct Sent<'a> {
     pub(super) put: bool,
     pub(super) json: bool,
@@ -36,7 +37,7 @@ pub(super) struct Sent<'a> {
     pub(super) form: &'a str,
 }
 
-/// Answers one DELETE or PUT of `/Actions`.
+/// Answers a DELETE or PUT of `/Actions`.
 pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) -> Outcome {
     let Simulator { record, reversals, world, .. } = &**simulator;
     let params = query::pairs(sent.form);
@@ -74,7 +75,7 @@ pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) 
     })
 }
 
-/// Answers one POST of `/reward/{id}/cancel`. With a fault, the response differs from what happens.
+/// Answers a POST of `/reward/{id}/cancel`. With a fault, the response may differ from what happens.
 pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instant) -> Outcome {
     let Simulator { record, world, .. } = simulator;
     let id = path.trim_start_matches("reward/").trim_end_matches("/cancel");
@@ -103,7 +104,7 @@ pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instan
     })
 }
 
-/// The fault of a write. A fault that makes the client wait applies only the first time.
+/// Returns the fault that applies to a write. A 429 applies only to the first attempt.
 fn current_fault(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
     let live = read(&simulator.reversals.live);
     let fault = match verb {
@@ -122,7 +123,7 @@ fn current_fault(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault 
     fault
 }
 
-/// The response of a fault, whatever has happened. `refuse` writes an error in the host's own form.
+/// Returns the response of a fault. `refuse` writes an error in the form of the host.
 fn faulty_response(
     simulator: &Simulator,
     fault: DeleteFault,
@@ -149,10 +150,10 @@ fn faulty_response(
     }
 }
 
-/// What a fault does and answers.
+/// What a fault does, and how it answers.
 struct Plan {
     processed: bool,
-    /// The client can know that nothing was done, and may send it again.
+    /// Whether the response proves that nothing was processed, so that the client may send the request again.
     refused: bool,
     answered: &'static str,
 }
@@ -183,7 +184,7 @@ fn plan(fault: DeleteFault) -> Plan {
     Plan { processed, refused, answered }
 }
 
-/// Records violations in a request.
+/// Records the violations in a request.
 fn check(simulator: &Simulator, sent: &Sent<'_>, params: &[(String, String)], verb: &str) {
     let record = &simulator.record;
     let get = |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());

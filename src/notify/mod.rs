@@ -23,7 +23,7 @@ use crate::store::notices::{NoticeQueue, QueuedNotice};
 use email::Email;
 use webhook::Webhook;
 
-/// The longest pause between two attempts.
+/// Maximum pause between two attempts to deliver a notice.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(6);
 
 /// The maximum number of attempts for a notice, which take about three days with the default settings. The notice is
@@ -41,7 +41,7 @@ pub struct Settings {
     pub email: Option<EmailSettings>,
     /// The minimum time between two deliveries.
     pub gap: Duration,
-    /// How often the service looks for events.
+    /// Interval at which the service looks for events.
     pub check: Duration,
     /// The time after which an open retraction causes a notice.
     pub unconfirmed_after: Duration,
@@ -61,7 +61,7 @@ struct Message<'a> {
     link: Option<String>,
 }
 
-/// The result of a test of one channel.
+/// Result of the test notice to one channel.
 #[derive(Debug, Serialize)]
 pub struct Delivery {
     pub channel: &'static str,

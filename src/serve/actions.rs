@@ -1,7 +1,7 @@
-//! Actions of the page and the API: call the use cases in the name of the signed-in user.
+//! Runs the use cases for the page and the API, in the name of the signed-in user.
 //!
-//! Each action works as its command does, but waits only a short time for the vendor's limit, because a user waits at the
-//! browser. An action overrides no refusal of a use case.
+//! An action works like its command, but waits only briefly for the vendor's limit, because a user waits at the browser. If
+//! a use case refuses, the action refuses too.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,36 +46,36 @@ pub struct ActionSettings {
     pub ledger: PathBuf,
     pub identity: Identity,
     pub mapping: Mapping,
-    /// Advocate host for retractions, which may use the quota's reserve.
+    /// Advocate host for retractions. They may use the quota's reserve.
     pub advocate: HostOptions,
     pub brand: HostOptions,
-    /// Both hosts for preflights and live searches, which do not use the quota's reserve.
+    /// Both hosts for preflights and live searches. These do not use the quota's reserve.
     pub looking: (HostOptions, HostOptions),
     /// `IR-Version` of the Brand API.
     pub ir_version: String,
     pub writer: WriterSettings,
     pub follows: FollowSettings,
-    /// A retraction is refused if its order was last read longer ago than this.
+    /// Maximum age of the index entry of an order. A retraction of an older entry is refused.
     pub max_index_age: Duration,
     /// Limits of one batch.
     pub limits: Limits,
-    /// Maximum time that a batch waits for the vendor's limit. A batch runs in the background.
+    /// Maximum time that a batch waits for the vendor's limit. It is long, because a batch runs in the background.
     pub batch_wait: Duration,
-    /// Options for reading a file; a request overrides them.
+    /// Default options for reading a file. A request may override each of them.
     pub reading: refunds::Options,
-    /// The machine's name, for the ledger.
+    /// This machine's name, which the ledger records.
     pub host: String,
 }
 
 pub(super) struct Actions {
     pub(super) settings: ActionSettings,
-    /// Work that continues if its client disconnects. The service waits for it before it stops.
+    /// Background tasks that continue if their client disconnects. The service waits for them before it stops.
     pub(super) tasks: TaskTracker,
     advocate: Advocate,
     brand: Brand,
-    /// Clients that leave the quota's reserve alone.
+    /// Clients that do not use the quota's reserve.
     looking: (Advocate, Brand),
-    /// Clients that wait for the vendor's limit as long as a batch may.
+    /// Clients that may wait for the vendor's limit as long as a batch does.
     background: (Advocate, Brand),
     clock: Clock,
     stop: CancellationToken,
@@ -104,16 +104,17 @@ impl Actions {
         })
     }
 
-    /// The user, as the ledger stores them.
+    /// Returns the user in the form that the ledger records.
     pub(super) fn actor(&self, who: &Principal) -> Actor {
         let host = format!("{} ({})", self.settings.host, who.by.describe());
         Actor { also: who.os_user.clone(), known: true, ..Actor::new(&who.name, host) }
     }
 
-    /// Retracts an order: sends at most once, reads once, and follows the retraction in the background.
+    /// Retracts an order: sends at most one request per action, reads the rewards once, and follows the retraction in the
+    /// background.
     ///
-    /// Runs as its own task, which continues if the client disconnects and the handler is dropped: a retraction must not stop
-    /// between its request and the record of the response.
+    /// The work runs as its own task. If the client disconnects, the handler is dropped but the task continues: otherwise a
+    /// request could be sent and its response never recorded.
     pub(super) async fn retract(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Result<Receipt> {
         let (this, who) = (Arc::clone(self), who.clone());
         let ran = self.tasks.spawn(async move {
@@ -131,7 +132,8 @@ impl Actions {
         ran.await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Reads what a retraction would do, and sends nothing. Asks nothing about an action that the ledger has as sent.
+    /// Checks live what a retraction would send, without sending it. Does not read actions whose reversal the ledger has
+    /// already recorded as sent.
     pub(super) async fn preflight(
         self: &Arc<Self>,
         who: &Principal,
@@ -159,7 +161,7 @@ impl Actions {
         RunOptions { dry_run, yes: true, max_index_age: self.settings.max_index_age, follows }
     }
 
-    /// Reads until each of these retractions is proven or the time is up. The ledger records the outcome.
+    /// Reads the rewards until each of these retractions is proven or the time is up. Records the outcomes in the ledger.
     fn follow_in_background(self: &Arc<Self>, who: &Principal, ids: Vec<i64>) {
         if ids.is_empty() {
             return;
@@ -171,13 +173,12 @@ impl Actions {
             let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
             this.remember_clock();
             if let Err(error) = followed {
-                // `recoup verify` and the scheduled job follow it further.
+                // `recoup verify` and the scheduled job continue to follow these retractions.
                 tracing::warn!(kind = error.kind.name(), "retractions are no longer followed: {}", error.message);
             }
         });
     }
 
-    /// Searches the vendor for one order.
     pub(super) async fn search(self: &Arc<Self>, who: &Principal, order_id: OrderId) -> Result<VendorSearch> {
         let (this, actor) = (Arc::clone(self), self.actor(who));
         let searched = self.tasks.spawn(async move {
@@ -193,24 +194,25 @@ impl Actions {
         searched.await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Stores the difference between this clock and the vendor's, or that the vendor's responses have no date.
+    /// Stores how far this clock is ahead of the vendor's, or that the vendor's responses carry no date.
     pub(super) fn remember_clock(&self) {
         let ActionSettings { index, identity, .. } = &self.settings;
         let clients = [&self.advocate, &self.looking.0, &self.background.0];
         let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
         if let Some(heard) = newest.filter(|_| index.exists()) {
-            // An error is ignored, because the next request stores the value again.
+            // The error is ignored, because the next request stores the value again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
         }
     }
 
-    /// Removes the accounts from the index that the ledger marks as forgotten. Must run before any read into the index.
+    /// Removes from the index the accounts that the ledger marks as forgotten. Must be called before data from the vendor is
+    /// written to the index.
     pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
         let (index, ledger, identity) = (&self.settings.index, &self.settings.ledger, &self.settings.identity);
         forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)
     }
 
-    /// Opens the ledger for reading; `None` before the first retraction.
+    /// Opens the ledger for reading; `None` if no retraction was ever recorded.
     pub(super) fn ledger(&self) -> Result<Option<Ledger>> {
         Ledger::open_read_only(&self.settings.ledger, Some(&self.settings.identity))
     }
@@ -227,13 +229,13 @@ impl Actions {
         self.clock.now()
     }
 
-    /// A context whose clients wait longer for the vendor's limit, for work in the background.
+    /// Returns a context for background work. Its clients wait longer for the vendor's limit.
     pub(super) fn background_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.background;
         Context { advocate, brand, ..self.context(actor, report) }
     }
 
-    /// A context whose clients leave the quota's reserve alone.
+    /// Returns a context whose clients do not use the quota's reserve.
     pub(super) fn looking_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.looking;
         Context { advocate, brand, ..self.context(actor, report) }
@@ -256,17 +258,16 @@ impl Actions {
     }
 }
 
-/// The error of a task that panicked or that the runtime dropped.
+/// Converts the failure of a task that panicked or was cancelled by the runtime.
 pub(super) fn aborted(error: &JoinError) -> Error {
     Error::new(Kind::Failed, format!("the action was aborted: {error}"))
 }
 
-/// The ledger IDs of the retractions in a receipt.
 fn sent_ids(receipt: &Receipt) -> Vec<i64> {
     receipt.retractions.iter().filter_map(|entry| entry.id).collect()
 }
 
-/// The error of a receipt if none of its retractions is in the ledger.
+/// Returns the receipt's error if the ledger has recorded none of its retractions.
 pub(super) fn nothing_sent(receipt: &Receipt) -> Option<Error> {
     if sent_ids(receipt).is_empty() { receipt.problem() } else { None }
 }

@@ -1,4 +1,4 @@
-//! The state that all requests share: users, the index, the ledger's actions, batches, and counters.
+//! The state that all requests share: users, index, ledger, actions, batches and counters.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,24 +30,24 @@ pub(super) struct App {
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     pub(super) batches: BatchStore,
-    /// The limit of each API token; `None` for no limit.
+    /// Rate limit of each API token; `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
-    /// Users, sessions and tokens; `None` before the first user.
+    /// Users, sessions and tokens. The pool yields `None` before the first user is created.
     pub(super) access: ConnectionPool<AccessControl>,
-    /// `None` before the first crawl.
+    /// The pool yields `None` before the first crawl.
     pub(super) index: ConnectionPool<IndexReader>,
-    /// For look-ups; `None` before the first retraction.
+    /// The ledger for look-ups. The pool yields `None` before the first retraction.
     ledger: ConnectionPool<Ledger>,
-    /// Limits password hashes: each takes 19 MiB, and anyone can send a login.
+    /// Limits concurrent password hashes: each takes 19 MiB, and anyone can submit a login.
     hashing: Arc<Semaphore>,
-    /// Responses of this process by route and first digit of the status.
+    /// Number of responses of this process, by route and by first digit of the status.
     responses: Mutex<BTreeMap<(String, u16), u64>>,
-    /// Cached, because computing it reads the whole ledger.
+    /// The cached status: computing it reads the whole ledger.
     status: tokio::sync::Mutex<Option<(Instant, Arc<Status>)>>,
 }
 
-/// Number of passwords that are hashed at the same time.
+/// Maximum number of concurrent password hashes.
 const CONCURRENT_HASHES: usize = 4;
 
 const STATUS_MAX_AGE: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl App {
         })
     }
 
-    /// Whether browsers use TLS.
+    /// Whether browsers reach the service over TLS.
     pub(super) fn over_tls(&self) -> bool {
         self.options.tls.is_some() || self.options.behind_proxy
     }
@@ -95,7 +95,7 @@ impl App {
         self.responses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs blocking work to its end on a blocking thread, even if the client disconnects.
+    /// Runs a closure on a blocking thread. The closure runs to its end even if the client disconnects.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -103,13 +103,14 @@ impl App {
         self.actions.tasks.spawn_blocking(work).await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Runs work that hashes a password. A hash takes tens of milliseconds on a blocking thread, so only a few run at the same
-    /// time.
+    /// Runs a closure that hashes a password, on a blocking thread. A hash takes tens of milliseconds, so only a few run at
+    /// the same time.
     pub(super) async fn hashed<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        // The semaphore is never closed. The work holds the permit, so another hash cannot start early if the client disconnects.
+        // The semaphore is never closed. The closure holds the permit, so that a client that disconnects does not let
+        // another hash start early.
         let permit = Arc::clone(&self.hashing).acquire_owned().await;
         let app = Arc::clone(self);
         self.blocking(move || {
@@ -124,7 +125,7 @@ impl App {
         self.access.with(|access| access.map_or(Ok(false), |access| access.has_users()))
     }
 
-    /// Looks up one order ID, byte for byte.
+    /// Looks up one order ID, compared byte for byte.
     pub(super) fn look_up(&self, order: &OrderId) -> Result<Vec<Answer>> {
         let orders = std::slice::from_ref(order);
         let answers =
@@ -132,7 +133,7 @@ impl App {
         self.with_newest_states(answers)
     }
 
-    /// Looks up a user's pasted texts: each is an order ID or a list of order IDs.
+    /// Looks up texts that a user has pasted. Each text is an order ID or a list of order IDs.
     pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: ParticipantIds) -> Result<Vec<Answer>> {
         let answers = self.index.with(|reader| {
             let mut orders = Vec::new();
@@ -147,13 +148,13 @@ impl App {
         self.with_newest_states(answers)
     }
 
-    /// Takes the reward states of the ledger where they are newer than the index's.
+    /// Replaces the reward states of the index by those of the ledger if the ledger's are newer.
     fn with_newest_states(&self, mut answers: Vec<Answer>) -> Result<Vec<Answer>> {
         self.ledger.with(|ledger| lookup::update_from_ledger(&mut answers, ledger.as_deref()))?;
         Ok(answers)
     }
 
-    /// The status, at most a few seconds old. Concurrent callers share one result.
+    /// Returns the status, at most a few seconds old. Concurrent callers share one computation.
     pub(super) async fn status(self: &Arc<Self>) -> Result<Arc<Status>> {
         let mut known = self.status.lock().await;
         if let Some((at, status)) = known.as_ref()
@@ -171,15 +172,15 @@ impl App {
         Ok(fresh)
     }
 
-    /// Carries out an approved request in the name of its requester. Returns `false` if the request was made at the command line:
-    /// its user then repeats the command.
+    /// Carries out an approved request in the name of its requester. Returns `false` if the request was made at the command
+    /// line: its requester must then repeat the command.
     pub(super) async fn carry_out(self: &Arc<Self>, approval: &Approval) -> Result<bool> {
         let requester =
             self.access.with(|access| access.map_or(Ok(None), |access| access.principal(&approval.person)))?;
         let Some(who) = requester else { return Ok(false) };
         if approval.subject["what"] == "batch" {
             let id = approval.subject["batch"].as_str().unwrap_or_default();
-            // The store does not have batches of the command line.
+            // The store does not contain the batches of the command line.
             return match self.batch(id) {
                 Ok(batch) if batch.stage == Stage::Waiting => self.apply_batch(&who, id).map(|_| true),
                 _ => Ok(false),
@@ -199,8 +200,8 @@ pub(super) fn check_count(orders: usize) -> Result<()> {
         .hint("look them up in parts; a lead can upload a file of refunds as a batch"))
 }
 
-/// Whether look-ups may use a participant's ID. Such a look-up reveals who placed an order, so it requires the right to see
-/// accounts.
+/// Whether this user may look up orders by participant ID. Such a look-up reveals who placed an order, so it requires the
+/// right to see accounts.
 pub(super) fn participants(who: &Principal) -> ParticipantIds {
     if who.may(Right::SeeAccount) { ParticipantIds::Match } else { ParticipantIds::Hide }
 }

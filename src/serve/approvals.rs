@@ -1,7 +1,7 @@
-//! Answers to requests for approval, from the page and from the API.
+//! Approves, declines and withdraws requests for approval, for the page and the API.
 //!
-//! The ledger refuses an approval by the person who asked for it. The service carries out an approved request of the page or the
-//! API at once, in the name of the requester.
+//! The ledger refuses an approval by the person who made the request. The service carries out an approved request of the
+//! page or the API at once, in the name of the requester.
 
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Approval, Ledger, Stage};
 
 impl App {
-    /// Every approval, newest first.
     pub(super) fn approvals(&self) -> Result<Vec<Approval>> {
         self.actions.ledger()?.map_or_else(|| Ok(Vec::new()), |ledger| ledger.approvals(self.clock.now()))
     }
@@ -25,10 +24,10 @@ impl App {
         })
     }
 
-    /// Approves a request and carries it out. Returns `false` if the request was made at the command line: its user then repeats
-    /// the command.
+    /// Approves a request and carries it out. Returns `false` if the request was made at the command line: its requester
+    /// must then repeat the command.
     ///
-    /// Runs as its own task: an approval whose client has disconnected is carried out too.
+    /// The work runs as its own task, so that it continues if the client disconnects.
     pub(super) async fn approve(
         self: &Arc<Self>,
         who: &Principal,
@@ -53,7 +52,7 @@ impl App {
         self.decide(who, self.approval(id)?.id, reason, Stage::Declined).await
     }
 
-    /// Withdraws a user's own request.
+    /// Withdraws a request that this user has made.
     pub(super) async fn withdraw(
         self: &Arc<Self>,
         who: &Principal,

@@ -1,7 +1,7 @@
-//! Authentication and authorization: each request is checked against its route before a handler runs.
+//! Authentication and authorization: checks each request against its route's required access before a handler runs.
 //!
-//! A browser sends a session cookie, or uses a proxy that signs users in. A program sends a token and never a cookie, so another
-//! site cannot call the API through a user's browser. A request without a known caller can reach only a public route.
+//! A browser sends a session cookie, or uses a proxy that signs users in. A program sends a token and no cookie, so another
+//! site cannot call the API through a user's browser. A request without a known caller reaches only public routes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,10 +26,11 @@ use super::routes::{Access, Audience, Route};
 use crate::access::{proxied, random_text};
 use crate::error::Result;
 
-/// Maximum length in bytes of the path to which a browser returns after signing in.
+/// Maximum length in bytes of the path that a browser opens after the login.
 const NEXT_AT_MOST: usize = 2_000;
 
-/// Passes a request to its handler if the route allows it. Otherwise responds with a redirect to the login or with an error.
+/// Passes a request to its handler if the caller has the route's required access. Otherwise responds with an error, or with
+/// a redirect to the login.
 pub(super) async fn authorize(State((app, route)): State<(Arc<App>, Route)>, request: Request, next: Next) -> Response {
     let caller = match route.audience {
         Audience::Page => app.page_caller(&request),
@@ -96,8 +97,9 @@ async fn respond(app: Arc<App>, route: Route, caller: Option<Caller>, mut reques
 
 /// Whether a request was made on this machine and not forwarded by a proxy.
 ///
-/// A proxy on this machine also connects from a loopback address, even if `--behind-proxy` was forgotten. So the request must
-/// name a loopback host, have no header that proxies add, and use HTTP/1.1: by default nginx forwards in HTTP/1.0.
+/// A proxy on this machine also connects from a loopback address, even if the operator forgot `--behind-proxy`. So the
+/// request must have a loopback host in `Host`, no header that proxies add, and HTTP/1.1: nginx forwards in HTTP/1.0 by
+/// default.
 fn is_local(app: &App, request: &Request) -> bool {
     let Options { behind_proxy, sign_in_proxy, .. } = &app.options;
     let peer = request.extensions().get::<Peer>();
@@ -128,16 +130,16 @@ fn is_loopback_host(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// The requested path with its query, percent-encoded, for the `next` parameter of the login.
+/// Returns the requested path with its query, percent-encoded for the login's `next` parameter.
 fn escaped_path(request: &Request) -> String {
     let whole = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    // Browsers refuse a longer Location header.
+    // Without the query if it is too long: browsers reject a long `Location`.
     let wanted = if whole.len() > NEXT_AT_MOST { request.uri().path() } else { whole };
     url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
 }
 
 impl App {
-    /// The caller from the session cookie, or from the header of the proxy that signs users in.
+    /// Identifies the caller by the session cookie, or by the header of the proxy that signs users in.
     fn page_caller(&self, request: &Request) -> Result<Option<Caller>> {
         let headers = request.headers();
         self.access.with(|access| {
@@ -161,7 +163,7 @@ impl App {
         })
     }
 
-    /// The caller from the token of the Authorization header.
+    /// Identifies the caller by the token in the `Authorization` header.
     fn token_caller(&self, headers: &HeaderMap) -> Result<Option<Caller>> {
         let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) else { return Ok(None) };

@@ -1,7 +1,8 @@
-//! One HTTP connection: adds a body to hyper's own error responses, and delivers a response that is sent before the request ends.
+//! One HTTP connection: adds a body to hyper's empty error responses, and delivers a response that is sent before the
+//! request has been read completely.
 //!
-//! hyper responds to a malformed or oversized request with an empty body and without calling a handler, so this module replaces
-//! the bytes.
+//! hyper responds to a malformed or oversized request with an empty body and calls no handler, so this module replaces the
+//! response's bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -16,13 +17,13 @@ use super::error_bodies::body_of;
 use super::headers::request_id;
 use super::routes::Audience;
 
-/// Number of bytes of each request that are kept, to distinguish the API from the page.
+/// Number of bytes stored from the start of each request. They show whether the request is for the API or for the page.
 const REQUEST_LINE: usize = 64;
 
-/// After the last response, the connection reads until the client has sent nothing for this long.
+/// After the last response, the connection is closed once the client has sent nothing for this time.
 const LINGER_PAUSE: Duration = Duration::from_millis(500);
 
-/// After the last response, the connection reads for at most this time.
+/// Maximum time that the connection reads after the last response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 32 << 20;
 
@@ -32,7 +33,7 @@ pub(super) struct Connection<I> {
     request_line: Vec<u8>,
     /// Whether the next bytes begin a request.
     is_new_request: bool,
-    /// The response to write in place of hyper's empty one, and the number of bytes already written.
+    /// The replacement of hyper's empty response, and how many of its bytes are already written.
     replacement: Option<(Vec<u8>, usize)>,
     /// Set after the last response is written.
     lingering: Option<Lingering>,
@@ -49,7 +50,7 @@ impl<I> Connection<I> {
         Self { io, request_line: Vec::new(), is_new_request: true, replacement: None, lingering: None }
     }
 
-    /// A response with a body, if `written` is an empty error response of hyper.
+    /// Returns a response with a body if `written` is an empty error response of hyper.
     fn replacement_of(&self, written: &[u8]) -> Option<Vec<u8>> {
         let status = written.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
         let status = StatusCode::from_bytes(status).ok()?;
@@ -108,8 +109,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<I> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Reads the rest of the request before it closes. Closing with unread bytes resets the connection, and the client loses the
-    /// response.
+    /// Reads the rest of the request before the connection is closed. Closing a socket with unread bytes resets the
+    /// connection, and then the client loses the response.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;

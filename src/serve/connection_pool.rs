@@ -1,6 +1,6 @@
-//! A pool of open SQLite connections to one path, because opening a file costs more than most queries.
+//! A pool of open SQLite connections to one path. Opening a database costs more than most queries.
 //!
-//! If a file is replaced on disk, such as a rebuilt index or a restored ledger, the pool opens it again. The pool never returns a
+//! The pool notices a replaced file, such as a rebuilt index or a restored ledger, and opens the new one. It never returns a
 //! connection to a file that is no longer at its path.
 
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use crate::error::Result;
 /// Maximum number of idle connections.
 const IDLE_AT_MOST: usize = 16;
 
-/// Device and inode: identifies a file even if another one has replaced it at the same path.
+/// Device and inode number: they tell a file from another one that has replaced it at the same path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileKey(u64, u64);
 
-/// Opens the file; `None` if it does not exist yet.
+/// Function that opens the database; it returns `None` if the file does not exist yet.
 type Open<T> = Box<dyn Fn(&Path) -> Result<Option<T>> + Send + Sync>;
 
 pub(super) struct ConnectionPool<T> {
@@ -37,7 +37,7 @@ impl<T> ConnectionPool<T> {
             None => (self.open)(&self.path)?,
         };
         let result = work(connection.as_mut());
-        // A connection that returned an error may be broken, so it is closed.
+        // A connection is closed after an error, because it may be broken.
         if let (Ok(_), Some(connection), Some(key)) =
             (&result, connection, file_key(&self.path).filter(|now| Some(*now) == key))
         {
@@ -65,7 +65,7 @@ fn file_key(path: &Path) -> Option<FileKey> {
     Some(FileKey(found.dev(), found.ino()))
 }
 
-/// Keeps no connection: without inode numbers, the pool cannot detect a replaced file.
+/// Returns `None`, so that the pool reuses no connection: without inode numbers it cannot detect a replaced file.
 #[cfg(not(unix))]
 fn file_key(_path: &Path) -> Option<FileKey> {
     None

@@ -1,7 +1,8 @@
-//! The cookies of the service.
+//! The cookies of the service: their names and attributes.
 //!
-//! Over TLS, a cookie's name starts with `__Host-`, so that another site of the same domain cannot set it. Browsers accept that
-//! prefix only with `Secure`, and reject `Secure` cookies over plain HTTP, so the service uses the plain name there.
+//! Over TLS, the name of each cookie starts with `__Host-`, so that another site of the same domain cannot set it. Browsers
+//! accept that prefix only on `Secure` cookies, and reject `Secure` cookies over plain HTTP. So over plain HTTP the service
+//! uses the name without the prefix.
 
 use std::time::Duration;
 
@@ -12,19 +13,19 @@ use cookie::{Cookie, SameSite};
 
 use super::app::App;
 
-/// The names of one cookie: over plain HTTP, and over TLS.
+/// The two names of a cookie: over plain HTTP, and over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name(&'static str, &'static str);
 
 pub(super) const SESSION: Name = Name("recoup", "__Host-recoup");
 
-/// Binds the login form to one browser before a session exists.
+/// Cookie that binds the login form to one browser before a session exists.
 pub(super) const LOGIN_FORM: Name = Name("recoup-form", "__Host-recoup-form");
 
-/// Identifies a browser in which a user has signed in before.
+/// Cookie that identifies a browser in which a user has signed in before.
 pub(super) const BROWSER: Name = Name("recoup-browser", "__Host-recoup-browser");
 
-/// For a user whom a proxy signs in: binds the forms to one browser.
+/// Cookie that binds the forms to one browser if a proxy signs the user in.
 pub(super) const PROXY_NONCE: Name = Name("recoup-proxied", "__Host-recoup-proxied");
 
 /// How long a browser keeps a cookie.
@@ -47,13 +48,14 @@ impl App {
         })
     }
 
-    /// Sets a cookie; an empty value removes it.
+    /// Sets a cookie. An empty value removes the cookie.
     pub(super) fn set_cookie(&self, response: &mut Response, name: Name, value: &str, lifetime: Lifetime) {
         let mut cookie = Cookie::build((self.cookie_name(name), value.to_owned()))
             .path("/")
             .http_only(true)
             .secure(self.over_tls())
-            // A link in a ticket must open the page signed in, so the cookie is Lax, not Strict. Forms also carry a CSRF token.
+            // `Lax` and not `Strict`, so that a user who follows a link in a ticket is signed in. Forms also carry a CSRF
+            // token.
             .same_site(SameSite::Lax)
             .build();
         if let Lifetime::For(time) = lifetime {

@@ -1,7 +1,7 @@
 //! Extractors: the caller, and the fields of a query or a form.
 //!
-//! [`Form`] is the only access to the fields of a signed-in user's form. It rejects a form without the session's CSRF token, so a
-//! handler cannot omit that check. A field may occur several times. An order ID is used byte for byte.
+//! [`Form`] is the only way to read the fields of a signed-in user's form. It rejects a form without the session's CSRF
+//! token, so a handler cannot omit that check. A field may occur several times. An order ID is used byte for byte.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ pub(super) const FORM_AT_MOST: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) who: Principal,
-    /// The token in each of this user's forms; empty for programs.
+    /// The CSRF token for this user's forms; empty for programs.
     pub(super) csrf: String,
     pub(super) session_cookie: Option<SecretString>,
-    /// For a user whom a proxy signs in: binds the forms to one browser.
+    /// Nonce that binds the forms to one browser if a proxy signs the user in.
     pub(super) proxy_nonce: Option<String>,
 }
 
@@ -41,22 +41,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Field names and values, in the order of the request.
+/// The names and values of a request's fields, in the order of the request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Parses a query, or the body of a form.
+    /// Parses a query string or the body of a form.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
     }
 
-    /// The first value of a field.
+    /// Returns the first value of the named field.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The first value of a field, trimmed; `None` if it is empty.
+    /// Returns the first value of the named field, trimmed; `None` if it is empty.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     }
@@ -69,12 +69,12 @@ impl Fields {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Whether a box is ticked.
+    /// Whether the named checkbox is ticked.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)
     }
 
-    /// The order ID in `order` or `order_id`.
+    /// Returns the order ID from the field `order` or `order_id`.
     pub(super) fn order(&self) -> Result<OrderId> {
         let text = self.get("order").or_else(|| self.get("order_id"));
         let text = text.ok_or_else(|| Error::new(Kind::Usage, "the request has no order ID"))?;
@@ -116,7 +116,7 @@ impl FromRequest<Arc<App>> for Form {
     }
 }
 
-/// Rejects a form that was not made for this session.
+/// Fails if the CSRF token does not belong to this session.
 pub(super) fn check_csrf(app: &App, caller: &Caller, given: &str) -> Result<(), ErrorPage> {
     let subject = caller.csrf_subject();
     let is_valid =
@@ -125,15 +125,15 @@ pub(super) fn check_csrf(app: &App, caller: &Caller, given: &str) -> Result<(), 
 }
 
 impl Caller {
-    /// The secret from which the CSRF token is derived: the session cookie, or for a user whom a proxy signs in, the user name
-    /// and the nonce in the browser's session cookie.
+    /// Returns the secret from which the CSRF token is derived: the session cookie, or if a proxy signs the user in, the
+    /// user name and the nonce in the browser's cookie.
     pub(super) fn csrf_subject(&self) -> SecretString {
         let nonce = self.proxy_nonce.as_deref().unwrap_or_default();
         self.session_cookie.clone().unwrap_or_else(|| format!("proxy:{}:{nonce}", self.who.name).into())
     }
 }
 
-/// The fields of a form without the CSRF check. Only the login form may use it, because no session exists yet.
+/// Reads a form without checking its CSRF token. Only the login form may use it, because it has no session yet.
 pub(super) async fn form_fields(request: Request) -> Result<Fields, ErrorPage> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/x-www-form-urlencoded") {

@@ -1,15 +1,15 @@
-//! Replaces the command line's flags in the texts that the page and the API show.
+//! Replaces the command line's flags in texts for the page and the API.
 //!
-//! Errors and findings are written for the command line and name its flags. The page has fields and boxes; the API has JSON
-//! fields and query parameters. Every such text is converted here, and a converted text names no flag. Pure.
+//! Errors and findings are written for the command line and mention its flags. The page has fields and boxes; the API has
+//! JSON fields and query parameters. Every such text is converted here, and then mentions no flag. Pure.
 
 use super::batch::Batch;
 use super::file_options::FIELDS;
 use super::routes::Audience;
 use crate::retract::receipt::{Entry, Receipt};
 
-/// Flags with a special name: flag, name on the page, name in the API. The name of any other flag is made from its words:
-/// `order-column` is “order column” and `order_column`.
+/// Flags with a special name: flag, name on the page, name in the API. Any other flag is converted word by word:
+/// `order-column` becomes “order column” or `order_column`.
 const NAMES: &[(&str, &str, &str)] = &[
     ("override", "the box for the stop", "`overrides`"),
     ("yes", "the box that you have read it", "`plan`"),
@@ -27,8 +27,8 @@ const NAMES: &[(&str, &str, &str)] = &[
 
 /// Replaces each flag by its name on the page or in the API.
 ///
-/// A command in backticks is for a person with a shell, so it stays and only its flags lose their dashes: `recoup crawl --full`
-/// becomes "`recoup crawl` with full".
+/// A command in backticks is for a person with a shell. The command is kept, and its flags lose only their dashes: `recoup
+/// crawl --full` becomes "`recoup crawl` with full".
 pub fn without_flags(text: &str, audience: Audience) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -66,16 +66,16 @@ pub fn without_flags(text: &str, audience: Audience) -> String {
     result
 }
 
-/// The part of a text in which a flag is found.
+/// Where in a text a flag was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Sentence,
-    /// In a command in backticks, before its first flag.
+    /// Inside a command in backticks, before its first flag.
     Command,
     CommandFlags,
 }
 
-/// The name of the flag at the start of a text.
+/// Returns the flag's name if the text starts with a flag.
 fn flag_at(text: &str) -> Option<&str> {
     let name = text.strip_prefix("--")?;
     let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(name.len());
@@ -102,7 +102,7 @@ pub fn receipt_for_api(mut receipt: Receipt) -> Receipt {
     receipt
 }
 
-/// Replaces flags in a receipt entry. For the API, events stay as the ledger has them.
+/// Replaces flags in a receipt entry. For the API, the entry's events keep the ledger's text.
 pub fn entry_for(mut entry: Entry, audience: Audience) -> Entry {
     let events = entry.events.iter_mut().filter(|_| audience == Audience::Page).map(|event| &mut event.message);
     let findings = entry.findings.iter_mut().map(|finding| &mut finding.remedy);
@@ -117,8 +117,8 @@ pub(super) fn batch_for_api(mut batch: Batch) -> Batch {
     batch
 }
 
-/// Replaces the flags for reading a file by query parameters of the API or labels of the form. Removes a clause about `recoup
-/// refunds`, which needs a terminal.
+/// Replaces the flags for reading a file by query parameters of the API or labels of the upload form. Removes a clause about
+/// `recoup refunds`, because that command needs a terminal.
 pub(super) fn with_file_fields(text: &str, audience: Audience) -> String {
     let clauses = text.split("; ").filter(|clause| !clause.contains("`recoup refunds "));
     let mut text = clauses.collect::<Vec<_>>().join("; ").replace("VALUE[,VALUE]", "VALUE");
@@ -148,8 +148,8 @@ pub(super) fn with_file_fields(text: &str, audience: Audience) -> String {
     text
 }
 
-/// Removes the clauses of a hint that still name a flag, because the page and the API have no field for it. Returns `None` if no
-/// clause is left.
+/// Removes the clauses of a hint that still mention a flag, because neither the page nor the API has a field for it. Returns
+/// `None` if no clause is left.
 pub(super) fn without_flag_clauses(hint: &str) -> Option<String> {
     let is_flag = |word: &str| {
         let name = word.trim_start_matches(['`', '(']).strip_prefix("--");
@@ -159,7 +159,7 @@ pub(super) fn without_flag_clauses(hint: &str) -> Option<String> {
     Some(clauses.join("; ")).filter(|hint| !hint.is_empty())
 }
 
-/// Converts a hint about a file to the fields of the page or the API.
+/// Converts a hint about a file: its flags become fields of the upload form or parameters of the API.
 pub(super) fn file_hint(hint: &str, audience: Audience) -> Option<String> {
     without_flag_clauses(&with_file_fields(hint, audience))
 }
@@ -172,7 +172,7 @@ mod tests {
 
     const BOTH: [Audience; 2] = [Audience::Page, Audience::Api];
 
-    /// Whether a text names a flag.
+    /// Whether a text mentions a flag.
     fn names_a_flag(text: &str) -> bool {
         text.match_indices("--").any(|(at, _)| {
             !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '"')
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Reads the whole source, so that the rule also applies to new texts.
+    /// Reads the whole source, so that new texts are tested too.
     #[test]
     fn no_text_of_the_source_shows_a_flag_on_the_page_or_in_the_api() {
         let mut seen = 0;

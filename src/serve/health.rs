@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, for monitors. No response names an order, an account or a person.
+//! `/healthz`, `/readyz` and `/metrics`, for monitors. Their responses contain no order, account or person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::routes::Audience;
 use crate::lookup::describe_coverage;
 use crate::status::ServiceMetrics;
 
-/// An open retraction counts as overdue after this time.
+/// Age at which an open retraction is overdue.
 const OVERDUE_AFTER: Duration = Duration::from_hours(24);
 
 pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// Ready if the index is younger than `ready_max_age` and nothing blocks every retraction.
+/// Responds that the service is ready if the index is younger than `ready_max_age` and nothing blocks all retractions.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (status, text) = match readiness(&app).await {
         Ok(basis) => (StatusCode::OK, format!("ready: {basis}")),
@@ -30,7 +30,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text + "\n").into_response()
 }
 
-/// The coverage of the index, or why the service is not ready.
+/// Returns the coverage of the index, or the reason why the service is not ready.
 async fn readiness(app: &Arc<App>) -> Result<String, String> {
     let status = app.status().await.map_err(|error| match error.hint {
         Some(hint) => format!("{}; {hint}", error.message),

@@ -1,11 +1,11 @@
-//! The listener: checks the address, and limits open connections and the time that a slow client may take.
+//! Accepts connections: checks the address, and limits the number of connections and the time for slow clients.
 //!
-//! Passwords and cookies never cross a network in clear: without TLS, only a loopback address is allowed. One network can use
-//! only a part of the connections. A client that neither sends nor reads is disconnected.
+//! Passwords and cookies never cross a network unencrypted: without TLS, only a loopback address is allowed. One network
+//! gets only a part of the connections. A client that neither sends nor reads is disconnected.
 //!
-//! recoup has its own accept loop, because `axum::serve` supports neither the header time-out nor a connection limit. axum-server
-//! would need an acceptor of our own for the limit per network and the write time-out, so it would save no code. HTTP, TLS,
-//! draining and the write time-out use hyper, rustls, hyper-util and tokio-io-timeout.
+//! recoup has its own accept loop, because `axum::serve` supports neither a header time-out nor a connection limit.
+//! axum-server would need our own acceptor for the limit per network and for the write time-out, so it would save no code.
+//! HTTP, TLS, draining and the write time-out use hyper, rustls, hyper-util and tokio-io-timeout.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -41,20 +41,20 @@ use crate::error::{Error, Kind, Result};
 /// Maximum number of open connections. Further connections wait in the kernel's accept queue.
 const CONNECTIONS: usize = 1024;
 
-/// Maximum number of open connections from one network. Further connections are closed at once. Does not apply behind a proxy,
-/// because the proxy makes all connections.
+/// Maximum number of open connections from one network. A further connection is closed at once. Behind a proxy the limit
+/// does not apply, because the proxy makes all connections.
 const CONNECTIONS_PER_NETWORK: usize = 128;
 
 /// Maximum number of requests on one connection; the last response closes it.
 const REQUESTS_PER_CONNECTION: u32 = 1_000;
 
-/// Time for the TLS handshake, and for the head of each request on a connection.
+/// Time limit for the TLS handshake, and for receiving the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A write that makes no progress for this long fails.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for open connections to finish their request after a stop signal.
+/// Time that open connections get after a stop signal to finish their request.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Bound {
@@ -76,7 +76,7 @@ pub(super) async fn bind(options: &Options) -> Result<Bound> {
     Ok(Bound { listener, address, tls })
 }
 
-/// Fails if other machines can reach the address and passwords would cross the network in clear.
+/// Fails if other machines can reach the address and passwords would cross the network unencrypted.
 fn check_address(address: SocketAddr, tls: bool, behind_proxy: bool) -> Result<()> {
     if address.ip().is_loopback() || tls || behind_proxy {
         return Ok(());
@@ -112,12 +112,12 @@ fn tls_acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
 }
 
 impl Bound {
-    /// The bound address, with the port that the system chose if port 0 was requested.
+    /// The bound address. If port 0 was requested, it has the port that the system chose.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Accepts connections until the service is stopped, then lets open connections finish their request.
+    /// Accepts connections until the service is stopped. Then open connections may finish their request.
     pub(super) async fn serve(self, app: &App, router: Router) {
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -130,7 +130,7 @@ impl Bound {
             let (stream, peer, permit) = match accepted {
                 (permit, Ok((stream, peer))) => (stream, peer, permit),
                 (_, Err(error)) => {
-                    // An error such as too many open files is temporary. A pause keeps the loop from spinning.
+                    // The error is temporary, such as too many open files. The pause keeps the loop from spinning.
                     tracing::warn!(%error, "a connection was not accepted");
                     app.clock.sleep(Duration::from_millis(50)).await;
                     continue;
@@ -160,15 +160,15 @@ impl Bound {
     }
 }
 
-/// Number of open connections by the network of their client.
+/// Number of open connections from each network.
 #[derive(Debug, Clone, Default)]
 struct PerNetwork(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// Counts one open connection until it is dropped.
+/// Counts as one open connection of the network until it is dropped.
 struct Slot(PerNetwork, IpAddr);
 
 impl PerNetwork {
-    /// Returns `None` if the network has reached its limit.
+    /// Counts a connection; `None` if the network has reached its limit.
     fn open(&self, address: IpAddr) -> Option<Slot> {
         let network = network_of(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +206,7 @@ async fn serve_connection(
     router: Router,
     watcher: Watcher,
 ) {
-    // Nagle's algorithm would delay a response of one segment.
+    // Without this, Nagle's algorithm delays a response of one segment.
     drop(stream.set_nodelay(true));
     let stream = with_write_timeout(stream);
     match tls {
@@ -248,7 +248,7 @@ async fn serve_http(
     }
 }
 
-/// The client's address, or the proxy's if the service is behind one.
+/// The address of the connection's peer: the client, or the proxy if the service is behind one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
@@ -258,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    /// A client that has sent `bytes`, and the future that serves its connection.
+    /// Returns a client that has sent `bytes`, and the future that serves its connection.
     async fn client(bytes: &[u8]) -> (tokio::io::DuplexStream, impl Future<Output = ()>) {
         let (mut client, server) = tokio::io::duplex(4096);
         client.write_all(bytes).await.expect("room for the request");
@@ -278,7 +278,7 @@ mod tests {
             let ended = tokio::time::timeout(Duration::from_mins(1), served).await;
             assert!(ended.is_ok(), "{:?}", String::from_utf8_lossy(bytes));
         }
-        // A slow reader gets the whole response.
+        // A client that reads slowly gets the whole response.
         let (mut client, served) = client(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         let reading = async move {
             let (mut all, mut piece) = (0, vec![0; 64 << 10]);

@@ -1,7 +1,8 @@
-//! Looking at an order: a preflight that is kept for a minute and leaves the reserve alone.
+//! Preflights of people who look at an order: the service caches them for a minute, and they do not use the quota's reserve.
 //!
-//! People reload pages, and a preflight costs requests to both hosts. A kept preflight is used only while the ledger says the
-//! same about the order. It never decides about a send: a send reads everything again and compares the plans.
+//! People reload pages, and a preflight costs requests to both hosts. A cached preflight is used only if the ledger has
+//! recorded nothing new about the order. Cached data never decides about a send: a retraction reads everything again and
+//! compares the plans.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,54 +24,54 @@ use crate::retract::verify;
 use crate::store::index::IndexReader;
 use crate::store::ledger::State;
 
-/// How long a preflight is kept.
+/// How long a preflight is cached.
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
-/// The quota that a preflight may use.
+/// Which part of the quota a preflight may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spends {
-    /// All but the reserve.
+    /// The quota without the reserve.
     Looking,
-    /// Also the reserve: the person is about to confirm this plan.
+    /// The whole quota with the reserve, because the person is about to confirm this plan.
     Retraction,
 }
 
-/// A preflight, and when it was read.
 #[derive(Debug, Clone)]
 pub(super) struct Look {
     pub(super) receipt: Receipt,
     pub(super) read_at: Timestamp,
     made: Instant,
-    /// What the ledger said about the order then.
+    /// The ledger's state of the order when the preflight was read.
     ledger: String,
 }
 
-/// Only one preflight of a request runs at a time. The others wait for its result.
+/// Only one preflight of the same request runs at a time. Concurrent requests wait for its result.
 type Slot = Arc<tokio::sync::Mutex<Kept>>;
 
 #[derive(Debug, Default)]
 struct Kept {
     look: Option<Look>,
-    /// When the quota ended a look before it had read everything. Repeating it would spend the other host's quota for nothing.
+    /// When the vendor's limit stopped the last preflight, with its error. An immediate repetition would use the other
+    /// host's quota and fail again.
     limit: Option<(Instant, Error)>,
 }
 
 #[derive(Default)]
 pub(super) struct Looks {
     slots: Mutex<HashMap<String, (Instant, Slot)>>,
-    /// When a person last asked for the rewards of a proven retraction, by order.
+    /// When a person last requested a new reading of an order's proven retractions.
     asked: Mutex<HashMap<OrderId, Instant>>,
 }
 
 impl Looks {
-    /// The orders about which a person asked within the last minute.
+    /// Returns the orders for which a person requested a new reading within the last minute.
     fn asked(&self) -> MutexGuard<'_, HashMap<OrderId, Instant>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.retain(|_, at| at.elapsed() < KEPT_FOR);
         asked
     }
 
-    /// The slot of a request. Requests that differ only in reason, ticket or confirmed plan share one.
+    /// Returns the cache slot of a request. Requests that differ only in reason, ticket or confirmed plan share a slot.
     fn slot(&self, request: &RetractRequest) -> Slot {
         let key = json!(RetractRequest { reason: None, ticket: None, plan: None, ..request.clone() }).to_string();
         let now = Instant::now();
@@ -83,7 +84,7 @@ impl Looks {
 }
 
 impl Actions {
-    /// A preflight of the request that is at most a minute old.
+    /// Returns a preflight of the request that is at most a minute old.
     pub(super) async fn look(
         self: &Arc<Self>,
         who: &Principal,
@@ -93,7 +94,7 @@ impl Actions {
         self.look_unless(who, request, spends, |look| look.made.elapsed() < KEPT_FOR).await
     }
 
-    /// A preflight that is read now. Later looks use it.
+    /// Reads a new preflight of the request and caches it.
     pub(super) async fn look_again(self: &Arc<Self>, who: &Principal, request: &RetractRequest) -> Result<Look> {
         self.look_unless(who, request, Spends::Retraction, |_kept| false).await
     }
@@ -128,7 +129,8 @@ impl Actions {
         Ok(kept.look.insert(Look { receipt, read_at, made, ledger }).clone())
     }
 
-    /// The ledger's retractions of an order, and the approval limits, as a text to compare.
+    /// Returns the ledger's state of an order as text: its retractions and the approval limits. A changed text makes a
+    /// cached preflight stale.
     fn ledger_about(&self, order: &OrderId) -> Result<String> {
         let Some(ledger) = self.ledger()? else { return Ok(String::new()) };
         let newest = |id, events: &[crate::store::ledger::Event]| json!([id, events.last().map(|event| event.id)]);
@@ -136,7 +138,7 @@ impl Actions {
         Ok(json!([ledger.ledger_id()?, ledger.policy()?, known]).to_string())
     }
 
-    /// Takes reward states from the index where it is newer than the ledger.
+    /// Replaces the reward states of the entries by those of the index if the index is newer than the ledger.
     pub(super) fn update_entries(&self, entries: &mut [Entry]) -> Result<()> {
         let Some(index) = IndexReader::open(&self.settings.index, Some(&self.settings.identity))? else {
             return Ok(());
@@ -144,7 +146,7 @@ impl Actions {
         entries.iter_mut().try_for_each(|entry| entry.update_from_index(&index, self.now()))
     }
 
-    /// Reads the rewards of an order's proven retractions again, because a person asks for it.
+    /// Reads the rewards of an order's proven retractions again, at a person's request.
     pub(super) async fn ask_again(self: &Arc<Self>, who: &Principal, order: &OrderId) -> Result<()> {
         let proven = |state: State| matches!(state, State::Confirmed | State::Partial);
         let known = self.ledger()?.map(|ledger| ledger.of_order(order)).transpose()?.unwrap_or_default();

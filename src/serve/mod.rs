@@ -1,9 +1,9 @@
 //! Use case: the HTTP service for the support team: web page, JSON API, webhooks, health checks and metrics.
 //!
-//! `listen` accepts connections. `routes` is the only table of paths and of the access that each requires; `auth` checks every
-//! request against it before a handler runs. `page` serves browsers and `api` serves programs; both call the other use cases
-//! through `actions`. This module decides nothing about a retraction. No response contains a vendor token. A response contains an
-//! account ID only on request and only for a user with that right.
+//! `listen` accepts connections. `routes` is the only table of paths and of the access that each path requires. `auth`
+//! checks every request against that table before a handler runs. `page` serves browsers and `api` serves programs; both
+//! call the other use cases through `actions`. Only the `retract` module decides about a retraction. No response contains a
+//! vendor token. A response contains an account ID only on request, and only for a user with that right.
 
 mod actions;
 mod api;
@@ -50,21 +50,21 @@ use crate::webhook::Receiver;
 
 pub struct Options {
     pub listen: SocketAddr,
-    /// Certificate chain and key, PEM; `None` without TLS.
+    /// Paths of the certificate chain and the private key, in PEM; `None` without TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Whether a reverse proxy in front terminates TLS.
+    /// Whether a reverse proxy in front of the service terminates TLS.
     pub behind_proxy: bool,
-    /// The address of a proxy that signs users in, and the header in which it names the user.
+    /// The address of a proxy that signs users in, and the header that contains the user's name.
     pub sign_in_proxy: Option<(IpAddr, String)>,
-    /// The file with users, sessions and tokens.
+    /// The database file of users, sessions and tokens.
     pub access: PathBuf,
     pub sessions: access::Limits,
-    /// `/readyz` fails if the index is older than this.
+    /// Age of the index above which `/readyz` fails.
     pub ready_max_age: Duration,
-    /// Requests of one API token in a minute; `None` for no limit.
+    /// Maximum number of requests of one API token per minute; `None` for no limit.
     pub token_requests_per_minute: Option<NonZeroU32>,
     pub hooks: Arc<Receiver>,
-    /// `None` if no notices are sent.
+    /// `None` if notices are not configured.
     pub notices: Option<notify::Settings>,
     pub schedule: (Schedule, Arc<dyn Work>),
 }
@@ -77,7 +77,7 @@ pub async fn run(
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<()> {
-    // A service whose notices cannot be sent must not start: nobody would miss them.
+    // Fails before the service starts if notices cannot be sent: otherwise people would wait for notices that never arrive.
     let notifier = options.notices.clone().map(|settings| Notifier::new(settings, *clock, stop.clone())).transpose()?;
     let bound = listen::bind(&options).await?;
     let address = bound.address();
@@ -100,7 +100,7 @@ pub async fn run(
     Ok(())
 }
 
-/// The request of the page's form. A test compares the requests of flags, form, JSON body and approval.
+/// Parses the page's form into a request. A test compares the requests of flags, form, JSON body and approval.
 #[cfg(test)]
 pub(crate) fn request_of_form(form: &str) -> Result<crate::retract::request::RetractRequest> {
     page::retract::from_form(&extractors::Fields::parse(form.as_bytes()))

@@ -1,7 +1,7 @@
-//! Finds the events that need a person's attention, and sends a notice of each. Runs as a task of its own in the service.
+//! Finds the events that need a person's attention, and sends a notice for each. Runs as its own task in the service.
 //!
-//! An event keeps its key as long as it lasts, and the queue accepts each key once. If several services share a ledger, one of
-//! them sends the notices.
+//! An event has the same key while it lasts, and the queue accepts each key once. If several services share a ledger, only
+//! one of them sends the notices.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::store::ProcessLock;
 use crate::store::ledger::{Approval, Stage, State};
 use crate::store::notices::{Notice, NoticeQueue};
 
-/// The shortest wait for a host that gets a notice. A shorter wait is normal pacing.
+/// Minimum wait for a host that causes a notice. A shorter wait is normal pacing.
 const BLOCKED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
-/// Sends notices until the service stops.
+/// Finds events and sends notices until the service stops.
 pub(super) async fn run(app: Arc<App>, notifier: Notifier) {
     let Settings { check, unconfirmed_after, .. } = *notifier.settings();
     let mut opened: Option<(ProcessLock, NoticeQueue)> = None;
@@ -34,7 +34,7 @@ pub(super) async fn run(app: Arc<App>, notifier: Notifier) {
     }
 }
 
-/// Queues new events and delivers what is due. Does nothing while another process holds the lock.
+/// Queues the notices of new events and delivers the due notices. Does nothing if another process holds the lock.
 async fn find_and_deliver(
     app: &Arc<App>,
     notifier: &Notifier,
@@ -62,12 +62,12 @@ async fn pause(app: &App, time: Duration) {
     }
 }
 
-/// Every event that lasts now, new or known.
+/// Returns all current events. The queue ignores those that it already has.
 fn events(app: &App, status: &Status, after: Duration) -> Result<Vec<Notice>> {
     let now = app.clock.now();
     let mut found = Vec::new();
     if let Some(ledger) = app.actions.ledger()? {
-        // Numbers are unique within one ledger only.
+        // The key contains the ledger's ID, because the numbers of retractions are unique within one ledger only.
         let id: String = ledger.ledger_id()?.chars().take(8).collect();
         found.extend(approvals(&id, &ledger.approvals(now)?));
         found.extend(open_retractions(&id, status, now, signed(after)));
@@ -102,7 +102,7 @@ fn approvals(ledger: &str, approvals: &[Approval]) -> Vec<Notice> {
 
 fn open_retractions(ledger: &str, status: &Status, now: Timestamp, after: SignedDuration) -> Vec<Notice> {
     let is_old = |since: &str| since.parse::<Timestamp>().is_ok_and(|since| now.duration_since(since) > after);
-    // A planned retraction was not sent, so there is nothing to confirm.
+    // A planned retraction was not sent, so it cannot be unconfirmed.
     let open = status.open.iter().filter(|open| open.state != State::Planned && is_old(&open.since));
     open.map(|open| {
         let key = format!("unconfirmed:{ledger}:{}", open.id);
@@ -113,7 +113,8 @@ fn open_retractions(ledger: &str, status: &Status, now: Timestamp, after: Signed
     .collect()
 }
 
-/// A stale index, refused credentials and a blocked quota. Credentials and quota get at most one notice a day.
+/// Returns the events for a stale index, refused credentials and a blocked quota. Refused credentials and a blocked quota
+/// cause at most one notice a day.
 fn troubles(status: &Status, max_age: Duration, now: Timestamp) -> Vec<Notice> {
     let mut found = Vec::new();
     let day = now.strftime("%Y-%m-%d").to_string();

@@ -1,7 +1,7 @@
-//! The route table: each path with its audience, its required access, and its handler.
+//! The route table: each path with its audience, its required access and its handler.
 //!
-//! The router is built from this table, with authorization in front of every handler. A test requests every route with every
-//! role. The router has no other path.
+//! The router is built from this table and has no other path. Authorization runs before every handler. A test requests every
+//! route with every role.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use super::{api, health, page, webhooks};
 use crate::access::Right;
 use crate::webhook::MAX_BODY;
 
-/// A slower request gets a 504. The action that it began continues.
+/// A request that takes longer gets a 504. The action that the request started continues.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The kind of caller of a route. Decides how the caller is identified, and the form of an error.
+/// The kind of client that a route serves. It decides how the caller is identified and which form an error has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// Browsers: HTML, and a session cookie.
@@ -42,15 +42,15 @@ pub enum Access {
     Public,
     SignedIn,
     Requires(Right),
-    /// A request from this machine needs no sign-in.
+    /// A request from this machine needs no sign-in. Any other request requires this right.
     RequiresOrLocal(Right),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
-    /// `GET` or `POST`.
+    /// HTTP method, `GET` or `POST`.
     pub method: &'static str,
-    /// `{name}` matches one segment.
+    /// Path pattern. `{name}` matches one segment.
     pub path: &'static str,
     pub audience: Audience,
     pub access: Access,

@@ -1,5 +1,5 @@
-//! Texts of the page that code selects: the meaning of a state, and the heading and HTTP status of an error. The other texts are
-//! in `templates/`.
+//! The page's texts that code selects: the meaning of a state, and the heading of an error. Also maps errors to HTTP status
+//! codes. The other texts are in `templates/`.
 
 use axum::http::StatusCode;
 
@@ -26,7 +26,7 @@ pub(super) fn meaning_of(state: State) -> &'static str {
     }
 }
 
-/// The CSS class of a state.
+/// Returns the CSS class of a state.
 pub(super) fn tone_of(state: State) -> &'static str {
     match state {
         State::Confirmed | State::Processed => "good",

@@ -1,8 +1,8 @@
 //! `POST /webhooks/advocate`: verifies a delivery against the vendor's keys and stores it.
 //!
-//! The vendor retries every response except 200 hourly, up to 72 times (`docs/vendor/advocate.md` §5). So the response is 200 if
-//! the delivery is stored, already known or useless, and an error if a retry may store it. Anyone can send an invalid delivery,
-//! so these are counted, and logged at most once a minute.
+//! The vendor retries every response except 200 hourly, up to 72 times (`docs/vendor/advocate.md` §5). So the response is
+//! 200 if the delivery is stored, already known or useless, and an error if a retry may succeed. Anyone can send an invalid
+//! delivery, so invalid deliveries are counted, and logged at most once a minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ const SIGNATURE: &str = "x-hook-jws-rfc-7797";
 
 pub(super) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let signatures: Vec<&str> = headers.get_all(SIGNATURE).iter().filter_map(|value| value.to_str().ok()).collect();
-    // If a delivery has two signatures, it is unclear which one applies, even if one is valid.
+    // Two signatures make the delivery ambiguous, even if one of them is valid.
     let [signature] = signatures.as_slice() else { return refused(&app, Rejected::Unsigned) };
     let now = app.clock.now();
     if let Err(rejected) = app.options.hooks.check(signature, &body, now).await {
@@ -51,21 +51,21 @@ pub(super) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, bod
     }
 }
 
-/// Refused deliveries of this process, by reason.
+/// Number of deliveries that this process has refused, by reason.
 #[derive(Debug, Default)]
 pub(super) struct RefusedCounts(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     by_reason: BTreeMap<&'static str, u64>,
-    /// The time of the last log line, and the total number in it.
+    /// The time of the last log line, and the total that the line reported.
     logged: Option<(Timestamp, u64)>,
 }
 
 const LOG_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 impl RefusedCounts {
-    /// Counts one delivery. Returns the number since the last log line if a new line is due.
+    /// Counts one refused delivery. If a log line is due, returns the number of refusals since the last one.
     fn count(&self, rejected: Rejected, now: Timestamp) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.by_reason.entry(rejected.as_str()).or_default() += 1;

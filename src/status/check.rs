@@ -1,8 +1,8 @@
-//! `recoup status --check`: the problems that the operator must know about. Pure.
+//! `recoup status --check`: finds the problems that the operator must know about. Pure.
 //!
-//! A problem is: a ledger or a clock that blocks every send, a stale index, an overdue retraction, credentials that the
+//! The problems are: a ledger or a clock that blocks every send, a stale index, an overdue retraction, credentials that the
 //! vendor refused, a proof that a newer crawl contradicts, and an implausible wait. A gap in a crawl is not a problem,
-//! because one account that can never be read would keep the alarm on forever. The metrics show gaps.
+//! because one account that can never be read would keep the alarm on forever. The metrics report gaps.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::store::ledger::State;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Age of the index, counted from the start of the newest finished crawl.
+    /// Maximum age of the index, counted from the start of the newest finished crawl.
     pub max_age: Duration,
-    /// How long a retraction may be open, or planned and not sent.
+    /// Maximum time that a retraction may be open, or planned and not sent.
     pub overdue: Duration,
 }
 
@@ -40,7 +40,7 @@ impl Problem {
         Self { problem, message: error.message.clone(), remedy: error.hint.clone() }
     }
 
-    /// The problem and its remedy, in one line.
+    /// Joins the problem and its remedy in one line.
     pub fn line(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}; {remedy}", self.message),
@@ -95,8 +95,8 @@ impl Status {
         problems
     }
 
-    /// Retractions that were open, or planned and not sent, for longer than `limit`. An *unconfirmed* one is never overdue: it
-    /// is read again for 14 days, and no person has to act.
+    /// Returns the retractions that have been open, or planned and not sent, for longer than `limit`. An *unconfirmed*
+    /// retraction is never overdue: recoup reads it again for 14 days, and no person has to act.
     pub(super) fn overdue(&self, limit: Duration, now: Timestamp) -> Vec<&super::OpenLine> {
         let limit = signed(limit);
         let is_late = |since: &str| since.parse::<Timestamp>().is_ok_and(|since| now.duration_since(since) > limit);

@@ -1,6 +1,6 @@
-//! The status as Prometheus metrics, for a node exporter's textfile collector and for the service.
+//! The status as Prometheus metrics: for the textfile collector of a node exporter, and for the service's `/metrics`.
 //!
-//! The file is replaced in one step, so that a collector never reads half of it. No metric names an order, an account or a
+//! The file is replaced atomically, so that a collector never reads half of it. The metrics contain no order, account or
 //! person.
 
 use std::collections::BTreeMap;
@@ -25,12 +25,12 @@ impl Status {
         let text = self
             .metrics(overdue, now, &ServiceMetrics::default())
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
-        // World-readable, because the collector runs as another user.
+        // The file is world-readable, because the collector runs as another user.
         let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
         OutFile::reserve_by(path, rules)?.write_or_leave_nothing(text.as_bytes())
     }
 
-    /// All metrics as text: from the files, and from what this process has served.
+    /// Formats all metrics as text: those of index and ledger, and the counters of this process.
     pub fn metrics(
         &self,
         overdue: Duration,
@@ -109,7 +109,7 @@ impl Status {
         );
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         for line in &self.quota {
-            // Only the first word: the base URL may name a private host.
+            // Only the first word, because the base URL after it may contain a private host name.
             let host = || ("host", line.host.split(' ').next().unwrap_or_default().to_owned());
             if let Some(free) = line.left {
                 left.get_or_create(&vec![host()]).set(count(free));
@@ -130,14 +130,14 @@ impl Status {
     }
 }
 
-/// Requests that one process has served and sent since it started; empty for a command.
+/// Counters of one process since its start: requests that it received, and requests that it sent. Empty for a command.
 #[derive(Debug, Default)]
 pub struct ServiceMetrics {
-    /// Responses by route and status class (the first digit).
+    /// Number of responses by route and by first digit of the status.
     pub answers: BTreeMap<(String, u16), u64>,
-    /// The vendor's responses by host and status; 0 for no response.
+    /// Number of the vendor's responses by host and status; status 0 counts requests without a response.
     pub vendor: BTreeMap<(&'static str, u16), u64>,
-    /// Refused webhooks by reason.
+    /// Number of refused webhook deliveries by reason.
     pub refused_hooks: BTreeMap<&'static str, u64>,
 }
 

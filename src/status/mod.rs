@@ -1,7 +1,7 @@
 //! Use case: how fresh and complete the index is, and which retractions are open.
 //!
-//! Reads index and ledger: no network, no writing. It also lists confirmed retractions that a newer crawl contradicts, because
-//! *confirmed* covers only the rewards that were known then.
+//! It only reads the index and the ledger, without network requests. The status also lists confirmed retractions that a
+//! newer crawl contradicts, because a confirmation covers only the rewards that were known at that time.
 
 mod check;
 mod metrics;
@@ -28,14 +28,14 @@ pub use check::{Limits, Problem};
 pub use metrics::ServiceMetrics;
 pub use text::human_duration;
 
-/// Proofs of the last 30 days are counted.
+/// Period of the statistics about the time to proof: proofs of the last 30 days.
 const CONFIRMED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
 /// Upper bounds of the histogram of time to proof, in seconds: half a minute, five minutes, half an hour, three hours, a day,
 /// longer.
 const BUCKET_BOUNDS: [Option<i64>; 6] = [Some(30), Some(300), Some(1_800), Some(10_800), Some(86_400), None];
 
-/// Number of runs shown.
+/// Number of crawl runs in the status.
 const SHOWN_RUNS: u32 = 5;
 
 /// The answer of `recoup status`.
@@ -260,7 +260,7 @@ pub fn gather(
         let now = reader.judged_now(clock.now())?;
         status.judged_by = now.by;
         now_ms = now.at.as_millisecond();
-        // A crawl's age also counts from the earlier of both clocks.
+        // The age counts from the earlier of two times: this machine's clock, and the clock by which expiry is decided.
         status.age = as_of.map(|then| now.at.min(clock.now()).duration_since(then));
         status.age_seconds = status.age.map(|age| age.as_secs());
         status.coverage = Some(coverage);
@@ -307,7 +307,7 @@ pub fn gather(
     Ok(status)
 }
 
-/// The rule of one program; `None` if another version of recoup stored it.
+/// Returns the rule of one program; `None` if another version of recoup stored it.
 fn rule_line(read: &RuleRead) -> Option<ProgramRule> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     Some(program.judge(&[], &format!("{:.0}", read.read_at)))
@@ -318,7 +318,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
     let line = |known: BudgetLine| {
         let account = known.account;
         let last_hour = known.last_hour.total();
-        // A crawl that has used its share waits for the end of the window, even if the host asked for no pause.
+        // A crawl that has used its share of the quota waits for the end of the window, even if the host demands no pause.
         let waits = account.pause.map(|pause| (pause.until_ms, pause.reason)).or_else(|| {
             let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
             Some((end, WaitReason::QuotaUsed))
@@ -343,7 +343,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
     Ok(budgets(database, clock.now_ms())?.into_iter().map(line).collect())
 }
 
-/// One retraction of the ledger, with the states of its rewards from the newest of ledger and index.
+/// Returns one retraction. The states of its rewards are the newest of ledger and index.
 pub fn one_retraction(
     database: &Path,
     ledger: &Path,
@@ -377,7 +377,7 @@ fn run_line(run: Run) -> RunLine {
     }
 }
 
-/// Seconds from send to proof, for proofs since `since`.
+/// Returns the seconds from the send of a retraction to its proof; `None` if it was not proven after `since`.
 fn time_to_confirm(retraction: &Retraction, since: jiff::Timestamp) -> Option<i64> {
     let at = |wanted: State| {
         let reached = |event: &&Event| event.state == wanted && event.changes_state();
@@ -426,8 +426,8 @@ fn open_line(retraction: &Retraction) -> OpenLine {
     }
 }
 
-/// Rewards of a proven retraction that do not read as cancelled: read after the proof, or unknown to it. Rewards that the proof
-/// named as lost are not included.
+/// Returns the rewards of a proven retraction that a reading shows as not cancelled: they were read after the proof, or the
+/// proof did not know them. Rewards that the proof reports as lost are not included.
 fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> Result<Vec<StandingLine>> {
     if !matches!(retraction.state, State::Confirmed | State::Partial) {
         return Ok(Vec::new());
@@ -442,7 +442,7 @@ fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> R
     };
     let standing = known.into_iter().filter(|indexed| {
         let is_of_the_proof = proven.iter().any(|was| was.reward_id == indexed.reward.reward_id.as_str());
-        // A single reward was cancelled. The other rewards of its action were not meant to be.
+        // If the retraction was for a single reward, the action's other rewards may stay uncancelled.
         if retraction.channel == Channel::Reward && !is_of_the_proof {
             return false;
         }

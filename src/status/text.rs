@@ -1,4 +1,4 @@
-//! The status as text.
+//! Formats the status as text.
 
 use super::{QuotaLine, Status};
 use crate::model::budget::WaitReason;
@@ -7,10 +7,10 @@ use crate::model::program_rule::ProgramRule;
 use crate::report::table;
 use crate::store::ledger::State;
 
-/// The title of a part of the list of open retractions, and the states that it holds.
+/// A section of the list of open retractions: its title, and which states it contains.
 type OpenPart = (&'static str, fn(State) -> bool);
 
-/// The parts of the list of open retractions, each with the command that continues them.
+/// The sections of the list of open retractions. Each title contains the command that continues them.
 const OPEN_PARTS: [OpenPart; 3] = [
     ("open (run `recoup verify`):", |state| !matches!(state, State::Planned | State::HandedOver)),
     ("planned, nothing was sent (run `recoup retract` again):", |state| state == State::Planned),
@@ -55,7 +55,7 @@ impl Status {
         }
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
-        // The problems below include this.
+        // The problems at the end of the text include this reason.
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.line())));
         if let Some(coverage) = &self.coverage {
@@ -136,7 +136,7 @@ impl Status {
             );
         }
         lines.extend(self.program_rules.iter().map(ProgramRule::dated_line));
-        // The problems below include this.
+        // The problems at the end of the text include the refusals.
         for refusal in self.refusals.iter().filter(|_| self.problems.is_none()) {
             let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
             lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));
@@ -154,7 +154,7 @@ impl Status {
     }
 }
 
-/// A duration in one unit.
+/// Formats a duration in its largest fitting unit.
 pub fn human_duration(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),

@@ -1,11 +1,10 @@
-//! A parser for the GraphQL that clients of rewards use: one operation with variables, arguments, aliases and selections.
+//! A parser for GraphQL queries about rewards: one operation with variables, arguments, aliases and selections.
 //!
-//! Written by hand because every published parser would add a second version of an existing dependency. Fragments, directives
-//! and block strings are refused with a message, never misread. This module does not know the schema.
+//! The parser is hand-written, because every published one would add a second version of an existing dependency. Fragments,
+//! directives and block strings are rejected with a message. This module does not know the schema.
 
 use serde_json::{Map, Number, Value};
 
-/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Query,
@@ -13,24 +12,23 @@ pub(super) enum Kind {
     Subscription,
 }
 
-/// One operation.
 #[derive(Debug, PartialEq)]
 pub(super) struct Operation {
     pub(super) kind: Kind,
     pub(super) fields: Vec<Field>,
 }
 
-/// One selected field with its variables replaced. An argument whose variable was not sent is absent.
+/// One selected field with its variables replaced. An argument is absent if the request has no value for its variable.
 #[derive(Debug, PartialEq)]
 pub(super) struct Field {
-    /// Its name in the response.
+    /// The field's name in the response.
     pub(super) alias: String,
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,
     pub(super) fields: Vec<Field>,
 }
 
-/// Deepest accepted nesting of selections and values.
+/// Maximum nesting of selections and values.
 const DEPTH: usize = 32;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +40,7 @@ enum Token {
     Spread,
 }
 
-/// Parses a document with its variables; the error is the message for the client.
+/// Parses a document with its variables. The error is the message for the client.
 pub(super) fn parse(text: &str, variables: &Map<String, Value>) -> Result<Operation, String> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, variables: variables.clone(), declared: Vec::new() };
     let operation = parser.operation()?;
@@ -105,7 +103,7 @@ fn string(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<String,
         }
     }
     raw.push('"');
-    // The escapes are those of JSON.
+    // GraphQL strings have the escapes of JSON.
     serde_json::from_str(&raw).map_err(|error| format!("Syntax Error: a string cannot be read ({error})."))
 }
 
@@ -173,7 +171,7 @@ impl Parser {
         Ok(Operation { kind, fields: self.selection(0)? })
     }
 
-    /// `$name: Type! = default`.
+    /// Parses the declaration of a variable: `$name: Type! = default`.
     fn declaration(&mut self) -> Result<(), String> {
         self.need('$')?;
         let name = self.name()?;
@@ -222,7 +220,7 @@ impl Parser {
         if fields.is_empty() { Err("Syntax Error: an empty selection.".to_owned()) } else { Ok(fields) }
     }
 
-    /// A value; `None` for a variable that was not sent.
+    /// Parses a value. Returns `None` for a variable without a value in the request.
     fn value(&mut self, depth: usize) -> Result<Option<Value>, String> {
         if depth > DEPTH {
             return Err("A value is nested too deeply.".to_owned());
@@ -263,7 +261,7 @@ impl Parser {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
-                // An enum value.
+                // A name without quotes is an enum value.
                 _ => Value::String(name.clone()),
             },
             _ => return Err(self.unexpected("a value")),

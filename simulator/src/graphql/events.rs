@@ -1,7 +1,7 @@
-//! The events of a GraphQL list. An event is an action of an order, and belongs to the buyer.
+//! Finds the events of a GraphQL list. An event is an action of an order and belongs to the order's buyer.
 //!
-//! An order ID, an ActionId, an event ID, a user and an account lead to their events by the formulas; a list without any of
-//! these searches everyone. A field name that the order's events do not use finds nothing.
+//! The formulas compute the events of an order ID, an ActionId, an event ID, a user or an account. A filter without any of
+//! these searches all participants. A filter by a field name that the order's events do not use finds nothing.
 
 use serde_json::{Map, Value};
 
@@ -12,10 +12,10 @@ use crate::{
     world::World,
 };
 
-/// The type of every event of an order.
+/// The event type of all events of orders.
 pub(super) const KEY: &str = "purchase";
 
-/// The events that pass the filter, in a stable order.
+/// Returns the events that pass the filter, in a stable order.
 pub(super) fn find(world: &World, filter: &Map<String, Value>, part: Part) -> Vec<ActionKey> {
     let (offset, limit) = (part.offset as usize, part.limit as usize);
     let passes = |action: &ActionKey| passes(world, filter, *action);
@@ -34,7 +34,7 @@ fn of_buyer(world: &World, buyer: u64) -> Vec<ActionKey> {
     (0..world.data.orders(buyer)).flat_map(|order| of_order(world, buyer, order)).collect()
 }
 
-/// The candidate events, if the filter names any.
+/// Returns the candidate events by the IDs in the filter; `None` if the filter has no ID.
 fn named(world: &World, filter: &Map<String, Value>) -> Option<Vec<ActionKey>> {
     let data = &world.data;
     let text = |key: &str| filter.get(key).and_then(Value::as_str);
@@ -47,13 +47,13 @@ fn named(world: &World, filter: &Map<String, Value>) -> Option<Vec<ActionKey>> {
         members.flat_map(|person| of_buyer(world, person)).collect()
     } else {
         let wanted = filter.get("fields").and_then(Value::as_object).into_iter().flatten();
-        // Under any name, the value of an event is one of these two.
+        // Any field except the currency contains an order ID or an ActionId, whatever its name is.
         let (_, value) = wanted.into_iter().find(|(name, _)| *name != "currency_eq")?;
         let value = plain(value);
         let order = data
             .find_order(&value, |buyer| world.is_here(buyer))
             .into_iter()
-            // An order may share the events of the order before it.
+            // The order ID may also be the second ID of the order before, whose events then match too.
             .flat_map(|(buyer, order)| [Some((buyer, order)), order.checked_sub(1).map(|before| (buyer, before))])
             .flatten()
             .flat_map(|(buyer, order)| of_order(world, buyer, order));
@@ -77,7 +77,7 @@ fn passes(world: &World, filter: &Map<String, Value>, action: ActionKey) -> bool
     })
 }
 
-/// Whether an event has this value under this name, such as `order_id_eq`.
+/// Whether the event's fields match a condition such as `order_id_eq`.
 fn field(world: &World, action: ActionKey, name: &str, value: &Value) -> bool {
     let Some(name) = name.strip_suffix("_eq") else { return false };
     let (data, value) = (&world.data, plain(value));
@@ -99,7 +99,7 @@ fn field(world: &World, action: ActionKey, name: &str, value: &Value) -> bool {
     }
 }
 
-/// A value as text. Numbers match their digits.
+/// Converts a value to text: a number to its digits.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,8 +1,8 @@
 //! GraphQL of the Advocate API: rewards of the whole tenant, their events, referrals, and the program's rules.
 //!
-//! It follows the vendor's published schema (`docs/vendor/advocate.md` §3): one POST, lists by limit and offset, errors beside
-//! data, unknown fields refused with 200. A mutation is never carried out and always recorded. In reading order: `document`
-//! (parser) → `schema` (allowed fields) → `rewards`, `events`, `programs` (selection) → `write` (response).
+//! It follows the vendor's published schema (`docs/vendor/advocate.md` §3): one POST endpoint, lists by limit and offset,
+//! errors beside data, and status 200 for an unknown field. A mutation is recorded and never carried out. In reading order:
+//! `document` (parser) → `schema` (allowed fields) → `rewards`, `events`, `programs` (selection) → `write` (response).
 
 mod document;
 mod events;
@@ -31,7 +31,6 @@ use super::{
     world::World,
 };
 
-/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     on: OnOff,
@@ -43,7 +42,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether name and value are valid.
+    /// Changes one setting. Returns whether the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "graphql" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
@@ -68,31 +67,31 @@ pub(super) struct Graphql {
     damage: Mutex<Damage>,
 }
 
-/// Which lists had an error, how often each one, and how many in total.
+/// The number of attempts at each list that had an error, and the total number of errors.
 #[derive(Debug, Default)]
 struct Damage {
     attempts: HashMap<u64, u64>,
     all: u64,
 }
 
-/// The damage of one list of rewards.
+/// What is damaged in one list of rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damaged {
-    /// The event of one row: this number modulo the number of rows.
+    /// The event of one row. The row is this number modulo the number of rows.
     Row(u64),
     All,
 }
 
-/// The requested part of a list.
+/// The requested range of a list.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     limit: u64,
     offset: u64,
 }
 
-/// How a request ends early.
+/// A response that ends the request before all fields are written.
 enum Early {
-    /// A response with this message and no data.
+    /// An error with this message and without data.
     Error(String),
     Reply(Reply),
 }
@@ -215,7 +214,7 @@ impl Graphql {
         Ok(Reply::new(200, JSON, out))
     }
 
-    /// Whether and how this list is damaged this time. A repeated request succeeds in the end.
+    /// Decides whether and how this attempt to read a list is damaged. If a client repeats the request, it finally succeeds.
     fn damaged(&self, rate: f64, body: &str, place: usize) -> Option<Damaged> {
         if rate <= 0.0 {
             return None;
@@ -228,7 +227,7 @@ impl Graphql {
         let attempt = damage.attempts.get(&key).copied().unwrap_or(0);
         let roll = hash(self.seed, Tag::Partial, key, attempt);
         let hit = ((roll >> 11) as f64 / (1_u64 << 53) as f64) < rate;
-        // A list that never broke is not stored: it always succeeds.
+        // A list that never broke is not stored, because every repetition of it succeeds.
         if hit || attempt > 0 {
             damage.attempts.insert(key, attempt + 1);
         }
@@ -238,7 +237,7 @@ impl Graphql {
     }
 }
 
-/// The requested part of a list, unless it is larger than the server allows.
+/// Returns the requested range of a list. Fails if it is larger than the server allows.
 fn part(field: &Field, live: &Live) -> Result<Part, Early> {
     let number = |name: &str, default: u64| match field.arguments.get(name) {
         None => Ok(default),
@@ -256,7 +255,7 @@ fn part(field: &Field, live: &Live) -> Result<Part, Early> {
     Ok(Part { limit, offset })
 }
 
-/// Whether events may be requested with this filter.
+/// Whether the tenant's `--user-events` allows this filter.
 fn allowed(events: UserEvents, filter: &Map<String, Value>) -> Result<(), Early> {
     let conditions: usize =
         filter.iter().map(|(key, value)| if key == "fields" { value.as_object().map_or(0, Map::len) } else { 1 }).sum();

@@ -1,4 +1,4 @@
-//! Programs and referrals in GraphQL. There are few, so they are built as JSON trees.
+//! Writes programs and referrals for GraphQL. A response contains few of them, so they are built as JSON trees.
 
 use serde_json::{Map, Value, json};
 
@@ -9,12 +9,12 @@ use crate::{
     world::World,
 };
 
-/// An error beside the data.
+/// The error for a field that the token may not read.
 fn forbidden(path: &[Value]) -> Value {
     json!({"message": "Not authorised", "path": path})
 }
 
-/// A `ProgramList`.
+/// Writes a `ProgramList`.
 pub(super) fn list(out: &mut Vec<u8>, world: &World, field: &Field, part: Part, errors: &mut Vec<Value>) {
     let one = world.programs.program(world.data.today);
     let all: Vec<Value> = Some(one).filter(|one| passes(one, field.arguments.get("filter"))).into_iter().collect();
@@ -41,7 +41,7 @@ pub(super) fn list(out: &mut Vec<u8>, world: &World, field: &Field, part: Part, 
     object.end();
 }
 
-/// A `Program`, or null.
+/// Writes a `Program` or null.
 pub(super) fn one(out: &mut Vec<u8>, world: &World, field: &Field, errors: &mut Vec<Value>) {
     let one = world.programs.program(world.data.today);
     let found = if field.arguments.get("id") == Some(&one["id"]) {
@@ -81,7 +81,7 @@ fn passes(one: &Value, filter: Option<&Value>) -> bool {
     })
 }
 
-/// A `Referral`, or null.
+/// Writes a `Referral` or null.
 pub(super) fn referral(out: &mut Vec<u8>, world: &World, field: &Field) {
     let data = &world.data;
     let id = field.arguments.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -133,7 +133,7 @@ pub(super) fn referral(out: &mut Vec<u8>, world: &World, field: &Field) {
     object.end();
 }
 
-/// The error beside a referral that may not be read.
+/// The error for a referral that the token may not read.
 pub(super) fn referral_forbidden(field: &Field) -> Value {
     forbidden(&[json!(field.alias)])
 }

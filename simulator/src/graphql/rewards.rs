@@ -1,7 +1,7 @@
-//! The rewards of a GraphQL list, and their order.
+//! Selects and sorts the rewards of a GraphQL list.
 //!
-//! Rewards that the filter names (by IDs, account, user, referral) are found by the formulas. A range of `dateModified` is a
-//! part of the timeline and costs about its page. Any other filter searches all rewards. Nothing here writes a response.
+//! A filter by IDs, account, user or referral uses the formulas. A filter by `dateModified` reads a range of the timeline,
+//! at about the cost of its page. Any other filter searches all rewards. The `write` module writes the response.
 
 use serde_json::Value;
 
@@ -13,10 +13,10 @@ use crate::{
     world::World,
 };
 
-/// Number of timeline entries read at a time, so that a search never copies all of them.
+/// Number of timeline entries that are read at once, so that a search never copies all of them.
 const PIECE: usize = 10_000;
 
-/// The rows of one page, and the total.
+/// The rows of one page, and the total number of rows.
 pub(super) struct Page {
     pub(super) rows: Vec<(RewardKey, Touch)>,
     pub(super) total: u64,
@@ -29,7 +29,7 @@ struct Sort {
     descending: bool,
 }
 
-/// From (inclusive) and to (exclusive), in Unix milliseconds.
+/// A time range from inclusive `from` to exclusive `to`, in Unix milliseconds.
 #[derive(Debug, Clone, Copy)]
 struct Range {
     from: i64,
@@ -47,12 +47,12 @@ impl Range {
     }
 }
 
-/// The resolved name of a condition.
+/// A condition of the filter, with its ID resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Named<T> {
-    /// There is no such condition.
+    /// The filter has no such condition.
     Any,
-    /// The named object, or `None` if it does not exist.
+    /// Only rewards of this object; `None` if no object has the ID.
     Only(Option<T>),
 }
 
@@ -69,7 +69,7 @@ impl<T: PartialEq> Named<T> {
     }
 }
 
-/// A filter with resolved names.
+/// A filter with resolved IDs.
 #[derive(Debug)]
 struct Filter {
     ids: Option<Vec<String>>,
@@ -107,7 +107,7 @@ impl Filter {
         }
     }
 
-    /// Whether only the range of `dateModified` filters.
+    /// Whether a range of `dateModified` is the filter's only condition.
     fn is_range(&self) -> bool {
         self.ids.is_none()
             && self.account == Named::Any
@@ -133,7 +133,7 @@ impl Filter {
             && self.any.as_ref().is_none_or(|any| any.iter().any(|part| part.passes(world, key, touch, facts)))
     }
 
-    /// The candidate rewards, if the filter names any.
+    /// Returns the candidate rewards by the IDs in the filter; `None` if the filter has no ID.
     fn named(&self, world: &World) -> Option<Vec<(RewardKey, Touch)>> {
         if let Some(ids) = &self.ids {
             return Some(ids.iter().filter_map(|id| world.reward(id)).collect());
@@ -174,7 +174,7 @@ fn sort(field: &Field) -> Result<Sort, String> {
     }
 }
 
-/// The requested rows, all as of one point in time.
+/// Returns the requested rows. All of them are read at the same point in time.
 pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, String> {
     let sort = sort(field)?;
     let filter = Filter::new(world, field.arguments.get("filter").unwrap_or(&Value::Null));
@@ -214,7 +214,7 @@ pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, Str
     Ok(Page { rows, total })
 }
 
-/// The rewards of `of` that pass a filter.
+/// Returns those rewards of `of` that pass the filter.
 pub(super) fn passing(world: &World, filter: Option<&Value>, of: Vec<(RewardKey, Touch)>) -> Vec<(RewardKey, Touch)> {
     let filter = Filter::new(world, filter.unwrap_or(&Value::Null));
     let passes = |(key, touch): &(RewardKey, Touch)| {
@@ -223,7 +223,7 @@ pub(super) fn passing(world: &World, filter: Option<&Value>, of: Vec<(RewardKey,
     of.into_iter().filter(passes).collect()
 }
 
-/// A part of the timeline.
+/// Returns the rewards in a range of the timeline.
 fn range(world: &World, range: Range, descending: bool, limit: usize, offset: usize) -> Page {
     world.timeline(|timeline, touch| {
         let low = timeline.rank(range.from);

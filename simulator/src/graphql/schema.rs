@@ -1,4 +1,4 @@
-//! The supported part of the schema, and whether a selection fits it.
+//! The supported part of the GraphQL schema, and the check of a selection against it.
 //!
 //! Types, fields and arguments follow the published schema of 2022 (`docs/vendor/advocate.md` §3), without those that the
 //! simulator cannot answer. `--graphql-schema old` omits events, as the schema of 2020 does. This module does not know the
@@ -139,11 +139,11 @@ fn fields_of(kind: &str) -> &'static [Known] {
     }
 }
 
-/// The parts of the published schema that the schema in force does not have.
+/// The parts of the published schema that the tenant's schema does not have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Missing {
     pub(super) events: bool,
-    /// The rules of programs.
+    /// Whether the rules of programs are missing.
     pub(super) rules: bool,
     pub(super) referral: bool,
 }
@@ -159,7 +159,7 @@ impl Missing {
     }
 }
 
-/// Whether these fields and arguments fit this type; the error is the message for the client.
+/// Checks that the type has these fields and arguments. The error is the message for the client.
 pub(super) fn check(fields: &[Field], kind: &str, missing: Missing) -> Result<(), String> {
     for field in fields.iter().filter(|field| field.name != "__typename") {
         let known = fields_of(kind).iter().find(|known| {

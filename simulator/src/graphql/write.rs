@@ -1,7 +1,7 @@
-//! Writes a response field by field in the order of the selection.
+//! Writes a GraphQL response field by field, in the order of the selection.
 //!
-//! It writes bytes directly, like REST, because a page has a thousand rewards. Every selected field is present, null without a
-//! value; numbers are numbers. The values come from the reward's facts, never from the REST notation.
+//! Bytes are written directly, as for REST, because a page has a thousand rewards. Every selected field is written, as null
+//! if it has no value; numbers are written as numbers. The values are the reward's facts and not those of the REST notation.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,8 @@ use crate::{
     world::World,
 };
 
-/// The position of the damaged row and the error's path; `None` without a row or if the row shows no event.
+/// Returns the position of the damaged row and the path of its error; `None` if the page has no row or the client did not
+/// select the event.
 pub(super) fn damaged_row(field: &Field, page: &Page, roll: u64) -> Option<(usize, Value)> {
     let data = field.fields.iter().find(|field| field.name == "data")?;
     let event = data.fields.iter().find(|field| field.name == "userEvent")?;
@@ -22,7 +23,7 @@ pub(super) fn damaged_row(field: &Field, page: &Page, roll: u64) -> Option<(usiz
     (row < page.rows.len()).then(|| (row, json!([field.alias, data.alias, row, event.alias])))
 }
 
-/// A list's envelope.
+/// Writes the envelope of a list.
 fn list<T>(
     out: &mut Vec<u8>,
     field: &Field,
@@ -53,7 +54,7 @@ fn list<T>(
     object.end();
 }
 
-/// A `FlatRewardList`.
+/// Writes a `FlatRewardList`.
 pub(super) fn rewards(out: &mut Vec<u8>, world: &World, field: &Field, page: &Page, damaged: Option<usize>) {
     out.reserve(page.rows.len() * 900);
     list(out, field, "FlatRewardList", page.total, &page.rows, |out, fields, place, (key, touch)| {
@@ -61,12 +62,12 @@ pub(super) fn rewards(out: &mut Vec<u8>, world: &World, field: &Field, page: &Pa
     });
 }
 
-/// A `UserEventDataList`.
+/// Writes a `UserEventDataList`.
 pub(super) fn events(out: &mut Vec<u8>, world: &World, field: &Field, events: &[ActionKey]) {
     list(out, field, "UserEventDataList", 0, events, |out, fields, _, action| event(out, world, fields, *action));
 }
 
-/// A `UserList`.
+/// Writes a `UserList`.
 pub(super) fn users(out: &mut Vec<u8>, world: &World, field: &Field, part: Part) {
     let filter = field.arguments.get("filter").and_then(Value::as_object).filter(|filter| !filter.is_empty());
     let (people, total) = match filter {
@@ -132,7 +133,7 @@ fn event(out: &mut Vec<u8>, world: &World, fields: &[Field], action: ActionKey) 
     object.end();
 }
 
-/// A `FlatReward`. A damaged one has no event.
+/// Writes a `FlatReward`. A damaged reward has no event.
 pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: RewardKey, touch: Touch, damaged: bool) {
     let data = &world.data;
     let facts = data.facts(key, touch, world.style.tidy);
@@ -188,7 +189,7 @@ pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: Re
     object.end();
 }
 
-/// The metadata, if the link is in them.
+/// Writes the reward's metadata, which contain the link with `--link-in meta`.
 fn meta(out: &mut Vec<u8>, world: &World, fields: &[Field], action: ActionKey) {
     let mut object = Object::new(out, true, false);
     for field in fields {

@@ -1,4 +1,5 @@
-//! Rewards that change while the simulator runs: every endpoint agrees on them, and seeds repeat.
+//! Rewards that change while the simulator runs: all endpoints return the same change, and a seed always produces the same
+//! changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use crate::{
     world::World,
 };
 
-/// Every reward with its modification time, from the accounts.
+/// Returns every reward with its modification time, read by account.
 fn by_account(world: &World) -> BTreeMap<u64, i64> {
     let mut all = BTreeMap::new();
     for owner in world.everyone().filter(|person| world.data.owner(*person) == *person) {
@@ -22,7 +23,7 @@ fn by_account(world: &World) -> BTreeMap<u64, i64> {
     all
 }
 
-/// Every reward with its modification time, from the timeline.
+/// Returns every reward with its modification time, read from the timeline.
 fn by_moment(world: &World) -> BTreeMap<u64, i64> {
     world.timeline(|timeline, touch| {
         let slice = timeline.slice(0, timeline.total());
@@ -121,7 +122,7 @@ fn every_order_id_leads_back_to_its_order() {
                 Some((buyer, order))
             );
             if let Some(second) = data.second_order_id(buyer, order) {
-                // The second ID of a shared order is the own ID of the next order.
+                // The second order ID of a shared order's rewards belongs to the buyer's next order.
                 let whose = order + u64::from(data.class(buyer, order) == Class::Shared);
                 assert_eq!(data.find_order(&second, |buyer| world.is_here(buyer)), Some((buyer, whose)));
             }

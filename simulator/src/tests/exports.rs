@@ -1,4 +1,5 @@
-//! Exports: their content, their statuses, and their faults. Real sockets; no test waits, because delays are zero or endless.
+//! Exports: their content, their statuses, and their faults. The tests use real sockets and never wait, because all delays
+//! are zero or endless.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -32,7 +33,7 @@ async fn status(server: &Server, id: &str) -> Value {
     server.get(&format!("{EXPORT}/{id}")).await.json()["status"].clone()
 }
 
-/// Host and path of an export's file.
+/// Returns host and path of an export's file.
 async fn location(server: &Server, id: &str) -> (SocketAddr, String) {
     let answer = server.get(&format!("{EXPORT}/{id}/download")).await;
     assert_eq!(answer.status, 303, "{}", answer.json());

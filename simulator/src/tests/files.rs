@@ -21,7 +21,7 @@ fn cell(value: &Value) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// An example in a program of this type.
+/// Returns an example order of a Performance or an Advocate program.
 async fn of_program(server: &Server, performance: bool) -> Value {
     let examples = server.control("GET", "examples").await.json();
     let kinds = ["plain", "old_conversion", "locked"];

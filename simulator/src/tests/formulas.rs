@@ -1,4 +1,4 @@
-//! The formulas agree in both directions, every ID can be read back, and every shape of ID occurs.
+//! The formulas return the same links in both directions, every ID can be decoded, and every form of ID occurs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

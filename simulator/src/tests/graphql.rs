@@ -1,4 +1,5 @@
-//! GraphQL agrees with the truth: pages in every order, filters, events, and changes during a pass. No sockets.
+//! GraphQL returns the true data: pages in every order, filters, events, and changes during a pass. The tests use no
+//! sockets.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -50,7 +51,7 @@ impl Tenant {
         answer["data"]["rewards"].clone()
     }
 
-    /// All rows, page by page.
+    /// Returns all rows, read page by page.
     fn walk(&self, filter: &Value, order: &str, limit: u64) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         loop {
@@ -65,7 +66,7 @@ impl Tenant {
         }
     }
 
-    /// ID → (modified, created, account).
+    /// Returns the modification time, creation time and account of each reward, by reward ID.
     fn truth(&self) -> BTreeMap<String, (i64, i64, String)> {
         let (world, data) = (&self.world, &self.world.data);
         let mut all = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Modifications are visible, lists are complete or fail, and cancelling a reward can fail.
+//! Modifications are visible, lists are complete or fail, and the cancellation of a reward can fail.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{DeleteFault, Options, SubmissionsList};
 
-/// Waits longer than all delays of [`quick`].
+/// Waits until all delays of [`quick`] are over.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
@@ -42,7 +42,7 @@ async fn items(server: &Server, action: &str) -> Vec<(String, u64, f64)> {
         .collect()
 }
 
-/// A plain action with several items.
+/// Returns a plain action with several items.
 async fn with_items(server: &Server) -> (String, Vec<(String, u64, f64)>) {
     for one in server.control("GET", "examples").await.json()["plain"].as_array().expect("a list") {
         let action = action_of(one);

@@ -1,4 +1,4 @@
-//! The program's rules and the referrals: what a reader sees, and what the rule takes back.
+//! The program's rules and the referrals: what a client sees, and what the rule takes back.
 
 use serde_json::{Value, json};
 
@@ -22,14 +22,14 @@ fn programs(tenant: &Tenant) -> Value {
     tenant.ask(PROGRAMS, &json!({"ids": ["friends-and-family"]}))
 }
 
-/// The refund objective, if the visible rules have it.
+/// Returns the refund objective; `None` if the visible rules have none.
 fn refund(tenant: &Tenant) -> Option<Value> {
     let rules = &programs(tenant)["data"]["programs"]["data"][0]["rules"];
     let objectives = rules["conversionRule"]["objectives"].as_array()?;
     objectives.iter().find(|one| one["trigger"]["intent"] == "REFUND").cloned()
 }
 
-/// Reverses the first plain order's action. Returns the number of its cancelled rewards, and its referral.
+/// Reverses the action of the first plain example. Returns the number of its cancelled rewards, and its referral.
 fn retracted(tenant: &Tenant) -> (usize, Value) {
     let world = &tenant.world;
     let example = Examples::find(world).plain[0].clone();
@@ -40,7 +40,7 @@ fn retracted(tenant: &Tenant) -> (usize, Value) {
     (cancelled.count(), referral(tenant, &ids[0]))
 }
 
-/// The referral of a reward, in a GraphQL list of rewards.
+/// Returns the referral of a reward, from a GraphQL list of rewards.
 fn referral(tenant: &Tenant, reward: &str) -> Value {
     let reward = tenant.page(&json!({"id_eq": reward}), "dateModified ASC", 1, 0)["data"][0].clone();
     let asked = json!({"id": reward["referralId"], "account": reward["user"]["accountId"]});

@@ -1,4 +1,4 @@
-//! The server's responses are true, and faults happen as configured. Real sockets, no paused clock.
+//! The server returns the true data, and faults happen as configured. The tests use real sockets and the real clock.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
@@ -40,8 +40,8 @@ impl Server {
         Self { addr, keys, _stop: stop.drop_guard() }
     }
 
-    /// Sends one request on its own connection and reads the response. It uses no HTTP client, so that a client's behaviour
-    /// hides nothing.
+    /// Sends one request on its own connection and reads the response. It uses no HTTP client library, because a library
+    /// could hide the server's behaviour.
     pub(super) async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
         Self::send_to(self.addr, method, path, headers, body).await
     }

@@ -1,4 +1,4 @@
-//! `/api/v1/approvals`: list the requests that need a second person, and approve, decline or withdraw one.
+//! `/api/v1/approvals`: lists the requests that need a second person's approval, and approves, declines or withdraws one.
 
 use std::sync::Arc;
 
@@ -154,7 +154,7 @@ async fn answer(
     .await
 }
 
-/// 202 if the service has carried out an approved request.
+/// Responds to a decision: 202 if the service has started to carry out an approved request, 200 otherwise.
 async fn answered(
     app: &Arc<App>,
     who: &Principal,
@@ -166,7 +166,7 @@ async fn answered(
         Answer::Approve => {
             let (_, is_carried_out) = app.approve(who, id, reason).await?;
             let status = if is_carried_out { StatusCode::ACCEPTED } else { StatusCode::OK };
-            // The stage has changed again if it was carried out.
+            // Reads the approval again, because carrying it out has changed its stage.
             return Ok((status, app.approval(id)?));
         }
         Answer::Decline => app.decline(who, id, reason).await?,
@@ -175,7 +175,7 @@ async fn answered(
     Ok((StatusCode::OK, approval))
 }
 
-/// The body of a decision; an empty body gives no reason.
+/// Parses the body of a decision. An empty body is a decision without a reason.
 fn decision_of(body: &[u8]) -> Result<Decision> {
     if body.is_empty() {
         return Ok(Decision::default());
@@ -186,7 +186,7 @@ fn decision_of(body: &[u8]) -> Result<Decision> {
     })
 }
 
-/// The response to an approval; if the request was carried out, with the location of what came of it.
+/// Builds the response to an approval. If the request was carried out, `Location` is its retractions or its batch.
 fn located(reply: Reply) -> axum::response::Response {
     if reply.status != StatusCode::ACCEPTED {
         return reply.response();

@@ -1,4 +1,4 @@
-//! `/api/v1/batches`: plan a file of refunds, carry the plan out, download the outcomes.
+//! `/api/v1/batches`: plans a file of refunds, applies the plan, and returns the outcomes.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub(in crate::serve) async fn create(
         Begun::New(key) => key,
         Begun::Replay(reply) => return Ok(located(reply)),
     };
-    // These problems quote cells of the file, so the service does not store them under the key.
+    // Errors about the file quote its cells, so the service does not store these responses under the idempotency key.
     let refunds = match app.read_upload(&body, &options) {
         Ok(Parsed::Complete(refunds)) => *refunds,
         Ok(Parsed::NeedsMapping(doubtful)) => return Ok(key.release(&app, Problem::doubtful(*doubtful))?),
@@ -74,7 +74,7 @@ pub(in crate::serve) async fn create(
     }
 }
 
-/// The response with a batch, and its location.
+/// Builds the response with a batch and its `Location`.
 fn located(reply: Reply) -> Response {
     let batch: Value = serde_json::from_str(&reply.body).unwrap_or_default();
     let location = format!("{PATH}/{}", batch["id"].as_str().unwrap_or_default());
@@ -105,7 +105,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller,
             && page.after.as_ref().is_none_or(|after| key(&stored) > *after)
             && page.includes(&stored.created_at);
         if is_listed {
-            // A batch may be removed while the list is read.
+            // A batch may be removed while this request reads the others.
             let Ok(batch) = current(&app, &stored.id) else { continue };
             if stages.is_empty() || stages.contains(&batch.stage) {
                 found.push(batch);
@@ -126,7 +126,7 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, 
     Ok(json(&current(&app, &id)?))
 }
 
-/// The batch in its current stage, in the words of the API.
+/// Returns a batch in its current stage, with texts that name the API's fields.
 fn current(app: &Arc<App>, id: &str) -> Result<Batch> {
     let mut batch = app.batch(id)?;
     batch.message = batch.message.map(|message| with_file_fields(&message, Audience::Api));

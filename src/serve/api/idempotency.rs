@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: a repeated request gets the response of the first one and has no further effect.
 //!
-//! A key belongs to one user. The service stores the hash of its request, and its response for a day. The ledger alone prevents a
-//! second retraction of the same action; the key returns the response to a client that lost it.
+//! A key belongs to one user. The service stores the hash of the request, and for a day its response. With the key, a client
+//! that lost the response can get it again. A second retraction of the same action is prevented by the ledger and not by the
+//! key.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::serve::extractors::Caller;
 /// Maximum length of a key, in characters.
 const KEY_AT_MOST: usize = 200;
 
-/// A request that reserves its key until it is finished.
+/// A request that has reserved its idempotency key until the request is finished.
 pub(super) struct Idempotent {
     user: String,
     key: String,
@@ -28,11 +29,11 @@ pub(super) struct Idempotent {
 
 pub(super) enum Begun {
     New(Idempotent),
-    /// The stored response of the same request.
+    /// The stored response of an earlier request with this key.
     Replay(Reply),
 }
 
-/// Reserves the key of a request. The key covers the path, the query and the body.
+/// Reserves the idempotency key of a request. The stored hash covers path, query and body.
 pub(super) fn begin(
     app: &Arc<App>,
     caller: &Caller,
@@ -52,7 +53,7 @@ pub(super) fn begin(
         .hint("make a new key for each change, and repeat a request with its key if you lost the response"));
     }
     let address = uri.path_and_query().map_or("/", |address| address.as_str());
-    // The length in front makes the hashed bytes of different requests differ.
+    // Each part has its length as a prefix, so that two different requests never hash the same bytes.
     let mut context = Context::new(&SHA256);
     context.update(&(address.len() as u64).to_le_bytes());
     context.update(address.as_bytes());
@@ -87,7 +88,7 @@ pub(super) fn begin(
 }
 
 impl Idempotent {
-    /// Stores the response for repeated requests, and returns it.
+    /// Stores the response under the idempotency key, and returns it.
     pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Reply> {
         app.access.with(|access| {
             access.map_or(Ok(()), |access| access.finish_idempotent(&self.user, &self.key, status.as_u16(), &body))
@@ -95,7 +96,7 @@ impl Idempotent {
         Ok(Reply { status, body, is_replay: false })
     }
 
-    /// Responds with an error. Frees the key if the same request may succeed later.
+    /// Responds with an error. Frees the idempotency key if a repetition of the request may succeed.
     pub(super) fn fail(self, app: &App, error: Error) -> Result<Response> {
         let is_final = matches!(error.kind, Kind::VendorRefused | Kind::Usage);
         let problem = Problem::from(error);
@@ -105,7 +106,7 @@ impl Idempotent {
         self.release(app, problem)
     }
 
-    /// Responds with a problem and frees the key.
+    /// Responds with a problem object and frees the idempotency key.
     pub(super) fn release(self, app: &App, problem: Problem) -> Result<Response> {
         app.access.with(|access| access.map_or(Ok(()), |access| access.forget_idempotent(&self.user, &self.key)))?;
         Ok(problem.into_response())

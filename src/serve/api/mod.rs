@@ -1,7 +1,8 @@
 //! The JSON API, version 1, for helpdesks and scripts: look-ups, preflights, retractions, batches, approvals, status.
 //!
-//! It returns the same objects as the command line with `--json`. Accounts are masked unless a caller with that right requests
-//! them. An error is a problem object (RFC 9457). Every request except the API's description requires a token.
+//! The API returns the same objects as the command line with `--json`. It masks accounts unless the caller requests them and
+//! has the right to see them. An error is a problem object (RFC 9457). Every request requires a token, except for the API's
+//! description.
 
 pub(super) mod approvals;
 pub(super) mod batches;
@@ -31,13 +32,13 @@ use crate::error::{Error, Kind};
 
 pub(super) type ApiResult = Result<Response, Problem>;
 
-/// Marks the response of an earlier request with the same `Idempotency-Key`.
+/// Header of a stored response that is repeated for the same `Idempotency-Key`.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// After this many seconds, a client may ask again for what an accepted request has become.
+/// Value of `Retry-After` in a 202: the client may then poll the state of its request.
 const POLL_SECONDS: &str = "2";
 
-/// A status and its body, as stored for a repetition of the request.
+/// A response, as it is stored under its idempotency key.
 struct Reply {
     status: StatusCode,
     body: String,
@@ -54,7 +55,7 @@ impl Reply {
         response
     }
 
-    /// The response, with the location of what the request has created or started.
+    /// Builds the response with a `Location`: the object that the request created or started.
     fn located(self, location: &str) -> Response {
         let status = self.status;
         let mut response = self.response();
@@ -70,7 +71,8 @@ impl Reply {
     }
 }
 
-/// Runs a request as its own task: if the client disconnects, the response is still stored for a repetition with the same key.
+/// Runs a request as its own task. If the client disconnects, the service still stores the response for a repetition with
+/// the same idempotency key.
 async fn in_background(app: &Arc<App>, work: impl Future<Output = ApiResult> + Send + 'static) -> ApiResult {
     app.actions.tasks.spawn(work).await.unwrap_or_else(|error| Err(aborted(&error).into()))
 }

@@ -1,7 +1,7 @@
 //! `GET /api/v1/openapi.json`: the API's own description (OpenAPI 3.1), generated from its handlers.
 //!
-//! The macros on the handlers describe what is special to an operation. This file adds what is common to all: servers, headers,
-//! error responses and examples. The description also decides which query parameters a request may have, so the two cannot
+//! The macros on the handlers describe each operation. This file adds the common parts: servers, headers, error responses
+//! and examples. The service checks the query parameters of a request against this description, so the two cannot differ.
 //! differ.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ use crate::serve::extractors::Fields;
 )]
 struct Description;
 
-/// Adds the bearer token to the description.
+/// Adds the bearer token's security scheme to the description.
 struct Tokens;
 
 impl Modify for Tokens {
@@ -68,14 +68,13 @@ impl Modify for Tokens {
     }
 }
 
-/// The complete description.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Description::openapi()).unwrap_or_default();
     complete(&mut document);
     document
 });
 
-/// The query parameters of each method and path, and whether a parameter may repeat.
+/// The query parameters of each method and path. The flag says whether the parameter may repeat.
 static QUERIES: LazyLock<BTreeMap<(String, String), BTreeMap<String, bool>>> = LazyLock::new(|| {
     let mut queries = BTreeMap::new();
     for (path, method, operation) in operations(&DOCUMENT) {
@@ -97,8 +96,8 @@ pub(in crate::serve) async fn describe() -> Response {
     ([(CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
-/// Refuses a query parameter that the operation does not have, or that is given twice: a misspelt or doubled parameter would
-/// change what is read or sent. `path` is the path of the route.
+/// Rejects a query parameter that is unknown or repeated without permission: a misspelt or doubled parameter would change
+/// what is read or sent. `path` is the route's pattern.
 pub(in crate::serve) fn check_query(method: &str, path: &str, query: &str) -> Result<(), Problem> {
     let Some(known) = QUERIES.get(&(method.to_owned(), path.to_owned())) else { return Ok(()) };
     let invalid = |detail: String| {
@@ -121,7 +120,7 @@ pub(in crate::serve) fn check_query(method: &str, path: &str, query: &str) -> Re
     Ok(())
 }
 
-/// Path, method and operation of each request.
+/// Iterates over all operations as path, method and description.
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     let paths = document["paths"].as_object().into_iter().flatten();
     paths.flat_map(|(path, methods)| {
@@ -196,7 +195,7 @@ fn complete_operation(operation: &mut Value) {
     }
 }
 
-/// References to common headers.
+/// Returns `$ref` objects for the common headers with these names.
 fn references(names: &[&str]) -> Value {
     let reference = |name: &&str| {
         let key = name.replace('-', "");
@@ -218,7 +217,7 @@ fn headers() -> Value {
     })
 }
 
-/// The operations that can fail in a way.
+/// The operations to which a common error applies.
 #[derive(Clone, Copy)]
 enum Applies {
     Always,
@@ -364,11 +363,12 @@ impl CommonError {
     }
 }
 
-/// Examples that a test compares with responses of the service, by operation and then `request` or status.
+/// Examples of requests and responses, by operation and then by `request` or status. A test compares them with responses of
+/// the service.
 static EXAMPLES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default());
 
-/// `null` if there is none.
+/// Returns the example of an operation's request or response; `null` if the operation has none.
 fn example(operation: &str, what: &str) -> Value {
     EXAMPLES.get(operation).map(|examples| examples[what].clone()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! Lists: the query parameters that every list has, its cursor, and the link to the next page.
+//! Paging of lists: the common query parameters, the cursor, and the link to the next page.
 //!
-//! A list is oldest first, so a new item never shifts a page that a client has read. A cursor names the last item of a page. It is
-//! opaque: clients take it from the `Link` header and do not build it.
+//! A list starts with the oldest item, so a new item never shifts a page that a client has read. A cursor is the ID of the
+//! last item of a page. It is opaque: clients take it from the `Link` header.
 
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
@@ -16,17 +16,17 @@ use crate::error::{Error, Kind, Result};
 use crate::refunds::dates::{self, DateOrTime};
 use crate::serve::extractors::Fields;
 
-/// Items of a page, by default and at most.
+/// Default number of items of a page.
 const LIMIT: usize = 50;
 const LIMIT_AT_MOST: usize = 200;
 
 pub(super) struct Page {
     pub(super) limit: usize,
-    /// The decoded cursor.
+    /// The decoded cursor: the last item of the previous page.
     pub(super) after: Option<String>,
-    /// Recorded at this time or later.
+    /// Only items recorded at this time or later.
     pub(super) since: Option<Timestamp>,
-    /// Recorded before this time.
+    /// Only items recorded before this time.
     pub(super) until: Option<Timestamp>,
 }
 
@@ -43,20 +43,20 @@ impl Page {
         Ok(Self { limit, after, since: time(fields, "since")?, until: time(fields, "until")? })
     }
 
-    /// The cursor as a number; 0 for the first page.
+    /// Returns the cursor as a number; 0 for the first page.
     pub(super) fn after_number(&self) -> Result<i64> {
         self.after.as_deref().map_or(Ok(0), |text| text.parse().map_err(|_not_a_number| bad_cursor()))
     }
 
-    /// Whether an item of this time is in the list.
+    /// Whether an item that was recorded at this time is in the requested time range.
     pub(super) fn includes(&self, at: &str) -> bool {
         let Ok(at) = at.parse::<Timestamp>() else { return self.since.is_none() && self.until.is_none() };
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
     }
 
-    /// The response with one page of the items that follow the cursor. `key` names an item in a cursor.
+    /// Returns one page of the items that follow the cursor. `key` returns an item's ID for the cursor.
     ///
-    /// The caller passes more items than the limit if there is another page.
+    /// The caller passes at least one item more than the limit if there is another page.
     pub(super) fn response<T: Serialize>(
         &self,
         path: &str,
@@ -72,7 +72,7 @@ impl Page {
             query.extend_pairs(fields.pairs().filter(|(name, _)| *name != "cursor"));
             query.append_pair("cursor", &Base64UrlUnpadded::encode_string(key(last).as_bytes()));
             let link = format!("<{path}?{}>; rel=\"next\"", query.finish());
-            // The serializer writes only ASCII.
+            // Always succeeds, because the serializer writes only ASCII.
             if let Ok(link) = HeaderValue::from_str(&link) {
                 response.headers_mut().insert(LINK, link);
             }
@@ -81,7 +81,7 @@ impl Page {
     }
 }
 
-/// Parses each value of a parameter; `words` are the permitted ones.
+/// Parses each value of a query parameter. `words` are the permitted values, for the hint of an error.
 pub(super) fn words<T>(
     fields: &Fields,
     name: &str,

@@ -1,4 +1,4 @@
-//! `GET /api/v1/preflight`: whether an order can be retracted, read live; nothing is sent.
+//! `GET /api/v1/preflight`: checks live whether an order can be retracted, and sends nothing.
 
 use std::sync::Arc;
 

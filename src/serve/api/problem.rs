@@ -16,7 +16,7 @@ use crate::serve::ui_text;
 
 pub(in crate::serve) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Boxed, because every handler returns it.
+/// Boxed to keep `Result` small, because every handler returns it.
 #[derive(Debug)]
 pub(in crate::serve) struct Problem(Box<Body>);
 
@@ -60,7 +60,7 @@ pub(super) struct Body {
     retry: Option<Retry>,
 }
 
-/// When the same request may succeed. The finished response has it as `Retry-After`, in seconds.
+/// When a client may repeat the same request. The response states it as `Retry-After`, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::serve) enum Retry {
     After(SignedDuration),
@@ -103,7 +103,7 @@ impl Problem {
         }))
     }
 
-    /// Columns of a file must be explained.
+    /// The error of a file some of whose columns must be explained.
     pub(super) fn doubtful(doubtful: NeedsMapping) -> Self {
         let in_doubt = |doubt: UnclearColumn| ColumnInDoubt {
             name: doubt.name,
@@ -115,7 +115,7 @@ impl Problem {
         problem
     }
 
-    /// An error about a file; its hint names query parameters.
+    /// Converts an error about a file. Its hint then contains query parameters in place of flags.
     pub(super) fn of_file(error: Error) -> Self {
         Self::from(Error { hint: error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Api)), ..error })
     }
@@ -173,7 +173,7 @@ impl Problem {
                 "a lead approves it on the page, or with POST /api/v1/approvals/{id}/approve; the service then carries it out"
             ));
         } else if !overrides.is_empty() {
-            // The clause about the override names a flag.
+            // Removes the clause about an override, because it contains a flag of the command line.
             let remedy = body.hint.as_deref().and_then(without_flag_clauses).unwrap_or_default();
             let separator = if remedy.is_empty() { "" } else { "; " };
             let names = overrides.join("`, `");
@@ -186,7 +186,7 @@ impl Problem {
     }
 }
 
-/// The hint of an error that has none.
+/// The hint of an error without its own hint.
 fn default_hint(kind: Kind) -> &'static str {
     match kind {
         Kind::Usage => "/api/v1/openapi.json describes every request",
@@ -201,12 +201,12 @@ impl From<Error> for Problem {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(kind = error.kind.name(), "{}", error.message);
         }
-        // Flags are still in the hint, so that a clause with a flag can be replaced.
+        // Uses the original hint, whose flags are needed to find the clauses to replace.
         let hint = error.hint.clone().unwrap_or_else(|| default_hint(error.kind).to_owned());
         let mut problem = Self::new(status, error.kind.name(), ui_text::heading_of(error.kind), error.message);
         problem.0.retry = match error.kind {
             Kind::Busy => Some(Retry::After(SignedDuration::from_secs(1))),
-            // Another process of the service starts within this time, as a rule.
+            // Usually another process of the service has started within this time.
             Kind::Interrupted => Some(Retry::After(SignedDuration::from_secs(10))),
             _ => None,
         };
@@ -238,7 +238,7 @@ impl IntoResponse for Problem {
 }
 
 impl Retry {
-    /// Whole seconds from now, at least one.
+    /// Whole seconds from now until the retry, at least one.
     pub(in crate::serve) fn seconds(self, now: Timestamp) -> i64 {
         let wait = match self {
             Self::After(wait) => wait,

@@ -1,7 +1,8 @@
-//! The limit of each token: requests in a minute, with the headers that tell a client how many are left.
+//! Limits the requests of each API token per minute, and adds headers with the number of requests left.
 //!
-//! The headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. A limit holds for one
-//! process. It keeps a client that loops by mistake from slowing the service down; the vendor's quota is limited elsewhere.
+//! The headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. The limit
+//! applies to one process. It prevents a client that loops by mistake from slowing the service down. The vendor's quota has
+//! its own limit.
 
 use std::num::NonZeroU32;
 
@@ -17,7 +18,7 @@ use super::{Problem, Retry};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// One bucket for each token: it holds the requests of a minute, and refills evenly.
+/// One token bucket for each API token. It holds the requests of one minute and refills evenly.
 pub(in crate::serve) struct RateLimit {
     limiter: RateLimiter<i64, DefaultKeyedStateStore<i64>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,

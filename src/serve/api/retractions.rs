@@ -1,7 +1,7 @@
-//! `/api/v1/retractions`: retract one order, and read retractions.
+//! `/api/v1/retractions`: retracts one order, and reads retractions.
 //!
-//! A retraction is sent at most once, even if a client repeats its request: the `Idempotency-Key` returns the first response, and
-//! the ledger refuses a second retraction of the same action.
+//! A retraction is sent at most once, even if a client repeats its request: the `Idempotency-Key` returns the first
+//! response, and the ledger refuses a second retraction of the same action.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ pub(in crate::serve) async fn create(
     in_background(&app, carry_out(Arc::clone(&app), caller.who, request, key)).await
 }
 
-/// Retracts an order and stores the response under the key of the request.
+/// Retracts an order and stores the response under the request's idempotency key.
 async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: Idempotent) -> ApiResult {
     let receipt = match app.actions.retract(&who, request).await {
         Ok(receipt) => receipt,
@@ -74,7 +74,8 @@ async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: 
     Ok(located(key.finish(&app, status, json_text(&receipt_for_api(receipt))?)?))
 }
 
-/// The response with a receipt. Its location is the retraction, or the list of them if the order has several actions.
+/// Builds the response with a receipt. `Location` is the retraction, or the list of the order's retractions if there are
+/// several.
 fn located(reply: Reply) -> Response {
     let receipt: Value = serde_json::from_str(&reply.body).unwrap_or_default();
     let mut ids = receipt["retractions"].as_array().into_iter().flatten().filter_map(|entry| entry["id"].as_i64());
@@ -85,7 +86,7 @@ fn located(reply: Reply) -> Response {
     reply.located(&location)
 }
 
-/// The address of the retractions of an order.
+/// Returns the URL of an order's retractions.
 pub(super) fn of_order_link(order: &str) -> String {
     format!("{PATH}?order_id={}", byte_serialize(order.as_bytes()).collect::<String>())
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/status`: freshness and coverage of the index, and open retractions.
+//! `GET /api/v1/status`: freshness and coverage of the index, and the open retractions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Plans and applies a batch: the same steps as `recoup retract --file`, from bytes to bytes.
+//! Plans and applies a batch with the steps of `recoup retract --file`. Input and output are bytes in place of files.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,14 @@ use crate::retract::{Options, WriterSettings};
 use crate::serve::actions::Actions;
 use crate::store::ledger::Channel;
 
-/// Names an upload in errors in place of the client's file name.
+/// Error messages call an upload by this name and not by the client's file name.
 pub(super) const NAME: &str = "the file";
 
-/// A batch with up to this many rows reads each action before it is sent. A larger batch saves that request.
+/// Maximum number of rows of a batch that reads each action before its retraction is sent. A larger batch saves that
+/// request.
 const READ_ACTIONS: usize = 100;
 
-/// Plans every row and sends nothing. Returns the plan as a file, and stores its totals in the batch.
+/// Plans every row and sends nothing. Returns the plan file, and stores the plan's totals in the batch.
 pub(super) async fn plan(
     actions: &Actions,
     who: &Principal,
@@ -46,7 +47,7 @@ pub(super) async fn plan(
     plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(actions), now)
 }
 
-/// Applies a plan and returns the outcomes as a file. Checks each row live again, and sends only what the plan allows.
+/// Applies a plan and returns the outcome file. Checks each row live again, and sends only what the plan allows.
 pub(super) async fn apply(
     actions: &Actions,
     who: &Principal,
@@ -66,7 +67,7 @@ pub(super) async fn apply(
     work.hold_to(&planned.planned);
     work.intent(actions.settings.limits)?;
     if let Err(error) = work.carry_out(&writer(actions)).await {
-        // Nothing is sent before the approval. Any other error is part of the outcomes.
+        // A missing approval stops the batch before anything is sent. Any other error is reported in the outcomes.
         if error.kind == crate::error::Kind::NeedsApproval {
             return Err(error);
         }
@@ -82,7 +83,7 @@ pub(super) async fn apply(
     outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &OUTCOME_COLUMNS, &values)
 }
 
-/// Waits for the vendor's limit as long as the command line does, because no user waits for a batch.
+/// Settings with the command line's long wait for the vendor's limit, because no user waits for a batch.
 fn writer(actions: &Actions) -> WriterSettings {
     let mut writer = actions.settings.writer.clone();
     writer.host.max_wait = actions.settings.batch_wait;
@@ -108,7 +109,7 @@ fn made_for(actions: &Actions) -> PlanTarget {
     PlanTarget { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
 }
 
-/// Number of orders by decision, after the comparison with the live actions.
+/// Counts the orders by decision, after the file was compared with the live actions.
 fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKind, usize> {
     let decision = |order: &OrderRefund| {
         let cells = order.rows.first().and_then(|row| planned.get(*row));
@@ -122,7 +123,7 @@ fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKin
     counts
 }
 
-/// The cell of one column of [`PLAN_COLUMNS`].
+/// Returns the cell of a planned row in one column of [`PLAN_COLUMNS`].
 pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a str {
     let column = PLAN_COLUMNS.iter().position(|known| *known == name);
     column.and_then(|column| planned.get(column)).map_or("", String::as_str)

@@ -1,9 +1,9 @@
-//! Batches: a lead uploads a file of refunds, reads the plan, applies it, and downloads the outcomes.
+//! Batches: a user uploads a file of refunds, reads the plan, applies it, and downloads the outcomes.
 //!
-//! Each batch is a few files beside the ledger: metadata, plan and outcomes. A random ID names them, never the name of the
-//! upload. A file whose columns need an explanation is stored until it is planned, for at most a day. If its process dies, a
-//! batch counts as *broken off* and can be applied again, because the ledger knows the sent requests. Only planned actions are
-//! sent.
+//! The service stores the metadata, the plan and the outcomes of a batch as files beside the ledger. Their name is a random
+//! ID and never the upload's name. An upload whose columns need an explanation is stored until it is planned, for at most
+//! one day. A batch whose process has died is *broken off* and can be applied again: the ledger knows which requests were
+//! sent. Applying sends only planned actions.
 
 mod jobs;
 mod store;
@@ -52,7 +52,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// The stages by their name in JSON.
+    /// Each stage with its name in JSON.
     const NAMES: [(Self, &str); 7] = [
         (Self::Explaining, "explaining"),
         (Self::Planning, "planning"),
@@ -149,7 +149,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// Fails if the reason is missing or an override is unknown.
+    /// Reads the values from a request's fields. Fails if the reason is missing or an override is unknown.
     pub(super) fn of(fields: &Fields) -> Result<Self> {
         let reason = fields.text("reason");
         if reason.is_none() {
@@ -160,7 +160,6 @@ impl Terms {
     }
 }
 
-/// A background job of a batch.
 enum Job {
     Plan(Box<Refunds>),
     Apply,
@@ -191,7 +190,7 @@ impl Batch {
         })
     }
 
-    /// Records how the file was read, and moves the batch to planning.
+    /// Records in the batch how the file was read, and sets the stage to `planning`.
     fn set_reading(&mut self, refunds: &Refunds) {
         self.stage = Stage::Planning;
         self.format.clone_from(&refunds.reading.format);
@@ -203,7 +202,7 @@ impl Batch {
 }
 
 impl App {
-    /// Parses an upload, or returns the columns that a person must explain.
+    /// Parses an upload. If a person must explain some columns, returns these columns instead.
     pub(super) fn read_upload(&self, upload: &[u8], options: &FileOptions) -> Result<Parsed> {
         read::parse(jobs::NAME, upload, &options.options(&self.actions.settings.reading))
     }
@@ -221,7 +220,7 @@ impl App {
         self.start(who, batch, None, Job::Plan(Box::new(refunds)))
     }
 
-    /// Stores a file until a person explains its columns.
+    /// Stores an upload until a person explains its columns.
     pub(super) fn store_upload(
         &self,
         who: &Principal,
@@ -236,7 +235,7 @@ impl App {
         Ok(batch)
     }
 
-    /// A batch whose columns need an explanation, and its file.
+    /// Returns a batch whose columns need an explanation, with the uploaded file.
     pub(super) fn stored_upload(&self, id: &str) -> Result<(Batch, Vec<u8>)> {
         let batch = self.batch(id)?;
         if batch.stage != Stage::Explaining {
@@ -250,7 +249,7 @@ impl App {
         Ok((batch, upload))
     }
 
-    /// Starts planning a file. `who` has explained its columns.
+    /// Starts planning an upload whose columns `who` has explained.
     pub(super) fn plan_explained(
         self: &Arc<Self>,
         who: &Principal,
@@ -263,7 +262,7 @@ impl App {
         self.start(who, batch, Some(Stage::Explaining), Job::Plan(Box::new(refunds)))
     }
 
-    /// Starts applying a plan in the name of `who`.
+    /// Starts applying a batch's plan in the name of `who`.
     pub(super) fn apply_batch(self: &Arc<Self>, who: &Principal, id: &str) -> Result<Batch> {
         let mut batch = self.batch(id)?;
         let before = batch.stage;
@@ -282,23 +281,25 @@ impl App {
         self.start(who, batch, Some(before), Job::Apply)
     }
 
-    /// The batch in its current stage.
+    /// Returns the batch with its current stage and progress.
     pub(super) fn batch(&self, id: &str) -> Result<Batch> {
-        // Must precede reading the metadata: a job that ends in between has already saved its last stage.
+        // Checks for a running job before it reads the metadata: a job that ends in between has already saved its last
+        // stage.
         let running = self.batches.running(id);
         let mut batch = self.batches.batch(id)?;
         if let Some((stage, report)) = running {
-            // While the job holds its lock, its stage counts and not the saved one, because the next step needs the lock.
+            // The stage of a running job replaces the saved stage, because no other job can start before this one releases
+            // the batch's lock.
             (batch.stage, batch.progress) = (stage, report.latest());
         } else if matches!(batch.stage, Stage::Planning | Stage::Applying) {
-            // If no other process holds the lock, the process that worked on the batch has died.
+            // The saved stage says that a job is running. If the job's lock is free, the job's process has died.
             batch.broken_off = ProcessLock::try_take(&self.batches.path(id), "batch")?.is_some();
         }
         Ok(batch)
     }
 
-    /// Starts a job in the background under the batch's lock. The store gets its outcome. Fails if another request has changed
-    /// the batch's stage from `before`.
+    /// Starts a background job that holds the batch's lock, and stores its result. Fails if another request has changed the
+    /// batch's stage, so that it is no longer `before`.
     fn start(self: &Arc<Self>, who: &Principal, mut batch: Batch, before: Option<Stage>, job: Job) -> Result<Batch> {
         let path = self.batches.path(&batch.id);
         let lock = ProcessLock::try_take(&path, "batch")?.ok_or_else(|| {
@@ -330,7 +331,7 @@ impl App {
         Ok(started)
     }
 
-    /// Runs a job. If the job fails, the reason is in the batch. Returns an error if the outcome cannot be stored.
+    /// Runs a job. A failed job leaves the reason in the batch. Returns an error only if the result cannot be stored.
     async fn run_job(&self, job: Job, who: &Principal, batch: &mut Batch, report: &Report) -> Result<()> {
         match job {
             Job::Plan(refunds) => {
@@ -365,7 +366,7 @@ impl App {
     }
 }
 
-/// Message and hint of an error.
+/// Joins the message and the hint of an error.
 fn sentence(error: &Error) -> String {
     match &error.hint {
         Some(hint) => format!("{}; {hint}", error.message),
@@ -373,7 +374,7 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// Removes old batches every hour until the service is stopped.
+/// Removes expired batches every hour until the service is stopped.
 pub(super) async fn sweep_hourly(app: Arc<App>) {
     loop {
         app.batches.remove_old(app.clock.now());

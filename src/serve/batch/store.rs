@@ -1,6 +1,7 @@
 //! The store of batches: a folder beside the ledger that only its owner can read.
 //!
-//! Each file is written atomically. An ID has only letters, digits, `-` and `_`, so no request can leave the folder.
+//! Each file is written atomically. An ID contains only letters, digits, `-` and `_`, so no request can reach a path outside
+//! the folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,19 +16,18 @@ use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::store::ProcessLock;
 
-/// Retention of a batch. The ledger keeps the sent requests.
+/// How long a batch is stored. The ledger stores the sent requests permanently.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// Retention of an upload whose columns are not explained.
+/// How long an upload is stored if no person explains its columns.
 const KEEP_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
 
-/// A file of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::serve) enum Part {
     Metadata,
     Plan,
     Outcomes,
-    /// The uploaded file, until a person has explained its columns.
+    /// The uploaded file. It is stored only while columns need an explanation.
     Upload,
 }
 
@@ -44,26 +44,26 @@ impl Part {
 
 pub(in crate::serve) struct BatchStore {
     folder: PathBuf,
-    /// The batches on which this process works: stage and progress.
+    /// Stage and progress of the batches for which this process runs a job.
     running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
 }
 
 impl BatchStore {
-    /// The folder `NAME-batches` beside the ledger. The first batch creates it.
+    /// Returns the store in the folder `NAME-batches` beside the ledger. The first batch creates the folder.
     pub(in crate::serve) fn beside(ledger: &Path) -> Self {
         let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem));
         Self { folder: ledger.with_file_name(name), running: Mutex::default() }
     }
 
-    /// A new ID with enough random bits that a client cannot guess it.
+    /// Returns a new ID with enough random bits that a client cannot guess it.
     pub(super) fn new_id(&self, now: Timestamp) -> Result<String> {
         let made = fs::create_dir_all(&self.folder).and_then(|()| make_private(&self.folder));
         made.map_err(|error| failed(&self.folder, &error))?;
         Ok(format!("{}-{}", now.strftime("%Y%m%d"), crate::access::random_text()?))
     }
 
-    /// The path of a batch's files, without extension.
+    /// Returns the path of a batch's files without the extension.
     pub(super) fn path(&self, id: &str) -> PathBuf {
         self.folder.join(id)
     }
@@ -106,7 +106,7 @@ impl BatchStore {
             .map_err(|error| Error::new(Kind::Storage, format!("batch {id} is damaged: {error}")))
     }
 
-    /// All batches, newest first.
+    /// Returns all batches, newest first.
     pub(in crate::serve) fn list(&self) -> Vec<Batch> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let ids =
@@ -116,7 +116,7 @@ impl BatchStore {
         batches
     }
 
-    /// Removes batches after [`KEEP`], and uploads that were not explained within [`KEEP_UPLOAD`].
+    /// Removes batches that are older than [`KEEP`], and uploads that were not explained within [`KEEP_UPLOAD`].
     pub(super) fn remove_old(&self, now: Timestamp) {
         for batch in self.list() {
             let Ok(created_at) = batch.created_at.parse::<Timestamp>() else { continue };
@@ -131,10 +131,10 @@ impl BatchStore {
         }
     }
 
-    /// Removes the upload of a batch. The batch fails if its columns were not explained.
+    /// Removes the upload of a batch. If its columns were not explained, the batch becomes failed.
     fn remove_upload(&self, id: &str) {
         let has_upload = self.part(id, Part::Upload).is_ok_and(|path| path.exists());
-        // A request that explains the upload at this moment holds the lock.
+        // The lock is taken if a request is explaining the upload at this moment.
         let Ok(Some(_lock)) =
             has_upload.then(|| ProcessLock::try_take(&self.path(id), "batch")).transpose().map(Option::flatten)
         else {
@@ -153,7 +153,7 @@ impl BatchStore {
         self.remove(id, Part::Upload);
     }
 
-    /// Does nothing if the file is missing.
+    /// Removes one file of a batch. A missing file is no error.
     pub(super) fn remove(&self, id: &str, part: Part) {
         if let Ok(path) = self.part(id, part) {
             drop(fs::remove_file(path));

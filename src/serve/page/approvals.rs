@@ -1,7 +1,8 @@
-//! Approvals: requests that need a second person. The page of a request shows its plan, and a form to approve or decline it.
+//! The page of requests for approval. A request's own page shows its plan, and a form to approve or decline it.
 //!
-//! The service carries out an approved request of the page or the API at once, in the name of the requester; the ledger records
-//! both names. Users see no button to approve their own requests, and the ledger refuses such an approval.
+//! The service carries out an approved request of the page or the API at once, in the name of the requester. The ledger
+//! records both people. The page shows users no button to approve their own requests, and the ledger refuses such an
+//! approval.
 
 use std::sync::Arc;
 
@@ -41,28 +42,28 @@ struct ApprovalPage {
     layout: Layout,
     line: Line,
     is_open: bool,
-    /// What the request says beside its reason: names and texts.
+    /// The request's fields except the reason: label and value.
     facts: Vec<(&'static str, String)>,
-    /// The plan as it is now, for a retraction.
+    /// The current plan of a retraction.
     verdicts: Option<Verdicts>,
-    /// Whether it differs from the requested plan.
+    /// Whether the current plan differs from the plan in the request.
     changed: bool,
-    /// Why the plan could not be read.
+    /// Why the current plan could not be read.
     error: Option<ErrorPage>,
-    /// The rewards as last known, without a plan.
+    /// The last known rewards, shown if there is no current plan.
     rewards: Vec<Reward>,
-    /// The change of an adjustment, line by line.
+    /// The changes of an adjustment, one on each line.
     change: Vec<String>,
-    /// The plan of a batch.
+    /// The plan of a batch, if the request is about a batch.
     plan: Option<PlanTable>,
-    /// Whether the page shows what would be taken back.
+    /// Whether the page shows the rewards that the retraction takes back.
     shows_rewards: bool,
     csrf: String,
 }
 
 struct Line {
     approval: Approval,
-    /// Order ID and link, if it is about one order.
+    /// Order ID and link; `None` if the request is about a batch.
     order: Option<(String, String)>,
     decision: String,
     may_decide: bool,
@@ -90,7 +91,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     }))
 }
 
-/// One request with its plan. An open retraction is read live, which leaves the reserve alone.
+/// Shows one request with its plan. The plan of an open retraction is read live, without using the quota's reserve.
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> PageResult {
     let approval = app.approval(&id)?;
     let request = RetractRequest::approved(&approval);
@@ -126,7 +127,7 @@ impl ApprovalPage {
         if let Some(request) = request.filter(|_| caller.who.may(Right::Preflight)) {
             match app.actions.look(&caller.who, &request, Spends::Looking).await {
                 Ok(mut look) => {
-                    // The page already says why it needs an approval.
+                    // The page already shows why the request needs an approval.
                     look.receipt.approval = None;
                     self.changed = look.receipt.plan.as_ref() != Some(&approval.name);
                     self.verdicts = Some(Verdicts::of(look));

@@ -1,4 +1,4 @@
-//! Batches: a lead uploads a file, reads the plan, applies it, and downloads the outcomes.
+//! The pages of batches: a user uploads a file, reads the plan, applies it, and downloads the outcomes.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::serve::file_options::FileOptions;
 use crate::serve::flag_names::{with_file_fields, without_flags};
 use crate::serve::routes::Audience;
 
-/// Without a script, the page of a running batch reloads after this many seconds.
+/// The page of a running batch reloads after this many seconds if the browser runs no scripts.
 const RELOAD_SECONDS: u32 = 2;
 
 #[derive(Template)]
@@ -30,9 +30,9 @@ const RELOAD_SECONDS: u32 = 2;
 struct BatchesPage {
     layout: Layout,
     batches: Vec<Batch>,
-    /// Name and title of each format.
+    /// Name and title of each supported file format.
     formats: Vec<(String, String)>,
-    /// Number of formats that are recognised by their header.
+    /// Number of formats that recoup recognises by the file's header.
     recognised: usize,
     csrf: String,
 }
@@ -47,7 +47,7 @@ struct BatchPage {
     message: String,
     running: bool,
     planned: bool,
-    /// Whether applying was interrupted and can be resumed.
+    /// Whether the batch's process has died while applying it, so that a user can resume it.
     can_resume: bool,
     done: bool,
     rows: String,
@@ -55,7 +55,7 @@ struct BatchPage {
     value: String,
     counts: String,
     decisions: String,
-    /// The person's explanations of the columns, as sentences.
+    /// How a person explained the columns, as sentences.
     explained: Vec<String>,
     plan: Option<PlanTable>,
     csrf: String,
@@ -74,7 +74,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     Ok(rendered(&BatchesPage { layout, batches, formats, recognised: formats::ALL.len(), csrf: caller.csrf }))
 }
 
-/// Accepts an upload. Checks the CSRF token after reading the whole form and before using the file.
+/// Accepts an upload. The CSRF token is checked after the whole form is read and before the file is used.
 pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> PageResult {
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::new(Kind::Usage, format!("the upload cannot be read: {}", error.body_text()))
@@ -158,7 +158,7 @@ pub(in crate::serve) async fn outcomes(
     Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
 }
 
-/// The outcomes as a download, so that a browser cannot show the content as a page.
+/// Returns the outcomes as an attachment, so that a browser never renders the content as a page.
 pub(in crate::serve) fn download(id: &str, bytes: Vec<u8>) -> Response {
     let ending = if bytes.first() == Some(&b'{') { "ndjson" } else { "csv" };
     let kind = if ending == "csv" { "text/csv; charset=utf-8" } else { "application/x-ndjson" };

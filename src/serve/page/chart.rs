@@ -1,4 +1,4 @@
-//! Small bar charts as SVG. The page repeats every number as text.
+//! Small bar charts as SVG. The page shows every number as text too.
 
 use askama::Template;
 
@@ -8,12 +8,12 @@ const HEIGHT: u64 = 60;
 /// Width of the chart, in SVG units.
 const WIDTH: usize = 340;
 
-/// Maximum distance between two bars, in SVG units.
+/// Maximum distance between the left edges of two bars, in SVG units.
 const WIDEST: usize = 56;
 
 pub(super) struct Value {
     pub amount: u64,
-    /// Shown below the bar.
+    /// The text below the bar.
     pub label: String,
     /// Whether the bar is drawn in the colour of an error.
     pub bad: bool,
@@ -37,13 +37,13 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// `id` is the HTML ID of the caption.
+    /// Builds a chart. `id` is the HTML ID of its caption.
     pub(super) fn of(id: impl Into<String>, caption: &str, values: impl IntoIterator<Item = Value>) -> Self {
         let values: Vec<Value> = values.into_iter().collect();
         let most = values.iter().map(|value| value.amount).max().unwrap_or(0).max(1);
         let step = (WIDTH / values.len().max(1)).min(WIDEST);
         let bars = values.into_iter().enumerate().map(|(n, Value { amount, label, bad })| {
-            // Draws every amount above zero with at least one unit of height.
+            // An amount above zero gets a bar of at least one unit, so that it is visible.
             let height = if amount == 0 { 0 } else { (amount * HEIGHT / most).max(1) };
             Bar { x: n * step, y: HEIGHT - height, height, label, bad }
         });

@@ -1,7 +1,7 @@
-//! The health page: freshness and coverage of the index, crawls, quota, scheduled jobs, and the time until a retraction is
-//! confirmed.
+//! The health page: freshness and coverage of the index, crawls, quota, scheduled jobs, and how long retractions take until
+//! they are confirmed.
 //!
-//! The page repeats the numbers of each chart as text. It names no account.
+//! The page shows the numbers of each chart as text too. It contains no account.
 
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ struct DashboardPage {
     open: usize,
     standing: Vec<(i64, String)>,
     refusals: Vec<String>,
-    /// Why nothing can be sent now, with the remedy.
+    /// Why recoup can send nothing now, with the remedy for each reason.
     blocked: Vec<String>,
-    /// For each program: whether the rule exists, and a sentence about it.
+    /// For each program: whether its refund rule was found, and a text about the rule.
     rules: Vec<(bool, String)>,
     quota: Vec<Quota>,
     runs: Vec<Run>,
@@ -43,7 +43,7 @@ struct DashboardPage {
     proof: Option<Proof>,
 }
 
-/// The time from sending to confirmation.
+/// How long retractions took from sending to confirmation.
 struct Proof {
     sentence: String,
     chart: String,

@@ -1,4 +1,5 @@
-//! History: every retraction, open and doubtful ones first. Filters by order, action, ticket, person or state.
+//! The history page: every retraction, with the open and doubtful ones first. Filters by order, action, ticket, person or
+//! state.
 
 use std::sync::Arc;
 
@@ -23,9 +24,9 @@ struct HistoryPage {
     state: String,
     states: Vec<&'static str>,
     lines: Vec<RetractionLine>,
-    /// Watched orders that a crawl has found.
+    /// Watched orders that a crawl has found since.
     found: Vec<FoundOrder>,
-    /// The link to older retractions.
+    /// The link to the page of older retractions.
     older: Option<String>,
     is_first_page: bool,
 }
@@ -52,7 +53,8 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, 
     let watched = ledger.filter(|_| is_unfiltered).map_or_else(|| Ok(Vec::new()), |ledger| ledger.watched())?;
     let more = lines.len() > LINES_PER_PAGE;
     lines.truncate(LINES_PER_PAGE);
-    // The first page shows all open retractions first, so the next page starts below the smallest number on it.
+    // The first page shows all open retractions first, so the next page starts below the smallest retraction number on the
+    // page.
     let last = lines.iter().map(|one| one.id).min();
     let older =
         more.then(|| last.map(|id| format!("/history?q={}&state={word}&before={id}", in_link(&text)))).flatten();
@@ -77,7 +79,7 @@ fn found_order(watched: Watched) -> Option<FoundOrder> {
     })
 }
 
-/// Redirects from one retraction to the receipt of its order.
+/// Redirects from a retraction's number to the receipt of its order.
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<i64>) -> PageResult {
     let unknown = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
     let ledger = app.actions.ledger()?.ok_or_else(unknown)?;

@@ -1,7 +1,7 @@
-//! Signing in and out.
+//! The login page and the logout.
 //!
-//! The login form carries a token that is bound to its own cookie, so that another site cannot sign a user in under another name.
-//! An error never says whether the name or the password was wrong. No log and no response contains a password.
+//! The login form carries a token that is bound to its own cookie, so that another site cannot sign a user in under another
+//! name. An error never says which of name and password was wrong. No log and no response contains a password.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::serve::cookies::{BROWSER, LOGIN_FORM, Lifetime, SESSION};
 use crate::serve::extractors::{Fields, Form, Query, form_fields};
 use crate::serve::listen::Peer;
 
-/// After a user signs in, the browser counts as known for this long.
+/// How long a browser counts as known after a user has signed in with it.
 const BROWSER_KNOWN_FOR: Duration = Duration::from_hours(180 * 24);
 
 #[derive(Template)]
@@ -40,7 +40,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, Query(fields): Q
     login_form(&app, &fields, None, StatusCode::OK)
 }
 
-/// The form with a new cookie and the token that belongs to it.
+/// Shows the form with a new cookie and the token that belongs to the cookie.
 fn login_form(app: &App, fields: &Fields, problem: Option<String>, status: StatusCode) -> PageResult {
     let nonce = crate::access::random_text()?;
     let (csrf, has_no_users) = app.access.with(|access| {
@@ -96,7 +96,7 @@ pub(in crate::serve) async fn sign_in(State(app): State<Arc<App>>, request: Requ
     }
 }
 
-/// The response to a throttled attempt: says when the next attempt is accepted.
+/// The response to a throttled attempt. It says when the next attempt is accepted.
 pub(super) fn throttled(
     app: &App,
     until: Timestamp,
@@ -118,7 +118,7 @@ pub(in crate::serve) async fn sign_out(State(app): State<Arc<App>>, form: Form) 
     Ok(response)
 }
 
-/// The path to open after signing in; only a path of this service.
+/// Returns the path to open after the login. It is always a path of this service.
 fn next_path(fields: &Fields) -> String {
     let wanted = fields.get("next").unwrap_or("/");
     // Browsers drop control characters from an address: `/<TAB>/host` would lead to another site.
@@ -127,7 +127,7 @@ fn next_path(fields: &Fields) -> String {
     if is_local { wanted.to_owned() } else { "/".to_owned() }
 }
 
-/// The client of a login attempt, for the throttle: the address that the proxy names, or else the peer.
+/// Returns the client of a login attempt, for the throttle: the address that the proxy reports, or the connection's peer.
 pub(super) fn origin(app: &App, request: &Request) -> Origin {
     let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip());
     let client = if app.options.behind_proxy { forwarded_for(request.headers()).or(direct) } else { direct };
@@ -135,7 +135,7 @@ pub(super) fn origin(app: &App, request: &Request) -> Origin {
     Origin { peer, browser: app.cookie(request.headers(), BROWSER) }
 }
 
-/// The last address of `X-Forwarded-For`, which the proxy adds. A client can forge the earlier addresses.
+/// Returns the last address of `X-Forwarded-For`, which the proxy itself adds. A client can forge the earlier addresses.
 fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()

@@ -1,7 +1,7 @@
-//! The look-up page: shows what the index has of each order ID, and how certain the answer is.
+//! The look-up page: shows the index entry of each order ID, and how certain the answer is.
 //!
-//! Reads only the index, unless the user starts a live search. An order ID is looked up exactly as pasted. If the text may mean
-//! other orders, the page lists them as suggestions and does nothing with them.
+//! The page reads only the index, unless the user starts a live search. An order ID is looked up exactly as pasted. If the
+//! text may mean other orders, the page shows them as suggestions.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ struct LookupPage {
     orders: Vec<Order>,
     shows_accounts: bool,
     may_see_accounts: bool,
-    /// Whether the script starts a preflight for each order, because the page shows only a few.
+    /// Whether there are so few orders that the script starts a preflight for each.
     few: bool,
     may_preflight: bool,
     csrf: String,
@@ -67,7 +67,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     }))
 }
 
-/// Searches the vendor for one order, and shows the result.
+/// Searches the vendor for one order and shows the result.
 pub(in crate::serve) async fn search(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let order_id = form.fields.order()?;
     let searched = app.actions.search(&form.caller.who, order_id.clone()).await?;
@@ -92,7 +92,7 @@ pub(in crate::serve) async fn search(State(app): State<Arc<App>>, form: Form) ->
     }))
 }
 
-/// Reads the rewards of an order's confirmed retractions again.
+/// Reads the rewards of an order's confirmed retractions again, at the user's request.
 pub(in crate::serve) async fn ask_again(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let order_id = form.fields.order()?;
     app.actions.ask_again(&form.caller.who, &order_id).await?;
@@ -103,7 +103,7 @@ pub(super) fn masks_of(answers: &[lookup::Answer]) -> Masks {
     Masks::of(answers.iter().flat_map(|answer| &answer.matches).map(|found| found.account_id.as_str()))
 }
 
-/// The lines of the field, unchanged; blank lines are skipped.
+/// Returns the lines of the text field unchanged, without blank lines.
 fn texts_of(fields: &Fields) -> Result<Vec<OrderId>> {
     let lines =
         fields.all("orders").flat_map(|text| text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)));

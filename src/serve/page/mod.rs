@@ -1,7 +1,7 @@
-//! The web page: rendered on the server, works without a script, and escapes every value.
+//! The web page: rendered on the server. It works without scripts and escapes every value.
 //!
-//! Each page has one file; the markup is in `templates/`. A page decides nothing: it shows the results of the use cases and
-//! passes the user's requests on.
+//! Each page has one file here and its markup in `templates/`. A page makes no decisions: it shows the results of the use
+//! cases and passes the user's requests to them.
 
 pub(super) mod approvals;
 pub(super) mod assets;
@@ -35,10 +35,10 @@ use crate::error::{Error, Kind};
 
 pub(super) struct Layout {
     pub(super) title: String,
-    /// Shown on every page, so that a user notices a wrong tenant before a retraction.
+    /// Tenant alias, shown on every page so that a user notices a wrong tenant before a retraction.
     pub(super) tenant: String,
     pub(super) user: Option<User>,
-    /// Without a script, the page reloads after this many seconds; 0 for never.
+    /// If the browser runs no scripts, the page reloads after this many seconds; 0 for never.
     pub(super) reload_seconds: u32,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct User {
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) csrf: String,
-    /// False if a proxy signs the user in, because the service then has no session to end.
+    /// False if a proxy signs the user in: recoup then has no session to end.
     pub(super) can_sign_out: bool,
     pub(super) sees_health: bool,
     pub(super) uploads_batches: bool,
@@ -124,13 +124,13 @@ impl ErrorPage {
         )
     }
 
-    /// An error about an uploaded file. Its hint names fields of the upload form.
+    /// The page of an error about an uploaded file. Its hint mentions fields of the upload form.
     pub(super) fn of_file(error: Error) -> Self {
         let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page));
         Self::from(Error { hint, ..error })
     }
 
-    /// Whether the vendor's limit is used up for this request.
+    /// Whether the request failed because the vendor's limit is used up.
     pub(super) fn is_limit(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
     }
@@ -167,7 +167,7 @@ pub(super) async fn home() -> Redirect {
     Redirect::to("/lookup")
 }
 
-/// The response to a path that is not in the route table.
+/// The response to a path without a route.
 pub(super) async fn not_found() -> ErrorPage {
     let error = Error::new(Kind::NotIndexed, "there is no such page");
     ErrorPage { heading: "There is no such page", ..ErrorPage::from(error) }

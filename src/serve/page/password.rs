@@ -1,6 +1,7 @@
 //! Lets users change their own password.
 //!
-//! A change requires the old password, so that an unattended browser is not enough. Wrong attempts are throttled as at the login.
+//! A change requires the old password, so that a stranger at an unattended browser cannot make it. Wrong attempts are
+//! throttled as at the login.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) 
 }
 
 fn password_form(app: &App, caller: &Caller, problem: Option<String>, status: StatusCode) -> PageResult {
-    // A user of a sign-in proxy has no password in recoup.
+    // A user whom a proxy signs in has no password in recoup.
     if caller.session_cookie.is_none() {
         return Err(ErrorPage::forbidden(caller));
     }

@@ -1,4 +1,4 @@
-//! The plan of a batch as a table: one line for each order, with the file's evidence beside the planned step.
+//! The plan of a batch as a table: one line for each order, with the evidence of the file and the planned step.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,12 @@ use crate::serve::batch::cell_of;
 use crate::serve::flag_names::with_file_fields;
 use crate::serve::routes::Audience;
 
-/// Maximum number of lines in the table.
+/// Maximum number of lines of the table.
 const LINES: usize = 200;
 
 /// Maximum length of a displayed cell, in characters.
 const CELL_CHARS: usize = 60;
-/// Columns that may prove a refund.
+/// Kinds of columns that may prove a refund.
 const EVIDENCE: [Column; 10] = [
     Column::Status,
     Column::Type,
@@ -26,7 +26,7 @@ const EVIDENCE: [Column; 10] = [
     Column::Currency,
     Column::RefundedAt,
 ];
-/// Columns of the plan about the vendor's side: name and heading.
+/// The plan's columns about the vendor's actions and rewards: name and heading.
 const OF_VENDOR: [(&str, &str); 6] = [
     ("recoup_why", "why"),
     ("recoup_action", "action"),
@@ -37,12 +37,12 @@ const OF_VENDOR: [(&str, &str); 6] = [
 ];
 
 pub(super) struct PlanTable {
-    /// Headings of the file's columns.
+    /// Headings of the columns from the uploaded file.
     pub(super) of_file: Vec<String>,
-    /// Headings of the vendor's side.
+    /// Headings of the columns about the vendor's actions and rewards.
     pub(super) of_vendor: Vec<&'static str>,
     pub(super) lines: Vec<PlanLine>,
-    /// Number of orders that are not shown.
+    /// Number of orders beyond the last line of the table.
     pub(super) more: usize,
 }
 
@@ -56,9 +56,9 @@ pub(super) struct PlanLine {
     pub(super) of_vendor: Vec<String>,
 }
 
-/// How to adjust a partially refunded order.
+/// How the user can adjust a partially refunded order.
 pub(super) struct Adjust {
-    /// The order's price after the refund.
+    /// What is left of the order's price after the refund.
     pub(super) left: String,
     pub(super) command: String,
 }
@@ -84,14 +84,14 @@ impl PlanTable {
     }
 }
 
-/// The rows of each order, and one group for each row without an order ID.
+/// Groups the plan's rows by order. Each row without an order ID is its own group.
 fn groups(plan: &PlanFile) -> Vec<Vec<usize>> {
     let refunds = &plan.refunds;
     let without_order = refunds.rows.iter().enumerate().filter(|(_, row)| row.order.is_none()).map(|(n, _)| vec![n]);
     refunds.orders.iter().map(|order| order.rows.clone()).chain(without_order).collect()
 }
 
-/// The columns of the file that are shown: possible evidence, and columns that a person has excluded.
+/// Returns the columns of the file to show: possible evidence, and columns that a person has excluded.
 fn own_columns(plan: &PlanFile) -> Vec<(usize, String)> {
     let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.mapping);
     let evidence: HashSet<usize> = EVIDENCE.into_iter().filter_map(|column| columns.get(column)).collect();
@@ -128,7 +128,7 @@ impl PlanLine {
         }
     }
 
-    /// Sort key of the table: orders to send first, then orders that a person must check.
+    /// Sort key of the table: first the orders to send, then the orders that a person must check.
     fn rank(&self) -> u8 {
         let is = |kind: DecisionKind| self.decision == kind.words();
         if self.step == "send" {
@@ -147,7 +147,7 @@ impl PlanLine {
     }
 }
 
-/// The distinct values of one column in the rows of an order.
+/// Joins the distinct values of one column in the rows of an order.
 fn values(plan: &PlanFile, rows: &[usize], place: usize) -> String {
     let mut values: Vec<String> = Vec::new();
     for row in rows.iter().filter_map(|row| plan.refunds.rows.get(*row)) {
@@ -160,7 +160,7 @@ fn values(plan: &PlanFile, rows: &[usize], place: usize) -> String {
 }
 
 impl Adjust {
-    /// Parses the planned message of a partial refund.
+    /// Parses the message of the plan about a partial refund.
     fn of(why: &str) -> Option<Self> {
         let command = why.starts_with("recoup adjust ").then(|| why.to_owned())?;
         let left = why.rsplit_once(" --amount ").map(|(_, left)| left.to_owned())?;

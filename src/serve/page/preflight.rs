@@ -1,4 +1,4 @@
-//! The live preflight of an order, as its own page or as a fragment of the look-up page.
+//! The live preflight of an order, on its own page or as a fragment of the look-up page.
 //!
 //! A preflight is a dry run of the retraction: it reads from the vendor and sends nothing.
 
@@ -28,7 +28,7 @@ struct PreflightPage {
 #[template(path = "preflight_part.html")]
 struct Fragment {
     order: String,
-    /// The query string that names order and action.
+    /// The query string with the order and the action, for links.
     query: String,
     verdicts: Option<Verdicts>,
     error: Option<ErrorPage>,
@@ -52,7 +52,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&PreflightPage { layout: Layout::of(&app, title, Some(&caller)), fragment }))
 }
 
-/// The request for the order and the action that the fields name.
+/// Builds the request from the fields for order and action.
 pub(super) fn request_of(fields: &Fields) -> Result<RetractRequest> {
     let mut request = RetractRequest::new(fields.order()?);
     request.action_id = fields.text("action").map(ActionId::new);
@@ -60,7 +60,7 @@ pub(super) fn request_of(fields: &Fields) -> Result<RetractRequest> {
     Ok(request)
 }
 
-/// The query of a link to the same order and action.
+/// Returns the query string of a link to the same order and action.
 pub(super) fn query_of(request: &RetractRequest) -> String {
     let order = in_link(request.order_id.as_str());
     match &request.action_id {

@@ -1,7 +1,7 @@
-//! The receipt of an order, updated live until every retraction is settled.
+//! The receipt of an order. The page updates it live until every retraction is settled.
 //!
-//! It shows only what the ledger has. Server-sent events update the page. Without a script, the page reloads while a retraction
-//! is open.
+//! The receipt shows only the ledger's records. Server-sent events update the page. If the browser runs no scripts, the page
+//! reloads while a retraction is open.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::serve::routes::Audience;
 /// Interval between two reads of the ledger.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Without a script, the page reloads after this many seconds.
+/// The page reloads after this many seconds if the browser runs no scripts.
 const RELOAD_SECONDS: u32 = 3;
 
 #[derive(Template)]
@@ -45,7 +45,7 @@ struct Fragment {
     tenant: String,
     account_sid: String,
     retractions: Vec<(RetractionLine, Entry)>,
-    /// The receipt as text for a ticket.
+    /// The receipt as text that a user can copy into a ticket.
     text: String,
     open: bool,
 }
@@ -59,7 +59,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&ReceiptPage { layout, fragment, live }))
 }
 
-/// Streams the receipt after each change, until no retraction is open.
+/// Streams the receipt after each change until no retraction is open.
 pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller, Query(fields): Query) -> PageResult {
     let order = fields.order()?;
     let stop = app.stop.clone();
@@ -72,7 +72,7 @@ pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller,
             }
             loop {
                 let fragment = fragment_of(&app, &order).ok()?;
-                // An event must not contain a carriage return.
+                // A carriage return would end the line of a server-sent event.
                 let (html, open) = (fragment.render().ok()?.replace('\r', " "), fragment.open);
                 if seen.as_ref() != Some(&html) || !open {
                     let name = if open { "receipt" } else { "end" };
@@ -87,7 +87,7 @@ pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller,
         }
     });
     let mut response: Response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
-    // Tells nginx not to buffer the stream.
+    // Turns off the buffering of the stream in nginx.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     Ok(response)
 }

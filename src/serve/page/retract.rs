@@ -1,7 +1,7 @@
-//! Retracts one order: a page for the reason, a page that shows exactly what will be sent, then the confirmation.
+//! Retracts one order on three pages: a form for the reason, the exact plan, and the confirmation.
 //!
-//! The confirmation names the plan that the user saw. If the plan has changed, nothing is sent and the new plan is shown. If a
-//! form is submitted twice, the ledger refuses the second send.
+//! The confirmation contains the fingerprint of the plan that the user saw. If the plan has changed, nothing is sent and the
+//! page shows the new plan. If a form is submitted twice, the ledger refuses the second send.
 
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ use crate::serve::looking::Spends;
 struct BeginPage {
     layout: Layout,
     request: RetractRequest,
-    /// `None` if only the reserve of the quota is left. The next step uses it.
+    /// `None` if only the quota's reserve is left. The next page may use the reserve.
     verdicts: Option<Verdicts>,
-    /// Whether the form is of use: there is something to send, or the order was not read.
+    /// Whether the page shows the form: the plan sends something, or the order could not be read.
     sends: bool,
     unread: Option<ErrorPage>,
     csrf: String,
-    /// The checks that this user may override.
+    /// Names of the checks that this user may override.
     overridable: Vec<&'static str>,
-    /// Whether some checks can only be overridden by a lead.
+    /// Whether only a lead may override some of the checks.
     needs_lead: bool,
 }
 
@@ -49,7 +49,7 @@ struct ReviewPage {
     changed: bool,
 }
 
-/// The verdict, and a form for reason and ticket.
+/// Shows the result of the preflight, and a form for reason and ticket.
 pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
     let request = request_of(&fields)?;
     let (verdicts, unread) = match app.actions.look(&caller.who, &request, Spends::Looking).await {
@@ -71,7 +71,7 @@ pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller,
     }))
 }
 
-/// Shows the current plan, and the form that confirms it.
+/// Shows the current plan, and the form that confirms the plan.
 pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let request = permitted_request(&form)?;
     show_plan(&app, &form.caller, request, false).await
@@ -118,7 +118,7 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
     Ok(Redirect::to(&format!("/receipt?order={}", in_link(request.order_id.as_str()))).into_response())
 }
 
-/// The request of a form. Fails if the user may not override a check that the form overrides.
+/// Builds the request from a form. Fails if the form overrides a check that the user may not override.
 fn permitted_request(form: &Form) -> Result<RetractRequest, ErrorPage> {
     let request = from_form(&form.fields)?;
     if !request.overrides.is_empty() && !form.caller.who.may(Right::Override) {

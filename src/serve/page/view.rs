@@ -1,4 +1,4 @@
-//! View models: answers and receipts in the form that the templates show. They decide nothing.
+//! View models: convert answers and receipts for the templates. They make no decisions.
 
 use askama::Template;
 
@@ -15,7 +15,7 @@ use crate::serve::routes::Audience;
 use crate::serve::ui_text;
 use crate::store::ledger::{Retraction, State};
 
-/// A percent-encoded value for a link.
+/// Percent-encodes a value for a link.
 pub(super) fn in_link(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
@@ -24,27 +24,27 @@ pub(super) struct Order {
     pub(super) id: String,
     pub(super) link: String,
     pub(super) actions: Vec<Action>,
-    /// Lines about the referrals of its rewards.
+    /// Texts about the referrals of the order's rewards.
     pub(super) referrals: Vec<String>,
-    /// The ID with visible escapes for invisible characters.
+    /// The order ID, with visible escapes for invisible characters.
     pub(super) heading: String,
     /// Why the order was not found.
     pub(super) nothing: Option<String>,
     pub(super) basis: String,
-    /// Orders that the text may mean: ID, link, and the difference.
+    /// Orders that the text may mean: ID, link, and how the ID differs from the text.
     pub(super) candidates: Vec<(String, String, String)>,
-    /// Set if the text is the ID of an action, a reward or a participant.
+    /// The related orders, if the text is the ID of an action, a reward or a participant.
     pub(super) related: Option<Related>,
     pub(super) searched: Option<String>,
     pub(super) retractions: Vec<RetractionLine>,
-    /// Whether a retraction of it is confirmed. The vendor is then asked only if the reader wants it.
+    /// Whether a retraction of the order is confirmed. The page then reads from the vendor only if the user requests it.
     pub(super) is_proven: bool,
 }
 
-/// The orders of an ActionId, a reward ID or a participant.
+/// The orders that belong to an ActionId, a reward ID or a participant.
 pub(super) struct Related {
     pub(super) what: &'static str,
-    /// ID and link.
+    /// Order ID and link.
     pub(super) orders: Vec<(String, String)>,
     pub(super) more: bool,
 }
@@ -59,7 +59,7 @@ pub(super) struct Reward {
     pub(super) account: String,
     pub(super) source: String,
     pub(super) state: String,
-    /// When the state was read.
+    /// When the reward's state was read.
     pub(super) as_of: String,
     pub(super) amount: String,
     pub(super) program: String,
@@ -81,7 +81,7 @@ pub(super) struct RetractionLine {
 }
 
 impl Order {
-    /// Accounts are shown in clear without `masks`.
+    /// Builds the view of an answer. Without `masks`, accounts are shown unmasked.
     pub(super) fn of(answer: &Answer, retractions: &[Retraction], masks: Option<&Masks>) -> Self {
         let mut actions: Vec<Action> = Vec::new();
         for found in &answer.matches {
@@ -117,13 +117,13 @@ impl Order {
         }
     }
 
-    /// Every ActionId of the order, as text and encoded for a link.
+    /// Returns every ActionId of the order, as text and percent-encoded for a link.
     pub(super) fn action_ids(&self) -> Vec<(String, String)> {
         self.actions.iter().filter_map(|action| action.id.clone()).map(|id| (id.clone(), in_link(&id))).collect()
     }
 }
 
-/// Why the order was not found; `None` if it was found.
+/// Returns why the order was not found; `None` if it was found.
 fn nothing(answer: &Answer) -> Option<String> {
     if answer.is_found() {
         return None;
@@ -198,13 +198,13 @@ impl RetractionLine {
     }
 }
 
-/// A time to the minute, in UTC.
+/// Formats a time in UTC to the minute.
 pub(super) fn minute(rfc3339: &str) -> String {
     let moment: Option<jiff::Timestamp> = rfc3339.parse().ok();
     moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// A time for a page: in UTC, to the minute. The script shows it in the reader's zone, and how long ago it was.
+/// A `<time>` element in UTC, to the minute. The script replaces it by the reader's local time and adds how long ago it was.
 #[derive(Template)]
 #[template(source = r#"<time datetime="{{ rfc3339 }}">{{ text }}</time>"#, ext = "html")]
 pub(super) struct Time {
@@ -216,12 +216,12 @@ pub(super) fn time(rfc3339: &str) -> Time {
     Time { rfc3339: rfc3339.to_owned(), text: minute(rfc3339) }
 }
 
-/// When a state was read. A state that this page read itself has the time of the page.
+/// When a reward's state was read. The time of the page, if the page itself has read it.
 pub(super) fn as_of(reward: &RewardLine, read_at: &str) -> Time {
     time(reward.as_of.as_deref().unwrap_or(read_at))
 }
 
-/// A reward in words: whom it is for, its amount, its newest known state.
+/// Describes a reward: its recipient, its amount, its newest known state.
 pub(super) fn source_of(reward: &RewardLine) -> String {
     reward.reward_source.as_deref().map(words::source).unwrap_or_default()
 }
@@ -239,13 +239,13 @@ pub(super) struct Verdicts {
     pub(super) heading: &'static str,
     pub(super) entries: Vec<Entry>,
     pub(super) sends: bool,
-    /// When the vendor was asked.
+    /// When the preflight read from the vendor.
     pub(super) read_at: String,
     /// Names of the checks that a lead may override.
     pub(super) overridable: Vec<&'static str>,
-    /// Why a second person must approve it.
+    /// Why a second person must approve the retraction.
     pub(super) approval: Option<String>,
-    /// The fingerprint of this plan.
+    /// The fingerprint of the plan.
     pub(super) plan: String,
 }
 
@@ -284,7 +284,8 @@ impl Verdicts {
     }
 }
 
-/// An entry for the page. Its stops come first. The remedy of a warning says how to go on, so it is left out under a stop.
+/// Prepares a receipt entry for the page: stops come first. The remedy of a warning says how to send the retraction, so it
+/// is removed if the retraction is stopped.
 fn entry_of(entry: Entry, stops: bool) -> Entry {
     let mut entry = entry_for(entry, Audience::Page);
     arrange(&mut entry.findings, stops);
@@ -302,12 +303,12 @@ pub(super) fn line_of(finding: &Finding) -> String {
     without_flags(&finding.line(), Audience::Page)
 }
 
-/// A number with its digits grouped.
+/// Formats a number with its digits grouped.
 pub(super) fn count(number: u64) -> String {
     grouped(number)
 }
 
-/// Whether any retraction may still change state by itself.
+/// Whether any retraction may still change its state without a user's action.
 pub(super) fn is_open(retractions: &[Retraction]) -> bool {
     retractions.iter().any(|one| one.state.is_open() && one.state != State::Unconfirmed)
 }

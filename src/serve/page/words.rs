@@ -1,13 +1,13 @@
-//! The one table that maps the vendor's codes to words for people. The API keeps the codes.
+//! Maps the vendor's codes to words for people. The API returns the codes unchanged.
 
-/// Currencies without hundredths, or with thousandths. Their amounts stay as the vendor writes them, because no document says
-/// what a cent of them is.
+/// Currencies without hundredths, or with thousandths. Their amounts are shown as the vendor writes them, because no
+/// document says what their smallest unit is.
 const WITHOUT_CENTS: [&str; 20] = [
     "BHD", "BIF", "CLP", "DJF", "GNF", "IQD", "ISK", "JOD", "JPY", "KMF", "KRW", "KWD", "LYD", "OMR", "PYG", "RWF",
     "TND", "UGX", "VND", "XAF",
 ];
 
-/// The state of a reward.
+/// Returns the state of a reward in words.
 pub(super) fn state(code: &str) -> &str {
     match code {
         "partly_redeemed" => "partly redeemed",
@@ -16,7 +16,7 @@ pub(super) fn state(code: &str) -> &str {
     }
 }
 
-/// The person for whom a reward is.
+/// Returns the recipient of a reward in words.
 pub(super) fn source(code: &str) -> String {
     match code {
         "REFERRED" => "referrer".to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn source(code: &str) -> String {
     }
 }
 
-/// An amount with its currency or unit; empty if it is not known.
+/// Formats an amount with its currency or unit; empty if the amount is unknown.
 pub(super) fn amount(number: Option<i64>, unit: Option<&str>, currency: Option<&str>) -> String {
     let Some(number) = number else { return String::new() };
     match (unit, currency) {
