@@ -229,7 +229,8 @@ impl Actions {
         self.clock.now()
     }
 
-    /// Returns a context for background work. Its clients wait longer for the vendor's limit.
+    /// Returns a context for background work. Its clients wait longer than an interactive request's for the vendor's rate
+    /// limit to reset.
     pub(super) fn background_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.background;
         Context { advocate, brand, ..self.context(actor, report) }

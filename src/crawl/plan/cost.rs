@@ -31,7 +31,7 @@ pub(super) fn by_graphql(probe: &Probe, facts: &IndexFacts, options: &Options) -
     };
     let refresh = can_refresh(Source::GraphQl, facts, options);
     let rows = if refresh { graph.changed.unwrap_or(graph.rewards) } else { graph.rewards };
-    // Consecutive pages share one reward, and three further requests count the rewards.
+    // Consecutive pages overlap by one reward. Three more requests ask for the total.
     let requests = rows.div_ceil(u64::from(options.graphql_page_size.max(2)) - 1) + 3;
     // The crawler requests pages one after the other.
     let seconds = seconds(requests, graph.latency, 1, options);

@@ -1,9 +1,10 @@
-//! Use case: reads how the vendor processed the reversal files, from the vendor's file submissions and from the rewards
-//! of every line.
+//! Use case: finds out what the vendor did with each submitted reversal file. It reads the vendor's list of file
+//! submissions and the rewards of every action that the files name.
 //!
-//! The vendor's list says that a file was processed, and lists the lines with errors. `ACTION_NOT_FOUND` is normal for
-//! an Advocate line and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same
-//! proof as any retraction. An error of one file never affects the lines of another file. This module sends nothing.
+//! The vendor's list says whether a file was processed and which of its lines had errors. `ACTION_NOT_FOUND` is normal for
+//! an action of an Advocate program and proves nothing (`docs/vendor/refund-guide.md` F2). A line is confirmed only by the
+//! states read from its action's rewards, with the same proof as any other retraction. An error in one file never affects
+//! the lines of another file. This module sends nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -120,7 +121,7 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
             }
             Ok(list.rows)
         }
-        // If recoup cannot read the vendor's list, only the rewards can prove the lines.
+        // The list is optional: the states read from the rewards alone prove that a line took effect.
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
             ctx.report.warn(format!("the vendor's list of files could not be read: {error}"));
             Ok(Vec::new())

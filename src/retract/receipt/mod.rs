@@ -81,7 +81,7 @@ impl Receipt {
         }
     }
 
-    /// The receipt of retractions as the ledger has them, not of a command that sent something.
+    /// Builds a receipt of past retractions from their ledger entries. Nothing was sent for this receipt.
     pub fn of_ledger(
         identity: &Identity,
         order_id: &OrderId,

@@ -31,7 +31,8 @@ impl RateLimit {
         Self { limiter, clock: DefaultClock::default(), per_minute }
     }
 
-    /// Counts a request of a token. Returns the requests that are left, or the problem that refuses it.
+    /// Counts one request against the token's limit. Returns how many more it may make now, or the `429` problem with the
+    /// time to wait if the limit is used up.
     pub(in crate::serve) fn count(&self, token: i64) -> Result<u32, Problem> {
         let refused = match self.limiter.check_key(&token) {
             Ok(state) => return Ok(state.remaining_burst_capacity()),

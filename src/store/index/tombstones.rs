@@ -58,7 +58,7 @@ impl Forgotten {
     }
 
     /// Returns the reward in the form that the index may store. Returns `None` if the reward belongs to a forgotten account.
-    /// Replaces the ID of a forgotten account that the reward merely contains.
+    /// If a forgotten account's ID occurs inside another account's reward, replaces that ID.
     pub(super) fn admit<'a>(&self, reward: &'a ReadReward) -> Option<Cow<'a, ReadReward>> {
         if self.keys.is_empty() {
             return Some(Cow::Borrowed(reward));

@@ -1,4 +1,5 @@
-//! Two pacers share one budget, which can fail: requests continue, and the pacers report their usage later.
+//! Two pacers share one stored budget. If the budget cannot be read or written, requests continue, and the pacers report
+//! their usage when it works again.
 
 use std::sync::atomic::AtomicBool;
 
