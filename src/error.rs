@@ -128,7 +128,7 @@ impl Kind {
             Self::Busy => "run the same command again when the other process has ended",
             Self::Tampered => "keep the file as it is; `recoup audit verify` names each fault",
             Self::Usage => "`recoup help COMMAND` shows the flags of a command, with examples",
-            Self::Config => "docs/reference.md lists every setting; `recoup doctor` checks them",
+            Self::Config => "docs/settings.md lists every setting; `recoup doctor` checks them",
             Self::Credentials => "check RECOUP_ACCOUNT_SID and RECOUP_AUTH_TOKEN; `recoup doctor` checks them",
             Self::Scope => "give the token this scope in impact.com, or use another token",
             Self::Tenant => "check RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details)",
