@@ -3,7 +3,9 @@
 //! Source is read as text, without comments and without what stands in quotes. Every rule is a function from text to
 //! complaints, and [`every_rule_can_fail`] feeds each one something that breaks it: a rule that cannot fail holds nothing.
 
+mod book;
 mod documentation;
+mod reference_pages;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
