@@ -11,6 +11,7 @@ mod approval;
 mod audit;
 mod backup;
 mod batch;
+mod batch_page;
 mod batch_rows;
 mod browser;
 mod cancel_reward;

@@ -303,6 +303,11 @@ pub(super) fn line_of(finding: &Finding) -> String {
     without_flags(&finding.line(), Audience::Page)
 }
 
+/// Writes a code with spaces: `not_received` becomes `not received`.
+pub(super) fn spaced(code: &str) -> String {
+    code.replace('_', " ")
+}
+
 /// Formats a number with its digits grouped.
 pub(super) fn count(number: u64) -> String {
     grouped(number)
