@@ -99,6 +99,7 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("GET", "/receipt", requires(Right::LookUp)), get(page::receipt::show)),
         (page("GET", "/receipt/live", requires(Right::LookUp)), get(page::receipt::live)),
         (page("GET", "/history", requires(Right::LookUp)), get(page::history::list)),
+        (page("GET", "/history.csv", requires(Right::LookUp)), get(page::history::export)),
         (page("GET", "/history/{id}", requires(Right::LookUp)), get(page::history::one)),
         (page("GET", "/batch", requires(Right::Batch)), get(page::batch::list)),
         (page("POST", "/batch", requires(Right::Batch)), post(page::batch::upload).layer(upload())),

@@ -26,6 +26,7 @@ mod damaged_index;
 mod forget;
 #[cfg(unix)]
 mod help_examples;
+mod history;
 mod http_client;
 mod index;
 mod looking;

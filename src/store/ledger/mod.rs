@@ -46,7 +46,7 @@ pub use of_batch::StateLine;
 use pre_send_check::About;
 pub use redaction::FORGOTTEN;
 pub use rows::{Channel, Event, NewRetraction, Retraction};
-pub use search::Search;
+pub use search::{Search, SearchResult};
 pub use state::State;
 pub use summary::{Outline, Reading, SeenReward};
 pub use watch::{Looked, NewWatched, Watched};
