@@ -3,6 +3,7 @@
 //! Tests assert what a user sees (standard output, exit code, rows) and what the simulator received, never internals.
 
 mod adjust;
+mod admin;
 mod api_clients;
 mod api_description;
 mod api_errors;
