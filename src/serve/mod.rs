@@ -24,7 +24,9 @@ mod listen;
 mod looking;
 mod notices;
 mod page;
+mod recent;
 mod routes;
+mod several;
 mod ui_text;
 mod webhooks;
 
