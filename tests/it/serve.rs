@@ -125,6 +125,8 @@ fn a_missing_order_shows_its_certainty_and_can_be_searched_live() {
 #[test]
 fn a_repeated_api_request_retracts_once() {
     let (sim, home, _) = team();
+    // A refresh during the test would change when a reward was read.
+    home.configure_more("[schedule]\nrefresh = 'off'\nverify = 'off'");
     let order = sim.example("plain").order_id;
     let service = Service::start(&home);
     let token = format!("Bearer {}", add_token(&home, "agent", &["lookup", "preflight", "retract", "accounts"]));
