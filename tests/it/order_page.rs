@@ -60,8 +60,9 @@ fn an_order_shows_verdict_rewards_and_history_in_this_order() {
     let service = Service::start(&home);
     let agent = service.login("agent", &agent);
     let part = agent.get(&format!("/preflight?order={link}&part=1")).body;
-    let places = ["It can be retracted", "Retract…", "<table>"].map(|text| part.find(text).expect(text));
-    assert!(places.is_sorted() && part.matches("<table>").count() == 1, "{part}");
+    let places =
+        ["It can be retracted", "Retract…", "<table class=\"cards\">"].map(|text| part.find(text).expect(text));
+    assert!(places.is_sorted() && part.matches("<table class=\"cards\">").count() == 1, "{part}");
     assert!(part.find("Program rule and referral") > part.find("</table>"), "{part}");
     for id in example.reward_ids.iter().chain(&example.action_ids) {
         assert!(part.contains(&format!("data-copy-text=\"{id}\"")), "{id}: {part}");
@@ -72,8 +73,9 @@ fn an_order_shows_verdict_rewards_and_history_in_this_order() {
     agent.retract(&example.order_id);
     confirmed(&agent, &example.order_id);
     let page = lookup(&agent, &example.order_id);
-    let places = ["<strong>confirmed</strong>", "<table>", "<h2>History</h2>", "Events of retraction 1"]
-        .map(|text| page.find(text).expect(text));
+    let places =
+        ["<strong>confirmed</strong>", "<table class=\"cards\">", "<h2>History</h2>", "Events of retraction 1"]
+            .map(|text| page.find(text).expect(text));
     assert!(places.is_sorted(), "{page}");
     assert!(page.contains("by agent, ticket T-1: refunded"), "{page}");
     // Times are elements that the script puts into the reader's zone.
