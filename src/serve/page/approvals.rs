@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::lookup::masks_of;
 use super::plan::PlanTable;
 use super::view::{Reward, Verdicts, count, in_link, minute};
-use super::{ErrorPage, Layout, PageResult, rendered};
+use super::{ErrorPage, Layout, PageResult, rendered, words};
 use crate::access::Right;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
@@ -167,7 +167,7 @@ fn facts_of(approval: &Approval, request: Option<&RetractRequest>) -> Vec<(&'sta
         facts.push(("Orders", count(orders)));
     }
     let value = approval.subject["value"].as_object().into_iter().flatten();
-    facts.extend(value.map(|(unit, worth)| ("Rewards worth", format!("{worth} {unit}"))));
+    facts.extend(value.map(|(unit, worth)| ("Rewards worth", words::with_units(&format!("{worth} {unit}")))));
     facts
 }
 
