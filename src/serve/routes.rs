@@ -84,19 +84,22 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
     let requires = Access::Requires;
     let upload = || DefaultBodyLimit::max(UPLOAD_AT_MOST + FORM_AT_MOST);
     vec![
-        (page("GET", "/", Access::SignedIn), get(page::home)),
+        (page("GET", "/", requires(Right::LookUp)), get(page::home::show)),
         (page("GET", "/login", Access::Public), get(page::login::show)),
         (page("POST", "/login", Access::Public), post(page::login::sign_in)),
         (page("POST", "/logout", Access::SignedIn), post(page::login::sign_out)),
         (page("GET", "/password", Access::SignedIn), get(page::password::show)),
         (page("POST", "/password", Access::SignedIn), post(page::password::change)),
         (page("GET", "/lookup", requires(Right::LookUp)), get(page::lookup::show)),
+        (page("POST", "/lookup/check", requires(Right::Preflight)), post(page::lookup::check)),
         (page("POST", "/lookup/source", requires(Right::LookUp)), post(page::lookup::search)),
         (page("POST", "/lookup/again", requires(Right::Preflight)), post(page::lookup::ask_again)),
         (page("GET", "/preflight", requires(Right::Preflight)), get(page::preflight::show)),
         (page("GET", "/retract", requires(Right::Retract)), get(page::retract::begin)),
         (page("POST", "/retract/review", requires(Right::Retract)), post(page::retract::review)),
         (page("POST", "/retract/send", requires(Right::Retract)), post(page::retract::send)),
+        (page("POST", "/retract/several/review", requires(Right::Retract)), post(page::several::review)),
+        (page("POST", "/retract/several/send", requires(Right::Retract)), post(page::several::send)),
         (page("GET", "/receipt", requires(Right::LookUp)), get(page::receipt::show)),
         (page("GET", "/receipt/live", requires(Right::LookUp)), get(page::receipt::live)),
         (page("GET", "/history", requires(Right::LookUp)), get(page::history::list)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::service::{Service, add_user};
+use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
 /// An action of the simulator.
@@ -565,7 +565,14 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     assert!(!again.stderr.contains(" was found:"), "it is said once: {}", again.stderr);
     let password = add_user(&home, "ann", "agent");
     let service = Service::start(&home);
-    let history = service.login("ann", &password).get("/history").body;
+    let ann = service.login("ann", &password);
+    let queue = ann.get("/").body;
+    assert!(
+        queue.contains("Refunds whose orders have turned up") && queue.contains(&percent_encoded(&late[0])),
+        "{queue}"
+    );
+    assert!(queue.contains("No crawl has found the order of 1 watched refund yet."), "{queue}");
+    let history = ann.get("/history").body;
     let (_, shown) = history.split_once("Watched orders that were found").expect("the page keeps showing it");
     assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 
@@ -574,6 +581,7 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     check(&home, &file, &out, &["--force"], 0);
     assert_eq!(outcomes(&out), ["confirmed", "confirmed", "not_a_referral"]);
     assert_eq!(sim.deletes().len(), 2);
+    assert!(!ann.get("/").body.contains("turned up"), "its order was retracted");
 }
 
 #[cfg(unix)]

@@ -144,6 +144,7 @@ const PURE: &[&str] = &[
     "retract/match_submissions.rs",
     "retract/poll_schedule.rs",
     "retract/plan_fingerprint.rs",
+    "retract/several.rs",
     "schedule/trigger.rs",
     "webhook/verify.rs",
     "crawl/plan/cost.rs",

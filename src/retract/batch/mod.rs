@@ -30,6 +30,7 @@ mod send;
 pub use choose::{Limits, TRIAL};
 pub use outcome::{OUTCOME_COLUMNS, Outcome, RowOutcome, SentAction};
 use rows::Item;
+pub use send::TRUSTED_FOR;
 
 /// The columns that a plan file adds.
 pub const PLAN_COLUMNS: [&str; 9] = [

@@ -14,8 +14,7 @@ use serde_json::Value;
 use super::lookup::masks_of;
 use super::plan::{Part, PlanTable};
 use super::view::{Reward, Verdicts, count, in_link, minute};
-use super::words;
-use super::{ErrorPage, Layout, PageResult, rendered};
+use super::{ErrorPage, Layout, PageResult, rendered, words};
 use crate::access::Right;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
@@ -166,7 +165,7 @@ fn facts_of(approval: &Approval, request: Option<&RetractRequest>) -> Vec<(&'sta
         facts.push(("Orders", count(orders)));
     }
     let value = approval.subject["value"].as_object().into_iter().flatten();
-    facts.extend(value.map(|(unit, worth)| ("Rewards worth", words::amount(worth.as_i64(), Some(unit), None))));
+    facts.extend(value.map(|(unit, worth)| ("Rewards worth", words::with_units(&format!("{worth} {unit}")))));
     facts
 }
 
