@@ -59,6 +59,11 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         },
         hooks: Arc::new(Receiver::new(Keys::new(settings.jwks_url()?), &actions.identity.tenant)),
         notices: settings.notices.clone(),
+        shown_settings: settings
+            .shown()
+            .into_iter()
+            .map(|shown| serve::ShownSetting { key: shown.key, value: shown.value, source: shown.source })
+            .collect(),
         schedule: (super::scheduled::schedule(context)?, super::scheduled::Scheduled::new(context)),
     };
     serve::run(options, actions, clock, stop, report).await?;

@@ -71,6 +71,17 @@ pub struct Options {
     /// `None` if notices are not configured.
     pub notices: Option<notify::Settings>,
     pub schedule: (Schedule, Arc<dyn Work>),
+    /// The effective settings, without secrets.
+    pub shown_settings: Vec<ShownSetting>,
+}
+
+/// An effective setting, for the page of an administrator.
+#[derive(Debug, Clone)]
+pub struct ShownSetting {
+    pub key: String,
+    /// `None` if the setting is unset and has no default.
+    pub value: Option<String>,
+    pub source: String,
 }
 
 /// What the page offers, from the settings.

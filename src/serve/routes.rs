@@ -19,6 +19,7 @@ use super::auth::authorize;
 use super::batch::UPLOAD_AT_MOST;
 use super::extractors::FORM_AT_MOST;
 use super::headers::finish;
+use super::page::admin;
 use super::{api, health, page, webhooks};
 use crate::access::Right;
 use crate::webhook::MAX_BODY;
@@ -102,6 +103,7 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("GET", "/receipt", requires(Right::LookUp)), get(page::receipt::show)),
         (page("GET", "/receipt/live", requires(Right::LookUp)), get(page::receipt::live)),
         (page("GET", "/history", requires(Right::LookUp)), get(page::history::list)),
+        (page("GET", "/history.csv", requires(Right::LookUp)), get(page::history::export)),
         (page("GET", "/history/{id}", requires(Right::LookUp)), get(page::history::one)),
         (page("GET", "/batch", requires(Right::Batch)), get(page::batch::list)),
         (page("POST", "/batch", requires(Right::Batch)), post(page::batch::upload).layer(upload())),
@@ -115,6 +117,22 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("POST", "/approvals/{id}/decline", requires(Right::Approve)), post(page::approvals::decline)),
         (page("POST", "/approvals/{id}/withdraw", requires(Right::Retract)), post(page::approvals::withdraw)),
         (page("GET", "/health", requires(Right::SeeHealth)), get(page::dashboard::show)),
+        (page("GET", "/admin", requires(Right::Administer)), get(admin::users::list)),
+        (page("POST", "/admin/users", requires(Right::Administer)), post(admin::users::add)),
+        (page("GET", "/admin/users/{id}", requires(Right::Administer)), get(admin::users::one)),
+        (page("POST", "/admin/users/{id}/role", requires(Right::Administer)), post(admin::users::set_role)),
+        (page("POST", "/admin/users/{id}/password", requires(Right::Administer)), post(admin::users::set_password)),
+        (page("POST", "/admin/users/{id}/disable", requires(Right::Administer)), post(admin::users::disable)),
+        (page("POST", "/admin/users/{id}/enable", requires(Right::Administer)), post(admin::users::enable)),
+        (page("POST", "/admin/users/{id}/sign-out", requires(Right::Administer)), post(admin::users::end_sessions)),
+        (page("POST", "/admin/users/{id}/tokens", requires(Right::Administer)), post(admin::users::add_token)),
+        (page("POST", "/admin/tokens/{id}/revoke", requires(Right::Administer)), post(admin::users::revoke_token)),
+        (page("GET", "/admin/limits", requires(Right::Administer)), get(admin::system::limits)),
+        (page("POST", "/admin/limits", requires(Right::Administer)), post(admin::system::set_limits)),
+        (page("GET", "/admin/schedule", requires(Right::Administer)), get(admin::system::schedule)),
+        (page("POST", "/admin/schedule/{id}/run", requires(Right::Administer)), post(admin::system::run_job)),
+        (page("GET", "/admin/settings", requires(Right::Administer)), get(admin::system::settings)),
+        (page("GET", "/admin/log", requires(Right::Administer)), get(admin::users::log)),
         (page("GET", "/assets/recoup.css", Access::Public), get(page::assets::style)),
         (page("GET", "/assets/recoup.js", Access::Public), get(page::assets::script)),
         (page("GET", "/assets/recoup.svg", Access::Public), get(page::assets::icon)),

@@ -3,6 +3,7 @@
 //! Tests assert what a user sees (standard output, exit code, rows) and what the simulator received, never internals.
 
 mod adjust;
+mod admin;
 mod api_clients;
 mod api_description;
 mod api_errors;
@@ -11,6 +12,7 @@ mod approval;
 mod audit;
 mod backup;
 mod batch;
+mod batch_page;
 mod batch_rows;
 mod browser;
 mod browser_orders;
@@ -26,6 +28,7 @@ mod damaged_index;
 mod forget;
 #[cfg(unix)]
 mod help_examples;
+mod history;
 mod http_client;
 mod index;
 mod looking;

@@ -253,7 +253,7 @@ fn writers(home: &Home) -> Vec<(Vec<String>, &'static str)> {
         (vec!["status", "--metrics-file"], "recoup_index_complete"),
         (vec!["reconcile", &refunds, "--out"], "order_id"),
         (vec!["retract", "--file", &refunds, "--plan"], "order_id"),
-        (vec!["retract", "--file", &refunds, "--yes", "--out"], "already retracted"),
+        (vec!["retract", "--file", &refunds, "--yes", "--out"], "already_retracted"),
     ]
     .map(|(args, holds)| (args.into_iter().map(str::to_owned).collect(), holds))
     .to_vec()
@@ -407,7 +407,7 @@ fn unwritable_outcomes_are_exit_1_and_a_repetition_writes_them_without_sending_t
         }
         assert_eq!(sim.deletes().len(), 2 * (n + 1));
         batch(&again.display().to_string(), &["--json"]).expect(0);
-        assert_eq!(outcomes(&again), ["already retracted", "already retracted"]);
+        assert_eq!(outcomes(&again), ["already_retracted", "already_retracted"]);
         assert_eq!(fs::metadata(&again).expect("there").permissions().mode() & 0o777, 0o600);
     }
     assert_eq!(sim.deletes().len(), 4);

@@ -3,6 +3,7 @@
 //! Each page has one file here and its markup in `templates/`. A page makes no decisions: it shows the results of the use
 //! cases and passes the user's requests to them.
 
+pub(super) mod admin;
 pub(super) mod approvals;
 pub(super) mod assets;
 pub(super) mod batch;
@@ -57,6 +58,7 @@ pub(super) struct User {
     pub(super) can_sign_out: bool,
     pub(super) sees_health: bool,
     pub(super) uploads_batches: bool,
+    pub(super) administers: bool,
     /// Number of requests that wait for this user's approval; `None` if the ledger cannot be read.
     pub(super) approvals_waiting: Option<usize>,
 }
@@ -70,6 +72,7 @@ impl Layout {
             can_sign_out: caller.session_cookie.is_some(),
             uploads_batches: caller.who.may(Right::Batch),
             sees_health: caller.who.may(Right::SeeHealth),
+            administers: caller.who.may(Right::Administer),
             approvals_waiting: app.approvals_waiting_for(&caller.who),
         });
         Self {

@@ -216,6 +216,11 @@ pub(super) fn line_of(finding: &Finding) -> String {
     ui_text::with_times(&without_flags(&finding.line(), Audience::Page))
 }
 
+/// Writes a code with spaces: `not_received` becomes `not received`.
+pub(super) fn spaced(code: &str) -> String {
+    code.replace('_', " ")
+}
+
 /// Formats a number with its digits grouped.
 pub(super) fn count(number: u64) -> String {
     grouped(number)
