@@ -19,6 +19,22 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A button beside an ID copies it. Without scripts, the buttons stay hidden.
+function enhance(root) {
+  localize(root);
+  for (const button of root.querySelectorAll("[data-copy-text]")) {
+    button.hidden = !navigator.clipboard;
+  }
+}
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy-text]");
+  if (button) {
+    await navigator.clipboard.writeText(button.dataset.copyText);
+    // The rest of the button's text names the ID for screen readers.
+    button.firstChild.data = "Copied";
+  }
+});
+
 // Times in the reader's zone. In a table, how long ago it was; the exact time is on hover and for screen readers.
 const exact = new Intl.DateTimeFormat("en-GB", {
   day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
@@ -48,22 +64,41 @@ function localize(root) {
     relative.textContent = !isRecent ? "" : isShort ? ago(seconds) : ` (${ago(seconds)})`;
   }
 }
-localize(document);
+enhance(document);
 setInterval(() => localize(document), 60000);
 
-// Slow fragments, such as the preflight of an order, are loaded after the page.
-for (const place of document.querySelectorAll("[data-part]")) {
+// Slow fragments, such as the preflight of an order, are loaded after the page. Only the newest request of a place counts.
+async function load(place, path) {
+  place.dataset.loading = path;
   place.setAttribute("aria-busy", "true");
-  fetch(place.dataset.part, { headers: { accept: "text/html" } })
-    .then(async (answer) => {
-      // An ended session redirects to the login page, which must not be inserted here.
-      if (answer.ok && !answer.redirected) {
-        place.innerHTML = await answer.text();
-        localize(place);
-      }
-    })
-    .catch(() => {})
-    .finally(() => place.removeAttribute("aria-busy"));
+  try {
+    const answer = await fetch(path, { headers: { accept: "text/html" } });
+    const text = await answer.text();
+    // An ended session redirects to the login page, which must not be inserted here.
+    if (answer.ok && !answer.redirected && place.dataset.loading === path) {
+      place.innerHTML = text;
+      enhance(place);
+    }
+  } catch {
+    // The place keeps its link, which opens the same fragment as a page.
+  }
+  if (place.dataset.loading === path) {
+    place.removeAttribute("aria-busy");
+  }
+}
+for (const place of document.querySelectorAll("[data-part]")) {
+  load(place, place.dataset.part);
+}
+
+// The choice between several actions of an order shows its result below the choice.
+for (const form of document.querySelectorAll("[data-choose]")) {
+  const place = document.getElementById(form.dataset.choose);
+  const choose = () => load(place, `${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}&part=1`);
+  form.addEventListener("change", choose);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    choose();
+  });
 }
 
 // Live updates of the receipt.
@@ -72,7 +107,7 @@ for (const place of document.querySelectorAll("[data-live]")) {
   const show = (event) => {
     const open = place.querySelector("details[open]") !== null;
     place.innerHTML = event.data;
-    localize(place);
+    enhance(place);
     if (open) {
       place.querySelector("details")?.setAttribute("open", "");
     }
@@ -94,7 +129,7 @@ for (const form of document.querySelectorAll("form[data-once]")) {
     form.dataset.sent = "1";
     const button = form.querySelector("button");
     button.setAttribute("aria-disabled", "true");
-    button.textContent = "Sending…";
+    button.textContent = button.dataset.busy ?? "Sending…";
   });
 }
 
@@ -144,7 +179,7 @@ for (const place of document.querySelectorAll("[data-reload]")) {
       return;
     }
     place.innerHTML = fresh.innerHTML;
-    localize(place);
+    enhance(place);
     setTimeout(reload, 1500);
   };
   setTimeout(reload, 1500);

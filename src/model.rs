@@ -7,6 +7,7 @@
 pub mod budget;
 mod count;
 pub mod decimal;
+mod link_template;
 pub mod order_text;
 pub mod program_rule;
 mod referral;
@@ -19,6 +20,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use count::{counted, grouped};
+pub use link_template::LinkTemplate;
 pub use referral::ReferralState;
 pub use reward::{Reward, RewardState, UNREADABLE, VENDOR_TIME_INEXACT_MS};
 

@@ -25,7 +25,7 @@ pub use network::network_of;
 pub use proxy::proxied;
 pub use role::{Right, Role};
 pub use secret::{PASSWORD_AT_LEAST, new_password, random_text};
-pub use sessions::{LoginRefused, NewSession, Origin, Session};
+pub use sessions::{LoginRefused, NewSession, OpenSession, Origin, Session};
 pub use tokens::Token;
 
 use crate::error::{Error, Kind, Result};
@@ -223,6 +223,22 @@ impl AccessControl {
         self.user(name)?;
         self.file.enable(name)?;
         self.user(name)
+    }
+
+    /// Whether no user would have the right to manage users without this one.
+    fn is_last_admin(&self, name: &str) -> Result<bool> {
+        let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
+        let users = self.users()?;
+        Ok(users.iter().filter(may).all(|user| user.name == name)
+            && users.iter().any(|user| user.name == name && may(&user)))
+    }
+
+    /// Fails if no user would have the right to manage users without this one.
+    pub fn check_admin_is_left(&self, name: &str, hint: &str) -> Result<()> {
+        if self.is_last_admin(name)? {
+            return Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users")).hint(hint));
+        }
+        Ok(())
     }
 
     /// Records a change to users or tokens.

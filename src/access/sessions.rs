@@ -20,6 +20,16 @@ pub struct Session {
     pub csrf: String,
 }
 
+/// A session without its cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSession {
+    pub user: String,
+    /// When the user signed in, RFC 3339.
+    pub began_at: String,
+    /// The time of the newest request, RFC 3339, to the minute.
+    pub seen_at: String,
+}
+
 #[derive(Debug)]
 pub struct NewSession {
     /// The session cookie. The server stores only its hash.
@@ -55,6 +65,40 @@ impl AccessControl {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<std::result::Result<NewSession, LoginRefused>> {
+        let browser = match self.check_password(name, password, origin, now)? {
+            Ok(browser) => browser,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let now_ms = now.as_millisecond();
+        let (idle, absolute) = (self.limits.idle.as_millis() as i64, self.limits.absolute.as_millis() as i64);
+        self.file.delete_expired_sessions(now_ms - absolute, now_ms - idle)?;
+        let cookie = secret::random_secret()?;
+        self.file.begin_session(&secret::hash(&cookie), name, now_ms)?;
+        let number = browser.map_or_else(secret::random_text, Ok)?;
+        let browser = format!("{number}.{}", secret::sign(self.file.csrf_key(), &browser_subject(name, &number)));
+        Ok(Ok(NewSession { cookie: SecretString::from(cookie.as_str()), browser }))
+    }
+
+    /// Checks the password of a signed-in user before a change that a stranger at an unattended browser must not make.
+    /// Throttles wrong guesses like sign-ins. Hashes a password.
+    pub fn confirm_password(
+        &mut self,
+        name: &str,
+        password: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<std::result::Result<(), LoginRefused>> {
+        Ok(self.check_password(name, password, origin, now)?.map(drop))
+    }
+
+    /// Checks a password. Returns the number of the browser if the user has signed in with it before.
+    fn check_password(
+        &mut self,
+        name: &str,
+        password: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<std::result::Result<Option<String>, LoginRefused>> {
         let now_ms = now.as_millisecond();
         let is_name = check_name("user", name).is_ok();
         let browser = origin.browser.as_deref().filter(|_| is_name).and_then(|word| self.known_browser(name, word));
@@ -81,13 +125,7 @@ impl AccessControl {
         }
         let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
         self.file.forget_attempts(&keys, now_ms - throttle::REMEMBERED_MS)?;
-        let (idle, absolute) = (self.limits.idle.as_millis() as i64, self.limits.absolute.as_millis() as i64);
-        self.file.delete_expired_sessions(now_ms - absolute, now_ms - idle)?;
-        let cookie = secret::random_secret()?;
-        self.file.begin_session(&secret::hash(&cookie), name, now_ms)?;
-        let number = browser.map_or_else(secret::random_text, |number| Ok(number.to_owned()))?;
-        let browser = format!("{number}.{}", secret::sign(self.file.csrf_key(), &browser_subject(name, &number)));
-        Ok(Ok(NewSession { cookie: SecretString::from(cookie.as_str()), browser }))
+        Ok(Ok(browser.map(str::to_owned)))
     }
 
     /// Returns the number of a browser in which this user has signed in before.
@@ -128,6 +166,24 @@ impl AccessControl {
         let Some(role) = Role::parse(&row.role) else { return Ok(None) };
         let principal = Principal { name: row.user, role, os_user: row.os_user, by: AuthMethod::Session };
         Ok(Some(Session { principal, csrf: self.csrf_of(cookie) }))
+    }
+
+    /// Returns the sessions that have not expired, the newest first.
+    pub fn sessions(&self, now: Timestamp) -> Result<Vec<OpenSession>> {
+        let now_ms = now.as_millisecond();
+        let (idle, absolute) = (self.limits.idle.as_millis() as i64, self.limits.absolute.as_millis() as i64);
+        let moment = |ms: i64| Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).unwrap_or_default();
+        let open = self.file.sessions()?.into_iter();
+        let open = open.filter(|row| now_ms - row.seen_ms <= idle && now_ms - row.created_ms <= absolute);
+        Ok(open
+            .map(|row| OpenSession { user: row.user, began_at: moment(row.created_ms), seen_at: moment(row.seen_ms) })
+            .collect())
+    }
+
+    /// Ends every session of a user. Returns their number.
+    pub fn end_sessions_of(&mut self, name: &str) -> Result<u64> {
+        self.user(name)?;
+        self.file.end_sessions_of(name)
     }
 
     pub fn end_session(&mut self, cookie: &str) -> Result<()> {

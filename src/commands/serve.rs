@@ -52,8 +52,18 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result
         sessions: access::Limits { idle: serve.session_idle, absolute: serve.session_end },
         ready_max_age: serve.ready_max_age,
         token_requests_per_minute: serve.token_requests_per_minute,
+        page: serve::PageOptions {
+            reasons: serve.reasons.clone(),
+            shop_order_url: serve.shop_order_url.clone(),
+            vendor_action_url: serve.vendor_action_url.clone(),
+        },
         hooks: Arc::new(Receiver::new(Keys::new(settings.jwks_url()?), &actions.identity.tenant)),
         notices: settings.notices.clone(),
+        shown_settings: settings
+            .shown()
+            .into_iter()
+            .map(|shown| serve::ShownSetting { key: shown.key, value: shown.value, source: shown.source })
+            .collect(),
         schedule: (super::scheduled::schedule(context)?, super::scheduled::Scheduled::new(context)),
     };
     serve::run(options, actions, clock, stop, report).await?;

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{CommandContext, Exit};
-use crate::access::{AccessControl, Limits, Right, Role, User, new_password};
+use crate::access::{AccessControl, Limits, Role, User, new_password};
 use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
 use crate::error::{Error, Kind, Result};
 use crate::report::{self, table};
@@ -47,14 +47,16 @@ pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> R
         }
         UserCommand::Role { name, role } => {
             if role != Role::Admin {
-                check_admin_is_left(&access, &name, false, "make another user admin first")?;
+                access.check_admin_is_left(&name, "make another user admin first")?;
             }
             let user = access.set_role(&name, role)?;
             access.log(actor, &format!("user {name}: role {}", role.as_str()), now)?;
             show_user(context, &user)
         }
         UserCommand::Disable { name, yes } => {
-            check_admin_is_left(&access, &name, yes, "make another user admin first, or disable this one with --yes")?;
+            if !yes {
+                access.check_admin_is_left(&name, "make another user admin first, or disable this one with --yes")?;
+            }
             let user = access.disable(&name, now)?;
             access.log(actor, &format!("user {name}: disabled"), now)?;
             withdraw(context, &user)?;
@@ -144,18 +146,6 @@ fn show_user(context: &CommandContext<'_>, user: &User) -> Result<Exit> {
     let disabled = if user.disabled_at.is_some() { ", disabled" } else { "" };
     context.report.line(format!("{} is {}{disabled}", user.name, user.role.as_str()));
     Ok(Exit::Done)
-}
-
-/// Fails if no user would keep the right to manage users.
-fn check_admin_is_left(access: &AccessControl, name: &str, yes: bool, hint: &str) -> Result<()> {
-    let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
-    let users = access.users()?;
-    let is_last = users.iter().filter(may).all(|user| user.name == name)
-        && users.iter().any(|user| user.name == name && may(&user));
-    if !is_last || yes {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users")).hint(hint))
 }
 
 /// Withdraws the approval requests and the approvals of a disabled user.

@@ -116,6 +116,9 @@ tables! {
         session_end: Span,
         ready_max_age: Span,
         token_requests_per_minute: u32,
+        reasons: Vec<String>,
+        shop_order_url: String,
+        vendor_action_url: String,
     }
     struct ScheduleTable {
         refresh: String,

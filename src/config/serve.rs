@@ -9,12 +9,19 @@ use std::time::Duration;
 
 use super::file::ServeTable;
 use crate::error::{Error, Kind, Result};
+use crate::model::LinkTemplate;
 
 const LISTEN: &str = "127.0.0.1:8080";
 
 /// The default limit: a hundred a second, more than a helpdesk needs, and few enough that a loop by mistake leaves room for
 /// other clients.
 const TOKEN_REQUESTS_PER_MINUTE: u32 = 6_000;
+
+/// The maximum number of offered reasons, so that the choice fits a screen.
+const REASONS_AT_MOST: usize = 30;
+
+/// The maximum length of an offered reason, in characters. A reason with free text must fit the form's field.
+const REASON_CHARS: usize = 200;
 
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
@@ -33,6 +40,12 @@ pub struct ServeSettings {
     pub ready_max_age: Duration,
     /// Requests of one API token in a minute; `None` for no limit.
     pub token_requests_per_minute: Option<NonZeroU32>,
+    /// The reasons that the page offers.
+    pub reasons: Vec<String>,
+    /// The page of an order in the shop.
+    pub shop_order_url: Option<LinkTemplate>,
+    /// The vendor's page of an action.
+    pub vendor_action_url: Option<LinkTemplate>,
 }
 
 impl ServeSettings {
@@ -65,6 +78,25 @@ impl ServeSettings {
                 ));
             }
         };
+        let template = |key: &str, text: Option<String>, placeholder: &str, example: &str| {
+            let parse = |text: String| {
+                LinkTemplate::parse(&text, placeholder)
+                    .map_err(|why| wrong(key, &why, &format!("write a URL such as {example}")))
+            };
+            text.map(parse).transpose()
+        };
+        let shop_order_url = template(
+            "shop_order_url",
+            table.shop_order_url,
+            "{order_id}",
+            "https://shop.example/admin/orders/{order_id}",
+        )?;
+        let vendor_action_url = template(
+            "vendor_action_url",
+            table.vendor_action_url,
+            "{action_id}",
+            "https://vendor.example/actions/{action_id}",
+        )?;
         let span = |span: Option<super::Span>, default| super::span(span, default);
         Ok(Self {
             listen,
@@ -77,6 +109,29 @@ impl ServeSettings {
             token_requests_per_minute: NonZeroU32::new(
                 table.token_requests_per_minute.unwrap_or(TOKEN_REQUESTS_PER_MINUTE),
             ),
+            reasons: reasons(table.reasons.unwrap_or_default())?,
+            shop_order_url,
+            vendor_action_url,
         })
     }
+}
+
+/// Checks the offered reasons: each is one line of text.
+fn reasons(reasons: Vec<String>) -> Result<Vec<String>> {
+    let wrong = |why: String| {
+        Error::new(Kind::Config, format!("[serve] reasons: {why}"))
+            .hint("write a list of short texts, such as [\"returned\", \"cancelled before shipping\"]")
+    };
+    if reasons.len() > REASONS_AT_MOST {
+        return Err(wrong(format!("{} reasons are too many, at most {REASONS_AT_MOST}", reasons.len())));
+    }
+    for reason in &reasons {
+        if reason.trim().is_empty() || reason.chars().any(char::is_control) {
+            return Err(wrong(format!("{reason:?} is not one line of text")));
+        }
+        if reason.chars().count() > REASON_CHARS {
+            return Err(wrong(format!("{reason:?} is longer than {REASON_CHARS} characters")));
+        }
+    }
+    Ok(reasons.into_iter().map(|reason| reason.trim().to_owned()).collect())
 }

@@ -10,7 +10,7 @@ use super::{Environment, GlobalFlags, Settings};
 
 /// Every key of `recoup.toml` with its default, as the user would write it; `None` for a key without a default. A test
 /// compares this list with the defaults that the code uses.
-pub(super) const DEFAULTS: [(&str, Option<&str>); 90] = [
+pub(super) const DEFAULTS: [(&str, Option<&str>); 94] = [
     ("tenant", None),
     ("account_sid", None),
     ("advocate_url", Some(super::ADVOCATE_URL)),
@@ -76,6 +76,10 @@ pub(super) const DEFAULTS: [(&str, Option<&str>); 90] = [
     ("serve.session_idle", Some("1h")),
     ("serve.session_end", Some("12h")),
     ("serve.ready_max_age", Some("26h")),
+    ("serve.token_requests_per_minute", Some("6000")),
+    ("serve.reasons", None),
+    ("serve.shop_order_url", None),
+    ("serve.vendor_action_url", None),
     ("schedule.refresh", Some("1h")),
     ("schedule.verify", Some("5m")),
     ("schedule.webhooks", Some("5s")),

@@ -24,7 +24,7 @@ pub(super) struct ActiveRun {
     pub(super) clock: Clock,
     pub(super) writer: Writer,
     /// Reads the committed state. Call [`Writer::flush`] first to read an entry that the writer has not committed.
-    pub(super) reader: Arc<Mutex<IndexReader>>,
+    pub(super) reader: Arc<IndexReader>,
     pub(super) run: RunKey,
     pub(super) options: Options,
     /// The folder of the index, for temporary files. This folder's disk has room for the rewards that the crawl is about to
@@ -60,7 +60,7 @@ impl ActiveRun {
         work: impl FnOnce(&IndexReader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let reader = Arc::clone(&self.reader);
-        tokio::task::spawn_blocking(move || work(&lock(&reader)))
+        tokio::task::spawn_blocking(move || work(&reader))
             .await
             .map_err(|error| Error::new(Kind::Failed, format!("reading the queue ended unexpectedly: {error}")))?
     }

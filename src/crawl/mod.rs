@@ -172,7 +172,7 @@ impl Crawl<'_> {
             mapping: self.mapping.clone(),
             clock: *self.clock,
             writer,
-            reader: Arc::new(Mutex::new(reader)),
+            reader: Arc::new(reader),
             run,
             options: self.options.clone(),
             folder: self.index_path.parent().unwrap_or(Path::new("")).to_owned(),

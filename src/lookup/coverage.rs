@@ -6,17 +6,25 @@ use crate::model::{Coverage, counted, grouped};
 
 /// Formats the coverage, such as "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
 pub fn describe_coverage(coverage: &Coverage) -> String {
+    let extent = describe_extent(coverage);
+    match coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) {
+        Some(as_of) => format!("as of {} UTC, {extent}", as_of.strftime("%Y-%m-%d %H:%M")),
+        None => extent,
+    }
+}
+
+/// Formats the coverage without its time, such as "48,210 of 48,212 accounts read".
+pub fn describe_extent(coverage: &Coverage) -> String {
     let read = format!("{} of {} read", grouped(coverage.accounts_read), counted(coverage.accounts_known, "account"));
-    let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
+    if coverage.as_of.as_deref().is_none_or(|text| text.parse::<Timestamp>().is_err()) {
         return format!("the first crawl has not finished: {read}");
-    };
-    let minute = as_of.strftime("%Y-%m-%d %H:%M");
+    }
     let gaps = if coverage.complete { "" } else { ", with gaps" };
     let forgotten = match coverage.accounts_forgotten {
         0 => String::new(),
         n => format!(", {} forgotten", counted(n, "account")),
     };
-    format!("as of {minute} UTC, {read}{gaps}{forgotten}")
+    format!("{read}{gaps}{forgotten}")
 }
 
 /// Returns why the absence of an order from the index does not prove that it is not a referral; `None` if the absence

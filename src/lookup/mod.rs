@@ -7,6 +7,7 @@
 
 pub mod candidates;
 mod coverage;
+mod in_ledger;
 mod ledger_states;
 mod order_list;
 mod other_id;
@@ -24,7 +25,8 @@ use crate::report::table;
 use crate::store::index::{IndexReader, JudgedBy, Match};
 
 pub use candidates::{KnownCandidate, why_unclear};
-pub use coverage::{describe_coverage, why_absence_is_unproven};
+pub use coverage::{describe_coverage, describe_extent, why_absence_is_unproven};
+pub use in_ledger::{LedgerId, LedgerIdKind, find_in_ledger};
 pub use ledger_states::update_from_ledger;
 pub use order_list::{parse_typed, split_lists};
 pub use other_id::{OtherId, OtherIdKind, ParticipantIds};

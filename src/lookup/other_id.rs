@@ -8,7 +8,7 @@ use crate::model::{ActionId, OrderId, RewardId};
 use crate::store::index::IndexReader;
 
 /// Maximum number of orders.
-const MAX_ORDERS: usize = 20;
+pub(super) const MAX_ORDERS: usize = 20;
 
 /// The kind of an ID that is not an order ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -85,14 +85,20 @@ fn find_exact(reader: &IndexReader, text: &str, participants: ParticipantIds) ->
     Ok((!orders.is_empty()).then(|| OtherId::new(OtherIdKind::Participant, orders)))
 }
 
+/// Returns each order once, in the given order.
+pub(super) fn distinct(all: impl IntoIterator<Item = OrderId>) -> Vec<OrderId> {
+    let mut orders: Vec<OrderId> = Vec::new();
+    for order in all {
+        if !orders.contains(&order) {
+            orders.push(order);
+        }
+    }
+    orders
+}
+
 impl OtherId {
     fn new(kind: OtherIdKind, all: Vec<OrderId>) -> Self {
-        let mut orders: Vec<OrderId> = Vec::new();
-        for order in all {
-            if !orders.contains(&order) {
-                orders.push(order);
-            }
-        }
+        let mut orders = distinct(all);
         let more = orders.len() > MAX_ORDERS;
         orders.truncate(MAX_ORDERS);
         Self { kind, orders, more }

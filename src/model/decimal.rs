@@ -52,6 +52,11 @@ impl Decimal {
         Self(i128::from(hundredths) * (UNIT / 100))
     }
 
+    /// Converts the amount to cents; `None` if it is not a whole number of cents or too large.
+    pub fn cents(self) -> Option<i64> {
+        (self.0 % (UNIT / 100) == 0).then(|| i64::try_from(self.0 / (UNIT / 100)).ok()).flatten()
+    }
+
     pub fn is_zero(self) -> bool {
         self.0 == 0
     }
@@ -112,6 +117,15 @@ impl Neg for Decimal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_whole_number_of_cents_is_cents() {
+        for (text, cents) in
+            [("42", Some(4200)), ("-0.5", Some(-50)), ("0.001", None), ("999999999999999999999999", None)]
+        {
+            assert_eq!(Decimal::parse(text).expect("an amount").cents(), cents, "{text}");
+        }
+    }
 
     #[test]
     fn a_text_is_parsed_exactly_or_not_at_all() {

@@ -1,4 +1,5 @@
-//! Converts ledger events to CSV: one row for each event, and the same columns in every version. This module does no I/O.
+//! Converts the ledger's events and retractions to CSV: one row for each of them, and the same columns in every version. This
+//! module does no I/O.
 //!
 //! Spreadsheets do not run any cell as a formula, and no cell contains a line break.
 
@@ -7,7 +8,8 @@ use std::borrow::Cow;
 use crate::error::{Error, Kind, Result};
 use crate::refunds::csv_injection::escape;
 use crate::report::one_line;
-use crate::store::ledger::Exported;
+use crate::retract::receipt::{Entry, RewardLine};
+use crate::store::ledger::{Exported, Retraction};
 
 const COLUMNS: [&str; 20] = [
     "event",
@@ -61,6 +63,70 @@ pub(super) fn line(event: &Exported) -> Result<String> {
         event.details.to_string(),
         event.hash.clone(),
     ];
+    safe_row(cells)
+}
+
+/// The columns of the history. They contain no account.
+const HISTORY_COLUMNS: [&str; 17] = [
+    "retraction",
+    "recorded_at",
+    "order_id",
+    "action_id",
+    "action_tracker_id",
+    "state",
+    "last_event_at",
+    "person",
+    "approved_by",
+    "ticket",
+    "reason",
+    "road",
+    "disposition",
+    "sent_at",
+    "confirmed_at",
+    "rewards",
+    "worth",
+];
+
+/// Writes retractions with their receipts as CSV, one line for each.
+pub fn history<'a>(retractions: impl IntoIterator<Item = (&'a Retraction, &'a Entry)>) -> Result<String> {
+    let mut lines = vec![row(&HISTORY_COLUMNS.map(Cow::Borrowed))?];
+    for (retraction, entry) in retractions {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let rewards: Vec<&str> = entry.rewards.iter().map(|reward| reward.reward_id.as_str()).collect();
+        let worth: Vec<String> = entry.rewards.iter().map(worth).filter(|worth| !worth.is_empty()).collect();
+        lines.push(safe_row([
+            retraction.id.to_string(),
+            retraction.created_at.clone(),
+            retraction.order_id.to_string(),
+            text(&entry.action_id),
+            text(&entry.action_tracker_id),
+            retraction.state.as_str().to_owned(),
+            retraction.events.last().map(|event| event.at.clone()).unwrap_or_default(),
+            retraction.person.clone(),
+            text(&entry.approved_by),
+            text(&retraction.ticket),
+            text(&retraction.reason),
+            retraction.channel.as_str().to_owned(),
+            retraction.disposition.clone(),
+            text(&entry.sent_at),
+            text(&entry.confirmed_at),
+            rewards.join(" "),
+            worth.join("; "),
+        ])?);
+    }
+    lines.push(String::new());
+    Ok(lines.join("\n"))
+}
+
+/// The worth of a reward with its unit and currency as the vendor writes them, such as `6300 CENTS USD`.
+fn worth(reward: &RewardLine) -> String {
+    let Some(number) = reward.assigned else { return String::new() };
+    let parts = [Some(number.to_string()), reward.unit.clone(), reward.currency.clone()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a row that a spreadsheet runs no cell of.
+fn safe_row<const N: usize>(cells: [String; N]) -> Result<String> {
     row(&cells.map(|cell| Cow::Owned(escape(&one_line(&cell)).into_owned())))
 }
 

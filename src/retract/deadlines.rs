@@ -54,7 +54,7 @@ pub fn event_at(
 pub fn check_age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     let age = now.duration_since(event);
     let days = age.as_hours() / 24;
-    let when = format!("{event:.0}");
+    let when = event.strftime("%Y-%m-%d");
     if age > EVENT_UNDER - SOON {
         findings.warn(
             Check::OldEvent,
@@ -101,6 +101,7 @@ pub fn check_action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp
         );
     }
     let Some(locked) = facts.locking_date.filter(|locked| *locked <= now) else { return };
+    let locked = locked.strftime("%Y-%m-%d %H:%M UTC");
     match facts.program_type.as_deref() {
         // The vendor does not document the effect of the locking date on an Advocate action, so the locking date adds
         // no finding.

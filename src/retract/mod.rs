@@ -43,6 +43,7 @@ mod resend;
 mod reward_fetch;
 pub mod rule;
 mod send;
+pub mod several;
 mod unknown_resolver;
 pub mod verify;
 

@@ -32,7 +32,7 @@ use crate::store::ledger::Ledger;
 use crate::vendor::{Advocate, Brand, HostOptions};
 
 /// Maximum number of preflights and searches that run at the same time.
-const CONCURRENT_READS: usize = 8;
+pub(super) const CONCURRENT_READS: usize = 8;
 
 /// Maximum number of requests to the vendor for one live search.
 const SEARCH_REQUESTS: u64 = 100;
@@ -223,6 +223,10 @@ impl Actions {
             permit = self.reads.acquire() => permit.map_err(|_closed| stopping()),
             () = self.stop.cancelled() => Err(stopping()),
         }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     pub(super) fn now(&self) -> jiff::Timestamp {

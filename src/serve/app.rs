@@ -13,6 +13,7 @@ use super::actions::{ActionSettings, Actions, ORDERS_AT_MOST, aborted, nothing_s
 use super::api::RateLimit;
 use super::batch::{BatchStore, Stage};
 use super::connection_pool::ConnectionPool;
+use super::recent::RecentOrders;
 use super::webhooks::RefusedCounts;
 use crate::access::{AccessControl, Principal, Right};
 use crate::clock::Clock;
@@ -30,6 +31,7 @@ pub(super) struct App {
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     pub(super) batches: BatchStore,
+    pub(super) recent: RecentOrders,
     /// Rate limit of each API token; `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
@@ -38,7 +40,7 @@ pub(super) struct App {
     /// The pool yields `None` before the first crawl.
     pub(super) index: ConnectionPool<IndexReader>,
     /// The ledger for look-ups. The pool yields `None` before the first retraction.
-    ledger: ConnectionPool<Ledger>,
+    pub(super) ledger: ConnectionPool<Ledger>,
     /// Limits concurrent password hashes: each takes 19 MiB, and anyone can submit a login.
     hashing: Arc<Semaphore>,
     /// Number of responses of this process, by route and by first digit of the status.
@@ -69,6 +71,7 @@ impl App {
             index: ConnectionPool::new(settings.index.clone(), open_index),
             ledger: ConnectionPool::new(settings.ledger.clone(), open_ledger),
             batches: BatchStore::beside(&settings.ledger),
+            recent: RecentOrders::default(),
             rate_limit: options.token_requests_per_minute.map(RateLimit::new),
             actions: Arc::new(Actions::new(settings, clock, stop.clone())?),
             options,

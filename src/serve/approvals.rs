@@ -7,13 +7,26 @@ use std::sync::Arc;
 
 use super::actions::aborted;
 use super::app::App;
-use crate::access::Principal;
+use crate::access::{Principal, Right};
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Approval, Ledger, Stage};
 
 impl App {
     pub(super) fn approvals(&self) -> Result<Vec<Approval>> {
         self.actions.ledger()?.map_or_else(|| Ok(Vec::new()), |ledger| ledger.approvals(self.clock.now()))
+    }
+
+    /// Returns the number of requests that wait for this user's approval; `None` if the ledger cannot be read.
+    pub(super) fn approvals_waiting_for(&self, who: &Principal) -> Option<usize> {
+        if !who.may(Right::Approve) {
+            return Some(0);
+        }
+        let names = self.actions.actor(who).names();
+        let all = self
+            .ledger
+            .with(|ledger| ledger.map_or_else(|| Ok(Vec::new()), |ledger| ledger.approvals(self.clock.now())));
+        let waits = |one: &&Approval| one.stage == Stage::Asked && !one.is_of(&names);
+        all.ok().map(|all| all.iter().filter(waits).count())
     }
 
     pub(super) fn approval(&self, id: &str) -> Result<Approval> {

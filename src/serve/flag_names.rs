@@ -6,6 +6,7 @@
 use super::batch::Batch;
 use super::file_options::FIELDS;
 use super::routes::Audience;
+use super::ui_text::with_times;
 use crate::retract::receipt::{Entry, Receipt};
 
 /// Flags with a special name: flag, name on the page, name in the API. Any other flag is converted word by word:
@@ -108,6 +109,9 @@ pub fn entry_for(mut entry: Entry, audience: Audience) -> Entry {
     let findings = entry.findings.iter_mut().map(|finding| &mut finding.remedy);
     for text in [&mut entry.message].into_iter().chain(findings).chain(&mut entry.check).chain(events) {
         *text = without_flags(text, audience);
+        if audience == Audience::Page {
+            *text = with_times(text);
+        }
     }
     entry
 }

@@ -24,7 +24,9 @@ mod listen;
 mod looking;
 mod notices;
 mod page;
+mod recent;
 mod routes;
+mod several;
 mod ui_text;
 mod webhooks;
 
@@ -43,6 +45,7 @@ pub use routes::{Access, Audience, Route, all as all_routes};
 use crate::access;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::model::LinkTemplate;
 use crate::notify::{self, Notifier};
 use crate::report::Report;
 use crate::schedule::{Schedule, Work};
@@ -63,10 +66,33 @@ pub struct Options {
     pub ready_max_age: Duration,
     /// Maximum number of requests of one API token per minute; `None` for no limit.
     pub token_requests_per_minute: Option<NonZeroU32>,
+    pub page: PageOptions,
     pub hooks: Arc<Receiver>,
     /// `None` if notices are not configured.
     pub notices: Option<notify::Settings>,
     pub schedule: (Schedule, Arc<dyn Work>),
+    /// The effective settings, without secrets.
+    pub shown_settings: Vec<ShownSetting>,
+}
+
+/// An effective setting, for the page of an administrator.
+#[derive(Debug, Clone)]
+pub struct ShownSetting {
+    pub key: String,
+    /// `None` if the setting is unset and has no default.
+    pub value: Option<String>,
+    pub source: String,
+}
+
+/// What the page offers, from the settings.
+#[derive(Debug, Clone, Default)]
+pub struct PageOptions {
+    /// The reasons that a form offers beside its free text.
+    pub reasons: Vec<String>,
+    /// The page of an order in the shop; `None` for no link.
+    pub shop_order_url: Option<LinkTemplate>,
+    /// The vendor's page of an action; `None` for no link.
+    pub vendor_action_url: Option<LinkTemplate>,
 }
 
 /// Serves until `stop` is cancelled, then finishes the actions in progress.

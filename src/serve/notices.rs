@@ -75,7 +75,7 @@ fn events(app: &App, status: &Status, after: Duration) -> Result<Vec<Notice>> {
     for batch in
         app.batches.list().into_iter().filter(|batch| matches!(batch.stage, BatchStage::Done | BatchStage::Failed))
     {
-        let text = if batch.stage == BatchStage::Done { "a batch is done" } else { "a batch could not be planned" };
+        let text = if batch.stage == BatchStage::Done { "a batch was applied" } else { "a batch could not be planned" };
         found.push(notice(format!("batch:{}", batch.id), "batch_done", now, text, &format!("/batch/{}", batch.id)));
     }
     found.extend(troubles(status, app.options.ready_max_age, now));

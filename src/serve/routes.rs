@@ -19,6 +19,7 @@ use super::auth::authorize;
 use super::batch::UPLOAD_AT_MOST;
 use super::extractors::FORM_AT_MOST;
 use super::headers::finish;
+use super::page::admin;
 use super::{api, health, page, webhooks};
 use crate::access::Right;
 use crate::webhook::MAX_BODY;
@@ -83,22 +84,26 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
     let requires = Access::Requires;
     let upload = || DefaultBodyLimit::max(UPLOAD_AT_MOST + FORM_AT_MOST);
     vec![
-        (page("GET", "/", Access::SignedIn), get(page::home)),
+        (page("GET", "/", requires(Right::LookUp)), get(page::home::show)),
         (page("GET", "/login", Access::Public), get(page::login::show)),
         (page("POST", "/login", Access::Public), post(page::login::sign_in)),
         (page("POST", "/logout", Access::SignedIn), post(page::login::sign_out)),
         (page("GET", "/password", Access::SignedIn), get(page::password::show)),
         (page("POST", "/password", Access::SignedIn), post(page::password::change)),
         (page("GET", "/lookup", requires(Right::LookUp)), get(page::lookup::show)),
+        (page("POST", "/lookup/check", requires(Right::Preflight)), post(page::lookup::check)),
         (page("POST", "/lookup/source", requires(Right::LookUp)), post(page::lookup::search)),
         (page("POST", "/lookup/again", requires(Right::Preflight)), post(page::lookup::ask_again)),
         (page("GET", "/preflight", requires(Right::Preflight)), get(page::preflight::show)),
         (page("GET", "/retract", requires(Right::Retract)), get(page::retract::begin)),
         (page("POST", "/retract/review", requires(Right::Retract)), post(page::retract::review)),
         (page("POST", "/retract/send", requires(Right::Retract)), post(page::retract::send)),
+        (page("POST", "/retract/several/review", requires(Right::Retract)), post(page::several::review)),
+        (page("POST", "/retract/several/send", requires(Right::Retract)), post(page::several::send)),
         (page("GET", "/receipt", requires(Right::LookUp)), get(page::receipt::show)),
         (page("GET", "/receipt/live", requires(Right::LookUp)), get(page::receipt::live)),
         (page("GET", "/history", requires(Right::LookUp)), get(page::history::list)),
+        (page("GET", "/history.csv", requires(Right::LookUp)), get(page::history::export)),
         (page("GET", "/history/{id}", requires(Right::LookUp)), get(page::history::one)),
         (page("GET", "/batch", requires(Right::Batch)), get(page::batch::list)),
         (page("POST", "/batch", requires(Right::Batch)), post(page::batch::upload).layer(upload())),
@@ -112,6 +117,22 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("POST", "/approvals/{id}/decline", requires(Right::Approve)), post(page::approvals::decline)),
         (page("POST", "/approvals/{id}/withdraw", requires(Right::Retract)), post(page::approvals::withdraw)),
         (page("GET", "/health", requires(Right::SeeHealth)), get(page::dashboard::show)),
+        (page("GET", "/admin", requires(Right::Administer)), get(admin::users::list)),
+        (page("POST", "/admin/users", requires(Right::Administer)), post(admin::users::add)),
+        (page("GET", "/admin/users/{id}", requires(Right::Administer)), get(admin::users::one)),
+        (page("POST", "/admin/users/{id}/role", requires(Right::Administer)), post(admin::users::set_role)),
+        (page("POST", "/admin/users/{id}/password", requires(Right::Administer)), post(admin::users::set_password)),
+        (page("POST", "/admin/users/{id}/disable", requires(Right::Administer)), post(admin::users::disable)),
+        (page("POST", "/admin/users/{id}/enable", requires(Right::Administer)), post(admin::users::enable)),
+        (page("POST", "/admin/users/{id}/sign-out", requires(Right::Administer)), post(admin::users::end_sessions)),
+        (page("POST", "/admin/users/{id}/tokens", requires(Right::Administer)), post(admin::users::add_token)),
+        (page("POST", "/admin/tokens/{id}/revoke", requires(Right::Administer)), post(admin::users::revoke_token)),
+        (page("GET", "/admin/limits", requires(Right::Administer)), get(admin::system::limits)),
+        (page("POST", "/admin/limits", requires(Right::Administer)), post(admin::system::set_limits)),
+        (page("GET", "/admin/schedule", requires(Right::Administer)), get(admin::system::schedule)),
+        (page("POST", "/admin/schedule/{id}/run", requires(Right::Administer)), post(admin::system::run_job)),
+        (page("GET", "/admin/settings", requires(Right::Administer)), get(admin::system::settings)),
+        (page("GET", "/admin/log", requires(Right::Administer)), get(admin::users::log)),
         (page("GET", "/assets/recoup.css", Access::Public), get(page::assets::style)),
         (page("GET", "/assets/recoup.js", Access::Public), get(page::assets::script)),
         (page("GET", "/assets/recoup.svg", Access::Public), get(page::assets::icon)),

@@ -2,6 +2,7 @@
 //! codes. The other texts are in `templates/`.
 
 use axum::http::StatusCode;
+use jiff::Timestamp;
 
 use crate::error::Kind;
 use crate::store::ledger::State;
@@ -36,6 +37,18 @@ pub(super) fn tone_of(state: State) -> &'static str {
     }
 }
 
+/// Shortens each RFC 3339 time of a text to the minute: `2026-11-30T22:25:09Z` becomes `2026-11-30 22:25 UTC`.
+pub(super) fn with_times(text: &str) -> String {
+    let shortened = |word: &str| {
+        let time = word.trim_end_matches([',', ';', '.', ':', ')']);
+        let at: Timestamp = time.trim_start_matches('(').parse().ok()?;
+        let (before, after) = (&word[..time.len() - time.trim_start_matches('(').len()], &word[time.len()..]);
+        Some(format!("{before}{}{after}", at.strftime("%Y-%m-%d %H:%M UTC")))
+    };
+    let words = text.split(' ').map(|word| shortened(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 pub(super) fn heading_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Usage => "Invalid request",
@@ -63,5 +76,23 @@ pub(super) fn status_of(kind: Kind) -> StatusCode {
         Kind::Network | Kind::Vendor => StatusCode::BAD_GATEWAY,
         Kind::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_a_text_is_shortened_and_nothing_else_changes() {
+        for (text, shown) in [
+            ("last read at 2026-11-30T22:25:09Z", "last read at 2026-11-30 22:25 UTC"),
+            ("until 2026-11-30T22:25:09.5Z; nothing", "until 2026-11-30 22:25 UTC; nothing"),
+            ("(2026-11-30T22:25:09Z).", "(2026-11-30 22:25 UTC)."),
+            ("order 2026-11-30 of  1001, ö", "order 2026-11-30 of  1001, ö"),
+            ("", ""),
+        ] {
+            assert_eq!(with_times(text), shown);
+        }
     }
 }

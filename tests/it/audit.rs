@@ -42,7 +42,7 @@ fn an_unchanged_ledger_verifies_and_names_its_head() {
     assert!(said.contains("the given head is event") && said.contains("no event was added since"), "{said}");
     home.check(&["mistake", "1", "--ticket", "T-2"], 0);
     let said = home.check(&["audit", "verify", "--head", &head], 0).stdout;
-    assert!(said.contains("it says nothing about the 1 events after it"), "{said}");
+    assert!(said.contains("it says nothing about the 1 event after it"), "{said}");
     assert_eq!(home.check(&["audit", "verify", "--json"], 0).object()["head_found"], Value::Null);
     let ran = home.check(&["audit", "verify", "--head", &"0".repeat(64), "--json"], 1);
     assert_eq!((ran.error_kind().as_str(), &ran.object()["head_found"]), ("tampered", &Value::Null));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::service::{Service, add_user};
+use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
 /// An action of the simulator.
@@ -178,9 +178,15 @@ pub(crate) fn column(path: &Path, name: &str) -> Vec<String> {
     rows.into_iter().map(|row| row[place].clone()).collect()
 }
 
+/// The code of each outcome; after `stopped` and `failed` also the reason, which is in a column of its own.
 #[track_caller]
 pub(crate) fn outcomes(path: &Path) -> Vec<String> {
-    column(path, "recoup_outcome")
+    let pairs = column(path, "recoup_outcome").into_iter().zip(column(path, "recoup_why"));
+    pairs.map(|(code, why)| with_reason(code, &why)).collect()
+}
+
+pub(crate) fn with_reason(code: String, why: &str) -> String {
+    if ["stopped", "failed"].contains(&code.as_str()) { format!("{code}: {why}") } else { code }
 }
 
 /// The actions or orders of the DELETEs, in order of arrival.
@@ -241,7 +247,7 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     assert_eq!((sim.deletes().len(), sent), (5, wanted));
     let path = home.path("out.csv");
     assert_eq!(column(&path, "customer"), ["7", "7", "7", "7", "7", "7", "8"]);
-    assert_eq!(outcomes(&path)[5], "refunded in part");
+    assert_eq!(outcomes(&path)[5], "refunded_in_part");
     assert!(column(&path, "recoup_why")[5].starts_with("recoup adjust "), "{:?}", column(&path, "recoup_why"));
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());
 }
@@ -304,7 +310,7 @@ fn a_plan_row_whose_order_has_changed_stops() {
     assert_eq!(done[0], "confirmed", "{done:?}");
     assert!(done[1].starts_with("stopped: "), "{done:?}");
     assert!(done[2].starts_with("stopped: ") && done[2].contains("plan"), "{done:?}");
-    assert_eq!(done[3], "already retracted", "{done:?}");
+    assert_eq!(done[3], "already_retracted", "{done:?}");
     assert_eq!(deleted(&sim), [orders[0].id.clone().expect("an action")]);
 }
 
@@ -338,9 +344,9 @@ fn without_a_readable_rule_three_orders_are_sent_as_a_trial() {
     assert!(ran.stderr.contains("3 of them go first"), "{}", ran.stderr);
     assert!(ran.stderr.contains("Friend refunds a purchase"), "the rule's steps: {}", ran.stderr);
     let done = outcomes(&out);
-    assert_eq!(done.iter().filter(|one| *one == "not attempted").count(), 5, "{done:?}");
+    assert_eq!(done.iter().filter(|one| *one == "not_attempted").count(), 5, "{done:?}");
     assert_eq!(done.iter().filter(|one| matches!(one.as_str(), "unconfirmed" | "pending")).count(), 3, "{done:?}");
-    assert_eq!(ran.object()["outcomes"]["not attempted"], 5);
+    assert_eq!(ran.object()["outcomes"]["not_attempted"], 5);
 
     // With a working rule everything that is left is sent, after a trial of three.
     sim.post("set?rule-works=on");
@@ -449,7 +455,7 @@ fn only_a_full_refund_is_sent_and_a_partial_one_points_to_adjust() {
     check(&home, &file, &out, &["--amount-means", "refunded"], 6);
     let done = outcomes(&out);
     assert!(done[0].starts_with("stopped: unclear: "), "a blank amount is not the whole order: {done:?}");
-    assert_eq!(done[1..5], ["not refunded", "confirmed", "confirmed", "refunded in part"], "{done:?}");
+    assert_eq!(done[1..5], ["not_refunded", "confirmed", "confirmed", "refunded_in_part"], "{done:?}");
     assert!(done[5].starts_with("stopped: unclear: "), "1,234 is two amounts: {done:?}");
     let errors = column(&out, "recoup_why");
     assert!(errors[4].starts_with("recoup adjust ") && errors[4].ends_with("--amount 0.01"), "{errors:?}");
@@ -474,7 +480,7 @@ fn refused_credentials_stop_the_batch_and_the_outcomes_are_still_written() {
         let out = home.path("out.csv");
         let ran = check(&home, &file, &out, &[], 3);
         assert_eq!(sim.deletes().len(), 1, "{fault}");
-        assert_eq!(outcomes(&out), ["not attempted"; 5], "{fault}");
+        assert_eq!(outcomes(&out), ["not_attempted"; 5], "{fault}");
         assert_eq!(ran.object()["sent"], 0, "{fault}: nothing was changed at the vendor");
         assert!(column(&out, "recoup_why").iter().all(|why| !why.is_empty()), "{fault}");
         // When the vendor works again, the same command sends the rest.
@@ -488,7 +494,7 @@ fn refused_credentials_stop_the_batch_and_the_outcomes_are_still_written() {
     let home = home.set("RECOUP_AUTH_TOKEN", "wrong");
     let out = home.path("out.csv");
     check(&home, &file, &out, &[], 3);
-    assert_eq!(outcomes(&out), ["not attempted"; 5]);
+    assert_eq!(outcomes(&out), ["not_attempted"; 5]);
     assert_eq!(sim.deletes().len(), 0);
 }
 
@@ -532,7 +538,7 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     let file = csv_file(&home, "refunds.csv", &["order_id", "refunded_at"], &rows[..3]);
     let out = home.path("out.csv");
     check(&home, &file, &out, &["--watch-missing"], 4);
-    assert_eq!(outcomes(&out), ["not found yet"; 3]);
+    assert_eq!(outcomes(&out), ["not_found_yet"; 3]);
     let list = |home: &Home| home.check(&["watch", "list", "--json"], 0).objects();
     assert_eq!(list(&home).len(), 3);
     // A repeated row is watched once.
@@ -559,15 +565,23 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     assert!(!again.stderr.contains(" was found:"), "it is said once: {}", again.stderr);
     let password = add_user(&home, "ann", "agent");
     let service = Service::start(&home);
-    let history = service.login("ann", &password).get("/history").body;
+    let ann = service.login("ann", &password);
+    let queue = ann.get("/").body;
+    assert!(
+        queue.contains("Refunds whose orders have turned up") && queue.contains(&percent_encoded(&late[0])),
+        "{queue}"
+    );
+    assert!(queue.contains("No crawl has found the order of 1 watched refund yet."), "{queue}");
+    let history = ann.get("/history").body;
     let (_, shown) = history.split_once("Watched orders that were found").expect("the page keeps showing it");
     assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 
     // The same file again: found orders are sent, and an order that is missing in an index newer than the refund is no
     // referral.
     check(&home, &file, &out, &["--force"], 0);
-    assert_eq!(outcomes(&out), ["confirmed", "confirmed", "not a referral"]);
+    assert_eq!(outcomes(&out), ["confirmed", "confirmed", "not_a_referral"]);
     assert_eq!(sim.deletes().len(), 2);
+    assert!(!ann.get("/").body.contains("turned up"), "its order was retracted");
 }
 
 #[cfg(unix)]
@@ -597,7 +611,7 @@ fn ctrl_c_writes_the_outcomes_and_the_same_file_resumes() {
     assert!(sent < 30, "it was in the middle: {sent}");
     let done = outcomes(&out);
     assert_eq!(done.len(), 30);
-    assert_eq!(done.iter().filter(|one| *one == "not attempted").count(), 30 - sent, "{done:?}");
+    assert_eq!(done.iter().filter(|one| *one == "not_attempted").count(), 30 - sent, "{done:?}");
     assert_eq!(ran.object()["sent"], sent);
     assert!(ran.stderr.contains("run the same file again"), "{}", ran.stderr);
     check(&home, &file, &out, &["--force", "--wait", "60s"], 0);
@@ -621,7 +635,7 @@ fn ctrl_c_during_a_trial_is_not_a_failed_trial() {
     assert_eq!(sim.deletes().len(), 3);
     let (done, errors) = (outcomes(&out), column(&out, "recoup_why"));
     assert_eq!(done.iter().filter(|one| *one == "pending").count(), 3, "{done:?}");
-    assert_eq!(done.iter().filter(|one| *one == "not attempted").count(), 3, "{done:?}");
+    assert_eq!(done.iter().filter(|one| *one == "not_attempted").count(), 3, "{done:?}");
     assert!(!ran.stderr.contains("nothing was taken back, so"), "nobody knows that: {}", ran.stderr);
     assert!(!errors.iter().any(|why| why.contains("took nothing back")), "{errors:?}");
 }
@@ -841,12 +855,12 @@ fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
                 let all_gone = |action: &&Action| action.rewards.iter().all(is_gone);
                 assert!(!targets.is_empty() && targets.iter().all(all_gone), "{shown}");
             }
-            "partial" | "already retracted" => {
+            "partial" | "already_retracted" => {
                 let stands =
                     |action: &&Action| action.rewards.iter().any(|reward| reward.stands() && reward.cancellable);
                 assert!(!targets.is_empty() && !targets.iter().any(stands), "{shown}");
             }
-            "not a referral" | "not found yet" => assert!(
+            "not_a_referral" | "not_found_yet" => assert!(
                 !now.values().any(|action| action.order == row.cells[0] && !action.rewards.is_empty()),
                 "{shown}"
             ),
@@ -860,18 +874,18 @@ fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
             assert!(target.order == row.cells[0], "{shown}");
         }
         let allowed: &[&str] = match row.expected {
-            Expected::Done => &["confirmed", "already retracted", "failed"],
-            Expected::Rest => &["confirmed", "partial", "already retracted", "failed"],
-            Expected::AlreadyCancelled => &["already retracted"],
-            Expected::NotAReferral => &["not a referral"],
-            Expected::NotFoundYet => &["not found yet"],
+            Expected::Done => &["confirmed", "already_retracted", "failed"],
+            Expected::Rest => &["confirmed", "partial", "already_retracted", "failed"],
+            Expected::AlreadyCancelled => &["already_retracted"],
+            Expected::NotAReferral => &["not_a_referral"],
+            Expected::NotFoundYet => &["not_found_yet"],
             Expected::Stopped => &["stopped"],
-            Expected::Part => &["refunded in part", "not refunded"],
-            Expected::Any => &["confirmed", "partial", "already retracted", "stopped", "failed", "unconfirmed"],
+            Expected::Part => &["refunded_in_part", "not_refunded"],
+            Expected::Any => &["confirmed", "partial", "already_retracted", "stopped", "failed", "unconfirmed"],
         };
         assert!(allowed.contains(&word.as_str()), "{shown}");
     }
-    for word in ["already retracted", "not a referral", "not found yet", "stopped"] {
+    for word in ["already_retracted", "not_a_referral", "not_found_yet", "stopped"] {
         assert!(seen.get(word).copied().unwrap_or(0) > 0, "no row is {word}: {seen:?}");
     }
     assert!(seen.get("failed").copied().unwrap_or(0) <= 10, "a kill costs one at most: {seen:?}");
@@ -925,7 +939,7 @@ fn a_batch_killed_ten_times_sends_each_refund_once_and_reports_it_truly() {
         child.wait().expect("it ends");
     }
     assert_eq!(kills, 10, "every kill hit a running batch");
-    let open = |done: &[String]| done.iter().any(|one| matches!(one.as_str(), "pending" | "unknown" | "not attempted"));
+    let open = |done: &[String]| done.iter().any(|one| matches!(one.as_str(), "pending" | "unknown" | "not_attempted"));
     for _ in 0..6 {
         let ran = run(&home, &file, &out, &more);
         assert!(matches!(ran.code, Some(6 | 7)), "{ran:?}");
@@ -945,6 +959,6 @@ fn a_batch_killed_ten_times_sends_each_refund_once_and_reports_it_truly() {
     assert_eq!((again.object()["sent"].as_u64(), sim.deletes().len()), (Some(0), sent));
     let done = outcomes(&out);
     assert!(!done.iter().any(|one| matches!(one.as_str(), "confirmed" | "partial")), "{done:?}");
-    assert!(done.iter().filter(|one| *one == "already retracted").count() >= sent - 10, "{done:?}");
+    assert!(done.iter().filter(|one| *one == "already_retracted").count() >= sent - 10, "{done:?}");
     assert_true(&sim, &out, &rows);
 }

@@ -203,6 +203,9 @@ fn every_page_is_accessible_light_dark_and_on_a_phone() {
     sign_in(&chrome, "admin", &passwords[3]);
     let done = percent_encoded(&done);
     let pages = [
+        ("queue", "/".to_owned(), "Waits for your approval"),
+        ("lookup-actions", format!("/lookup?orders={two}"), "Choose the one"),
+        ("lookup-confirmed", format!("/lookup?orders={done}"), "There is nothing to send"),
         ("lookup", format!("/lookup?orders={order}%0A{two}%0Anothing"), "Similar"),
         ("lookup-one", format!("/lookup?orders={order}&accounts=shown"), "It can be retracted"),
         ("retract", format!("/retract?order={order}"), "Show exactly"),

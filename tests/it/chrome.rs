@@ -29,6 +29,8 @@ pub enum Screen {
     Desktop,
     Dark,
     Phone,
+    /// A desktop at 200 %.
+    Zoomed,
     /// As it would be printed.
     Paper,
 }
@@ -213,6 +215,7 @@ impl Chrome {
     pub fn screen(&self, screen: Screen) {
         let (width, height, mobile) = match screen {
             Screen::Phone => (390, 844, true),
+            Screen::Zoomed => (640, 450, false),
             Screen::Desktop | Screen::Dark | Screen::Paper => (1280, 900, false),
         };
         let scheme = if matches!(screen, Screen::Dark) { "dark" } else { "light" };
@@ -247,6 +250,12 @@ impl Chrome {
             .collect();
         assert!(serious.is_empty(), "{}: {serious:#?}", self.path());
         assert!(found["passes"].as_array().is_some_and(|passes| passes.len() > 5), "it looked at something");
+        self.fits();
+    }
+
+    /// Checks that the page is not wider than the window.
+    #[track_caller]
+    pub fn fits(&self) {
         let wide = self.script("return document.documentElement.scrollWidth - document.documentElement.clientWidth;");
         assert_eq!(wide, json!(0), "{} has to be moved sideways", self.path());
     }

@@ -79,6 +79,9 @@ fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
     listen(move |stream| {
         let (acceptor, behind) = (acceptor.clone(), behind.clone());
         async move {
+            let socket = stream.into_std()?;
+            let mut unread = TcpStream::from_std(socket.try_clone()?)?;
+            let stream = TcpStream::from_std(socket)?;
             let mut connection = h2::server::handshake(acceptor.accept(stream).await?).await.map_err(Error::other)?;
             let mut taken = 0;
             while let Some(asked) = connection.accept().await {
@@ -94,7 +97,10 @@ fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
                     connection.graceful_shutdown();
                 }
             }
-            Ok(())
+            drop(connection);
+            // A socket that closes with unread data resets the connection, and the client may then lose the GOAWAY frame that
+            // says which requests were not processed.
+            tokio::io::copy(&mut unread, &mut tokio::io::sink()).await.map(drop)
         }
     })
 }

@@ -3,6 +3,7 @@
 //! Tests assert what a user sees (standard output, exit code, rows) and what the simulator received, never internals.
 
 mod adjust;
+mod admin;
 mod api_clients;
 mod api_description;
 mod api_errors;
@@ -11,8 +12,10 @@ mod approval;
 mod audit;
 mod backup;
 mod batch;
+mod batch_page;
 mod batch_rows;
 mod browser;
+mod browser_orders;
 mod cancel_reward;
 mod chrome;
 mod clocks;
@@ -27,6 +30,7 @@ mod documented_commands;
 mod forget;
 #[cfg(unix)]
 mod help_examples;
+mod history;
 mod http_client;
 mod index;
 mod looking;
@@ -36,6 +40,7 @@ mod mcp;
 mod metrics;
 mod never_send_twice;
 mod notices;
+mod order_page;
 mod packaging;
 mod program_rule;
 mod proof;
@@ -63,3 +68,4 @@ mod unwritable_output;
 mod upload;
 mod users;
 mod webhook;
+mod work_queue;

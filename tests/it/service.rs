@@ -27,6 +27,7 @@ impl Service {
     }
 
     pub fn start_with(home: &Home, flags: &[&str]) -> Self {
+        home.leave_the_index_alone();
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--quiet"];
         args.extend(flags);
         Self::of(home.command(&args).stderr(Stdio::inherit()))
@@ -34,6 +35,7 @@ impl Service {
 
     /// Starts it with its log in a file.
     pub fn start_logging(home: &Home, log: std::fs::File) -> Self {
+        home.leave_the_index_alone();
         Self::of(home.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(log))
     }
 

@@ -176,6 +176,9 @@ fn text(value: &Value) -> String {
 #[cfg(unix)]
 const NOBODY: u32 = 65_534;
 
+/// The line of `recoup.toml` that turns off the scheduled refresh.
+const UNSCHEDULED: &str = "schedule.refresh = 'off'";
+
 /// A home directory for one test, and the environment that points the binary at a simulator.
 pub struct Home {
     dir: TempDir,
@@ -217,10 +220,19 @@ impl Home {
     pub fn configure_more(&self, toml: &str) {
         let text = std::fs::read_to_string(self.path("recoup.toml")).expect("the configuration");
         let key = toml.split('=').next().unwrap_or_default();
-        let mut kept: String =
-            text.lines().filter(|line| !line.starts_with(key)).flat_map(|line| [line, "\n"]).collect();
+        let is_replaced = |line: &str| line.starts_with(key) || (toml.contains("[schedule]") && line == UNSCHEDULED);
+        let mut kept: String = text.lines().filter(|line| !is_replaced(line)).flat_map(|line| [line, "\n"]).collect();
         writeln!(kept, "{toml}").expect("text");
         self.configure(&kept);
+    }
+
+    /// Turns off the service's scheduled refresh, unless the test sets a schedule. A refresh at an unknown moment changes what
+    /// the index says, and how many requests the vendor received.
+    pub fn leave_the_index_alone(&self) {
+        let text = std::fs::read_to_string(self.path("recoup.toml")).expect("the configuration");
+        if !text.contains("[schedule]") && !text.contains(UNSCHEDULED) {
+            self.configure(&format!("{UNSCHEDULED}\n{text}"));
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -28,8 +28,9 @@ mod rows;
 mod send;
 
 pub use choose::{Limits, TRIAL};
-pub use outcome::{OUTCOME_COLUMNS, Outcome, RowOutcome};
+pub use outcome::{OUTCOME_COLUMNS, Outcome, RowOutcome, SentAction};
 use rows::Item;
+pub use send::TRUSTED_FOR;
 
 /// The columns that a plan file adds.
 pub const PLAN_COLUMNS: [&str; 9] = [
@@ -66,7 +67,7 @@ pub struct Summary {
     /// Number of orders for each decision that the file gives.
     pub decisions: BTreeMap<DecisionKind, usize>,
     pub rows: usize,
-    pub outcomes: BTreeMap<&'static str, u64>,
+    pub outcomes: BTreeMap<Outcome, u64>,
     /// Number of requests that changed an action at the vendor, or may have changed it.
     pub sent: usize,
     /// The error that ended the batch early; `null` without an error.
@@ -290,7 +291,7 @@ impl<'a> Batch<'a> {
 impl Summary {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{} of a {}, {} sent now", counted(self.rows, "row"), self.format, self.sent)];
-        lines.extend(self.outcomes.iter().map(|(words, count)| format!("  {count:>6} {words}")));
+        lines.extend(self.outcomes.iter().map(|(outcome, count)| format!("  {count:>6} {}", outcome.words())));
         if let Some(error) = &self.error {
             lines.push(format!("ended early: {}", error.message));
         }

@@ -2,16 +2,16 @@
 //!
 //! A row is done only if the ledger proves its retraction. A row is *not a referral* only if the index proves that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind};
 use crate::model::counted;
 use crate::retract::receipt::Entry;
 use crate::store::ledger::State;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// This run retracted the order, and every reward reads as cancelled.
@@ -44,6 +44,33 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 14] = [
+        Self::Confirmed,
+        Self::Partial,
+        Self::Pending,
+        Self::Unconfirmed,
+        Self::Unknown,
+        Self::NotAReferral,
+        Self::NotFoundYet,
+        Self::NotRefunded,
+        Self::RefundedInPart,
+        Self::Adjusted,
+        Self::AlreadyRetracted,
+        Self::Stopped,
+        Self::Failed,
+        Self::NotAttempted,
+    ];
+
+    /// The code in outcome files and in JSON, such as `not_a_referral`.
+    pub fn code(self) -> String {
+        self.words().replace(' ', "_")
+    }
+
+    /// Whether the outcome may still change: the retraction is not proven, or a later crawl may add the order.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Unconfirmed | Self::Unknown | Self::NotFoundYet)
+    }
+
     pub fn words(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
@@ -96,7 +123,7 @@ impl Outcome {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowOutcome {
     pub outcome: Outcome,
     /// The reason for the outcome; empty if the outcome needs no explanation.
@@ -109,6 +136,18 @@ pub struct RowOutcome {
     pub confirmed_at: Option<String>,
     pub decision: String,
     pub evidence: String,
+}
+
+/// One retraction of a row, in its present state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentAction {
+    /// The number of the retraction.
+    pub id: i64,
+    /// The ActionId, or the action tracker if the request had no ActionId.
+    pub action: String,
+    pub state: State,
+    /// Whether it was sent before this batch.
+    pub is_earlier: bool,
 }
 
 /// The columns that an outcome file adds.
@@ -168,17 +207,27 @@ impl RowOutcome {
         done
     }
 
+    /// Returns the outcome of a row from the present states of its retractions; `None` if there are none. `planned` is the
+    /// number of actions that the plan sends. The outcome has no message.
+    pub fn of_sent(planned: usize, sent: &[SentAction]) -> Option<Self> {
+        let newest = || sent.iter().filter(|one| one.state != State::Superseded);
+        let outcome = |one: &SentAction| Outcome::of_state(one.state, one.is_earlier);
+        let mut worst = newest().map(outcome).max_by_key(|outcome| severity(*outcome))?;
+        let actions: BTreeSet<&str> = newest().map(|one| one.action.as_str()).collect();
+        if actions.len() < planned && severity(Outcome::NotAttempted) > severity(worst) {
+            worst = Outcome::NotAttempted;
+        }
+        let mut row = Self::new(worst, "");
+        row.actions = actions.into_iter().map(str::to_owned).collect();
+        row.retractions = newest().map(|one| one.id).collect();
+        Some(row)
+    }
+
     /// Returns the values of [`OUTCOME_COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
-        let word = match self.outcome {
-            Outcome::Stopped | Outcome::Failed if !self.message.is_empty() => {
-                format!("{}: {}", self.outcome.words(), self.message)
-            }
-            outcome => outcome.words().to_owned(),
-        };
         let numbers: Vec<String> = self.retractions.iter().map(ToString::to_string).collect();
         let cells = [
-            word,
+            self.outcome.code(),
             self.actions.join(" "),
             self.rewards.join(" "),
             numbers.join(" "),
@@ -208,10 +257,10 @@ pub(super) fn severity(outcome: Outcome) -> u8 {
     }
 }
 
-pub fn counts(done: &[RowOutcome]) -> BTreeMap<&'static str, u64> {
+pub fn counts(done: &[RowOutcome]) -> BTreeMap<Outcome, u64> {
     let mut counts = BTreeMap::new();
     for one in done {
-        *counts.entry(one.outcome.words()).or_insert(0) += 1;
+        *counts.entry(one.outcome).or_insert(0) += 1;
     }
     counts
 }
@@ -290,12 +339,31 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_why_it_stopped() {
+    fn a_row_has_the_code_of_its_outcome_and_the_reason_apart() {
         let cells = RowOutcome::new(Outcome::Stopped, "it is too late").cells();
         assert_eq!(
             (cells.len(), cells[0].as_str(), cells[6].as_str()),
-            (OUTCOME_COLUMNS.len(), "stopped: it is too late", "it is too late")
+            (OUTCOME_COLUMNS.len(), "stopped", "it is too late")
         );
-        assert_eq!(RowOutcome::new(Outcome::NotFoundYet, "the index is not complete").cells()[0], "not found yet");
+        for outcome in Outcome::ALL {
+            assert_eq!(serde_json::to_value(outcome).expect("JSON"), outcome.code(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_not_confirmed_while_one_of_its_actions_is_not_sent() {
+        let sent =
+            |id: i64, action: &str, state| SentAction { id, action: action.to_owned(), state, is_earlier: false };
+        let now = |planned, sent: &[SentAction]| RowOutcome::of_sent(planned, sent).map(|row| row.outcome);
+        let (first, second) = (sent(1, "a", State::Confirmed), sent(2, "b", State::Confirmed));
+        assert_eq!(now(2, &[]), None, "nothing was sent for it");
+        assert_eq!(now(1, std::slice::from_ref(&first)), Some(Outcome::Confirmed));
+        assert_eq!(now(2, std::slice::from_ref(&first)), Some(Outcome::NotAttempted));
+        assert_eq!(now(2, &[first.clone(), second]), Some(Outcome::Confirmed));
+        assert_eq!(now(2, &[first.clone(), sent(2, "b", State::Queued)]), Some(Outcome::Pending));
+        assert_eq!(now(2, &[first.clone(), sent(2, "a", State::Confirmed)]), Some(Outcome::NotAttempted), "one action");
+        assert_eq!(now(1, &[sent(1, "a", State::Superseded), sent(2, "a", State::Queued)]), Some(Outcome::Pending));
+        let earlier = SentAction { is_earlier: true, ..first };
+        assert_eq!(now(1, &[earlier]), Some(Outcome::AlreadyRetracted));
     }
 }

@@ -81,10 +81,15 @@ impl Entry {
 
     /// Returns the program rules that neither a finding nor the checklist mentions.
     pub fn rule_lines(&self) -> Vec<String> {
+        self.unsaid_rules().into_iter().map(ProgramRule::dated_line).collect()
+    }
+
+    /// Returns the program rules of [`Entry::rule_lines`].
+    pub fn unsaid_rules(&self) -> Vec<&ProgramRule> {
         if self.state == "unconfirmed" {
             return Vec::new();
         }
-        unsaid(&self.program_rules, &self.findings).map(ProgramRule::dated_line).collect()
+        unsaid(&self.program_rules, &self.findings).collect()
     }
 
     /// Returns [`Entry::lines`] with all events.

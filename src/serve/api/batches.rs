@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::idempotency::{Begun, begin};
 use super::paging::{Page, words};
 use super::{ApiResult, Problem, Reply, json, json_text};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::refunds::read::Parsed;
 use crate::serve::app::App;
-use crate::serve::batch::{Batch, Part, Stage, Terms};
+use crate::serve::batch::{Batch, Stage, Terms};
 use crate::serve::extractors::{Caller, Query};
 use crate::serve::file_options::FileOptions;
 use crate::serve::flag_names::{batch_for_api, with_file_fields};
@@ -98,23 +98,26 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller,
     let person = query.get("person").map(str::to_owned);
     let key = |batch: &Batch| format!("{} {}", batch.created_at, batch.id);
     let this = Arc::clone(&app);
-    let stored = app.blocking(move || Ok(this.batches.list()));
-    let mut found = Vec::new();
-    for stored in stored.await?.into_iter().rev() {
-        let is_listed = person.as_ref().is_none_or(|person| stored.person == *person)
-            && page.after.as_ref().is_none_or(|after| key(&stored) > *after)
-            && page.includes(&stored.created_at);
-        if is_listed {
-            // A batch may be removed while this request reads the others.
-            let Ok(batch) = current(&app, &stored.id) else { continue };
-            if stages.is_empty() || stages.contains(&batch.stage) {
-                found.push(batch);
+    let found = app.blocking(move || {
+        let mut found = Vec::new();
+        for stored in this.batches.list().into_iter().rev() {
+            let is_listed = person.as_ref().is_none_or(|person| stored.person == *person)
+                && page.after.as_ref().is_none_or(|after| key(&stored) > *after)
+                && page.includes(&stored.created_at);
+            if is_listed {
+                // A batch may be removed while this request reads the others.
+                let Ok(batch) = current(&this, &stored.id) else { continue };
+                if stages.is_empty() || stages.contains(&batch.stage) {
+                    found.push(batch);
+                }
+            }
+            if found.len() > page.limit {
+                break;
             }
         }
-        if found.len() > page.limit {
-            break;
-        }
-    }
+        Ok((page, found))
+    });
+    let (page, found) = found.await?;
     Ok(page.response(PATH, &query, found, key))
 }
 
@@ -123,12 +126,14 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller,
     params(("id" = String, Path, description = "The ID of the batch")),
     responses((status = 200, description = "Its present stage", body = Batch), (status = 404, description = "There is no batch with that ID")))]
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<String>) -> ApiResult {
-    Ok(json(&current(&app, &id)?))
+    let this = Arc::clone(&app);
+    let batch = app.blocking(move || current(&this, &id));
+    Ok(json(&batch.await?))
 }
 
 /// Returns a batch in its current stage, with texts that name the API's fields.
 fn current(app: &Arc<App>, id: &str) -> Result<Batch> {
-    let mut batch = app.batch(id)?;
+    let mut batch = app.batch_with_open(id)?;
     batch.message = batch.message.map(|message| with_file_fields(&message, Audience::Api));
     Ok(batch_for_api(batch))
 }
@@ -146,6 +151,8 @@ pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, caller: Caller,
 }
 
 /// Download the outcomes of a batch
+///
+/// In the present states of the ledger. While the batch is being applied, a row that was not sent yet is `not_attempted`.
 #[utoipa::path(get, path = "/api/v1/batches/{id}/outcomes", operation_id = "readOutcomes", tag = "batches", security(("token" = ["batch"])),
     params(("id" = String, Path, description = "The ID of the batch")),
     responses((status = 200, description = "One row for each row of the file", content_type = "text/csv"),
@@ -155,14 +162,11 @@ pub(in crate::serve) async fn outcomes(
     _caller: Caller,
     Path(id): Path<String>,
 ) -> ApiResult {
-    let batch = app.batch(&id)?;
-    let outcomes = app.batches.read(&id, Part::Outcomes).map_err(|error| match error.kind {
-        Kind::NotIndexed => {
-            let stage = batch.stage.as_str();
-            Error::new(Kind::NotIndexed, format!("batch {id} has no outcomes yet: its stage is {stage}"))
-                .hint("apply it, and read it until it is `done`")
-        }
+    let this = Arc::clone(&app);
+    let of = id.clone();
+    let file = app.blocking(move || this.outcome_file(&of)).await.map_err(|error| match error.kind {
+        Kind::NotIndexed => error.hint("apply it, and read it until it is `done`"),
         _ => error,
     });
-    Ok(download(&id, outcomes?))
+    Ok(download(&id, file?))
 }

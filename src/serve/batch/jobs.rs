@@ -6,9 +6,9 @@ use super::{Batch, Terms};
 use crate::access::Principal;
 use crate::error::{Error, Result};
 use crate::refunds::plan_file::{self, PlanTarget};
-use crate::refunds::{DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
+use crate::refunds::{DecisionKind, OrderRefund, Refunds};
 use crate::report::Report;
-use crate::retract::batch::{self, Limits, OUTCOME_COLUMNS, PLAN_COLUMNS};
+use crate::retract::batch::{self, Limits, PLAN_COLUMNS, RowOutcome};
 use crate::retract::{Options, WriterSettings};
 use crate::serve::actions::Actions;
 use crate::store::ledger::Channel;
@@ -42,19 +42,19 @@ pub(super) async fn plan(
     let intent = planned.intent(Limits { count: u64::MAX, value: u64::MAX })?;
     (batch.orders, batch.value) = (intent.orders, intent.value);
     let cells = planned.planned();
-    batch.counts = counted(cells.iter().map(|cells| cells.first().map_or("", String::as_str)));
+    batch.counts = counted(cells.iter().map(|cells| code_of(cells.first().map_or("", String::as_str))));
     batch.decisions = decisions(refunds, &cells);
     plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(actions), now)
 }
 
-/// Applies a plan and returns the outcome file. Checks each row live again, and sends only what the plan allows.
+/// Applies a plan and returns the outcome of each row. Checks each row live again, and sends only what the plan allows.
 pub(super) async fn apply(
     actions: &Actions,
     who: &Principal,
     plan: &[u8],
     batch: &mut Batch,
     report: &Report,
-) -> Result<Vec<u8>> {
+) -> Result<Vec<RowOutcome>> {
     let planned = plan_file::plan_of(NAME, plan)?;
     planned.check_target(&made_for(actions))?;
     let refunds = &planned.refunds;
@@ -77,10 +77,9 @@ pub(super) async fn apply(
     let outcomes = work.outcomes(false)?;
     let (summary, _) = work.summary(&outcomes);
     batch.sent += summary.sent;
-    batch.counts = summary.outcomes.iter().map(|(words, count)| ((*words).to_owned(), *count)).collect();
+    batch.counts = summary.outcomes.iter().map(|(outcome, count)| (outcome.code(), *count)).collect();
     batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
-    let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
-    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &OUTCOME_COLUMNS, &values)
+    Ok(outcomes)
 }
 
 /// Settings with the command line's long wait for the vendor's limit, because no user waits for a batch.
@@ -129,10 +128,15 @@ pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a st
     column.and_then(|column| planned.get(column)).map_or("", String::as_str)
 }
 
-fn counted<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
+/// Returns the code of a planned step, such as `not_refunded`.
+pub(in crate::serve) fn code_of(words: &str) -> String {
+    words.replace(' ', "_")
+}
+
+fn counted(codes: impl Iterator<Item = String>) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
-    for word in words {
-        *counts.entry(word.to_owned()).or_default() += 1;
+    for code in codes {
+        *counts.entry(code).or_default() += 1;
     }
     counts
 }

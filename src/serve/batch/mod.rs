@@ -6,13 +6,15 @@
 //! sent. Applying sends only planned actions.
 
 mod jobs;
+mod outcomes;
 mod store;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use jobs::cell_of;
+pub(super) use jobs::{cell_of, code_of};
+pub(super) use outcomes::Outcomes;
 pub(super) use store::{BatchStore, Part};
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +47,7 @@ pub(super) enum Stage {
     Applying,
     /// A second person must approve it; nothing was sent.
     Waiting,
-    /// The plan was applied, and the outcomes are ready.
+    /// The plan was applied, and the outcomes are ready. `open` is the number of rows whose outcome may still change.
     Done,
     /// The file could not be planned; nothing was sent.
     Failed,
@@ -127,8 +129,11 @@ pub(super) struct Batch {
     pub(super) orders: usize,
     /// Value of the rewards that can still be cancelled, by unit.
     pub(super) value: BTreeMap<String, i64>,
-    /// Number of rows by planned step, and later by outcome.
+    /// Number of rows by the code of the planned step, and later by the code of the outcome.
     pub(super) counts: BTreeMap<String, u64>,
+    /// Number of rows that were applied and whose outcome may still change: sent and not proven, or not found yet.
+    #[serde(default, skip_deserializing)]
+    pub(super) open: u64,
     /// Number of retractions that were sent.
     pub(super) sent: usize,
     #[serde(flatten)]
@@ -185,6 +190,7 @@ impl Batch {
             orders: 0,
             value: BTreeMap::new(),
             counts: BTreeMap::new(),
+            open: 0,
             sent: 0,
             terms,
         })
@@ -281,6 +287,13 @@ impl App {
         self.start(who, batch, Some(before), Job::Apply)
     }
 
+    /// Returns the batch with its current stage, its progress, and its present counts.
+    pub(super) fn batch_with_open(&self, id: &str) -> Result<Batch> {
+        let mut batch = self.batch(id)?;
+        self.count_outcomes(&mut batch)?;
+        Ok(batch)
+    }
+
     /// Returns the batch with its current stage and progress.
     pub(super) fn batch(&self, id: &str) -> Result<Batch> {
         // Checks for a running job before it reads the metadata: a job that ends in between has already saved its last
@@ -350,8 +363,8 @@ impl App {
             Job::Apply => {
                 let plan = self.batches.read(&batch.id, Part::Plan)?;
                 match jobs::apply(&self.actions, who, &plan, batch, report).await {
-                    Ok(outcomes) => {
-                        self.batches.write(&batch.id, Part::Outcomes, &outcomes)?;
+                    Ok(rows) => {
+                        self.batches.write(&batch.id, Part::Outcomes, &outcomes::to_json(&rows)?)?;
                         batch.stage = Stage::Done;
                     }
                     Err(error) => {

@@ -40,6 +40,15 @@ impl Part {
             Self::Upload => "upload",
         }
     }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Metadata => "description",
+            Self::Plan => "plan yet",
+            Self::Outcomes => "outcomes yet",
+            Self::Upload => "file that waits for an explanation",
+        }
+    }
 }
 
 pub(in crate::serve) struct BatchStore {
@@ -88,8 +97,11 @@ impl BatchStore {
 
     pub(in crate::serve) fn read(&self, id: &str, part: Part) -> Result<Vec<u8>> {
         let path = self.part(id, part)?;
-        fs::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => no_such_batch(),
+        fs::read(&path).map_err(|error| match (error.kind(), part) {
+            (std::io::ErrorKind::NotFound, Part::Metadata) => no_such_batch(),
+            (std::io::ErrorKind::NotFound, _) => {
+                Error::new(Kind::NotIndexed, format!("batch {id} has no {}", part.describe())).hint("reload its page")
+            }
             _ => failed(&path, &error),
         })
     }

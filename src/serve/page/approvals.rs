@@ -12,16 +12,14 @@ use axum::response::{IntoResponse, Redirect};
 use serde_json::Value;
 
 use super::lookup::masks_of;
-use super::plan::PlanTable;
+use super::plan::{Part, PlanTable};
 use super::view::{Reward, Verdicts, count, in_link, minute};
-use super::{ErrorPage, Layout, PageResult, rendered};
+use super::{ErrorPage, Layout, PageResult, rendered, words};
 use crate::access::Right;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
-use crate::refunds::plan_file::plan_of;
 use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
-use crate::serve::batch::Part;
 use crate::serve::extractors::{Caller, Form};
 use crate::serve::looking::Spends;
 use crate::store::ledger::{Approval, Stage};
@@ -139,9 +137,9 @@ impl ApprovalPage {
         let lines = approval.subject["change"].as_array().into_iter().flatten();
         self.change = lines.filter_map(Value::as_str).map(str::to_owned).collect();
         if let Some(batch) = approval.subject["batch"].as_str() {
-            let plan = app.batches.read(batch, Part::Plan).ok();
-            let plan = plan.and_then(|bytes| plan_of("the plan", &bytes).ok());
-            self.plan = plan.as_ref().map(PlanTable::of);
+            let part = Part { path: &format!("/batch/{batch}"), code: "", page: 1 };
+            let plan = app.plan_of_batch(batch).ok().flatten();
+            self.plan = plan.as_ref().map(|plan| PlanTable::of(app, plan, None, &part)).transpose()?;
         } else if let Some(order) = approval.subject["order_id"].as_str().filter(|order| !order.is_empty()) {
             let answers = app.look_up(&OrderId::new(order))?;
             let masks = masks_of(&answers);
@@ -167,7 +165,7 @@ fn facts_of(approval: &Approval, request: Option<&RetractRequest>) -> Vec<(&'sta
         facts.push(("Orders", count(orders)));
     }
     let value = approval.subject["value"].as_object().into_iter().flatten();
-    facts.extend(value.map(|(unit, worth)| ("Rewards worth", format!("{worth} {unit}"))));
+    facts.extend(value.map(|(unit, worth)| ("Rewards worth", words::with_units(&format!("{worth} {unit}")))));
     facts
 }
 
@@ -202,8 +200,8 @@ impl Line {
         let is_own = approval.is_of(names);
         let decision = match (&approval.decided_by, &approval.decided_at) {
             (Some(by), Some(at)) => {
-                let words = approval.words.as_deref().map(|words| format!(": {words}")).unwrap_or_default();
-                format!("by {by}, {}{words}", minute(at))
+                let reason = approval.words.as_deref().map(|words| format!(": {words}")).unwrap_or_default();
+                format!("by {by}, {}{reason}", minute(at))
             }
             _ => String::new(),
         };

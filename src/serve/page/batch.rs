@@ -8,16 +8,15 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::plan::PlanTable;
+use super::plan::{self, Part, PlanTable};
 use super::view::count;
 use super::{ErrorPage, Layout, PageResult, explain, rendered};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::refunds::formats;
-use crate::refunds::plan_file::plan_of;
 use crate::refunds::read::{LIST_FORMAT, Parsed};
 use crate::serve::app::App;
-use crate::serve::batch::{Batch, Part, Stage, Terms};
-use crate::serve::extractors::{Caller, Fields, Form, check_csrf};
+use crate::serve::batch::{Batch, Outcomes, Stage, Terms};
+use crate::serve::extractors::{Caller, Fields, Form, Query, check_csrf};
 use crate::serve::file_options::FileOptions;
 use crate::serve::flag_names::{with_file_fields, without_flags};
 use crate::serve::routes::Audience;
@@ -29,7 +28,10 @@ const RELOAD_SECONDS: u32 = 2;
 #[template(path = "batches.html")]
 struct BatchesPage {
     layout: Layout,
-    batches: Vec<Batch>,
+    batches: Vec<BatchLine>,
+    /// Links to the previous and the next page of the list.
+    previous: Option<String>,
+    next: Option<String>,
     /// Name and title of each supported file format.
     formats: Vec<(String, String)>,
     /// Number of formats that recoup recognises by the file's header.
@@ -43,17 +45,20 @@ struct BatchPage {
     layout: Layout,
     batch: Batch,
     path: String,
-    stage: &'static str,
+    stage: String,
     message: String,
     running: bool,
+    /// Number of sent orders and of all orders to send, while the batch is being applied.
+    progress: Option<(u64, u64)>,
     planned: bool,
     /// Whether the batch's process has died while applying it, so that a user can resume it.
     can_resume: bool,
     done: bool,
+    /// Whether outcomes can be downloaded.
+    has_outcomes: bool,
     rows: String,
     orders: String,
     value: String,
-    counts: String,
     decisions: String,
     /// How a person explained the columns, as sentences.
     explained: Vec<String>,
@@ -61,17 +66,38 @@ struct BatchPage {
     csrf: String,
 }
 
+/// A line of the list of batches.
+struct BatchLine {
+    stage: String,
+    tone: &'static str,
+    rows: String,
+    sent: String,
+    batch: Batch,
+}
+
 const BATCHES_SHOWN: usize = 50;
 
-pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
-    let batches = app.batches.list().into_iter().take(BATCHES_SHOWN).collect();
+pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> PageResult {
+    let page = query.get("page").and_then(|page| page.parse().ok()).unwrap_or(1_usize).max(1);
+    let this = Arc::clone(&app);
+    let lines = app.blocking(move || {
+        let stored = this.batches.list().into_iter().skip((page - 1) * BATCHES_SHOWN).take(BATCHES_SHOWN + 1);
+        // A batch may be removed while this request reads the others.
+        Ok(stored.filter_map(|batch| this.batch_with_open(&batch.id).ok()).map(BatchLine::of).collect::<Vec<_>>())
+    });
+    let mut batches = lines.await?;
+    let has_more = batches.len() > BATCHES_SHOWN;
+    batches.truncate(BATCHES_SHOWN);
+    let link = |page: usize| format!("/batch?page={page}");
+    let (previous, next) = ((page > 1).then(|| link(page - 1)), has_more.then(|| link(page + 1)));
     let layout = Layout::of(&app, "Batches", Some(&caller));
     let known = formats::ALL.iter().map(|format| (format.name.to_owned(), format.title.to_owned()));
     let of_settings =
         app.actions.settings.reading.configured.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
     let list = std::iter::once((LIST_FORMAT.to_owned(), "a list of refunds of no known format".to_owned()));
     let formats = known.chain(of_settings).chain(list).collect();
-    Ok(rendered(&BatchesPage { layout, batches, formats, recognised: formats::ALL.len(), csrf: caller.csrf }))
+    let recognised = formats::ALL.len();
+    Ok(rendered(&BatchesPage { layout, batches, previous, next, formats, recognised, csrf: caller.csrf }))
 }
 
 /// Accepts an upload. The CSRF token is checked after the whole form is read and before the file is used.
@@ -104,41 +130,86 @@ pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller
     Ok(Redirect::to(&format!("/batch/{}", batch.id)).into_response())
 }
 
-pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> PageResult {
+pub(in crate::serve) async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query,
+) -> PageResult {
     let batch = app.batch(&id)?;
     if batch.stage == Stage::Explaining {
         return explain::show(&app, &caller, &id);
     }
-    let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
-    let plan = app.batches.read(&id, Part::Plan).ok();
-    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes).ok());
-    let mut layout = Layout::of(&app, format!("Batch {id}"), Some(&caller));
-    layout.reload_seconds = if running { RELOAD_SECONDS } else { 0 };
-    let text = |text: &String| without_flags(&with_file_fields(text, Audience::Page), Audience::Page);
-    let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
-    Ok(rendered(&BatchPage {
-        layout,
-        path: format!("/batch/{id}"),
-        stage: stage_of(&batch),
-        message: batch.message.as_ref().map(text).unwrap_or_default(),
-        running,
-        planned: batch.stage == Stage::Planned || batch.stage == Stage::Waiting,
-        can_resume: batch.broken_off && batch.stage == Stage::Applying,
-        done: batch.stage == Stage::Done,
-        rows: count(batch.rows as u64),
-        orders: count(batch.orders as u64),
-        value: list(&mut batch.value.iter().map(|(unit, worth)| format!("{worth} {unit}"))),
-        counts: list(&mut batch.counts.iter().map(|(words, n)| format!("{} {words}", count(*n)))),
-        decisions: list(&mut batch.decisions.iter().map(|(kind, n)| format!("{} {}", count(*n as u64), kind.words()))),
-        explained: explain::sentences(&batch.file_options.mapping),
-        plan: plan.as_ref().map(PlanTable::of),
-        csrf: caller.csrf,
-        batch,
-    }))
+    let this = Arc::clone(&app);
+    let page = app.blocking(move || BatchPage::of(&this, &caller, batch, &query));
+    Ok(rendered(&page.await?))
 }
 
-fn stage_of(batch: &Batch) -> &'static str {
-    if batch.broken_off { "broken off" } else { batch.stage.as_str() }
+impl BatchPage {
+    fn of(app: &App, caller: &Caller, mut batch: Batch, query: &Fields) -> Result<Self> {
+        let path = format!("/batch/{}", batch.id);
+        let plan = app.plan_of_batch(&batch.id)?;
+        let mut outcomes = plan.as_ref().map(|plan| app.outcomes(&batch, plan)).transpose()?.flatten();
+        batch.open = outcomes.as_ref().map_or(0, Outcomes::open);
+        let part = Part {
+            path: &path,
+            code: query.get("show").unwrap_or_default(),
+            page: query.get("page").and_then(|page| page.parse().ok()).unwrap_or(1),
+        };
+        let table = match &plan {
+            Some(plan) => Some(PlanTable::of(app, plan, outcomes.as_mut(), &part)?),
+            None => None,
+        };
+        let is_applying = batch.stage == Stage::Applying;
+        let running = (is_applying || batch.stage == Stage::Planning) && !batch.broken_off;
+        let mut layout = Layout::of(app, format!("Batch {}", batch.id), Some(caller));
+        layout.reload_seconds = if running { RELOAD_SECONDS } else { 0 };
+        let text = |text: &String| without_flags(&with_file_fields(text, Audience::Page), Audience::Page);
+        let decisions = batch.decisions.iter().map(|(kind, n)| format!("{} {}", count(*n as u64), kind.words()));
+        let progress = outcomes.as_ref().zip(plan.as_ref()).filter(|_| is_applying);
+        Ok(Self {
+            layout,
+            stage: stage_of(&batch),
+            message: batch.message.as_ref().map(text).unwrap_or_default(),
+            running,
+            progress: progress.map(|(outcomes, plan)| plan::progress(plan, outcomes)),
+            planned: batch.stage == Stage::Planned || batch.stage == Stage::Waiting,
+            can_resume: batch.broken_off && is_applying,
+            done: batch.stage == Stage::Done,
+            has_outcomes: outcomes.is_some(),
+            rows: count(batch.rows as u64),
+            orders: count(batch.orders as u64),
+            value: plan.as_ref().filter(|_| !running).map(|plan| plan::value_to_send(app, plan)).unwrap_or_default(),
+            decisions: decisions.collect::<Vec<_>>().join(", "),
+            explained: explain::sentences(&batch.file_options.mapping),
+            plan: table,
+            csrf: caller.csrf.clone(),
+            path,
+            batch,
+        })
+    }
+}
+
+impl BatchLine {
+    fn of(batch: Batch) -> Self {
+        let tone = match batch.stage {
+            _ if batch.broken_off => "bad",
+            Stage::Done if batch.open == 0 => "good",
+            Stage::Failed => "bad",
+            _ => "open",
+        };
+        let (rows, sent) = (count(batch.rows as u64), count(batch.sent as u64));
+        Self { stage: stage_of(&batch), tone, rows, sent, batch }
+    }
+}
+
+/// Describes the stage. An applied batch is *done* only if no row is open.
+fn stage_of(batch: &Batch) -> String {
+    match batch.stage {
+        _ if batch.broken_off => "broken off".to_owned(),
+        Stage::Done if batch.open > 0 => format!("{} open", count(batch.open)),
+        stage => stage.as_str().to_owned(),
+    }
 }
 
 pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
@@ -155,7 +226,8 @@ pub(in crate::serve) async fn outcomes(
     _caller: Caller,
     Path(id): Path<String>,
 ) -> PageResult {
-    Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
+    let (this, of) = (Arc::clone(&app), id.clone());
+    Ok(download(&id, app.blocking(move || this.outcome_file(&of)).await?))
 }
 
 /// Returns the outcomes as an attachment, so that a browser never renders the content as a page.

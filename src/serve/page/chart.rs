@@ -1,6 +1,10 @@
 //! Small bar charts as SVG. The page shows every number as text too.
+//!
+//! A chart with labels has one line for each bar, because labels below the bars would overlap on a narrow screen.
 
 use askama::Template;
+
+use crate::model::grouped;
 
 /// Height of the tallest bar, in SVG units.
 const HEIGHT: u64 = 60;
@@ -13,7 +17,7 @@ const WIDEST: usize = 56;
 
 pub(super) struct Value {
     pub amount: u64,
-    /// The text below the bar.
+    /// The text before the bar; empty in a chart without labels.
     pub label: String,
     /// Whether the bar is drawn in the colour of an error.
     pub bad: bool,
@@ -23,7 +27,10 @@ struct Bar {
     x: usize,
     y: u64,
     height: u64,
+    /// Length of the bar in a chart with labels, in percent of the longest.
+    percent: u64,
     label: String,
+    amount: String,
     bad: bool,
 }
 
@@ -33,6 +40,7 @@ pub(super) struct Chart {
     id: String,
     caption: String,
     width: usize,
+    has_labels: bool,
     bars: Vec<Bar>,
 }
 
@@ -45,8 +53,11 @@ impl Chart {
         let bars = values.into_iter().enumerate().map(|(n, Value { amount, label, bad })| {
             // An amount above zero gets a bar of at least one unit, so that it is visible.
             let height = if amount == 0 { 0 } else { (amount * HEIGHT / most).max(1) };
-            Bar { x: n * step, y: HEIGHT - height, height, label, bad }
+            let percent = if amount == 0 { 0 } else { (amount * 100 / most).max(1) };
+            Bar { x: n * step, y: HEIGHT - height, height, percent, label, amount: grouped(amount), bad }
         });
-        Self { id: id.into(), caption: caption.to_owned(), width: (step * 3 / 4).max(2), bars: bars.collect() }
+        let bars: Vec<Bar> = bars.collect();
+        let has_labels = bars.iter().any(|bar| !bar.label.is_empty());
+        Self { has_labels, bars, id: id.into(), caption: caption.to_owned(), width: (step * 3 / 4).max(2) }
     }
 }

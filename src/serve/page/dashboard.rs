@@ -9,7 +9,7 @@ use askama::Template;
 use axum::extract::State;
 
 use super::chart::{Chart, Value};
-use super::view::{count, minute};
+use super::view::{count, minute, spaced};
 use super::{Layout, PageResult, rendered};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::describe_coverage;
@@ -28,7 +28,7 @@ struct DashboardPage {
     basis: Option<String>,
     age: Option<String>,
     failed_accounts: String,
-    retractions: Vec<(&'static str, String)>,
+    retractions: Vec<(String, String)>,
     open: usize,
     standing: Vec<(i64, String)>,
     refusals: Vec<String>,
@@ -78,14 +78,14 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) 
 
 fn page_of(status: &Status, layout: Layout) -> Result<DashboardPage> {
     let crawls = status.runs.iter().rev();
-    let crawls = crawls.map(|run| Value { amount: run.requests, label: count(run.requests), bad: !run.complete });
-    let crawls = Chart::of("crawls", "Requests of the last crawls, the oldest on the left", crawls);
+    let crawls = crawls.map(|run| Value { amount: run.requests, label: minute(&run.started_at), bad: !run.complete });
+    let crawls = Chart::of("crawls", "Requests of the last crawls, the oldest first", crawls);
     Ok(DashboardPage {
         layout,
         basis: status.coverage.as_ref().map(describe_coverage),
         age: status.age_seconds.map(human_duration),
         failed_accounts: count(status.failed_accounts),
-        retractions: status.retractions.iter().map(|(state, n)| (*state, count(*n))).collect(),
+        retractions: status.retractions.iter().map(|(state, n)| (spaced(state), count(*n))).collect(),
         open: status.open.len(),
         standing: status.standing_again.iter().map(|one| (one.id, one.order_id.clone())).collect(),
         blocked: status.blocked.iter().map(|block| without_flags(&block.line(), Audience::Page)).collect(),
@@ -102,11 +102,7 @@ fn page_of(status: &Status, layout: Layout) -> Result<DashboardPage> {
         quota: status.quota.iter().enumerate().map(quota_line).collect::<Result<_>>()?,
         runs: status.runs.iter().map(run_line).collect(),
         crawls: drawn(&crawls)?,
-        jobs: status
-            .jobs
-            .iter()
-            .map(|(job, at)| (job.clone(), at.as_deref().map_or_else(|| "never".to_owned(), minute)))
-            .collect(),
+        jobs: status.jobs.iter().map(|(job, at)| (job.clone(), at.clone().unwrap_or_default())).collect(),
         proof: status.time_to_confirm.as_ref().map(proof).transpose()?,
     })
 }
@@ -144,8 +140,8 @@ fn quota_line((n, line): (usize, &QuotaLine)) -> Result<Quota> {
         host: host.to_owned(),
         used: line.limit.map_or_else(|| count(line.used), |limit| format!("{} of {}", count(line.used), count(limit))),
         left: line.left.map_or_else(|| "no limit known".to_owned(), count),
-        resets: line.resets_at.as_deref().map(minute).unwrap_or_default(),
-        waits: line.waiting_until.as_deref().map(minute).unwrap_or_default(),
+        resets: line.resets_at.clone().unwrap_or_default(),
+        waits: line.waiting_until.clone().unwrap_or_default(),
         last_hour: format!(
             "{} crawl, {} looking, {} retraction",
             count(line.last_hour_crawl),
@@ -169,7 +165,7 @@ fn run_line(run: &crate::status::RunLine) -> Run {
         remarks.push(if run.gaps.is_empty() { "not complete".to_owned() } else { run.gaps.join("; ") });
     }
     Run {
-        began: minute(&run.started_at),
+        began: run.started_at.clone(),
         took: took.map_or_else(
             || "not finished".to_owned(),
             |(end, begin)| human_duration(end.duration_since(begin).as_secs()),

@@ -1,7 +1,7 @@
-//! The look-up page: shows the index entry of each order ID, and how certain the answer is.
+//! The look-up page: one order on one screen, or several orders as a list.
 //!
-//! The page reads only the index, unless the user starts a live search. An order ID is looked up exactly as pasted. If the
-//! text may mean other orders, the page shows them as suggestions.
+//! The page reads only the index and the ledger, unless the user starts a live search or checks all orders. An order ID is
+//! looked up exactly as pasted. If the text may mean other orders, the page shows them as suggestions.
 
 use std::sync::Arc;
 
@@ -10,61 +10,169 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 
 use super::mask::Masks;
-use super::view::{Order, in_link};
-use super::{Layout, PageResult, rendered};
+use super::order::Order;
+use super::view::{Verdicts, in_link};
+use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::Result;
 use crate::lookup;
 use crate::model::OrderId;
 use crate::model::order_text::visible;
+use crate::retract::request::RetractRequest;
 use crate::serve::app::{App, check_count, participants};
 use crate::serve::extractors::{Caller, Fields, Form, Query};
+use crate::serve::looking::Spends;
+use crate::serve::several::{CHECKED_AT_ONCE, RETRACTED_AT_ONCE};
+use crate::store::ledger::Ledger;
+
+/// The ledger is searched for tickets and ActionIds only if there are so few orders, because it has no index of tickets.
+const TICKETS_AT_MOST: usize = 10;
 
 #[derive(Template)]
 #[template(path = "lookup.html")]
 struct LookupPage {
     layout: Layout,
-    /// The content of the text field.
-    text: String,
-    rows: usize,
-    /// `text`, encoded for a link.
+    /// The text of the search box, encoded for a link.
     text_link: String,
-    orders: Vec<Order>,
+    /// The text of the search box, for a form.
+    text: String,
+    orders: Vec<ListedOrder>,
     shows_accounts: bool,
     may_see_accounts: bool,
-    /// Whether there are so few orders that the script starts a preflight for each.
-    few: bool,
     may_preflight: bool,
+    may_retract: bool,
+    /// Number of orders that can be checked: those that the index has.
+    checkable: usize,
+    /// Whether the orders were checked for this page.
+    is_checked: bool,
+    /// Number of orders that can be retracted together.
+    sendable: usize,
+    at_once: usize,
+    checked_at_once: usize,
+    reasons: Vec<String>,
     csrf: String,
+}
+
+/// An order, and in a list that was checked, the result of its preflight.
+struct ListedOrder {
+    order: Order,
+    check: Check,
+}
+
+enum Check {
+    /// The order was not checked.
+    No,
+    Read(Box<Verdicts>),
+    Failed(ErrorPage),
+}
+
+impl ListedOrder {
+    /// Whether the page offers to retract it together with others.
+    fn is_sendable(&self) -> bool {
+        matches!(&self.check, Check::Read(verdicts) if verdicts.sends)
+    }
+
+    /// Whether a person must choose an action on the order's own page.
+    fn needs_choice(&self) -> bool {
+        self.order.nothing.is_none() && self.order.actions.len() > 1
+    }
 }
 
 pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
     let texts = texts_of(&fields)?;
-    let may_see_accounts = caller.who.may(Right::SeeAccount);
-    let shows_accounts = may_see_accounts && fields.get("accounts") == Some("shown");
     let text = texts.iter().map(OrderId::as_str).collect::<Vec<_>>().join("\n");
-    let (lines, is_one) = (texts.len(), texts.len() == 1);
     let answers = app.look_up_pasted(texts, participants(&caller.who))?;
-    let ledger = if lines == 0 { None } else { app.actions.ledger()? };
-    let masks = (!shows_accounts).then(|| masks_of(&answers));
-    let mut orders = Vec::new();
-    for answer in &answers {
-        let known = ledger.as_ref().map(|ledger| ledger.of_order(&answer.order_id)).transpose()?.unwrap_or_default();
-        orders.push(Order::of(answer, &known, masks.as_ref()));
+    let shows_accounts = caller.who.may(Right::SeeAccount) && fields.get("accounts") == Some("shown");
+    let page = LookupPage::of(&app, &caller, text, &answers, shows_accounts)?;
+    if let [one] = answers.as_slice()
+        && (one.is_found() || !page.orders[0].order.history.is_empty())
+    {
+        app.recent.opened(&caller.who.name, &one.order_id, app.clock.now());
     }
-    let title = if is_one { format!("Order {}", visible(&text)) } else { "Look up".to_owned() };
-    Ok(rendered(&LookupPage {
-        layout: Layout::of(&app, title, Some(&caller)),
-        text_link: in_link(&text),
-        text,
-        rows: lines.clamp(2, 8),
-        few: orders.len() <= 5,
-        orders,
-        shows_accounts,
-        may_see_accounts,
-        may_preflight: caller.who.may(Right::Preflight),
-        csrf: caller.csrf.clone(),
-    }))
+    Ok(rendered(&page))
+}
+
+/// Checks several orders with the vendor and shows the list with a verdict for each. A form sends this request, so that no
+/// link of another site can spend the quota.
+pub(in crate::serve) async fn check(State(app): State<Arc<App>>, form: Form) -> PageResult {
+    let texts = texts_of(&form.fields)?;
+    let text = texts.iter().map(OrderId::as_str).collect::<Vec<_>>().join("\n");
+    let answers = app.look_up_pasted(texts, participants(&form.caller.who))?;
+    let mut page = LookupPage::of(&app, &form.caller, text, &answers, false)?;
+    page.check(&app, &form.caller).await;
+    Ok(rendered(&page))
+}
+
+impl LookupPage {
+    fn of(
+        app: &Arc<App>,
+        caller: &Caller,
+        text: String,
+        answers: &[lookup::Answer],
+        shows_accounts: bool,
+    ) -> Result<Self> {
+        let ledger = if answers.is_empty() { None } else { app.actions.ledger()? };
+        let masks = (!shows_accounts).then(|| masks_of(answers));
+        let searches_tickets = answers.len() <= TICKETS_AT_MOST;
+        let mut orders = Vec::new();
+        for answer in answers {
+            let of_order = |ledger: &Ledger| ledger.of_order(&answer.order_id);
+            let known = ledger.as_ref().map(of_order).transpose()?.unwrap_or_default();
+            let in_ledger = match &ledger {
+                Some(ledger) if searches_tickets && answer.related.is_none() => {
+                    lookup::find_in_ledger(ledger, answer.order_id.as_str())?
+                }
+                _ => None,
+            };
+            let order = Order::of(answer, &known, in_ledger, masks.as_ref(), &app.options.page);
+            orders.push(ListedOrder { order, check: Check::No });
+        }
+        let title = match answers {
+            [] => "Look up".to_owned(),
+            [one] => format!("Order {}", visible(one.order_id.as_str())),
+            several => format!("{} orders", several.len()),
+        };
+        let mut layout = Layout::of(app, title, Some(caller));
+        layout.search.clone_from(&text);
+        layout.focuses_search = orders.is_empty();
+        Ok(Self {
+            layout,
+            text_link: in_link(&text),
+            text,
+            checkable: orders.iter().filter(|one| one.order.nothing.is_none()).count(),
+            is_checked: false,
+            sendable: 0,
+            orders,
+            shows_accounts,
+            may_see_accounts: caller.who.may(Right::SeeAccount),
+            may_preflight: caller.who.may(Right::Preflight),
+            may_retract: caller.who.may(Right::Retract),
+            at_once: RETRACTED_AT_ONCE,
+            checked_at_once: CHECKED_AT_ONCE,
+            reasons: app.options.page.reasons.clone(),
+            csrf: caller.csrf.clone(),
+        })
+    }
+
+    /// Runs a preflight of each order that the index has and that needs no choice of an action.
+    async fn check(&mut self, app: &Arc<App>, caller: &Caller) {
+        let mut listed: Vec<&mut ListedOrder> = self
+            .orders
+            .iter_mut()
+            .filter(|one| one.order.nothing.is_none() && !one.needs_choice())
+            .take(CHECKED_AT_ONCE)
+            .collect();
+        let requests = listed.iter().map(|one| RetractRequest::new(OrderId::new(&one.order.id))).collect();
+        let looks = app.actions.look_at_several(&caller.who, requests, Spends::Looking).await;
+        for (one, look) in listed.iter_mut().zip(looks) {
+            one.check = match look {
+                Ok(look) => Check::Read(Box::new(Verdicts::of(look))),
+                Err(error) => Check::Failed(error.into()),
+            };
+        }
+        self.is_checked = true;
+        self.sendable = self.orders.iter().filter(|one| one.is_sendable()).count();
+    }
 }
 
 /// Searches the vendor for one order and shows the result.
@@ -78,18 +186,7 @@ pub(in crate::serve) async fn search(State(app): State<Arc<App>>, form: Form) ->
     for answer in &mut answers {
         answer.searched = Some(searched.clone());
     }
-    Ok(rendered(&LookupPage {
-        layout: Layout::of(&app, format!("Order {order_id}"), Some(&form.caller)),
-        text: order_id.as_str().to_owned(),
-        rows: 2,
-        text_link: in_link(order_id.as_str()),
-        orders: answers.iter().map(|answer| Order::of(answer, &[], Some(&masks_of(&answers)))).collect(),
-        shows_accounts: false,
-        may_see_accounts: false,
-        may_preflight: form.caller.who.may(Right::Preflight),
-        few: true,
-        csrf: form.caller.csrf.clone(),
-    }))
+    Ok(rendered(&LookupPage::of(&app, &form.caller, order_id.as_str().to_owned(), &answers, false)?))
 }
 
 /// Reads the rewards of an order's confirmed retractions again, at the user's request.

@@ -3,6 +3,7 @@
 //! Each page has one file here and its markup in `templates/`. A page makes no decisions: it shows the results of the use
 //! cases and passes the user's requests to them.
 
+pub(super) mod admin;
 pub(super) mod approvals;
 pub(super) mod assets;
 pub(super) mod batch;
@@ -10,20 +11,23 @@ mod chart;
 pub(super) mod dashboard;
 pub(super) mod explain;
 pub(super) mod history;
+pub(super) mod home;
 pub(super) mod login;
 pub(super) mod lookup;
 pub(super) mod mask;
+mod order;
 pub(super) mod password;
 mod plan;
 pub(super) mod preflight;
 pub(super) mod receipt;
 pub(super) mod retract;
+pub(super) mod several;
 mod view;
 mod words;
 
 use askama::Template;
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Response};
 
 use super::app::App;
 use super::extractors::Caller;
@@ -40,6 +44,10 @@ pub(super) struct Layout {
     pub(super) user: Option<User>,
     /// If the browser runs no scripts, the page reloads after this many seconds; 0 for never.
     pub(super) reload_seconds: u32,
+    /// The text of the search box.
+    pub(super) search: String,
+    /// Whether the search box has the focus.
+    pub(super) focuses_search: bool,
 }
 
 pub(super) struct User {
@@ -50,6 +58,9 @@ pub(super) struct User {
     pub(super) can_sign_out: bool,
     pub(super) sees_health: bool,
     pub(super) uploads_batches: bool,
+    pub(super) administers: bool,
+    /// Number of requests that wait for this user's approval; `None` if the ledger cannot be read.
+    pub(super) approvals_waiting: Option<usize>,
 }
 
 impl Layout {
@@ -61,8 +72,22 @@ impl Layout {
             can_sign_out: caller.session_cookie.is_some(),
             uploads_batches: caller.who.may(Right::Batch),
             sees_health: caller.who.may(Right::SeeHealth),
+            administers: caller.who.may(Right::Administer),
+            approvals_waiting: app.approvals_waiting_for(&caller.who),
         });
-        Self { title: title.into(), tenant: app.actions.settings.identity.tenant.clone(), user, reload_seconds: 0 }
+        Self {
+            title: title.into(),
+            tenant: app.actions.settings.identity.tenant.clone(),
+            user,
+            reload_seconds: 0,
+            search: String::new(),
+            focuses_search: false,
+        }
+    }
+
+    /// Number of rows of the search box: one for each line of its text, within bounds.
+    pub(super) fn search_rows(&self) -> usize {
+        self.search.lines().count().clamp(1, 8)
     }
 }
 
@@ -135,6 +160,18 @@ impl ErrorPage {
         self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
+    pub(super) fn heading(&self) -> &'static str {
+        self.heading
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     pub(super) fn html(&self) -> String {
         ErrorTemplate { error: self }.render().unwrap_or_default()
     }
@@ -149,8 +186,8 @@ impl From<Error> for ErrorPage {
         Self {
             status,
             heading: ui_text::heading_of(error.kind),
-            message: without_flags(&error.message, Audience::Page),
-            hint: error.hint.map(|hint| without_flags(&hint, Audience::Page)),
+            message: ui_text::with_times(&without_flags(&error.message, Audience::Page)),
+            hint: error.hint.map(|hint| ui_text::with_times(&without_flags(&hint, Audience::Page))),
         }
     }
 }
@@ -161,10 +198,6 @@ impl IntoResponse for ErrorPage {
         *response.status_mut() = self.status;
         response
     }
-}
-
-pub(super) async fn home() -> Redirect {
-    Redirect::to("/lookup")
 }
 
 /// The response to a path without a route.

@@ -1,18 +1,31 @@
-//! The plan of a batch as a table: one line for each order, with the evidence of the file and the planned step.
+//! The orders of a batch as a table: one line for each order, with its planned step or its outcome, and the evidence of the
+//! file.
+//!
+//! A batch may have thousands of orders. The table has one page of them, and the counts are of all of them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use super::view::{count, in_link};
+use super::words;
+use crate::error::Result;
+use crate::model::OrderId;
+use crate::model::order_text::visible;
 use crate::refunds::plan_file::PlanFile;
 use crate::refunds::{Column, DecisionKind};
-use crate::serve::batch::cell_of;
-use crate::serve::flag_names::with_file_fields;
+use crate::serve::app::App;
+use crate::serve::batch::{Outcomes, cell_of, code_of};
+use crate::serve::flag_names::{with_file_fields, without_flags};
 use crate::serve::routes::Audience;
 
-/// Maximum number of lines of the table.
-const LINES: usize = 200;
+/// Maximum number of lines of one page.
+const LINES: usize = 50;
 
 /// Maximum length of a displayed cell, in characters.
 const CELL_CHARS: usize = 60;
+
+/// Maximum length of a reason in the table, in characters. The whole reason is in the details of the line.
+const SHORT_CHARS: usize = 70;
+
 /// Kinds of columns that may prove a refund.
 const EVIDENCE: [Column; 10] = [
     Column::Status,
@@ -26,34 +39,73 @@ const EVIDENCE: [Column; 10] = [
     Column::Currency,
     Column::RefundedAt,
 ];
-/// The plan's columns about the vendor's actions and rewards: name and heading.
-const OF_VENDOR: [(&str, &str); 6] = [
-    ("recoup_why", "why"),
-    ("recoup_action", "action"),
-    ("recoup_reward", "reward"),
-    ("recoup_value", "value"),
-    ("recoup_disposition", "disposition"),
-    ("recoup_verdict", "verdict"),
+/// The plan's columns that the details of a line show: name and heading.
+const DETAILS: [(&str, &str); 5] = [
+    ("recoup_evidence", "Evidence of the file"),
+    ("recoup_action", "Action"),
+    ("recoup_reward", "Reward"),
+    ("recoup_disposition", "Disposition code"),
+    ("recoup_verdict", "Verdict of the checks"),
+];
+
+/// The sort order of the codes: first the orders that need a person, then those that will be sent or are open.
+const ORDER_OF_CODES: [&str; 16] = [
+    "send",
+    "adjust",
+    "unknown",
+    "unconfirmed",
+    "failed",
+    "refunded_in_part",
+    "stopped",
+    "pending",
+    "not_found_yet",
+    "not_attempted",
+    "sent_before",
+    "partial",
+    "confirmed",
+    "adjusted",
+    "already_retracted",
+    "not_a_referral",
 ];
 
 pub(super) struct PlanTable {
-    /// Headings of the columns from the uploaded file.
-    pub(super) of_file: Vec<String>,
-    /// Headings of the columns about the vendor's actions and rewards.
-    pub(super) of_vendor: Vec<&'static str>,
     pub(super) lines: Vec<PlanLine>,
-    /// Number of orders beyond the last line of the table.
-    pub(super) more: usize,
+    /// Every code with its number of orders, as links that filter the table.
+    pub(super) filters: Vec<Filter>,
+    /// The heading of the column with the planned step or the outcome.
+    pub(super) heading: &'static str,
+    /// The sentence about what is shown.
+    pub(super) shown: String,
+    /// Links to the previous and the next page.
+    pub(super) previous: Option<String>,
+    pub(super) next: Option<String>,
+}
+
+pub(super) struct Filter {
+    pub(super) words: String,
+    pub(super) count: String,
+    pub(super) link: String,
+    pub(super) is_chosen: bool,
 }
 
 pub(super) struct PlanLine {
     pub(super) order: String,
+    /// Percent-encoded order ID; empty if the row has no order ID.
+    pub(super) link: String,
+    /// The planned step or the outcome, in words.
     pub(super) step: String,
+    /// CSS class of the step.
+    pub(super) tone: &'static str,
     pub(super) adjust: Option<Adjust>,
     pub(super) decision: String,
-    pub(super) evidence: String,
-    pub(super) of_file: Vec<String>,
-    pub(super) of_vendor: Vec<String>,
+    pub(super) amount: String,
+    /// The reason, cut to [`SHORT_CHARS`].
+    pub(super) short: String,
+    /// The whole reason; empty if `short` is all of it.
+    pub(super) why: String,
+    pub(super) facts: Vec<(String, String)>,
+    /// Whether the ledger has a receipt for the order.
+    pub(super) has_receipt: bool,
 }
 
 /// How the user can adjust a partially refunded order.
@@ -63,24 +115,171 @@ pub(super) struct Adjust {
     pub(super) command: String,
 }
 
+/// Which part of the table a user wants to see.
+pub(super) struct Part<'a> {
+    /// The path of the page with the table.
+    pub(super) path: &'a str,
+    /// The code of the orders to show; all orders if it is empty.
+    pub(super) code: &'a str,
+    /// The number of the page, from 1.
+    pub(super) page: usize,
+}
+
 impl PlanTable {
-    pub(super) fn of(plan: &PlanFile) -> Self {
-        let own = own_columns(plan);
-        let mut lines: Vec<(u8, PlanLine)> = groups(plan)
+    /// Builds one page of the table. `outcomes` is `None` until the batch is applied.
+    pub(super) fn of(app: &App, plan: &PlanFile, mut outcomes: Option<&mut Outcomes>, part: &Part<'_>) -> Result<Self> {
+        let mut orders: Vec<(u8, String, Vec<usize>)> = groups(plan)
             .into_iter()
             .map(|rows| {
-                let line = PlanLine::of(plan, &rows, &own);
-                (line.rank(), line)
+                let code = code_of_order(plan, outcomes.as_deref(), &rows);
+                (rank(plan, &rows, &code), code, rows)
             })
             .collect();
-        lines.sort_by_key(|(rank, _)| *rank);
-        let more = lines.len().saturating_sub(LINES);
-        Self {
-            of_file: own.into_iter().map(|(_, heading)| heading).collect(),
-            of_vendor: OF_VENDOR.iter().map(|(_, heading)| *heading).collect(),
-            lines: lines.into_iter().take(LINES).map(|(_, line)| line).collect(),
-            more,
+        orders.sort_by_key(|(rank, ..)| *rank);
+        let filters = filters(&orders, part);
+        let total = orders.len();
+        if !part.code.is_empty() {
+            orders.retain(|(_, code, _)| code == part.code);
         }
+        let pages = orders.len().div_ceil(LINES).max(1);
+        let page = part.page.clamp(1, pages);
+        let first = (page - 1) * LINES;
+        let own = own_columns(plan);
+        let mut lines = Vec::new();
+        for (_, code, rows) in orders.iter().skip(first).take(LINES) {
+            if let (Some(outcomes), Some(row)) = (outcomes.as_deref_mut(), rows.first()) {
+                outcomes.complete(*row)?;
+            }
+            lines.push(PlanLine::of(app, plan, outcomes.as_deref(), code, rows, &own));
+        }
+        let link = |page: usize| format!("{}?show={}&page={page}", part.path, in_link(part.code));
+        let of = if orders.len() == total { String::new() } else { format!(" of {}", count(total as u64)) };
+        Ok(Self {
+            filters,
+            heading: if outcomes.is_some() { "Outcome" } else { "Plan" },
+            shown: match lines.len() {
+                0 => "No order of this kind.".to_owned(),
+                n => format!(
+                    "Orders {} to {} of {}{of}.",
+                    count(first as u64 + 1),
+                    count((first + n) as u64),
+                    count(orders.len() as u64)
+                ),
+            },
+            previous: (page > 1).then(|| link(page - 1)),
+            next: (page < pages).then(|| link(page + 1)),
+            lines,
+        })
+    }
+}
+
+/// Sums the planned value of every order that the plan sends, in words.
+pub(super) fn value_to_send(app: &App, plan: &PlanFile) -> String {
+    let mut sums: BTreeMap<(String, Option<String>), i64> = BTreeMap::new();
+    for rows in groups(plan) {
+        let cells = first_cells(plan, &rows);
+        if cell_of(cells, "recoup_plan") != "send" {
+            continue;
+        }
+        let order = first_order(plan, &rows);
+        for (number, unit) in values_in(cell_of(cells, "recoup_value")) {
+            let currency = order.and_then(|order| currency_of(app, order, cell_of(cells, "recoup_reward"), &unit));
+            let sum = sums.entry((unit, currency)).or_default();
+            *sum = sum.saturating_add(number);
+        }
+    }
+    let words = sums.iter().map(|((unit, currency), sum)| words::amount(Some(*sum), Some(unit), currency.as_deref()));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the number of orders that were sent, and of all orders that the plan sends.
+pub(super) fn progress(plan: &PlanFile, outcomes: &Outcomes) -> (u64, u64) {
+    let (mut sent, mut all) = (0, 0);
+    for rows in groups(plan) {
+        if cell_of(first_cells(plan, &rows), "recoup_plan") == "send" {
+            all += 1;
+            let row = rows.first().and_then(|row| outcomes.rows.get(*row));
+            sent += u64::from(row.is_some_and(|row| !row.retractions.is_empty()));
+        }
+    }
+    (sent, all)
+}
+
+/// Returns the currency of an order's rewards in one unit, from the index; `None` if it is unknown or not the same for all.
+fn currency_of(app: &App, order: &OrderId, rewards: &str, unit: &str) -> Option<String> {
+    let found = app.index.with(|reader| reader.map_or_else(|| Ok(Vec::new()), |reader| reader.find(order))).ok()?;
+    let of_plan = found.iter().map(|found| &found.indexed.reward).filter(|reward| {
+        reward.unit.as_deref() == Some(unit) && rewards.split(' ').any(|id| id == reward.reward_id.as_str())
+    });
+    let currencies: HashSet<Option<&str>> = of_plan.map(|reward| reward.currency.as_deref()).collect();
+    match currencies.into_iter().collect::<Vec<_>>().as_slice() {
+        [Some(currency)] => Some((*currency).to_owned()),
+        _ => None,
+    }
+}
+
+/// Parses the planned value of an order, such as `6300 CENTS`. There is one number for each unit.
+fn values_in(cell: &str) -> Vec<(i64, String)> {
+    let mut values: Vec<(i64, String)> = Vec::new();
+    for word in cell.split(' ').filter(|word| !word.is_empty()) {
+        match (word.parse(), values.last_mut()) {
+            (Ok(number), _) => values.push((number, String::new())),
+            (Err(_), Some((_, unit))) if unit.is_empty() => word.clone_into(unit),
+            (Err(_), Some((_, unit))) => *unit = format!("{unit} {word}"),
+            (Err(_), None) => {}
+        }
+    }
+    values
+}
+
+fn first_cells<'a>(plan: &'a PlanFile, rows: &[usize]) -> &'a [String] {
+    rows.first().and_then(|row| plan.planned.get(*row)).map_or(&[], Vec::as_slice)
+}
+
+fn first_order<'a>(plan: &'a PlanFile, rows: &[usize]) -> Option<&'a OrderId> {
+    rows.first().and_then(|row| plan.refunds.rows.get(*row)).and_then(|row| row.order_id.as_ref())
+}
+
+/// Returns the code of an order's outcome, or of its planned step.
+fn code_of_order(plan: &PlanFile, outcomes: Option<&Outcomes>, rows: &[usize]) -> String {
+    let row = outcomes.and_then(|outcomes| outcomes.rows.get(*rows.first()?));
+    row.map_or_else(|| code_of(cell_of(first_cells(plan, rows), "recoup_plan")), |row| row.outcome.code())
+}
+
+/// Sort key of the table. An order that is unclear or refunded in part needs a person, whatever is planned for it.
+fn rank(plan: &PlanFile, rows: &[usize], code: &str) -> u8 {
+    let decision = cell_of(first_cells(plan, rows), "recoup_decision");
+    let place = ORDER_OF_CODES.iter().position(|known| *known == code).map_or(u8::MAX, |place| place as u8 * 2);
+    let needs_person =
+        [DecisionKind::Unclear, DecisionKind::RefundedInPart].iter().any(|kind| kind.words() == decision);
+    if needs_person && place > 5 && code != "confirmed" { 5 } else { place }
+}
+
+fn filters(orders: &[(u8, String, Vec<usize>)], part: &Part<'_>) -> Vec<Filter> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for (_, code, _) in orders {
+        match counts.iter_mut().find(|(known, _)| known == code) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((code, 1)),
+        }
+    }
+    let filter = |code: &str, words: String, n: usize| Filter {
+        words,
+        count: count(n as u64),
+        link: if code.is_empty() { part.path.to_owned() } else { format!("{}?show={}", part.path, in_link(code)) },
+        is_chosen: code == part.code,
+    };
+    let all = filter("", "all".to_owned(), orders.len());
+    std::iter::once(all).chain(counts.into_iter().map(|(code, n)| filter(code, code.replace('_', " "), n))).collect()
+}
+
+/// Returns the CSS class of a planned step or an outcome.
+fn tone(code: &str) -> &'static str {
+    match code {
+        "confirmed" | "adjusted" | "already_retracted" => "good",
+        "partial" | "unconfirmed" | "unknown" | "failed" | "stopped" => "bad",
+        "send" | "adjust" | "pending" | "not_found_yet" | "refunded_in_part" => "open",
+        _ => "quiet",
     }
 }
 
@@ -106,45 +305,62 @@ fn own_columns(plan: &PlanFile) -> Vec<(usize, String)> {
 }
 
 impl PlanLine {
-    fn of(plan: &PlanFile, rows: &[usize], own: &[(usize, String)]) -> Self {
-        let planned = rows.first().and_then(|row| plan.planned.get(*row)).map_or(&[] as &[String], Vec::as_slice);
-        let cell = |name: &str| cell_of(planned, name).to_owned();
-        let first = rows.first().and_then(|row| plan.refunds.rows.get(*row));
-        let order = first.and_then(|row| row.order_id.as_ref()).map(ToString::to_string);
-        let why = cell("recoup_why");
-        let adjust = Adjust::of(&why);
-        let of_vendor = OF_VENDOR.iter().map(|(name, _)| match *name {
-            "recoup_why" if adjust.is_some() => String::new(),
-            name => with_file_fields(cell_of(planned, name), Audience::Page),
+    fn of(
+        app: &App,
+        plan: &PlanFile,
+        outcomes: Option<&Outcomes>,
+        code: &str,
+        rows: &[usize],
+        own: &[(usize, String)],
+    ) -> Self {
+        let planned = first_cells(plan, rows);
+        let order = first_order(plan, rows);
+        let outcome = outcomes.and_then(|outcomes| outcomes.rows.get(*rows.first()?));
+        let planned_why = cell_of(planned, "recoup_why");
+        let why = outcome.map_or(planned_why, |row| row.message.as_str());
+        let adjust = Adjust::of(why);
+        let why = if adjust.is_some() { String::new() } else { text(why) };
+        let mut facts: Vec<(String, String)> = Vec::new();
+        for (name, heading) in DETAILS {
+            facts.push((heading.to_owned(), text(cell_of(planned, name))));
+        }
+        facts.extend(own.iter().map(|(place, heading)| (heading.clone(), values(plan, rows, *place))));
+        if let Some(row) = outcome {
+            let numbers: Vec<String> = row.retractions.iter().map(ToString::to_string).collect();
+            facts.push(("Retraction".to_owned(), numbers.join(" ")));
+        }
+        facts.retain(|(_, value)| !value.is_empty());
+        let amounts = values_in(cell_of(planned, "recoup_value")).into_iter().map(|(number, unit)| {
+            let currency = order.and_then(|order| currency_of(app, order, cell_of(planned, "recoup_reward"), &unit));
+            words::amount(Some(number), Some(&unit), currency.as_deref())
         });
+        let short = shortened(&why);
         Self {
-            order: order.unwrap_or_else(|| "(no order ID)".to_owned()),
-            step: cell("recoup_plan"),
-            decision: cell("recoup_decision"),
-            evidence: cell("recoup_evidence"),
-            of_file: own.iter().map(|(place, _)| values(plan, rows, *place)).collect(),
-            of_vendor: of_vendor.collect(),
+            order: order.map_or_else(|| "(no order ID)".to_owned(), |order| visible(order.as_str()).into_owned()),
+            link: order.map(|order| in_link(order.as_str())).unwrap_or_default(),
+            step: code.replace('_', " "),
+            tone: tone(code),
+            decision: cell_of(planned, "recoup_decision").to_owned(),
+            amount: amounts.collect::<Vec<_>>().join(", "),
+            why: if short == why { String::new() } else { why },
+            short,
+            facts,
+            has_receipt: outcome.is_some_and(|row| !row.retractions.is_empty()),
             adjust,
         }
     }
+}
 
-    /// Sort key of the table: first the orders to send, then the orders that a person must check.
-    fn rank(&self) -> u8 {
-        let is = |kind: DecisionKind| self.decision == kind.words();
-        if self.step == "send" {
-            0
-        } else if is(DecisionKind::RefundedInPart) {
-            1
-        } else if is(DecisionKind::Unclear) {
-            2
-        } else if self.step == "stopped" {
-            3
-        } else if is(DecisionKind::NotRefunded) {
-            5
-        } else {
-            4
-        }
+fn text(cell: &str) -> String {
+    without_flags(&with_file_fields(cell, Audience::Page), Audience::Page)
+}
+
+fn shortened(why: &str) -> String {
+    if why.chars().count() <= SHORT_CHARS {
+        return why.to_owned();
     }
+    let start: String = why.chars().take(SHORT_CHARS).collect();
+    format!("{}…", start.trim_end())
 }
 
 /// Joins the distinct values of one column in the rows of an order.
@@ -177,5 +393,22 @@ mod tests {
         let adjust = Adjust::of("recoup adjust '#1 --amount 2' --amount 55.00").expect("a command");
         assert_eq!(adjust.left, "55.00");
         assert!(Adjust::of("the action is locked").is_none());
+    }
+
+    #[test]
+    fn a_planned_value_is_read_with_its_units() {
+        let value = |number, unit: &str| (number, unit.to_owned());
+        assert_eq!(values_in("6300 CENTS"), [value(6300, "CENTS")]);
+        assert_eq!(
+            values_in("5 % 6300 CENTS 1 of unknown unit"),
+            [value(5, "%"), value(6300, "CENTS"), value(1, "of unknown unit")]
+        );
+        assert!(values_in("").is_empty());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"ä".repeat(71)), format!("{}…", "ä".repeat(70)));
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 
+use super::lookup::masks_of;
+use super::order::{RewardRow, rows_of, update_rows};
 use super::view::{Verdicts, in_link};
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
@@ -32,6 +34,8 @@ struct Fragment {
     query: String,
     verdicts: Option<Verdicts>,
     error: Option<ErrorPage>,
+    /// The rewards with their newest states.
+    rows: Vec<RewardRow>,
     may_retract: bool,
     may_override: bool,
 }
@@ -39,12 +43,21 @@ struct Fragment {
 pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
     let request = request_of(&fields)?;
     let (order, query) = (request.order_id.as_str().to_owned(), query_of(&request));
-    let (verdicts, error) = match app.actions.look(&caller.who, &request, Spends::Looking).await {
-        Ok(look) => (Some(Verdicts::of(look)), None),
+    let looked = app.actions.look(&caller.who, &request, Spends::Looking).await;
+    let answers = app.look_up(&request.order_id)?;
+    let shows_accounts = caller.who.may(Right::SeeAccount) && fields.get("accounts") == Some("shown");
+    let masks = (!shows_accounts).then(|| masks_of(&answers));
+    let options = &app.options.page;
+    let mut rows: Vec<RewardRow> = answers.iter().flat_map(|answer| rows_of(answer, masks.as_ref(), options)).collect();
+    let (verdicts, error) = match looked {
+        Ok(look) => {
+            update_rows(&mut rows, &look, request.action_id.as_ref(), options);
+            (Some(Verdicts::of(look)), None)
+        }
         Err(error) => (None, Some(ErrorPage::from(error))),
     };
     let (may_retract, may_override) = (caller.who.may(Right::Retract), caller.who.may(Right::Override));
-    let fragment = Fragment { order, query, verdicts, error, may_retract, may_override };
+    let fragment = Fragment { order, query, verdicts, error, rows, may_retract, may_override };
     if fields.has("part") {
         return Ok(rendered(&fragment));
     }

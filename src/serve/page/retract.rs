@@ -31,6 +31,8 @@ struct BeginPage {
     sends: bool,
     unread: Option<ErrorPage>,
     csrf: String,
+    /// Reasons that the form offers.
+    reasons: Vec<String>,
     /// Names of the checks that this user may override.
     overridable: Vec<&'static str>,
     /// Whether only a lead may override some of the checks.
@@ -67,6 +69,7 @@ pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller,
         verdicts,
         unread,
         request,
+        reasons: app.options.page.reasons.clone(),
         csrf: caller.csrf,
     }))
 }
@@ -131,7 +134,7 @@ pub(in crate::serve) fn from_form(fields: &Fields) -> Result<RetractRequest> {
     let request = request_of(fields)?;
     RetractRequest {
         disposition: fields.text("disposition").unwrap_or(request.disposition.clone()),
-        reason: fields.text("reason"),
+        reason: reason_of(fields),
         ticket: fields.text("ticket"),
         resend: fields.has("resend"),
         plan: fields.text("seen"),
@@ -139,4 +142,12 @@ pub(in crate::serve) fn from_form(fields: &Fields) -> Result<RetractRequest> {
         ..request
     }
     .checked()
+}
+
+/// Joins the chosen reason and the free text.
+pub(super) fn reason_of(fields: &Fields) -> Option<String> {
+    match (fields.text("preset"), fields.text("reason")) {
+        (Some(preset), Some(text)) => Some(format!("{preset}: {text}")),
+        (preset, text) => preset.or(text),
+    }
 }

@@ -4,11 +4,10 @@ use askama::Template;
 
 use super::mask::Masks;
 use super::words;
-use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
-use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
-use crate::model::{OrderId, grouped};
+use crate::lookup::Found;
+use crate::model::grouped;
 use crate::retract::checks::{Finding, Verdict};
-use crate::retract::receipt::{Entry, RewardLine};
+use crate::retract::receipt::{Entry, EventLine, RewardLine};
 use crate::serve::flag_names::{entry_for, without_flags};
 use crate::serve::looking::Look;
 use crate::serve::routes::Audience;
@@ -18,40 +17,6 @@ use crate::store::ledger::{Retraction, State};
 /// Percent-encodes a value for a link.
 pub(super) fn in_link(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-pub(super) struct Order {
-    pub(super) id: String,
-    pub(super) link: String,
-    pub(super) actions: Vec<Action>,
-    /// Texts about the referrals of the order's rewards.
-    pub(super) referrals: Vec<String>,
-    /// The order ID, with visible escapes for invisible characters.
-    pub(super) heading: String,
-    /// Why the order was not found.
-    pub(super) nothing: Option<String>,
-    pub(super) basis: String,
-    /// Orders that the text may mean: ID, link, and how the ID differs from the text.
-    pub(super) candidates: Vec<(String, String, String)>,
-    /// The related orders, if the text is the ID of an action, a reward or a participant.
-    pub(super) related: Option<Related>,
-    pub(super) searched: Option<String>,
-    pub(super) retractions: Vec<RetractionLine>,
-    /// Whether a retraction of the order is confirmed. The page then reads from the vendor only if the user requests it.
-    pub(super) is_proven: bool,
-}
-
-/// The orders that belong to an ActionId, a reward ID or a participant.
-pub(super) struct Related {
-    pub(super) what: &'static str,
-    /// Order ID and link.
-    pub(super) orders: Vec<(String, String)>,
-    pub(super) more: bool,
-}
-
-pub(super) struct Action {
-    pub(super) id: Option<String>,
-    pub(super) rewards: Vec<Reward>,
 }
 
 pub(super) struct Reward {
@@ -78,72 +43,6 @@ pub(super) struct RetractionLine {
     pub(super) at: String,
     pub(super) person: String,
     pub(super) ticket: String,
-}
-
-impl Order {
-    /// Builds the view of an answer. Without `masks`, accounts are shown unmasked.
-    pub(super) fn of(answer: &Answer, retractions: &[Retraction], masks: Option<&Masks>) -> Self {
-        let mut actions: Vec<Action> = Vec::new();
-        for found in &answer.matches {
-            let id = found.action_id.as_ref().map(ToString::to_string);
-            let reward = Reward::of(found, masks);
-            match actions.iter_mut().find(|action| action.id == id) {
-                Some(action) => action.rewards.push(reward),
-                None => actions.push(Action { id, rewards: vec![reward] }),
-            }
-        }
-        let shown = |order: &OrderId| (visible(order.as_str()).into_owned(), in_link(order.as_str()));
-        let candidates = answer.candidates.iter().map(|known| {
-            let (id, link) = shown(&known.order_id);
-            (id, link, known.because.clone())
-        });
-        Self {
-            id: answer.order_id.as_str().to_owned(),
-            heading: visible(answer.order_id.as_str()).into_owned(),
-            link: in_link(answer.order_id.as_str()),
-            actions,
-            referrals: answer.referrals.iter().map(KnownReferral::line).collect(),
-            nothing: nothing(answer),
-            basis: describe_coverage(&answer.coverage),
-            candidates: candidates.collect(),
-            related: answer.related.as_ref().map(|related| Related {
-                what: related.kind.describe(),
-                orders: related.orders.iter().map(shown).collect(),
-                more: related.more,
-            }),
-            searched: answer.searched.as_ref().map(crate::lookup::VendorSearch::describe),
-            is_proven: retractions.iter().any(|one| matches!(one.state, State::Confirmed | State::Partial)),
-            retractions: retractions.iter().rev().map(RetractionLine::of).collect(),
-        }
-    }
-
-    /// Returns every ActionId of the order, as text and percent-encoded for a link.
-    pub(super) fn action_ids(&self) -> Vec<(String, String)> {
-        self.actions.iter().filter_map(|action| action.id.clone()).map(|id| (id.clone(), in_link(&id))).collect()
-    }
-}
-
-/// Returns why the order was not found; `None` if it was found.
-fn nothing(answer: &Answer) -> Option<String> {
-    if answer.is_found() {
-        return None;
-    }
-    let text = answer.order_id.as_str();
-    let marks = invisible_marks(text).map(|marks| format!("The pasted text has {marks}.")).into_iter();
-    let why = match answer.verdict {
-        _ if !answer.candidates.is_empty() => "No order is written exactly like this.",
-        _ if answer.related.is_some() => "This is not an order ID.",
-        Answered::Unclear if has_url(text) => {
-            "This is a URL, and no part of it is a known order. Paste the order ID itself."
-        }
-        Answered::Unclear if is_email(text) => "This is an e-mail address, and the index knows no participant by it.",
-        Answered::Unclear => "No order is written like this, with or without that.",
-        _ if answer.is_without_index() => "There is no answer: nothing has been crawled yet.",
-        Answered::NotAReferral => "This is not a referral order.",
-        _ => "It is not in what has been read so far.",
-    };
-    let unclear = (answer.verdict == Answered::Unclear).then(|| "Unclear.".to_owned());
-    Some(unclear.into_iter().chain(marks).chain([why.to_owned()]).collect::<Vec<_>>().join(" "))
 }
 
 impl Reward {
@@ -188,7 +87,7 @@ impl RetractionLine {
             order: order.to_owned(),
             order_link: in_link(order),
             action: retraction.action_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            state: retraction.state.as_str(),
+            state: words::retraction_state(retraction.state),
             tone: ui_text::tone_of(retraction.state),
             means: ui_text::meaning_of(retraction.state),
             at: newest.to_owned(),
@@ -234,6 +133,11 @@ pub(super) fn state_of(code: &str) -> &str {
     words::state(code)
 }
 
+/// Names an event: the new state, or the kind of a note.
+pub(super) fn event_of(event: &EventLine) -> &str {
+    if event.kind == "state" { words::retraction_state(event.state) } else { &event.kind }
+}
+
 pub(super) struct Verdicts {
     pub(super) tone: &'static str,
     pub(super) heading: &'static str,
@@ -277,10 +181,19 @@ impl Verdicts {
             sends,
             read_at: read_at.to_string(),
             overridable,
-            approval: receipt.approval.filter(|_| sends),
+            approval: receipt.approval.filter(|_| sends).map(|why| words::with_units(&why)),
             plan: receipt.plan.unwrap_or_default(),
             entries: receipt.retractions.into_iter().map(|entry| entry_of(entry, stops)).collect(),
         }
+    }
+}
+
+impl Verdicts {
+    /// Returns the stops, or if there is none, the warnings, each as one line.
+    pub(super) fn first_findings(&self) -> Vec<String> {
+        let findings = || self.entries.iter().flat_map(|entry| &entry.findings);
+        let stops: Vec<String> = findings().filter(|finding| finding.stops()).map(line_of).collect();
+        if stops.is_empty() { findings().map(line_of).collect() } else { stops }
     }
 }
 
@@ -300,7 +213,12 @@ fn arrange(findings: &mut [Finding], stops: bool) {
 }
 
 pub(super) fn line_of(finding: &Finding) -> String {
-    without_flags(&finding.line(), Audience::Page)
+    ui_text::with_times(&without_flags(&finding.line(), Audience::Page))
+}
+
+/// Writes a code with spaces: `not_received` becomes `not received`.
+pub(super) fn spaced(code: &str) -> String {
+    code.replace('_', " ")
 }
 
 /// Formats a number with its digits grouped.

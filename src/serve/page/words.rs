@@ -1,4 +1,15 @@
-//! Maps the vendor's codes to words for people. The API returns the codes unchanged.
+//! Maps the codes of the vendor and of the ledger to words for people. The API returns the codes unchanged.
+
+use crate::store::ledger::State;
+
+/// Returns the state of a retraction in words.
+pub(super) fn retraction_state(state: State) -> &'static str {
+    match state {
+        State::NotReceived => "not received",
+        State::HandedOver => "handed over",
+        other => other.as_str(),
+    }
+}
 
 /// Currencies without hundredths, or with thousandths. Their amounts are shown as the vendor writes them, because no
 /// document says what their smallest unit is.
@@ -38,6 +49,11 @@ pub(super) fn amount(number: Option<i64>, unit: Option<&str>, currency: Option<&
         (Some(unit), _) => format!("{number} {}", unit.to_lowercase().replace('_', " ")),
         (None, _) => number.to_string(),
     }
+}
+
+/// Replaces the unit of amounts in a text of the ledger. The text names no currency, so the amounts stay in cents.
+pub(super) fn with_units(text: &str) -> String {
+    text.replace(" CENTS", " cents")
 }
 
 #[cfg(test)]

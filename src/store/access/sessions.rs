@@ -2,6 +2,7 @@
 
 use super::{AccessFile, SEEN_EVERY_MS};
 use crate::error::Result;
+use crate::store::db::{DbError, Row};
 
 /// The session of a user who may sign in. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,19 @@ pub struct SessionRow {
     pub seen_ms: i64,
 }
 
+const SELECT: &str = "SELECT u.name, u.role, u.os_user, s.created_ms, s.seen_ms FROM sessions s
+    JOIN users u ON u.name = s.user_name";
+
+fn from_row(row: &Row<'_>) -> Result<SessionRow, DbError> {
+    Ok(SessionRow {
+        user: row.get(0)?,
+        role: row.get(1)?,
+        os_user: row.get(2)?,
+        created_ms: row.get(3)?,
+        seen_ms: row.get(4)?,
+    })
+}
+
 impl AccessFile {
     pub fn begin_session(&self, hash: &[u8], user: &str, now_ms: i64) -> Result<()> {
         let insert = "INSERT INTO sessions (hash, user_name, created_ms, seen_ms) VALUES (?1, ?2, ?3, ?3)";
@@ -24,23 +38,21 @@ impl AccessFile {
 
     /// Returns the session with this hash, if its user is not disabled.
     pub fn session(&self, hash: &[u8], now_ms: i64) -> Result<Option<SessionRow>> {
-        let found = self.conn.read(|tx| {
-            tx.opt(
-                "SELECT u.name, u.role, u.os_user, s.created_ms, s.seen_ms FROM sessions s JOIN users u ON u.name = s.user_name
-                 WHERE s.hash = ?1 AND u.disabled_at IS NULL",
-                &[&hash],
-                |row| {
-                    Ok(SessionRow {
-                        user: row.get(0)?,
-                        role: row.get(1)?,
-                        os_user: row.get(2)?,
-                        created_ms: row.get(3)?,
-                        seen_ms: row.get(4)?,
-                    })
-                },
-            )
-        })?;
+        let select = format!("{SELECT} WHERE s.hash = ?1 AND u.disabled_at IS NULL");
+        let found = self.conn.read(|tx| tx.opt(&select, &[&hash], from_row))?;
         Ok(found.filter(|session| now_ms >= session.created_ms - SEEN_EVERY_MS))
+    }
+
+    /// Returns every session, the newest first.
+    pub fn sessions(&self) -> Result<Vec<SessionRow>> {
+        let select = format!("{SELECT} WHERE u.disabled_at IS NULL ORDER BY s.created_ms DESC");
+        self.conn.read(|tx| tx.rows(&select, &[], from_row))
+    }
+
+    /// Ends every session of a user. Returns their number.
+    pub fn end_sessions_of(&self, name: &str) -> Result<u64> {
+        let delete = "DELETE FROM sessions WHERE user_name = ?1";
+        self.conn.write(|tx| tx.run(delete, &[&name]))
     }
 
     /// Records that a session was used, at most once a minute.

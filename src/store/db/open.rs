@@ -16,8 +16,8 @@ const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags:
 
 /// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole file, so the limit is larger
 /// than SQLite's default of 2 MB. SQLite allocates pages only when it reads them.
-const WRITER_CACHE: i64 = 32 * 1024;
-const READER_CACHE: i64 = 16 * 1024;
+const WRITER_CACHE: i64 = 12 * 1024;
+const READER_CACHE: i64 = 4 * 1024;
 
 /// Opens a file for writing, creates it if it is missing (mode 0600), and checks its owner.
 pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {

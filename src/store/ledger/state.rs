@@ -112,6 +112,11 @@ impl State {
         matches!(self, Self::Sending | Self::Queued | Self::Unknown | Self::Unconfirmed | Self::HandedOver)
     }
 
+    /// Returns every state that needs a person's attention: planned and not sent, or not known to be done.
+    pub fn needing_attention() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|state| state.is_open() || *state == Self::Planned)
+    }
+
     /// Returns whether the vendor may have received the request, which prevents a second request for the same action.
     pub fn may_have_been_sent(self) -> bool {
         !matches!(self, Self::Planned | Self::Failed | Self::NotReceived | Self::Released | Self::Superseded)

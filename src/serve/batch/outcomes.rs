@@ -1,0 +1,212 @@
+//! The present outcome of each row of a batch.
+//!
+//! A batch stores the outcomes of its last run. The retractions of a row may change their state later, so the outcomes are
+//! combined with the ledger whenever they are shown. While a batch is being applied, the plan and the ledger are enough.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Batch, Part, Stage, cell_of};
+use crate::error::{Error, Kind, Result};
+use crate::refunds::plan_file::{PlanFile, plan_of};
+use crate::refunds::{Syntax, outcome_file};
+use crate::retract::batch::{OUTCOME_COLUMNS, Outcome, RowOutcome, SentAction};
+use crate::retract::receipt::Entry;
+use crate::serve::app::App;
+use crate::store::ledger::{Ledger, StateLine};
+
+/// The outcomes of a batch, in the order of its file.
+pub(in crate::serve) struct Outcomes {
+    pub(in crate::serve) rows: Vec<RowOutcome>,
+    /// Whether the ledger has a newer state of the row's retractions than the stored outcome. The row has no message then.
+    newer: Vec<bool>,
+    ledger: Option<Ledger>,
+}
+
+impl App {
+    /// Returns the plan of a batch; `None` if there is none yet.
+    pub(in crate::serve) fn plan_of_batch(&self, id: &str) -> Result<Option<PlanFile>> {
+        match self.batches.read(id, Part::Plan) {
+            Ok(bytes) => plan_of("the plan", &bytes).map(Some),
+            Err(error) if error.kind == Kind::NotIndexed => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the present outcomes of a batch; `None` if it was never applied.
+    pub(in crate::serve) fn outcomes(&self, batch: &Batch, plan: &PlanFile) -> Result<Option<Outcomes>> {
+        let stored = match self.batches.read(&batch.id, Part::Outcomes) {
+            Ok(bytes) => Some(of_json(&batch.id, &bytes)?),
+            Err(error) if error.kind == Kind::NotIndexed => None,
+            Err(error) => return Err(error),
+        };
+        if stored.is_none() && batch.stage != Stage::Applying {
+            return Ok(None);
+        }
+        let rows = match stored {
+            Some(rows) if rows.len() == plan.refunds.rows.len() => rows,
+            Some(_) => return Err(damaged(&batch.id)),
+            None => (0..plan.refunds.rows.len()).map(|n| not_applied(planned(plan, n))).collect(),
+        };
+        let ledger = self.actions.ledger()?;
+        let newer = vec![false; rows.len()];
+        let mut outcomes = Outcomes { rows, newer, ledger };
+        outcomes.update(&batch.id, plan)?;
+        Ok(Some(outcomes))
+    }
+
+    /// Returns the outcome file of a batch, in the present states. Fails if the batch was never applied.
+    pub(in crate::serve) fn outcome_file(&self, id: &str) -> Result<Vec<u8>> {
+        let batch = self.batch(id)?;
+        let outcomes = match self.plan_of_batch(id)? {
+            Some(plan) => self.outcomes(&batch, &plan)?.map(|outcomes| outcomes.file(&plan)).transpose()?,
+            None => None,
+        };
+        outcomes.ok_or_else(|| {
+            let stage = batch.stage.as_str();
+            Error::new(Kind::NotIndexed, format!("batch {id} has no outcomes yet: its stage is {stage}"))
+                .hint("apply its plan first")
+        })
+    }
+
+    /// Replaces the counts of a batch by those of its present outcomes, and counts its open rows. Reads the outcomes only if
+    /// they can differ from the stored counts.
+    pub(super) fn count_outcomes(&self, batch: &mut Batch) -> Result<()> {
+        let is_open = |code: &String| Outcome::ALL.into_iter().any(|one| one.is_open() && one.code() == *code);
+        let may_differ = match batch.stage {
+            Stage::Applying => true,
+            Stage::Done => batch.counts.keys().any(is_open),
+            _ => false,
+        };
+        if !may_differ {
+            return Ok(());
+        }
+        let Some(plan) = self.plan_of_batch(&batch.id)? else { return Ok(()) };
+        if let Some(outcomes) = self.outcomes(batch, &plan)? {
+            (batch.counts, batch.open) = (outcomes.counts(), outcomes.open());
+        }
+        Ok(())
+    }
+}
+
+impl Outcomes {
+    /// Replaces each outcome whose retractions have changed since it was stored.
+    fn update(&mut self, batch: &str, plan: &PlanFile) -> Result<()> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let mut of_order: HashMap<String, Vec<StateLine>> = HashMap::new();
+        for line in ledger.states_of_batch(batch)? {
+            of_order.entry(line.order_id.clone()).or_default().push(line);
+        }
+        for (n, row) in self.rows.iter_mut().enumerate() {
+            let order = plan.refunds.rows.get(n).and_then(|row| row.order_id.as_ref());
+            let of_batch = order.and_then(|order| of_order.get(order.as_str())).map_or(&[] as &[_], Vec::as_slice);
+            let is_new = of_batch.iter().any(|line| !row.retractions.contains(&line.id));
+            // An adjustment is a decision of its own, which the stored outcome describes.
+            if row.outcome == Outcome::Adjusted || !(is_new || row.outcome.is_open()) {
+                continue;
+            }
+            let mut lines = of_batch.to_vec();
+            for id in &row.retractions {
+                if lines.iter().all(|line| line.id != *id) {
+                    lines.extend(ledger.state_line(*id)?);
+                }
+            }
+            let sent: Vec<SentAction> = lines.into_iter().map(|line| sent_action(line, batch)).collect();
+            let now = RowOutcome::of_sent(planned_actions(planned(plan, n)), &sent);
+            let Some(now) = now.filter(|now| now.outcome != row.outcome) else { continue };
+            row.outcome = now.outcome;
+            row.actions = now.actions;
+            row.retractions = now.retractions;
+            row.message.clear();
+            self.newer[n] = true;
+        }
+        Ok(())
+    }
+
+    pub(in crate::serve) fn open(&self) -> u64 {
+        self.rows.iter().filter(|row| row.outcome.is_open()).count() as u64
+    }
+
+    /// Number of rows by the code of their outcome.
+    pub(in crate::serve) fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for row in &self.rows {
+            *counts.entry(row.outcome.code()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Completes a row from the ledger: its message, its rewards, and when it was confirmed.
+    pub(in crate::serve) fn complete(&mut self, n: usize) -> Result<()> {
+        let (Some(row), Some(true), Some(ledger)) = (self.rows.get_mut(n), self.newer.get(n), &self.ledger) else {
+            return Ok(());
+        };
+        let mut entries = Vec::new();
+        for id in &row.retractions {
+            entries.push((Entry::of(&ledger.get(*id)?, &[]), false));
+        }
+        let full = RowOutcome::of_entries(&entries);
+        row.message = if row.outcome == Outcome::NotAttempted {
+            "not all of its actions were sent".to_owned()
+        } else {
+            full.message
+        };
+        (row.rewards, row.batch_ids, row.confirmed_at) = (full.rewards, full.batch_ids, full.confirmed_at);
+        Ok(())
+    }
+
+    /// Writes the outcome file in the format of the uploaded file.
+    pub(in crate::serve) fn file(mut self, plan: &PlanFile) -> Result<Vec<u8>> {
+        for n in 0..self.rows.len() {
+            self.complete(n)?;
+        }
+        let values: Vec<Vec<String>> = self.rows.iter().map(RowOutcome::cells).collect();
+        let syntax = Syntax::of_output(None, plan.refunds.syntax);
+        outcome_file::outcomes(&plan.refunds, syntax, &OUTCOME_COLUMNS, &values)
+    }
+}
+
+fn sent_action(line: StateLine, batch: &str) -> SentAction {
+    let is_earlier = line.batch.as_deref() != Some(batch);
+    SentAction { id: line.id, action: line.action, state: line.state, is_earlier }
+}
+
+/// The outcome of a row that this run has not sent, from the plan: the planned outcome, or *not attempted*.
+fn not_applied(planned: &[String]) -> RowOutcome {
+    let step = cell_of(planned, "recoup_plan");
+    let known = Outcome::ALL.into_iter().find(|outcome| outcome.words() == step);
+    let message = match (known, step) {
+        (Some(_), _) => cell_of(planned, "recoup_why").to_owned(),
+        (None, "sent before") => "it was sent before and is followed".to_owned(),
+        (None, _) => "not sent yet".to_owned(),
+    };
+    let mut row = RowOutcome::new(known.unwrap_or(Outcome::NotAttempted), message);
+    cell_of(planned, "recoup_decision").clone_into(&mut row.decision);
+    cell_of(planned, "recoup_evidence").clone_into(&mut row.evidence);
+    row
+}
+
+/// Returns the planned cells of a row. All rows of an order share the plan of its first row.
+fn planned(plan: &PlanFile, row: usize) -> &[String] {
+    let order = plan.refunds.rows.get(row).and_then(|row| plan.refunds.orders.get(row.order?));
+    let first = order.and_then(|order| order.rows.first().copied()).unwrap_or(row);
+    plan.planned.get(first).map_or(&[], Vec::as_slice)
+}
+
+/// The number of actions that the plan of a row sends. A request by order ID and action tracker is one action.
+fn planned_actions(planned: &[String]) -> usize {
+    let actions = cell_of(planned, "recoup_action");
+    if actions.starts_with("order:") { 1 } else { actions.split_whitespace().count() }
+}
+
+pub(super) fn to_json(rows: &[RowOutcome]) -> Result<Vec<u8>> {
+    serde_json::to_vec(rows).map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))
+}
+
+fn of_json(id: &str, bytes: &[u8]) -> Result<Vec<RowOutcome>> {
+    serde_json::from_slice(bytes).map_err(|_not_outcomes| damaged(id))
+}
+
+fn damaged(id: &str) -> Error {
+    Error::new(Kind::Storage, format!("the outcomes of batch {id} are damaged"))
+        .hint("apply the batch again: nothing is sent twice, and the outcomes are written again")
+}

@@ -1,0 +1,123 @@
+//! The pages of an administrator: users with their sessions and tokens, approval limits, schedule, settings, and the log of
+//! changes.
+//!
+//! Each change calls the use case of its command, and the log records it in the administrator's name. A change requires the
+//! administrator's own password, so that a stranger at an unattended browser cannot make it.
+
+pub(in crate::serve) mod system;
+pub(in crate::serve) mod users;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::login::{origin, throttled};
+use super::{ErrorPage, Layout, rendered};
+use crate::access::{AccessControl, LoginRefused};
+use crate::error::{Error, Kind, Result};
+use crate::serve::app::App;
+use crate::serve::extractors::{Caller, Fields, Form};
+use crate::store::ledger::Ledger;
+
+/// The pages of the administration: path and title.
+pub(super) const PAGES: &[(&str, &str)] = &[
+    ("/admin", "Users"),
+    ("/admin/limits", "Approval limits"),
+    ("/admin/schedule", "Scheduled jobs"),
+    ("/admin/settings", "Settings"),
+    ("/admin/log", "Log of changes"),
+];
+
+/// What a form needs to prove that its administrator sends it.
+pub(super) struct Proof {
+    csrf: String,
+    /// Whether the form asks for the password. A user whom a proxy signs in has none, and ticks a box.
+    by_password: bool,
+}
+
+impl Proof {
+    fn of(caller: &Caller) -> Self {
+        Self { csrf: caller.csrf.clone(), by_password: caller.session_cookie.is_some() }
+    }
+}
+
+/// A secret that the page shows once.
+#[derive(Template)]
+#[template(path = "admin_secret.html")]
+struct SecretPage {
+    layout: Layout,
+    what: String,
+    secret: String,
+    back: String,
+}
+
+fn secret_page(app: &App, caller: &Caller, what: String, secret: &str, back: String) -> Response {
+    let layout = Layout::of(app, "Shown only this once", Some(caller));
+    rendered(&SecretPage { layout, what, secret: secret.to_owned(), back })
+}
+
+/// Reads the form of a change. Fails if the administrator has not confirmed it.
+async fn confirmed(app: &Arc<App>, request: Request) -> Result<(Caller, Fields), Response> {
+    let origin = origin(app, &request);
+    let Form { caller, fields } = Form::from_request(request, app).await?;
+    let refuse = |message: &str, hint: &str| {
+        let error = Error::new(Kind::Usage, format!("{message}; nothing was changed")).hint(hint);
+        ErrorPage::from(error).into_response()
+    };
+    if caller.session_cookie.is_none() {
+        if fields.has("yes") {
+            return Ok((caller, fields));
+        }
+        return Err(refuse("the change was not confirmed", "tick that you want to make this change"));
+    }
+    let password = fields.get("your_password").unwrap_or_default().to_owned();
+    if password.is_empty() {
+        return Err(refuse("your password is missing", "a change needs the password that you sign in with"));
+    }
+    let name = caller.who.name.clone();
+    let checked = app.hashed(move |app| {
+        app.access.with(|access| match access {
+            Some(access) => access.confirm_password(&name, &password, &origin, app.clock.now()),
+            None => Ok(Err(LoginRefused::Wrong)),
+        })
+    });
+    let wrong = |problem: String, status| {
+        ErrorPage::new(status, "Nothing was changed", problem, "Go back and try again.".to_owned())
+    };
+    match checked.await {
+        Ok(Ok(())) => Ok((caller, fields)),
+        Ok(Err(LoginRefused::Wrong)) => {
+            Err(wrong("Your password is wrong.".to_owned(), StatusCode::UNAUTHORIZED).into_response())
+        }
+        Ok(Err(LoginRefused::Throttled { until })) => {
+            Err(throttled(app, until, |problem, status| Ok(wrong(problem, status).into_response())).into_response())
+        }
+        Err(error) => Err(ErrorPage::from(error).into_response()),
+    }
+}
+
+impl App {
+    /// Changes users or tokens, and records the change. The closure returns its result and the text for the log.
+    fn change<T>(&self, caller: &Caller, change: impl FnOnce(&mut AccessControl) -> Result<(T, String)>) -> Result<T> {
+        let (actor, now) = (self.actions.actor(&caller.who), self.clock.now());
+        self.access.with(|access| {
+            let access = access.ok_or_else(|| Error::new(Kind::Failed, "there is no user yet"))?;
+            let (done, what) = change(access)?;
+            access.log(&actor, &what, now)?;
+            Ok(done)
+        })
+    }
+
+    /// Records a change to something other than users and tokens.
+    fn log_change(&self, caller: &Caller, what: &str) -> Result<()> {
+        self.change(caller, |_access| Ok(((), what.to_owned())))
+    }
+
+    fn ledger_for(&self, caller: &Caller) -> Result<Ledger> {
+        let settings = &self.actions.settings;
+        Ledger::open(&settings.ledger, &settings.identity, &self.actions.actor(&caller.who))
+    }
+}

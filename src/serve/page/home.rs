@@ -1,0 +1,242 @@
+//! The start page: a work queue. What waits for the user, what is open or doubtful, what failed, refunds that have turned up,
+//! and what the user has opened last.
+//!
+//! Everything is read from the ledger, the index and the stored batches. The page sends no request to the vendor.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use jiff::{SignedDuration, Timestamp};
+
+use super::lookup::masks_of;
+use super::order::Order;
+use super::view::{RetractionLine, in_link};
+use super::{Layout, PageResult, rendered, words};
+use crate::access::{Principal, Right};
+use crate::error::Result;
+use crate::model::OrderId;
+use crate::model::order_text::visible;
+use crate::serve::app::App;
+use crate::serve::batch::{Batch, Stage as BatchStage};
+use crate::serve::extractors::Caller;
+use crate::serve::flag_names::without_flags;
+use crate::serve::routes::Audience;
+use crate::store::ledger::{Approval, Filter, Ledger, Stage, State as LedgerState, Watched};
+
+/// Maximum number of lines in one list. The list then links to the whole.
+const LINES: usize = 20;
+
+/// A failure is shown for this long.
+const FAILED_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Maximum number of failures that are read to find the newest ones.
+const FAILURES_READ: usize = 1_000;
+
+const DOUBTFUL: [LedgerState; 2] = [LedgerState::Unknown, LedgerState::Unconfirmed];
+const OPEN: [LedgerState; 4] =
+    [LedgerState::Planned, LedgerState::Sending, LedgerState::Queued, LedgerState::HandedOver];
+const FAILED: [LedgerState; 2] = [LedgerState::Failed, LedgerState::NotReceived];
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct HomePage {
+    layout: Layout,
+    /// Why recoup can send nothing now, with the remedy for each reason.
+    blocked: Vec<String>,
+    /// Requests that wait for this user's approval.
+    to_approve: Vec<ApprovalLine>,
+    /// This user's requests that wait for somebody else's approval.
+    own: Vec<ApprovalLine>,
+    /// Confirmed retractions with a reward that is active again: number, order, link.
+    standing: Vec<(i64, String, String)>,
+    doubtful: Section,
+    open: Section,
+    failed: Section,
+    found: Vec<FoundOrder>,
+    /// Number of refunds whose order no crawl has found yet.
+    watched: u64,
+    batches: Vec<BatchLine>,
+    recent: Vec<RecentOrder>,
+}
+
+/// A list of retractions.
+#[derive(Default)]
+struct Section {
+    lines: Vec<RetractionLine>,
+    /// Whether there are more than the lines.
+    more: bool,
+}
+
+struct ApprovalLine {
+    id: i64,
+    what: String,
+    person: String,
+    asked_at: String,
+    why: String,
+}
+
+/// A watched refund whose order a crawl has found.
+struct FoundOrder {
+    order: String,
+    link: String,
+    found_at: String,
+    ticket: String,
+}
+
+struct BatchLine {
+    id: String,
+    person: String,
+    created_at: String,
+    stage: &'static str,
+}
+
+struct RecentOrder {
+    order: String,
+    link: String,
+    /// The state of the newest retraction, or the states of the rewards.
+    state: String,
+    tone: &'static str,
+    at: String,
+}
+
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
+    let who = &caller.who;
+    let now = app.clock.now();
+    let mut layout = Layout::of(&app, "Work queue", Some(&caller));
+    layout.focuses_search = true;
+    let mut page = HomePage {
+        layout,
+        blocked: Vec::new(),
+        to_approve: Vec::new(),
+        own: Vec::new(),
+        standing: Vec::new(),
+        doubtful: Section::default(),
+        open: Section::default(),
+        failed: Section::default(),
+        found: Vec::new(),
+        watched: 0,
+        batches: if who.may(Right::Batch) { open_batches(&app) } else { Vec::new() },
+        recent: recent(&app, who, now)?,
+    };
+    if let Some(ledger) = app.actions.ledger()? {
+        page.read_ledger(&app, who, &ledger, now)?;
+    }
+    if who.may(Right::SeeHealth) {
+        let status = app.status().await?;
+        page.blocked = status.blocked.iter().map(|block| without_flags(&block.line(), Audience::Page)).collect();
+        let standing = status.standing_again.iter();
+        page.standing = standing.map(|one| (one.id, one.order_id.clone(), in_link(&one.order_id))).collect();
+    }
+    Ok(rendered(&page))
+}
+
+impl HomePage {
+    fn read_ledger(&mut self, app: &App, who: &Principal, ledger: &Ledger, now: Timestamp) -> Result<()> {
+        let names = app.actions.actor(who).names();
+        let asked = ledger.approvals(now)?.into_iter().filter(|one| one.stage == Stage::Asked);
+        let (own, others): (Vec<_>, Vec<_>) = asked.partition(|one| one.is_of(&names));
+        self.own = own.into_iter().map(ApprovalLine::of).collect();
+        if who.may(Right::Approve) {
+            self.to_approve = others.into_iter().map(ApprovalLine::of).collect();
+        }
+        self.doubtful = Section::oldest(ledger, &DOUBTFUL)?;
+        self.open = Section::oldest(ledger, &OPEN)?;
+        self.failed = Section::newest(ledger, &FAILED, now)?;
+        for watched in ledger.watched()? {
+            match watched.found_at {
+                None => self.watched += 1,
+                Some(_) if was_retracted(ledger, &watched.order_id)? => {}
+                Some(_) => self.found.extend(FoundOrder::of(watched)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no list has a line.
+    fn is_empty(&self) -> bool {
+        self.to_approve.is_empty()
+            && self.own.is_empty()
+            && self.standing.is_empty()
+            && self.doubtful.lines.is_empty()
+            && self.open.lines.is_empty()
+            && self.failed.lines.is_empty()
+            && self.found.is_empty()
+            && self.batches.is_empty()
+    }
+}
+
+impl Section {
+    /// Returns the oldest retractions in these states: they have waited for the longest time.
+    fn oldest(ledger: &Ledger, states: &[LedgerState]) -> Result<Self> {
+        let filter = Filter { states: states.to_vec(), limit: LINES + 1, ..Filter::default() };
+        let found = ledger.list(&filter)?;
+        Ok(Self { more: found.len() > LINES, lines: found.iter().take(LINES).map(RetractionLine::of).collect() })
+    }
+
+    /// Returns the newest retractions in these states of the last month.
+    fn newest(ledger: &Ledger, states: &[LedgerState], now: Timestamp) -> Result<Self> {
+        let since = now.checked_sub(FAILED_FOR).unwrap_or(Timestamp::MIN);
+        let filter = Filter { states: states.to_vec(), since: Some(since), limit: FAILURES_READ, ..Filter::default() };
+        let found = ledger.list(&filter)?;
+        let lines = found.iter().rev().take(LINES).map(RetractionLine::of).collect();
+        Ok(Self { more: found.len() > LINES, lines })
+    }
+}
+
+fn was_retracted(ledger: &Ledger, order: &OrderId) -> Result<bool> {
+    Ok(ledger.of_order(order)?.iter().any(|one| one.state.may_have_been_sent()))
+}
+
+fn open_batches(app: &App) -> Vec<BatchLine> {
+    let is_open = |batch: &Batch| batch.broken_off || !matches!(batch.stage, BatchStage::Done | BatchStage::Failed);
+    let line = |batch: Batch| BatchLine {
+        stage: if batch.broken_off { "broken off" } else { batch.stage.as_str() },
+        id: batch.id,
+        person: batch.person,
+        created_at: batch.created_at,
+    };
+    app.batches.list().into_iter().filter(is_open).take(LINES).map(line).collect()
+}
+
+/// Returns the orders that the user has opened, as far as index or ledger still have them.
+fn recent(app: &App, who: &Principal, now: Timestamp) -> Result<Vec<RecentOrder>> {
+    let mut recent = Vec::new();
+    for (order_id, at) in app.recent.of(&who.name, now) {
+        let known =
+            app.ledger.with(|ledger| ledger.map_or_else(|| Ok(Vec::new()), |ledger| ledger.of_order(&order_id)))?;
+        for answer in app.look_up(&order_id)?.iter().filter(|answer| answer.is_found() || !known.is_empty()) {
+            let masks = masks_of(std::slice::from_ref(answer));
+            let order = Order::of(answer, &known, None, Some(&masks), &app.options.page);
+            let (state, tone) = match order.current.first() {
+                Some(line) => (line.state.to_owned(), line.tone),
+                None => (order.summary(), ""),
+            };
+            recent.push(RecentOrder { order: order.heading, link: order.link, state, tone, at: at.to_string() });
+        }
+    }
+    Ok(recent)
+}
+
+impl ApprovalLine {
+    fn of(approval: Approval) -> Self {
+        Self {
+            id: approval.id,
+            what: approval.describe(),
+            person: approval.person,
+            asked_at: approval.asked_at,
+            why: words::with_units(&approval.why),
+        }
+    }
+}
+
+impl FoundOrder {
+    fn of(watched: Watched) -> Option<Self> {
+        Some(Self {
+            found_at: watched.found_at?,
+            link: in_link(watched.order_id.as_str()),
+            order: visible(watched.order_id.as_str()).into_owned(),
+            ticket: watched.ticket.unwrap_or_default(),
+        })
+    }
+}
