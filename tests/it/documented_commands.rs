@@ -67,7 +67,8 @@ fn the_five_minutes_of_the_readme_run_word_for_word() {
             servers.0.push(child);
             assert!(first.starts_with("listening on http"), "{block}: {first:?}");
         } else {
-            let ran = Ran::of(&[&block], home.shell(&format!("set -e\n{exported}{block}")).output().expect("bash runs"));
+            let ran =
+                Ran::of(&[&block], home.shell(&format!("set -e\n{exported}{block}")).output().expect("bash runs"));
             ran.expect(0);
             output.push_str(&ran.stdout);
             exported.extend(block.lines().filter(|line| line.starts_with("export ")).flat_map(|line| [line, "\n"]));
