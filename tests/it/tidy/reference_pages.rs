@@ -37,7 +37,7 @@ fn argument(arg: &Arg) -> String {
     if takes_values && !possible.is_empty() {
         write!(means, "; one of {}", possible.join(", ")).expect("text");
     }
-    if matches!(arg.get_action(), ArgAction::Append) {
+    if matches!(arg.get_action(), ArgAction::Append) && !help.contains("repeat") {
         means.push_str("; may repeat");
     }
     format!("| `{}` | {means} |\n", in_a_cell_of_code(&parts.join(" ")))
@@ -56,7 +56,9 @@ fn table(arguments: &[&Arg], heading: &str) -> String {
 fn section(command: &Command, name: &str, page: &mut String) {
     let depth = "#".repeat(name.split(' ').count());
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
-    let about: Vec<String> = about.split("\n\n").map(in_a_cell).collect();
+    // The first paragraph is a title without a full stop.
+    let sentence = |text: &str| format!("{}.", in_a_cell(text).trim_end_matches('.'));
+    let about: Vec<String> = about.split("\n\n").map(sentence).collect();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     write!(page, "\n{depth} {name}\n\n{}\n\n```text\n{usage}\n```\n", about.join("\n\n")).expect("text");
