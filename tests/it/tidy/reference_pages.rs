@@ -94,6 +94,7 @@ fn commands_page() -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a developer asks for a new page by a variable")]
 fn the_page_of_commands_is_generated_from_the_program() {
     let page = commands_page();
     for part in ["## recoup retract", "### recoup user token add", "--disposition", "recoup demo --participants 500"] {
