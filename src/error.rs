@@ -61,6 +61,34 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, in the order of the exit codes.
+    pub const ALL: [Self; 24] = [
+        Self::Failed,
+        Self::Network,
+        Self::Vendor,
+        Self::VendorRefused,
+        Self::NoLinks,
+        Self::Storage,
+        Self::Busy,
+        Self::Tampered,
+        Self::Usage,
+        Self::Config,
+        Self::Credentials,
+        Self::Scope,
+        Self::Tenant,
+        Self::Identity,
+        Self::OtherVersion,
+        Self::NotIndexed,
+        Self::Ambiguous,
+        Self::Refused,
+        Self::Declined,
+        Self::NeedsApproval,
+        Self::SomeFailed,
+        Self::NotConfirmed,
+        Self::Parked,
+        Self::Interrupted,
+    ];
+
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Failed
@@ -128,7 +156,7 @@ impl Kind {
             Self::Busy => "run the same command again when the other process has ended",
             Self::Tampered => "keep the file as it is; `recoup audit verify` names each fault",
             Self::Usage => "`recoup help COMMAND` shows the flags of a command, with examples",
-            Self::Config => "docs/reference.md lists every setting; `recoup doctor` checks them",
+            Self::Config => "docs/settings.md lists every setting; `recoup doctor` checks them",
             Self::Credentials => "check RECOUP_ACCOUNT_SID and RECOUP_AUTH_TOKEN; `recoup doctor` checks them",
             Self::Scope => "give the token this scope in impact.com, or use another token",
             Self::Tenant => "check RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details)",
@@ -247,43 +275,16 @@ impl Serialize for Error {
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 24] = [
-        Kind::Failed,
-        Kind::Network,
-        Kind::Vendor,
-        Kind::VendorRefused,
-        Kind::NoLinks,
-        Kind::Storage,
-        Kind::Busy,
-        Kind::Tampered,
-        Kind::Usage,
-        Kind::Config,
-        Kind::Credentials,
-        Kind::Scope,
-        Kind::Tenant,
-        Kind::Identity,
-        Kind::OtherVersion,
-        Kind::NotIndexed,
-        Kind::Ambiguous,
-        Kind::Refused,
-        Kind::Declined,
-        Kind::NeedsApproval,
-        Kind::SomeFailed,
-        Kind::NotConfirmed,
-        Kind::Parked,
-        Kind::Interrupted,
-    ];
-
     #[test]
     fn an_error_of_every_kind_says_what_to_do_next() {
-        for kind in ALL {
+        for kind in Kind::ALL {
             let plain = Error::new(kind, "it failed");
             let json = serde_json::to_value(&plain).expect("JSON");
             assert!(json["hint"].as_str().is_some_and(|hint| hint.len() > 20), "{json}");
             assert_eq!(json["hint"], plain.remedy(), "{json}");
             assert_eq!(plain.hint("look there").remedy(), "look there");
         }
-        let names: std::collections::BTreeSet<_> = ALL.iter().map(|kind| kind.name()).collect();
-        assert_eq!(names.len(), ALL.len());
+        let names: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
     }
 }

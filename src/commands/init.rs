@@ -152,7 +152,7 @@ fn settings_text(tenant: &str, account_sid: &str, token_file: &Path) -> Result<S
     let token_file = report::json_line(&token_file.display().to_string())?;
     Ok(format!(
         "\
-# Settings of recoup, written by `recoup init`. docs/reference.md describes every key, and `recoup config show` prints the
+# Settings of recoup, written by `recoup init`. docs/settings.md describes every key, and `recoup config show` prints the
 # effective settings. Environment variables override this file.
 
 # Settings > Advocate Settings > General > Tenant Details

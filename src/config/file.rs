@@ -304,7 +304,7 @@ impl Location<'_> {
         let section = if self.section.is_empty() { String::new() } else { format!(" [{}]", self.section) };
         let key = key.map(|key| format!(" {key}:")).unwrap_or_default();
         Error::new(Kind::Config, format!("{}:{section}{key} {}", self.file.display(), what.trim_end()))
-            .hint("docs/reference.md lists every key")
+            .hint("docs/settings.md lists every key")
     }
 }
 
@@ -333,6 +333,6 @@ pub(super) fn read_file(path: &Path) -> Result<FileShape> {
     })?;
     toml::from_str(&text).map_err(|error| {
         Error::new(Kind::Config, format!("failed to parse {}: {error}", path.display()))
-            .hint("docs/reference.md lists every key")
+            .hint("docs/settings.md lists every key")
     })
 }

@@ -188,7 +188,7 @@ impl Sources {
 }
 
 impl Settings {
-    /// Every setting, in the order of `docs/reference.md`.
+    /// Every setting, in the order of `docs/settings.md`.
     pub fn shown(&self) -> Vec<Shown> {
         let Sources { file, set } = &self.sources;
         let files = [("database", &self.database), ("ledger", &self.ledger), ("access", &self.access)];

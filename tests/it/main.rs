@@ -25,6 +25,8 @@ mod crawl_edge_cases;
 mod crawl_sources;
 mod credentials;
 mod damaged_index;
+#[cfg(unix)]
+mod documented_commands;
 mod forget;
 #[cfg(unix)]
 mod help_examples;

@@ -118,10 +118,11 @@ fn broken_links(path: &Path, text: &str) -> Vec<String> {
 }
 
 /// Every Markdown document at the top of the repository and below `docs/`.
-fn documents() -> Vec<PathBuf> {
+pub(super) fn documents() -> Vec<PathBuf> {
     let mut folders = vec![root().join("docs")];
-    let mut found: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)).into();
+    let mut found: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+        .map(|name| root().join(name))
+        .into();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder of the project can be read") {
             let path = entry.expect("an entry of the project can be read").path();
@@ -156,10 +157,13 @@ fn long_flags(command: &clap::Command, deep: bool) -> Vec<String> {
     flags
 }
 
-/// README and the pages of `docs/`, without the folders below it.
+/// README and the pages of `docs/`, without the folders below it. The page of commands is generated, so it has every flag by
+/// itself and shows nothing.
 fn user_docs() -> String {
     let readme = root().join("README.md");
-    let pages = documents().into_iter().filter(|path| *path == readme || path.parent() == Some(&root().join("docs")));
+    let commands = root().join("docs/commands.md");
+    let is_page = |path: &PathBuf| *path != commands && path.parent() == Some(&root().join("docs"));
+    let pages = documents().into_iter().filter(|path| *path == readme || is_page(path));
     pages.map(|path| fs::read_to_string(path).expect("a document can be read")).collect::<Vec<_>>().join("\n")
 }
 
