@@ -119,7 +119,7 @@ pub(super) fn refuse_copy(tx: &Tx<'_>) -> Result<(), DbError> {
     let Some(of) = copy_of(tx)? else { return Ok(()) };
     Err(Error::new(
         Kind::Identity,
-        format!("this ledger is a copy as of {}; what was sent since could be sent again", of.at),
+        format!("this ledger is a copy that was made at {}; what was sent since could be sent again", of.at),
     )
     .hint("run `recoup ledger accept`, which matches what the vendor has received since; nothing was sent")
     .into())
