@@ -44,7 +44,7 @@ pub enum Check {
     Incomplete,
     /// The ledger shows that the action was sent, or may have been sent, through another channel.
     HandedOver,
-    // The variants of [`Override`] describe the next seven checks, under the same names.
+    // The variants of [`Override`] describe the checks from here to `NoRule`, under the same names.
     Redeemed,
     NotCancellable,
     Shared,

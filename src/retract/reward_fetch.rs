@@ -72,7 +72,8 @@ impl FetchedRewards {
         })
     }
 
-    /// Returns the known rewards that recoup found, and the target's other rewards.
+    /// Returns the known rewards that recoup found, and every reward of the target. A reward may be in it twice. Not every
+    /// one belongs to the action: see [`Snapshot::linked`].
     pub fn relevant(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let found = self.found.iter().filter_map(|(_, place)| match place {
             Location::SameAccount(live) | Location::OtherAccount(live) => Some(&**live),

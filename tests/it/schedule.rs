@@ -31,6 +31,7 @@ fn the_schedule_crawls_and_verifies_retractions_of_other_processes() {
 #[test]
 fn a_due_job_runs_in_one_process_only() {
     let (sim, home) = uncrawled();
+    home.configure_more("[schedule]\nrefresh = '1h'");
     let services = [Service::start(&home), Service::start(&home)];
     wait_until("both are ready", || services.iter().all(|service| service.get("/readyz", &[]).status == 200));
     let runs = || home.check(&["status", "--json"], 0).object()["runs"].as_array().map_or(0, Vec::len);

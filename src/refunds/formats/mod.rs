@@ -77,7 +77,8 @@ pub struct Format {
     /// A header matches this format if it contains at least one name of each group.
     pub signature: &'static [&'static [&'static str]],
     pub columns: &'static [ColumnNames],
-    /// The columns that the rule reads. recoup refuses a file without them.
+    /// The columns without which recoup refuses a file. The rule may read others: without a total, for example, the amount of
+    /// the live action decides.
     pub required: &'static [Column],
     /// Interprets a row. Returns an error with the reason if the order is unclear.
     pub interpret: fn(&RowCells<'_>) -> Result<RowMeaning, String>,
@@ -222,8 +223,9 @@ pub enum OrderStatus {
     Refunded,
     /// The order was refunded in part.
     RefundedInPart,
+    /// Nothing of the order was refunded. A refunded amount contradicts this status.
     NotRefunded,
-    /// The order was not refunded in full. The platform does not change this status after a partial refund.
+    /// The platform keeps this status after a partial refund, so the amounts may show one. A full amount contradicts it.
     NotInFull,
     /// The status does not show a refund, so the amounts decide.
     AmountsDecide,

@@ -108,6 +108,19 @@ fn settings_in_docs(config: &str, docs: &str) -> Vec<String> {
     missing.map(|name| format!("the documentation does not have {name}")).collect()
 }
 
+/// Every check of `checks.rs` has a row in the table of docs/retraction.md.
+fn checks(source: &str, docs: &str) -> Vec<String> {
+    let body = source.split("impl Check {").nth(1).and_then(|rest| rest.split("pub fn overridable").next());
+    let names: Vec<&str> =
+        body.unwrap_or_default().split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    if names.is_empty() {
+        return vec!["checks.rs has no checks that this rule can find".to_owned()];
+    }
+    let first_cells: Vec<&str> = docs.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    let missing = names.into_iter().filter(|name| !first_cells.iter().any(|cell| cell.contains(&format!("`{name}`"))));
+    missing.map(|name| format!("the table of checks in docs/retraction.md has no {name}")).collect()
+}
+
 /// Links to files of the repository that do not exist, in a document at `path`.
 fn broken_links(path: &Path, text: &str) -> Vec<String> {
     let folder = path.parent().expect("a document is in a folder");
@@ -206,4 +219,12 @@ fn every_rule_about_the_documentation_can_fail() {
         "x\ntables! {\n    struct T {\n        page_size: u32,\n        rate: Rate,\n    }\n}\n get(\"RECOUP_X\")";
     assert_eq!(settings_in_docs(config, "`page_size` rate `RECOUP_X`"), ["the documentation does not have rate"]);
     assert_eq!(settings_in_docs("", "").len(), 1);
+}
+
+#[test]
+fn the_documentation_has_every_check() {
+    none(&checks(&read("src/retract/checks.rs"), &read("docs/retraction.md")));
+    let source = "impl Check { => \"a\", => \"b\" pub fn overridable";
+    assert_eq!(checks(source, "| `a` | x |").len(), 1);
+    assert_eq!(checks("", "| `a` | x |").len(), 1);
 }
