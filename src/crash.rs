@@ -6,7 +6,8 @@
 #[cfg(feature = "failpoints")]
 static ARMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// Arms the crash point with this name. `NAME:3` aborts when the process reaches it for the third time.
+/// Arms the crash point with this name. `NAME:3` aborts when the process reaches it for the third time. `stop-NAME` stops the
+/// process there, as when a machine sleeps, until it gets SIGCONT.
 #[cfg(feature = "failpoints")]
 pub fn arm(name: String) {
     drop(ARMED.set(name));
@@ -18,8 +19,16 @@ pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static PASSED: AtomicU32 = AtomicU32::new(0);
     let Some(armed) = ARMED.get() else { return };
-    let (wanted, nth) = armed.rsplit_once(':').map_or((armed.as_str(), 1), |(name, n)| (name, n.parse().unwrap_or(1)));
+    let (armed, stops) = armed.strip_prefix("stop-").map_or((armed.as_str(), false), |armed| (armed, true));
+    let (wanted, nth) = armed.rsplit_once(':').map_or((armed, 1), |(name, n)| (name, n.parse().unwrap_or(1)));
     if wanted == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == nth {
+        #[cfg(unix)]
+        if stops {
+            let _always_allowed =
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            return;
+        }
+        assert!(!stops, "this system cannot stop a process");
         std::process::abort();
     }
 }

@@ -16,8 +16,8 @@ use crate::model::{Actor, OrderId};
 use crate::report::Report;
 use crate::retract::request::{RetractRequest, RunOptions};
 use crate::retract::{self, FollowSettings, WriterSettings};
-use crate::store::Identity;
 use crate::store::index::IndexReader;
+use crate::store::{Identity, Place};
 use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::{crawl, lookup};
 
@@ -32,8 +32,8 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     let _guard = server_stop.drop_guard();
     let folder = tempfile::tempdir()
         .map_err(|error| Error::new(Kind::Storage, format!("failed to make a temporary folder: {error}")))?;
-    let index = folder.path().join("demo.db");
-    let ledger = crate::store::ledger_beside(&index);
+    let index = Place::File(folder.path().join("demo.db"));
+    let ledger = index.beside(crate::store::ledger_beside);
     let base = running.base_url();
     let host = |path: &str| -> Result<HostOptions> {
         let url = Url::parse(&format!("{base}{path}"))
@@ -81,8 +81,8 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     drop(reader);
     report.note(format!("4. recoup retract {:?} --yes", order_id.as_str()));
     let ctx = retract::Context {
-        index_path: &index,
-        ledger_path: &ledger,
+        index_place: &index,
+        ledger_place: &ledger,
         identity: &identity,
         actor: &Actor::new("demo", "localhost"),
         advocate: &advocate,

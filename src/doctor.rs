@@ -20,7 +20,7 @@ use crate::model::{LinkKind, counted};
 use crate::report::Report;
 use crate::retract::readiness::{check_files, clock_error};
 use crate::retract::{checklist, rule};
-use crate::store::index::Index;
+use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
 use crate::store::{Identity, StoreFile, check_folder};
 use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
@@ -114,18 +114,21 @@ pub async fn run(
     let owner = identity.as_ref().ok();
     let (index, ledger) = (StoreFile::index(&settings.database, owner), StoreFile::ledger(&settings.ledger, owner));
     say(Check::of("index", &index, |index| match index {
-        Some(_) => format!("{} can be read", settings.database.display()),
-        None => format!("{} does not exist yet; the first `recoup crawl` creates it", settings.database.display()),
+        Some(_) => format!("{} can be read", settings.database),
+        None => format!("{} does not exist yet; the first `recoup crawl` creates it", settings.database),
     }))?;
-    for (name, file) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
-        say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
+    for (name, place) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
+        // A server has no folder; the check of the ledger writes to it.
+        if let Some(file) = place.path() {
+            say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
+        }
     }
     let are_readable = index.is_ok() && ledger.is_ok();
     let fit = are_readable.then(|| check_files(&settings.database, &settings.ledger, owner));
     say(Check::of("ledger", &ledger, |ledger| match (ledger, &fit) {
-        (Some(_), _) => format!("{} can be read", settings.ledger.display()),
-        (None, Some(Err(_))) => format!("{} does not exist", settings.ledger.display()),
-        (None, _) => format!("{} does not exist yet; the first retraction creates it", settings.ledger.display()),
+        (Some(_), _) => format!("{} can be read", settings.ledger),
+        (None, Some(Err(_))) => format!("{} does not exist", settings.ledger),
+        (None, _) => format!("{} does not exist yet; the first retraction creates it", settings.ledger),
     }))?;
     if let Some(fit) = fit {
         say(Check::of("ledger of this index", &fit, |()| {
@@ -270,7 +273,7 @@ async fn rules(
 ) -> Result<(Vec<ProgramRule>, Option<Error>)> {
     let now = clock.now();
     let (programs, owner) = match advocate.program_rules(None).await? {
-        Programs::Read(programs) => (programs, owner.filter(|_| settings.database.exists())),
+        Programs::Read(programs) => (programs, owner.filter(|_| IndexReader::exists(&settings.database))),
         Programs::NotReadable { why, .. } => (vec![RuledProgram::unread("", why)], None),
     };
     let stored =

@@ -3,8 +3,6 @@
 //! A pause that a host demanded is stored in the index, so a mistaken pause would stop every later command. This use
 //! case sends no request, and does not reset the requests that recoup itself has counted against a configured quota.
 
-use std::path::Path;
-
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -12,8 +10,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::WaitReason;
 use crate::report::{self, Report};
-use crate::store::Identity;
 use crate::store::budget::{BudgetLine, SharedBudget, budgets};
+use crate::store::{Identity, Place};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -91,7 +89,7 @@ impl Cleared {
 /// # Errors
 /// `Refused` if there is no terminal and `yes` is false; `Declined`; `Storage` if the index cannot be written.
 pub async fn clear(
-    index: &Path,
+    index: &Place,
     owner: Option<&Identity>,
     options: Options,
     clock: &Clock,

@@ -16,7 +16,6 @@ mod sessions;
 mod throttle;
 mod tokens;
 
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,9 +29,9 @@ pub use tokens::Token;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
-use crate::store::Identity;
 pub use crate::store::access::Idempotency;
 use crate::store::access::{AccessFile, UserRow};
+use crate::store::{Identity, Place};
 
 /// Longest name of a user or a token, in bytes.
 const NAME_AT_MOST: usize = 64;
@@ -129,13 +128,13 @@ pub struct AccessControl {
 
 impl AccessControl {
     /// Opens the users' database, or creates it.
-    pub fn open(path: &Path, identity: &Identity, limits: Limits) -> Result<Self> {
-        Ok(Self { file: AccessFile::open(path, identity)?, limits })
+    pub fn open(place: impl Into<Place>, identity: &Identity, limits: Limits) -> Result<Self> {
+        Ok(Self { file: AccessFile::open(place, identity)?, limits })
     }
 
     /// Opens the users' database; `None` if it does not exist.
-    pub fn open_existing(path: &Path, identity: &Identity, limits: Limits) -> Result<Option<Self>> {
-        Ok(AccessFile::open_existing(path, identity)?.map(|file| Self { file, limits }))
+    pub fn open_existing(place: &Place, identity: &Identity, limits: Limits) -> Result<Option<Self>> {
+        Ok(AccessFile::open_existing(place, identity)?.map(|file| Self { file, limits }))
     }
 
     pub fn has_users(&self) -> Result<bool> {

@@ -17,7 +17,9 @@ fn identity() -> Identity {
 fn opened() -> (TempDir, AccessControl) {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a.db");
-    assert!(AccessControl::open_existing(&path, &identity(), Limits::default()).expect("opens").is_none());
+    assert!(
+        AccessControl::open_existing(&path.clone().into(), &identity(), Limits::default()).expect("opens").is_none()
+    );
     let mut access = AccessControl::open(&path, &identity(), Limits::default()).expect("opens");
     access.add_user("ann", Role::Agent, PASSWORD, Some("ann1"), at(0)).expect("adds");
     (folder, access)
@@ -61,7 +63,7 @@ fn disabling_a_user_ends_sessions_and_tokens_at_once() {
     let (folder, mut access) = opened();
     let cookie = login(&mut access, at(0));
     let (_, token) = access.add_token("ann", "desk", &[Right::LookUp], Duration::from_hours(1), at(0)).expect("adds");
-    let mut other = AccessControl::open(&folder.path().join("a.db"), &identity(), Limits::default()).expect("opens");
+    let mut other = AccessControl::open(folder.path().join("a.db"), &identity(), Limits::default()).expect("opens");
     assert!(other.session(&cookie, at(1)).expect("asks").is_some());
     let who = other.token(token.expose_secret(), at(1)).expect("asks").expect("is known");
     assert!(who.may(Right::LookUp) && !who.may(Right::Retract), "only what the token is for");

@@ -16,7 +16,7 @@ use crate::config::{Environment, HostFlags, Settings, Span};
 use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::report::{self, Report};
-use crate::store::index::Index;
+use crate::store::index::{Index, IndexReader};
 use crate::vendor::{Advocate, Brand, WaitReason, implausible_wait};
 use crate::{demo, doctor, memory, signal};
 
@@ -179,7 +179,7 @@ async fn run(cli: Cli, report: &Report) -> Result<Exit> {
         crate::crash::arm(name.clone());
     }
     let clock = Clock::system();
-    tracing::info!(index = %settings.database.display(), ledger = %settings.ledger.display(), "using");
+    tracing::info!(index = %settings.database, ledger = %settings.ledger, "using");
     let actor = with_user(&settings, os_user());
     let context = CommandContext {
         settings: &settings,
@@ -270,7 +270,7 @@ fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<E
     };
     let CommandContext { settings, clock, .. } = context;
     if let Ok(identity) = settings.identity()
-        && settings.database.exists()
+        && IndexReader::exists(&settings.database)
     {
         let message = refused.map(|error| error.message.as_str());
         drop(
@@ -287,7 +287,7 @@ fn remember_clock(context: &CommandContext<'_>) {
     let settings = context.settings;
     if let Some(heard) = context.first_advocate.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
-        && settings.database.exists()
+        && IndexReader::exists(&settings.database)
     {
         // A failure is ignored, because the next command stores the value again.
         drop(

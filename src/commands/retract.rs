@@ -221,8 +221,8 @@ pub(super) async fn with_clients<T>(
     let identity = settings.identity()?;
     let (advocate, brand) = (context.advocate(flags)?, context.brand(flags)?);
     let ended = work(&Context {
-        index_path: &settings.database,
-        ledger_path: &settings.ledger,
+        index_place: &settings.database,
+        ledger_place: &settings.ledger,
         identity: &identity,
         actor,
         advocate: &advocate,

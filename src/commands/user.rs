@@ -13,6 +13,7 @@ use crate::access::{AccessControl, Limits, Role, User, new_password};
 use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
 use crate::error::{Error, Kind, Result};
 use crate::report::{self, table};
+use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
 pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<Exit> {
@@ -91,7 +92,7 @@ fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddA
     let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), clock.now())?;
     access.log(actor, &format!("user {}: added as {}", user.name, user.role.as_str()), clock.now())?;
     with_password(context, &user, is_generated.then_some(password.as_str()))?;
-    context.report.note(format!("written to {}", context.settings.access.display()));
+    context.report.note(format!("written to {}", context.settings.access));
     Ok(Exit::Done)
 }
 
@@ -99,13 +100,12 @@ fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddA
 /// at another path.
 async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     let CommandContext { settings, report, stop, .. } = context;
-    if !settings.database.exists() || !report.can_ask() {
+    if !IndexReader::exists(&settings.database) || !report.can_ask() {
         return Ok(());
     }
     let question = format!(
         "There is no file of users at {} yet, for the index {}. Make a new one?",
-        settings.access.display(),
-        settings.database.display()
+        settings.access, settings.database
     );
     report::confirm(question, stop, "no user was added").await
 }
@@ -126,7 +126,7 @@ fn password(from_stdin: bool) -> Result<(String, bool)> {
 fn with_password(context: &CommandContext<'_>, user: &User, password: Option<&str>) -> Result<Exit> {
     let report = context.report;
     let mut object = json!(user);
-    object["file"] = json!(context.settings.access);
+    object["file"] = json!(context.settings.access.to_string());
     if let Some(password) = password {
         object["password"] = password.into();
     }

@@ -53,6 +53,7 @@ tables! {
         advocate_url: String,
         brand_url: String,
         database: PathBuf,
+        database_file: PathBuf,
         ledger: PathBuf,
         access: PathBuf,
         auth_token_file: PathBuf,
@@ -196,14 +197,16 @@ impl Sections {
         // A relative path in the file is relative to the file's folder, not to the working directory.
         let folder = file.parent().unwrap_or(Path::new(""));
         let paths = [
-            &mut base.database,
+            &mut base.database_file,
             &mut base.ledger,
             &mut base.access,
             &mut base.auth_token_file,
             &mut base.advocate_token_file,
             &mut base.write_token_file,
         ];
-        for path in paths.into_iter().flatten() {
+        let is_address = |path: &PathBuf| path.to_str().is_some_and(crate::store::Server::is_address);
+        let database = base.database.as_mut().filter(|path| !is_address(path));
+        for path in paths.into_iter().flatten().chain(database) {
             *path = folder.join(&*path);
         }
         let mut serve: ServeTable = at("serve").table(serve)?;

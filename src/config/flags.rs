@@ -11,7 +11,8 @@ pub struct GlobalFlags {
     /// Configuration file [default: $RECOUP_CONFIG, then $XDG_CONFIG_HOME/recoup/recoup.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Index file [default: $RECOUP_DATABASE, then $XDG_DATA_HOME/recoup/recoup.db]; the ledger is beside it
+    /// Index file, or postgres://USER@HOST/DATABASE [default: $RECOUP_DATABASE, then $XDG_DATA_HOME/recoup/recoup.db]; the
+    /// ledger is beside it
     #[arg(long, global = true, value_name = "FILE")]
     pub database: Option<PathBuf>,
     /// Use [profile.NAME] of the configuration file, which has a default database of its own

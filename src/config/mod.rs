@@ -3,6 +3,7 @@
 //! Only this module reads the environment. For a secret it stores a variable or the path of a file, and the client
 //! reads the value. A secret is never a flag, never in `recoup.toml` itself, and never printed.
 
+mod database;
 mod environment;
 mod file;
 mod flags;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use url::Url;
 
+use database::{Named, Places};
 pub use environment::Environment;
 use file::{HostTable, Sections, paths_of, read_file};
 pub use flags::GlobalFlags;
@@ -35,7 +37,7 @@ use crate::notify;
 use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{PACE, REREAD_FOR, ResolverSettings};
 use crate::store::budget::SharedBudget;
-use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
+use crate::store::{Identity, Place};
 use crate::vendor::{Credentials, FormatProblems, HostOptions, IR_VERSION, Secret, check_base};
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
@@ -107,11 +109,11 @@ pub struct CrawlSettings {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub profile: Option<String>,
-    /// The path of the index.
-    pub database: PathBuf,
-    pub ledger: PathBuf,
-    /// The path of the database of users.
-    pub access: PathBuf,
+    /// The place of the index.
+    pub database: Place,
+    pub ledger: Place,
+    /// The place of the users.
+    pub access: Place,
     /// The value of the header `IR-Version` for the Brand API.
     pub ir_version: String,
     /// The configured JSONPaths of order ID and ActionId.
@@ -196,29 +198,13 @@ impl Settings {
         let text = |name: &str, in_file: Option<String>| {
             env.get(name).map(str::to_owned).or(in_file).filter(|text| !text.is_empty())
         };
-        let default_database = || {
-            let name = global.profile.as_ref().map_or("recoup.db".to_owned(), |name| format!("recoup-{name}.db"));
-            env.xdg("XDG_DATA_HOME", ".local/share").map(|dir| dir.join(name)).ok_or_else(|| {
-                Error::new(Kind::Config, "there is no home directory for the database")
-                    .hint("name a file with --database or RECOUP_DATABASE")
-            })
+        let named = Named {
+            database: base.database,
+            database_file: base.database_file,
+            ledger: base.ledger,
+            access: base.access,
         };
-        let database = match global.database.clone().or_else(|| env.path("RECOUP_DATABASE")).or(base.database) {
-            Some(path) => path,
-            None => default_database()?,
-        };
-        let database = real_path(&database);
-        // A configured ledger serves every index, because one company has one ledger.
-        let ledger = env.path("RECOUP_LEDGER").or(base.ledger).unwrap_or_else(|| ledger_beside(&database));
-        let ledger = real_path(&ledger);
-        if ledger == database {
-            return Err(Error::new(Kind::Config, "the ledger and the index cannot be one file")
-                .hint("set RECOUP_LEDGER to another file"));
-        }
-        let access = env.path("RECOUP_ACCESS").or(base.access).unwrap_or_else(|| access_beside(&ledger));
-        check_length(&database, "index", "--database or RECOUP_DATABASE")?;
-        check_length(&ledger, "ledger", "RECOUP_LEDGER (by default it is beside the index)")?;
-        check_length(&access, "users", "RECOUP_ACCESS (by default it is beside the ledger)")?;
+        let Places { database, ledger, access } = Places::of(global, env, named)?;
         Ok(Self {
             profile: global.profile.clone(),
             database,

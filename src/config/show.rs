@@ -10,12 +10,13 @@ use super::{Environment, GlobalFlags, Settings};
 
 /// Every key of `recoup.toml` with its default, as the user would write it; `None` for a key without a default. A test
 /// compares this list with the defaults that the code uses.
-pub(super) const DEFAULTS: [(&str, Option<&str>); 94] = [
+pub(super) const DEFAULTS: [(&str, Option<&str>); 95] = [
     ("tenant", None),
     ("account_sid", None),
     ("advocate_url", Some(super::ADVOCATE_URL)),
     ("brand_url", Some(super::BRAND_URL)),
     ("database", None),
+    ("database_file", None),
     ("ledger", None),
     ("access", None),
     ("auth_token_file", None),
@@ -108,12 +109,13 @@ pub(super) const DEFAULTS: [(&str, Option<&str>); 94] = [
 ];
 
 /// The settings that an environment variable overrides.
-const VARIABLES: [(&str, &str); 12] = [
+const VARIABLES: [(&str, &str); 13] = [
     ("tenant", "RECOUP_TENANT"),
     ("account_sid", "RECOUP_ACCOUNT_SID"),
     ("advocate_url", "RECOUP_ADVOCATE_URL"),
     ("brand_url", "RECOUP_BRAND_URL"),
     ("database", "RECOUP_DATABASE"),
+    ("database_file", "RECOUP_DATABASE_FILE"),
     ("ledger", "RECOUP_LEDGER"),
     ("access", "RECOUP_ACCESS"),
     ("auth_token_file", "RECOUP_AUTH_TOKEN_FILE"),
@@ -202,7 +204,8 @@ impl Settings {
                 Some((value, source)) => (Some(value.clone()), source.clone()),
                 None => (default.map(str::to_owned), "default".to_owned()),
             };
-            let path = files.iter().find(|(name, _)| name == key).map(|(_, path)| path.display().to_string());
+            // The place of a store shows no password, unlike the setting.
+            let path = files.iter().find(|(name, _)| name == key).map(|(_, place)| place.to_string());
             Shown { key: (*key).to_owned(), value: path.or(value), source }
         }));
         let formats = set.iter().filter(|(key, _)| key.starts_with("refund_format."));

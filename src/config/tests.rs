@@ -40,8 +40,8 @@ fn relative_paths_of_the_file_start_at_its_folder() {
     let toml = "database = 'a.db'\nledger = '/elsewhere/l.db'\nauth_token_file = 'token'";
     let settings = load(&dir, toml, &[], None).expect("settings");
     let folder = dir.path().canonicalize().expect("the folder");
-    assert_eq!(settings.database, folder.join("a.db"));
-    assert_eq!(settings.ledger, Path::new("/elsewhere/l.db"));
+    assert_eq!(settings.database, folder.join("a.db").into());
+    assert_eq!(settings.ledger, Path::new("/elsewhere/l.db").into());
     assert!(matches!(&settings.auth_token, Some(Secret::File(path)) if *path == dir.path().join("token")));
 }
 

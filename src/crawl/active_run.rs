@@ -28,8 +28,8 @@ pub(super) struct ActiveRun {
     pub(super) run: RunKey,
     pub(super) options: Options,
     /// The folder of the index, for temporary files. This folder's disk has room for the rewards that the crawl is about to
-    /// store.
-    pub(super) folder: PathBuf,
+    /// store. `None` uses the system's folder, because an index on a server has none.
+    pub(super) folder: Option<PathBuf>,
     pub(super) meter: Meter,
     /// A signal cancels this token, and so does the first failure that concerns the whole run.
     pub(super) halt: CancellationToken,

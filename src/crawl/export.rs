@@ -245,8 +245,9 @@ enum Listed {
 
 /// Downloads the file. Adds its accounts to the queue, or its rewards to the index.
 async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceResult<Listed> {
-    let mut file = tempfile::tempfile_in(&active.folder).map_err(|error| {
-        Error::new(Kind::Storage, format!("failed to create a temporary file beside the index: {error}"))
+    let file = active.folder.as_ref().map_or_else(tempfile::tempfile, tempfile::tempfile_in);
+    let mut file = file.map_err(|error| {
+        Error::new(Kind::Storage, format!("failed to create a temporary file for the export: {error}"))
             .hint("free some space, or name another place with --database")
     })?;
     let full = |error: std::io::Error| {

@@ -55,7 +55,7 @@ use crate::extract::{KeySample, Mapping};
 use crate::model::{counted, grouped};
 use crate::report::Report;
 use crate::store::index::{Index, IndexReader, NewRun, Run, RunKey};
-use crate::store::{Identity, ProcessLock};
+use crate::store::{Identity, Place, ProcessLock};
 use crate::vendor::advocate::Advocate;
 use active_run::{ActiveRun, SourceError, SourceResult};
 pub use options::Options;
@@ -82,7 +82,7 @@ const UNREADABLE: &str = "under the key of an order ID or ActionId could not be 
 /// has read, and the next crawl resumes the run.
 #[expect(clippy::too_many_arguments, reason = "a struct of them would be built once and taken apart at once")]
 pub async fn run(
-    index_path: &Path,
+    index_place: &Place,
     identity: &Identity,
     advocate: &Advocate,
     mapping: &Mapping,
@@ -92,8 +92,9 @@ pub async fn run(
     report: &Report,
 ) -> Result<CrawlResult> {
     let began = clock.now();
-    let _lock = take_lock(index_path, options.wait_for_lock, clock, &stop, report).await?;
-    let crawl = Crawl { index_path, identity, advocate, mapping, options, clock, stop: &stop, report, began };
+    let lock = take_lock(index_place, options.wait_for_lock, clock, &stop, report).await?;
+    let crawl =
+        Crawl { index_place, lock: &lock, identity, advocate, mapping, options, clock, stop: &stop, report, began };
     // The requests of the plan count towards the run of the first source.
     let mut requests_before = advocate.stats().requests;
     let sources = crawl.choose_sources().await.map_err(with_resume_hint)?;
@@ -117,7 +118,8 @@ pub async fn run(
 
 /// The arguments of [`run`].
 struct Crawl<'a> {
-    index_path: &'a Path,
+    index_place: &'a Place,
+    lock: &'a ProcessLock,
     identity: &'a Identity,
     advocate: &'a Advocate,
     mapping: &'a Mapping,
@@ -134,7 +136,7 @@ impl Crawl<'_> {
         if let Some(source) = self.options.source {
             return Ok(vec![source]);
         }
-        let plan = plan::plan(self.index_path, self.identity, self.advocate, self.mapping, self.options).await?;
+        let plan = plan::plan(self.index_place, self.identity, self.advocate, self.mapping, self.options).await?;
         for line in plan.lines() {
             self.report.note(line);
         }
@@ -144,8 +146,9 @@ impl Crawl<'_> {
     /// Reads the tenant from one source. `requests_before` is the number of the client's earlier requests, which this run
     /// must not count.
     async fn read_from(&self, source: Source, requests_before: u64) -> SourceResult<CrawlResult> {
-        let mut index = Index::open(self.index_path, self.identity)?;
-        let reader = IndexReader::open(self.index_path, Some(self.identity))?.ok_or_else(missing_run)?;
+        let mut index = Index::open(self.index_place, self.identity)?;
+        index.fence(self.lock);
+        let reader = IndexReader::open(self.index_place, Some(self.identity))?.ok_or_else(missing_run)?;
         let refreshable = if self.options.full { None } else { index.refreshable(source.as_str())? };
         let new = NewRun {
             source: source.as_str(),
@@ -175,7 +178,7 @@ impl Crawl<'_> {
             reader: Arc::new(reader),
             run,
             options: self.options.clone(),
-            folder: self.index_path.parent().unwrap_or(Path::new("")).to_owned(),
+            folder: self.index_place.path().map(|path| path.parent().unwrap_or(Path::new("")).to_owned()),
             meter: meter.clone(),
             halt: self.stop.child_token(),
             fatal: Mutex::default(),
@@ -319,13 +322,14 @@ fn no_links_error(index: &Index, run: &Run) -> Result<Error> {
 
 /// Takes the lock that allows one crawl per index.
 async fn take_lock(
-    index_path: &Path,
+    index_place: &Place,
     wait: bool,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<ProcessLock> {
-    if let Some(parent) = index_path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    let parent = index_place.path().and_then(Path::parent);
+    if let Some(parent) = parent.filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| {
             Error::new(Kind::Storage, format!("failed to create {}: {error}", parent.display()))
                 .hint("name a writable place with --database or RECOUP_DATABASE")
@@ -333,7 +337,7 @@ async fn take_lock(
     }
     let mut reported = false;
     loop {
-        if let Some(lock) = ProcessLock::try_take(index_path, "crawl")? {
+        if let Some(lock) = ProcessLock::try_take(index_place, "crawl")? {
             return Ok(lock);
         }
         if !wait {

@@ -8,7 +8,6 @@
 mod cost;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -20,8 +19,8 @@ use crate::extract::{self, Mapping};
 use crate::model::time_left::duration;
 use crate::model::{AccountId, LinkKind, counted, grouped};
 use crate::report::table;
-use crate::store::Identity;
 use crate::store::index::{Index, IndexReader, Run};
+use crate::store::{Identity, Place};
 use crate::vendor::advocate::{Advocate, Rewards};
 use crate::vendor::graphql::{Graph, RewardQuery, Sort};
 use cost::{by_export, by_graphql, by_participants};
@@ -203,13 +202,13 @@ struct GraphProbe {
 /// # Errors
 /// Every error that concerns the crawl as a whole: credentials, tenant, quota, a signal, or a host that is down.
 pub async fn plan(
-    index_path: &Path,
+    index_place: &Place,
     identity: &Identity,
     advocate: &Advocate,
     mapping: &Mapping,
     options: &Options,
 ) -> Result<Plan> {
-    let facts = index_facts(index_path, identity)?;
+    let facts = index_facts(index_place, identity)?;
     if let Some(run) = facts.unfinished.as_ref().filter(|_| !options.full)
         && let Some(source) = Source::from_name(&run.source)
     {
@@ -252,12 +251,12 @@ fn resume(run: &Run, source: Source) -> Plan {
     Plan { resumes, source, estimates, participants: None, rewards: None, requests: 0 }
 }
 
-fn index_facts(index_path: &Path, identity: &Identity) -> Result<IndexFacts> {
+fn index_facts(index_place: &Place, identity: &Identity) -> Result<IndexFacts> {
     // Stops here if there is no index, because opening it for writing would create the file.
-    if IndexReader::open(index_path, Some(identity))?.is_none() {
+    if IndexReader::open(index_place, Some(identity))?.is_none() {
         return Ok(IndexFacts::default());
     }
-    let index = Index::open(index_path, identity)?;
+    let index = Index::open(index_place, identity)?;
     let (accounts, accounts_with_rewards) = index.count_accounts_known()?;
     let mut refreshable = Vec::new();
     for source in [Source::GraphQl, Source::Export] {

@@ -4,8 +4,6 @@
 //! same result. Re-extraction changes links and their counts, but never a reward or its reading time. Re-extraction updates
 //! the gaps of the run that answers use. While re-extraction is in progress, that run is not complete.
 
-use std::path::Path;
-
 use tokio_util::sync::CancellationToken;
 
 use super::{CrawlResult, NO_LINKS, UNREADABLE, interrupted, missing_run, no_links_error, take_lock};
@@ -14,8 +12,8 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::counted;
 use crate::report::Report;
-use crate::store::Identity;
 use crate::store::index::{Index, Reextracted, Run, RunState};
+use crate::store::{Identity, Place};
 
 /// The number of rewards per transaction.
 const BATCH: usize = 2000;
@@ -24,7 +22,7 @@ const IN_PROGRESS: &str = "a re-extraction is in progress: some links are still 
 
 /// Extracts the links of every stored reward again.
 pub async fn run(
-    index_path: &Path,
+    index_place: &Place,
     identity: &Identity,
     mapping: &Mapping,
     wait_for_lock: bool,
@@ -33,8 +31,9 @@ pub async fn run(
     report: &Report,
 ) -> Result<CrawlResult> {
     let began = clock.now();
-    let _lock = take_lock(index_path, wait_for_lock, clock, stop, report).await?;
-    let mut index = Index::open(index_path, identity)?;
+    let lock = take_lock(index_place, wait_for_lock, clock, stop, report).await?;
+    let mut index = Index::open(index_place, identity)?;
+    index.fence(&lock);
     let Some(run) = index.newest_run()? else {
         return Err(
             Error::new(Kind::NotIndexed, "there are no rewards to extract from").hint("run `recoup crawl` first")
@@ -148,14 +147,14 @@ mod tests {
         }
 
         fn index(&self) -> Index {
-            Index::open(&self.dir.path().join("recoup.db"), &self.identity).expect("opens")
+            Index::open(self.dir.path().join("recoup.db"), &self.identity).expect("opens")
         }
 
         async fn extract(&self, path: &str) -> Result<CrawlResult> {
             let mapping = Mapping::new(&[path.to_owned()], &[]).expect("a path");
             let index = self.dir.path().join("recoup.db");
             let report = Report::new(true, true);
-            super::run(&index, &self.identity, &mapping, false, &Clock::system(), &self.stop, &report).await
+            super::run(&index.into(), &self.identity, &mapping, false, &Clock::system(), &self.stop, &report).await
         }
 
         fn gaps(&self) -> (bool, Vec<String>) {

@@ -140,8 +140,8 @@ impl Assistant {
 
     fn context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         Context {
-            index_path: &self.index,
-            ledger_path: &self.ledger,
+            index_place: &self.index,
+            ledger_place: &self.ledger,
             identity: &self.identity,
             actor,
             advocate: &self.advocate,

@@ -8,7 +8,6 @@
 mod actions;
 mod tools;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rmcp::model::{
@@ -26,7 +25,7 @@ use crate::extract::Mapping;
 use crate::model::Actor;
 use crate::retract::FollowSettings;
 use crate::serve::{Audience, without_flags};
-use crate::store::Identity;
+use crate::store::{Identity, Place};
 use crate::vendor::{Advocate, Brand};
 use tools::ToolName;
 
@@ -36,9 +35,9 @@ const INSTRUCTIONS: &str = "recoup takes back referral rewards of refunded order
 
 /// The state of the MCP server. Both clients only read, and leave the quota's reserve for retractions.
 pub struct Assistant {
-    pub index: PathBuf,
-    pub ledger: PathBuf,
-    pub access: PathBuf,
+    pub index: Place,
+    pub ledger: Place,
+    pub access: Place,
     pub identity: Identity,
     pub mapping: Mapping,
     pub advocate: Advocate,

@@ -6,10 +6,12 @@
 //! [`Budget`] stores the state, in a file or in memory.
 
 mod quota_state;
+mod shift;
 
 use std::fmt;
 
 pub use quota_state::QuotaState;
+pub use shift::Shifted;
 
 /// The default share of a window's quota that only retractions may use.
 pub const RESERVE: f64 = 0.1;

@@ -23,9 +23,9 @@ use crate::model::OrderId;
 use crate::refunds::{Decision, OutFile, Refunds, Syntax, input, outcome_file, read};
 use crate::report::Report;
 use crate::retract::readiness::check_ledger;
-use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
+use crate::store::{Identity, Place};
 
 use classification::{RewardStatus, RewardTotals};
 use compare::{COLUMNS, Compared, Comparer, Row};
@@ -49,8 +49,8 @@ pub struct ReconcileRequest<'a> {
     pub force: bool,
     /// Retractions before this time need no refund. Defaults to the oldest refund of the file.
     pub since: Option<Timestamp>,
-    pub index: &'a Path,
-    pub ledger: &'a Path,
+    pub index: &'a Place,
+    pub ledger: &'a Place,
     /// The account that index and ledger belong to.
     pub identity: Option<&'a Identity>,
 }

@@ -3,7 +3,7 @@
 //! A chain alone does not reveal that its tail was truncated, or that all of it was rewritten. So the audit also looks for a
 //! head that a person has saved from a receipt, and for the head that the index stores.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::out_file::{OutFile, Rules};
 use crate::report::{Report, json_line};
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Audit, Fault, Head, Ledger, PersonalIds};
-use crate::store::{Identity, StoreFile};
+use crate::store::{Identity, Place, StoreFile};
 
 const HASH_DIGITS: usize = 64;
 
@@ -46,7 +46,7 @@ pub struct ExportSummary {
 
 /// Verifies the chain, runs SQLite's integrity check on the file, and looks for two heads: `head`, which a person has saved
 /// from a receipt, and the head that the index stores.
-pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
+pub fn verify(index: &Place, ledger: &Place, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
     if head.is_some_and(|head| head.len() != HASH_DIGITS || !head.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Err(Error::new(Kind::Usage, format!("a head has {HASH_DIGITS} hexadecimal digits"))
             .hint("it is in the last lines of every receipt"));
@@ -66,20 +66,14 @@ pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Op
 
 /// Opens an existing ledger. `remembered` is `true` if the index stores a head of this ledger; the error for a missing ledger
 /// depends on it.
-pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -> Result<Ledger> {
-    Ledger::open_read_only(path, identity)?.ok_or_else(|| {
+pub(super) fn open(place: &Place, identity: Option<&Identity>, remembered: bool) -> Result<Ledger> {
+    Ledger::open_read_only(place, identity)?.ok_or_else(|| {
         if remembered {
-            Error::new(
-                Kind::Identity,
-                format!("the index was used with a ledger, and there is none at {}", path.display()),
-            )
-            .hint("restore it, or set RECOUP_LEDGER to its path; if it is lost, see `recoup ledger accept`")
+            Error::new(Kind::Identity, format!("the index was used with a ledger, and there is none at {place}"))
+                .hint("restore it, or set RECOUP_LEDGER to its path; if it is lost, see `recoup ledger accept`")
         } else {
-            Error::new(
-                Kind::Failed,
-                format!("there is no ledger at {}: nothing was ever retracted here", path.display()),
-            )
-            .hint("set another one with --database or RECOUP_LEDGER")
+            Error::new(Kind::Failed, format!("there is no ledger at {place}: nothing was ever retracted here"))
+                .hint("set another one with --database or RECOUP_LEDGER")
         }
     })
 }
@@ -157,7 +151,7 @@ pub fn problem(audit: &Audit) -> Option<Error> {
 
 /// Exports every event in order. Returns `None` after an export to standard output.
 pub fn export(
-    ledger: &Path,
+    ledger: &Place,
     identity: Option<&Identity>,
     export: &Export,
     report: &Report,

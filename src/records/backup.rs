@@ -22,7 +22,7 @@ use crate::store::StoreFile;
 use crate::store::backup_copy::{check_index, mark_ledger};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Head;
-use crate::store::{Identity, ProcessLock};
+use crate::store::{Identity, Place, ProcessLock};
 
 /// The interval between two checks for progress or a signal.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,8 +34,8 @@ const MOMENT_LENGTH: usize = 16;
 
 /// The files to copy, and the target folder.
 pub struct Options<'a> {
-    pub index: &'a Path,
-    pub ledger: &'a Path,
+    pub index: &'a Place,
+    pub ledger: &'a Place,
     /// The owner of both files, if the configuration has it.
     pub identity: Option<&'a Identity>,
     pub folder: &'a Path,
@@ -72,13 +72,16 @@ pub struct CopiedLedger {
 
 /// Copies the index and the ledger into the folder.
 pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Backup> {
+    let (Some(index), Some(ledger)) = (options.index.path(), options.ledger.path()) else {
+        return Err(crate::store::no_files(options.ledger));
+    };
     private_folder(options.folder).map_err(|error| unusable(options.folder, &error))?;
-    let lock = ProcessLock::try_take(&options.folder.join(".recoup"), "backup")?;
+    let lock = ProcessLock::try_take(options.folder.join(".recoup"), "backup")?;
     let _lock = lock.ok_or_else(|| {
         Error::new(Kind::Busy, format!("another backup to {} is running", options.folder.display()))
             .hint("run the same command again when it is done")
     })?;
-    let names = Names::new(options, clock.now());
+    let names = Names::new(options.folder, index, ledger, clock.now());
     names.sweep(options.folder);
     let copy = Copy { folder: options.folder, stop, clock, report };
     let remembered = IndexReader::open(options.index, options.identity)?.map_or(Ok(None), |reader| reader.ledger())?;
@@ -87,7 +90,7 @@ pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken,
         let (copied, ()) = copy.of(source, &names.index, check_index).await?;
         backup.index = Some(copied);
     } else {
-        report.note(format!("there is no index at {}", options.index.display()));
+        report.note(format!("there is no index at {}", options.index));
     }
     if let Some(source) = StoreFile::ledger(options.ledger, options.identity)? {
         let at = clock.now();
@@ -106,11 +109,11 @@ pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken,
         // Fails: a nightly backup that succeeds without a ledger would hide the loss of the ledger.
         return Err(Error::new(
             Kind::Identity,
-            format!("the index was used with a ledger, and there is none at {}", options.ledger.display()),
+            format!("the index was used with a ledger, and there is none at {}", options.ledger),
         )
         .hint("restore it, or set RECOUP_LEDGER to its path; if it is lost, see `recoup ledger accept`"));
     } else {
-        report.note(format!("there is no ledger at {}: nothing was ever retracted here", options.ledger.display()));
+        report.note(format!("there is no ledger at {}: nothing was ever retracted here", options.ledger));
     }
     if backup.index.is_none() && backup.ledger.is_none() {
         return Err(Error::new(Kind::Failed, "there is nothing to back up: neither an index nor a ledger")
@@ -240,9 +243,9 @@ struct Names {
 
 impl Names {
     /// Returns the names of a new backup, with the current second or the first later second for which no backup exists.
-    fn new(options: &Options<'_>, now: Timestamp) -> Self {
+    fn new(folder: &Path, index: &Path, ledger: &Path, now: Timestamp) -> Self {
         let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let (index, ledger) = (stem(options.index), stem(options.ledger));
+        let (index, ledger) = (stem(index), stem(ledger));
         // An index and a ledger of one name in two folders would overwrite each other's backup.
         let ledger = if index == ledger { format!("{ledger}-ledger") } else { ledger };
         let mut at = now;
@@ -250,7 +253,7 @@ impl Names {
             let moment = at.strftime(MOMENT).to_string();
             let name = |stem: &str| Name { stem: stem.to_owned(), moment: moment.clone() };
             let names = Self { index: name(&index), ledger: name(&ledger) };
-            if !names.index.path(options.folder).exists() && !names.ledger.path(options.folder).exists() {
+            if !names.index.path(folder).exists() && !names.ledger.path(folder).exists() {
                 return names;
             }
             at = at.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);

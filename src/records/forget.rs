@@ -3,8 +3,6 @@
 //! The ledger is first: its tombstone keeps the person out of later crawls. Every step can be repeated. The ledger's
 //! retractions stay, without the person. This module never prints or stores the account.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
@@ -20,11 +18,11 @@ use crate::retract::verify::still_worth_reading;
 use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
 use crate::store::notices::NoticeQueue;
-use crate::store::{Identity, ProcessLock};
+use crate::store::{Identity, Place, ProcessLock};
 
 pub struct Files<'a> {
-    pub index: &'a Path,
-    pub ledger: &'a Path,
+    pub index: &'a Place,
+    pub ledger: &'a Place,
     /// The owner of the index and the ledger.
     pub identity: &'a Identity,
     /// The person who runs the command. The ledger records this person.
@@ -67,7 +65,7 @@ pub async fn run(
     if ledger_fault(reader.as_ref(), existing.as_ref())? == Some(LedgerFault::Missing) {
         return Err(Error::new(
             Kind::Identity,
-            format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),
+            format!("the index was used with a ledger, and there is none at {}", files.ledger),
         )
         .hint("restore it, or set RECOUP_LEDGER to its path: the account must be deleted from it too"));
     }
@@ -87,7 +85,7 @@ pub async fn run(
     let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
     check_closed(&ledger.of_account(account)?, clock.now())?;
     let here = ledger.forget(account, &json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
-    let index = if files.index.exists() {
+    let index = if IndexReader::exists(files.index) {
         let mut index = Index::open(files.index, files.identity)?;
         let buried = index.import_tombstones(&ledger.tombstones()?, clock.now())?;
         Some(erase(&mut index, std::slice::from_ref(account), buried.erased, report)?)
@@ -110,7 +108,7 @@ pub async fn run(
 pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
-    if tombstones.macs.is_empty() || (!create && !files.index.exists()) {
+    if tombstones.macs.is_empty() || (!create && !IndexReader::exists(files.index)) {
         return Ok(());
     }
     let mut index = Index::open(files.index, files.identity)?;

@@ -4,7 +4,6 @@
 //! A command opens each file once, except that a send opens the index again. No lock in this module is held across an
 //! `await`, so that the future of a use case is [`Send`].
 
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,14 +17,14 @@ use crate::error::{Error, Result};
 use crate::extract::Mapping;
 use crate::model::{Actor, Coverage};
 use crate::report::Report;
-use crate::store::Identity;
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
+use crate::store::{Identity, Place};
 use crate::vendor::{Advocate, Brand, Program};
 
 pub struct Context<'a> {
-    pub index_path: &'a Path,
-    pub ledger_path: &'a Path,
+    pub index_place: &'a Place,
+    pub ledger_place: &'a Place,
     /// The tenant and the hosts of index and ledger.
     pub identity: &'a Identity,
     /// The person and the machine, which each ledger event records.
@@ -56,7 +55,7 @@ impl Context<'_> {
     pub fn read_index<T>(&self, work: impl FnOnce(Option<&IndexReader>) -> Result<T>) -> Result<T> {
         let mut reader = lock(&self.session.index_reader);
         if reader.is_none() {
-            *reader = IndexReader::open(self.index_path, Some(self.identity))?;
+            *reader = IndexReader::open(self.index_place, Some(self.identity))?;
         }
         work(reader.as_ref())
     }
@@ -71,7 +70,7 @@ impl Context<'_> {
         let mut kept = lock(&self.session.index_writer);
         let mut index = match kept.take() {
             Some(index) => index,
-            None => Index::open(self.index_path, self.identity)?,
+            None => Index::open(self.index_place, self.identity)?,
         };
         let written = work(&mut index)?;
         *kept = Some(index);
@@ -87,7 +86,7 @@ impl Context<'_> {
 
     /// Writes vendor data into the index, if there is one. The index is a cache, so a failure only warns.
     pub fn cache_in_index(&self, work: impl FnOnce(&mut Index) -> Result<()>) {
-        if !self.index_path.exists() {
+        if !IndexReader::exists(self.index_place) {
             return;
         }
         if let Err(error) = self.write_index(work) {
@@ -101,7 +100,7 @@ impl Context<'_> {
         if let Some(ledger) = ledger_writer.get().or_else(|| ledger_reader.get()) {
             return Ok(Some(ledger));
         }
-        let opened = Ledger::open_read_only(self.ledger_path, Some(self.identity))?;
+        let opened = Ledger::open_read_only(self.ledger_place, Some(self.identity))?;
         Ok(opened.map(|ledger| ledger_reader.get_or_init(|| ledger)))
     }
 
@@ -111,7 +110,7 @@ impl Context<'_> {
         if let Some(ledger) = known.get() {
             return Ok(ledger);
         }
-        let ledger = Ledger::open(self.ledger_path, self.identity, self.actor)?;
+        let ledger = Ledger::open(self.ledger_place, self.identity, self.actor)?;
         Ok(known.get_or_init(|| ledger))
     }
 

@@ -7,7 +7,6 @@
 //! The dispatcher releases the lock before it waits for the vendor's limit.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,8 +18,8 @@ use super::approval::Granted;
 use crate::clock::Clock;
 use crate::crash;
 use crate::error::{Details, Error, Kind, Result};
-use crate::store::ProcessLock;
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
+use crate::store::{Place, ProcessLock};
 use crate::vendor::WriteOutcome;
 
 /// Pause between two attempts to take the lock, or to write the outcome into the ledger.
@@ -119,7 +118,7 @@ impl Dispatch<'_> {
                 Err(error) => return not_sent(planned, error),
             };
             let ctx = self.ctx;
-            let lock = match take_lock(self.ledger.path(), self.lock_wait, ctx.clock, ctx.stop).await {
+            let lock = match take_lock(self.ledger.place(), self.lock_wait, ctx.clock, ctx.stop).await {
                 Ok(lock) => lock,
                 Err(error) => return not_sent(planned, error),
             };
@@ -130,9 +129,9 @@ impl Dispatch<'_> {
             }
             // The end of this block releases the lock, so that the wait below happens without it.
             let attempt = {
-                let _lock = lock;
+                let lock = lock;
                 match job.sent_meanwhile(self.ledger) {
-                    Ok(None) => self.try_once(permit, job, planned.take()).await?,
+                    Ok(None) => self.try_once(&lock, permit, job, planned.take()).await?,
                     Ok(Some(retraction)) => {
                         return Ok(Dispatched { retraction, sent: Sent::Before, error: None });
                     }
@@ -158,6 +157,7 @@ impl Dispatch<'_> {
     /// the vendor's limit was reached.
     async fn try_once<J: Job>(
         &mut self,
+        lock: &ProcessLock,
         permit: J::Permit,
         job: &J,
         planned: Option<Retraction>,
@@ -178,10 +178,12 @@ impl Dispatch<'_> {
         crash::point("committed");
         // The main files of ledger and index must hold the request before the vendor receives it, because a copy of
         // those files may lack the WAL.
-        let outcome = if let Err(error) = self.ledger.put_into_main_file().and_then(|()| self.tell_index()) {
+        let ready = self.ledger.put_into_main_file().and_then(|()| self.tell_index());
+        crash::point("sending");
+        // Last, because a machine may have slept in any step before.
+        let outcome = if let Err(error) = ready.and_then(|()| lock.check_held()) {
             WriteOutcome::NotSent { error }
         } else {
-            crash::point("sending");
             let outcome = job.send(permit).await;
             crash::point("answered");
             outcome
@@ -223,7 +225,8 @@ impl Dispatch<'_> {
         }
         Ok(match (unwritten, limit) {
             (Some(unwritten), _) => {
-                ControlFlow::Break(Dispatched { retraction, sent: Sent::Now, error: Some(unwritten) })
+                let sent = if state == State::Planned { Sent::Not } else { Sent::Now };
+                ControlFlow::Break(Dispatched { retraction, sent, error: Some(unwritten) })
             }
             (None, Some(until)) => ControlFlow::Continue((retraction, until)),
             (None, None) => ControlFlow::Break(Dispatched { retraction, sent, error }),
@@ -262,11 +265,12 @@ impl Dispatch<'_> {
             }
             if tries >= MAX_LEDGER_WRITES {
                 let batch = details["batch_id"].as_str().map(|id| format!(", batch ID {id}")).unwrap_or_default();
-                let error = Error::new(
-                    Kind::NotConfirmed,
-                    format!("it was sent ({message}{batch}), but the ledger could not be written: {error}"),
-                )
-                .hint("make room or repair it, then run `recoup verify`; it is never sent again by itself");
+                let (kind, what) = match state {
+                    State::Planned => (Kind::Busy, format!("nothing was sent ({message})")),
+                    _ => (Kind::NotConfirmed, format!("it was sent ({message}{batch})")),
+                };
+                let error = Error::new(kind, format!("{what}, but the ledger could not be written: {error}"))
+                    .hint("make room or repair it, then run `recoup verify`; it is never sent again by itself");
                 return (newest, Some(error));
             }
             self.ctx.clock.sleep(RETRY_PAUSE).await;
@@ -313,7 +317,7 @@ pub fn mark_unknown(ledger: &Ledger, retraction: &Retraction, now: Timestamp) ->
 }
 
 /// Takes the send lock, which only one process at a time can hold.
-pub async fn take_lock(ledger: &Path, wait: Duration, clock: &Clock, stop: &CancellationToken) -> Result<ProcessLock> {
+pub async fn take_lock(ledger: &Place, wait: Duration, clock: &Clock, stop: &CancellationToken) -> Result<ProcessLock> {
     let began = tokio::time::Instant::now();
     loop {
         if let Some(lock) = ProcessLock::try_take(ledger, "send")? {

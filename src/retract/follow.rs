@@ -120,7 +120,7 @@ fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retractio
     if retraction.state != State::Sending {
         return Ok(Some(retraction));
     }
-    let Some(_lock) = ProcessLock::try_take(ledger.path(), "send")? else { return Ok(None) };
+    let Some(_lock) = ProcessLock::try_take(ledger.place(), "send")? else { return Ok(None) };
     // The sending process may have recorded the outcome and exited after this process read the retraction.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {

@@ -7,13 +7,11 @@
 //! lacks all sends. Either would allow a second send. The index therefore stores the ledger's ID and head, and `recoup
 //! backup` marks each copy. `recoup ledger accept` resolves a [`LedgerFault`].
 
-use std::path::Path;
-
 use super::{Context, MAX_CLOCK_DIFFERENCE};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{ClockOffset, IndexReader};
 use crate::store::ledger::{CopyOf, Ledger};
-use crate::store::{Identity, check_writable};
+use crate::store::{Identity, Place, check_writable};
 
 #[derive(Debug, Clone)]
 pub struct Obstacle {
@@ -25,12 +23,12 @@ pub struct Obstacle {
 
 pub fn check(ctx: &Context<'_>) -> Result<()> {
     let ledger = ctx.ledger()?;
-    let obstacle = ctx.read_index(|index| file_obstacle(index, ledger, ctx.index_path, ctx.ledger_path))?;
+    let obstacle = ctx.read_index(|index| file_obstacle(index, ledger, ctx.index_place, ctx.ledger_place))?;
     obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
 /// Checks the index and the ledger at these paths, for health checks.
-pub fn check_files(index: &Path, ledger: &Path, identity: Option<&Identity>) -> Result<()> {
+pub fn check_files(index: &Place, ledger: &Place, identity: Option<&Identity>) -> Result<()> {
     let (reader, open) = (IndexReader::open(index, identity)?, Ledger::open_read_only(ledger, identity)?);
     file_obstacle(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
@@ -39,8 +37,8 @@ pub fn check_files(index: &Path, ledger: &Path, identity: Option<&Identity>) -> 
 pub fn file_obstacle(
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
-    index_path: &Path,
-    ledger_path: &Path,
+    index_place: &Place,
+    ledger_place: &Place,
 ) -> Result<Option<Obstacle>> {
     if let Some(fault) = ledger_fault(reader, ledger)? {
         return Ok(Some(Obstacle { name: fault.as_str(), error: fault.refusal() }));
@@ -49,7 +47,7 @@ pub fn file_obstacle(
         let name = if error.kind == Kind::Tampered { "tampered" } else { "damaged" };
         return Ok(Some(Obstacle { name, error }));
     }
-    let not_writable = check_writable(index_path, ledger_path).err();
+    let not_writable = check_writable(index_place, ledger_place).err();
     Ok(not_writable.map(|error| Obstacle { name: "not_writable", error }))
 }
 

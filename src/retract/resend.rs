@@ -221,7 +221,7 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let identity =
             Identity { tenant: text("t"), account_sid: text("s"), advocate_url: text("a"), brand_url: text("b") };
-        Ledger::open(&folder.path().join("l.db"), &identity, &Actor::new("ann", "desk"))
+        Ledger::open(folder.path().join("l.db"), &identity, &Actor::new("ann", "desk"))
     }
 
     fn attempt(ledger: &Ledger, states: &[State]) -> Result<Retraction> {

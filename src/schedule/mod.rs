@@ -7,7 +7,6 @@
 mod trigger;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub use trigger::Trigger;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{Index, IndexReader, JobRow};
-use crate::store::{Identity, ProcessLock};
+use crate::store::{Identity, Place, ProcessLock};
 
 /// The longest pause between two reads of the index, because another process may run a job and the clock may change.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
@@ -68,7 +67,7 @@ pub trait Work: Send + Sync + 'static {
 
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    pub index: PathBuf,
+    pub index: Place,
     /// The owner of the index.
     pub identity: Identity,
     pub timetable: Timetable,
@@ -217,6 +216,6 @@ impl Schedule {
     }
 }
 
-fn rows(index: &Path, identity: &Identity) -> Result<Vec<JobRow>> {
+fn rows(index: &Place, identity: &Identity) -> Result<Vec<JobRow>> {
     IndexReader::open(index, Some(identity))?.map_or_else(|| Ok(Vec::new()), |reader| reader.jobs())
 }

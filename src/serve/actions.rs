@@ -3,7 +3,6 @@
 //! An action works like its command, but waits only briefly for the vendor's limit, because a user waits at the browser. If
 //! a use case refuses, the action refuses too.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +25,9 @@ use crate::retract::batch::Limits;
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{RetractRequest, RunOptions};
 use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
-use crate::store::Identity;
-use crate::store::index::Index;
+use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
+use crate::store::{Identity, Place};
 use crate::vendor::{Advocate, Brand, HostOptions};
 
 /// Maximum number of preflights and searches that run at the same time.
@@ -42,8 +41,8 @@ pub(super) const ORDERS_AT_MOST: usize = 200;
 
 #[derive(Clone)]
 pub struct ActionSettings {
-    pub index: PathBuf,
-    pub ledger: PathBuf,
+    pub index: Place,
+    pub ledger: Place,
     pub identity: Identity,
     pub mapping: Mapping,
     /// Advocate host for retractions. They may use the quota's reserve.
@@ -199,7 +198,7 @@ impl Actions {
         let ActionSettings { index, identity, .. } = &self.settings;
         let clients = [&self.advocate, &self.looking.0, &self.background.0];
         let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
-        if let Some(heard) = newest.filter(|_| index.exists()) {
+        if let Some(heard) = newest.filter(|_| IndexReader::exists(index)) {
             // The error is ignored, because the next request stores the value again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
         }
@@ -248,8 +247,8 @@ impl Actions {
 
     fn context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         Context {
-            index_path: &self.settings.index,
-            ledger_path: &self.settings.ledger,
+            index_place: &self.settings.index,
+            ledger_place: &self.settings.ledger,
             identity: &self.settings.identity,
             actor,
             advocate: &self.advocate,

@@ -22,6 +22,7 @@ use crate::lookup::{self, Answer, ParticipantIds};
 use crate::model::OrderId;
 use crate::retract::request::RetractRequest;
 use crate::status::{self, Status};
+use crate::store::Place;
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Approval, Ledger};
 
@@ -62,15 +63,15 @@ impl App {
         stop: CancellationToken,
     ) -> Result<Self> {
         let (owner, identity, limits) = (settings.identity.clone(), settings.identity.clone(), options.sessions);
-        let open_access = move |path: &_| AccessControl::open_existing(path, &identity, limits);
-        let open_index = move |path: &_| IndexReader::open(path, Some(&owner));
+        let open_access = move |place: &_| AccessControl::open_existing(place, &identity, limits);
+        let open_index = move |place: &Place| IndexReader::open(place, Some(&owner));
         let owner = settings.identity.clone();
-        let open_ledger = move |path: &_| Ledger::open_read_only(path, Some(&owner));
+        let open_ledger = move |place: &Place| Ledger::open_read_only(place, Some(&owner));
         Ok(Self {
             access: ConnectionPool::new(options.access.clone(), open_access),
             index: ConnectionPool::new(settings.index.clone(), open_index),
             ledger: ConnectionPool::new(settings.ledger.clone(), open_ledger),
-            batches: BatchStore::beside(&settings.ledger),
+            batches: BatchStore::beside(&settings.ledger, &settings.identity),
             recent: RecentOrders::default(),
             rate_limit: options.token_requests_per_minute.map(RateLimit::new),
             actions: Arc::new(Actions::new(settings, clock, stop.clone())?),

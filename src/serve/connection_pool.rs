@@ -1,12 +1,13 @@
-//! A pool of open SQLite connections to one path. Opening a database costs more than most queries.
+//! A pool of open connections to one store. Opening a store costs more than most queries.
 //!
 //! The pool notices a replaced file, such as a rebuilt index or a restored ledger, and opens the new one. It never returns a
 //! connection to a file that is no longer at its path.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
+use crate::store::Place;
 
 /// Maximum number of idle connections.
 const IDLE_AT_MOST: usize = 16;
@@ -16,30 +17,30 @@ const IDLE_AT_MOST: usize = 16;
 struct FileKey(u64, u64);
 
 /// Function that opens the database; it returns `None` if the file does not exist yet.
-type Open<T> = Box<dyn Fn(&Path) -> Result<Option<T>> + Send + Sync>;
+type Open<T> = Box<dyn Fn(&Place) -> Result<Option<T>> + Send + Sync>;
 
 pub(super) struct ConnectionPool<T> {
-    path: PathBuf,
+    place: Place,
     open: Open<T>,
     idle: Mutex<Vec<(FileKey, T)>>,
 }
 
 impl<T> ConnectionPool<T> {
-    pub(super) fn new(path: PathBuf, open: impl Fn(&Path) -> Result<Option<T>> + Send + Sync + 'static) -> Self {
-        Self { path, open: Box::new(open), idle: Mutex::default() }
+    pub(super) fn new(place: Place, open: impl Fn(&Place) -> Result<Option<T>> + Send + Sync + 'static) -> Self {
+        Self { place, open: Box::new(open), idle: Mutex::default() }
     }
 
     /// Calls `work` with a connection, or with `None` if the file does not exist yet.
     pub(super) fn with<R>(&self, work: impl FnOnce(Option<&mut T>) -> Result<R>) -> Result<R> {
-        let key = file_key(&self.path);
+        let key = key_of(&self.place);
         let mut connection = match key.and_then(|key| self.take_idle(key)) {
             Some(idle) => Some(idle),
-            None => (self.open)(&self.path)?,
+            None => (self.open)(&self.place)?,
         };
         let result = work(connection.as_mut());
         // A connection is closed after an error, because it may be broken.
         if let (Ok(_), Some(connection), Some(key)) =
-            (&result, connection, file_key(&self.path).filter(|now| Some(*now) == key))
+            (&result, connection, key_of(&self.place).filter(|now| Some(*now) == key))
         {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < IDLE_AT_MOST {
@@ -56,6 +57,11 @@ impl<T> ConnectionPool<T> {
         }
         idle.pop().map(|(_, connection)| connection)
     }
+}
+
+/// Returns the key of a store. No other store replaces one on a server without its connections noticing.
+fn key_of(place: &Place) -> Option<FileKey> {
+    place.path().map_or(Some(FileKey(0, 0)), file_key)
 }
 
 #[cfg(unix)]

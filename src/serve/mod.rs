@@ -49,6 +49,7 @@ use crate::model::LinkTemplate;
 use crate::notify::{self, Notifier};
 use crate::report::Report;
 use crate::schedule::{Schedule, Work};
+use crate::store::Place;
 use crate::webhook::Receiver;
 
 pub struct Options {
@@ -60,7 +61,7 @@ pub struct Options {
     /// The address of a proxy that signs users in, and the header that contains the user's name.
     pub sign_in_proxy: Option<(IpAddr, String)>,
     /// The database file of users, sessions and tokens.
-    pub access: PathBuf,
+    pub access: Place,
     pub sessions: access::Limits,
     /// Age of the index above which `/readyz` fails.
     pub ready_max_age: Duration,

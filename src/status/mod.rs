@@ -7,8 +7,6 @@ mod check;
 mod metrics;
 mod text;
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -19,10 +17,10 @@ use crate::model::program_rule::{ProgramRule, RuledProgram};
 use crate::retract::proof::{Snapshot, objection};
 use crate::retract::receipt::Entry;
 use crate::retract::{readiness, snapshot};
-use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
 use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, RuleRead, Run};
 use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
+use crate::store::{Identity, Place};
 
 pub use check::{Limits, Problem};
 pub use metrics::ServiceMetrics;
@@ -218,15 +216,15 @@ pub struct StandingLine {
 }
 
 pub fn gather(
-    database: &Path,
-    ledger: &Path,
+    database: &Place,
+    ledger: &Place,
     identity: Option<&Identity>,
     list_failed: bool,
     clock: &Clock,
 ) -> Result<Status> {
     let mut status = Status {
-        database: database.display().to_string(),
-        ledger: ledger.display().to_string(),
+        database: database.to_string(),
+        ledger: ledger.to_string(),
         tenant: None,
         account_sid: None,
         coverage: None,
@@ -313,7 +311,7 @@ fn rule_line(read: &RuleRead) -> Option<ProgramRule> {
     Some(program.judge(&[], &format!("{:.0}", read.read_at)))
 }
 
-fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
+fn quota(database: &Place, clock: &Clock) -> Result<Vec<QuotaLine>> {
     let moment = |ms: i64| jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).ok();
     let line = |known: BudgetLine| {
         let account = known.account;
@@ -345,8 +343,8 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
 
 /// Returns one retraction. The states of its rewards are the newest of ledger and index.
 pub fn one_retraction(
-    database: &Path,
-    ledger: &Path,
+    database: &Place,
+    ledger: &Place,
     identity: Option<&Identity>,
     id: i64,
     clock: &Clock,

@@ -78,7 +78,7 @@ pub fn check_index(copy: &Path) -> Result<()> {
 }
 
 fn check(copy: &Path, layout: &'static Layout, checks: Checks) -> Result<Conn> {
-    let conn = Conn::open_existing(copy, layout, None, Patience::Usual)?
+    let conn = Conn::open_existing(&copy.into(), layout, None, Patience::Usual)?
         .ok_or_else(|| damaged(copy, layout.name, "it is empty"))?;
     match conn.read(|tx| tx.first_damage(checks))? {
         None => Ok(conn),

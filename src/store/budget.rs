@@ -1,17 +1,17 @@
 //! The request quota of each host. All processes on one index file share the quota.
 //!
-//! Each exchange is one short transaction on a separate connection. This module never creates the file: until a crawl has
+//! Each exchange is one short transaction on a separate connection. On a server, it calculates by the server's clock. This module never creates the file: until a crawl has
 //! created it, each process limits its own requests. `model::budget` contains the calculation.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::Identity;
 use super::db::{Conn, DbError, Patience, Row, Tx};
 use super::index::LAYOUT;
+use super::{Identity, Place};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::{
-    Budget, Grant, LeaseRequest, Pause, Purpose, QuotaSettings, QuotaState, Unavailable, UsageReport, WaitReason,
+    Budget, Grant, LeaseRequest, Pause, Purpose, QuotaSettings, QuotaState, Shifted, Unavailable, UsageReport,
+    WaitReason,
 };
 
 /// The number of minutes for which the file keeps request counts.
@@ -23,7 +23,7 @@ const HOURS_SHOWN: usize = 24;
 /// The budget of one host in one index. The first exchange opens the file.
 #[derive(Debug)]
 pub struct SharedBudget {
-    path: PathBuf,
+    place: Place,
     host: String,
     owner: Option<Identity>,
     conn: Mutex<Option<Conn>>,
@@ -64,12 +64,12 @@ impl Spent {
 impl SharedBudget {
     /// Creates the budget of a host in the index at this path, without I/O. The budget is unavailable if the index belongs to
     /// another tenant than `owner`.
-    pub fn new(path: &Path, host: impl Into<String>, owner: Option<Identity>) -> Self {
-        Self { path: path.to_owned(), host: host.into(), owner, conn: Mutex::new(None) }
+    pub fn new(place: impl Into<Place>, host: impl Into<String>, owner: Option<Identity>) -> Self {
+        Self { place: place.into(), host: host.into(), owner, conn: Mutex::new(None) }
     }
 
     fn open(&self) -> Result<Conn, Unavailable> {
-        match Conn::open_existing(&self.path, &LAYOUT, self.owner.as_ref(), Patience::Brief) {
+        match Conn::open_existing(&self.place, &LAYOUT, self.owner.as_ref(), Patience::Brief) {
             Ok(Some(conn)) => Ok(conn),
             // The first writer of the index creates the schema. Before that, there is no budget.
             Ok(None) => Err(Unavailable::NoDatabase),
@@ -86,12 +86,13 @@ impl SharedBudget {
         let conn = self.open().map_err(|why| match why {
             Unavailable::NoDatabase => Error::new(
                 Kind::Storage,
-                format!("the index at {} keeps no quota for this tenant, account and hosts", self.path.display()),
+                format!("the index at {} keeps no quota for this tenant, account and hosts", self.place),
             )
             .hint("check the tenant, the QuotaState SID and the two base URLs, and run `recoup crawl` if there is no index yet"),
             Unavailable::Failed(why) => Error::new(Kind::Storage, why).hint("run the same command again"),
         })?;
         conn.write(|tx| {
+            let (now_ms, _) = by_server(tx, now_ms)?;
             let Some(mut account) = read(tx, &self.host)?.map(|account| account.at(now_ms)) else { return Ok(false) };
             let hour_ago = now_ms.div_euclid(60_000) - 60;
             let sent: u64 = tx.one(
@@ -120,11 +121,12 @@ impl Budget for SharedBudget {
         }
         let Some(open) = conn.as_ref() else { return Err(Unavailable::NoDatabase) };
         let done = open.write(|tx| {
+            let (now_ms, ahead) = by_server(tx, now_ms)?;
             let mut account = read(tx, &self.host)?.unwrap_or_default();
-            let grant = account.exchange(report, request, settings, now_ms);
+            let grant = account.exchange(&report.shifted(-ahead), request, settings, now_ms);
             write(tx, &self.host, &account)?;
             count(tx, &self.host, request.purpose, report.sent, now_ms)?;
-            Ok((grant, account))
+            Ok((grant.shifted(ahead), account.shifted(ahead)))
         });
         done.map_err(|error| {
             // The next exchange opens the file again, because a person may have replaced it or made its folder writable.
@@ -132,6 +134,12 @@ impl Budget for SharedBudget {
             Unavailable::Failed(error.message)
         })
     }
+}
+
+/// Returns the server's time, and how far this machine's clock is ahead of it. Several machines share a store on a server, and
+/// their clocks differ. A file's users share one clock.
+fn by_server(tx: &Tx<'_>, now_ms: i64) -> Result<(i64, i64), DbError> {
+    Ok(tx.server_now_ms()?.map_or((now_ms, 0), |server| (server, now_ms - server)))
 }
 
 fn count(tx: &Tx<'_>, host: &str, purpose: Purpose, sent: u64, now_ms: i64) -> Result<(), DbError> {
@@ -227,16 +235,17 @@ fn write(tx: &Tx<'_>, host: &str, account: &QuotaState) -> Result<(), DbError> {
 }
 
 /// Returns the current quota of every host that this index's processes have called. Empty if there is no index yet.
-pub fn budgets(path: &Path, now_ms: i64) -> Result<Vec<BudgetLine>> {
-    let Some(conn) = Conn::open_read_only(path, &LAYOUT, None)? else { return Ok(Vec::new()) };
-    let minute = now_ms.div_euclid(60_000);
+pub fn budgets(place: impl Into<Place>, now_ms: i64) -> Result<Vec<BudgetLine>> {
+    let Some(conn) = Conn::open_read_only(&place.into(), &LAYOUT, None)? else { return Ok(Vec::new()) };
     conn.read(|tx| {
+        let (now_ms, ahead) = by_server(tx, now_ms)?;
+        let minute = now_ms.div_euclid(60_000);
         let all = format!("SELECT {COLUMNS} FROM budgets ORDER BY host");
         let accounts = tx.rows(&all, &[], |row| Ok((row.get::<String>(0)?, account(row)?)))?;
         let line = |(host, account): (String, QuotaState)| {
             let (last_hour, today) = (spent(tx, &host, minute - 59)?, spent(tx, &host, minute - minute % (24 * 60))?);
             let hours = by_hour(tx, &host, minute)?;
-            Ok(BudgetLine { account: account.at(now_ms), last_hour, today, hours, host })
+            Ok(BudgetLine { account: account.at(now_ms).shifted(ahead), last_hour, today, hours, host })
         };
         accounts.into_iter().map(line).collect()
     })
@@ -275,6 +284,8 @@ fn by_hour(tx: &Tx<'_>, host: &str, minute: i64) -> Result<Vec<u64>, DbError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -383,7 +394,7 @@ mod tests {
     #[test]
     fn nothing_is_made_or_touched_where_it_has_no_business() {
         let (dir, path) = index();
-        let missing = SharedBudget::new(&dir.path().join("none.db"), "h", None);
+        let missing = SharedBudget::new(dir.path().join("none.db"), "h", None);
         let refused = |budget: &SharedBudget| {
             budget.exchange(&UsageReport::default(), REQUEST, &QuotaSettings::default(), NOW).map(|_| ())
         };
@@ -395,7 +406,7 @@ mod tests {
         assert_eq!(refused(&SharedBudget::new(&path, "h", Some(owner("t")))), Ok(()));
         std::fs::write(dir.path().join("junk.db"), "this is no database, and long enough to be seen as none")
             .expect("a file");
-        let junk = refused(&SharedBudget::new(&dir.path().join("junk.db"), "h", None));
+        let junk = refused(&SharedBudget::new(dir.path().join("junk.db"), "h", None));
         assert!(matches!(junk, Err(Unavailable::Failed(_))), "{junk:?}");
     }
 }

@@ -20,6 +20,6 @@ impl StoreFile {
         if finding.is_none() && is_index {
             finding = conn.read(index::first_damage)?;
         }
-        finding.map_or(Ok(()), |finding| Err(damaged(layout, conn.path(), &finding)))
+        finding.map_or(Ok(()), |finding| Err(damaged(layout, conn.place(), &finding)))
     }
 }

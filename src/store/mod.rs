@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 
 pub mod access;
 pub mod backup_copy;
+pub mod batch_parts;
 pub mod budget;
 mod db;
 pub mod index;
@@ -20,6 +21,7 @@ pub mod notices;
 mod store_file;
 mod writable;
 
+pub use db::{Place, Server, no_files};
 use db::{create_private, damaged};
 pub use lock::ProcessLock;
 pub use store_file::StoreFile;

@@ -3,13 +3,13 @@
 //! `notices.sql` describes every column, and explains why the queue is a separate file. A queued notice survives a restart.
 //! If the service is killed between a delivery and its record, the service repeats the delivery with the same ID.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::db::Conn;
-use super::{Identity, Layout};
+use super::db::{Conn, Patience};
+use super::{Identity, Layout, Place};
 use crate::error::Result;
 
-const LAYOUT: Layout = Layout {
+pub(super) const LAYOUT: Layout = Layout {
     name: "queue of notices",
     schema: include_str!("../../notices.sql"),
     version: 1,
@@ -57,15 +57,17 @@ pub struct NoticeQueue {
 }
 
 impl NoticeQueue {
-    /// Returns the path of the queue: `NAME-notices.db` beside the ledger.
-    pub fn beside(ledger: &Path) -> PathBuf {
-        let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
-        ledger.with_file_name(format!("{}-notices.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))
+    /// Returns the place of the queue: `NAME-notices.db` beside the ledger, or the ledger's server.
+    pub fn beside(ledger: &Place) -> Place {
+        ledger.beside(|ledger: &Path| {
+            let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
+            ledger.with_file_name(format!("{}-notices.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))
+        })
     }
 
     /// Opens the queue; creates a missing file.
-    pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
-        Ok(Self { conn: Conn::open(path, &LAYOUT, identity)? })
+    pub fn open(place: &Place, identity: &Identity) -> Result<Self> {
+        Ok(Self { conn: Conn::open(place, &LAYOUT, identity)? })
     }
 
     /// Queues each notice once for each channel. A newly configured channel skips the events that exist at that time. Returns
@@ -121,11 +123,16 @@ impl NoticeQueue {
 
     /// Removes every order ID, because an order may belong to a person who must be forgotten. The service still sends queued
     /// notices, without the order ID.
-    pub fn forget_orders(path: &Path, identity: &Identity) -> Result<()> {
-        if !path.exists() {
-            return Ok(());
-        }
-        let queue = Self::open(path, identity)?;
+    pub fn forget_orders(place: &Place, identity: &Identity) -> Result<()> {
+        let conn = match place {
+            Place::File(path) if !path.exists() => return Ok(()),
+            Place::File(_) => Conn::open(place, &LAYOUT, identity)?,
+            Place::Server(_) => match Conn::open_existing(place, &LAYOUT, Some(identity), Patience::Usual)? {
+                Some(conn) => conn,
+                None => return Ok(()),
+            },
+        };
+        let queue = Self { conn };
         queue.conn.overwrite_deleted()?;
         queue.conn.write(|tx| tx.run("UPDATE notices SET order_id = NULL WHERE order_id IS NOT NULL", &[]))?;
         queue.conn.rewrite()
@@ -150,7 +157,7 @@ mod tests {
     #[test]
     fn each_event_is_queued_once_and_a_new_channel_skips_the_past() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = NoticeQueue::beside(&folder.path().join("recoup-ledger.db"));
+        let path = NoticeQueue::beside(&folder.path().join("recoup-ledger.db").into());
         let identity = Identity::of_a_test();
         let queue = NoticeQueue::open(&path, &identity).expect("opens");
         assert_eq!(queue.add(&[notice("old")], &["webhook"], 0).expect("adds"), 0, "it happened before");

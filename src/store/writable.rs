@@ -1,14 +1,12 @@
 //! Tests whether recoup can write the files that a send needs. The test writes and rolls back.
 
-use std::path::Path;
-
 use super::db::{Conn, Patience};
-use super::{Layout, ProcessLock, index, ledger};
+use super::{Layout, Place, ProcessLock, index, ledger};
 use crate::error::{Kind, Result};
 
 /// Fails if this process cannot take the send lock, or cannot write the ledger or the index. Ignores a file that does not exist
 /// yet, because the first writer creates it.
-pub fn check_writable(index: &Path, ledger: &Path) -> Result<()> {
+pub fn check_writable(index: &Place, ledger: &Place) -> Result<()> {
     ProcessLock::check(ledger, "send")?;
     try_to_write(ledger, &ledger::LAYOUT, Patience::Usual)?;
     match try_to_write(index, &index::LAYOUT, Patience::None) {
@@ -18,6 +16,6 @@ pub fn check_writable(index: &Path, ledger: &Path) -> Result<()> {
     }
 }
 
-fn try_to_write(path: &Path, layout: &'static Layout, patience: Patience) -> Result<()> {
-    Conn::open_existing(path, layout, None, patience)?.map_or(Ok(()), |conn| conn.try_to_write())
+fn try_to_write(place: &Place, layout: &'static Layout, patience: Patience) -> Result<()> {
+    Conn::open_existing(place, layout, None, patience)?.map_or(Ok(()), |conn| conn.try_to_write())
 }

@@ -49,6 +49,9 @@ pub fn truth(sim: &Sim) -> BTreeMap<String, Row> {
 
 /// The rewards of the index that are not marked as gone.
 pub fn indexed(home: &Home) -> BTreeMap<String, Row> {
+    if let Some(address) = home.server() {
+        return indexed_on_server(address);
+    }
     let conn = open(home);
     let mut statement = conn
         .prepare(
@@ -73,6 +76,41 @@ pub fn indexed(home: &Home) -> BTreeMap<String, Row> {
         })
         .expect("rows");
     rows.map(|row| row.expect("a row")).collect()
+}
+
+fn indexed_on_server(address: &str) -> BTreeMap<String, Row> {
+    let (server, schema) = address.split_once('?').expect("parameters");
+    let schema = schema.rsplit_once("schema=").expect("a schema").1;
+    let list = |column: &str| {
+        format!(
+            "(SELECT coalesce(json_agg({column}), '[]') FROM {schema}_index.links WHERE reward = r.id AND {column} IS NOT NULL)"
+        )
+    };
+    let sql = format!(
+        "SELECT json_build_array(r.reward_id, coalesce(r.account_id, a.account_id), r.assigned, r.redeemed, r.date_cancelled, {}, {})
+         FROM {schema}_index.rewards r JOIN {schema}_index.accounts a ON a.id = r.account
+         WHERE r.gone_at IS NULL AND a.gone_at IS NULL",
+        list("order_id"),
+        list("action_id")
+    );
+    let ran = std::process::Command::new("psql").args([server, "-XAtc", &sql]).output().expect("psql runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let texts = |list: &Value| {
+        sorted(list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect())
+    };
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).expect("JSON");
+        let entry = Row {
+            account: row[1].as_str().expect("an account").to_owned(),
+            orders: texts(&row[5]),
+            actions: texts(&row[6]),
+            assigned: row[2].as_i64(),
+            redeemed: row[3].as_i64().filter(|n| *n > 0),
+            cancelled: !row[4].is_null(),
+        };
+        (row[0].as_str().expect("an ID").to_owned(), entry)
+    };
+    String::from_utf8(ran.stdout).expect("UTF-8").lines().map(row).collect()
 }
 
 pub fn open(home: &Home) -> Connection {

@@ -42,6 +42,8 @@ mod never_send_twice;
 mod notices;
 mod order_page;
 mod packaging;
+mod postgres;
+mod postgres_proxy;
 mod program_rule;
 mod proof;
 mod quota;

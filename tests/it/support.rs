@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -196,11 +197,26 @@ impl Home {
         home.configure(&format!(
             "[advocate]\n{host}concurrency = 32\n[brand]\n{host}[retract]\nfirst_poll = '10ms'\nmax_poll = '50ms'\nwait = '5s'\nsettle = '10s'\n"
         ));
+        let home = match std::env::var("TEST_STORES").as_deref() {
+            Ok("postgres") => home.on(&new_stores().expect("TEST_STORES=postgres needs TEST_POSTGRES")),
+            _ => home,
+        };
         home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", sim.addr))
             .set("RECOUP_BRAND_URL", &format!("http://{}/Advertisers", sim.addr))
             .set("RECOUP_TENANT", "simulator")
             .set("RECOUP_ACCOUNT_SID", "SIMULATOR")
             .set("RECOUP_AUTH_TOKEN", "simulator-token")
+    }
+
+    /// The address of the server that has the stores; `None` for files.
+    pub fn server(&self) -> Option<&str> {
+        let database = self.env.iter().find(|(name, _)| name == "RECOUP_DATABASE");
+        database.map(|(_, address)| address.as_str()).filter(|address| address.starts_with("postgres://"))
+    }
+
+    /// Uses the stores at this address instead of files.
+    pub fn on(self, address: &str) -> Self {
+        self.set("RECOUP_DATABASE", address)
     }
 
     /// Sets a variable for every command of this home; an empty value unsets it.
@@ -446,6 +462,18 @@ pub fn wait_for(mut is_so: impl FnMut() -> Result<(), String>) {
 #[track_caller]
 pub fn size(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}")))
+}
+
+/// The address of new stores on the PostgreSQL server that `TEST_POSTGRES` names: `postgres://USER@HOST:PORT/DATABASE`. Returns
+/// `None` and reports a skipped test if the variable is not set. The schemas stay until the server is removed.
+pub fn new_stores() -> Option<String> {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let Ok(server) = std::env::var("TEST_POSTGRES") else {
+        report_skipped("this test needs a PostgreSQL server, which TEST_POSTGRES names");
+        return None;
+    };
+    let (process, n) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    Some(format!("{server}?sslmode=disable&lock_seconds=3&schema=t{process}_{n}"))
 }
 
 /// The operating system's name of the current user.

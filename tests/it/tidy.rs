@@ -65,7 +65,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Words, and the only places that may contain them.
 const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
-    (&["rusqlite"], &["store/db/"], "only the executor knows the driver"),
+    (&["rusqlite", "tokio_postgres"], &["store/db/"], "only the executor knows the drivers"),
     (
         &["open_with_flags"],
         &["store/db/file.rs"],

@@ -130,7 +130,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
         report::confirm(question.to_owned(), ctx.stop, "nothing was sent").await?;
     }
     let found = comparison.missing.iter().map(|missing| found(ctx, missing)).collect::<Result<Vec<_>>>()?;
-    let _lock = ProcessLock::try_take(ctx.ledger_path, "send")?.ok_or_else(|| {
+    let _lock = ProcessLock::try_take(ctx.ledger_place, "send")?.ok_or_else(|| {
         Error::new(Kind::Busy, "another process is sending from this ledger, or accepting it")
             .hint("run the same command again")
     })?;

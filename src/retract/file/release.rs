@@ -74,7 +74,7 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
     // cannot redact a message.
     let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
     // The lock prevents a released line from entering a file that another process is writing now.
-    let _lock = take_lock(ledger.path(), options.lock_wait, ctx.clock, ctx.stop).await?;
+    let _lock = take_lock(ledger.place(), options.lock_wait, ctx.clock, ctx.stop).await?;
     let released = ledger.append(&line, State::Released, &message, &details, ctx.clock.now())?;
     let mut receipt = Receipt::new(ctx.identity, &released.order_id, &Coverage::default(), false);
     receipt.add(&released, &[], false);

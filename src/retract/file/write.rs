@@ -81,7 +81,7 @@ pub async fn run(
     show_and_confirm(ctx, answer.table(), options.plan.yes, &question).await?;
     let ledger = ctx.open_ledger()?;
     let granted = ask_second_person(ctx, ledger, &answer, options)?;
-    let lock = take_lock(ledger.path(), lock_wait, ctx.clock, ctx.stop).await?;
+    let lock = take_lock(ledger.place(), lock_wait, ctx.clock, ctx.stop).await?;
     let handed = hand_over(ctx, ledger, &mut answer.rows, options, &path, granted.as_ref());
     let written = handed.and_then(|()| {
         crash::point("handed_over");

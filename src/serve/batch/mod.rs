@@ -29,7 +29,6 @@ use crate::refunds::{DecisionKind, Refunds};
 use crate::report::Report;
 use crate::retract::checks::Override;
 use crate::retract::request::parse_overrides;
-use crate::store::ProcessLock;
 
 /// Maximum size of an upload, in bytes.
 pub(super) const UPLOAD_AT_MOST: usize = 10 * 1024 * 1024;
@@ -306,7 +305,7 @@ impl App {
             (batch.stage, batch.progress) = (stage, report.latest());
         } else if matches!(batch.stage, Stage::Planning | Stage::Applying) {
             // The saved stage says that a job is running. If the job's lock is free, the job's process has died.
-            batch.broken_off = ProcessLock::try_take(&self.batches.path(id), "batch")?.is_some();
+            batch.broken_off = self.batches.is_unlocked(id)?;
         }
         Ok(batch)
     }
@@ -314,8 +313,7 @@ impl App {
     /// Starts a background job that holds the batch's lock, and stores its result. Fails if another request has changed the
     /// batch's stage, so that it is no longer `before`.
     fn start(self: &Arc<Self>, who: &Principal, mut batch: Batch, before: Option<Stage>, job: Job) -> Result<Batch> {
-        let path = self.batches.path(&batch.id);
-        let lock = ProcessLock::try_take(&path, "batch")?.ok_or_else(|| {
+        let lock = self.batches.try_lock(&batch.id)?.ok_or_else(|| {
             Error::new(Kind::Busy, format!("batch {} is being worked on already", batch.id))
                 .hint("watch it on its page")
         })?;

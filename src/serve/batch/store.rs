@@ -1,4 +1,4 @@
-//! The store of batches: a folder beside the ledger that only its owner can read.
+//! The store of batches: a folder beside the ledger that only its owner can read, or rows on the ledger's server.
 //!
 //! Each file is written atomically. An ID contains only letters, digits, `-` and `_`, so no request can reach a path outside
 //! the folder.
@@ -14,7 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Batch, Stage};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
-use crate::store::ProcessLock;
+use crate::store::batch_parts::BatchParts;
+use crate::store::{Identity, Place, ProcessLock};
 
 /// How long a batch is stored. The ledger stores the sent requests permanently.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -49,44 +50,73 @@ impl Part {
             Self::Upload => "file that waits for an explanation",
         }
     }
+
+    fn path(self, folder: &Path, id: &str) -> PathBuf {
+        folder.join(format!("{id}.{}", self.extension()))
+    }
+}
+
+/// Where the parts are.
+enum Shelf {
+    Folder(PathBuf),
+    Rows(BatchParts),
 }
 
 pub(in crate::serve) struct BatchStore {
-    folder: PathBuf,
+    shelf: Shelf,
+    ledger: Place,
     /// Stage and progress of the batches for which this process runs a job.
     running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
 }
 
 impl BatchStore {
-    /// Returns the store in the folder `NAME-batches` beside the ledger. The first batch creates the folder.
-    pub(in crate::serve) fn beside(ledger: &Path) -> Self {
-        let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
-        let name = format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem));
-        Self { folder: ledger.with_file_name(name), running: Mutex::default() }
+    /// Returns the store in the folder `NAME-batches` beside the ledger, or on its server. The first batch creates it.
+    pub(in crate::serve) fn beside(ledger: &Place, identity: &Identity) -> Self {
+        let shelf = match ledger {
+            Place::File(path) => {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                let name = format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem));
+                Shelf::Folder(path.with_file_name(name))
+            }
+            Place::Server(_) => Shelf::Rows(BatchParts::at(ledger, identity)),
+        };
+        Self { shelf, ledger: ledger.clone(), running: Mutex::default() }
     }
 
     /// Returns a new ID with enough random bits that a client cannot guess it.
     pub(super) fn new_id(&self, now: Timestamp) -> Result<String> {
-        let made = fs::create_dir_all(&self.folder).and_then(|()| make_private(&self.folder));
-        made.map_err(|error| failed(&self.folder, &error))?;
+        if let Shelf::Folder(folder) = &self.shelf {
+            let made = fs::create_dir_all(folder).and_then(|()| make_private(folder));
+            made.map_err(|error| failed(folder, &error))?;
+        }
         Ok(format!("{}-{}", now.strftime("%Y%m%d"), crate::access::random_text()?))
     }
 
-    /// Returns the path of a batch's files without the extension.
-    pub(super) fn path(&self, id: &str) -> PathBuf {
-        self.folder.join(id)
+    /// Takes the lock of a batch; returns `None` if another request or process works on the batch.
+    pub(super) fn try_lock(&self, id: &str) -> Result<Option<ProcessLock>> {
+        match &self.shelf {
+            Shelf::Folder(folder) => ProcessLock::try_take(folder.join(id), "batch"),
+            Shelf::Rows(_) => ProcessLock::try_take(&self.ledger, &format!("batch-{id}")),
+        }
     }
 
-    fn part(&self, id: &str, part: Part) -> Result<PathBuf> {
-        let is_id =
-            !id.is_empty() && id.len() < 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if is_id { Ok(self.folder.join(format!("{id}.{}", part.extension()))) } else { Err(no_such_batch()) }
+    /// Returns whether no process works on the batch.
+    pub(super) fn is_unlocked(&self, id: &str) -> Result<bool> {
+        match &self.shelf {
+            Shelf::Folder(_) => Ok(self.try_lock(id)?.is_some()),
+            Shelf::Rows(_) => ProcessLock::is_free(&self.ledger, &format!("batch-{id}")),
+        }
     }
 
     pub(super) fn write(&self, id: &str, part: Part, bytes: &[u8]) -> Result<()> {
-        let path = self.part(id, part)?;
+        check_id(id)?;
+        let folder = match &self.shelf {
+            Shelf::Folder(folder) => folder,
+            Shelf::Rows(rows) => return rows.write(id, part.extension(), bytes),
+        };
+        let path = part.path(folder, id);
         let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
@@ -96,12 +126,18 @@ impl BatchStore {
     }
 
     pub(in crate::serve) fn read(&self, id: &str, part: Part) -> Result<Vec<u8>> {
-        let path = self.part(id, part)?;
-        fs::read(&path).map_err(|error| match (error.kind(), part) {
-            (std::io::ErrorKind::NotFound, Part::Metadata) => no_such_batch(),
-            (std::io::ErrorKind::NotFound, _) => {
-                Error::new(Kind::NotIndexed, format!("batch {id} has no {}", part.describe())).hint("reload its page")
-            }
+        check_id(id)?;
+        let missing = || match part {
+            Part::Metadata => no_such_batch(),
+            _ => Error::new(Kind::NotIndexed, format!("batch {id} has no {}", part.describe())).hint("reload its page"),
+        };
+        let folder = match &self.shelf {
+            Shelf::Folder(folder) => folder,
+            Shelf::Rows(rows) => return rows.read(id, part.extension())?.ok_or_else(missing),
+        };
+        let path = part.path(folder, id);
+        fs::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => missing(),
             _ => failed(&path, &error),
         })
     }
@@ -120,10 +156,15 @@ impl BatchStore {
 
     /// Returns all batches, newest first.
     pub(in crate::serve) fn list(&self) -> Vec<Batch> {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
-        let ids =
-            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned));
-        let mut batches: Vec<Batch> = ids.filter_map(|id| self.batch(&id).ok()).collect();
+        let ids: Vec<String> = match &self.shelf {
+            Shelf::Folder(folder) => {
+                let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+                let name = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned);
+                entries.filter_map(|entry| name(entry.ok()?)).collect()
+            }
+            Shelf::Rows(rows) => rows.ids(Part::Metadata.extension()).unwrap_or_default(),
+        };
+        let mut batches: Vec<Batch> = ids.iter().filter_map(|id| self.batch(id).ok()).collect();
         batches.sort_by(|a, b| (&b.created_at, &b.id).cmp(&(&a.created_at, &a.id)));
         batches
     }
@@ -145,11 +186,12 @@ impl BatchStore {
 
     /// Removes the upload of a batch. If its columns were not explained, the batch becomes failed.
     fn remove_upload(&self, id: &str) {
-        let has_upload = self.part(id, Part::Upload).is_ok_and(|path| path.exists());
+        let has_upload = match &self.shelf {
+            Shelf::Folder(folder) => check_id(id).is_ok() && Part::Upload.path(folder, id).exists(),
+            Shelf::Rows(_) => self.read(id, Part::Upload).is_ok(),
+        };
         // The lock is taken if a request is explaining the upload at this moment.
-        let Ok(Some(_lock)) =
-            has_upload.then(|| ProcessLock::try_take(&self.path(id), "batch")).transpose().map(Option::flatten)
-        else {
+        let Ok(Some(_lock)) = has_upload.then(|| self.try_lock(id)).transpose().map(Option::flatten) else {
             return;
         };
         let Ok(mut batch) = self.batch(id) else { return };
@@ -167,8 +209,11 @@ impl BatchStore {
 
     /// Removes one file of a batch. A missing file is no error.
     pub(super) fn remove(&self, id: &str, part: Part) {
-        if let Ok(path) = self.part(id, part) {
-            drop(fs::remove_file(path));
+        if check_id(id).is_ok() {
+            match &self.shelf {
+                Shelf::Folder(folder) => drop(fs::remove_file(part.path(folder, id))),
+                Shelf::Rows(rows) => drop(rows.remove(id, part.extension())),
+            }
         }
     }
 
@@ -183,6 +228,13 @@ impl BatchStore {
     pub(super) fn running(&self, id: &str) -> Option<(Stage, Arc<Report>)> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+}
+
+/// Refuses a text that is not an ID, because it becomes a part of a path.
+fn check_id(id: &str) -> Result<()> {
+    let is_id =
+        !id.is_empty() && id.len() < 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if is_id { Ok(()) } else { Err(no_such_batch()) }
 }
 
 fn no_such_batch() -> Error {
@@ -216,7 +268,7 @@ mod tests {
     #[test]
     fn an_unexplained_upload_is_removed_after_a_day_and_its_batch_fails() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = BatchStore::beside(&folder.path().join("recoup-ledger.db"));
+        let store = BatchStore::beside(&folder.path().join("recoup-ledger.db").into(), &Identity::of_a_test());
         let uploaded: Timestamp = "2026-11-01T12:00:00Z".parse().expect("a time");
         let id = store.new_id(uploaded).expect("an ID");
         let batch: Batch = serde_json::from_value(serde_json::json!({
@@ -229,7 +281,7 @@ mod tests {
         let after = |hours: i64| uploaded + jiff::SignedDuration::from_hours(hours);
         store.remove_old(after(23));
         assert_eq!(stage_and_upload(&store, &id), (Some(Stage::Explaining), true));
-        let lock = ProcessLock::try_take(&store.path(&id), "batch").expect("a lock").expect("free");
+        let lock = store.try_lock(&id).expect("a lock").expect("free");
         store.remove_old(after(25));
         assert_eq!(stage_and_upload(&store, &id), (Some(Stage::Explaining), true), "a request is explaining it");
         drop(lock);
@@ -241,11 +293,12 @@ mod tests {
 
     #[test]
     fn no_id_leads_out_of_the_folder() {
-        let store = BatchStore::beside(Path::new("/data/recoup-ledger.db"));
-        assert_eq!(store.folder, Path::new("/data/recoup-batches"));
+        let ledger = Place::from(Path::new("/data/recoup-ledger.db"));
+        let store = BatchStore::beside(&ledger, &Identity::of_a_test());
+        assert!(matches!(&store.shelf, Shelf::Folder(folder) if folder == Path::new("/data/recoup-batches")));
         for id in ["", "..", "../x", "a/b", "a\\b", "a.b", "a\0b", "%2e%2e", "ä"] {
-            assert!(store.part(id, Part::Plan).is_err(), "{id:?}");
+            assert!(check_id(id).is_err(), "{id:?}");
         }
-        assert!(store.part("20261127-aZ_9", Part::Plan).is_ok());
+        assert!(check_id("20261127-aZ_9").is_ok());
     }
 }

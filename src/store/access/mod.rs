@@ -9,12 +9,10 @@ mod sign_in_attempts;
 mod tokens;
 mod users;
 
-use std::path::Path;
-
 use jiff::Timestamp;
 
 use super::db::{Conn, ToValue};
-use super::{Identity, Layout};
+use super::{Identity, Layout, Place};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, hex};
 
@@ -45,20 +43,23 @@ pub struct AccessFile {
 
 impl AccessFile {
     /// Opens the file; creates it if it is missing.
-    pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
-        let conn = Conn::open(path, &LAYOUT, identity)?;
+    pub fn open(place: impl Into<Place>, identity: &Identity) -> Result<Self> {
+        let conn = Conn::open(&place.into(), &LAYOUT, identity)?;
         let csrf_key = csrf_key(&conn)?;
         Ok(Self { conn, csrf_key })
     }
 
     /// Opens the file; returns `None` if it does not exist, which means that there is no user yet.
-    pub fn open_existing(path: &Path, identity: &Identity) -> Result<Option<Self>> {
-        // Fails if the folder cannot be searched, because the file may still exist.
-        let exists = path.try_exists().map_err(|error| {
-            Error::new(Kind::Storage, format!("failed to open the access file at {}: {error}", path.display()))
-                .hint("check who owns the file and its folder")
-        })?;
-        exists.then(|| Self::open(path, identity)).transpose()
+    pub fn open_existing(place: &Place, identity: &Identity) -> Result<Option<Self>> {
+        let exists = match place {
+            // Fails if the folder cannot be searched, because the file may still exist.
+            Place::File(path) => path.try_exists().map_err(|error| {
+                Error::new(Kind::Storage, format!("failed to open the access file at {place}: {error}"))
+                    .hint("check who owns the file and its folder")
+            })?,
+            Place::Server(_) => Conn::open_read_only(place, &LAYOUT, Some(identity))?.is_some(),
+        };
+        exists.then(|| Self::open(place, identity)).transpose()
     }
 
     /// Returns the key of CSRF tokens.

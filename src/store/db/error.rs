@@ -1,9 +1,8 @@
 //! Database errors, and their messages for the user.
 
-use std::path::Path;
-
 use rusqlite::{ErrorCode, ffi};
 
+use super::Place;
 use crate::error::{Error, Kind};
 use crate::store::{Layout, ProcessLock, ledger};
 
@@ -26,6 +25,10 @@ pub enum DbError {
     Io(String),
     /// The process has no write permission on the file or its folder.
     ReadOnly(String),
+    /// The server did not answer, or the connection to it was lost. Nothing was committed.
+    Lost(String),
+    /// The connection was lost while the server committed, and the outcome could not be read within the limit.
+    Unresolved(String),
     /// Another error of the database engine.
     Engine(String),
     /// An error from recoup's own code, with its kind and hint.
@@ -58,12 +61,12 @@ impl From<rusqlite::Error> for DbError {
 }
 
 impl DbError {
-    /// Converts this to the user's error for the store at `path`, with a hint.
-    pub fn of(self, layout: &Layout, path: &Path) -> Error {
+    /// Converts this to the user's error for the store at `place`, with a hint.
+    pub fn of(self, layout: &Layout, place: &Place) -> Error {
         let (what, cause, hint) = match self {
             Self::Ours(error) => return error,
-            Self::Busy | Self::Retry => return busy(layout, path),
-            Self::Damaged(finding) => return damaged(layout, path, &finding),
+            Self::Busy | Self::Retry => return busy(layout, place),
+            Self::Damaged(finding) => return damaged(layout, place, &finding),
             Self::Interrupted => return Error::new(Kind::Interrupted, "interrupted; nothing was changed"),
             Self::Full(cause) => (
                 "cannot grow: the disk is full",
@@ -75,19 +78,37 @@ impl DbError {
                 cause,
                 "check the disk, and limits on the size of a file (`ulimit -f`); what was committed is kept",
             ),
+            Self::Lost(cause) => (
+                "cannot be reached",
+                cause,
+                "check that the PostgreSQL server runs and can be reached from here; `recoup doctor` tries it",
+            ),
+            Self::Unresolved(cause) => (
+                "did not say whether it committed, and nothing was sent on the strength of it",
+                cause,
+                "when the server can be reached again, look at the state with `recoup status` before you repeat the command",
+            ),
+            Self::ReadOnly(cause) if place.is_server() => (
+                "cannot be written",
+                cause,
+                "name the primary server, not a standby, and check the rights of the database user",
+            ),
             Self::ReadOnly(cause) => {
                 ("cannot be written", cause, "check who owns the file and its folder, or name another with --database")
             }
             Self::Constraint(cause) | Self::Engine(cause) => ("failed", cause, "run `recoup doctor`"),
         };
-        let message = format!("the {} at {} {what} ({cause})", layout.name, path.display());
+        let message = format!("the {} at {place} {what} ({cause})", layout.name);
         Error::new(Kind::Storage, message).hint(hint)
     }
 }
 
-/// Returns the error for a damaged file.
-pub fn damaged(layout: &Layout, path: &Path, finding: &str) -> Error {
+/// Returns the error for a damaged store.
+pub fn damaged(layout: &Layout, place: &Place, finding: &str) -> Error {
     let hint = match layout.name {
+        "index" if place.is_server() => {
+            "drop the schema of the index and run `recoup crawl`: the index can be rebuilt, the ledger is a schema of its own"
+        }
         "ledger" => {
             "do not delete it: it is the only record of what was sent; restore it from a backup, or keep it and ask for help"
         }
@@ -96,15 +117,16 @@ pub fn damaged(layout: &Layout, path: &Path, finding: &str) -> Error {
         }
         _ => "restore it from a backup, or move it away and add its users again with `recoup user add`",
     };
-    Error::new(Kind::Storage, format!("the {} at {} is damaged ({finding})", layout.name, path.display())).hint(hint)
+    Error::new(Kind::Storage, format!("the {} at {place} is damaged ({finding})", layout.name)).hint(hint)
 }
 
-/// Returns the error for a file that another process locked for longer than a transaction waits. SQLite's "database is locked"
+/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's "database is locked"
 /// sounds like damage.
-fn busy(layout: &Layout, path: &Path) -> Error {
-    let is_sending = layout.name == ledger::LAYOUT.name && matches!(ProcessLock::try_take(path, "send"), Ok(None));
+fn busy(layout: &Layout, place: &Place) -> Error {
+    let is_ledger = layout.name == ledger::LAYOUT.name;
+    let is_sending = is_ledger && matches!(ProcessLock::is_free(place, "send"), Ok(false));
     let why = if is_sending { "an order is being retracted right now" } else { "another process is writing to it" };
-    Error::new(Kind::Busy, format!("the {} at {} is in use: {why}", layout.name, path.display()))
+    Error::new(Kind::Busy, format!("the {} at {place} is in use: {why}", layout.name))
         .hint("run the command again in a moment; nothing was sent by this one")
 }
 
@@ -116,7 +138,7 @@ mod tests {
     #[test]
     fn a_ledger_that_is_in_use_while_an_order_is_sent_says_so() {
         let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("l.db");
+        let path = Place::File(dir.path().join("l.db"));
         for (layout, is_sending, wanted) in [
             (&ledger::LAYOUT, true, "an order is being retracted right now"),
             (&ledger::LAYOUT, false, "another process is writing to it"),

@@ -2,61 +2,39 @@
 //!
 //! A store passes [`Conn`] a closure over one transaction, [`Tx`], and receives the closure's value or the user's error. A
 //! closure must have no effect outside its transaction, because [`Conn`] retries a transaction that collides with another one.
-//! SQL uses the common subset of SQLite and PostgreSQL, with parameters as `?1`. SQLite is currently the only engine, and only
-//! this module uses its driver. Operations that only SQLite has (checkpoint, `VACUUM`, interrupt) are methods of [`Conn`].
+//! SQL uses the common subset of SQLite and PostgreSQL, with parameters as `?1`. Only this module uses the drivers of both
+//! engines. An operation that only a file needs (checkpoint, `VACUUM`, interrupt) is a method of [`Conn`], which says what it
+//! does on a server.
 
 mod error;
 mod file;
 mod open;
+mod place;
+mod postgres;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod tx;
 mod value;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
-use rusqlite::{Transaction, TransactionBehavior};
-
 use super::{Identity, Layout};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use open::{open_reader, open_writer};
 
 pub(super) use error::{DbError, damaged};
 pub(super) use file::create_private;
+pub use place::Place;
+pub use postgres::Server;
+pub(super) use postgres::ServerLock;
 #[cfg(test)]
 pub(super) use rusqlite::Connection as RawConnection;
-pub(super) use sqlite::{Checks, Row, Tx};
+pub(super) use tx::{Checks, Row, Tx};
 pub(super) use value::{FromValue, ToValue, Value};
 
 /// The pause between two attempts to lock a file that another process is writing to.
 const BUSY_POLL: Duration = Duration::from_millis(1);
-
-/// The size of a connection's statement cache: larger than the number of statements of any store.
-const STATEMENTS_KEPT: usize = 128;
-
-/// The location of a store. A schema on a database server is planned as a second kind of location.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// A SQLite file.
-    File(PathBuf),
-}
-
-impl Place {
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::File(path) => path,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path().display().fmt(f)
-    }
-}
 
 /// How long a transaction waits for another writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,39 +64,63 @@ pub(super) struct Conn {
     place: Place,
     layout: &'static Layout,
     patience: Patience,
-    engine: ReentrantMutex<rusqlite::Connection>,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Sqlite(sqlite::File),
+    Postgres(postgres::Session),
 }
 
 impl Conn {
-    /// Opens a store for writing; creates a missing store, readable only by its owner.
-    pub fn open(path: &Path, layout: &'static Layout, identity: &Identity) -> Result<Self> {
-        Ok(Self::over(open_writer(path, layout, identity)?, path, layout, Patience::Usual))
+    /// Opens a store for writing; creates a missing store. A new file is readable only by its owner.
+    pub fn open(place: &Place, layout: &'static Layout, identity: &Identity) -> Result<Self> {
+        let engine = match place {
+            Place::File(path) => file_engine(open_writer(path, layout, identity)?),
+            Place::Server(server) => {
+                let session = postgres::Session::open_writer(server, layout, identity);
+                Engine::Postgres(session.map_err(|error| failed_to_open(error, layout, place))?)
+            }
+        };
+        Ok(Self::over(engine, place, layout, Patience::Usual))
     }
 
     /// Opens a store for reading; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
-    pub fn open_read_only(path: &Path, layout: &'static Layout, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let conn = open_reader(path, layout, identity)?;
-        Ok(conn.map(|conn| Self::over(conn, path, layout, Patience::Usual)))
+    pub fn open_read_only(place: &Place, layout: &'static Layout, identity: Option<&Identity>) -> Result<Option<Self>> {
+        let engine = match place {
+            Place::File(path) => open_reader(path, layout, identity)?.map(file_engine),
+            Place::Server(server) => {
+                let session = postgres::Session::open_existing(server, layout, identity);
+                session.map_err(|error| failed_to_open(error, layout, place))?.map(Engine::Postgres)
+            }
+        };
+        Ok(engine.map(|engine| Self::over(engine, place, layout, Patience::Usual)))
     }
 
     /// Opens an existing store for writing; returns `None` if the store does not exist yet.
     pub fn open_existing(
-        path: &Path,
+        place: &Place,
         layout: &'static Layout,
         identity: Option<&Identity>,
         patience: Patience,
     ) -> Result<Option<Self>> {
-        let conn = open::open_existing(path, layout, identity, patience)?;
-        Ok(conn.map(|conn| Self::over(conn, path, layout, patience)))
+        let engine = match place {
+            Place::File(path) => open::open_existing(path, layout, identity, patience)?.map(file_engine),
+            Place::Server(server) => {
+                let session = postgres::Session::open_existing(server, layout, identity);
+                session.map_err(|error| failed_to_open(error, layout, place))?.map(Engine::Postgres)
+            }
+        };
+        Ok(engine.map(|engine| Self::over(engine, place, layout, patience)))
     }
 
-    fn over(conn: rusqlite::Connection, path: &Path, layout: &'static Layout, patience: Patience) -> Self {
-        conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        Self { place: Place::File(path.to_owned()), layout, patience, engine: ReentrantMutex::new(conn) }
+    fn over(engine: Engine, place: &Place, layout: &'static Layout, patience: Patience) -> Self {
+        Self { place: place.clone(), layout, patience, engine }
     }
 
-    pub fn path(&self) -> &Path {
-        self.place.path()
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     pub fn layout(&self) -> &'static Layout {
@@ -126,53 +128,154 @@ impl Conn {
     }
 
     /// Runs `work` on one state of the store. A read inside another read of the same thread sees the same state.
-    pub fn read<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
-        self.repeat(|conn| {
-            // A read transaction needs no commit.
-            let _held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
-            work(&Tx::new(conn))
-        })
+    pub fn read<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
+        let done = match &self.engine {
+            Engine::Sqlite(file) => file.read(self.patience, work),
+            Engine::Postgres(session) => session.read(self.patience, work),
+        };
+        done.map_err(|error| self.failed(error))
     }
 
     /// Runs `work` in one write transaction, which commits all changes or none. No other process writes between the start of
-    /// the closure and the commit.
-    pub fn write<T>(&self, mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
-        self.repeat(|conn| {
-            let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-            let value = work(&Tx::new(&tx))?;
-            tx.commit()?;
-            Ok(value)
-        })
+    /// the closure and the commit. An error means that nothing was committed, except for an error that says that this is
+    /// unknown because the connection was lost.
+    pub fn write<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
+        let done = match &self.engine {
+            Engine::Sqlite(file) => file.write(self.patience, work),
+            Engine::Postgres(session) => session.write(self.patience, work),
+        };
+        done.map_err(|error| self.failed(error))
     }
 
-    fn repeat<T>(&self, mut attempt: impl FnMut(&rusqlite::Connection) -> Result<T, DbError>) -> Result<T> {
-        let conn = self.lock();
-        let mut tries = 0;
-        loop {
-            match attempt(&conn) {
-                // `Busy` is not retried: SQLite returns it only after the busy handler has waited for this connection's limit.
-                Err(DbError::Retry) if BUSY_POLL * tries < self.patience.limit() => {
-                    tries += 1;
-                    std::thread::park_timeout(BUSY_POLL);
-                }
-                done => return done.map_err(|error| self.failed(error)),
+    /// Runs `work` in one write transaction that survives a power cut. SQLite also copies the commit into the main file; if a
+    /// reader prevents the copy, the commit stays in the write-ahead log. On a server every commit is durable.
+    pub fn write_durably<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
+        match &self.engine {
+            Engine::Sqlite(file) => {
+                let written = file.write_durably(self.patience, self.layout.synchronous, work);
+                written.map_err(|error| self.failed(error))
             }
+            Engine::Postgres(_) => self.write(work),
+        }
+    }
+
+    /// Copies commits from the write-ahead log into the main file, without waiting for readers. Ignores a failure: the commits
+    /// stay in the log, and the next checkpoint copies them. A server does this by itself.
+    pub fn checkpoint(&self) {
+        if let Engine::Sqlite(file) = &self.engine {
+            file.checkpoint();
+        }
+    }
+
+    /// Copies every commit into the main file and syncs it to the disk. Returns `false` if a reader of an older state blocked the
+    /// checkpoint for too long. On a server, every commit is already durable.
+    pub fn checkpoint_fully(&self) -> Result<bool> {
+        match &self.engine {
+            Engine::Sqlite(file) => file.checkpoint_fully().map_err(|error| self.failed(error)),
+            Engine::Postgres(_) => Ok(true),
+        }
+    }
+
+    /// Makes SQLite overwrite everything that this connection deletes from now on. On a server, [`Conn::rewrite`] removes it.
+    pub fn overwrite_deleted(&self) -> Result<()> {
+        match &self.engine {
+            Engine::Sqlite(file) => file.overwrite_deleted().map_err(|error| self.failed(error)),
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Rewrites the store without deleted data. SQLite also empties its write-ahead log. A server's archives and backups keep
+    /// what they hold.
+    pub fn rewrite(&self) -> Result<()> {
+        let done = match &self.engine {
+            Engine::Sqlite(file) => file.rewrite(self.patience),
+            Engine::Postgres(session) => session.rewrite(),
+        };
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// Returns the approximate size of a copy, in bytes.
+    pub fn size(&self) -> Result<u64> {
+        let size = match &self.engine {
+            Engine::Sqlite(_) => {
+                "SELECT (page_count - freelist_count) * page_size
+                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+            }
+            Engine::Postgres(_) => {
+                "SELECT CAST(coalesce(sum(pg_total_relation_size(oid)), 0) AS BIGINT) FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
+            }
+        };
+        self.read(|tx| tx.one(size, &[], |row| row.get(0)))
+    }
+
+    /// Copies one state of the store into an empty file, without deleted data. Other processes may write meanwhile. Refuses a
+    /// store on a server.
+    pub fn copy_into(&self, copy: &str) -> Result<(), DbError> {
+        match &self.engine {
+            Engine::Sqlite(file) => file.copy_into(copy),
+            Engine::Postgres(_) => Err(no_files(&self.place).into()),
+        }
+    }
+
+    /// Returns a function that interrupts this connection's current statement from another thread.
+    pub fn interrupter(&self) -> Box<dyn Fn() + Send + Sync> {
+        match &self.engine {
+            Engine::Sqlite(file) => {
+                let handle = file.interrupt_handle();
+                Box::new(move || handle.interrupt())
+            }
+            Engine::Postgres(session) => Box::new(session.interrupter()),
+        }
+    }
+
+    /// Takes the write lock, writes, and rolls back. A check of file modes is not enough: root ignores them, and they do not
+    /// show a read-only mount or a standby.
+    pub fn try_to_write(&self) -> Result<()> {
+        let tried = match &self.engine {
+            Engine::Sqlite(file) => file.try_to_write(self.patience),
+            Engine::Postgres(session) => session.try_to_write(self.patience),
+        };
+        tried.map_err(|error| self.failed(error))
+    }
+
+    /// Lets this connection write only while the process still holds `lock`. Has no effect on a file, whose lock the operating
+    /// system holds until the process ends.
+    pub fn fence(&self, lock: &ServerLock) {
+        if let Engine::Postgres(session) = &self.engine {
+            session.fence(lock);
         }
     }
 
     /// Converts an error of this store to the user's error.
     pub fn failed(&self, error: DbError) -> Error {
-        error.of(self.layout, self.path())
-    }
-
-    /// Locks the connection. A thread that panics while it holds the lock drops its transaction, which rolls it back.
-    fn lock(&self) -> ReentrantMutexGuard<'_, rusqlite::Connection> {
-        self.engine.lock()
+        error.of(self.layout, &self.place)
     }
 
     /// Returns the driver's connection, for tests that need operations outside this interface.
     #[cfg(test)]
-    pub fn raw(&self) -> ReentrantMutexGuard<'_, rusqlite::Connection> {
-        self.lock()
+    pub fn raw(&self) -> parking_lot::ReentrantMutexGuard<'_, rusqlite::Connection> {
+        match &self.engine {
+            Engine::Sqlite(file) => file.lock(),
+            Engine::Postgres(_) => panic!("this test needs a file"),
+        }
     }
+}
+
+fn file_engine(conn: rusqlite::Connection) -> Engine {
+    Engine::Sqlite(sqlite::File::new(conn))
+}
+
+/// Converts a failure to open the store at `place` to the user's error.
+fn failed_to_open(error: DbError, layout: &Layout, place: &Place) -> Error {
+    match error {
+        DbError::Ours(error) => error.context(place),
+        other => other.of(layout, place),
+    }
+}
+
+/// Returns the error of an operation that only files have.
+pub fn no_files(place: &Place) -> Error {
+    Error::new(Kind::Usage, format!("the stores are on a PostgreSQL server ({place}), and only files can be copied"))
+        .hint("use the server's own backups: snapshots with point-in-time recovery, or pg_dump")
 }

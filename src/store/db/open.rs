@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::file::{check_file, create_private, open_file, open_immutable};
-use super::{BUSY_POLL, DbError, Identity, Layout, Patience};
+use super::{BUSY_POLL, DbError, Identity, Layout, Patience, Place, failed_to_open};
 use crate::error::{Error, Kind, Result};
 
 const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -32,7 +32,7 @@ pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<
         bind(&mut conn, identity)?;
         Ok(conn)
     };
-    open().map_err(|error| failed(error, layout, path))
+    open().map_err(|error| failed_to_open(error, layout, &Place::from(path)))
 }
 
 /// Opens a file for reading; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
@@ -66,7 +66,7 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
         }
         Ok(Some(conn))
     };
-    open().map_err(|error| failed(error, layout, path))
+    open().map_err(|error| failed_to_open(error, layout, &Place::from(path)))
 }
 
 /// Opens an existing file for writing; returns `None` if the file or its schema is missing.
@@ -92,7 +92,7 @@ pub fn open_existing(
         set_durability(&conn, layout)?;
         Ok(Some(conn))
     };
-    open().map_err(|error| failed(error, layout, path))
+    open().map_err(|error| failed_to_open(error, layout, &Place::from(path)))
 }
 
 /// Returns whether the file exists. Fails if the folder cannot be searched: recoup must not report an unreadable ledger as a
@@ -106,14 +106,6 @@ fn has_log(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
-}
-
-/// Converts a failure to open the file at `path` to the user's error.
-fn failed(error: DbError, layout: &Layout, path: &Path) -> Error {
-    match error {
-        DbError::Ours(error) => error.context(path.display()),
-        other => other.of(layout, path),
-    }
 }
 
 /// Keeps the plan of a prepared statement. By default, SQLite compiles a statement again if the plan could depend on a bound
@@ -234,7 +226,7 @@ pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError
     Ok(version != 0)
 }
 
-fn other_version(layout: &Layout, found: usize) -> Error {
+pub fn other_version(layout: &Layout, found: usize) -> Error {
     let hint = match layout.name {
         "index" => {
             "use the recoup that wrote it, or move the file away and run `recoup crawl`: the index can be rebuilt"
@@ -259,16 +251,17 @@ pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbEr
         if let Some(found) = read_identity(conn, key)?
             && found != wanted
         {
-            return Err(DbError::Ours(
-                Error::new(
-                    Kind::Identity,
-                    format!("this database belongs to {key} {found:?}, and the settings say {wanted:?}"),
-                )
-                .hint("use another --profile or --database for another tenant, account or host"),
-            ));
+            return Err(other_owner(key, &found, wanted));
         }
     }
     Ok(())
+}
+
+/// Returns the error for a store that belongs to another owner.
+pub fn other_owner(key: &str, found: &str, wanted: &str) -> DbError {
+    Error::new(Kind::Identity, format!("this database belongs to {key} {found:?}, and the settings say {wanted:?}"))
+        .hint("use another --profile or --database for another tenant, account or host")
+        .into()
 }
 
 /// Records the file's owner at the first use. Refuses another owner later.

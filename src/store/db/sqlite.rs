@@ -1,93 +1,52 @@
-//! SQLite: statements, rows, and operations on the file, such as checkpoints and page checks.
+//! SQLite: statements, rows, and operations on the file, such as checkpoints.
 
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{InterruptHandle, ToSql, Transaction, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, InterruptHandle, ToSql, Transaction, TransactionBehavior, params_from_iter};
 
-use super::{Conn, DbError, FromValue, ToValue, Value};
-use crate::error::Result;
+use super::{BUSY_POLL, DbError, Patience, Row, ToValue, Tx, Value};
 
-/// A transaction, in which a store runs its SQL. The driver caches prepared statements.
-pub struct Tx<'t> {
-    conn: &'t rusqlite::Connection,
+/// The size of a connection's statement cache: larger than the number of statements of any store.
+const STATEMENTS_KEPT: usize = 128;
+
+pub fn run(conn: &Connection, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
+    let changed = conn.prepare_cached(sql)?.execute(params_from_iter(bound(args)))?;
+    Ok(changed as u64)
 }
 
-impl<'t> Tx<'t> {
-    pub(super) fn new(conn: &'t rusqlite::Connection) -> Self {
-        Self { conn }
-    }
+pub fn opt<T>(
+    conn: &Connection,
+    sql: &str,
+    args: &[&dyn ToValue],
+    read: impl FnOnce(&Row<'_>) -> Result<T, DbError>,
+) -> Result<Option<T>, DbError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(bound(args)))?;
+    rows.next()?.map(|row| read(&Row::sqlite(row))).transpose()
+}
 
-    /// Runs a statement; returns the number of changed rows.
-    pub fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
-        let changed = self.conn.prepare_cached(sql)?.execute(params_from_iter(bound(args)))?;
-        Ok(changed as u64)
+pub fn each(
+    conn: &Connection,
+    sql: &str,
+    args: &[&dyn ToValue],
+    mut read: impl FnMut(&Row<'_>) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(bound(args)))?;
+    while let Some(row) = rows.next()? {
+        read(&Row::sqlite(row))?;
     }
+    Ok(())
+}
 
-    /// Returns every row of a query.
-    pub fn rows<T>(
-        &self,
-        sql: &str,
-        args: &[&dyn ToValue],
-        mut read: impl FnMut(&Row<'_>) -> Result<T, DbError>,
-    ) -> Result<Vec<T>, DbError> {
-        let mut all = Vec::new();
-        self.each(sql, args, |row| {
-            all.push(read(row)?);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// Returns the first row of a query; fails if the result is empty.
-    pub fn one<T>(
-        &self,
-        sql: &str,
-        args: &[&dyn ToValue],
-        read: impl FnOnce(&Row<'_>) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        self.opt(sql, args, read)?.ok_or_else(|| DbError::Damaged("a row is missing".to_owned()))
-    }
-
-    /// Returns the first row of a query; `None` if the result is empty.
-    pub fn opt<T>(
-        &self,
-        sql: &str,
-        args: &[&dyn ToValue],
-        read: impl FnOnce(&Row<'_>) -> Result<T, DbError>,
-    ) -> Result<Option<T>, DbError> {
-        let mut statement = self.conn.prepare_cached(sql)?;
-        let mut rows = statement.query(params_from_iter(bound(args)))?;
-        rows.next()?.map(|row| read(&Row(row))).transpose()
-    }
-
-    /// Passes the rows of a query to a closure one at a time, for a result that is too large for memory.
-    pub fn each(
-        &self,
-        sql: &str,
-        args: &[&dyn ToValue],
-        mut read: impl FnMut(&Row<'_>) -> Result<(), DbError>,
-    ) -> Result<(), DbError> {
-        let mut statement = self.conn.prepare_cached(sql)?;
-        let mut rows = statement.query(params_from_iter(bound(args)))?;
-        while let Some(row) = rows.next()? {
-            read(&Row(row))?;
-        }
-        Ok(())
-    }
-
-    /// Returns a number that changes after another connection commits to the file.
-    pub fn data_version(&self) -> Result<i64, DbError> {
-        self.one("PRAGMA data_version", &[], |row| row.get(0))
-    }
-
-    /// Returns the first finding of SQLite's check of the whole file; `None` if the file is intact.
-    pub fn first_damage(&self, checks: Checks) -> Result<Option<String>, DbError> {
-        let sql = match checks {
-            Checks::All => "PRAGMA integrity_check(1)",
-            Checks::WithoutIndexes => "PRAGMA quick_check(1)",
-        };
-        let finding: String = self.one(sql, &[], |row| row.get(0))?;
-        Ok(Some(finding).filter(|finding| finding != "ok"))
-    }
+pub fn value<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<Option<Value<'a>>, DbError> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => Some(Value::Null),
+        ValueRef::Integer(number) => Some(Value::Integer(number)),
+        ValueRef::Real(number) => Some(Value::Real(number)),
+        ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Value::Text),
+        ValueRef::Blob(bytes) => Some(Value::Blob(bytes)),
+    })
 }
 
 fn bound<'a>(args: &'a [&'a dyn ToValue]) -> impl Iterator<Item = Value<'a>> {
@@ -106,83 +65,101 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// One row of a query's result.
-pub struct Row<'r>(&'r rusqlite::Row<'r>);
+/// An open file. Threads share it; a mutex serialises their access. The mutex is reentrant, so that several reads can join one
+/// read.
+#[derive(Debug)]
+pub struct File {
+    conn: ReentrantMutex<Connection>,
+}
 
-impl Row<'_> {
-    /// Reads a column, counted from 0.
-    ///
-    /// # Errors
-    /// [`DbError::Damaged`] if the column holds a value of another type, which no strict table does.
-    pub fn get<'a, T: FromValue<'a>>(&'a self, column: usize) -> Result<T, DbError> {
-        self.value(column)?.and_then(T::from_value).ok_or_else(|| {
-            let name = self.0.as_ref().column_name(column).unwrap_or("?");
-            DbError::Damaged(format!("column {name} holds a value of another type"))
+impl File {
+    pub fn new(conn: Connection) -> Self {
+        conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        Self { conn: ReentrantMutex::new(conn) }
+    }
+
+    /// Locks the connection. A thread that panics while it holds the lock drops its transaction, which rolls it back.
+    pub fn lock(&self) -> ReentrantMutexGuard<'_, Connection> {
+        self.conn.lock()
+    }
+
+    pub fn read<T>(
+        &self,
+        patience: Patience,
+        mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.repeat(patience, |conn| {
+            // A read transaction needs no commit.
+            let _held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
+            work(&Tx::sqlite(conn))
         })
     }
 
-    /// Returns the value of a column, counted from 0. Returns `None` if its text is not UTF-8, which only damage causes.
-    pub fn value(&self, column: usize) -> Result<Option<Value<'_>>, DbError> {
-        Ok(match self.0.get_ref(column)? {
-            ValueRef::Null => Some(Value::Null),
-            ValueRef::Integer(number) => Some(Value::Integer(number)),
-            ValueRef::Real(number) => Some(Value::Real(number)),
-            ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Value::Text),
-            ValueRef::Blob(bytes) => Some(Value::Blob(bytes)),
+    pub fn write<T>(
+        &self,
+        patience: Patience,
+        mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.repeat(patience, |conn| {
+            let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+            let value = work(&Tx::sqlite(&tx))?;
+            tx.commit()?;
+            Ok(value)
         })
     }
-}
 
-/// The parts of a file that SQLite checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checks {
-    /// Checks pages and rows, and compares every index with its table.
-    All,
-    /// Checks only pages and rows, which is much faster.
-    WithoutIndexes,
-}
+    fn repeat<T>(
+        &self,
+        patience: Patience,
+        mut attempt: impl FnMut(&Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let conn = self.lock();
+        let mut tries = 0;
+        loop {
+            match attempt(&conn) {
+                // `Busy` is not retried: SQLite returns it only after the busy handler has waited for this connection's limit.
+                Err(DbError::Retry) if BUSY_POLL * tries < patience.limit() => {
+                    tries += 1;
+                    std::thread::park_timeout(BUSY_POLL);
+                }
+                done => return done,
+            }
+        }
+    }
 
-impl Conn {
-    /// Copies commits from the write-ahead log into the main file, without waiting for readers. Ignores a failure: the commits
-    /// stay in the log, and the next checkpoint copies them.
     pub fn checkpoint(&self) {
         drop(self.lock().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
     }
 
-    /// Copies every commit into the main file and syncs it to the disk. Returns `false` if a reader of an older state blocked the
-    /// checkpoint for too long.
-    pub fn checkpoint_fully(&self) -> Result<bool> {
-        let done = self.lock().query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
+    pub fn checkpoint_fully(&self) -> Result<bool, DbError> {
+        Ok(self.lock().query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
             Ok(!row.get::<_, bool>(0)? && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
-        });
-        done.map_err(|error| self.failed(error.into()))
+        })?)
     }
 
-    /// Runs `work` in one write transaction that survives a power cut, and copies the commit into the main file. If a reader
-    /// prevents the copy, the commit stays in the write-ahead log.
-    pub fn write_durably<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
+    /// `usual` is the value of `PRAGMA synchronous` outside of this call.
+    pub fn write_durably<T>(
+        &self,
+        patience: Patience,
+        usual: &str,
+        work: impl FnMut(&Tx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         let conn = self.lock();
-        let set = |synchronous: &str| {
-            conn.pragma_update(None, "synchronous", synchronous).map_err(|error| self.failed(error.into()))
-        };
-        set("FULL")?;
-        let written = self.write(work);
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        let written = self.write(patience, work);
         if written.is_ok() {
             self.checkpoint();
         }
-        set(self.layout().synchronous)?;
+        conn.pragma_update(None, "synchronous", usual)?;
         written
     }
 
-    /// Makes SQLite overwrite everything that this connection deletes from now on.
-    pub fn overwrite_deleted(&self) -> Result<()> {
-        let set = self.lock().pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()));
-        set.map_err(|error| self.failed(error.into()))
+    pub fn overwrite_deleted(&self) -> Result<(), DbError> {
+        Ok(self.lock().pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()))?)
     }
 
-    /// Rewrites the file without deleted data, and empties its write-ahead log.
-    pub fn rewrite(&self) -> Result<()> {
-        self.repeat(|conn| {
+    pub fn rewrite(&self, patience: Patience) -> Result<(), DbError> {
+        self.repeat(patience, |conn| {
             // SQLite copies the whole file, which may not fit into memory.
             conn.pragma_update(None, "temp_store", "file")?;
             conn.execute_batch("VACUUM")?;
@@ -192,33 +169,23 @@ impl Conn {
         })
     }
 
-    /// Returns the approximate size of a copy, in bytes.
-    pub fn size(&self) -> Result<u64> {
-        let size = "SELECT (page_count - freelist_count) * page_size
-             FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
-        self.read(|tx| tx.one(size, &[], |row| row.get(0)))
-    }
-
-    /// Copies one state of the store into an empty file, without deleted data. Other processes may write meanwhile.
     pub fn copy_into(&self, copy: &str) -> Result<(), DbError> {
         self.lock().execute("VACUUM INTO ?1", [copy])?;
         Ok(())
     }
 
-    /// Returns a handle that interrupts this connection's current statement from another thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.lock().get_interrupt_handle()
     }
 
-    /// Takes the write lock, writes, and rolls back. A check of file modes is not enough: root ignores them, and they do not
-    /// show a read-only mount.
-    pub fn try_to_write(&self) -> Result<()> {
+    /// Takes the write lock, writes, and rolls back.
+    pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        self.repeat(|conn| {
+        self.repeat(patience, |conn| {
             // Leaves the log in place at close, so that the next real writer copies it into the file.
             conn.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-            Tx::new(&tx).run("UPDATE identity SET value = value", &[])?;
+            run(&tx, "UPDATE identity SET value = value", &[])?;
             Ok(tx.rollback()?)
         })
     }

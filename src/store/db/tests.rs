@@ -1,4 +1,4 @@
-//! Tests of the executor's guarantees for a store's closure.
+//! Tests of the executor's guarantees for a store's closure, on a file and, if `TEST_POSTGRES` names one, on a server.
 
 use std::cell::Cell;
 
@@ -19,7 +19,7 @@ const LAYOUT: Layout = Layout {
 
 fn open() -> (TempDir, Conn) {
     let dir = TempDir::new().expect("a folder");
-    let conn = Conn::open(&dir.path().join("a.db"), &LAYOUT, &Identity::of_a_test()).expect("opens");
+    let conn = Conn::open(&dir.path().join("a.db").into(), &LAYOUT, &Identity::of_a_test()).expect("opens");
     (dir, conn)
 }
 
@@ -47,7 +47,7 @@ fn a_transaction_that_collides_is_repeated_as_a_whole() {
 fn a_transaction_that_still_collides_at_the_limit_fails_as_busy() {
     let (dir, _conn) = open();
     let path = dir.path().join("a.db");
-    let conn = Conn::open_existing(&path, &LAYOUT, None, Patience::None).expect("opens").expect("is there");
+    let conn = Conn::open_existing(&path.into(), &LAYOUT, None, Patience::None).expect("opens").expect("is there");
     let error = conn.write(|tx| insert(tx, "x").and(Err::<(), _>(DbError::Retry))).expect_err("there is a bound");
     assert_eq!((error.kind, names(&conn)), (Kind::Busy, Vec::new()));
 }
@@ -103,7 +103,7 @@ fn every_value_is_read_as_it_was_written_and_as_nothing_else() {
 #[test]
 fn a_read_sees_one_moment_while_others_write() {
     let (dir, conn) = open();
-    let other = Conn::open(&dir.path().join("a.db"), &LAYOUT, &Identity::of_a_test()).expect("opens");
+    let other = Conn::open(&dir.path().join("a.db").into(), &LAYOUT, &Identity::of_a_test()).expect("opens");
     let count = |tx: &Tx<'_>| tx.one("SELECT count(*) FROM things", &[], |row| row.get::<i64>(0));
     let both = conn.read(|tx| {
         let before = count(tx)?;
@@ -116,7 +116,7 @@ fn a_read_sees_one_moment_while_others_write() {
 #[test]
 fn a_read_inside_a_read_sees_the_same_moment_and_the_next_read_sees_the_commits() {
     let (dir, conn) = open();
-    let other = Conn::open(&dir.path().join("a.db"), &LAYOUT, &Identity::of_a_test()).expect("opens");
+    let other = Conn::open(&dir.path().join("a.db").into(), &LAYOUT, &Identity::of_a_test()).expect("opens");
     let count = || conn.read(|tx| tx.one("SELECT count(*) FROM things", &[], |row| row.get::<i64>(0)));
     let inside = conn.read(|_outer| {
         let before = count()?;

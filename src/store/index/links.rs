@@ -330,8 +330,12 @@ mod tests {
         let (mut index, reader, run) = open(&dir);
         let rewards = ["r1", "r2", "r3"].map(|id| (id, id, "1.2.3"));
         record(&mut index, run, 2, &rewards);
-        let inspect =
-            || StoreFile::index(&dir.path().join("recoup.db"), None).expect("opens").expect("exists").check_integrity();
+        let inspect = || {
+            StoreFile::index(&dir.path().join("recoup.db").into(), None)
+                .expect("opens")
+                .expect("exists")
+                .check_integrity()
+        };
         inspect().expect("sound");
         for damage in [
             "DELETE FROM links WHERE reward = 2",

@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn no_query_about_a_pasted_text_scans_a_table() {
         let dir = TempDir::new().expect("a folder");
-        let index = Index::open(&dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
+        let index = Index::open(dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
         let entries = [KeyIndex::Order, KeyIndex::Action].map(KeyIndex::entries);
         for query in [ORDERS_OF_PARTICIPANT, ROW_OF_REWARD, entries[0], entries[1]] {
             let args: &[&dyn ToValue] = if query.contains("?2") { &[&"1", &"1"] } else { &[&"1"] };

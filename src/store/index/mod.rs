@@ -32,7 +32,6 @@ mod tombstones;
 mod vendor_clock;
 mod webhook_queue;
 
-use std::path::Path;
 use std::sync::Mutex;
 
 use jiff::Timestamp;
@@ -60,7 +59,7 @@ use raw_json::JsonCompressor;
 use tombstones::Forgotten;
 
 use super::db::{Conn, DbError, FromValue, ToValue, Tx, Value};
-use super::{Identity, Layout};
+use super::{Identity, Layout, Place, ProcessLock};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
@@ -104,11 +103,19 @@ pub struct IndexReader {
 
 impl Index {
     /// Opens the index for writing; creates it if it is missing.
-    pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
-        let conn = Conn::open(path, &LAYOUT, identity)?;
+    pub fn open(place: impl Into<Place>, identity: &Identity) -> Result<Self> {
+        let conn = Conn::open(&place.into(), &LAYOUT, identity)?;
         let compressor = JsonCompressor::new()
             .map_err(|error| Error::new(Kind::Failed, format!("zstd failed to start: {error}")))?;
         Ok(Self { conn, forgotten: Forgotten::default(), compressor })
+    }
+
+    /// Lets this index be written only while the process holds `lock`. A crawl that was silent for too long on a server cannot
+    /// commit after another one has taken over.
+    pub fn fence(&self, lock: &ProcessLock) {
+        if let Some(lock) = lock.server() {
+            self.conn.fence(lock);
+        }
     }
 
     /// Runs `work` in one write transaction with the tombstones, then writes the counters and checksums of the batch.
@@ -162,9 +169,17 @@ impl Index {
 
 impl IndexReader {
     /// Opens the index for reading; returns `None` if there is none yet.
-    pub fn open(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let conn = Conn::open_read_only(path, &LAYOUT, identity)?;
+    pub fn open(place: impl Into<Place>, identity: Option<&Identity>) -> Result<Option<Self>> {
+        let conn = Conn::open_read_only(&place.into(), &LAYOUT, identity)?;
         Ok(conn.map(|conn| Self { conn, coverage: Mutex::default() }))
+    }
+
+    /// Returns whether there is an index at this place.
+    pub fn exists(place: &Place) -> bool {
+        match place {
+            Place::File(path) => path.exists(),
+            Place::Server(_) => matches!(Conn::open_read_only(place, &LAYOUT, None), Ok(Some(_))),
+        }
     }
 
     /// Runs `work` on one state of the file, even if a crawl writes meanwhile. Several queries in one `work` are also faster,

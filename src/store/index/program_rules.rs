@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(reader.program_rule("c").expect("reads"), None);
         let all = [read("a", "1", 6), read("b", "a rule of its own", 4)];
         assert_eq!(reader.program_rules().expect("reads"), all);
-        let path = reader.conn.path().to_owned();
+        let path = reader.conn.place().path().expect("a file").to_owned();
         // The writer closes last, so that SQLite checkpoints the write-ahead log into the file.
         drop(reader);
         drop(index);

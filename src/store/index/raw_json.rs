@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn index_with(dir: &TempDir, raws: &[String]) -> Index {
-        let mut index = Index::open(&dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
+        let mut index = Index::open(dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
         let (run, _) = index.begin_run(NewRun::of("participants"), moment(1)).expect("begins");
         let account = AccountId::new("a");
         let (pass, _) = index.begin_pass(run, "", moment(1)).expect("begins");

@@ -229,7 +229,7 @@ pub(super) fn sum_of_values(values: &[&dyn ToValue]) -> i64 {
 /// Updates the checksums of all rewards, after a test has changed rewards by its own SQL.
 #[doc(hidden)]
 pub fn renew_reward_sums(index: &Path) -> Result<()> {
-    let conn = Conn::open_existing(index, &LAYOUT, None, Patience::Usual)?;
+    let conn = Conn::open_existing(&index.into(), &LAYOUT, None, Patience::Usual)?;
     let renew = |conn: &Conn| conn.write(|tx| REWARDS.update(tx, "UPDATE rewards SET read_run = read_run", &[]));
     conn.as_ref().map_or(Ok(0), renew).map(drop)
 }

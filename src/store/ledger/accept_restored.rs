@@ -57,6 +57,9 @@ impl Ledger {
                 });
             }
             tx.run("DELETE FROM identity WHERE key = 'copy_of'", &[])?;
+            if let Some(server) = tx.server_instance()? {
+                set_server(tx, &server)?;
+            }
             let mut details = details.clone();
             details["added"] = json!(numbers.iter().flatten().collect::<Vec<_>>());
             insert_event(tx, &Entry::of_ledger("accepted", message, &details), actor, now)?;
@@ -64,7 +67,13 @@ impl Ledger {
         })
     }
 
-    /// Returns the mark of a copy made by `recoup backup`. recoup sends nothing from a copy until a person accepts it.
+    /// Fails if the ledger is on another server than the one that it was created on or accepted on.
+    pub(super) fn refuse_other_server(&self) -> Result<()> {
+        self.conn.read(refuse_copy)
+    }
+
+    /// Returns the mark of a copy made by `recoup backup`, or of a ledger that its server does not know. recoup sends nothing
+    /// from a copy until a person accepts it.
     pub fn copy_of(&self) -> Result<Option<CopyOf>> {
         self.conn.read(copy_of)
     }
@@ -73,7 +82,35 @@ impl Ledger {
 fn copy_of(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     let mark = "SELECT value FROM identity WHERE key = 'copy_of'";
     // An unreadable mark must still prevent requests.
-    tx.opt(mark, &[], |row| Ok(serde_json::from_str(row.get(0)?).unwrap_or_default()))
+    let marked = tx.opt(mark, &[], |row| Ok(serde_json::from_str(row.get(0)?).unwrap_or_default()))?;
+    if marked.is_some() {
+        return Ok(marked);
+    }
+    other_server(tx)
+}
+
+/// The key of the server in `identity`, on PostgreSQL.
+const SERVER: &str = "server";
+
+/// Records the server that the ledger belongs to.
+pub(super) fn set_server(tx: &Tx<'_>, server: &str) -> Result<(), DbError> {
+    let upsert =
+        "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    tx.run(upsert, &[&SERVER, &server]).map(drop)
+}
+
+/// Returns the mark of a ledger that is not on the server that it belongs to: a promoted standby may lack the newest events, and
+/// a restored backup lacks all events since.
+fn other_server(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
+    let Some(server) = tx.server_instance()? else { return Ok(None) };
+    let known: Option<String> = tx.opt("SELECT value FROM identity WHERE key = ?1", &[&SERVER], |row| row.get(0))?;
+    if known.as_deref() == Some(server.as_str()) {
+        return Ok(None);
+    }
+    let newest = "SELECT at FROM events ORDER BY id DESC LIMIT 1";
+    let at = tx.opt(newest, &[], |row| row.get(0))?.unwrap_or_default();
+    let (sequence, hash) = super::chain::newest(tx)?;
+    Ok(Some(CopyOf { ledger_id: super::ledger_id(tx)?, sequence, hash: super::hex(&hash), at }))
 }
 
 /// Fails if this file is a copy that no person has accepted. Such a copy could repeat requests that were sent after the

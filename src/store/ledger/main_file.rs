@@ -31,16 +31,17 @@ impl Ledger {
         })
     }
 
-    /// Copies all commits into the main file and syncs it to the disk. Callers must send no request unless this succeeds.
+    /// Copies all commits into the main file and syncs it to the disk. On a server, only checks that it is still the same one.
+    /// Callers must send no request unless this succeeds.
     ///
     /// # Errors
     /// [`Kind::Busy`] if another process reads an older state of the ledger for too long. [`Kind::Identity`] if the file was
     /// moved or replaced since this process opened it, because the next command would then use a ledger without the new
     /// request.
     pub fn put_into_main_file(&self) -> Result<()> {
-        if file_id(self.path()) != self.file {
-            let message =
-                format!("the ledger at {} was moved or replaced while this command ran", self.path().display());
+        let Some(path) = self.place().path() else { return self.refuse_other_server() };
+        if file_id(path) != self.file {
+            let message = format!("the ledger at {} was moved or replaced while this command ran", path.display());
             return Err(Error::new(Kind::Identity, message)
                 .hint("stop every recoup before you move or restore a ledger; `recoup doctor` says what to do now"));
         }
@@ -52,7 +53,7 @@ impl Ledger {
         }
         Err(Error::new(
             Kind::Busy,
-            format!("another process has been reading the ledger at {} for too long", self.path().display()),
+            format!("another process has been reading the ledger at {} for too long", path.display()),
         )
         .hint("wait until its export, audit or backup is done, then run the command again"))
     }

@@ -24,14 +24,13 @@ mod summary;
 mod tests;
 mod watch;
 
-use std::path::Path;
 use std::sync::Mutex;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::db::{Conn, DbError, Tx};
-use super::{Identity, Layout, random};
+use super::{Identity, Layout, Place, random};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Target, hex};
@@ -79,25 +78,25 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the ledger for writing; creates it if it is missing. `actor` is recorded with every event.
-    pub fn open(path: &Path, identity: &Identity, actor: &Actor) -> Result<Self> {
-        let ledger = Self::over(Conn::open(path, &LAYOUT, identity)?, actor.clone());
+    pub fn open(place: impl Into<Place>, identity: &Identity, actor: &Actor) -> Result<Self> {
+        let ledger = Self::over(Conn::open(&place.into(), &LAYOUT, identity)?, actor.clone());
         ledger.make_names()?;
         Ok(ledger)
     }
 
     /// Opens the ledger for reading; returns `None` if there is none.
-    pub fn open_read_only(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let conn = Conn::open_read_only(path, &LAYOUT, identity)?;
+    pub fn open_read_only(place: impl Into<Place>, identity: Option<&Identity>) -> Result<Option<Self>> {
+        let conn = Conn::open_read_only(&place.into(), &LAYOUT, identity)?;
         Ok(conn.map(|conn| Self::over(conn, Actor::new("", ""))))
     }
 
     fn over(conn: Conn, actor: Actor) -> Self {
-        let file = main_file::file_id(conn.path());
+        let file = conn.place().path().and_then(main_file::file_id);
         Self { conn, actor, walked: Mutex::default(), file }
     }
 
-    pub fn path(&self) -> &Path {
-        self.conn.path()
+    pub fn place(&self) -> &Place {
+        self.conn.place()
     }
 
     /// Records that a request is about to be sent. Checks the ledger, then writes the retraction, its notes and *sending*, in
@@ -258,6 +257,12 @@ impl Ledger {
         let (id, key) = (hex(&random::<16>()?), hex(&random::<32>()?));
         self.conn.write(|tx| {
             let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING";
+            if let Some(server) = tx.server_instance()?
+                && tx.run(insert, &[&"ledger_id", &id])? == 1
+            {
+                // Only a new ledger belongs to this server without a question.
+                accept_restored::set_server(tx, &server)?;
+            }
             tx.run(insert, &[&"ledger_id", &id])?;
             tx.run(insert, &[&"tombstone_key", &key]).map(drop)
         })

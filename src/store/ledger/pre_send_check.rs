@@ -6,7 +6,7 @@
 //! the rest of the file, because damage in one place suggests damage in others. This module never writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -14,6 +14,7 @@ use super::chain::{self, Walk};
 use super::{Ledger, NewRetraction, Retraction, State, accept_restored, main_file, newest_of};
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, Target};
+use crate::store::Place;
 use crate::store::db::{Checks, DbError, Tx};
 
 /// The target, order, action and rewards of a retraction, by which recoup finds related retractions.
@@ -69,7 +70,7 @@ impl Ledger {
             if self.is_known_intact() {
                 return Ok(());
             }
-            let before = Stamp::of(self.path());
+            let before = Stamp::of(self.place());
             if let Some(finding) = tx.first_damage(Checks::All)? {
                 return Err(DbError::Damaged(finding));
             }
@@ -79,7 +80,7 @@ impl Ledger {
                 Ok(walk) => *walked = Some(walk),
                 Err(what) => return Err(tampered(&what)),
             }
-            keep_stamp(self.path(), before);
+            keep_stamp(self.place(), before);
             Ok(())
         })
     }
@@ -90,30 +91,32 @@ impl Ledger {
         if self.is_known_intact() {
             return Ok(());
         }
-        let before = Stamp::of(self.path());
+        let before = Stamp::of(self.place());
         if let Some(finding) = tx.first_damage(Checks::All)? {
             return Err(DbError::Damaged(finding));
         }
-        keep_stamp(self.path(), before);
+        keep_stamp(self.place(), before);
         Ok(())
     }
 
     pub(super) fn is_known_intact(&self) -> bool {
-        let known = INTACT.lock().unwrap_or_else(PoisonError::into_inner).get(self.path()).copied();
-        known.is_some() && known == Stamp::of(self.path())
+        let Some(path) = self.place().path() else { return false };
+        let known = INTACT.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+        known.is_some() && known == Stamp::of(self.place())
     }
 
     /// Records the file's new stamp after a write of this process. `was_intact` is `true` if the file was intact before the
     /// write.
     pub(super) fn keep_intact(&self, was_intact: bool) {
-        keep_stamp(self.path(), if was_intact { Stamp::of(self.path()) } else { None });
+        keep_stamp(self.place(), if was_intact { Stamp::of(self.place()) } else { None });
     }
 }
 
 /// The stamp of each main file that is intact, from this process's last check or its newest write.
 static INTACT: Mutex<BTreeMap<PathBuf, Stamp>> = Mutex::new(BTreeMap::new());
 
-fn keep_stamp(path: &Path, stamp: Option<Stamp>) {
+fn keep_stamp(place: &Place, stamp: Option<Stamp>) {
+    let Some(path) = place.path() else { return };
     let mut intact = INTACT.lock().unwrap_or_else(PoisonError::into_inner);
     match stamp {
         Some(stamp) => drop(intact.insert(path.to_owned(), stamp)),
@@ -126,8 +129,9 @@ fn keep_stamp(path: &Path, stamp: Option<Stamp>) {
 struct Stamp(u64, SystemTime);
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok()?;
+    /// Returns the stamp of a file; `None` for a server, which has none.
+    fn of(place: &Place) -> Option<Self> {
+        let found = std::fs::metadata(place.path()?).ok()?;
         Some(Self(found.len(), found.modified().ok()?))
     }
 }
@@ -149,6 +153,12 @@ fn verify_chain(
 ) -> Result<Result<Walk, String>, DbError> {
     let mut walk = match walked.take() {
         Some(walk) if walk.still_holds(tx)? => walk,
+        // A file may have been replaced by another one, and is then read from its beginning. A server's ledger only grows.
+        Some(walk) if tx.server_instance()?.is_some() => {
+            let what = format!("event {}, which this process has seen, is not there any more", walk.at);
+            *walked = Some(walk);
+            return Ok(Err(what));
+        }
         _ => Walk::from_the_beginning(tx)?,
     };
     walk.go_on(tx, rewards, None)?;

@@ -1,5 +1,7 @@
 //! Tests of the operations that the ledger allows or refuses.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::*;
@@ -204,7 +206,7 @@ fn a_cut_tail_and_a_ledger_written_anew_need_a_kept_head() -> Result<()> {
 fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let now = Timestamp::UNIX_EPOCH;
-    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(dir.path().join("l.db"), &identity(), &ann())?;
     let first = ledger.begin(&new_retraction("1.2.3"), now)?;
     let first = ledger.append(&first, State::Sending, "sending", &Value::Null, now)?;
     let first = ledger.append(&first, State::Failed, "refused", &Value::Null, now)?;
@@ -222,7 +224,7 @@ fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
 fn a_change_that_goes_out_leaves_the_doubt_about_the_one_before_as_it_was() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let now = Timestamp::UNIX_EPOCH;
-    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(dir.path().join("l.db"), &identity(), &ann())?;
     let change = NewRetraction { channel: Channel::Modification, ..new_retraction("1.2.3") };
     let mut first = ledger.begin(&change, now)?;
     for state in [State::Sending, State::Queued, State::Unconfirmed] {
@@ -241,7 +243,7 @@ fn a_change_that_goes_out_leaves_the_doubt_about_the_one_before_as_it_was() -> R
 #[test]
 fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_turned_up() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(dir.path().join("l.db"), &identity(), &ann())?;
     let day = |n: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * n);
     let orders = ["found", "missing"].map(OrderId::new);
     let waits = |order_id| NewWatched { order_id, refunded_at: None, disposition: None, ticket: None };
@@ -262,7 +264,7 @@ fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_tu
 #[test]
 fn summaries_give_every_state_and_no_personal_data() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(dir.path().join("l.db"), &identity(), &ann())?;
     let at = |second| Timestamp::from_second(second).expect("a moment");
     let rewards =
         json!({"rewards": [{"reward_id": "r", "account_id": "bob@shop.example", "state": "cancelled", "assigned": 5}]});
@@ -305,7 +307,7 @@ fn a_use_case_may_hold_a_ledger_across_an_await() {
 fn an_intent_is_written_whole_or_not_at_all() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let now = Timestamp::UNIX_EPOCH;
-    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(dir.path().join("l.db"), &identity(), &ann())?;
     let notes = [("override", "by name".to_owned(), json!({"overrides": ["redeemed"]}))];
     let request = json!({"request": {"a": 1}});
     let sending = ledger.intend(&new_retraction("1.2.3"), &notes, "sending", &request, now)?;

@@ -1,0 +1,123 @@
+//! The place of the stores: files, or a PostgreSQL server.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::{Environment, GlobalFlags};
+use crate::error::{Error, Kind, Result};
+use crate::store::{Place, Server, access_beside, check_length, ledger_beside, real_path};
+
+/// The parts of the configuration file that name the stores.
+pub(super) struct Named {
+    pub database: Option<PathBuf>,
+    pub database_file: Option<PathBuf>,
+    pub ledger: Option<PathBuf>,
+    pub access: Option<PathBuf>,
+}
+
+/// The places of the index, the ledger and the users.
+pub(super) struct Places {
+    pub database: Place,
+    pub ledger: Place,
+    pub access: Place,
+}
+
+impl Places {
+    pub(super) fn of(global: &GlobalFlags, env: &Environment, named: Named) -> Result<Self> {
+        let Named { database, database_file, ledger, access } = named;
+        let ledger = env.path("RECOUP_LEDGER").or(ledger);
+        let access = env.path("RECOUP_ACCESS").or(access);
+        if let Some(server) = server(global, env, database.as_ref(), database_file)? {
+            if ledger.is_some() || access.is_some() {
+                return Err(Error::new(
+                    Kind::Config,
+                    "a ledger or an access file is set, and the stores are on a server",
+                )
+                .hint("unset RECOUP_LEDGER and RECOUP_ACCESS: on a server all stores are in one database"));
+            }
+            let place = Place::Server(Arc::new(server));
+            return Ok(Self { database: place.clone(), ledger: place.clone(), access: place });
+        }
+        let default_database = || {
+            let name = global.profile.as_ref().map_or("recoup.db".to_owned(), |name| format!("recoup-{name}.db"));
+            env.xdg("XDG_DATA_HOME", ".local/share").map(|dir| dir.join(name)).ok_or_else(|| {
+                Error::new(Kind::Config, "there is no home directory for the database")
+                    .hint("name a file with --database or RECOUP_DATABASE")
+            })
+        };
+        let database = match global.database.clone().or_else(|| env.path("RECOUP_DATABASE")).or(database) {
+            Some(path) => path,
+            None => default_database()?,
+        };
+        let database = real_path(&database);
+        // A configured ledger serves every index, because one company has one ledger.
+        let ledger = real_path(&ledger.unwrap_or_else(|| ledger_beside(&database)));
+        if ledger == database {
+            return Err(Error::new(Kind::Config, "the ledger and the index cannot be one file")
+                .hint("set RECOUP_LEDGER to another file"));
+        }
+        let access = access.unwrap_or_else(|| access_beside(&ledger));
+        check_length(&database, "index", "--database or RECOUP_DATABASE")?;
+        check_length(&ledger, "ledger", "RECOUP_LEDGER (by default it is beside the index)")?;
+        check_length(&access, "users", "RECOUP_ACCESS (by default it is beside the ledger)")?;
+        Ok(Self { database: database.into(), ledger: ledger.into(), access: access.into() })
+    }
+}
+
+/// Returns the server if the setting in force names one. A flag overrides a variable, which overrides the file.
+fn server(
+    global: &GlobalFlags,
+    env: &Environment,
+    in_file: Option<&PathBuf>,
+    file_in_file: Option<PathBuf>,
+) -> Result<Option<Server>> {
+    let both = |one: &str, other: &str| {
+        Err(Error::new(Kind::Config, format!("both {one} and {other} are set")).hint("unset one of them"))
+    };
+    if let Some(flag) = &global.database {
+        return public(flag, "--database");
+    }
+    match (env.get("RECOUP_DATABASE"), env.path("RECOUP_DATABASE_FILE")) {
+        (Some(_), Some(_)) => return both("RECOUP_DATABASE", "RECOUP_DATABASE_FILE"),
+        (Some(text), None) if Server::is_address(text) => {
+            return Server::parse(SecretString::from(text.to_owned())).map(Some);
+        }
+        (Some(_), None) => return Ok(None),
+        (None, Some(path)) => return read(&path).map(Some),
+        (None, None) => {}
+    }
+    match (in_file, file_in_file) {
+        (Some(_), Some(_)) => both("database", "database_file"),
+        (Some(text), None) => public(text, "recoup.toml"),
+        (None, Some(path)) => read(&path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Reads a setting that other people may see, so it must not hold a password.
+fn public(setting: &Path, place: &str) -> Result<Option<Server>> {
+    let Some(address) = setting.to_str().filter(|text| Server::is_address(text)) else { return Ok(None) };
+    if Server::has_password(address) {
+        return Err(Error::new(
+            Kind::Config,
+            format!("the address in {place} holds a password, which others can read"),
+        )
+        .hint("set RECOUP_DATABASE, or write the address into a file and name it with RECOUP_DATABASE_FILE"));
+    }
+    Server::parse(SecretString::from(address.to_owned())).map(Some)
+}
+
+fn read(path: &Path) -> Result<Server> {
+    let failed = |what: String| {
+        Error::new(Kind::Config, format!("the file of the database address, {}, {what}", path.display()))
+            .hint("write an address like postgres://USER:PASSWORD@HOST/DATABASE into it, on one line")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let address = text.trim();
+    if !Server::is_address(address) {
+        return Err(failed("holds no address of a PostgreSQL server".to_owned()));
+    }
+    Server::parse(SecretString::from(address.to_owned()))
+}

@@ -1,0 +1,498 @@
+//! PostgreSQL: transactions on a server, in which each store has its own schema.
+//!
+//! No connection keeps a state between two transactions, so a pooler in transaction mode may stand in between: every transaction
+//! sets its schema itself, and no statement has a name.
+//!
+//! A write locks the one row of `store_state` first. All writes of a store therefore follow each other, as on SQLite, and a
+//! closure needs no other proof on this engine. Every write also leaves a random number in `commits`. If the connection is lost
+//! while the server commits, the next connection locks that row, which waits for the end of the lost transaction, and then
+//! looks for the number.
+
+mod locks;
+mod pool;
+mod schema;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::{Mutex, ReentrantMutex};
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+
+use super::{BUSY_POLL, DbError, Identity, Layout, Patience, ToValue, Tx, Value};
+use crate::error::{Error, Kind};
+use crate::model::hex;
+use crate::store::random;
+
+pub use locks::ServerLock;
+use pool::{Lease, Pool, wait};
+pub use server::Server;
+
+/// How long a read waits for a connection and for the begin of its transaction. A person waits for the answer.
+const READ_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a write waits for a connection.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a statement may take. The largest one reads a whole table.
+const STATEMENT_LIMIT: Duration = Duration::from_mins(5);
+
+/// How long a commit may take before its outcome is read by another connection.
+const COMMIT_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long the outcome of a lost commit is looked for.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The number of rows that a query for a large result reads at once.
+const ROWS_AT_ONCE: u32 = 1000;
+
+/// A store on a server. Threads share it; a mutex serialises their access, and several reads of a thread join one read.
+#[derive(Debug)]
+pub struct Session {
+    server: Arc<Server>,
+    pool: Arc<Pool>,
+    schema: String,
+    active: ReentrantMutex<RefCell<Option<Arc<PgTx>>>>,
+    /// The lock without which this session may not write.
+    fence: Mutex<Option<Fence>>,
+    interrupted: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Clone)]
+struct Fence {
+    lock: String,
+    epoch: i64,
+}
+
+/// What a transaction begins with.
+enum Begin<'a> {
+    Read,
+    Write { nonce: &'a str, fence: Option<Fence> },
+}
+
+impl Session {
+    fn new(server: &Arc<Server>, layout: &Layout) -> Self {
+        Self {
+            server: Arc::clone(server),
+            pool: Pool::of(server),
+            schema: server.schema(layout.name),
+            active: ReentrantMutex::default(),
+            fence: Mutex::default(),
+            interrupted: Arc::default(),
+        }
+    }
+
+    /// Opens a store, creates it if it is missing, and checks its owner.
+    pub fn open_writer(server: &Arc<Server>, layout: &Layout, identity: &Identity) -> Result<Self, DbError> {
+        let session = Self::new(server, layout);
+        if !schema::check_version(&session, layout)? {
+            schema::create(&session, layout)?;
+        }
+        schema::bind(&session, identity)?;
+        Ok(session)
+    }
+
+    /// Opens a store; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
+    pub fn open_existing(
+        server: &Arc<Server>,
+        layout: &Layout,
+        identity: Option<&Identity>,
+    ) -> Result<Option<Self>, DbError> {
+        let session = Self::new(server, layout);
+        if !schema::check_version(&session, layout)? {
+            return Ok(None);
+        }
+        if let Some(identity) = identity {
+            session.read(Patience::Usual, |tx| schema::check_identity(tx, identity))?;
+        }
+        Ok(Some(session))
+    }
+
+    pub fn read<T>(
+        &self,
+        patience: Patience,
+        mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let active = self.active.lock();
+        let joined = active.borrow().clone();
+        if let Some(tx) = joined {
+            return work(&Tx::postgres(&tx));
+        }
+        repeat(patience, || {
+            let tx = self.begin(&Begin::Read, patience)?;
+            let value = run_in(&active, &tx, &mut work);
+            tx.end("ROLLBACK");
+            value
+        })
+    }
+
+    pub fn write<T>(
+        &self,
+        patience: Patience,
+        mut work: impl FnMut(&Tx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let active = self.active.lock();
+        if active.borrow().is_some() {
+            return Err(DbError::Engine("a write began inside another transaction".to_owned()));
+        }
+        repeat(patience, || {
+            let nonce = hex(&random::<16>()?);
+            let tx = self.begin(&Begin::Write { nonce: &nonce, fence: self.fence.lock().clone() }, patience)?;
+            let value = match run_in(&active, &tx, &mut work) {
+                Ok(value) => value,
+                Err(error) => {
+                    tx.end("ROLLBACK");
+                    return Err(error);
+                }
+            };
+            // The server answers a commit after a failed statement with a rollback, and calls that a success.
+            if tx.failed.load(Relaxed) {
+                return Err(DbError::Engine("a statement of this transaction failed".to_owned()));
+            }
+            match wait(COMMIT_LIMIT, tx.lease.client()?.batch_execute("COMMIT")) {
+                Ok(()) => {
+                    tx.lease.keep();
+                    Ok(value)
+                }
+                // With these two answers, the server has rolled the transaction back.
+                Err(error @ (DbError::Retry | DbError::Constraint(_))) => Err(error),
+                Err(error) => {
+                    // Closes the lost connection before the next one looks for its commit.
+                    drop(tx);
+                    match self.was_committed(&nonce) {
+                        Ok(true) => Ok(value),
+                        Ok(false) => Err(error),
+                        Err(_) => Err(DbError::Unresolved(cause_of(&error))),
+                    }
+                }
+            }
+        })
+    }
+
+    /// Takes the write lock, writes, and rolls back.
+    pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
+        let tx = self.begin(&Begin::Write { nonce: &hex(&random::<16>()?), fence: None }, patience)?;
+        let tried = tx.run("UPDATE identity SET value = value", &[]).map(drop);
+        tx.end("ROLLBACK");
+        tried
+    }
+
+    /// Removes deleted rows from the tables.
+    pub fn rewrite(&self) -> Result<(), DbError> {
+        let tables = "SELECT quote_ident(relname) FROM pg_class
+             WHERE relkind = 'r' AND relnamespace = to_regnamespace(quote_ident(current_schema()))";
+        let tables = self.read(Patience::Usual, |tx| tx.rows(tables, &[], |row| row.get::<String>(0)))?;
+        let lease = self.pool.take(&self.server, WRITE_LIMIT)?;
+        for table in tables {
+            // The server refuses VACUUM inside a transaction.
+            wait(STATEMENT_LIMIT, lease.client()?.batch_execute(&format!("VACUUM {}.{table}", self.schema)))?;
+        }
+        lease.keep();
+        Ok(())
+    }
+
+    /// Lets this session write only while `lock` is held.
+    pub fn fence(&self, lock: &ServerLock) {
+        *self.fence.lock() = Some(Fence { lock: lock.name().to_owned(), epoch: lock.epoch() });
+    }
+
+    /// Returns a function that stops the next statement of this session.
+    pub fn interrupter(&self) -> impl Fn() + Send + Sync + 'static {
+        let interrupted = Arc::clone(&self.interrupted);
+        move || interrupted.store(true, Relaxed)
+    }
+
+    fn begin(&self, begin: &Begin<'_>, patience: Patience) -> Result<Arc<PgTx>, DbError> {
+        let (limit, wait_for_lock) = match begin {
+            Begin::Read => (READ_LIMIT, Duration::ZERO),
+            Begin::Write { .. } => (WRITE_LIMIT, patience.limit().max(Duration::from_millis(1))),
+        };
+        let sql = self.begin_sql(begin, wait_for_lock);
+        loop {
+            let lease = self.pool.take(&self.server, limit)?;
+            let was_idle = lease.was_idle;
+            match wait(limit + wait_for_lock, lease.client()?.batch_execute(&sql)) {
+                Ok(()) => {}
+                // The server closed this connection while no one used it. The loop ends, because each such connection is
+                // closed, and a new one is not tried twice.
+                Err(DbError::Lost(_)) if was_idle => continue,
+                Err(error) => return Err(error),
+            }
+            let tx = Arc::new(PgTx {
+                lease,
+                failed: AtomicBool::new(false),
+                cursors: AtomicU64::new(0),
+                interrupted: Arc::clone(&self.interrupted),
+            });
+            if let Begin::Write { fence: Some(fence), .. } = begin {
+                check_fence(&tx, fence)?;
+            }
+            return Ok(tx);
+        }
+    }
+
+    /// Everything is in one message, because it costs a round trip.
+    fn begin_sql(&self, begin: &Begin<'_>, wait_for_lock: Duration) -> String {
+        let schema = &self.schema;
+        match begin {
+            Begin::Read => {
+                format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}, pg_temp")
+            }
+            Begin::Write { nonce, .. } => format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path TO {schema}, pg_temp;
+                 SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '60s';
+                 SET LOCAL synchronous_commit = 'on';
+                 UPDATE store_state SET version = version + 1;
+                 DELETE FROM commits WHERE at < clock_timestamp() - interval '1 hour';
+                 INSERT INTO commits (nonce, at) VALUES ('{nonce}', clock_timestamp())",
+                wait_for_lock.as_millis()
+            ),
+        }
+    }
+
+    /// Returns whether the transaction with this number was committed. Waits for its end first.
+    fn was_committed(&self, nonce: &str) -> Result<bool, DbError> {
+        let began = tokio::time::Instant::now();
+        loop {
+            match self.look_for(nonce) {
+                Err(DbError::Lost(_) | DbError::Busy | DbError::Retry) if began.elapsed() < RESOLVE_LIMIT => {
+                    std::thread::park_timeout(Duration::from_millis(200));
+                }
+                found => return found,
+            }
+        }
+    }
+
+    fn look_for(&self, nonce: &str) -> Result<bool, DbError> {
+        let client = pool::connect(&self.server, WRITE_LIMIT)?;
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path TO {}, pg_temp;
+             SET LOCAL lock_timeout = '10s'; SELECT version FROM store_state FOR UPDATE",
+            self.schema
+        );
+        wait(WRITE_LIMIT + Duration::from_secs(10), client.batch_execute(&begin))?;
+        // A statement of its own: its snapshot is newer than the lock.
+        let find = "SELECT EXISTS (SELECT 1 FROM commits WHERE nonce = $1)";
+        let rows = wait(WRITE_LIMIT, client.query_typed(find, &[(&nonce, Type::TEXT)]))?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+}
+
+/// Runs a closure in a transaction, which nested reads join.
+fn run_in<T>(
+    active: &RefCell<Option<Arc<PgTx>>>,
+    tx: &Arc<PgTx>,
+    work: &mut impl FnMut(&Tx<'_>) -> Result<T, DbError>,
+) -> Result<T, DbError> {
+    /// Ends the transaction for nested reads, also if the closure panics.
+    struct Ended<'a>(&'a RefCell<Option<Arc<PgTx>>>);
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.borrow_mut().take();
+        }
+    }
+    *active.borrow_mut() = Some(Arc::clone(tx));
+    let _ended = Ended(active);
+    work(&Tx::postgres(tx))
+}
+
+/// Fails if another process has taken the lock since. The row stays locked until the commit, so no process takes it
+/// meanwhile.
+fn check_fence(tx: &PgTx, fence: &Fence) -> Result<(), DbError> {
+    let held = "SELECT epoch FROM locks WHERE name = ?1 FOR SHARE";
+    let rows = tx.rows(held, &[&fence.lock])?;
+    if rows.first().is_some_and(|row| row.get::<_, i64>(0) == fence.epoch) {
+        return Ok(());
+    }
+    tx.end("ROLLBACK");
+    Err(Error::new(Kind::Busy, "another process has taken over this work, because this one was silent for too long")
+        .hint("nothing is lost: the other process continues from the last commit")
+        .into())
+}
+
+/// Returns the driver's text of a failed commit.
+fn cause_of(error: &DbError) -> String {
+    match error {
+        DbError::Lost(cause) | DbError::Full(cause) | DbError::Io(cause) | DbError::Engine(cause) => cause.clone(),
+        _ => "the commit failed".to_owned(),
+    }
+}
+
+/// Repeats a transaction that collided with another one, and once a transaction whose connection was lost before its commit.
+fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>) -> Result<T, DbError> {
+    let (mut tries, mut was_lost) = (0, false);
+    loop {
+        match attempt() {
+            Err(DbError::Retry) if BUSY_POLL * tries < patience.limit() => {
+                tries += 1;
+                std::thread::park_timeout(BUSY_POLL);
+            }
+            Err(DbError::Lost(_)) if !was_lost => was_lost = true,
+            done => return done,
+        }
+    }
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub struct PgTx {
+    lease: Lease,
+    /// A statement failed. The server then refuses every other statement of the transaction.
+    failed: AtomicBool,
+    /// The number of cursors, for their names.
+    cursors: AtomicU64,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl PgTx {
+    pub fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
+        let (sql, parameters) = (dollars(sql), parameters(args)?);
+        self.exec(self.lease.client()?.execute_typed(&sql, &typed(&parameters)))
+    }
+
+    pub fn rows(&self, sql: &str, args: &[&dyn ToValue]) -> Result<Vec<tokio_postgres::Row>, DbError> {
+        let (sql, parameters) = (dollars(sql), parameters(args)?);
+        self.exec(self.lease.client()?.query_typed(&sql, &typed(&parameters)))
+    }
+
+    /// Reads a part of the rows at a time, so that `read` may run statements of its own.
+    pub fn each(
+        &self,
+        sql: &str,
+        args: &[&dyn ToValue],
+        mut read: impl FnMut(&tokio_postgres::Row) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        let cursor = format!("c{}", self.cursors.fetch_add(1, Relaxed));
+        self.run(&format!("DECLARE {cursor} NO SCROLL CURSOR FOR {sql}"), args)?;
+        loop {
+            let rows = self.rows(&format!("FETCH {ROWS_AT_ONCE} FROM {cursor}"), &[])?;
+            for row in &rows {
+                read(row)?;
+            }
+            if rows.len() < ROWS_AT_ONCE as usize {
+                break;
+            }
+        }
+        self.run(&format!("CLOSE {cursor}"), &[]).map(drop)
+    }
+
+    /// Identifies the store on its server: the cluster, its timeline, and the table of events itself. A promotion changes the
+    /// timeline, another cluster has another number, and a restored dump makes the table anew.
+    pub fn instance(&self) -> Result<String, DbError> {
+        let instance = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
+                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, CAST(to_regclass('events') AS OID))
+             FROM pg_control_system()";
+        let rows = self.rows(instance, &[])?;
+        let instance: Option<&str> = rows.first().map(|row| row.get(0));
+        instance.map(str::to_owned).ok_or_else(|| DbError::Damaged("the server does not identify itself".to_owned()))
+    }
+
+    fn exec<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, DbError> {
+        if self.interrupted.load(Relaxed) {
+            return Err(DbError::Interrupted);
+        }
+        let done = wait(STATEMENT_LIMIT, work);
+        if done.is_err() {
+            self.failed.store(true, Relaxed);
+        }
+        done
+    }
+
+    /// Ends the transaction. If that fails, the connection is closed, which ends it too.
+    fn end(&self, how: &str) {
+        if let Ok(client) = self.lease.client()
+            && wait(READ_LIMIT, client.batch_execute(how)).is_ok()
+        {
+            self.lease.keep();
+        }
+    }
+}
+
+/// Replaces `?N` by `$N` outside of quoted text.
+fn dollars(sql: &str) -> String {
+    let mut is_quoted = false;
+    sql.chars()
+        .map(|c| {
+            is_quoted ^= c == '\'';
+            if c == '?' && !is_quoted { '$' } else { c }
+        })
+        .collect()
+}
+
+/// A parameter. Its type is sent with it, so that no statement has to be prepared.
+#[derive(Debug)]
+struct Parameter<'a>(Value<'a>);
+
+fn parameters<'a>(args: &'a [&'a dyn ToValue]) -> Result<Vec<Parameter<'a>>, DbError> {
+    args.iter()
+        .map(|arg| match arg.to_value() {
+            Value::Text(text) if text.contains('\0') => {
+                Err(Error::new(Kind::Storage, "a text contains the character NUL, which PostgreSQL cannot store")
+                    .hint("find out where the text comes from; SQLite can store it")
+                    .into())
+            }
+            value => Ok(Parameter(value)),
+        })
+        .collect()
+}
+
+fn typed<'a>(parameters: &'a [Parameter<'a>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+    parameters
+        .iter()
+        .map(|parameter| {
+            let ty = match parameter.0 {
+                // The server derives the type from the place.
+                Value::Null => Type::UNKNOWN,
+                Value::Integer(_) => Type::INT8,
+                Value::Real(_) => Type::FLOAT8,
+                Value::Text(_) => Type::TEXT,
+                Value::Blob(_) => Type::BYTEA,
+            };
+            (parameter as &(dyn ToSql + Sync), ty)
+        })
+        .collect()
+}
+
+impl ToSql for Parameter<'_> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self.0 {
+            Value::Null => Ok(IsNull::Yes),
+            Value::Integer(number) => number.to_sql(ty, out),
+            Value::Real(number) => number.to_sql(ty, out),
+            Value::Text(text) => text.to_sql(ty, out),
+            Value::Blob(bytes) => bytes.to_sql(ty, out),
+        }
+    }
+
+    fn accepts(_ty: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _ty: &Type) -> Format {
+        Format::Binary
+    }
+
+    to_sql_checked!();
+}
+
+/// Returns the value of a column, counted from 0.
+pub fn value(row: &tokio_postgres::Row, column: usize) -> Result<Option<Value<'_>>, DbError> {
+    let kind = row.columns().get(column).map(tokio_postgres::Column::type_);
+    let missing = || DbError::Engine(format!("the result has no column {column}, or its type is unknown: {kind:?}"));
+    let kind = kind.ok_or_else(missing)?;
+    let value = match *kind {
+        Type::INT8 => row.try_get::<_, Option<i64>>(column)?.map(Value::Integer),
+        Type::INT4 => row.try_get::<_, Option<i32>>(column)?.map(|number| Value::Integer(number.into())),
+        Type::BOOL => row.try_get::<_, Option<bool>>(column)?.map(|is| Value::Integer(is.into())),
+        Type::FLOAT8 => row.try_get::<_, Option<f64>>(column)?.map(Value::Real),
+        Type::TEXT | Type::VARCHAR | Type::NAME => row.try_get::<_, Option<&str>>(column)?.map(Value::Text),
+        Type::BYTEA => row.try_get::<_, Option<&[u8]>>(column)?.map(Value::Blob),
+        _ => return Err(missing()),
+    };
+    Ok(Some(value.unwrap_or(Value::Null)))
+}

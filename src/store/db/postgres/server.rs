@@ -1,0 +1,394 @@
+//! The address of a PostgreSQL server, and TLS to it.
+//!
+//! The address is a URL as libpq reads it, with parameters of recoup's own: `schema` names the tenant's schemas, and
+//! `lock_seconds` says how long a lock outlives a process that died.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::{Error, Kind, Result};
+
+/// The default prefix of the schemas.
+const SCHEMA: &str = "recoup";
+
+/// The longest prefix of the schemas, in bytes. PostgreSQL allows 63 bytes, and the suffix of a store takes up to 8.
+const LONGEST_SCHEMA: usize = 50;
+
+/// The default time that a lock outlives a process that died or lost its connection.
+const LOCK_SECONDS: u64 = 60;
+
+/// A PostgreSQL server, with everything that a connection to it needs.
+#[derive(Clone)]
+pub struct Server {
+    /// The whole address. It may hold a password.
+    url: SecretString,
+    pub(super) config: tokio_postgres::Config,
+    pub(super) tls: MakeRustlsConnect,
+    /// The address without its password.
+    shown: String,
+    /// The prefix of the schemas of this tenant.
+    prefix: String,
+    pub(super) lock_ttl: Duration,
+}
+
+impl Server {
+    /// Returns whether a text is the address of a PostgreSQL server and not the path of a file.
+    pub fn is_address(text: &str) -> bool {
+        ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme))
+    }
+
+    /// Returns whether an address holds a password, which other users could read in a list of processes.
+    pub fn has_password(address: &str) -> bool {
+        let before_path = address.split("://").nth(1).unwrap_or_default().split(['/', '?']).next().unwrap_or_default();
+        let in_user = before_path.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+        in_user || parameters(address).1.iter().any(|(key, _)| key == "password")
+    }
+
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if the address or one of its parameters is not valid. The error never repeats the address.
+    pub fn parse(url: SecretString) -> Result<Self> {
+        let (bare, parameters) = parameters(url.expose_secret());
+        let (mut kept, mut prefix, mut mode, mut root) = (Vec::new(), SCHEMA.to_owned(), None, None);
+        let mut seconds = LOCK_SECONDS;
+        for (key, value) in parameters {
+            match key.as_str() {
+                "schema" => prefix = value,
+                "sslmode" => mode = Some(value),
+                "sslrootcert" => root = Some(PathBuf::from(value)),
+                "lock_seconds" => {
+                    let valid = value.parse().ok().filter(|seconds| (2..=3600).contains(seconds));
+                    seconds = valid.ok_or_else(|| invalid("lock_seconds must be a number from 2 to 3600"))?;
+                }
+                _ => kept.push(format!("{key}={value}")),
+            }
+        }
+        check_schema(&prefix)?;
+        let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
+        // The driver's own error may quote the address, so it is left out.
+        let mut config = tokio_postgres::Config::from_str(&format!("{bare}{query}"))
+            .map_err(|_quotes_the_address| invalid("it is not a valid postgres:// address"))?;
+        if config.get_hosts().is_empty() {
+            return Err(invalid("it names no host"));
+        }
+        let shown = shown(&config, &prefix);
+        let mode = Mode::of(mode.as_deref(), root, &config)?;
+        config
+            .ssl_mode(mode.of_driver())
+            .application_name("recoup")
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(10));
+        let tls = MakeRustlsConnect::new(mode.client_config()?);
+        Ok(Self { url, config, tls, shown, prefix, lock_ttl: Duration::from_secs(seconds) })
+    }
+
+    /// Returns the quoted name of the schema of a store, for example `"recoup_ledger"`.
+    pub(super) fn schema(&self, store: &str) -> String {
+        let suffix = match store {
+            "access file" => "access",
+            "queue of notices" => "notices",
+            other => other,
+        };
+        format!("\"{}_{suffix}\"", self.prefix)
+    }
+
+    /// Returns a key that is equal for equal addresses.
+    pub(super) fn key(&self) -> &str {
+        self.url.expose_secret()
+    }
+}
+
+impl PartialEq for Server {
+    fn eq(&self, other: &Self) -> bool {
+        self.url.expose_secret() == other.url.expose_secret()
+    }
+}
+
+impl Eq for Server {}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+fn invalid(what: &str) -> Error {
+    Error::new(Kind::Config, format!("the address of the PostgreSQL server is not usable: {what}"))
+        .hint("write postgres://USER@HOST:PORT/DATABASE?schema=NAME; docs/postgres.md describes every part")
+}
+
+/// Splits an address into its part before `?`, and its parameters.
+fn parameters(address: &str) -> (&str, Vec<(String, String)>) {
+    let (bare, query) = address.split_once('?').unwrap_or((address, ""));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+        // The driver decodes its own parameters.
+        let is_ours = ["schema", "sslmode", "sslrootcert", "lock_seconds"].contains(&key);
+        (key.to_owned(), if is_ours { decoded } else { value.to_owned() })
+    };
+    (bare, pairs.map(pair).collect())
+}
+
+/// Allows only names that need no quotes, so that people can type them in `psql`.
+fn check_schema(prefix: &str) -> Result<()> {
+    let is_plain = prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let starts_well = prefix.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    if is_plain && starts_well && prefix.len() <= LONGEST_SCHEMA && !prefix.starts_with("pg_") {
+        return Ok(());
+    }
+    Err(invalid("schema must be a name of at most 50 letters a to z, digits and _, and start with a letter"))
+}
+
+fn shown(config: &tokio_postgres::Config, prefix: &str) -> String {
+    let hosts: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .enumerate()
+        .map(|(n, host)| {
+            let name = match host {
+                Host::Tcp(name) => name.clone(),
+                #[cfg(unix)]
+                Host::Unix(path) => path.display().to_string(),
+            };
+            let port = config.get_ports().get(n).or(config.get_ports().first()).copied().unwrap_or(5432);
+            format!("{name}:{port}")
+        })
+        .collect();
+    let user = config.get_user().map(|user| format!("{user}@")).unwrap_or_default();
+    let database = config.get_dbname().unwrap_or_default();
+    format!("postgres://{user}{}/{database}?schema={prefix}", hosts.join(","))
+}
+
+/// How the connection is encrypted and whom it trusts, in libpq's words.
+#[derive(Debug, PartialEq, Eq)]
+enum Mode {
+    Disable,
+    /// Encrypts if the server can, and checks no certificate.
+    Prefer,
+    /// Encrypts, and checks no certificate.
+    Require,
+    /// Checks the certificate, but not the name in it. The path names a file of certificates; without it the system's are used.
+    VerifyCa(Option<PathBuf>),
+    /// Checks the certificate and the name in it.
+    VerifyFull(Option<PathBuf>),
+}
+
+impl Mode {
+    fn of(word: Option<&str>, root: Option<PathBuf>, config: &tokio_postgres::Config) -> Result<Self> {
+        Ok(match word {
+            None if is_local(config) && root.is_none() => Self::Prefer,
+            // libpq would encrypt without a check here, and then anyone on the way could read the ledger.
+            None | Some("verify-full") => Self::VerifyFull(root),
+            Some("verify-ca") => Self::VerifyCa(root),
+            // As libpq does: a file of certificates turns `require` into `verify-ca`.
+            Some("require") if root.is_some() => Self::VerifyCa(root),
+            Some("require") => Self::Require,
+            Some("prefer") => Self::Prefer,
+            Some("disable") => Self::Disable,
+            Some(_) => {
+                return Err(invalid("sslmode must be disable, prefer, require, verify-ca or verify-full"));
+            }
+        })
+    }
+
+    fn of_driver(&self) -> SslMode {
+        match self {
+            Self::Disable => SslMode::Disable,
+            Self::Prefer => SslMode::Prefer,
+            Self::Require | Self::VerifyCa(_) | Self::VerifyFull(_) => SslMode::Require,
+        }
+    }
+
+    fn client_config(&self) -> Result<ClientConfig> {
+        let failed = |what: String| {
+            Error::new(Kind::Config, format!("TLS to the PostgreSQL server cannot be set up: {what}"))
+                .hint("check sslmode and sslrootcert in the address of the server")
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match self {
+            Self::Disable | Self::Prefer | Self::Require => {
+                Arc::new(Lenient { provider: Arc::clone(&provider), of: None })
+            }
+            Self::VerifyCa(root) => {
+                let of = verifier(root.as_deref(), &provider).map_err(failed)?;
+                Arc::new(Lenient { provider: Arc::clone(&provider), of: Some(of) })
+            }
+            Self::VerifyFull(root) => verifier(root.as_deref(), &provider).map_err(failed)?,
+        };
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| failed(error.to_string()))?;
+        Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    }
+}
+
+/// Returns whether every host is this machine.
+fn is_local(config: &tokio_postgres::Config) -> bool {
+    let names = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    });
+    names && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+}
+
+fn verifier(
+    root: Option<&Path>,
+    provider: &Arc<CryptoProvider>,
+) -> std::result::Result<Arc<dyn ServerCertVerifier>, String> {
+    let Some(path) = root else {
+        return Ok(Arc::new(Verifier::new(Arc::clone(provider)).map_err(|error| error.to_string())?));
+    };
+    let failed = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+    }
+    let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    Ok(built.map_err(|error| failed(&error))?)
+}
+
+/// Checks less than TLS usually does, as libpq's `require` and `verify-ca` say.
+#[derive(Debug)]
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    /// Checks the certificate, and this type ignores only the name in it. `None` accepts every certificate.
+    of: Option<Arc<dyn ServerCertVerifier>>,
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let Some(strict) = &self.of else { return Ok(ServerCertVerified::assertion()) };
+        match strict.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(address: &str) -> Result<Server> {
+        Server::parse(SecretString::from(address.to_owned()))
+    }
+
+    fn mode_of(address: &str) -> Mode {
+        let (bare, parameters) = parameters(address);
+        let get = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let config = tokio_postgres::Config::from_str(bare).expect("valid");
+        Mode::of(get("sslmode").as_deref(), get("sslrootcert").map(PathBuf::from), &config).expect("valid")
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for address in [
+            "postgres://ann:Zq7%21secret@db.example.com:5433/shop?schema=acme",
+            "postgres://ann@db.example.com:5433/shop?password=Zq7secret&schema=acme",
+        ] {
+            let server = parse(address).expect("valid");
+            let shown =
+                format!("{server} {server:?} {:?}", super::super::super::Place::Server(Arc::new(server.clone())));
+            assert!(!shown.contains("Zq7"), "{shown}");
+            assert_eq!(server.to_string(), "postgres://ann@db.example.com:5433/shop?schema=acme");
+            assert!(Server::has_password(address));
+        }
+        assert!(!Server::has_password("postgres://ann@db.example.com:5433/shop?schema=acme"));
+    }
+
+    #[test]
+    fn an_address_that_is_not_valid_is_refused_without_being_repeated() {
+        for address in [
+            "postgres://ann:Zq7@db:port/shop",
+            "postgres:///shop?user=Zq7",
+            "postgres://ann:Zq7@db/shop?schema=Zq7",
+            "postgres://ann:Zq7@db/shop?schema=pg_zq7",
+            "postgres://ann:Zq7@db/shop?sslmode=Zq7",
+            "postgres://ann:Zq7@db/shop?lock_seconds=Zq7",
+            "postgres://ann:Zq7@db/shop?Zq7=1",
+        ] {
+            let error = parse(address).expect_err(address);
+            assert_eq!(error.kind, Kind::Config, "{address}");
+            assert!(!format!("{error:?}").contains("Zq7"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_on_another_machine_must_prove_its_name_by_default() {
+        for (address, mode) in [
+            ("postgres://a@localhost/x", Mode::Prefer),
+            ("postgres://a@127.0.0.1/x", Mode::Prefer),
+            ("postgres://a@localhost,db.example.com/x", Mode::VerifyFull(None)),
+            ("postgres://a@db.example.com/x", Mode::VerifyFull(None)),
+            ("postgres://a@10.0.0.7/x", Mode::VerifyFull(None)),
+            ("postgres://a@db.example.com/x?sslmode=require", Mode::Require),
+            ("postgres://a@db.example.com/x?sslmode=require&sslrootcert=/ca", Mode::VerifyCa(Some("/ca".into()))),
+            ("postgres://a@db.example.com/x?sslmode=verify-ca", Mode::VerifyCa(None)),
+            ("postgres://a@db.example.com/x?sslrootcert=/ca%20b", Mode::VerifyFull(Some("/ca b".into()))),
+            ("postgres://a@db.example.com/x?sslmode=disable", Mode::Disable),
+        ] {
+            assert_eq!(mode_of(address), mode, "{address}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One transaction and one row, on either engine.
+
+use super::postgres::PgTx;
+use super::{DbError, FromValue, ToValue, Value, sqlite};
+
+/// A transaction, in which a store runs its SQL.
+pub struct Tx<'t>(Engine<'t>);
+
+#[derive(Clone, Copy)]
+enum Engine<'t> {
+    Sqlite(&'t rusqlite::Connection),
+    Postgres(&'t PgTx),
+}
+
+impl<'t> Tx<'t> {
+    pub(super) fn sqlite(conn: &'t rusqlite::Connection) -> Self {
+        Self(Engine::Sqlite(conn))
+    }
+
+    pub(super) fn postgres(tx: &'t PgTx) -> Self {
+        Self(Engine::Postgres(tx))
+    }
+
+    /// Runs a statement; returns the number of changed rows.
+    pub fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
+        match self.0 {
+            Engine::Sqlite(conn) => sqlite::run(conn, sql, args),
+            Engine::Postgres(tx) => tx.run(sql, args),
+        }
+    }
+
+    /// Returns every row of a query.
+    pub fn rows<T>(
+        &self,
+        sql: &str,
+        args: &[&dyn ToValue],
+        mut read: impl FnMut(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Vec<T>, DbError> {
+        match self.0 {
+            Engine::Sqlite(conn) => {
+                let mut all = Vec::new();
+                sqlite::each(conn, sql, args, |row| {
+                    all.push(read(row)?);
+                    Ok(())
+                })?;
+                Ok(all)
+            }
+            Engine::Postgres(tx) => tx.rows(sql, args)?.iter().map(|row| read(&Row(Columns::Postgres(row)))).collect(),
+        }
+    }
+
+    /// Returns the first row of a query; fails if the result is empty.
+    pub fn one<T>(
+        &self,
+        sql: &str,
+        args: &[&dyn ToValue],
+        read: impl FnOnce(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.opt(sql, args, read)?.ok_or_else(|| DbError::Damaged("a row is missing".to_owned()))
+    }
+
+    /// Returns the first row of a query; `None` if the result is empty.
+    pub fn opt<T>(
+        &self,
+        sql: &str,
+        args: &[&dyn ToValue],
+        read: impl FnOnce(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Option<T>, DbError> {
+        match self.0 {
+            Engine::Sqlite(conn) => sqlite::opt(conn, sql, args, read),
+            Engine::Postgres(tx) => {
+                tx.rows(sql, args)?.first().map(|row| read(&Row(Columns::Postgres(row)))).transpose()
+            }
+        }
+    }
+
+    /// Passes the rows of a query to a closure one at a time, for a result that is too large for memory.
+    pub fn each(
+        &self,
+        sql: &str,
+        args: &[&dyn ToValue],
+        mut read: impl FnMut(&Row<'_>) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        match self.0 {
+            Engine::Sqlite(conn) => sqlite::each(conn, sql, args, read),
+            Engine::Postgres(tx) => tx.each(sql, args, |row| read(&Row(Columns::Postgres(row)))),
+        }
+    }
+
+    /// Returns a number that changes after another connection commits to the store.
+    pub fn data_version(&self) -> Result<i64, DbError> {
+        let sql = match self.0 {
+            Engine::Sqlite(_) => "PRAGMA data_version",
+            Engine::Postgres(_) => "SELECT version FROM store_state",
+        };
+        self.one(sql, &[], |row| row.get(0))
+    }
+
+    /// Returns the first finding of the engine's check of the whole file; `None` if the file is intact. PostgreSQL checks its
+    /// pages by itself when it reads them, so there is nothing to find.
+    pub fn first_damage(&self, checks: Checks) -> Result<Option<String>, DbError> {
+        let Engine::Sqlite(_) = self.0 else { return Ok(None) };
+        let sql = match checks {
+            Checks::All => "PRAGMA integrity_check(1)",
+            Checks::WithoutIndexes => "PRAGMA quick_check(1)",
+        };
+        let finding: String = self.one(sql, &[], |row| row.get(0))?;
+        Ok(Some(finding).filter(|finding| finding != "ok"))
+    }
+
+    /// Returns a text that identifies this very store on its server; `None` for a file. The text changes if a standby is
+    /// promoted, if a backup or a dump is restored, and if the tables are created again.
+    pub fn server_instance(&self) -> Result<Option<String>, DbError> {
+        match self.0 {
+            Engine::Sqlite(_) => Ok(None),
+            Engine::Postgres(tx) => tx.instance().map(Some),
+        }
+    }
+
+    /// Returns the server's time in Unix milliseconds; `None` for a file, whose users share one machine's clock.
+    pub fn server_now_ms(&self) -> Result<Option<i64>, DbError> {
+        match self.0 {
+            Engine::Sqlite(_) => Ok(None),
+            Engine::Postgres(_) => {
+                let now = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+                self.one(now, &[], |row| row.get(0)).map(Some)
+            }
+        }
+    }
+}
+
+/// The parts of a file that SQLite checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checks {
+    /// Checks pages and rows, and compares every index with its table.
+    All,
+    /// Checks only pages and rows, which is much faster.
+    WithoutIndexes,
+}
+
+/// One row of a query's result.
+pub struct Row<'r>(Columns<'r>);
+
+enum Columns<'r> {
+    Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(&'r tokio_postgres::Row),
+}
+
+impl<'r> Row<'r> {
+    pub(super) fn sqlite(row: &'r rusqlite::Row<'r>) -> Self {
+        Self(Columns::Sqlite(row))
+    }
+
+    /// Reads a column, counted from 0.
+    ///
+    /// # Errors
+    /// [`DbError::Damaged`] if the column holds a value of another type, which no strict table does.
+    pub fn get<'a, T: FromValue<'a>>(&'a self, column: usize) -> Result<T, DbError> {
+        self.value(column)?.and_then(T::from_value).ok_or_else(|| {
+            let name = match &self.0 {
+                Columns::Sqlite(row) => row.as_ref().column_name(column).unwrap_or("?"),
+                Columns::Postgres(row) => row.columns().get(column).map_or("?", tokio_postgres::Column::name),
+            };
+            DbError::Damaged(format!("column {name} holds a value of another type"))
+        })
+    }
+
+    /// Returns the value of a column, counted from 0. Returns `None` if its text is not UTF-8, which only damage causes.
+    pub fn value(&self, column: usize) -> Result<Option<Value<'_>>, DbError> {
+        match self.0 {
+            Columns::Sqlite(row) => sqlite::value(row, column),
+            Columns::Postgres(row) => super::postgres::value(row, column),
+        }
+    }
+}
