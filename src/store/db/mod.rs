@@ -6,6 +6,7 @@
 //! engines. An operation that only a file needs (checkpoint, `VACUUM`, interrupt) is a method of [`Conn`], which says what it
 //! does on a server.
 
+mod bulk;
 mod error;
 mod file;
 mod open;
@@ -23,6 +24,7 @@ use super::{Identity, Layout};
 use crate::error::{Error, Kind, Result};
 use open::{open_reader, open_writer};
 
+pub(super) use bulk::{Bulk, Keys, Kind as ColumnKind};
 pub(super) use error::{DbError, damaged};
 pub(super) use file::create_private;
 pub use place::Place;

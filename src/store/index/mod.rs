@@ -8,12 +8,15 @@
 mod accounts;
 mod batch;
 mod descriptors;
+#[cfg(test)]
+mod engine_tests;
 mod forget;
 mod indexed_snapshot;
 mod jobs;
 mod links;
 mod lookups;
 mod passes;
+mod prefetch;
 mod program_rules;
 mod raw_json;
 mod referrals;

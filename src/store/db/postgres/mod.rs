@@ -10,6 +10,7 @@
 
 mod locks;
 mod pool;
+mod queue;
 mod schema;
 mod server;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::store::random;
 
 pub use locks::ServerLock;
 use pool::{Lease, Pool, wait};
+use queue::Queue;
 pub use server::Server;
 
 /// How long a read waits for a connection and for the begin of its transaction. A person waits for the answer.
@@ -143,7 +145,7 @@ impl Session {
         repeat(patience, || {
             let nonce = hex(&random::<16>()?);
             let tx = self.begin(&Begin::Write { nonce: &nonce, fence: self.fence.lock().clone() }, patience)?;
-            let value = match run_in(&active, &tx, &mut work) {
+            let value = match run_in(&active, &tx, &mut work).and_then(|value| tx.flush().map(|()| value)) {
                 Ok(value) => value,
                 Err(error) => {
                     tx.end("ROLLBACK");
@@ -228,6 +230,7 @@ impl Session {
                 failed: AtomicBool::new(false),
                 cursors: AtomicU64::new(0),
                 interrupted: Arc::clone(&self.interrupted),
+                queue: Mutex::default(),
             });
             if let Begin::Write { fence: Some(fence), .. } = begin {
                 check_fence(&tx, fence)?;
@@ -347,15 +350,19 @@ pub struct PgTx {
     /// The number of cursors, for their names.
     cursors: AtomicU64,
     interrupted: Arc<AtomicBool>,
+    /// Rows that the next statement or the commit writes.
+    queue: Mutex<Queue>,
 }
 
 impl PgTx {
     pub fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
+        self.flush()?;
         let (sql, parameters) = (dollars(sql), parameters(args)?);
         self.exec(self.lease.client()?.execute_typed(&sql, &typed(&parameters)))
     }
 
     pub fn rows(&self, sql: &str, args: &[&dyn ToValue]) -> Result<Vec<tokio_postgres::Row>, DbError> {
+        self.flush()?;
         let (sql, parameters) = (dollars(sql), parameters(args)?);
         self.exec(self.lease.client()?.query_typed(&sql, &typed(&parameters)))
     }
@@ -431,14 +438,19 @@ struct Parameter<'a>(Value<'a>);
 fn parameters<'a>(args: &'a [&'a dyn ToValue]) -> Result<Vec<Parameter<'a>>, DbError> {
     args.iter()
         .map(|arg| match arg.to_value() {
-            Value::Text(text) if text.contains('\0') => {
-                Err(Error::new(Kind::Storage, "a text contains the character NUL, which PostgreSQL cannot store")
-                    .hint("find out where the text comes from; SQLite can store it")
-                    .into())
-            }
+            Value::Text(text) => refuse_nul(text).map(|()| Parameter(Value::Text(text))),
             value => Ok(Parameter(value)),
         })
         .collect()
+}
+
+fn refuse_nul(text: &str) -> Result<(), DbError> {
+    if !text.contains('\0') {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Storage, "a text contains the character NUL, which PostgreSQL cannot store")
+        .hint("find out where the text comes from; SQLite can store it")
+        .into())
 }
 
 fn typed<'a>(parameters: &'a [Parameter<'a>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
