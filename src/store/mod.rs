@@ -18,7 +18,10 @@ mod integrity_check;
 pub mod ledger;
 mod lock;
 pub mod notices;
+pub mod server_facts;
+pub mod service_role;
 mod store_file;
+pub mod transfer;
 mod writable;
 
 pub use db::{Place, Server, no_files};
@@ -138,6 +141,12 @@ pub fn check_length(path: &Path, what: &str, setting: &str) -> Result<()> {
 pub fn ledger_beside(index: &Path) -> PathBuf {
     let stem = index.file_stem().unwrap_or_default().to_string_lossy();
     index.with_file_name(format!("{stem}-ledger.db"))
+}
+
+/// Returns the folder of the page's batches: `NAME-batches` beside the ledger.
+pub fn batches_beside(ledger: &Path) -> PathBuf {
+    let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
+    ledger.with_file_name(format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem)))
 }
 
 /// Returns the default path of the access file: `NAME-access.db` beside the ledger.

@@ -30,6 +30,14 @@ impl Data {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name);
             std::fs::copy(file, home.path(name)).expect("copied");
         }
+        // A copy of the index, which one example moves to another file.
+        for suffix in ["", "-wal", "-shm"] {
+            let name = |path: &Path| format!("{}{suffix}", path.display());
+            if Path::new(&name(&home.database())).exists() {
+                std::fs::copy(name(&home.database()), name(&home.path("copied.db"))).expect("copied");
+            }
+        }
+        std::fs::write(home.path("place"), home.path("moved.db").display().to_string()).expect("written");
         Self(vec![
             ("1001", format!("'{retracted}'")),
             ("1002", format!("'{}'", several.order_id)),
@@ -43,6 +51,8 @@ impl Data {
             ("8090", "0".to_owned()),
             // One example listens where the settings say.
             ("8080", port.to_string()),
+            ("recoup.db", home.path("copied.db").display().to_string()),
+            ("/etc/recoup/database", home.path("place").display().to_string()),
         ])
     }
 

@@ -8,6 +8,7 @@
 //! while the server commits, the next connection locks that row, which waits for the end of the lost transaction, and then
 //! looks for the number.
 
+mod facts;
 mod locks;
 mod pool;
 mod queue;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::{Mutex, ReentrantMutex};
+use tokio::time::Instant;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::{BUSY_POLL, DbError, Identity, Layout, Patience, ToValue, Tx, Value};
@@ -30,8 +32,9 @@ use crate::error::{Error, Kind};
 use crate::model::hex;
 use crate::store::random;
 
+pub use facts::{ServerFacts, TableSize};
 pub use locks::ServerLock;
-use pool::{Lease, Pool, wait};
+use pool::{Lease, Pool, left, wait};
 use queue::Queue;
 pub use server::Server;
 
@@ -125,8 +128,10 @@ impl Session {
         if let Some(tx) = joined {
             return work(&Tx::postgres(&tx));
         }
+        // One limit for all attempts, because a person waits for the answer.
+        let until = Instant::now() + READ_LIMIT;
         repeat(patience, || {
-            let tx = self.begin(&Begin::Read, patience)?;
+            let tx = self.begin(&Begin::Read, patience, until)?;
             let value = run_in(&active, &tx, &mut work);
             tx.end("ROLLBACK");
             value
@@ -144,7 +149,8 @@ impl Session {
         }
         repeat(patience, || {
             let nonce = hex(&random::<16>()?);
-            let tx = self.begin(&Begin::Write { nonce: &nonce, fence: self.fence.lock().clone() }, patience)?;
+            let begin = Begin::Write { nonce: &nonce, fence: self.fence.lock().clone() };
+            let tx = self.begin(&begin, patience, Instant::now() + WRITE_LIMIT)?;
             let value = match run_in(&active, &tx, &mut work).and_then(|value| tx.flush().map(|()| value)) {
                 Ok(value) => value,
                 Err(error) => {
@@ -178,7 +184,9 @@ impl Session {
 
     /// Takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
-        let tx = self.begin(&Begin::Write { nonce: &hex(&random::<16>()?), fence: None }, patience)?;
+        let nonce = hex(&random::<16>()?);
+        let begin = Begin::Write { nonce: &nonce, fence: None };
+        let tx = self.begin(&begin, patience, Instant::now() + WRITE_LIMIT)?;
         let tried = tx.run("UPDATE identity SET value = value", &[]).map(drop);
         tx.end("ROLLBACK");
         tried
@@ -209,21 +217,30 @@ impl Session {
         move || interrupted.store(true, Relaxed)
     }
 
-    fn begin(&self, begin: &Begin<'_>, patience: Patience) -> Result<Arc<PgTx>, DbError> {
-        let (limit, wait_for_lock) = match begin {
-            Begin::Read => (READ_LIMIT, Duration::ZERO),
-            Begin::Write { .. } => (WRITE_LIMIT, patience.limit().max(Duration::from_millis(1))),
+    /// Begins a transaction before `until`. A write also waits for other writers, as long as `patience` says.
+    fn begin(&self, begin: &Begin<'_>, patience: Patience, until: Instant) -> Result<Arc<PgTx>, DbError> {
+        let wait_for_lock = match begin {
+            Begin::Read => Duration::ZERO,
+            Begin::Write { .. } => patience.limit().max(Duration::from_millis(1)),
         };
         let sql = self.begin_sql(begin, wait_for_lock);
         loop {
-            let lease = self.pool.take(&self.server, limit)?;
+            let lease = self.pool.take(&self.server, left(until))?;
             let was_idle = lease.was_idle;
-            match wait(limit + wait_for_lock, lease.client()?.batch_execute(&sql)) {
+            match wait(left(until) + wait_for_lock, lease.client()?.batch_execute(&sql)) {
                 Ok(()) => {}
-                // The server closed this connection while no one used it. The loop ends, because each such connection is
-                // closed, and a new one is not tried twice.
-                Err(DbError::Lost(_)) if was_idle => continue,
-                Err(error) => return Err(error),
+                // The connection was lost while no one used it, and so were the other idle ones. The loop ends, because a new
+                // connection is not tried twice.
+                Err(DbError::Lost(_)) if was_idle && !left(until).is_zero() => {
+                    self.pool.close_idle();
+                    continue;
+                }
+                Err(error) => {
+                    if matches!(error, DbError::Lost(_)) {
+                        self.pool.close_idle();
+                    }
+                    return Err(error);
+                }
             }
             let tx = Arc::new(PgTx {
                 lease,
@@ -260,7 +277,7 @@ impl Session {
 
     /// Returns whether the transaction with this number was committed. Waits for its end first.
     fn was_committed(&self, nonce: &str) -> Result<bool, DbError> {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         loop {
             match self.look_for(nonce) {
                 Err(DbError::Lost(_) | DbError::Busy | DbError::Retry) if began.elapsed() < RESOLVE_LIMIT => {
