@@ -1,4 +1,5 @@
-//! Exports of real shop platforms, end to end: recoup sends only what a file proves to be refunded in full.
+//! Tests of exports of real shop platforms, from file to DELETE: recoup sends only what a file proves to be refunded in
+//! full.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::Path;
 use crate::batch::{Action, all_plain, column, now, outcomes, plain, with_reason};
 use crate::support::{Home, Ran, Sim, ready};
 
-/// Three orders of a file: the first was refunded in full, the second not, the third in part (0.01).
+/// The three orders of a refund file: the first is refunded in full, the second not at all, the third in part (0.01).
 struct Three<'a>(&'a [Action]);
 
 impl Three<'_> {
@@ -19,8 +20,8 @@ impl Three<'_> {
         self.0[n].full()
     }
 
-    /// Replaces `{0}` to `{2}` with the orders, `{t0}` to `{t2}` with their totals, and `{day}` and `{tag}` with today: the
-    /// simulator's orders are a few days old.
+    /// Replaces `{0}` to `{2}` with the order IDs, `{t0}` to `{t2}` with their totals, and `{day}` and `{tag}` with
+    /// today's date. The simulator's orders are a few days old.
     fn fill(&self, text: &str) -> String {
         let mut filled = text.replace("{day}", &day("%Y-%m-%d")).replace("{tag}", &day("%d.%m.%Y"));
         for n in 0..3 {
@@ -30,12 +31,12 @@ impl Three<'_> {
     }
 }
 
-/// Today, in this date format.
+/// Returns today's date in this date format.
 fn day(form: &str) -> String {
     now().strftime(form).to_string()
 }
 
-/// Orders in dollars whose IDs need no quotes.
+/// Returns orders in US dollars whose IDs need no quotes in a CSV file.
 fn simple(sim: &Sim, wanted: usize) -> Vec<Action> {
     let is_simple = |action: &Action| {
         action.currency == "USD" && action.order.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'#' || b == b'-')
@@ -68,7 +69,8 @@ fn outcomes_in_any_dialect(path: &Path) -> Vec<String> {
     rows.map(|row| with_reason(row[code].to_owned(), &row[why])).collect()
 }
 
-/// Name, header and rows of a file with one order refunded in full, one not, and one in part.
+/// For each platform: its name, and a file with an order refunded in full, an order not refunded, and an order refunded
+/// in part.
 const EXPORTS: &[(&str, &str)] = &[
     (
         "shopify-orders",
@@ -265,7 +267,7 @@ fn a_column_that_may_contradict_a_refund_stops_the_file_until_explained() {
     assert_eq!(told[..2], ["confirmed", "not_refunded"]);
     assert!(told[2].starts_with("stopped: unclear: "), "{told:?}");
     assert_eq!(sim.deletes().len(), 1);
-    // The same by a setting.
+    // A table `refund_format` in the settings declares the same column mapping.
     home.configure_more(
         "[refund_format.erp]\nrecognise_by = ['order_id', 'Zustand']\norder_column = 'order_id'\nstatus_column = 'Zustand'\nrefunded_when = ['erledigt']",
     );
@@ -407,7 +409,7 @@ fn a_list_that_contradicts_a_refund_sends_nothing() {
         ("order,Entscheidung\n{0},abgelehnt\n", "looks like a status"),
         ("order,ok\n{0},\u{2717}\n", "looks like a status"),
         ("order_id,amount\n{0},0.00\n{1},0.00\n", "--amount-means"),
-        // An unknown word may have any meaning.
+        // An unknown status word may have any meaning, so recoup asks for its meaning.
         ("order_id,tila\n{0},hylätty\n", "looks like an unknown column"),
         ("order_id,st\n{0},P\n{1},R\n", "looks like an unknown column"),
         ("order_id,x\n{0},X\n{1},\n", "looks like an unknown column"),
