@@ -170,6 +170,7 @@ struct Known<'a> {
     recognised_by: Vec<&'a str>,
     grain: &'a str,
     in_full_if: &'a str,
+    sums_payments: bool,
 }
 
 fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
@@ -182,6 +183,7 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
             recognised_by: format.signature.iter().map(|group| group[0]).collect(),
             grain: format.grain,
             in_full_if: format.rule,
+            sums_payments: format.sums_payments,
         })
         .collect();
     known.push(Known {
@@ -190,6 +192,7 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
         recognised_by: vec!["only columns that recoup knows"],
         grain: "order, or refund",
         in_full_if: "it is listed; if the list has amounts, they add up to the order's total or to the action's amount",
+        sums_payments: false,
     });
     known.extend(settings.refunds.formats.iter().map(|(name, explained)| Known {
         name,
@@ -197,6 +200,7 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
         recognised_by: explained.recognise_by.iter().map(String::as_str).collect(),
         grain: "row",
         in_full_if: "as its columns are explained there",
+        sums_payments: false,
     }));
     for format in &known {
         report.object(format)?;
@@ -209,6 +213,9 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
             report.line(format!("  refunded in full: {}", format.in_full_if));
         } else {
             report.line(format!("  refunded in full if {}", format.in_full_if));
+        }
+        if format.sums_payments {
+            report.line("  export every payment of an order: recoup adds them up to its price, and compares that with the action");
         }
     }
     Ok(Exit::Done)
