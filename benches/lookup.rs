@@ -1,4 +1,4 @@
-//! The latency of a look-up in a large index: within a running process, and as a process of its own.
+//! Measures the latency of a look-up in a large index, within a running process and as a process of its own.
 //!
 //! `cargo bench --bench lookup -- [--links N] [--database ADDRESS]`. Builds an index of N links, two rewards for each order, with the
 //! writer that a crawl uses: in a temporary folder, or on a PostgreSQL server, whose address names an unused `schema`. Then looks
@@ -22,12 +22,12 @@ use secrecy::SecretString;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Rewards in one commit.
+/// Number of rewards in one commit.
 const BATCH: u64 = 2000;
-/// Look-ups within this process, and processes.
+/// Number of measured look-ups within this process, and number of measured processes.
 const INSIDE: u64 = 20_000;
 const OUTSIDE: u64 = 100;
-/// Look-ups before the measured ones.
+/// Number of look-ups before the measured ones, to warm up.
 const WARM_UP: u64 = 1000;
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
@@ -162,7 +162,7 @@ fn spread(n: u64, links: u64) -> u64 {
     scrambled(n) % (links / 2).max(1)
 }
 
-/// IDs arrive in no order.
+/// Real IDs arrive in no order, so the generated IDs do not increase either.
 fn scrambled(n: u64) -> u64 {
     (n ^ (n >> 31)).wrapping_add(0x9e37_79b9).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635
 }

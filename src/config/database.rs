@@ -1,4 +1,4 @@
-//! The place of the stores: files, or a PostgreSQL server.
+//! The place of the stores: local files, or a PostgreSQL server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::transfer::Stores;
 use crate::store::{Place, Server, access_beside, check_length, ledger_beside, real_path};
 
-/// The parts of the configuration file that name the stores.
+/// The parts of the configuration file that set the places of the stores.
 pub(super) struct Named {
     pub database: Option<PathBuf>,
     pub database_file: Option<PathBuf>,
@@ -18,7 +18,7 @@ pub(super) struct Named {
     pub access: Option<PathBuf>,
 }
 
-/// The places of the index, the ledger and the users.
+/// The places of the index, the ledger and the users' database.
 pub(super) struct Places {
     pub database: Place,
     pub ledger: Place,
@@ -67,7 +67,8 @@ impl Places {
     }
 }
 
-/// Returns the server if the setting in force names one. A flag overrides a variable, which overrides the file.
+/// Returns the PostgreSQL server if the setting in force names one. A flag overrides an environment variable, which
+/// overrides the configuration file.
 fn server(
     global: &GlobalFlags,
     env: &Environment,
