@@ -4,26 +4,34 @@ use std::collections::BTreeSet;
 
 use clap::Parser;
 use recoup::cli::Cli;
-use yaml_rust2::{Yaml, YamlLoader};
+use serde::Deserialize;
+use serde_json::Value;
 
-use crate::support::{Home, Sim};
+use crate::support::{Home, Ran, Sim};
 
 fn read(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     std::fs::read_to_string(path).expect("text")
 }
 
-fn text(yaml: &Yaml) -> &str {
+/// Every document of a file.
+fn documents(name: &str) -> Vec<Value> {
+    let text = read(name);
+    let parse = |document| Value::deserialize(document).expect("YAML");
+    serde_norway::Deserializer::from_str(&text).map(parse).collect()
+}
+
+fn text(yaml: &Value) -> &str {
     yaml.as_str().unwrap_or_else(|| panic!("no text: {yaml:?}"))
 }
 
-fn list(yaml: &Yaml) -> impl Iterator<Item = &Yaml> {
-    yaml.as_vec().into_iter().flatten()
+fn list(yaml: &Value) -> impl Iterator<Item = &Value> {
+    yaml.as_array().into_iter().flatten()
 }
 
 /// The command line of a container, which the program must accept.
 #[track_caller]
-fn assert_command(args: &Yaml) {
+fn assert_command(args: &Value) {
     let words = std::iter::once("recoup").chain(list(args).map(text)).collect::<Vec<_>>();
     assert!(words.len() > 1, "{args:?}");
     if let Err(error) = Cli::try_parse_from(&words) {
@@ -41,7 +49,7 @@ fn assert_variable(name: &str) {
 }
 
 /// Every container with its pod.
-fn pods(documents: &[Yaml]) -> Vec<(&Yaml, &Yaml)> {
+fn pods(documents: &[Value]) -> Vec<(&Value, &Value)> {
     documents
         .iter()
         .filter_map(|document| {
@@ -57,8 +65,8 @@ fn pods(documents: &[Yaml]) -> Vec<(&Yaml, &Yaml)> {
 
 #[test]
 fn every_flag_variable_and_name_of_the_kubernetes_example_exists() {
-    let documents = YamlLoader::load_from_str(&read("deploy/kubernetes.yaml")).expect("YAML");
-    let of = |kind: &str| -> Vec<&Yaml> { documents.iter().filter(|one| text(&one["kind"]) == kind).collect() };
+    let documents = documents("deploy/kubernetes.yaml");
+    let of = |kind: &str| -> Vec<&Value> { documents.iter().filter(|one| text(&one["kind"]) == kind).collect() };
     for kind in ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "CronJob", "NetworkPolicy"] {
         assert_eq!(of(kind).len(), 1, "{kind}");
     }
@@ -77,7 +85,7 @@ fn every_flag_variable_and_name_of_the_kubernetes_example_exists() {
         }
         for volume in list(&pod["spec"]["volumes"]) {
             let config = &volume["configMap"]["name"];
-            assert!(config.is_badvalue() || names.contains(text(config)), "{volume:?}");
+            assert!(config.is_null() || names.contains(text(config)), "{volume:?}");
         }
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"].as_bool(), Some(true));
         assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
@@ -96,11 +104,16 @@ fn every_flag_variable_and_name_of_the_kubernetes_example_exists() {
     let settings = text(&of("ConfigMap")[0]["data"]["recoup.toml"]);
     assert!(settings.contains(&format!("0.0.0.0:{}", port.expect("a port"))), "{settings}");
     let sim = Sim::start(&["--participants", "1"]);
-    let home = Home::new(&sim).set("RECOUP_DATABASE", "").set("RECOUP_TENANT", "").set("RECOUP_ACCOUNT_SID", "");
+    let home = Home::new(&sim).set("RECOUP_TENANT", "").set("RECOUP_ACCOUNT_SID", "").set("RECOUP_AUTH_TOKEN", "");
     std::fs::write(home.path("database"), "postgres://recoup_service:x@db.example.com/recoup\n").expect("a file");
-    let here = settings.replace("/run/secrets/recoup", &home.path("").display().to_string());
+    let here =
+        settings.replace("/run/secrets/recoup", home.path("x").parent().expect("a folder").to_str().expect("UTF-8"));
     std::fs::write(home.path("recoup.toml"), here).expect("a file");
-    let shown = home.check(&["config", "show"], 0).stdout;
+    let mut command = home.command(&["config", "show"]);
+    for variable in list(&service["env"]).filter(|variable| variable["name"] != "RECOUP_CONFIG") {
+        command.env(text(&variable["name"]), text(&variable["value"]));
+    }
+    let shown = Ran::of(&["config", "show"], command.output().expect("runs")).stdout;
     assert!(shown.contains("postgres://recoup_service@db.example.com:5432/recoup"), "{shown}");
     let mounted = |path: &str| settings.contains(&format!("\"{path}\""));
     assert!(mounted("/run/secrets/recoup/database") && mounted("/run/secrets/recoup/auth-token"), "{settings}");
@@ -108,20 +121,20 @@ fn every_flag_variable_and_name_of_the_kubernetes_example_exists() {
 
 #[test]
 fn every_flag_variable_and_secret_of_the_compose_example_exists() {
-    let documents = YamlLoader::load_from_str(&read("deploy/compose.yaml")).expect("YAML");
+    let documents = documents("deploy/compose.yaml");
     let compose = &documents[0];
     let recoup = &compose["services"]["recoup"];
     assert_command(&recoup["command"]);
-    for name in recoup["environment"].as_hash().expect("variables").keys() {
-        assert_variable(text(name));
+    for name in recoup["environment"].as_object().expect("variables").keys() {
+        assert_variable(name);
     }
-    let secrets: BTreeSet<&str> = compose["secrets"].as_hash().expect("secrets").keys().map(text).collect();
+    let secrets: BTreeSet<&str> = compose["secrets"].as_object().expect("secrets").keys().map(String::as_str).collect();
     for service in ["db", "recoup"] {
         for secret in list(&compose["services"][service]["secrets"]) {
             assert!(secrets.contains(text(secret)), "{secret:?}");
         }
     }
-    for (_, value) in recoup["environment"].as_hash().expect("variables") {
+    for (_, value) in recoup["environment"].as_object().expect("variables") {
         if let Some(secret) = value.as_str().and_then(|value| value.strip_prefix("/run/secrets/")) {
             assert!(secrets.contains(secret), "{secret}");
         }

@@ -8,8 +8,6 @@
 mod accounts;
 mod batch;
 mod descriptors;
-#[cfg(test)]
-mod engine_tests;
 mod forget;
 mod indexed_snapshot;
 mod jobs;

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::*;
+use super::super::*;
 use crate::extract::{self, Mapping};
 use crate::model::{Participant, UserId};
 use crate::store::Server;
