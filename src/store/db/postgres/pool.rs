@@ -124,7 +124,7 @@ impl Pool {
 /// Opens a connection outside of the pool.
 pub fn connect(server: &Server, limit: Duration) -> Result<Client, DbError> {
     let handle = runtime()?;
-    let (client, connection) = wait(limit, server.config.connect(server.tls.clone()))?;
+    let (client, connection) = wait(limit, server.config_within(limit).connect(server.tls.clone()))?;
     handle.spawn(async move {
         // The client of this connection reports the same error to whoever waits for an answer.
         drop(connection.await);
