@@ -97,7 +97,7 @@ pub fn open_existing(
 
 /// Returns whether the file exists. Fails if the folder cannot be searched: recoup must not report an unreadable ledger as a
 /// ledger without retractions.
-fn exists(path: &Path, layout: &Layout) -> Result<bool> {
+pub fn exists(path: &Path, layout: &Layout) -> Result<bool> {
     path.try_exists().map_err(|error| io_error(&error, layout, path))
 }
 

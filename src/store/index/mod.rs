@@ -175,11 +175,11 @@ impl IndexReader {
     }
 
     /// Returns whether there is an index at this place.
-    pub fn exists(place: &Place) -> bool {
-        match place {
-            Place::File(path) => path.exists(),
-            Place::Server(_) => matches!(Conn::open_read_only(place, &LAYOUT, None), Ok(Some(_))),
-        }
+    ///
+    /// # Errors
+    /// [`Kind::Storage`] if this process cannot find out, which must not read as *no index*.
+    pub fn exists(place: &Place) -> Result<bool> {
+        Conn::exists(place, &LAYOUT)
     }
 
     /// Runs `work` on one state of the file, even if a crawl writes meanwhile. Several queries in one `work` are also faster,
