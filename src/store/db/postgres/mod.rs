@@ -273,7 +273,7 @@ impl Session {
                 format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}, pg_temp")
             }
             Begin::Write { .. } | Begin::Lock => {
-                let mut sql = format!(
+                let sql = format!(
                     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path TO {schema}, pg_temp;
                      SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '60s';
                      SET LOCAL synchronous_commit = 'on'",
@@ -284,8 +284,8 @@ impl Session {
                     // again that this process knows with other content.
                     let version = i64::from_str_radix(nonce.get(..15).unwrap_or_default(), 16).unwrap_or_default();
                     let kept = NONCES_KEPT.as_secs();
-                    sql += &format!(
-                        "; UPDATE store_state SET version = {version};
+                    return format!(
+                        "{sql}; UPDATE store_state SET version = {version};
                          DELETE FROM commits WHERE at < clock_timestamp() - interval '{kept} s';
                          INSERT INTO commits (nonce, at) VALUES ('{nonce}', clock_timestamp())"
                     );
