@@ -65,6 +65,9 @@ pub struct Format {
     pub rule: &'static str,
     /// A warning about files of this format; empty if the format needs none.
     pub caveat: &'static str,
+    /// Whether the rule adds up an order's payments to its price. A payment that is missing in the file then lowers the
+    /// price, and only the comparison with the action's amount finds that.
+    pub sums_payments: bool,
     /// Whether the sign of an amount shows the direction of the payment. In other formats, amounts of both signs in one
     /// file are a contradiction.
     pub signed: bool,
@@ -91,6 +94,7 @@ impl Format {
         grain: "",
         rule: "",
         caveat: "",
+        sums_payments: false,
         signed: false,
         is_json: None,
         exact_names: false,
