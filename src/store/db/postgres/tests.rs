@@ -226,7 +226,8 @@ fn a_lock_of_another_instance_lets_no_session_write() {
 fn a_version_never_comes_back_with_other_content() {
     let Some(server) = server() else { return };
     let conn = open(&server);
-    let version = || conn.read(|tx| tx.one("SELECT version FROM store_state", &[], |row| row.get::<i64>(0))).expect("reads");
+    let version =
+        || conn.read(|tx| tx.one("SELECT version FROM store_state", &[], |row| row.get::<i64>(0))).expect("reads");
     let before = version();
     conn.write(|tx| insert(tx, "x")).expect("writes");
     let lost = version();
