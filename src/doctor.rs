@@ -273,11 +273,15 @@ async fn rules(
 ) -> Result<(Vec<ProgramRule>, Option<Error>)> {
     let now = clock.now();
     let (programs, owner) = match advocate.program_rules(None).await? {
-        Programs::Read(programs) => (programs, owner.filter(|_| IndexReader::exists(&settings.database))),
+        Programs::Read(programs) => (programs, owner),
         Programs::NotReadable { why, .. } => (vec![RuledProgram::unread("", why)], None),
     };
-    let stored =
-        owner.map_or(Ok(()), |owner| rule::store(&mut Index::open(&settings.database, owner)?, &programs, now));
+    let stored = owner.map_or(Ok(()), |owner| {
+        if IndexReader::exists(&settings.database)? {
+            rule::store(&mut Index::open(&settings.database, owner)?, &programs, now)?;
+        }
+        Ok(())
+    });
     let read_at = format!("{now:.0}");
     Ok((programs.iter().map(|program| program.judge(&[], &read_at)).collect(), stored.err()))
 }

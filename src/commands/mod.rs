@@ -271,7 +271,7 @@ fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<E
     };
     let CommandContext { settings, clock, .. } = context;
     if let Ok(identity) = settings.identity()
-        && IndexReader::exists(&settings.database)
+        && let Ok(true) = IndexReader::exists(&settings.database)
     {
         let message = refused.map(|error| error.message.as_str());
         drop(
@@ -288,7 +288,7 @@ fn remember_clock(context: &CommandContext<'_>) {
     let settings = context.settings;
     if let Some(heard) = context.first_advocate.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
-        && IndexReader::exists(&settings.database)
+        && let Ok(true) = IndexReader::exists(&settings.database)
     {
         // A failure to store the clock difference is ignored, because the next command stores it again.
         drop(

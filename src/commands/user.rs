@@ -100,7 +100,7 @@ fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddA
 /// another path.
 async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     let CommandContext { settings, report, stop, .. } = context;
-    if !IndexReader::exists(&settings.database) || !report.can_ask() {
+    if !IndexReader::exists(&settings.database)? || !report.can_ask() {
         return Ok(());
     }
     let question = format!(

@@ -198,7 +198,7 @@ impl Actions {
         let ActionSettings { index, identity, .. } = &self.settings;
         let clients = [&self.advocate, &self.looking.0, &self.background.0];
         let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
-        if let Some(heard) = newest.filter(|_| IndexReader::exists(index)) {
+        if let Some(heard) = newest.filter(|_| matches!(IndexReader::exists(index), Ok(true))) {
             // The error is ignored, because the next request stores the value again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
         }

@@ -42,6 +42,10 @@ async fn find_and_deliver(
     after: Duration,
     opened: &mut Option<(ProcessLock, NoticeQueue)>,
 ) -> Result<()> {
+    // A machine that slept may have lost the lock to another service, which sends the same notices.
+    if opened.as_ref().is_some_and(|(lock, _)| lock.check_held().is_err()) {
+        *opened = None;
+    }
     if opened.is_none() {
         let settings = &app.actions.settings;
         let path = NoticeQueue::beside(&settings.ledger);

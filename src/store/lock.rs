@@ -20,7 +20,7 @@ pub struct ProcessLock(Held);
 #[derive(Debug)]
 enum Held {
     File { _file: File },
-    Server(ServerLock),
+    Server(Box<ServerLock>),
 }
 
 impl ProcessLock {
@@ -32,7 +32,7 @@ impl ProcessLock {
                 let layout = layout_of(purpose);
                 let taken = ServerLock::try_take(&server, layout, purpose);
                 let taken = taken.map_err(|error| error.of(layout, &Place::Server(server)))?;
-                Ok(taken.map(|lock| Self(Held::Server(lock))))
+                Ok(taken.map(|lock| Self(Held::Server(Box::new(lock)))))
             }
         }
     }

@@ -124,14 +124,8 @@ impl NoticeQueue {
     /// Removes every order ID from the queue, because an order may belong to a person who must be forgotten. The
     /// service still sends queued notices, without the order ID.
     pub fn forget_orders(place: &Place, identity: &Identity) -> Result<()> {
-        let conn = match place {
-            Place::File(path) if !path.exists() => return Ok(()),
-            Place::File(_) => Conn::open(place, &LAYOUT, identity)?,
-            Place::Server(_) => match Conn::open_existing(place, &LAYOUT, Some(identity), Patience::Usual)? {
-                Some(conn) => conn,
-                None => return Ok(()),
-            },
-        };
+        let conn = Conn::open_existing(place, &LAYOUT, Some(identity), Patience::Usual)?;
+        let Some(conn) = conn else { return Ok(()) };
         let queue = Self { conn };
         queue.conn.overwrite_deleted()?;
         queue.conn.write(|tx| tx.run("UPDATE notices SET order_id = NULL WHERE order_id IS NOT NULL", &[]))?;

@@ -90,7 +90,7 @@ impl DbError {
                 "when the server can be reached again, look at the state with `recoup status` before you repeat the command",
             ),
             Self::ReadOnly(cause) if place.is_server() => (
-                "cannot be written",
+                "cannot be used",
                 cause,
                 "name the primary server, not a standby, and check the rights of the database user",
             ),

@@ -116,6 +116,14 @@ impl Conn {
         Ok(engine.map(|engine| Self::over(engine, place, layout, patience)))
     }
 
+    /// Returns whether there is a store. Of a file, checks only that it is there.
+    pub fn exists(place: &Place, layout: &'static Layout) -> Result<bool> {
+        match place {
+            Place::File(path) => open::exists(path, layout),
+            Place::Server(_) => Ok(Self::open_read_only(place, layout, None)?.is_some()),
+        }
+    }
+
     fn over(engine: Engine, place: &Place, layout: &'static Layout, patience: Patience) -> Self {
         Self { place: place.clone(), layout, patience, engine }
     }

@@ -96,9 +96,9 @@ pub fn open_existing(
     open().map_err(|error| failed_to_open(error, layout, &Place::from(path)))
 }
 
-/// Returns `true` if the database file exists. Fails if the folder cannot be searched: recoup must not report an
-/// unreadable ledger as a ledger without retractions.
-fn exists(path: &Path, layout: &Layout) -> Result<bool> {
+/// Returns whether the file exists. Fails if the folder cannot be searched: recoup must not report an unreadable ledger as a
+/// ledger without retractions.
+pub fn exists(path: &Path, layout: &Layout) -> Result<bool> {
     path.try_exists().map_err(|error| io_error(&error, layout, path))
 }
 

@@ -176,12 +176,12 @@ impl IndexReader {
         Ok(conn.map(|conn| Self { conn, coverage: Mutex::default() }))
     }
 
-    /// Returns `true` if there is an index at this place.
-    pub fn exists(place: &Place) -> bool {
-        match place {
-            Place::File(path) => path.exists(),
-            Place::Server(_) => matches!(Conn::open_read_only(place, &LAYOUT, None), Ok(Some(_))),
-        }
+    /// Returns whether there is an index at this place.
+    ///
+    /// # Errors
+    /// [`Kind::Storage`] if this process cannot find out, which must not read as *no index*.
+    pub fn exists(place: &Place) -> Result<bool> {
+        Conn::exists(place, &LAYOUT)
     }
 
     /// Runs `work` on one state of the index, even if a crawl writes meanwhile. Several queries in one `work` are also

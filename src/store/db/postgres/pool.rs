@@ -126,7 +126,7 @@ impl Pool {
 /// Opens a connection outside of the pool.
 pub fn connect(server: &Server, limit: Duration) -> Result<Client, DbError> {
     let handle = runtime()?;
-    let (client, connection) = wait(limit, server.config.connect(server.tls.clone()))?;
+    let (client, connection) = wait(limit, server.config_within(limit).connect(server.tls.clone()))?;
     handle.spawn(async move {
         // The error needs no report here, because the client of this connection returns it to the waiting caller.
         drop(connection.await);
