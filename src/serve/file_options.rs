@@ -1,4 +1,5 @@
-//! How a request explains the columns of its file: fields of the upload form, or query parameters of the API.
+//! Reads how a request explains the columns of its refund file: in fields of the upload form, or in query parameters of
+//! the API.
 //!
 //! The field names are the flags of the command line, with underscores.
 
@@ -23,11 +24,11 @@ pub(super) const FIELDS: [(&str, &str); 11] = [
     ("strip_order_prefix", "What the order IDs of the file have in front and the vendor does not know"),
 ];
 
-/// The options of a request for reading its file.
+/// The options of a request for reading its refund file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct FileOptions {
-    /// `None` if the file's header decides the format.
+    /// The format of the file; `None` if the file's header decides the format.
     pub(super) format: Option<String>,
     pub(super) mapping: ColumnMapping,
     pub(super) order_prefix: Option<String>,
@@ -57,7 +58,7 @@ impl FileOptions {
         Ok(Self { format: fields.text("format"), mapping, order_prefix, strip_order_prefix })
     }
 
-    /// Returns the options of the request. An option that the request leaves out has the value of the settings.
+    /// Returns the options of the request. An option that the request leaves out has its value from the settings.
     pub(super) fn options(&self, of_settings: &Options) -> Options {
         let prefix = |requested: &Option<String>, set: &String| requested.clone().unwrap_or_else(|| set.clone());
         Options {

@@ -1,4 +1,4 @@
-//! `GET /api/v1/lookup`: returns the index entry of an order. Must handle thousands of requests a second.
+//! `GET /api/v1/lookup`: returns what the index has about an order. Must handle thousands of requests a second.
 
 use std::sync::Arc;
 

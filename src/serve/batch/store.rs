@@ -1,7 +1,8 @@
-//! The store of batches: a folder beside the ledger that only its owner can read, or rows on the ledger's server.
+//! The store of batches: a folder beside the ledger that only its owner can read, or rows on the ledger's PostgreSQL
+//! server.
 //!
-//! Each file is written atomically. An ID contains only letters, digits, `-` and `_`, so no request can reach a path outside
-//! the folder.
+//! Each file is written atomically. An ID contains only letters, digits, `-` and `_`, so a request cannot name a path
+//! outside the folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,7 +21,7 @@ use crate::store::{Identity, Place, ProcessLock};
 /// How long a batch is stored. The ledger stores the sent requests permanently.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// How long an upload is stored if no person explains its columns.
+/// How long the service stores an upload whose columns no person explains.
 const KEEP_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +29,7 @@ pub(in crate::serve) enum Part {
     Metadata,
     Plan,
     Outcomes,
-    /// The uploaded file. It is stored only while columns need an explanation.
+    /// The uploaded file. It is stored only while its columns need an explanation.
     Upload,
 }
 
@@ -56,7 +57,7 @@ impl Part {
     }
 }
 
-/// Where the parts are.
+/// The place of the stored parts: a folder, or a PostgreSQL server.
 enum Shelf {
     Folder(PathBuf),
     Rows(BatchParts),
@@ -70,7 +71,8 @@ pub(in crate::serve) struct BatchStore {
 }
 
 impl BatchStore {
-    /// Returns the store in the folder `NAME-batches` beside the ledger, or on its server. The first batch creates it.
+    /// Returns the store in the folder `NAME-batches` beside the ledger, or on the ledger's PostgreSQL server. The
+    /// first batch creates the store.
     pub(in crate::serve) fn beside(ledger: &Place, identity: &Identity) -> Self {
         let shelf = match ledger {
             Place::File(path) => {
@@ -83,7 +85,7 @@ impl BatchStore {
         Self { shelf, ledger: ledger.clone(), running: Mutex::default() }
     }
 
-    /// Returns a new ID with enough random bits that a client cannot guess it.
+    /// Returns a new batch ID with so many random bits that a client cannot guess it.
     pub(super) fn new_id(&self, now: Timestamp) -> Result<String> {
         if let Shelf::Folder(folder) = &self.shelf {
             let made = fs::create_dir_all(folder).and_then(|()| make_private(folder));
@@ -92,7 +94,7 @@ impl BatchStore {
         Ok(format!("{}-{}", now.strftime("%Y%m%d"), crate::access::random_text()?))
     }
 
-    /// Takes the lock of a batch; returns `None` if another request or process works on the batch.
+    /// Takes the lock of a batch. Returns `None` if another request or process works on the batch.
     pub(super) fn try_lock(&self, id: &str) -> Result<Option<ProcessLock>> {
         match &self.shelf {
             Shelf::Folder(folder) => ProcessLock::try_take(folder.join(id), "batch"),
@@ -100,7 +102,7 @@ impl BatchStore {
         }
     }
 
-    /// Returns whether no process works on the batch.
+    /// Returns `true` if no process works on the batch.
     pub(super) fn is_unlocked(&self, id: &str) -> Result<bool> {
         match &self.shelf {
             Shelf::Folder(_) => Ok(self.try_lock(id)?.is_some()),
@@ -184,13 +186,13 @@ impl BatchStore {
         }
     }
 
-    /// Removes the upload of a batch. If its columns were not explained, the batch becomes failed.
+    /// Removes the upload of a batch. If its columns were not explained, sets the stage of the batch to failed.
     fn remove_upload(&self, id: &str) {
         let has_upload = match &self.shelf {
             Shelf::Folder(folder) => check_id(id).is_ok() && Part::Upload.path(folder, id).exists(),
             Shelf::Rows(_) => self.read(id, Part::Upload).is_ok(),
         };
-        // The lock is taken if a request is explaining the upload at this moment.
+        // Another request holds the lock if it is explaining the upload at this moment.
         let Ok(Some(_lock)) = has_upload.then(|| self.try_lock(id)).transpose().map(Option::flatten) else {
             return;
         };
@@ -230,7 +232,7 @@ impl BatchStore {
     }
 }
 
-/// Refuses a text that is not an ID, because it becomes a part of a path.
+/// Refuses a text that is not a batch ID, because the ID becomes a part of a path.
 fn check_id(id: &str) -> Result<()> {
     let is_id =
         !id.is_empty() && id.len() < 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');

@@ -29,7 +29,7 @@ const RELOAD_SECONDS: u32 = 2;
 struct BatchesPage {
     layout: Layout,
     batches: Vec<BatchLine>,
-    /// Links to the previous and the next page of the list.
+    /// Links to the previous and the next page of the list of batches.
     previous: Option<String>,
     next: Option<String>,
     /// Name and title of each supported file format.
@@ -48,25 +48,25 @@ struct BatchPage {
     stage: String,
     message: String,
     running: bool,
-    /// Number of sent orders and of all orders to send, while the batch is being applied.
+    /// Number of sent orders and number of all orders to send, while the service applies the batch.
     progress: Option<(u64, u64)>,
     planned: bool,
-    /// Whether the batch's process has died while applying it, so that a user can resume it.
+    /// `true` if the batch's process has died while applying the batch, so that a user can resume it.
     can_resume: bool,
     done: bool,
-    /// Whether outcomes can be downloaded.
+    /// `true` if the user can download outcomes.
     has_outcomes: bool,
     rows: String,
     orders: String,
     value: String,
     decisions: String,
-    /// How a person explained the columns, as sentences.
+    /// How a person explained the columns of the file, as sentences.
     explained: Vec<String>,
     plan: Option<PlanTable>,
     csrf: String,
 }
 
-/// A line of the list of batches.
+/// A row in the list of batches.
 struct BatchLine {
     stage: String,
     tone: &'static str,
@@ -82,7 +82,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, 
     let this = Arc::clone(&app);
     let lines = app.blocking(move || {
         let stored = this.batches.list().into_iter().skip((page - 1) * BATCHES_SHOWN).take(BATCHES_SHOWN + 1);
-        // A batch may be removed while this request reads the others.
+        // Another request may remove a batch while this request reads the list.
         Ok(stored.filter_map(|batch| this.batch_with_open(&batch.id).ok()).map(BatchLine::of).collect::<Vec<_>>())
     });
     let mut batches = lines.await?;
@@ -100,7 +100,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&BatchesPage { layout, batches, previous, next, formats, recognised, csrf: caller.csrf }))
 }
 
-/// Accepts an upload. The CSRF token is checked after the whole form is read and before the file is used.
+/// Accepts an uploaded refund file. Checks the CSRF token after reading the whole form and before using the file.
 pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> PageResult {
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::new(Kind::Usage, format!("the upload cannot be read: {}", error.body_text()))
@@ -203,7 +203,7 @@ impl BatchLine {
     }
 }
 
-/// Describes the stage. An applied batch is *done* only if no row is open.
+/// Describes the stage of a batch. An applied batch is *done* only if no row is open.
 fn stage_of(batch: &Batch) -> String {
     match batch.stage {
         _ if batch.broken_off => "broken off".to_owned(),

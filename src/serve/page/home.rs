@@ -1,7 +1,8 @@
-//! The start page: a work queue. What waits for the user, what is open or doubtful, what failed, refunds that have turned up,
-//! and what the user has opened last.
+//! The start page, which is a work queue. It shows approvals that wait for the user, open, doubtful and failed
+//! retractions, watched refunds whose order a crawl has found, and the orders that the user has opened last.
 //!
-//! Everything is read from the ledger, the index and the stored batches. The page sends no request to the vendor.
+//! The service reads all data of the page from the ledger, the index and the stored batches. The page sends no request
+//! to the vendor.
 
 use std::sync::Arc;
 
@@ -24,13 +25,13 @@ use crate::serve::flag_names::without_flags;
 use crate::serve::routes::Audience;
 use crate::store::ledger::{Approval, Filter, Ledger, Stage, State as LedgerState, Watched};
 
-/// Maximum number of lines in one list. The list then links to the whole.
+/// Maximum number of lines in one list of the start page. A longer list ends with a link to all of its items.
 const LINES: usize = 20;
 
-/// A failure is shown for this long.
+/// How long the start page shows a failed retraction.
 const FAILED_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Maximum number of failures that are read to find the newest ones.
+/// Maximum number of failed retractions that are read to find the newest ones.
 const FAILURES_READ: usize = 1_000;
 
 const DOUBTFUL: [LedgerState; 2] = [LedgerState::Unknown, LedgerState::Unconfirmed];
@@ -42,11 +43,11 @@ const FAILED: [LedgerState; 2] = [LedgerState::Failed, LedgerState::NotReceived]
 #[template(path = "home.html")]
 struct HomePage {
     layout: Layout,
-    /// Why recoup can send nothing now, with the remedy for each reason.
+    /// The reasons why recoup can send nothing now, each with its remedy.
     blocked: Vec<String>,
     /// Requests that wait for this user's approval.
     to_approve: Vec<ApprovalLine>,
-    /// This user's requests that wait for somebody else's approval.
+    /// This user's requests that wait for another person's approval.
     own: Vec<ApprovalLine>,
     /// Confirmed retractions with a reward that is active again: number, order, link.
     standing: Vec<(i64, String, String)>,
@@ -54,17 +55,17 @@ struct HomePage {
     open: Section,
     failed: Section,
     found: Vec<FoundOrder>,
-    /// Number of refunds whose order no crawl has found yet.
+    /// Number of watched refunds whose order no crawl has found yet.
     watched: u64,
     batches: Vec<BatchLine>,
     recent: Vec<RecentOrder>,
 }
 
-/// A list of retractions.
+/// A list of retractions on the start page.
 #[derive(Default)]
 struct Section {
     lines: Vec<RetractionLine>,
-    /// Whether there are more than the lines.
+    /// `true` if there are more retractions than the list shows.
     more: bool,
 }
 
@@ -94,7 +95,7 @@ struct BatchLine {
 struct RecentOrder {
     order: String,
     link: String,
-    /// The state of the newest retraction, or the states of the rewards.
+    /// The state of the order's newest retraction, or the states of its rewards.
     state: String,
     tone: &'static str,
     at: String,
@@ -153,7 +154,7 @@ impl HomePage {
         Ok(())
     }
 
-    /// Whether no list has a line.
+    /// Returns `true` if every list of the page is empty.
     fn is_empty(&self) -> bool {
         self.to_approve.is_empty()
             && self.own.is_empty()
@@ -167,14 +168,14 @@ impl HomePage {
 }
 
 impl Section {
-    /// Returns the oldest retractions in these states: they have waited for the longest time.
+    /// Returns the oldest retractions in these states, because they have waited for the longest time.
     fn oldest(ledger: &Ledger, states: &[LedgerState]) -> Result<Self> {
         let filter = Filter { states: states.to_vec(), limit: LINES + 1, ..Filter::default() };
         let found = ledger.list(&filter)?;
         Ok(Self { more: found.len() > LINES, lines: found.iter().take(LINES).map(RetractionLine::of).collect() })
     }
 
-    /// Returns the newest retractions in these states of the last month.
+    /// Returns the newest retractions of the last month in these states.
     fn newest(ledger: &Ledger, states: &[LedgerState], now: Timestamp) -> Result<Self> {
         let since = now.checked_sub(FAILED_FOR).unwrap_or(Timestamp::MIN);
         let filter = Filter { states: states.to_vec(), since: Some(since), limit: FAILURES_READ, ..Filter::default() };
@@ -199,7 +200,7 @@ fn open_batches(app: &App) -> Vec<BatchLine> {
     app.batches.list().into_iter().filter(is_open).take(LINES).map(line).collect()
 }
 
-/// Returns the orders that the user has opened, as far as index or ledger still have them.
+/// Returns the orders that the user has opened, if the index or the ledger still has them.
 fn recent(app: &App, who: &Principal, now: Timestamp) -> Result<Vec<RecentOrder>> {
     let mut recent = Vec::new();
     for (order_id, at) in app.recent.of(&who.name, now) {
