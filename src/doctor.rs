@@ -1,8 +1,8 @@
 //! Use case: checks everything that recoup needs, and says what to do about each failure.
 //!
 //! `recoup doctor` reads a few participants, a sample of their rewards, the rules of every program, and the whole index
-//! and ledger. It stores the program rules in the index, as a retraction does. `recoup doctor` changes nothing at the
-//! vendor, and its output contains no participant's ID.
+//! and ledger. `recoup doctor` stores the program rules in the index, as a retraction does. `recoup doctor` changes
+//! nothing at the vendor, and its output contains no participant's ID.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -376,7 +376,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
 
 fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
-    // `recoup retract` uses the same text if the difference between the clocks stops retractions.
+    // `recoup retract` prints the same text if the difference between the clocks stops retractions.
     if let Some(trouble) = clock_error(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }

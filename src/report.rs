@@ -1,6 +1,6 @@
 //! Output of all commands: data on stdout, everything else on stderr, a progress bar on a terminal.
 //!
-//! Only this module prints. One run prints data either as text or as JSON, never both. `--quiet` suppresses notes and
+//! Only this module prints. A command prints data either as text or as JSON, never both. `--quiet` suppresses notes and
 //! progress, never data, warnings or errors. Printed text may contain data of the vendor or of a shop's file, so
 //! stdout, stderr and the log escape line breaks and control characters: data cannot forge a line of a receipt.
 //!
@@ -57,7 +57,7 @@ pub fn start_log(verbose: u8, json: bool) {
     // By default tracing reports a failed write with eprintln!, which panics if stderr cannot be written. The panic
     // could happen in the middle of a retraction.
     let log = log.log_internal_errors(false);
-    // Only the first call in a process takes effect. Tests may start the log again.
+    // `try_init` takes effect only at its first call in a process. Tests may start the log again.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }
 
@@ -450,7 +450,7 @@ pub fn fit_tables_to_terminal() {
     }
 }
 
-/// Formats a table without borders. Only the last column wraps if the table is wider than the terminal, because an
+/// Formats a table without borders. If the table is wider than the terminal, only its last column wraps, because an
 /// order ID that spans two lines cannot be copied.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     table_within(TABLE_WIDTH.load(Ordering::Relaxed), header, rows)

@@ -1,7 +1,7 @@
 //! Computes the delay after failed sign-ins. This module does no I/O.
 //!
-//! A few failed attempts cause no delay. Failures for a name count across all networks. They count even if no user has
-//! that name, because otherwise the response would reveal which names are users. Failures from a network count across
+//! A few failed attempts cause no delay. Failures for a name count across all networks. Failures for an unknown name
+//! count too, because otherwise the response would reveal which names are users. Failures from a network count across
 //! all names; a network has more free attempts, because a whole office may share it. If there are too many failures
 //! overall, every failure causes a delay.
 

@@ -143,8 +143,8 @@ pub(super) async fn run(
     problem.map_or(Ok(Exit::Done), Err)
 }
 
-/// Returns the error for outcomes that cannot be written. It states how many retractions were sent and how to get the
-/// outcomes again.
+/// Returns the error for outcomes that cannot be written. The error states how many retractions were sent and how to
+/// get the outcomes again.
 fn unwritten_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error {
     let sent = match sent {
         0 => "nothing was sent".to_owned(),

@@ -1,5 +1,5 @@
-//! `recoup forget`: forgets accounts. Also removes forgotten accounts from the index for every command that writes to
-//! it.
+//! `recoup forget`: forgets accounts. This module also removes forgotten accounts from the index for every command that
+//! writes to the index.
 
 use super::{CommandContext, Exit};
 use crate::cli::ForgetArgs;

@@ -1,6 +1,7 @@
 //! `recoup init`: writes a commented `recoup.toml` and a private token file, then runs `recoup doctor`.
 //!
-//! If there is a terminal, the command asks for each value that the flags leave out. It never overwrites a file.
+//! If there is a terminal, the command asks for each value that the flags leave out. `recoup init` never overwrites a
+//! file.
 
 use std::io::BufRead;
 use std::path::Path;

@@ -68,7 +68,7 @@ struct CommandContext<'a> {
     report: &'a Report,
     /// The person who runs the command, as the ledger records it.
     actor: &'a Actor,
-    /// The first client of the Advocate host. Its responses show the vendor's clock.
+    /// The first client of the Advocate host, whose responses show the vendor's clock.
     first_advocate: OnceLock<Advocate>,
 }
 
@@ -339,7 +339,7 @@ fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
 }
 
 /// Warns if this process could not share the quota with other processes and so counted only its own requests. Also
-/// warns about an implausibly long wait.
+/// warns if the wait for the vendor's limit is implausibly long.
 fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
         report.warn(format!("the quota was not shared with other processes: {why}"));

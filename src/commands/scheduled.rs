@@ -1,4 +1,4 @@
-//! Runs the scheduled jobs of the service. They use the use cases of the commands, without output.
+//! Runs the scheduled jobs of the service. A job runs the use case of a command, without output.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Work for Scheduled {
             super::remember_clock(&context);
             match done {
                 Ok(_) => Ok(()),
-                // These errors are not failures of a job: the quota is used up, a retraction is not confirmed yet,
-                // another process is busy, or this process is stopping. The job's next run continues.
+                // A job does not fail if the quota is used up, a retraction is not confirmed yet, another process is
+                // busy, or this process is stopping. The job's next run continues.
                 Err(error)
                     if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
                 {

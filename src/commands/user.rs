@@ -110,7 +110,7 @@ async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     report::confirm(question, stop, "no user was added").await
 }
 
-/// Reads a password from stdin or generates one. Also returns whether it was generated.
+/// Reads a password from stdin or generates a password. Also returns whether the password was generated.
 fn password(from_stdin: bool) -> Result<(String, bool)> {
     if !from_stdin {
         return Ok((new_password()?, true));

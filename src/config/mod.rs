@@ -129,7 +129,7 @@ pub struct Settings {
     pub notices: Option<notify::Settings>,
     /// The URL of the vendor's webhook keys; `None` for the default path on the Advocate host.
     jwks_url: Option<String>,
-    /// The crash point to arm. It has an effect only in a build with the feature `failpoints`.
+    /// The crash point to arm, which has an effect only in a build with the feature `failpoints`.
     pub crash_at: Option<String>,
     tenant: Option<String>,
     account_sid: Option<String>,
@@ -423,7 +423,7 @@ impl Settings {
     }
 }
 
-/// One command's values for a host. They override the settings.
+/// One command's values for a host, which override the settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostFlags {
     /// The maximum number of requests in flight to the host.
@@ -432,7 +432,7 @@ pub struct HostFlags {
     pub rate: Option<Rate>,
     /// The longest wait for the vendor's quota.
     pub max_wait: Option<Span>,
-    /// How long the command may take (`--wait`). This value also limits each wait for the quota.
+    /// How long the command may take (`--wait`). Each wait for the quota has the same limit.
     pub within: Option<Duration>,
     pub purpose: Purpose,
     /// The maximum number of requests that the command sends to the host.

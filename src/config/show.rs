@@ -136,7 +136,7 @@ const SECRETS: [(&str, &str); 5] = [
     ("notices.smtp_password_file", "RECOUP_SMTP_PASSWORD"),
 ];
 
-/// One setting of `recoup config show`.
+/// A setting in the output of `recoup config show`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Shown {
     /// The key of `recoup.toml`, with its table.

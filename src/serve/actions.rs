@@ -48,7 +48,7 @@ pub struct ActionSettings {
     /// The Advocate host for retractions, which may use the quota's reserve.
     pub advocate: HostOptions,
     pub brand: HostOptions,
-    /// Both hosts for preflights and live searches, which may not use the quota's reserve.
+    /// The Advocate and Brand hosts for preflights and live searches, which may not use the quota's reserve.
     pub looking: (HostOptions, HostOptions),
     /// The value of the header `IR-Version` for the Brand API.
     pub ir_version: String,
@@ -58,7 +58,7 @@ pub struct ActionSettings {
     pub max_index_age: Duration,
     /// The limits of one batch.
     pub limits: Limits,
-    /// Maximum time that a batch waits for the vendor's limit. This time is long, because a batch runs in the
+    /// Maximum time that a batch waits for the vendor's limit. A batch may wait long, because it runs in the
     /// background.
     pub batch_wait: Duration,
     /// Default options for reading a refund file. A request may override each option.
@@ -113,8 +113,8 @@ impl Actions {
     /// Retracts an order: sends at most one request per action, reads the rewards once, and follows the retraction in the
     /// background.
     ///
-    /// The work runs as its own task, which continues if the client disconnects and the handler is dropped. Otherwise
-    /// recoup could send a request and never record its response.
+    /// The work runs as its own task, which continues if the client disconnects and the handler is dropped. If the task
+    /// ended with the handler, recoup could send a request and never record its response.
     pub(super) async fn retract(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Result<Receipt> {
         let (this, who) = (Arc::clone(self), who.clone());
         let ran = self.tasks.spawn(async move {
@@ -174,7 +174,7 @@ impl Actions {
             let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
             this.remember_clock();
             if let Err(error) = followed {
-                // After this time, `recoup verify` and the scheduled job continue to follow these retractions.
+                // After this failure, `recoup verify` and the scheduled job continue to follow these retractions.
                 tracing::warn!(kind = error.kind.name(), "retractions are no longer followed: {}", error.message);
             }
         });
@@ -234,8 +234,8 @@ impl Actions {
         self.clock.now()
     }
 
-    /// Returns a context for background work. Its clients wait longer for the vendor's rate limit than the clients of a
-    /// request.
+    /// Returns a context for background work. The clients of this context wait longer for the vendor's rate limit than
+    /// the clients of a request.
     pub(super) fn background_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.background;
         Context { advocate, brand, ..self.context(actor, report) }

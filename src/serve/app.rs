@@ -204,8 +204,8 @@ pub(super) fn check_count(orders: usize) -> Result<()> {
         .hint("look them up in parts; a lead can upload a file of refunds as a batch"))
 }
 
-/// Returns `true` if this user may look up orders by participant ID. Such a look-up reveals who placed an order, so it
-/// requires the right to see accounts.
+/// Returns `true` if this user may look up orders by participant ID. A look-up by participant ID reveals who placed an
+/// order, so it requires the right to see accounts.
 pub(super) fn participants(who: &Principal) -> ParticipantIds {
     if who.may(Right::SeeAccount) { ParticipantIds::Match } else { ParticipantIds::Hide }
 }

@@ -29,8 +29,8 @@ use crate::error::Result;
 /// Maximum length in bytes of the path that a browser opens after the sign-in.
 const NEXT_AT_MOST: usize = 2_000;
 
-/// Passes a request to its handler if the caller has the access that the route requires. Otherwise responds with an
-/// error, or redirects to the sign-in.
+/// Passes a request to its handler if the caller has the access that the route requires. If not, responds with an error
+/// or redirects to the sign-in.
 pub(super) async fn authorize(State((app, route)): State<(Arc<App>, Route)>, request: Request, next: Next) -> Response {
     let caller = match route.audience {
         Audience::Page => app.page_caller(&request),

@@ -1,5 +1,5 @@
-//! Wraps one HTTP connection: adds a body to hyper's empty error responses. Also delivers a response that the service
-//! sends before it has read the whole request.
+//! Wraps one HTTP connection: adds a body to hyper's empty error responses. Also makes sure that the client receives a
+//! response that the service sends before reading the whole request.
 //!
 //! hyper responds to a malformed or oversized request with an empty body and calls no handler, so this module replaces the
 //! response's bytes.
@@ -17,8 +17,7 @@ use super::error_bodies::body_of;
 use super::headers::request_id;
 use super::routes::Audience;
 
-/// Number of bytes kept from the start of each request. These bytes show whether the request is for the API or for the
-/// page.
+/// Number of bytes kept from the start of each request, which show whether the request is for the API or for the page.
 const REQUEST_LINE: usize = 64;
 
 /// After the last response, the service closes the connection once the client has sent nothing for this time.

@@ -12,12 +12,12 @@ use crate::store::Place;
 /// Maximum number of idle connections in a pool.
 const IDLE_AT_MOST: usize = 16;
 
-/// The device and inode number of a file. They distinguish the file from another file that has replaced it at the same
+/// The device and inode number of a file, which distinguish the file from another file that has replaced it at the same
 /// path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileKey(u64, u64);
 
-/// The function that opens the store. It returns `None` if the store does not exist yet.
+/// The function that opens the store. The function returns `None` if the store does not exist yet.
 type Open<T> = Box<dyn Fn(&Place) -> Result<Option<T>> + Send + Sync>;
 
 pub(super) struct ConnectionPool<T> {

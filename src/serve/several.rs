@@ -59,8 +59,8 @@ impl Actions {
                 }
                 let look = this.look(&who, &request, spends).await;
                 if let Some(error) = look.as_ref().err().filter(|error| error.kind == Kind::Parked) {
-                    // Another preflight may have met the limit first. Its error says the same, so either error may be
-                    // kept.
+                    // Another preflight may have met the limit first. Either error may be kept, because both say the
+                    // same.
                     drop(limit.set(error.clone()));
                 }
                 look

@@ -21,7 +21,7 @@ const MINUTES_KEPT: i64 = 2 * 24 * 60;
 /// The number of hours in [`BudgetLine::hours`].
 const HOURS_SHOWN: usize = 24;
 
-/// The budget of one host in one index. The first exchange opens the index.
+/// The budget of one host in one index. The first call that needs the budget opens the index.
 #[derive(Debug)]
 pub struct SharedBudget {
     place: Place,
@@ -72,7 +72,7 @@ impl SharedBudget {
     fn open(&self) -> Result<Conn, Unavailable> {
         match Conn::open_existing(&self.place, &LAYOUT, self.owner.as_ref(), Patience::Brief) {
             Ok(Some(conn)) => Ok(conn),
-            // The first writer of the index creates the schema. Before that, there is no shared budget.
+            // The first writer of the index creates the schema. Without a schema, there is no shared budget.
             Ok(None) => Err(Unavailable::NoDatabase),
             Err(error) if error.kind == Kind::Identity => Err(Unavailable::NoDatabase),
             Err(error) => Err(Unavailable::Failed(error.message)),

@@ -22,7 +22,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The age at which recoup fetches the vendor's keys again in the background. recoup uses the cached keys meanwhile.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// The age of the cached keys at which a webhook waits for a new fetch. This age limits how long recoup trusts a
+/// The age of the cached keys at which a webhook waits for a new fetch. The limit bounds how long recoup trusts a
 /// revoked key.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 

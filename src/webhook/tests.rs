@@ -186,7 +186,7 @@ async fn a_forged_delivery_with_an_unknown_key_holds_up_none_with_a_known_one() 
     });
     is_asked.recv().await.expect("the forged delivery has the keys fetched");
     assert_eq!(keys.get("k", later).now_or_never(), Some(Ok(key())), "at once");
-    // While recoup fetches new keys, it uses old keys. It uses very old keys only if the fetch fails.
+    // recoup uses old keys while it fetches new keys. recoup uses very old keys only if the fetch fails.
     let (old, very_old) = (begin + SignedDuration::from_hours(13), begin + SignedDuration::from_hours(25));
     assert_eq!(keys.get("k", old).now_or_never(), Some(Ok(key())));
     assert_eq!(keys.get("k", very_old).now_or_never(), None);

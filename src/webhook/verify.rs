@@ -155,7 +155,7 @@ struct Set {
     keys: Vec<serde_json::Value>,
 }
 
-/// One entry of a key set, whether or not recoup supports its type.
+/// An entry of a key set, whether or not recoup supports its type.
 #[derive(Deserialize)]
 struct Entry {
     kty: String,

@@ -510,7 +510,7 @@ fn a_large_batch_costs_two_brand_requests_an_order_and_sends_the_oldest_first() 
     assert!(asked <= 105 * 2 + 30, "{asked} requests for 105 orders: {}", sim.record()["requests"]);
     let sent: Vec<u64> = deleted(&sim).iter().map(|id| day(id)).collect();
     assert_eq!(sent.len(), 105);
-    // The trial's orders come first, because their rewards name no program. The other orders follow.
+    // The trial's orders come first, because their rewards name no program. The remaining orders follow.
     let turns: Vec<&[u64]> = sent.chunk_by(|one, next| one <= next).collect();
     assert!(turns.len() <= 2, "the oldest conversion goes first: {sent:?}");
     assert_eq!(turns.last().and_then(|turn| turn.first()), orders.iter().map(Action::day).min().as_ref());
@@ -746,7 +746,8 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
                 rows.push(Row { cells: cells(order, "", "", "", "", n), expected: Expected::Any, may_send: ids });
             }
             _ if list.len() > 1 => {
-                // A row for an order of several actions stops if it names no action. Otherwise each action gets a row.
+                // A row for an order of several actions stops if it names no action. If the rows name the actions, each
+                // action gets a row.
                 if n.is_multiple_of(3) {
                     rows.push(Row {
                         cells: cells(order, "", "", "", "", n),

@@ -368,7 +368,8 @@ fn a_database_of_another_tenant_another_version_or_a_damaged_one_is_refused() {
 fn a_full_disk_is_an_error_and_the_crawl_resumes_when_there_is_room() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
-    // A file size limit simulates a full disk. Its signal SIGXFSZ must not end the process.
+    // A file size limit simulates a full disk. The operating system's signal SIGXFSZ for this limit must not end the
+    // process.
     let program = home.command(&["crawl", "--source", "participants", "--json"]);
     let mut shell = std::process::Command::new("/bin/sh");
     shell

@@ -208,7 +208,7 @@ fn a_refresh_by_export_requests_the_accounts_that_changed() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert!(sim.requests() <= 30 * 11 / 10 + 20, "{}", sim.record()["requests"]);
     assert_index_is_truth(&home, &sim);
-    // The next refresh reads the overlap with this refresh again, and finds no difference in it.
+    // The next refresh reads the overlap with the previous refresh again, and finds no difference in the overlap.
     sim.post("change?accounts=20");
     sim.post("record/reset");
     home.check(&by("export"), 0);

@@ -99,7 +99,7 @@ fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
             }
             drop(connection);
             // If a socket is closed with unread data, the connection is reset, and the client may lose the GOAWAY
-            // frame. That frame says which requests were not processed.
+            // frame, which says which requests were not processed.
             tokio::io::copy(&mut unread, &mut tokio::io::sink()).await.map(drop)
         }
     })

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a PostgreSQL server. It cuts a connection at a commit.
+//! A TCP proxy in front of a PostgreSQL server, which cuts a connection at a commit.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ pub enum Cut {
     Late,
 }
 
-/// A proxy on a free port. It runs until the test process ends.
+/// A proxy on a free port, which runs until the test process ends.
 pub struct Proxy {
     pub port: u16,
     cuts: Arc<Cuts>,

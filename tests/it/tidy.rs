@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use source::{Source, named_modules, says};
 
-/// The modules that each module may name. `commands`, `main` and `lib` may name every module. They are not listed, so
-/// no other module may name them.
+/// The modules that each module may name. `commands`, `main` and `lib` may name every module. These three are not in
+/// the table, so no other module may name them.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("error", &[]),

@@ -18,7 +18,7 @@ use super::{Problem, Retry};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// One token bucket for each API token. A bucket holds the requests of one minute and refills evenly.
+/// A token bucket for each API token. A bucket holds the requests of one minute and refills evenly.
 pub(in crate::serve) struct RateLimit {
     limiter: RateLimiter<i64, DefaultKeyedStateStore<i64>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,

@@ -2,8 +2,8 @@
 //!
 //! The service stores the metadata, the plan and the outcomes of a batch as files beside the ledger. The name of these
 //! files is a random ID and never the upload's name. The service stores an upload whose columns need an explanation
-//! until it is planned, for at most one day. A batch whose process has died is *broken off*. It can be applied again,
-//! because the ledger has every request that was sent. Applying a batch sends only planned actions.
+//! until it is planned, for at most one day. A batch whose process has died is *broken off*. A user can apply such a
+//! batch again, because the ledger has every request that was sent. Applying a batch sends only planned actions.
 
 mod jobs;
 mod outcomes;

@@ -29,7 +29,7 @@ pub(in crate::serve) enum Part {
     Metadata,
     Plan,
     Outcomes,
-    /// The uploaded file. It is stored only while its columns need an explanation.
+    /// The uploaded file, which the service stores only while its columns need an explanation.
     Upload,
 }
 
@@ -192,7 +192,7 @@ impl BatchStore {
             Shelf::Folder(folder) => check_id(id).is_ok() && Part::Upload.path(folder, id).exists(),
             Shelf::Rows(_) => self.read(id, Part::Upload).is_ok(),
         };
-        // Another request holds the lock if it is explaining the upload at this moment.
+        // Another request that is explaining the upload at this moment holds the lock.
         let Ok(Some(_lock)) = has_upload.then(|| self.try_lock(id)).transpose().map(Option::flatten) else {
             return;
         };

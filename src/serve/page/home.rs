@@ -1,5 +1,5 @@
-//! The start page, which is a work queue. It shows approvals that wait for the user, open, doubtful and failed
-//! retractions, watched refunds whose order a crawl has found, and the orders that the user has opened last.
+//! The start page, which is a work queue. The start page shows approvals that wait for the user, open, doubtful and
+//! failed retractions, watched refunds whose order a crawl has found, and the orders that the user has opened last.
 //!
 //! The service reads all data of the page from the ledger, the index and the stored batches. The page sends no request
 //! to the vendor.
@@ -47,7 +47,7 @@ struct HomePage {
     blocked: Vec<String>,
     /// Requests that wait for this user's approval.
     to_approve: Vec<ApprovalLine>,
-    /// This user's requests that wait for another person's approval.
+    /// Approval requests of this user that wait for another person's approval.
     own: Vec<ApprovalLine>,
     /// Confirmed retractions with a reward that is active again: number, order, link.
     standing: Vec<(i64, String, String)>,

@@ -97,7 +97,7 @@ pub(in crate::serve) async fn sign_in(State(app): State<Arc<App>>, request: Requ
     }
 }
 
-/// Returns the response to a throttled sign-in. It says when the next attempt is accepted.
+/// Returns the response to a throttled sign-in, which says when the next attempt is accepted.
 pub(super) fn throttled(
     app: &App,
     until: Timestamp,

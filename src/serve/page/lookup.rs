@@ -94,8 +94,8 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&page))
 }
 
-/// Checks several orders with the vendor and shows the list with a verdict for each order. Only a form sends this
-/// request, so that a link on another site cannot spend the quota.
+/// Checks several orders with the vendor and shows the list with a verdict for each order. The request for this check
+/// is a POST of a form, so that a link on another site cannot spend the quota.
 pub(in crate::serve) async fn check(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let texts = texts_of(&form.fields)?;
     let text = texts.iter().map(OrderId::as_str).collect::<Vec<_>>().join("\n");

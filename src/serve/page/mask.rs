@@ -1,4 +1,4 @@
-//! Masks account IDs. They are often e-mail addresses, and most tasks do not need them.
+//! Masks account IDs. Account IDs are often e-mail addresses, and most tasks do not need them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The web pages, rendered on the server. They work without scripts and escape every value.
+//! The web pages, rendered on the server. The pages work without scripts and escape every value.
 //!
 //! Each page has one file in this folder and its markup in `templates/`. A page makes no decisions: it shows the
 //! results of the use cases and passes the user's requests to the use cases.

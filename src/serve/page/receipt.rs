@@ -87,7 +87,7 @@ pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller,
         }
     });
     let mut response: Response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
-    // This header makes nginx pass the stream on without buffering.
+    // The header `X-Accel-Buffering` makes nginx pass the stream on without buffering.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -9,7 +9,7 @@ use crate::store::{Layout, ProcessLock, ledger};
 /// The reason why a database transaction failed.
 #[derive(Debug)]
 pub enum DbError {
-    /// Another process holds the database's write lock.
+    /// The write lock of the database belongs to another process.
     Busy,
     /// The transaction collided with another transaction; the caller may retry it.
     Retry,
@@ -30,7 +30,7 @@ pub enum DbError {
     /// The connection was lost while the PostgreSQL server committed. recoup could not find out in time whether the
     /// commit succeeded.
     Unresolved(String),
-    /// Another error of the database engine.
+    /// The database engine reported an error of another kind.
     Engine(String),
     /// An error from recoup's own code, with its kind and hint.
     Ours(Error),

@@ -109,8 +109,8 @@ fn has_log(path: &Path) -> bool {
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
-/// Keeps the plan of a prepared statement. By default, SQLite compiles a statement again if the plan could depend on a bound
-/// value, for example a `LIMIT`. That takes longer than most statements here.
+/// Keeps the plan of a prepared statement. By default, SQLite compiles a statement again if the plan could depend on a
+/// bound value, for example a `LIMIT`. Compiling a statement takes longer than running most statements of recoup.
 fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

@@ -96,8 +96,8 @@ impl<'t> Tx<'t> {
         self.one(sql, &[], |row| row.get(0))
     }
 
-    /// Returns the first fault that the engine finds in a check of the whole file; `None` if the file is intact.
-    /// PostgreSQL checks its pages itself when it reads them, so there `None` is always returned.
+    /// Returns the first fault that the engine finds in a check of the whole file; `None` if the file is intact. On
+    /// PostgreSQL the result is always `None`, because PostgreSQL checks its pages itself when it reads them.
     pub fn first_damage(&self, checks: Checks) -> Result<Option<String>, DbError> {
         let Engine::Sqlite(_) = self.0 else { return Ok(None) };
         let sql = match checks {

@@ -37,8 +37,8 @@ pub struct Erased {
 
 impl Index {
     /// Erases accounts. The accounts must have tombstones, because the next crawl would otherwise add the accounts
-    /// again. `erased` has the counts of the rows that [`Index::import_tombstones`] has already deleted. `each`
-    /// receives the number of rewards scanned so far.
+    /// again. `erased` has the counts of the rows that [`Index::import_tombstones`] has already deleted. The closure
+    /// `each` receives the number of rewards scanned so far.
     pub fn erase(&mut self, accounts: &[AccountId], mut erased: Erased, mut each: impl FnMut(u64)) -> Result<Erased> {
         self.conn.overwrite_deleted()?;
         for account in accounts {

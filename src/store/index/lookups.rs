@@ -98,8 +98,8 @@ impl IndexReader {
         })
     }
 
-    /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. This
-    /// order ID itself comes first.
+    /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. The
+    /// given order ID itself comes first.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.conn.read(|tx| {
             let form = skeleton(order.as_str());

@@ -119,7 +119,8 @@ impl Index {
         }
     }
 
-    /// Runs `work` in one write transaction with the tombstones. Then writes the counters and checksums of the batch.
+    /// Runs `work` in one write transaction with the tombstones, and then writes the counters and checksums of the
+    /// batch.
     fn write_batch<T>(&mut self, mut work: impl FnMut(&mut Batch<'_>) -> Result<T, DbError>) -> Result<T> {
         // Only a commit returns the cached tombstones, because a rollback may remove tombstones that a failed attempt
         // has added to the cache.

@@ -30,8 +30,8 @@ pub struct PassResult {
     pub accounts_vanished: u64,
     /// Number of accounts that an earlier pass of the run marked as gone and that this pass lists again.
     pub accounts_returned: u64,
-    /// Number of accounts that the list no longer has, if the number is implausibly large. In this case, the pass marks
-    /// no account as gone.
+    /// Number of accounts that the list no longer has, if the number is implausibly large. A pass with such a number
+    /// marks no account as gone.
     pub accounts_withheld: u64,
     /// The number of distinct rows without a user or account ID.
     pub rows_unusable: u64,
@@ -53,8 +53,8 @@ pub struct PassEvidence {
     pub whole: bool,
     /// `true` if the pagination detected no shifted row of the list.
     pub still: bool,
-    /// `true` if the total stayed the same and equals the number of distinct rows. Such a pass is proven even if the
-    /// order of the list changes.
+    /// `true` if the total stayed the same and equals the number of distinct rows. A pass with a stable total is proven
+    /// even if the order of the list changes.
     pub counted: bool,
 }
 

@@ -43,8 +43,8 @@ pub struct RewardListCommitted {
 pub struct Unseen {
     /// The number of rewards that were marked as gone.
     pub gone: u64,
-    /// Number of rewards that the pass did not list, if the number is implausibly large. In this case, the pass marks
-    /// no reward as gone.
+    /// Number of rewards that the pass did not list, if the number is implausibly large. A pass with such a number
+    /// marks no reward as gone.
     pub withheld: u64,
 }
 

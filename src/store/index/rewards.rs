@@ -104,7 +104,7 @@ pub struct AccountRead {
     pub answer: AccountAnswer,
 }
 
-/// One step of a crawl. A batch of steps is one transaction.
+/// A step of a crawl. A batch of steps is one transaction.
 #[derive(Debug, Clone)]
 pub enum Entry {
     Read(AccountRead),
@@ -174,7 +174,7 @@ impl Index {
         })
     }
 
-    /// Writes one reward that was read by its ID. The other rewards of its account stay unchanged.
+    /// Writes one reward that recoup read by its ID. The other rewards of the reward's account stay unchanged.
     pub fn record_reward(&mut self, reward: &ReadReward, asked_at: Timestamp) -> Result<()> {
         self.write_batch(|batch| {
             let listed_by = &reward.extracted.reward.account_id;

@@ -29,7 +29,7 @@ pub enum RunState {
     Running,
     /// The run has ended, completely or with gaps.
     Finished,
-    /// Another run has replaced this run before its end.
+    /// The run was replaced by another run before its end.
     Replaced,
 }
 

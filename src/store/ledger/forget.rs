@@ -1,7 +1,7 @@
 //! Forgets an account in the ledger: deletes its values, stores a keyed hash, and records the deletion with its ticket.
 //!
 //! The hashed rows contain only commitments, so the chain still verifies. The event does not contain the account. The
-//! caller rewrites the ledger afterwards, because SQLite leaves deleted text in its pages until then.
+//! caller rewrites the ledger after forgetting an account, because SQLite leaves deleted text in its pages until then.
 
 use std::collections::BTreeSet;
 
@@ -121,7 +121,8 @@ fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64,
     Ok(erased)
 }
 
-/// Deletes the values of accounts with a tombstone. Such values remain if the ledger is an older copy.
+/// Deletes the values of accounts with a tombstone. An older copy of a ledger may still have values of forgotten
+/// accounts.
 fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
     let accounts = "SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)";
     for value in tx.rows(accounts, &[&REASON, &RESPONSE], |row| row.get::<String>(0))? {

@@ -265,7 +265,7 @@ impl Ledger {
             if let Some(server) = tx.server_instance()?
                 && tx.run(insert, &[&"ledger_id", &id])? == 1
             {
-                // Only a new ledger belongs to this PostgreSQL server without a person's acceptance.
+                // A new ledger belongs to this PostgreSQL server. A person must accept the server for any other ledger.
                 accept_restored::set_server(tx, &server)?;
             }
             tx.run(insert, &[&"ledger_id", &id])?;
@@ -274,8 +274,8 @@ impl Ledger {
     }
 }
 
-/// Logs a new event of the ledger. Only the debug log contains the message, because it may quote the vendor and name a
-/// person.
+/// Logs a new event of the ledger. The message of the event is only in the debug log, because the message may quote the
+/// vendor and name a person.
 fn log_step(retraction: i64, state: State, message: &str) {
     tracing::info!(retraction, state = state.as_str(), "ledger event");
     tracing::debug!(retraction, "{message}");

@@ -155,8 +155,8 @@ fn verify_chain(
 ) -> Result<Result<Walk, String>, DbError> {
     let mut walk = match walked.take() {
         Some(walk) if walk.still_holds(tx)? => walk,
-        // Another file may have replaced a ledger file, so recoup reads it from the beginning. A ledger on a server
-        // only grows.
+        // Another file may have replaced the ledger file, so recoup reads the file from the beginning. A ledger on a
+        // PostgreSQL server only grows.
         Some(walk) if tx.server_instance()?.is_some() => {
             let what = format!("event {}, which this process has seen, is not there any more", walk.at);
             *walked = Some(walk);

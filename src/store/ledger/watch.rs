@@ -1,5 +1,5 @@
-//! Watched refunds: refunds whose order is not in the index yet. After every crawl, recoup looks up these orders, until the
-//! index has the order or the wait expires.
+//! Watched refunds: refunds whose order is not in the index yet. After every crawl, recoup looks up the orders of
+//! watched refunds, until the index has the order or the wait expires.
 //!
 //! The list of watched refunds is not part of the append-only record: recoup deletes its rows, and no event mentions
 //! the watched refunds. This module never sends a request.

@@ -6,7 +6,7 @@
 //! A write transaction first locks the only row of `store_state`. Therefore all writes of a store follow each other, as
 //! on SQLite. Every write transaction also inserts a random number into `commits`. If the connection is lost while the
 //! server commits, the next connection locks the row of `store_state`, which waits for the end of the lost transaction.
-//! Then that connection looks for the number in `commits`.
+//! With the lock on the row, the next connection looks for the number in `commits`.
 
 mod locks;
 mod pool;

@@ -1,7 +1,7 @@
 //! Connections to PostgreSQL servers: one thread that transfers the bytes of all connections, and a pool for each
 //! server.
 //!
-//! Callers are ordinary threads or threads of an async runtime. They wait for each statement with a deadline, so a
+//! Callers are ordinary threads or threads of an async runtime. Callers wait for each statement with a deadline, so a
 //! server that does not answer cannot block them for ever.
 
 use std::collections::HashMap;
@@ -69,8 +69,8 @@ struct State {
     open: usize,
 }
 
-/// A connection in use. It returns to its pool if [`Lease::keep`] was called. Otherwise it is closed, so that no
-/// connection in an unknown state is used again.
+/// A connection in use. If [`Lease::keep`] was called, the connection returns to its pool. If not, the connection is
+/// closed, so that no connection in an unknown state is used again.
 pub struct Lease {
     pool: Arc<Pool>,
     client: Option<Client>,

@@ -35,7 +35,7 @@ const LOCK_SECONDS: u64 = 60;
 /// A PostgreSQL server, with everything that a connection to the server needs.
 #[derive(Clone)]
 pub struct Server {
-    /// The whole address. It may contain a password.
+    /// The whole address of the server, which may contain a password.
     url: SecretString,
     pub(super) config: tokio_postgres::Config,
     pub(super) tls: MakeRustlsConnect,
