@@ -2,7 +2,7 @@
 //!
 //! Wall time is one reading of the system clock plus the time that tokio's clock has counted since. Pausing tokio's
 //! clock therefore pauses wall time and sleeping. A step of the system clock cannot move a deadline backwards. Callers
-//! must not compare this time with `SystemTime::now()`.
+//! must not compare a time of this clock with `SystemTime::now()`.
 
 use std::time::Duration;
 

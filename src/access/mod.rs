@@ -132,7 +132,7 @@ impl AccessControl {
         Ok(Self { file: AccessFile::open(place, identity)?, limits })
     }
 
-    /// Opens the users' database. Returns `None` if it does not exist.
+    /// Opens the users' database. Returns `None` if the database does not exist.
     pub fn open_existing(place: &Place, identity: &Identity, limits: Limits) -> Result<Option<Self>> {
         Ok(AccessFile::open_existing(place, identity)?.map(|file| Self { file, limits }))
     }

@@ -1,4 +1,5 @@
-//! Commands and flags as types. `config` and the use cases interpret the flags. No flag contains a secret.
+//! Commands and flags as types. The module `config` and the use cases interpret the flags. No command-line flag
+//! contains a secret.
 
 mod adjust;
 mod approval;
@@ -230,13 +231,13 @@ pub struct CrawlArgs {
     /// The number of participants per page [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub page_size: Option<u32>,
-    /// The longest wait for the vendor's limit. If a wait would take longer, save the state and exit 8 [default: 1h]
+    /// The longest wait for the vendor's limit; before a longer wait, save the state and exit 8 [default: 1h]
     #[arg(long, value_name = "TIME")]
     pub max_wait: Option<Span>,
     /// Save the state and exit 8 instead of waiting for the vendor's limit; the same as --max-wait 0s
     #[arg(long, conflicts_with = "max_wait")]
     pub park: bool,
-    /// The maximum number of requests to send. After the last, save the state and exit 8
+    /// The maximum number of requests to send; after the last request, save the state and exit 8
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_requests: Option<u64>,
     /// Start no request after the next occurrence of this local time of day, or after this timestamp; then exit 8

@@ -19,7 +19,7 @@ use crate::store::Identity;
 use crate::store::ledger::{Ledger, NewWatched};
 
 /// The largest number of rows for which recoup reads each action before it sends the retraction. For larger batches
-/// recoup skips this request.
+/// recoup does not read the actions, to save requests.
 const READ_ACTIONS: usize = 100;
 
 const WATCH_FOR: Duration = Duration::from_hours(30 * 24);
@@ -72,7 +72,7 @@ pub(super) async fn run(
     let undated =
         planned.as_ref().map_or_else(|| refunds::input::written_at(input, clock.now()), |planned| planned.made_at);
     // For a large batch recoup skips the read of each action, and makes two Brand requests for each order instead of
-    // three. The action could only add a warning, because the rewards decide.
+    // three. Reading the action could only add a warning, because the rewards decide whether a retraction is sent.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
     let mut batch = Batch::plan(ctx, &refunds, options, undated).await?;

@@ -17,8 +17,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ForgetArgs) -> Resul
     Ok(Exit::Done)
 }
 
-/// Removes the accounts from the index that the ledger marks as forgotten. Must run before a command reads rewards into
-/// the index. With `create`, creates a missing index.
+/// Removes the accounts from the index that the ledger marks as forgotten. A command must call this function before it
+/// reads rewards into the index. With `create`, creates a missing index.
 pub(super) fn apply_tombstones(context: &CommandContext<'_>, create: bool) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

@@ -78,7 +78,7 @@ impl Work for Scheduled {
             match done {
                 Ok(_) => Ok(()),
                 // A job does not fail if the quota is used up, a retraction is not confirmed yet, another process is
-                // busy, or this process is stopping. The job's next run continues.
+                // busy, or this process is stopping. The next run of the job continues the work.
                 Err(error)
                     if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
                 {
@@ -91,7 +91,7 @@ impl Work for Scheduled {
     }
 }
 
-/// Formats an RFC 3339 time to the second. Returns an empty text for `None`.
+/// Formats an RFC 3339 time to the second. Returns an empty text if the time is `None`.
 pub(super) fn short_time(text: Option<&String>) -> String {
     text.and_then(|text| text.parse::<Timestamp>().ok()).map_or_else(String::new, |at| format!("{at:.0}"))
 }

@@ -13,8 +13,8 @@ use crate::model::LinkTemplate;
 
 const LISTEN: &str = "127.0.0.1:8080";
 
-/// The default limit of requests for one API token: a hundred a second. A helpdesk needs fewer, and a client in an
-/// endless loop still leaves room for other clients.
+/// The default limit of requests for one API token: a hundred a second. A helpdesk needs fewer requests, and a client
+/// in an endless loop still leaves room for other clients.
 const TOKEN_REQUESTS_PER_MINUTE: u32 = 6_000;
 
 /// The maximum number of reasons that the page offers, which is as many as fit on a screen.

@@ -1,7 +1,7 @@
 //! Runs the use cases for the page and the API, in the name of the signed-in user.
 //!
 //! An action works like its command, but waits only briefly for the vendor's limit, because a user waits for the
-//! response. If a use case refuses, the action refuses too.
+//! response. If a use case refuses a request, the action refuses it too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,8 @@ pub struct ActionSettings {
 
 pub(super) struct Actions {
     pub(super) settings: ActionSettings,
-    /// Background tasks that continue if their client disconnects. The service waits for these tasks before it stops.
+    /// Background tasks that continue if their client disconnects. The service waits for its background tasks before it
+    /// stops.
     pub(super) tasks: TaskTracker,
     advocate: Advocate,
     brand: Brand,
@@ -113,8 +114,8 @@ impl Actions {
     /// Retracts an order: sends at most one request per action, reads the rewards once, and follows the retraction in the
     /// background.
     ///
-    /// The work runs as its own task, which continues if the client disconnects and the handler is dropped. If the task
-    /// ended with the handler, recoup could send a request and never record its response.
+    /// A retraction runs as its own task, which continues if the client disconnects and the handler is dropped. If the
+    /// task ended with the handler, recoup could send a request and never record its response.
     pub(super) async fn retract(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Result<Receipt> {
         let (this, who) = (Arc::clone(self), who.clone());
         let ran = self.tasks.spawn(async move {
@@ -161,8 +162,8 @@ impl Actions {
         RunOptions { dry_run, yes: true, max_index_age: self.settings.max_index_age, follows }
     }
 
-    /// Reads the rewards until each of these retractions is proven or the time is up. Records the outcomes in the
-    /// ledger.
+    /// Reads the rewards until each of these retractions is proven or the time is up. Records the outcomes of the
+    /// retractions in the ledger.
     fn follow_in_background(self: &Arc<Self>, who: &Principal, ids: Vec<i64>) {
         if ids.is_empty() {
             return;
@@ -206,8 +207,8 @@ impl Actions {
         }
     }
 
-    /// Removes from the index the accounts that the ledger marks as forgotten. Must be called before recoup writes the
-    /// vendor's data to the index.
+    /// Removes from the index the accounts that the ledger marks as forgotten. Callers must call this function before
+    /// they write the vendor's data to the index.
     pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
         let (index, ledger, identity) = (&self.settings.index, &self.settings.ledger, &self.settings.identity);
         forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)

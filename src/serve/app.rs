@@ -36,11 +36,11 @@ pub(super) struct App {
     /// Rate limit of each API token; `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
-    /// A pool of connections to the users' database. The pool yields `None` before the first user is created.
+    /// A pool that gives connections to the users' database, or `None` before the first user is created.
     pub(super) access: ConnectionPool<AccessControl>,
-    /// A pool of connections to the index. The pool yields `None` before the first crawl.
+    /// A pool that gives connections to the index, or `None` before the first crawl.
     pub(super) index: ConnectionPool<IndexReader>,
-    /// A pool of connections to the ledger, for look-ups. The pool yields `None` before the first retraction.
+    /// A pool that gives connections to the ledger for look-ups, or `None` before the first retraction.
     pub(super) ledger: ConnectionPool<Ledger>,
     /// Limits concurrent password hashes, because each hash takes 19 MiB and anyone can submit a sign-in.
     hashing: Arc<Semaphore>,
@@ -113,8 +113,8 @@ impl App {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        // The semaphore is never closed. The closure holds the permit, so that a client that disconnects does not let
-        // another hash start early.
+        // The semaphore is never closed. The closure holds the semaphore's permit, so that a client that disconnects
+        // does not let another hash start early.
         let permit = Arc::clone(&self.hashing).acquire_owned().await;
         let app = Arc::clone(self);
         self.blocking(move || {
@@ -137,7 +137,7 @@ impl App {
         self.with_newest_states(answers)
     }
 
-    /// Looks up texts that a user has pasted. Each text is an order ID or a list of order IDs.
+    /// Looks up texts that a user has pasted. Each pasted text is an order ID or a list of order IDs.
     pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: ParticipantIds) -> Result<Vec<Answer>> {
         let answers = self.index.with(|reader| {
             let mut orders = Vec::new();
@@ -158,7 +158,8 @@ impl App {
         Ok(answers)
     }
 
-    /// Returns the status of index and ledger, at most a few seconds old. Concurrent callers share one computation.
+    /// Returns the status of index and ledger, at most a few seconds old. Concurrent callers share one computation of
+    /// the status.
     pub(super) async fn status(self: &Arc<Self>) -> Result<Arc<Status>> {
         let mut known = self.status.lock().await;
         if let Some((at, status)) = known.as_ref()

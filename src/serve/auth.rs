@@ -29,8 +29,8 @@ use crate::error::Result;
 /// Maximum length in bytes of the path that a browser opens after the sign-in.
 const NEXT_AT_MOST: usize = 2_000;
 
-/// Passes a request to its handler if the caller has the access that the route requires. If not, responds with an error
-/// or redirects to the sign-in.
+/// Passes a request to its handler if the caller has the access that the route requires. Refuses any other request with
+/// an error, or redirects to the sign-in.
 pub(super) async fn authorize(State((app, route)): State<(Arc<App>, Route)>, request: Request, next: Next) -> Response {
     let caller = match route.audience {
         Audience::Page => app.page_caller(&request),
@@ -98,8 +98,8 @@ async fn respond(app: Arc<App>, route: Route, caller: Option<Caller>, mut reques
 /// Returns `true` if a request was made on this machine and was not forwarded by a proxy.
 ///
 /// A proxy on this machine also connects from a loopback address, even if the operator forgot `--behind-proxy`.
-/// Therefore the request must have a loopback host in `Host`, no header that proxies add, and HTTP/1.1, because nginx
-/// forwards in HTTP/1.0 by default.
+/// Therefore a request made on this machine must have a loopback host in `Host`, no header that proxies add, and
+/// HTTP/1.1, because nginx forwards in HTTP/1.0 by default.
 fn is_local(app: &App, request: &Request) -> bool {
     let Options { behind_proxy, sign_in_proxy, .. } = &app.options;
     let peer = request.extensions().get::<Peer>();

@@ -17,7 +17,7 @@ const IDLE_AT_MOST: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileKey(u64, u64);
 
-/// The function that opens the store. The function returns `None` if the store does not exist yet.
+/// The function that opens the store, or returns `None` if the store does not exist yet.
 type Open<T> = Box<dyn Fn(&Place) -> Result<Option<T>> + Send + Sync>;
 
 pub(super) struct ConnectionPool<T> {
@@ -60,8 +60,8 @@ impl<T> ConnectionPool<T> {
     }
 }
 
-/// Returns the key of a store's file. A store on a PostgreSQL server always has the same key, because its connections
-/// notice themselves if another store replaces it.
+/// Returns the key of a store's file. Every store on a PostgreSQL server has the same key, because a connection to a
+/// server notices itself if another store has replaced its own.
 fn key_of(place: &Place) -> Option<FileKey> {
     place.path().map_or(Some(FileKey(0, 0)), file_key)
 }

@@ -1,8 +1,8 @@
 //! The cookies of the service: their names and attributes.
 //!
-//! Over TLS, the name of each cookie starts with `__Host-`, so that another site of the same domain cannot set it.
-//! Browsers accept that prefix only on `Secure` cookies, and reject `Secure` cookies over plain HTTP. Therefore over
-//! plain HTTP the service uses the name without the prefix.
+//! Over TLS, the name of each cookie starts with `__Host-`, so that another site of the same domain cannot set the
+//! cookie. Browsers accept the prefix `__Host-` only on `Secure` cookies, and reject `Secure` cookies over plain HTTP.
+//! Therefore over plain HTTP the service uses cookie names without the prefix `__Host-`.
 
 use std::time::Duration;
 

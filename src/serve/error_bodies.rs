@@ -1,7 +1,7 @@
 //! Adds bodies to error responses that no handler has written: unknown path, wrong method, oversized body, time-out.
 //!
-//! axum and hyper send these responses with an empty body. This module gives a browser an HTML page and an API client a
-//! problem object, both with a hint.
+//! axum and hyper send their error responses with an empty body. The service gives a browser an HTML page and an API
+//! client a problem object, both with a hint.
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -79,7 +79,7 @@ pub(super) fn body_of(status: StatusCode, audience: Audience, request_id: &str) 
 }
 
 /// Adds a body to an error response, unless a handler has written a body of the right content type. Adds the request ID
-/// to a problem object.
+/// to an API client's problem object.
 pub(super) async fn with_error_body(response: Response, method: &Method, path: &str, request_id: &str) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();

@@ -1,8 +1,8 @@
 //! Extractors: the caller, and the fields of a query or a form.
 //!
 //! [`Form`] is the only way to read the fields of a signed-in user's form. [`Form`] rejects a form without the
-//! session's CSRF token, so a handler cannot omit the check of the token. A field may occur several times. An order ID
-//! is never trimmed or changed.
+//! session's CSRF token, so a handler cannot omit the check of the token. A field of a form may occur several times. An
+//! order ID in a form is never trimmed or changed.
 
 use std::sync::Arc;
 
@@ -134,8 +134,8 @@ impl Caller {
     }
 }
 
-/// Reads a form without checking its CSRF token. Only the sign-in form may be read by this function, because no session
-/// exists yet.
+/// Reads a form without checking its CSRF token. The sign-in form is the only caller of this function, because no
+/// session exists before the sign-in.
 pub(super) async fn form_fields(request: Request) -> Result<Fields, ErrorPage> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/x-www-form-urlencoded") {

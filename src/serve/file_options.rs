@@ -1,7 +1,7 @@
 //! Reads how a request explains the columns of its refund file: in fields of the upload form, or in query parameters of
 //! the API.
 //!
-//! The field names are the flags of the command line, with underscores.
+//! The names of the form fields and parameters are the flags of the command line, with underscores.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::extractors::Fields;
 use crate::error::{Error, Kind, Result};
 use crate::refunds::{AmountMeans, ColumnMapping, Options, OrderIdRewrite};
 
-/// Each field with its label in the upload form. The label is empty if the form has no such field.
+/// Each field with its label in the upload form. The label is empty if the upload form has no such field.
 pub(super) const FIELDS: [(&str, &str); 11] = [
     ("format", "Format"),
     ("order_column", "Column with the order IDs"),
@@ -36,7 +36,7 @@ pub(super) struct FileOptions {
 }
 
 impl FileOptions {
-    /// Reads the options from a request's fields. Fails if a field has an unknown value.
+    /// Reads the options from a request's fields. Fails if a field of the request has an unknown value.
     pub(super) fn of(fields: &Fields) -> Result<Self> {
         let all = |name: &str| {
             let values = fields.all(name).map(|value| value.trim().to_owned());

@@ -1,8 +1,8 @@
 //! Replaces the command line's flags in texts for the page and the API.
 //!
 //! Errors and findings are written for the command line and mention its flags. The page has form fields, and the API
-//! has JSON fields and query parameters. This module converts every text for the page and the API, so that the text
-//! mentions no flag. This module does no I/O.
+//! has JSON fields and query parameters. This module converts every text for the page and the API, without I/O, so that
+//! the text mentions no flag.
 
 use super::batch::Batch;
 use super::file_options::FIELDS;
@@ -29,8 +29,8 @@ const NAMES: &[(&str, &str, &str)] = &[
 
 /// Replaces each flag by its name on the page or in the API.
 ///
-/// A command in backticks is for a person with a shell. Therefore the command stays, and its flags lose only their
-/// dashes: `recoup crawl --full` becomes "`recoup crawl` with full".
+/// A command in backticks is for a person with a shell. Therefore a command in backticks stays, and its flags lose only
+/// their dashes: `recoup crawl --full` becomes "`recoup crawl` with full".
 pub fn without_flags(text: &str, audience: Audience) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -123,7 +123,7 @@ pub(super) fn batch_for_api(mut batch: Batch) -> Batch {
 }
 
 /// Replaces the flags for reading a file by query parameters of the API or labels of the upload form. Removes a clause
-/// about `recoup refunds`, because this command needs a terminal.
+/// about `recoup refunds`, because `recoup refunds` needs a terminal.
 pub(super) fn with_file_fields(text: &str, audience: Audience) -> String {
     let clauses = text.split("; ").filter(|clause| !clause.contains("`recoup refunds "));
     let mut text = clauses.collect::<Vec<_>>().join("; ").replace("VALUE[,VALUE]", "VALUE");

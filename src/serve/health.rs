@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, for monitors. The responses contain no order, account or person.
+//! `/healthz`, `/readyz` and `/metrics`, for monitors. The responses to monitors contain no order, account or person.
 
 use std::sync::Arc;
 use std::time::Duration;

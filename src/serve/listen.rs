@@ -5,7 +5,8 @@
 //!
 //! recoup has its own accept loop, because `axum::serve` supports neither a header time-out nor a connection limit.
 //! axum-server would save no code, because it would need recoup's own acceptor for the limit per network and for the
-//! write time-out. HTTP, TLS, draining and the write time-out use hyper, rustls, hyper-util and tokio-io-timeout.
+//! write time-out. recoup uses hyper for HTTP, rustls for TLS, hyper-util for draining, and tokio-io-timeout for the
+//! write time-out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -38,14 +39,14 @@ use super::connection::Connection;
 use crate::access::network_of;
 use crate::error::{Error, Kind, Result};
 
-/// Maximum number of open connections. Further connections wait in the kernel's accept queue.
+/// Maximum number of open connections. Further connections to the service wait in the kernel's accept queue.
 const CONNECTIONS: usize = 1024;
 
 /// Maximum number of open connections from one network. The service closes a further connection at once. Behind a proxy
-/// the limit does not apply, because the proxy makes all connections.
+/// this limit does not apply, because the proxy makes all connections.
 const CONNECTIONS_PER_NETWORK: usize = 128;
 
-/// Maximum number of requests on one connection. The service closes the connection after the last response.
+/// Maximum number of requests on one connection. The service closes the connection after the last of these requests.
 const REQUESTS_PER_CONNECTION: u32 = 1_000;
 
 /// Time limit for the TLS handshake, and for receiving the head of each request.
@@ -117,7 +118,7 @@ impl Bound {
         self.address
     }
 
-    /// Accepts connections until the service is stopped. After that, open connections may finish their request.
+    /// Accepts connections until the service is stopped. After the stop, open connections may finish their request.
     pub(super) async fn serve(self, app: &App, router: Router) {
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -130,7 +131,7 @@ impl Bound {
             let (stream, peer, permit) = match accepted {
                 (permit, Ok((stream, peer))) => (stream, peer, permit),
                 (_, Err(error)) => {
-                    // The accept error is temporary, such as too many open files. The pause keeps the loop from
+                    // The accept error is temporary, such as too many open files. A pause keeps the accept loop from
                     // spinning.
                     tracing::warn!(%error, "a connection was not accepted");
                     app.clock.sleep(Duration::from_millis(50)).await;
@@ -169,7 +170,7 @@ struct PerNetwork(Arc<Mutex<HashMap<IpAddr, usize>>>);
 struct Slot(PerNetwork, IpAddr);
 
 impl PerNetwork {
-    /// Counts a connection. Returns `None` if the network has reached its limit.
+    /// Counts a connection. Returns `None` if the network has reached its limit of connections.
     fn open(&self, address: IpAddr) -> Option<Slot> {
         let network = network_of(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);

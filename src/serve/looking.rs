@@ -2,8 +2,8 @@
 //! use the quota's reserve.
 //!
 //! People reload pages, and a preflight costs requests to both hosts. The service uses a cached preflight only if the
-//! ledger has recorded nothing new about the order. Cached data never decides about a send, because a retraction reads
-//! everything again and compares the plans.
+//! ledger has recorded nothing new about the order. A cached preflight never decides about a send, because a retraction
+//! reads everything again and compares the plans.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,8 +53,8 @@ type Slot = Arc<tokio::sync::Mutex<Kept>>;
 #[derive(Debug, Default)]
 struct Kept {
     look: Option<Look>,
-    /// The time at which the vendor's limit stopped the last preflight, with the error. An immediate repetition would
-    /// use the other host's quota and fail again.
+    /// The time at which the vendor's limit stopped the last preflight, with the error. An immediate repetition of the
+    /// preflight would use the other host's quota and fail again.
     limit: Option<(Instant, Error)>,
 }
 
@@ -73,7 +73,8 @@ impl Looks {
         asked
     }
 
-    /// Returns the cache slot of a request. Requests that differ only in reason, ticket or confirmed plan share a slot.
+    /// Returns the cache slot of a request. Requests that differ only in reason, ticket or confirmed plan share a cache
+    /// slot.
     fn slot(&self, request: &RetractRequest) -> Slot {
         let key = json!(RetractRequest { reason: None, ticket: None, plan: None, ..request.clone() }).to_string();
         let now = Instant::now();

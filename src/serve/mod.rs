@@ -1,10 +1,10 @@
 //! Use case: the HTTP service for the support team: web page, JSON API, webhooks, health checks and metrics.
 //!
 //! `listen` accepts connections. `routes` is the only table of paths and of the access that each path requires. `auth`
-//! checks every request against the table of routes before a handler runs. `page` serves browsers and `api` serves
-//! programs; both call the other use cases through `actions`. Only the `retract` module decides about a retraction. No
-//! response contains a vendor token. A response contains an account ID only on request, and only for a user with the
-//! right to see accounts.
+//! checks every request against the table of routes before a handler runs. The module `page` serves browsers and `api`
+//! serves API clients; both call the other use cases through `actions`. Only the `retract` module decides about a
+//! retraction. No response contains a vendor token. A response contains an account ID only on request, and only for a
+//! user with the right to see accounts.
 
 mod actions;
 mod api;
@@ -128,7 +128,8 @@ pub async fn run(
     Ok(())
 }
 
-/// Parses the page's form into a request. A test compares the requests of flags, form, JSON body and approval.
+/// Parses the page's form into a request. A test compares the requests that come from flags, form, JSON body and
+/// approval.
 #[cfg(test)]
 pub(crate) fn request_of_form(form: &str) -> Result<crate::retract::request::RetractRequest> {
     page::retract::from_form(&extractors::Fields::parse(form.as_bytes()))

@@ -1,5 +1,5 @@
-//! Finds events that need a person's attention, and sends a notice for each event. This module runs as its own task in
-//! the service.
+//! Finds events that need a person's attention, and sends a notice for each event. The search for events runs as its
+//! own task in the service.
 //!
 //! An event has the same key while it lasts, and the queue of notices accepts each key once. If several services share
 //! a ledger, only one of them sends the notices.
@@ -20,7 +20,7 @@ use crate::store::ProcessLock;
 use crate::store::ledger::{Approval, Stage, State};
 use crate::store::notices::{Notice, NoticeQueue};
 
-/// The minimum wait for a host that causes a notice. A shorter wait is normal pacing.
+/// The minimum wait for a host that causes a notice. A shorter wait for a host is normal pacing.
 const BLOCKED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// Finds events and sends notices until the service stops.
@@ -35,7 +35,8 @@ pub(super) async fn run(app: Arc<App>, notifier: Notifier) {
     }
 }
 
-/// Queues the notices of new events and delivers the due notices. Does nothing if another process holds the lock.
+/// Queues the notices of new events and delivers the due notices. Does nothing if another process holds the lock of the
+/// notice queue.
 async fn find_and_deliver(
     app: &Arc<App>,
     notifier: &Notifier,

@@ -1,7 +1,7 @@
 //! The orders that each user has opened last, for the start page.
 //!
-//! The service keeps these orders in memory only, because no other person may learn which orders a user looks at. A
-//! restart of the service clears the list.
+//! The service keeps a user's opened orders in memory only, because no other person may learn which orders a user looks
+//! at. A restart of the service clears the list of opened orders.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! The route table: each path with its audience, its required access and its handler.
 //!
-//! The router is built from this table and has no other path. The service authorizes a request before its handler runs.
-//! A test requests every route with every role.
+//! The router is built from the route table and has no other path. The service authorizes a request before its handler
+//! runs. A test requests every route with every role.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use super::{api, health, page, webhooks};
 use crate::access::Right;
 use crate::webhook::MAX_BODY;
 
-/// The time limit of a request. A request that takes longer gets a 504, and the action that it started continues.
+/// The time limit of a request. A slower request gets a 504, and the action that it started continues.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The kind of client that a route serves. The kind decides how the service identifies the caller and which form an
-/// error has.
+/// The kind of client that a route serves. The kind of client decides how the service identifies the caller and which
+/// form an error has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// Browsers, with HTML and a session cookie.
@@ -44,7 +44,7 @@ pub enum Access {
     Public,
     SignedIn,
     Requires(Right),
-    /// A request from this machine needs no sign-in. A request from another machine requires this right.
+    /// A request from this machine needs no sign-in. A request from another machine needs a caller with this right.
     RequiresOrLocal(Right),
 }
 

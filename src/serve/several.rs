@@ -59,8 +59,8 @@ impl Actions {
                 }
                 let look = this.look(&who, &request, spends).await;
                 if let Some(error) = look.as_ref().err().filter(|error| error.kind == Kind::Parked) {
-                    // Another preflight may have met the limit first. Either error may be kept, because both say the
-                    // same.
+                    // Another preflight may have met the vendor's limit first. Either error may be kept, because both
+                    // errors say the same.
                     drop(limit.set(error.clone()));
                 }
                 look
@@ -81,8 +81,9 @@ impl Actions {
 
     /// Retracts the orders one after another. Each request names the plan that the person has seen.
     ///
-    /// The work runs as its own task, so that it continues if the client disconnects. The next order is not attempted after a
-    /// request without an answer, after an error that concerns more than one order, or when the service stops.
+    /// The retractions run as one task of their own, which continues if the client disconnects. The next order is not
+    /// attempted after a request without an answer, after an error that concerns more than one order, or when the
+    /// service stops.
     pub(super) async fn retract_several(
         self: &Arc<Self>,
         who: &Principal,

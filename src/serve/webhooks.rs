@@ -1,8 +1,9 @@
 //! `POST /webhooks/advocate`: verifies a webhook delivery against the vendor's keys and stores it.
 //!
 //! The vendor retries every response except 200 hourly, up to 72 times (`docs/vendor/advocate.md` §5). Therefore the
-//! response is 200 if the delivery is stored, already known or useless, and an error if a retry may succeed. Anyone can
-//! send an invalid delivery. Therefore the service counts invalid deliveries, and logs them at most once a minute.
+//! service responds with 200 if the delivery is stored, already known or useless, and with an error if a retry may
+//! succeed. Anyone can send an invalid webhook delivery. Therefore the service counts invalid deliveries, and logs them
+//! at most once a minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,8 +66,8 @@ struct Counts {
 const LOG_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 impl RefusedCounts {
-    /// Counts one refused webhook delivery. If a log line is due, returns the number of refusals since the last log
-    /// line.
+    /// Counts one refused webhook delivery. If a log line is due, returns the number of refused deliveries since the
+    /// last log line.
     fn count(&self, rejected: Rejected, now: Timestamp) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.by_reason.entry(rejected.as_str()).or_default() += 1;

@@ -142,8 +142,8 @@ fn a_short_key_and_a_set_that_is_none_are_not_taken() {
     }
 }
 
-/// A server of webhook keys that answers one request, and accepts a second request without an answer. The server
-/// reports each request.
+/// A server of webhook keys that answers one request, and accepts a second request without an answer. The server of
+/// keys reports each request to the test.
 fn host_that_falls_silent() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
     use std::io::{Read, Write};
 

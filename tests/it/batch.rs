@@ -94,7 +94,7 @@ pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Returns actions for which the checks find nothing. Each action is the only one of its order.
+/// Returns actions for which the checks find nothing. Each returned action is the only action of its order.
 pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
     let mut found = all_plain(sim);
     found.truncate(wanted);
@@ -178,7 +178,8 @@ pub(crate) fn column(path: &Path, name: &str) -> Vec<String> {
     rows.into_iter().map(|row| row[place].clone()).collect()
 }
 
-/// Returns the outcome code of each row. After `stopped` and `failed` it adds the reason from the column `recoup_why`.
+/// Returns the outcome code of each row. After `stopped` and `failed`, the outcome also has the reason from the column
+/// `recoup_why`.
 #[track_caller]
 pub(crate) fn outcomes(path: &Path) -> Vec<String> {
     let pairs = column(path, "recoup_outcome").into_iter().zip(column(path, "recoup_why"));
@@ -578,8 +579,8 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     let (_, shown) = history.split_once("Watched orders that were found").expect("the page keeps showing it");
     assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 
-    // A second run of the same file sends the orders that were found. An order that an index newer than the refund
-    // lacks is no referral.
+    // A second run of the same file sends the orders that were found. If the index is newer than the refund and lacks
+    // the order, the order is no referral.
     check(&home, &file, &out, &["--force"], 0);
     assert_eq!(outcomes(&out), ["confirmed", "confirmed", "not_a_referral"]);
     assert_eq!(sim.deletes().len(), 2);
@@ -665,7 +666,7 @@ fn a_plan_killed_between_two_actions_of_an_order_resumes_with_the_second() {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Expected {
     /// The reversal is sent once and proven. If the test killed recoup during the send, recoup may instead find that
-    /// the vendor did not receive it.
+    /// the vendor did not receive the reversal.
     Done,
     /// Like `Done`, but one of the rewards was redeemed or had expired before the send.
     Rest,

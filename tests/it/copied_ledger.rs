@@ -115,7 +115,7 @@ fn killed_at_any_step_an_older_ledger_beside_the_index_alone_sends_nothing() {
         std::fs::write(copy.ledger(), before).expect("the older file");
         let again = copy.run(&args);
         // At the crash points `planned` and `committed` recoup has sent nothing, and the index does not record a send
-        // yet. Therefore recoup accepts the older ledger.
+        // yet. Therefore recoup accepts an older copy of the ledger after such a crash.
         if !matches!(point, "planned" | "committed") {
             again.expect(3);
             assert!(again.stderr.contains("older copy"), "{point}: {again:?}");

@@ -172,8 +172,8 @@ fn a_path_too_long_for_sqlite_is_refused_and_the_longest_allowed_works() {
     let sim = Sim::start(&["--participants", "20"]);
     let home = Home::new(&sim);
     let folder = home.path("").canonicalize().expect("the folder");
-    // recoup derives the ledger's and the users' paths from the index's path. The longest of the three decides whether
-    // recoup accepts it.
+    // recoup derives the ledger's and the users' paths from the index's path. The longest of the three paths decides
+    // whether recoup accepts the index's path.
     let path_of = |bytes: usize, name: &str| {
         let mut path = folder.clone();
         loop {

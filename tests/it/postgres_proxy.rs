@@ -45,8 +45,8 @@ impl Proxy {
         Self { port, cuts }
     }
 
-    /// Makes the proxy cut the connection at the commit with this number, counted from 1 from now on. With `None` it
-    /// cuts none.
+    /// Makes the proxy cut the connection at the commit with this number, counted from 1 from now on. With `None`, the
+    /// proxy cuts no connection.
     pub fn arm(&self, cut: Option<(usize, Cut)>) {
         *self.cuts.armed.lock().expect("no panic") = cut;
         self.cuts.commits.store(0, SeqCst);

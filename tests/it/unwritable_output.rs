@@ -233,7 +233,7 @@ fn an_unwritable_standard_error_changes_no_exit_code_and_stops_nothing() {
     assert_eq!(home.check(&["status", "--retraction", "1", "--json"], 0).object()["state"], "confirmed");
 }
 
-/// Creates a FIFO. Returns its path and the thread that reads it.
+/// Creates a FIFO. Returns the path of the FIFO and the thread that reads it.
 fn fifo(home: &Home, name: &str) -> (PathBuf, std::thread::JoinHandle<String>) {
     let path = home.path(name);
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());

@@ -1,8 +1,8 @@
 //! `GET /api/v1/openapi.json`: the API's own description (OpenAPI 3.1), generated from its handlers.
 //!
-//! The macros on the handlers describe each operation. This file adds the common parts: servers, headers, error
-//! responses and examples. The service checks the query parameters of a request against this description, so the two
-//! cannot differ.
+//! The macros on the handlers describe each operation. This module adds the common parts of the API description:
+//! servers, headers, error responses and examples. The service checks the query parameters of a request against the API
+//! description, so the description cannot differ from the service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -74,7 +74,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// The query parameters of each method and path. The flag is `true` if the parameter may repeat.
+/// The query parameters of each method and path. The `bool` is `true` if the parameter may repeat.
 static QUERIES: LazyLock<BTreeMap<(String, String), BTreeMap<String, bool>>> = LazyLock::new(|| {
     let mut queries = BTreeMap::new();
     for (path, method, operation) in operations(&DOCUMENT) {
@@ -363,8 +363,8 @@ impl CommonError {
     }
 }
 
-/// Examples of requests and responses, by operation and then by `request` or status. A test compares these examples
-/// with responses of the service.
+/// Examples of requests and responses, by operation and then by `request` or status. A test compares the examples with
+/// responses of the service.
 static EXAMPLES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default());
 

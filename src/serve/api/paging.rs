@@ -1,7 +1,7 @@
 //! Paging of lists: the common query parameters, the cursor, and the link to the next page.
 //!
-//! A list starts with the oldest item, so a new item never shifts a page that a client has read. A cursor is the ID of
-//! the last item of a page. Cursors are opaque: clients take a cursor from the `Link` header.
+//! A list of the API starts with the oldest item, so a new item never shifts a page that a client has read. A cursor is
+//! the ID of the last item of a page. Cursors are opaque: clients take a cursor from the `Link` header.
 
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
@@ -54,7 +54,7 @@ impl Page {
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
     }
 
-    /// Returns one page of the items that follow the cursor. `key` returns an item's ID for the cursor.
+    /// Returns one page of the items that follow the cursor. The closure `key` returns an item's ID for the cursor.
     ///
     /// If there is another page, the caller must pass at least one item more than the limit.
     pub(super) fn response<T: Serialize>(

@@ -1,8 +1,8 @@
 //! Limits the requests of each API token per minute, and adds headers with the number of requests left.
 //!
-//! The headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. The limit
-//! applies to one process. The limit prevents a client that loops by mistake from slowing the service down. The
-//! vendor's quota is a separate limit.
+//! The added headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. The
+//! limit of API requests applies to one process. It prevents a client that loops by mistake from slowing the service
+//! down. The vendor's quota has a limit of its own.
 
 use std::num::NonZeroU32;
 
@@ -18,7 +18,7 @@ use super::{Problem, Retry};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// A token bucket for each API token. A bucket holds the requests of one minute and refills evenly.
+/// A token bucket for each API token. A token bucket holds the requests of one minute and refills evenly.
 pub(in crate::serve) struct RateLimit {
     limiter: RateLimiter<i64, DefaultKeyedStateStore<i64>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,

@@ -17,8 +17,8 @@ use crate::store::ledger::Channel;
 /// The name by which error messages call an upload, in place of the client's file name.
 pub(super) const NAME: &str = "the file";
 
-/// Maximum number of rows of a batch that reads each action before it sends the retraction. A larger batch skips this
-/// request.
+/// Maximum number of rows of a batch that reads each action before it sends the retraction. A larger batch does not
+/// read the actions, to save requests.
 const READ_ACTIONS: usize = 100;
 
 /// Plans every row of a batch and sends nothing. Returns the plan file, and stores the plan's totals in the batch.
@@ -48,8 +48,8 @@ pub(super) async fn plan(
     plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(actions), now)
 }
 
-/// Applies the plan of a batch and returns the outcome of each row. Checks each row live again, and sends only what the
-/// plan allows.
+/// Applies the plan of a batch and returns the outcome of each row. Checks each row of the batch live again, and sends
+/// only what the plan allows.
 pub(super) async fn apply(
     actions: &Actions,
     who: &Principal,
@@ -69,7 +69,8 @@ pub(super) async fn apply(
     work.hold_to(&planned.planned);
     work.intent(actions.settings.limits)?;
     if let Err(error) = work.carry_out(&writer(actions)).await {
-        // A missing approval stops the batch before recoup sends anything. The outcomes report any other error.
+        // A missing approval stops the batch before recoup sends anything. The outcomes of the batch report any other
+        // error.
         if error.kind == crate::error::Kind::NeedsApproval {
             return Err(error);
         }

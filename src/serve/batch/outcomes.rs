@@ -18,8 +18,8 @@ use crate::store::ledger::{Ledger, StateLine};
 /// The outcomes of a batch, in the order of the rows in its file.
 pub(in crate::serve) struct Outcomes {
     pub(in crate::serve) rows: Vec<RowOutcome>,
-    /// `true` if the ledger has a newer state of the row's retractions than the stored outcome. The row then has no
-    /// message.
+    /// `true` if the ledger has a newer state of the row's retractions than the stored outcome. The row has no message
+    /// if this is `true`.
     newer: Vec<bool>,
     ledger: Option<Ledger>,
 }
@@ -71,7 +71,7 @@ impl App {
     }
 
     /// Replaces the counts of a batch by the counts of its present outcomes, and counts its open rows. Reads the
-    /// outcomes only if they can differ from the stored counts.
+    /// outcomes of the batch only if they can differ from the stored counts.
     pub(super) fn count_outcomes(&self, batch: &mut Batch) -> Result<()> {
         let is_open = |code: &String| Outcome::ALL.into_iter().any(|one| one.is_open() && one.code() == *code);
         let may_differ = match batch.stage {

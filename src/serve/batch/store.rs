@@ -1,8 +1,8 @@
 //! The store of batches: a folder beside the ledger that only its owner can read, or rows on the ledger's PostgreSQL
 //! server.
 //!
-//! Each file is written atomically. An ID contains only letters, digits, `-` and `_`, so a request cannot name a path
-//! outside the folder.
+//! The service writes each file of a batch atomically. A batch ID contains only letters, digits, `-` and `_`, so a
+//! request cannot name a path outside the folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -94,7 +94,7 @@ impl BatchStore {
         Ok(format!("{}-{}", now.strftime("%Y%m%d"), crate::access::random_text()?))
     }
 
-    /// Takes the lock of a batch. Returns `None` if another request or process works on the batch.
+    /// Takes the lock of a batch. Returns `None` if another request or process has the lock of the batch.
     pub(super) fn try_lock(&self, id: &str) -> Result<Option<ProcessLock>> {
         match &self.shelf {
             Shelf::Folder(folder) => ProcessLock::try_take(folder.join(id), "batch"),
@@ -186,7 +186,8 @@ impl BatchStore {
         }
     }
 
-    /// Removes the upload of a batch. If its columns were not explained, sets the stage of the batch to failed.
+    /// Removes the upload of a batch. If no person has explained the columns of the upload, sets the stage of the batch
+    /// to failed.
     fn remove_upload(&self, id: &str) {
         let has_upload = match &self.shelf {
             Shelf::Folder(folder) => check_id(id).is_ok() && Part::Upload.path(folder, id).exists(),
@@ -209,7 +210,7 @@ impl BatchStore {
         self.remove(id, Part::Upload);
     }
 
-    /// Removes one file of a batch. A missing file is no error.
+    /// Removes one file of a batch. If the file is missing, there is no error.
     pub(super) fn remove(&self, id: &str, part: Part) {
         if check_id(id).is_ok() {
             match &self.shelf {

@@ -2,7 +2,8 @@
 //! request.
 //!
 //! The service carries out an approved request of the page or the API at once, in the name of the requester. The ledger
-//! records both people. Users see no button to approve their own requests, and the ledger refuses such an approval.
+//! records both the requester and the approver. Users see no button to approve their own requests, and the ledger
+//! refuses such an approval.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Style sheet, script and icon, compiled into the binary. The page loads nothing from another host.
+//! Style sheet, script and icon, compiled into the binary. The pages load nothing from another host.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;

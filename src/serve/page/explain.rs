@@ -42,7 +42,7 @@ struct ExplainPage {
     part: String,
     created: String,
     person: String,
-    /// Why the submitted choices of meanings are incomplete. Empty before the first submission.
+    /// Why the submitted choices of meanings are incomplete. The text is empty before the first submission.
     reason: String,
     /// The column that this file lacks to match a known export format.
     near: String,
@@ -50,7 +50,7 @@ struct ExplainPage {
     header: Vec<(String, String)>,
     rows: Vec<Vec<String>>,
     choices: Vec<Choice>,
-    /// The columns that recoup recognises. The person may still choose another meaning for them.
+    /// The columns that recoup recognises. The person may still choose another meaning for a recognised column.
     others: Vec<Choice>,
     refunded_when: String,
     statuses: Vec<String>,
@@ -128,8 +128,8 @@ fn needs_no_explanation() -> Error {
         .hint("upload it again")
 }
 
-/// Joins the message and the hint of an error. Omits a hint about a field of the upload form, because this form does not
-/// have that field.
+/// Joins the message and the hint of an error. Omits a hint about a field of the upload form, because the form of
+/// explanations does not have the field.
 fn sentence(error: &Error) -> String {
     let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page)).unwrap_or_default();
     if hint.is_empty() || hint.contains('“') {
@@ -204,12 +204,12 @@ fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -
     })
 }
 
-/// Returns the statuses that mean *refunded*. The form's field has one status on each line.
+/// Returns the statuses that mean *refunded*. The field of the form has one status on each line.
 fn lines(fields: &Fields) -> impl Iterator<Item = &str> {
     fields.get("refunded_when").unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// Returns the name of a column. A repeated name gets its number, as in `NAME#2`.
+/// Returns the name of a column. A repeated column name gets its number, as in `NAME#2`.
 fn name_of(header: &[String], place: usize) -> String {
     let name = &header[place];
     let before = header[..place].iter().filter(|other| *other == name).count();

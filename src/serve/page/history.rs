@@ -1,5 +1,5 @@
-//! The history page: every retraction, newest first. The page has filters by date, person, state, value and text, and
-//! exports CSV.
+//! The history page: every retraction, newest first. The history page has filters by date, person, state, value and
+//! text, and exports CSV.
 
 use std::sync::Arc;
 
@@ -156,7 +156,7 @@ fn entries(app: &App, retractions: &[Retraction]) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Parses the search form. An invalid field is an error, because ignoring the field would show too much.
+/// Parses the search form. An invalid field is an error, because ignoring a filter would show too many retractions.
 fn search_of(fields: &Fields) -> Result<Search> {
     let states = match fields.text("state").as_deref() {
         None => Vec::new(),

@@ -1,7 +1,7 @@
 //! The start page, which is a work queue. The start page shows approvals that wait for the user, open, doubtful and
 //! failed retractions, watched refunds whose order a crawl has found, and the orders that the user has opened last.
 //!
-//! The service reads all data of the page from the ledger, the index and the stored batches. The page sends no request
+//! The service reads all data of the start page from the ledger, the index and the stored batches, and sends no request
 //! to the vendor.
 
 use std::sync::Arc;
@@ -25,7 +25,8 @@ use crate::serve::flag_names::without_flags;
 use crate::serve::routes::Audience;
 use crate::store::ledger::{Approval, Filter, Ledger, Stage, State as LedgerState, Watched};
 
-/// Maximum number of lines in one list of the start page. A longer list ends with a link to all of its items.
+/// Maximum number of lines in one list of the start page. A longer list on the start page ends with a link to all of
+/// its items.
 const LINES: usize = 20;
 
 /// How long the start page shows a failed retraction.

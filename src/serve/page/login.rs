@@ -1,8 +1,8 @@
 //! Signs users in and out.
 //!
 //! The sign-in form contains a CSRF token that is bound to its own cookie, so that another site cannot sign a user in
-//! under another name. An error never says whether the name or the password was wrong. No log and no response contains
-//! a password.
+//! under another name. An error at the sign-in never says whether the name or the password was wrong. No log and no
+//! response contains a password.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +137,8 @@ pub(super) fn origin(app: &App, request: &Request) -> Origin {
     Origin { peer, browser: app.cookie(request.headers(), BROWSER) }
 }
 
-/// Returns the last address of `X-Forwarded-For`, which the proxy itself adds. A client can forge the earlier addresses.
+/// Returns the last address of `X-Forwarded-For`, which the proxy itself adds. A client can forge the earlier addresses
+/// in `X-Forwarded-For`.
 fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()

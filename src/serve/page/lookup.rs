@@ -1,8 +1,8 @@
 //! The look-up page: one order on one screen, or several orders as a list.
 //!
-//! The page reads only the index and the ledger, unless the user starts a live search or checks all orders. recoup
-//! looks up an order ID exactly as the user pasted it. If the text may mean other orders, the page shows these orders
-//! as suggestions.
+//! The look-up page reads only the index and the ledger, unless the user starts a live search or checks all orders.
+//! recoup looks up an order ID exactly as the user pasted it. If the text may mean other orders, the page shows these
+//! orders as suggestions.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&page))
 }
 
-/// Checks several orders with the vendor and shows the list with a verdict for each order. The request for this check
+/// Checks several orders with the vendor and shows the list with a verdict for each order. The request to check orders
 /// is a POST of a form, so that a link on another site cannot spend the quota.
 pub(in crate::serve) async fn check(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let texts = texts_of(&form.fields)?;

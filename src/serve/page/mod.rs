@@ -149,7 +149,7 @@ impl ErrorPage {
         )
     }
 
-    /// Returns the page about an error in an uploaded file. The hint mentions fields of the upload form.
+    /// Returns the page about an error in an uploaded file, with a hint that mentions fields of the upload form.
     pub(super) fn of_file(error: Error) -> Self {
         let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page));
         Self::from(Error { hint, ..error })

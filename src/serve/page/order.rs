@@ -35,8 +35,8 @@ pub(super) struct Order {
     pub(super) current: Vec<RetractionLine>,
     /// Every retraction of the order with its events, the newest first.
     pub(super) history: Vec<(RetractionLine, Entry)>,
-    /// `true` if a retraction of the order is confirmed. The page then reads from the vendor only if the user requests
-    /// it.
+    /// `true` if a retraction of the order is confirmed. The order's page then reads from the vendor only if the user
+    /// requests it.
     pub(super) is_proven: bool,
 }
 
@@ -151,7 +151,7 @@ pub(super) fn rows_of(answer: &Answer, masks: Option<&Masks>, options: &PageOpti
     rows
 }
 
-/// Updates the reward rows by a preflight. If an action was chosen, keeps only the rows of that action.
+/// Updates the reward rows by a preflight. If an action was chosen, keeps only the rows of the chosen action.
 pub(super) fn update_rows(rows: &mut Vec<RewardRow>, look: &Look, chosen: Option<&ActionId>, options: &PageOptions) {
     if let Some(chosen) = chosen {
         rows.retain(|row| row.action.as_deref() == Some(chosen.as_str()));
@@ -258,7 +258,7 @@ impl Referral {
     }
 }
 
-/// Returns why recoup did not find the order; `None` if recoup found it. `in_ledger` says that the ledger has the
+/// Returns why recoup did not find the order; `None` if recoup found it. `in_ledger` is `true` if the ledger has the
 /// pasted text.
 fn nothing(answer: &Answer, in_ledger: bool) -> Option<String> {
     if answer.is_found() {

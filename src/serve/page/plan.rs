@@ -1,7 +1,8 @@
 //! The table of a batch's orders: one row for each order, with its planned step or its outcome, and the evidence of the
 //! file.
 //!
-//! A batch may have thousands of orders. The table shows one page of orders, and its counts cover all orders.
+//! A batch may have thousands of orders. The table of a batch shows one page of orders, and its counts cover all
+//! orders.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,7 +24,7 @@ const LINES: usize = 50;
 /// Maximum length of a displayed cell of the refund file, in characters.
 const CELL_CHARS: usize = 60;
 
-/// Maximum length of a reason in the table, in characters. The details of the row contain the whole reason.
+/// Maximum length of a reason in the table, in characters. The details of a row contain its whole reason.
 const SHORT_CHARS: usize = 70;
 
 /// Kinds of columns that may prove a refund.
@@ -220,7 +221,7 @@ fn currency_of(app: &App, order: &OrderId, rewards: &str, unit: &str) -> Option<
     }
 }
 
-/// Parses the planned value of an order, such as `6300 CENTS`. Each unit has its own number.
+/// Parses the planned value of an order, such as `6300 CENTS`. Each unit of the value has its own number.
 fn values_in(cell: &str) -> Vec<(i64, String)> {
     let mut values: Vec<(i64, String)> = Vec::new();
     for word in cell.split(' ').filter(|word| !word.is_empty()) {

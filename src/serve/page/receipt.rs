@@ -1,7 +1,7 @@
 //! The receipt of an order. The page updates the receipt live until every retraction is settled.
 //!
-//! The receipt shows only the ledger's records. Server-sent events update the page. If the browser runs no scripts, the page
-//! reloads while a retraction is open.
+//! A receipt shows only the ledger's records. Server-sent events update the page of a receipt. If the browser runs no
+//! scripts, the page reloads while a retraction is open.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Retracts one order on three pages: a form for the reason, the exact plan, and the confirmation.
 //!
 //! The confirmation contains the fingerprint of the plan that the user saw. If the plan has changed, recoup sends
-//! nothing and the page shows the new plan. If a form is submitted twice, the ledger refuses the second send.
+//! nothing and the page shows the new plan. If the user submits the confirmation twice, the ledger refuses the second
+//! send.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use crate::serve::looking::Spends;
 struct BeginPage {
     layout: Layout,
     request: RetractRequest,
-    /// The result of the preflight; `None` if only the quota's reserve is left. The next page may use the reserve.
+    /// The result of the preflight; `None` if only the quota's reserve is left. The page of the plan may use the
+    /// reserve.
     verdicts: Option<Verdicts>,
     /// `true` if the page shows the form, because the plan sends something or recoup could not read the order.
     sends: bool,

@@ -103,7 +103,8 @@ pub(super) fn minute(rfc3339: &str) -> String {
     moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// A `<time>` element in UTC, to the minute. The script replaces its text by the reader's local time and adds the age.
+/// A `<time>` element in UTC, to the minute. The page's script replaces the text of the element by the reader's local
+/// time and adds the age.
 #[derive(Template)]
 #[template(source = r#"<time datetime="{{ rfc3339 }}">{{ text }}</time>"#, ext = "html")]
 pub(super) struct Time {
@@ -115,7 +116,8 @@ pub(super) fn time(rfc3339: &str) -> Time {
     Time { rfc3339: rfc3339.to_owned(), text: minute(rfc3339) }
 }
 
-/// Returns when recoup read a reward's state. If this page itself has read the state, returns the time of the page.
+/// Returns when recoup read a reward's state. If the page itself has read the reward's state, returns the time of the
+/// page.
 pub(super) fn as_of(reward: &RewardLine, read_at: &str) -> Time {
     time(reward.as_of.as_deref().unwrap_or(read_at))
 }
@@ -198,7 +200,7 @@ impl Verdicts {
 }
 
 /// Prepares a receipt entry for the page: stops come first. The remedy of a warning says how to send the retraction.
-/// Therefore the remedy is removed if a stop forbids the retraction.
+/// Therefore the page hides the remedy of a warning if a stop forbids the retraction.
 fn entry_of(entry: Entry, stops: bool) -> Entry {
     let mut entry = entry_for(entry, Audience::Page);
     arrange(&mut entry.findings, stops);

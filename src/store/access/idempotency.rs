@@ -24,7 +24,7 @@ const KEPT_MS: i64 = 24 * 3_600_000;
 const IN_FLIGHT_MS: i64 = 10 * 60_000;
 
 impl AccessFile {
-    /// Reserves an idempotency key for the request with this hash. Returns the previous state of the key.
+    /// Reserves an idempotency key for the request with this hash. Returns the previous state of the idempotency key.
     pub fn begin_idempotent(&self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Idempotency> {
         self.conn.write(|tx| {
             tx.run(

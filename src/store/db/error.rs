@@ -121,8 +121,8 @@ pub fn damaged(layout: &Layout, place: &Place, finding: &str) -> Error {
     Error::new(Kind::Storage, format!("the {} at {place} is damaged ({finding})", layout.name)).hint(hint)
 }
 
-/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's "database is locked"
-/// sounds like damage.
+/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's own message
+/// "database is locked" sounds like damage.
 fn busy(layout: &Layout, place: &Place) -> Error {
     let is_ledger = layout.name == ledger::LAYOUT.name;
     let is_sending = is_ledger && matches!(ProcessLock::is_free(place, "send"), Ok(false));

@@ -65,8 +65,8 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// An open database file. Threads share one; a mutex serialises their access. The mutex is reentrant, so that several
-/// reads can join one read transaction.
+/// An open database file. Threads share one `File`; a mutex serialises their access. The mutex is reentrant, so
+/// that several reads can join one read transaction.
 #[derive(Debug)]
 pub struct File {
     conn: ReentrantMutex<Connection>,

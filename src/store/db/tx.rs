@@ -108,8 +108,8 @@ impl<'t> Tx<'t> {
         Ok(Some(finding).filter(|finding| finding != "ok"))
     }
 
-    /// Returns a text that identifies this very store on its PostgreSQL server; `None` for a file. The text changes if
-    /// a standby is promoted, if a backup or a dump is restored, and if the tables are created again.
+    /// Returns a text that identifies this very store on its PostgreSQL server; `None` for a file. The identifying text
+    /// changes if a standby is promoted, if a backup or a dump is restored, and if the tables are created again.
     pub fn server_instance(&self) -> Result<Option<String>, DbError> {
         match self.0 {
             Engine::Sqlite(_) => Ok(None),
@@ -166,7 +166,8 @@ impl<'r> Row<'r> {
         })
     }
 
-    /// Returns the value of a column, counted from 0. Returns `None` if its text is not UTF-8, which only damage causes.
+    /// Returns the value of a column, counted from 0. Returns `None` if the text of the column is not UTF-8, which only
+    /// damage causes.
     pub fn value(&self, column: usize) -> Result<Option<Value<'_>>, DbError> {
         match self.0 {
             Columns::Sqlite(row) => sqlite::value(row, column),

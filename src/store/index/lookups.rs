@@ -93,7 +93,7 @@ impl IndexReader {
             let folded = order.folded();
             let others = order_ids_by_key(tx, order)?.into_iter();
             // A key ignores more differences than a suggestion does, and a found reward may contain further orders.
-            // Therefore the order IDs are filtered.
+            // Therefore `others` is filtered.
             Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
         })
     }
@@ -128,7 +128,7 @@ impl IndexReader {
         self.conn.read(|tx| tx.rows(select, &[&(limit as u64)], |row| row.get(0)))
     }
 
-    /// Returns the orders of a participant's rewards, newest first. `id` is an account ID or a user ID.
+    /// Returns the orders of a participant's rewards, newest first. The parameter `id` is an account ID or a user ID.
     pub fn orders_of_participant(&self, id: &str, limit: usize) -> Result<Vec<OrderId>> {
         self.conn.read(|tx| tx.rows(ORDERS_OF_PARTICIPANT, &[&id, &(limit as u64)], |row| row.get(0)))
     }

@@ -1,8 +1,9 @@
 //! The pages of an administrator: users with their sessions and tokens, approval limits, schedule, settings, and the log of
 //! changes.
 //!
-//! Each change calls the use case of its command, and the log records the change in the administrator's name. A change
-//! requires the administrator's own password, so that a stranger at an unattended browser cannot make it.
+//! Each change calls the use case of its command, and the log records the change in the administrator's name. Each
+//! change requires the administrator's own password, so that a stranger at an unattended browser cannot change
+//! anything.
 
 pub(in crate::serve) mod system;
 pub(in crate::serve) mod users;
@@ -100,8 +101,8 @@ async fn confirmed(app: &Arc<App>, request: Request) -> Result<(Caller, Fields),
 }
 
 impl App {
-    /// Changes users or tokens, and records the change in the log. The closure returns its result and the text for the
-    /// log.
+    /// Changes users or tokens, and records the change in the log. The closure makes the change, and returns its result
+    /// and the text for the log.
     fn change<T>(&self, caller: &Caller, change: impl FnOnce(&mut AccessControl) -> Result<(T, String)>) -> Result<T> {
         let (actor, now) = (self.actions.actor(&caller.who), self.clock.now());
         self.access.with(|access| {

@@ -20,7 +20,8 @@ use crate::serve::page::{Layout, PageResult, rendered};
 use crate::serve::routes::Audience;
 use crate::store::ledger::Policy;
 
-/// How long a request waits for a scheduled job that it has started. The job itself takes as long as it needs.
+/// How long a request waits for a scheduled job that it has started. The job continues after this time if it needs
+/// longer.
 const WAIT_FOR_JOB: Duration = Duration::from_secs(2);
 
 #[derive(Template)]
@@ -77,7 +78,7 @@ pub(in crate::serve) async fn set_limits(State(app): State<Arc<App>>, request: R
     Ok(Redirect::to("/admin/limits").into_response())
 }
 
-/// Parses an approval limit. An empty field is no limit.
+/// Parses an approval limit. An empty field of the form means no limit.
 fn number(fields: &Fields, name: &str) -> Result<Option<u64>> {
     let Some(text) = fields.text(name) else { return Ok(None) };
     text.parse().map(Some).map_err(|_not_a_number| {

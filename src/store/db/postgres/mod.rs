@@ -3,10 +3,10 @@
 //! recoup works behind a connection pooler in transaction mode, because no connection keeps state between two
 //! transactions: every transaction sets its schema itself, and no statement has a name.
 //!
-//! A write transaction first locks the only row of `store_state`. Therefore all writes of a store follow each other, as
-//! on SQLite. Every write transaction also inserts a random number into `commits`. If the connection is lost while the
-//! server commits, the next connection locks the row of `store_state`, which waits for the end of the lost transaction.
-//! With the lock on the row, the next connection looks for the number in `commits`.
+//! A write transaction first locks the only row of `store_state`. Therefore the write transactions of a store run one
+//! after another, as on SQLite. Every write transaction also inserts a random number into `commits`. If the connection
+//! is lost while the server commits, the next connection locks the row of `store_state`, which waits for the end of the
+//! lost transaction. With the row locked, the next connection looks for the lost transaction's number in `commits`.
 
 mod locks;
 mod pool;
@@ -51,7 +51,7 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 /// The number of rows that a query with a large result reads at once.
 const ROWS_AT_ONCE: u32 = 1000;
 
-/// A store on a PostgreSQL server. Threads share one store; a mutex serialises their access, and several reads of a
+/// A store on a PostgreSQL server. Threads share one `Session`; a mutex serialises their access, and several reads of a
 /// thread join one read transaction.
 #[derive(Debug)]
 pub struct Session {
@@ -98,8 +98,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Opens a store; returns `None` if it does not exist yet. Compares `identity` with the store's owner if it is
-    /// `Some`.
+    /// Opens a store; returns `None` if it does not exist yet. Compares the store's owner with `identity` if `identity`
+    /// is `Some`.
     pub fn open_existing(
         server: &Arc<Server>,
         layout: &Layout,
@@ -220,8 +220,8 @@ impl Session {
             let was_idle = lease.was_idle;
             match wait(limit + wait_for_lock, lease.client()?.batch_execute(&sql)) {
                 Ok(()) => {}
-                // The server has closed the idle connection. The loop ends, because it closes each such connection and
-                // never tries a new connection twice.
+                // The server has closed the idle connection. The loop retries, but ends because it closes each idle
+                // connection and never tries a new connection twice.
                 Err(DbError::Lost(_)) if was_idle => continue,
                 Err(error) => return Err(error),
             }
@@ -257,7 +257,7 @@ impl Session {
         }
     }
 
-    /// Returns `true` if the transaction with this number was committed. First waits for the end of that transaction.
+    /// Returns `true` if the transaction with this number was committed. First waits for the end of the transaction.
     fn was_committed(&self, nonce: &str) -> Result<bool, DbError> {
         let began = tokio::time::Instant::now();
         loop {
@@ -345,7 +345,7 @@ fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>
 #[derive(Debug)]
 pub struct PgTx {
     lease: Lease,
-    /// `true` if a statement has failed. The server then refuses every other statement of the transaction.
+    /// `true` if a statement has failed. After a failure, the server refuses every other statement of the transaction.
     failed: AtomicBool,
     /// The number of cursors so far, from which the next cursor gets its name.
     cursors: AtomicU64,
@@ -384,8 +384,9 @@ impl PgTx {
         self.run(&format!("CLOSE {cursor}"), &[]).map(drop)
     }
 
-    /// Returns the identity of the store on its server: the cluster, its timeline, and the table of events itself. A
-    /// promotion changes the timeline, another cluster has another number, and restoring a dump creates a new table.
+    /// Returns the identity of the store on its server: the cluster, its timeline, and the table of events itself. The
+    /// identity changes because a promotion changes the timeline, another cluster has another number, and restoring a
+    /// dump creates a new table.
     pub fn instance(&self) -> Result<String, DbError> {
         let instance = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
                  ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, CAST(to_regclass('events') AS OID))
@@ -406,7 +407,7 @@ impl PgTx {
         done
     }
 
-    /// Ends the transaction. If that fails, closes the connection, which also ends the transaction.
+    /// Ends the transaction. If ending the transaction fails, closes the connection, which also ends the transaction.
     fn end(&self, how: &str) {
         if let Ok(client) = self.lease.client()
             && wait(READ_LIMIT, client.batch_execute(how)).is_ok()

@@ -37,7 +37,8 @@ END
 $$;
 ";
 
-/// Returns `true` if the store has its tables. Refuses another schema version, and tables of another program.
+/// Returns `true` if the store has its tables. Refuses a store with another schema version, and tables of another
+/// program.
 pub fn check_version(session: &Session, layout: &Layout) -> Result<bool, DbError> {
     session.read(Patience::Usual, |tx| {
         if !tx.one("SELECT to_regclass('store_state') IS NOT NULL", &[], |row| row.get::<bool>(0))? {
