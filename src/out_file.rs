@@ -35,7 +35,7 @@ impl Default for Rules {
     }
 }
 
-/// An output path that was checked. If it is a regular file, its temporary file exists.
+/// A checked output path. For a regular file, its temporary file exists.
 #[derive(Debug)]
 pub struct OutFile {
     path: PathBuf,

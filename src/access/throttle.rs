@@ -17,7 +17,7 @@ const TOO_MANY: u32 = 60;
 /// The overall counter of failed sign-ins decreases by one in each interval of this length, in milliseconds.
 pub(super) const FORGOTTEN_EVERY_MS: i64 = 10_000;
 
-/// Longest delay of a sign-in, in milliseconds. This maximum prevents an attacker from locking a user out.
+/// Longest delay of a sign-in, in milliseconds. A longer delay would let an attacker lock a user out.
 const LONGEST_MS: i64 = 15 * 60_000;
 
 /// The counter of failed sign-ins of a name or network expires after this time without a failure.

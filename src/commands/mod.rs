@@ -132,8 +132,8 @@ pub fn main(cli: Cli) -> u8 {
     let report = Report::new(json, cli.global.quiet).with_fields(cli.global.fields.clone());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
-        // A single-threaded runtime is faster here: a command works for only microseconds between two responses, so
-        // waking a second thread costs more than it saves.
+        // A runtime with one worker thread is faster for most commands. A command works for only microseconds between
+        // two responses, so waking a second thread costs more than it saves.
         runtime.worker_threads(1);
     }
     let ended = runtime.enable_all().build().map_or_else(

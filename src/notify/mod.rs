@@ -148,8 +148,8 @@ impl Notifier {
         Ok(())
     }
 
-    /// Sends one notice. The error of a failed delivery is a fragment of a sentence. It does not contain the receiver's
-    /// address, because the address may contain a secret.
+    /// Sends one notice. The error of a failed delivery is a fragment of a sentence. The error does not contain the
+    /// receiver's address, because the address may contain a secret.
     async fn send(&self, notice: &QueuedNotice) -> Result<(), String> {
         let link = self
             .settings

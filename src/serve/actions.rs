@@ -175,7 +175,7 @@ impl Actions {
             let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
             this.remember_clock();
             if let Err(error) = followed {
-                // After this failure, `recoup verify` and the scheduled job continue to follow these retractions.
+                // If following fails, `recoup verify` and the scheduled job continue to follow the retractions.
                 tracing::warn!(kind = error.kind.name(), "retractions are no longer followed: {}", error.message);
             }
         });

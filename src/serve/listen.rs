@@ -46,7 +46,7 @@ const CONNECTIONS: usize = 1024;
 /// this limit does not apply, because the proxy makes all connections.
 const CONNECTIONS_PER_NETWORK: usize = 128;
 
-/// Maximum number of requests on one connection. The service closes the connection after the last of these requests.
+/// Maximum number of requests on one connection, after which the service closes the connection.
 const REQUESTS_PER_CONNECTION: u32 = 1_000;
 
 /// Time limit for the TLS handshake, and for receiving the head of each request.

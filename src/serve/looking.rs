@@ -46,8 +46,8 @@ pub(super) struct Look {
     ledger: String,
 }
 
-/// The lock of one cached request. Only one preflight of the same request runs at a time, and concurrent requests wait
-/// for its result.
+/// A lock with the cached preflight of one request. Only one preflight of the same request runs at a time, and
+/// concurrent requests wait for its result.
 type Slot = Arc<tokio::sync::Mutex<Kept>>;
 
 #[derive(Debug, Default)]

@@ -132,8 +132,8 @@ impl Budget for SharedBudget {
             Ok((grant.shifted(ahead), account.shifted(ahead)))
         });
         done.map_err(|error| {
-            // The next exchange opens the index again, because a person may have replaced it or made its folder
-            // writable.
+            // After an error, the next exchange opens the index again, because a person may have replaced it or made
+            // its folder writable.
             *conn = None;
             Unavailable::Failed(error.message)
         })

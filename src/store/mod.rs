@@ -1,4 +1,4 @@
-//! The only code that contains SQL: the index, the ledger, the access file and the notice queue.
+//! The only code that contains SQL: the index, the ledger, the users' database and the notice queue.
 //!
 //! [`index`], [`ledger`], [`access`] and [`notices`] describe the content of each store. `db` runs the SQL of all
 //! stores. This module contains the common parts of the stores: owner, paths and locks. Each store is a separate file
@@ -144,7 +144,7 @@ pub fn ledger_beside(index: &Path) -> PathBuf {
     index.with_file_name(format!("{stem}-ledger.db"))
 }
 
-/// Returns the default path of the access file: `NAME-access.db` beside the ledger.
+/// Returns the default path of the users' database: `NAME-access.db` beside the ledger.
 pub fn access_beside(ledger: &Path) -> PathBuf {
     let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
     ledger.with_file_name(format!("{}-access.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))

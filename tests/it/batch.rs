@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
-/// An action of the simulator, as its truth file describes it.
+/// An action as the simulator knows it.
 #[derive(Clone)]
 pub(crate) struct Action {
     pub(crate) id: Option<String>,

@@ -123,8 +123,8 @@ pub fn assert_index_is_truth(home: &Home, sim: &Sim) {
     let (truth, mut indexed) = (truth(sim), indexed(home));
     for (id, row) in &truth {
         let mut found = indexed.remove(id).unwrap_or_else(|| panic!("reward {id} is not in the index: {row:?}"));
-        // The simulator's truth file has amounts of credits only. The index also has the percentage or the amount of
-        // other reward types.
+        // The expected rows of the simulator have amounts of credits only. The index also has the percentage or the
+        // amount of other reward types.
         found.assigned = found.assigned.filter(|_| row.assigned.is_some());
         assert_eq!(&found, row, "reward {id}");
     }

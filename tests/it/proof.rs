@@ -357,7 +357,7 @@ fn the_vendor_s_clock_decides_what_has_expired() {
     // expiry.
     let sent = Sent::new(&["--clock", "-90s"]);
     let given = json!(sent.at - 9 * DAY);
-    // These rewards expire in a minute by the vendor's clock, and have expired by this machine's clock.
+    // The rewards expire in a minute by the vendor's clock, and have expired by this machine's clock.
     let another = sent.sim.another("plain");
     for id in &another.reward_ids {
         sent.sim.rewrite(id, &json!({"set": {"dateGiven": given, "dateExpires": sent.at + 60_000}}));

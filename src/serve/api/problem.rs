@@ -206,7 +206,7 @@ impl From<Error> for Problem {
         let mut problem = Self::new(status, error.kind.name(), ui_text::heading_of(error.kind), error.message);
         problem.0.retry = match error.kind {
             Kind::Busy => Some(Retry::After(SignedDuration::from_secs(1))),
-            // Usually another process of the service has started within this time.
+            // After a stop of the service, another process of the service has usually started within ten seconds.
             Kind::Interrupted => Some(Retry::After(SignedDuration::from_secs(10))),
             _ => None,
         };

@@ -1,8 +1,8 @@
 //! Limits the requests of each API token per minute, and adds headers with the number of requests left.
 //!
 //! The added headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. The
-//! limit of API requests applies to one process. It prevents a client that loops by mistake from slowing the service
-//! down. The vendor's quota has a limit of its own.
+//! limit of API requests applies to one process. The limit of API requests prevents a client that loops by mistake from
+//! slowing the service down. The vendor's quota has a limit of its own.
 
 use std::num::NonZeroU32;
 

@@ -210,7 +210,7 @@ impl BatchStore {
         self.remove(id, Part::Upload);
     }
 
-    /// Removes one file of a batch. If the file is missing, there is no error.
+    /// Removes one file of a batch. Does nothing if the file is missing.
     pub(super) fn remove(&self, id: &str, part: Part) {
         if check_id(id).is_ok() {
             match &self.shelf {

@@ -89,7 +89,7 @@ impl AccessFile {
 /// Reads the secret key of CSRF tokens. A new users' database gets a random key.
 fn csrf_key(conn: &Conn) -> Result<String> {
     let select = "SELECT value FROM identity WHERE key = 'csrf_key'";
-    // Reads before writing, so that opening the database never waits for a writer.
+    // Reads the key before writing a new one, so that opening the users' database never waits for a writer.
     if let Some(key) = conn.read(|tx| tx.opt(select, &[], |row| row.get(0)))? {
         return Ok(key);
     }

@@ -39,11 +39,11 @@ const BUSY_POLL: Duration = Duration::from_millis(1);
 /// How long a transaction waits for another writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// The default limit, which is longer than the largest commit of a crawl.
+    /// The default time limit, which is longer than the largest commit of a crawl.
     Usual,
-    /// The limit for a transaction that leases requests of the quota.
+    /// The time limit of a transaction that leases requests of the quota.
     Brief,
-    /// Fails at once if another process holds the write lock.
+    /// Fails without waiting if another process holds the write lock.
     None,
 }
 
@@ -138,8 +138,8 @@ impl Conn {
     }
 
     /// Runs `work` in one write transaction, which commits all changes or none. No other process writes between the
-    /// start of the closure and the commit. An error means that nothing was committed. Only the error for a connection
-    /// that was lost at the commit says that the outcome is unknown.
+    /// start of the closure and the commit. An error means that nothing was committed. The error for a connection that
+    /// was lost at the commit is an exception, because the outcome of the commit is unknown.
     pub fn write<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         let done = match &self.engine {
             Engine::Sqlite(file) => file.write(self.patience, work),
@@ -233,8 +233,8 @@ impl Conn {
         }
     }
 
-    /// Takes the write lock, writes, and rolls back. A check of file modes is not enough: root ignores them, and they
-    /// show neither a read-only mount nor a standby server.
+    /// Tests whether the store is writable: takes the write lock, writes, and rolls back. A check of file modes is not
+    /// enough: root ignores them, and they show neither a read-only mount nor a standby server.
     pub fn try_to_write(&self) -> Result<()> {
         let tried = match &self.engine {
             Engine::Sqlite(file) => file.try_to_write(self.patience),

@@ -180,7 +180,7 @@ impl File {
         self.lock().get_interrupt_handle()
     }
 
-    /// Takes the write lock, writes, and rolls back.
+    /// Tests whether the file is writable: takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         self.repeat(patience, |conn| {

@@ -61,8 +61,8 @@ impl KeyIndex {
     }
 }
 
-/// Returns the amount that one index entry adds to its bucket's sum. An amount has 32 bits, so 2^31 entries cannot
-/// overflow the sum.
+/// Returns the amount that one index entry adds to the checksum of its bucket. An amount has 32 bits, so 2^31 entries
+/// cannot overflow the sum.
 fn entry_sum(key: i64, reward: i64, n: i64) -> i64 {
     let bytes = [key, reward, n].into_iter().flat_map(i64::to_le_bytes);
     i64::from(fnv1a(bytes) as u32)

@@ -122,8 +122,8 @@ impl Index {
     /// Runs `work` in one write transaction with the tombstones, and then writes the counters and checksums of the
     /// batch.
     fn write_batch<T>(&mut self, mut work: impl FnMut(&mut Batch<'_>) -> Result<T, DbError>) -> Result<T> {
-        // Only a commit returns the cached tombstones, because a rollback may remove tombstones that a failed attempt
-        // has added to the cache.
+        // The cache of tombstones is kept only after a commit, because a failed attempt may have added tombstones that
+        // its rollback removed.
         let mut cached = Some(std::mem::take(&mut self.forgotten));
         let compressor = &mut self.compressor;
         let (value, forgotten) = self.conn.write(|tx| {

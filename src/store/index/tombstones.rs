@@ -80,7 +80,7 @@ impl Forgotten {
         Some(Cow::Owned(kept))
     }
 
-    /// Removes the IDs of forgotten accounts from the JSON.
+    /// Removes the IDs of forgotten accounts from the JSON of a reward.
     fn without(&self, raw: &str) -> Scrubbed {
         let Ok(json) = serde_json::from_str::<serde_json::Value>(raw) else { return Scrubbed::Unchanged };
         let mut found = Vec::new();

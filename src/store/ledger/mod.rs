@@ -1,10 +1,10 @@
 //! The ledger: an append-only record of retractions and their events.
 //!
-//! A retraction is written once. The state of a retraction is the newest state among its events. Every append to the
-//! ledger checks, in the same transaction, that the new event follows the newest event. Therefore two processes can
-//! never both move a retraction from *planned* to *sending*. Events form a hash chain (`chain`). Personal data is
-//! stored outside of the chain, behind commitments (`redaction`). This module never changes or removes a row of
-//! retractions or events. A retraction may become *sending* only after *planned*.
+//! The row of a retraction is written once and never changed. The state of a retraction is the newest state among its
+//! events. Every append to the ledger checks, in the same transaction, that the new event follows the newest event.
+//! Therefore two processes can never both move a retraction from *planned* to *sending*. Events form a hash chain
+//! (`chain`). Personal data is stored outside of the chain, behind commitments (`redaction`). This module never changes
+//! or removes a row of retractions or events. A retraction may become *sending* only after *planned*.
 
 mod accept_restored;
 mod approvals;

@@ -98,7 +98,7 @@ impl ServerLock {
 impl Drop for ServerLock {
     fn drop(&mut self) {
         self.renewal.abort();
-        // If the release fails, the lock expires later.
+        // If releasing the lock fails, the lock expires later.
         let free = format!("UPDATE {} SET until_ms = 0 WHERE name = $1 AND holder = $2 AND epoch = $3", self.table);
         let args: [(&(dyn ToSql + Sync), Type); 3] =
             [(&self.name, Type::TEXT), (&self.holder, Type::TEXT), (&self.epoch, Type::INT8)];

@@ -176,7 +176,7 @@ impl Session {
         })
     }
 
-    /// Takes the write lock, writes, and rolls back.
+    /// Tests whether the store is writable: takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         let tx = self.begin(&Begin::Write { nonce: &hex(&random::<16>()?), fence: None }, patience)?;
         let tried = tx.run("UPDATE identity SET value = value", &[]).map(drop);
