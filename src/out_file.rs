@@ -35,7 +35,7 @@ impl Default for Rules {
     }
 }
 
-/// A checked output path. For a regular file, its temporary file exists.
+/// A checked output path. If the path is a regular file, recoup has created its temporary file.
 #[derive(Debug)]
 pub struct OutFile {
     path: PathBuf,
@@ -198,7 +198,7 @@ impl From<io::Error> for Unfinished {
 }
 
 impl Regular {
-    /// Returns the temporary file beside the target. Creates the temporary file if there is none.
+    /// Returns the temporary file beside the output file. Creates the temporary file if there is none.
     fn temporary(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,

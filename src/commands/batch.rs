@@ -206,7 +206,7 @@ fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batc
     let wait = args.watch_for.map_or(WATCH_FOR, |span| span.0);
     let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
     let not_found: Vec<_> = batch.not_found_yet().collect();
-    // recoup retracts a watched order later and without the file. Therefore the file alone must prove the refund now.
+    // The file must prove the refund now, because recoup retracts a watched order later and without the file.
     let to_compare = not_found.iter().filter(|(order, _)| matches!(order.decision, Decision::ToCompare { .. })).count();
     if to_compare > 0 {
         report.note(format!(

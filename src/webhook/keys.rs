@@ -22,8 +22,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The age at which recoup fetches the vendor's keys again in the background. recoup uses the cached keys meanwhile.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// The age of the cached keys at which a webhook waits for a new fetch. Therefore recoup trusts a revoked key for at
-/// most this time.
+/// The age of the cached keys at which a webhook waits for a new fetch. recoup trusts a revoked key for at most this
+/// time.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The maximum size of a key set, in bytes.

@@ -80,7 +80,8 @@ fn a_flipped_byte_in_the_index_never_gives_a_wrong_complete_answer() {
         match answers(&home, &copy, &texts) {
             None => refused += 1,
             Some(mut found) => {
-                // If the damage hits the stored offset of the vendor's clock, the answer has `clock` `local`.
+                // If the damage hits the stored offset of the vendor's clock, the field `clock` of the answer is
+                // `local`.
                 for (found, good) in found.iter_mut().zip(&good) {
                     if found["clock"] == "local" {
                         found["clock"] = good["clock"].clone();

@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: a repeated request gets the response of the first one and has no further effect.
 //!
 //! An idempotency key belongs to one user. The service stores the hash of the request, and for a day its response. With
-//! the same key, a client that lost the response can get the response again. The ledger, not the key, prevents a second
-//! retraction of the same action.
+//! the same key, a client that lost the response can get the response again. The ledger, not the idempotency key,
+//! prevents a second retraction of the same action.
 
 use std::sync::Arc;
 

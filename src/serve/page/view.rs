@@ -199,8 +199,8 @@ impl Verdicts {
     }
 }
 
-/// Prepares a receipt entry for the page: stops come first. The remedy of a warning says how to send the retraction.
-/// Therefore the page hides the remedy of a warning if a stop forbids the retraction.
+/// Prepares a receipt entry for the page: stops come first. If a stop forbids the retraction, the page hides the remedy
+/// of a warning, because the remedy says how to send the retraction.
 fn entry_of(entry: Entry, stops: bool) -> Entry {
     let mut entry = entry_for(entry, Audience::Page);
     arrange(&mut entry.findings, stops);

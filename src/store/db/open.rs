@@ -213,8 +213,8 @@ pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError
     let (mut version, mut id) = names()?;
     let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
     if id == 0 && version == 0 && !is_empty {
-        // Another process may have created the schema between the two reads. Therefore this function reads the version
-        // and the application ID again.
+        // Reads the version and the application ID again, because another process may have created the schema between
+        // the first two reads.
         (version, id) = names()?;
     }
     if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {

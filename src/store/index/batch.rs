@@ -118,7 +118,7 @@ impl NewIds {
 pub(super) struct CounterDeltas {
     /// The changes to the counts of rewards and links, by run and link pattern.
     found: BTreeMap<(i64, i64), (i64, i64)>,
-    /// The changes to the other counters of each run.
+    /// The changes to those counters of each run that do not depend on a link pattern.
     runs: BTreeMap<i64, RunDeltas>,
 }
 

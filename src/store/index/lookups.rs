@@ -92,8 +92,8 @@ impl IndexReader {
         self.conn.read(|tx| {
             let folded = order.folded();
             let others = order_ids_by_key(tx, order)?.into_iter();
-            // A key ignores more differences than a suggestion does, and a found reward may contain further orders.
-            // Therefore `others` is filtered.
+            // Filters the found order IDs, because a key ignores more differences than a suggestion does, and a found
+            // reward may contain further orders.
             Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
         })
     }

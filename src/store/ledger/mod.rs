@@ -366,8 +366,8 @@ fn insert(
         let message = "it was never sent, and a later attempt supersedes it";
         insert_event(tx, &Entry::state(id, State::Superseded, message, &Value::Null), actor, now)?;
     }
-    // The row needs the commitments, and the commitments need the retraction's number. Therefore the retraction's
-    // number is chosen first.
+    // Chooses the retraction's number first, because the row needs the commitments, and the commitments need the
+    // number.
     let id: i64 = tx.one("SELECT coalesce(max(id), 0) + 1 FROM retractions", &[], |row| row.get(0))?;
     let reason =
         new.reason.as_deref().map(|reason| redaction::redact_text(tx, Some(id), "reason", reason)).transpose()?;
