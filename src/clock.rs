@@ -16,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts a clock at the current system time. Must be called inside a tokio runtime if tokio's time is paused.
+    /// Starts a clock at the current system time. A caller with paused tokio time must be inside a tokio runtime.
     #[expect(clippy::disallowed_methods, reason = "the one reader of the time of day")]
     pub fn system() -> Self {
         Self::starting_at(Timestamp::now())

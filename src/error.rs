@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of the exit codes.
+    /// Every kind of error, in the order of the exit codes.
     pub const ALL: [Self; 24] = [
         Self::Failed,
         Self::Network,

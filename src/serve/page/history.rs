@@ -175,7 +175,7 @@ fn search_of(fields: &Fields) -> Result<Search> {
         states,
         person: fields.text("person"),
         since: date(fields, "since")?.map(DateOrTime::earliest),
-        // The last day of the range is included.
+        // The filter by date includes the last day of the range.
         until: date(fields, "until")?.map(|day| {
             let last = day.latest();
             last.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(last)

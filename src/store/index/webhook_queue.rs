@@ -63,8 +63,8 @@ impl Index {
         })
     }
 
-    /// Removes an account from the queue after recoup has read it. If a newer delivery has changed its due time, the
-    /// account stays queued.
+    /// Removes an account from the queue after recoup has read it. An account stays queued if a newer webhook delivery
+    /// has changed the account's due time.
     pub fn account_was_read(&mut self, account: &AccountId, due: i64) -> Result<()> {
         let delete = "DELETE FROM webhook_queue WHERE account_id = ?1 AND due = ?2";
         self.conn.write(|tx| tx.run(delete, &[account, &due]).map(drop))
