@@ -168,7 +168,7 @@ impl BatchStore {
         for id in ids {
             match self.batch(&id) {
                 Ok(batch) => batches.push(batch),
-                // It was removed since the folder was read.
+                // The batch was removed since the folder was read.
                 Err(error) if error.kind == Kind::NotIndexed => {}
                 Err(error) => batches.push(unknown_batch(id).unreadable(&error)),
             }
@@ -244,7 +244,7 @@ impl BatchStore {
     }
 }
 
-/// Returns the IDs of the batches in a folder. A folder that does not exist has none.
+/// Returns the IDs of the batches in a folder; none if the folder does not exist.
 fn ids_in(folder: &Path) -> std::io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -254,20 +254,20 @@ fn ids_in(folder: &Path) -> std::io::Result<Vec<String>> {
     let mut ids = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        // A file that a person put here is no batch.
+        // A file that a person put into the folder is no batch.
         let id = name.to_str().and_then(|name| name.strip_suffix(".json")).filter(|id| check_id(id).is_ok());
         ids.extend(id.map(str::to_owned));
     }
     Ok(ids)
 }
 
-/// Returns what an ID alone says of a batch: the day of the upload.
+/// Returns a batch of which only the ID is known, and the day of its upload, which the ID contains.
 fn unknown_batch(id: String) -> Batch {
     let day = id.get(..8).and_then(|day| jiff::civil::Date::strptime("%Y%m%d", day).ok());
     Batch::blank(id, day.map_or_else(String::new, |day| format!("{day}T00:00:00Z")))
 }
 
-/// Refuses a text that is not an ID, because it becomes a part of a path.
+/// Refuses a text that is not a batch ID, because the ID becomes a part of a path.
 fn check_id(id: &str) -> Result<()> {
     let is_id =
         !id.is_empty() && id.len() < 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');

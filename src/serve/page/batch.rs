@@ -55,7 +55,7 @@ struct BatchPage {
     planned: bool,
     /// `true` if the batch's process has died while applying the batch, so that a user can resume it.
     can_resume: bool,
-    /// Whether the plan was applied.
+    /// `true` if the plan of the batch was applied.
     done: bool,
     /// Whether applying the plan again can do more: some rows are open or not attempted, or the outcomes cannot be read.
     can_repeat: bool,
