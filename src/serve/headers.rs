@@ -24,7 +24,8 @@ use super::error_bodies::with_error_body;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Number of requests that this process has received. Each request ID contains the number at its arrival.
+/// Number of requests that this process has received. A request ID contains this number as it was when the request
+/// arrived.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
 pub(super) fn request_id() -> String {

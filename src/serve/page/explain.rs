@@ -42,7 +42,7 @@ struct ExplainPage {
     part: String,
     created: String,
     person: String,
-    /// Why the submitted choices of meanings are incomplete. The text is empty before the first submission.
+    /// Why the submitted choices of meanings are incomplete; empty before the first submission.
     reason: String,
     /// The column that this file lacks to match a known export format.
     near: String,

@@ -209,7 +209,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Starts before the first event.
+    /// Creates the state of a verification that begins before the first event.
     pub fn from_the_beginning(tx: &Tx<'_>) -> Result<Self, DbError> {
         let before = genesis(&super::ledger_id(tx)?);
         Ok(Self { before, at: 0, newest: BTreeMap::new(), faults: Vec::new() })
