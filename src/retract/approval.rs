@@ -1,8 +1,8 @@
 //! Checks whether a send needs the approval of a second person, and whether that person approved exactly this send.
 //!
 //! The command line, the page and the API check the approval policy here, after the first person's confirmation and
-//! before the send. An approval is valid for one plan with its reason and ticket. A change in any of them invalidates
-//! the approval. A person cannot approve their own request.
+//! before the send. An approval is valid for one plan with its reason and ticket. A change of the plan, reason or
+//! ticket invalidates the approval. A person cannot approve their own request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,7 +99,7 @@ pub(super) fn preview(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option
 }
 
 /// Finds and consumes the approval that this send needs. Without an approval, this function requests one and returns an
-/// error. Therefore the caller sends nothing.
+/// error. The caller then sends nothing, because the send is not approved.
 pub(super) fn before_sending(
     ctx: &Context<'_>,
     ledger: &Ledger,

@@ -3,8 +3,8 @@
 //! Cancelling a reward does not reverse its action. recoup shows the current reward, a person confirms, and recoup
 //! writes the ledger before it sends the one request. Only a later reading of the reward proves the cancellation. If
 //! the vendor may already have received a cancellation of the reward, recoup follows that cancellation and never sends
-//! another. A cancelled reward proves nothing about the retraction of its action. Therefore `follow` keeps the two
-//! apart.
+//! another. A cancelled reward proves nothing about the retraction of its action. Therefore `follow` keeps cancelled
+//! rewards and retracted actions apart.
 
 use std::time::Duration;
 
@@ -248,8 +248,8 @@ impl Job for CancelJob<'_> {
 
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         match sent_before(ledger, self.reward_id)? {
-            // Only the holder of the send lock sends. This process holds the lock, so the process that recorded
-            // *sending* has died.
+            // Only the holder of the send lock sends. The process that recorded *sending* has died, because this
+            // process now holds the send lock.
             Some(found) if found.state == State::Sending => {
                 mark_unknown(ledger, &found, self.ctx.clock.now()).map(Some)
             }

@@ -1,7 +1,7 @@
 //! The findings of one retraction's checks, each with evidence and remedy, and the overall verdict.
 //!
-//! Dry run, real run, batch and page all use this list of findings. Each override applies to exactly one check. This
-//! module does no I/O and reads no clock.
+//! Dry run, real run, batch and page all use this list of findings. Each override applies to exactly one check.
+//! `checks` does no I/O and reads no clock.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -58,8 +58,8 @@ pub enum Check {
     OldEvent,
     /// The conversion is older than 30 days (`docs/vendor/brand.md` §6).
     OldConversion,
-    /// The action's amount is already 0. The vendor then records a modification and reverses nothing
-    /// (`docs/vendor/contradictions.md` 4).
+    /// The action's amount is already 0. For an action of amount 0, the vendor records a modification and reverses
+    /// nothing (`docs/vendor/contradictions.md` 4).
     AmountZero,
     /// The action is already reversed, but some of its rewards are not cancelled.
     Reversed,
@@ -75,7 +75,8 @@ pub enum Check {
     Retracted,
     /// The refund is partial, or may be partial.
     PartialRefund,
-    /// The dates in the refund file contradict the action's dates. Therefore another order may have had the same ID.
+    /// The dates in the refund file contradict the action's dates. If the dates contradict each other, another order
+    /// may have had the same ID.
     Dates,
     NotIndexed,
     ItemsUnread,
@@ -132,8 +133,8 @@ impl Check {
     }
 }
 
-/// A check that a person may override. The other checks have no override, because an override would send something
-/// twice or for the wrong order.
+/// A check that a person may override. Most checks have no override, because an override would send something twice or
+/// for the wrong order.
 ///
 /// The name of a variant is the argument of `--override`, the value in the ledger, and the name of the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, utoipa::ToSchema)]

@@ -1,8 +1,8 @@
 //! The shared context of the retraction use cases: identity, clients, clock, signal, output, and the files that one command
 //! opens.
 //!
-//! A command opens each of its files once, but a send opens the index again. No lock in this module is held across an
-//! `await`. Therefore the future of a use case is [`Send`].
+//! A command opens each of its files once, but a send opens the index again. No lock of the retraction context is held
+//! across an `await`. Therefore the future of a use case is [`Send`].
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -130,8 +130,8 @@ impl Context<'_> {
 
     /// Returns the time by the vendor's clock, which determines expiry and deadlines.
     ///
-    /// Returns an error if the vendor's answers have no date, or if the two clocks differ too much. recoup then cannot
-    /// compare dates of the ledger with dates of the vendor.
+    /// Returns an error if the vendor's answers have no date, or if the two clocks differ too much. Without the
+    /// vendor's time, recoup cannot compare dates of the ledger with dates of the vendor.
     pub fn vendor_now(&self) -> Result<Timestamp> {
         let ahead = self.clock_ahead();
         if let Some(error) = readiness::clock_error(ahead) {

@@ -1,5 +1,5 @@
-//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. This module does no I/O.
-//! Its caller passes the current time.
+//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. `deadlines` does no I/O.
+//! The caller of a deadline check passes the current time.
 //!
 //! The vendor's deadlines are from `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43,
 //! and `docs/vendor/advocate.md` §8. A missed deadline adds a warning, or a stop if the vendor rejects changes after
@@ -133,7 +133,8 @@ pub fn check_refund(findings: &mut Findings, claim: &RefundClaim, facts: &Action
 const DATES_WITHIN: SignedDuration = SignedDuration::from_hours(3 * 24);
 
 /// Adds a stop if the file dates the refund before the action's event, and a warning if the file dates the order after
-/// that event. Such dates mean that another order may have had the same ID. `event` is the result of [`event_day`].
+/// that event. If the dates contradict each other, another order may have had the same ID. `event` is the result of
+/// [`event_day`].
 pub fn check_dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
     let day = event.strftime("%Y-%m-%d");
     if let Some(refunded_at) = claim.refunded_at.filter(|when| event.duration_since(when.latest()) > DATES_WITHIN) {

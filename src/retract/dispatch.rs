@@ -1,5 +1,5 @@
 //! Sends one request that changes data at the vendor, at most once. Every request that changes an action or a reward at
-//! the vendor passes through this module.
+//! the vendor passes through `dispatch`.
 //!
 //! The order of the dispatcher's steps prevents a second send. The dispatcher waits until the rate limit allows the
 //! send, and renews the plan if the plan is old. The dispatcher takes an operating system lock that keeps other
@@ -52,16 +52,16 @@ pub trait Job {
     /// Advice for the person if the vendor refuses the request.
     const REFUSED_HINT: &'static str;
 
-    /// Waits until the rate limit allows the send, and renews the plan if the plan is old. If this method returns an
-    /// error, the dispatcher sends nothing.
+    /// Waits until the rate limit allows the send, and renews the plan if the plan is old. If the wait or the renewal
+    /// fails, the dispatcher sends nothing.
     async fn ready(&mut self, ledger: &Ledger) -> Result<Self::Permit>;
 
-    /// Returns `true` if the plan is fresh enough for the send. The dispatcher calls this method under the send lock.
-    /// Therefore the method must not use the network.
+    /// Returns `true` if the plan is fresh enough for the send. The dispatcher checks the freshness of the plan under
+    /// the send lock. Therefore the freshness check must not use the network.
     fn is_fresh(&self) -> bool;
 
-    /// Repeats every ledger check under the send lock. Returns a retraction if another process has sent one since the
-    /// plan was made.
+    /// Repeats every ledger check under the send lock. Returns the retraction that another process has sent since the
+    /// plan was made; `None` without such a retraction.
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>>;
 
     /// Returns the ledger entry that the dispatcher commits before the send.
@@ -247,8 +247,8 @@ impl Dispatch<'_> {
     }
 
     /// Records the outcome of a sent request in the ledger. If recoup cannot write the outcome into the ledger, the
-    /// retraction stays *sending*, and the next reader treats it as *unknown*. The vendor's answer is then lost, but
-    /// the ledger still shows that recoup sent the request.
+    /// retraction stays *sending*, and the next reader treats it as *unknown*. If the ledger cannot be written, the
+    /// vendor's answer is lost, but the ledger still shows that recoup sent the request.
     async fn record(
         &mut self,
         retraction: Retraction,

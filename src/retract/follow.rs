@@ -134,7 +134,7 @@ fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retractio
 
 /// Reads the rewards of a proven retraction again. If a reward no longer reads as cancelled, recoup withdraws the proof
 /// of the retraction. Returns an error if recoup cannot read the rewards, because no receipt may report an old proof as
-/// a new one.
+/// a new proof.
 async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Retraction> {
     let RewardsNow { mut rewards, referrals, .. } = read_rewards(ctx, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
@@ -344,7 +344,8 @@ pub(super) async fn submission(
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
     let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else {
-        // A submission that recoup added from the vendor's list may lack a link. recoup cannot read such a submission.
+        // A submission that recoup added from the vendor's list may lack a link. recoup cannot read a submission
+        // without a link.
         let is_nameless = retraction.state == State::Queued && given_up;
         return Ok(if is_nameless { SubmissionProgress::Unreadable } else { SubmissionProgress::None });
     };

@@ -1,10 +1,10 @@
 //! Searches the vendor's list of submissions for a request that the vendor did not answer. The search finds that the
 //! request was *received* or *not received*, or that the list leaves this *not certain*.
 //!
-//! This module does no I/O. A listed submission matches a request by identifier, disposition code, amount and time. A
-//! request is *not received* only if two complete lists, read an hour apart, both lack it. A possible match or a gap in
-//! the submissions list makes the result *not certain*. The search is cautious because a person may resend a request
-//! that was *not received*.
+//! `match_submissions` does no I/O. A listed submission matches a request by identifier, disposition code, amount and
+//! time. A request is *not received* only if two complete lists, read an hour apart, both lack it. A possible match or
+//! a gap in the submissions list makes the result *not certain*. The search is cautious because a person may resend a
+//! request that was *not received*.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -184,7 +184,7 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
         return compare_change(form, row);
     }
     // The vendor's newest schema has no `Amount` for a reversal (`docs/vendor/contradictions.md` 3). Therefore the
-    // submissions list may omit it.
+    // submissions list may omit the amount of a reversal.
     let zero = row.sent("Amount").is_none_or(|amount| amount.trim().parse::<f64>().is_ok_and(|amount| amount == 0.0));
     let same_code =
         row.sent("DispositionCode").map(|code| code.trim().eq_ignore_ascii_case(request.disposition.trim()));

@@ -1,6 +1,6 @@
 //! The options of a retraction: the request, the channel, and how long recoup follows the retraction.
 //!
-//! This module refuses invalid requests before any I/O. No default permits more than the person's request.
+//! `options` refuses invalid requests before any I/O. No default permits more than the person's request.
 
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ pub enum SubmissionPolling {
     /// and a person waits for them.
     Always,
     /// Read the submission after the rewards, if all rewards read as cancelled or the time is up. recoup reads
-    /// submissions sparingly if many retractions are open. Each order then costs about two Brand requests.
+    /// submissions sparingly if many retractions are open. With sparing reads of submissions, each order costs about
+    /// two Brand requests.
     Sparingly {
         /// Whether recoup reads the submission now, whatever state the rewards have.
         now: bool,
@@ -182,8 +183,8 @@ impl Options {
         self.channel.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
     }
 
-    /// Creates options for one channel and disposition code. These options ask for confirmation, and have no overrides,
-    /// no resend and no ActionId.
+    /// Creates options for one channel and disposition code. The new options ask for confirmation, and have no
+    /// overrides, no resend and no ActionId.
     pub fn new(channel: Channel, disposition: String, max_index_age: Duration, follows: FollowSettings) -> Self {
         Self {
             channel,

@@ -108,7 +108,7 @@ pub struct StoredPlan {
     #[serde(default)]
     pub program_rules: Vec<ProgramRule>,
     /// How far this machine's clock was ahead of the vendor's, in seconds. The ledger's dates are from this machine's
-    /// clock. Therefore the proof corrects them by the clock difference.
+    /// clock. Therefore the proof corrects the ledger's dates by the clock difference.
     #[serde(default)]
     pub clock_ahead: Option<i64>,
 }

@@ -2,8 +2,9 @@
 //! fingerprint.
 //!
 //! Two plans have the same fingerprint if they have the same actions, rewards, reward states, findings and code. A
-//! person would decide the same about such plans. The fingerprint of a plan covers everything that recoup would send.
-//! The fingerprint of a plan excludes ages and coverage, because they change every minute. This module does no I/O.
+//! person would decide the same about two plans with one fingerprint. The fingerprint of a plan covers everything that
+//! recoup would send. The fingerprint of a plan excludes ages and coverage, because they change every minute.
+//! `plan_fingerprint` does no I/O.
 
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //!
 //! The pause before the next read grows with the time since the retraction's last ledger event. Therefore a restart
 //! does not shorten the pause. Many open retractions must not use up the vendor's quota. Therefore requests to the
-//! Brand host have longer pauses and an hourly allowance. This module does no I/O.
+//! Brand host have longer pauses and an hourly allowance. `poll_schedule` does no I/O.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub fn submission_pause_at(age: Duration, follows: &FollowSettings) -> Duration 
 }
 
 /// Maximum number of submission reads per hour for retractions whose rewards show no change. The vendor's default limit
-/// is 1,000 requests an hour. Each new retraction needs one of these requests.
+/// is 1,000 requests an hour. Each retraction needs one request to be sent.
 pub const SUBMISSIONS_AN_HOUR: u32 = 300;
 
 /// The number of submission reads that this process may still make within the hour.

@@ -70,8 +70,8 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
                     linked.push(id.clone());
                     rewards.push(now);
                 } else if several {
-                    // The reward may belong to any action of the order. Therefore its state proves nothing about this
-                    // action.
+                    // The reward may belong to any action of the order. Therefore the state of that reward proves
+                    // nothing about this action.
                     findings.warn(
                         Check::NoActionId,
                         format!("reward {id} carries this order without an ActionId ({})", now.state),
@@ -284,8 +284,8 @@ async fn action_facts(
     let locking_date = found.locks_at();
     let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
     let mut program_type = None;
-    // recoup needs the program's type only after the locking date. Therefore it requests the list of programs only
-    // then.
+    // recoup needs the program's type only after the locking date. Therefore recoup requests the list of programs only
+    // after the locking date.
     if locking_date.is_some_and(|locked| locked <= now) {
         let programs = ctx.programs().await.unwrap_or_default();
         let program = programs.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref());
@@ -322,7 +322,7 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
 }
 
 /// Returns `true` if an earlier answer of another API had the reward's link, and the API of this answer returns no
-/// links. A link that is missing from this API's answer then proves nothing.
+/// links. If an API returns no links, a missing link in its answer proves nothing.
 fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
     indexed.via != ApiSource::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }

@@ -1,5 +1,5 @@
-//! Decides what the vendor's answers prove about a retraction. Only this module sets the state *confirmed*. The proof
-//! module does no I/O and reads no clock.
+//! Decides what the vendor's answers prove about a retraction. Only the module `proof` sets the state *confirmed*. The
+//! proof module does no I/O and reads no clock.
 //!
 //! A retraction is proven if its submission has completed **and** every known reward of the action reads as cancelled
 //! (`docs/decisions/0003-proof-by-rewards.md`). A completed submission alone proves nothing about a retraction.
@@ -13,7 +13,8 @@ use crate::store::ledger::State;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub reward_id: String,
-    /// The account of the reward. The ledger stores this personal data for `verify`, and no receipt shows it.
+    /// The account of the reward. The ledger stores the account of a reward for `verify`, and no receipt shows this
+    /// personal data.
     pub account_id: String,
     /// The vendor's `rewardSource`: `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
@@ -75,8 +76,8 @@ pub enum SubmissionProgress {
     Open,
     /// recoup has failed to read the submission for too long. Therefore only the rewards can prove the retraction.
     Unreadable,
-    /// The submission completed without an error, or only with `ACTION_NOT_FOUND`. That error proves nothing
-    /// (`docs/vendor/contradictions.md` 15).
+    /// The submission completed without an error, or only with `ACTION_NOT_FOUND`. The error `ACTION_NOT_FOUND` proves
+    /// nothing (`docs/vendor/contradictions.md` 15).
     Complete,
     /// The submission completed with an error other than `ACTION_NOT_FOUND`.
     Refused(String),
@@ -95,7 +96,8 @@ pub struct Observation {
     pub rewards: Vec<Snapshot>,
     /// Number of readings of the retraction since its submission completed, including this reading.
     pub reads_since_complete: u32,
-    /// `true` if the configured time for the proof has passed. A retraction without a proof then becomes *unconfirmed*.
+    /// `true` if the configured time for the proof has passed. If the time has passed without a proof, the retraction
+    /// becomes *unconfirmed*.
     pub time_up: bool,
     /// `true` if the settle time after the submission's completion has passed.
     pub settled: bool,
@@ -125,9 +127,10 @@ enum RewardEvidence {
     Cancelled {
         proves: bool,
     },
-    /// The reward was cancelled before the send. Therefore it proves nothing about the retraction.
+    /// The reward was cancelled before the send. A reward that ended before the send proves nothing about the
+    /// retraction.
     CancelledBefore,
-    /// The reward expired before the send. Therefore it proves nothing about the retraction.
+    /// The reward expired before the send. A reward that ended before the send proves nothing about the retraction.
     ExpiredBefore,
     Redeemed,
     /// The reward is partly redeemed, and the rest is not cancelled.
@@ -244,7 +247,7 @@ pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
     let evidence = Evidence::of(&observation.before, &observation.rewards, observation.sent_at);
     let time_up = observation.time_up || observation.settled;
     // The vendor does not document what happens to the rest of a partly redeemed reward. Therefore recoup waits the
-    // full time for such a reward.
+    // full time for a partly redeemed reward.
     if evidence.is_proof() && (evidence.count(RewardEvidence::PartlyRedeemed) == 0 || time_up) {
         return done(observation, &evidence);
     }

@@ -256,7 +256,7 @@ impl Case {
                 about.push(said);
             }
             if was.is_some() && said().any(|(place, list)| place != id % 2 && list.iter().any(|said| said.id == id)) {
-                // If only another account lists the reward, the reward has moved or is a different one. If both
+                // If only another account lists the reward, the reward has moved or is a different reward. If both
                 // accounts list the reward, the version of the reward's own account counts.
                 let home = said().any(|(place, list)| place == id % 2 && list.iter().any(|said| said.id == id));
                 if !home {
@@ -270,8 +270,8 @@ impl Case {
                 }
                 match said.end() {
                     Some(end) => ends.push((end, said.is_expired())),
-                    // The reward had ended before the send, and its statuses still show that. Therefore the date does
-                    // not matter.
+                    // The reward had ended before the send, and its statuses still show that. Therefore the date of the
+                    // reward's end does not matter.
                     None if was == Some(Before::Cancelled) && said.is_undated("CANCELLED") => {}
                     None if was == Some(Before::Expired) && said.is_undated("EXPIRED") => {
                         ends.push((At::BeforeTheSend, true));
@@ -374,7 +374,7 @@ fn any_case() -> impl Strategy<Value = Case> {
             1 => Just(Before::Cancelled),
             1 => Just(Before::Expired),
         ];
-        // Number of versions of each generated reward in a list, usually one.
+        // Number of versions of each generated reward in a list, which is usually 1.
         let times = prop_oneof![10 => Just(1_usize), 2 => Just(0), 2 => Just(2)];
         let lists = (0..count)
             .map(|id| times.clone().prop_flat_map(move |times| prop::collection::vec(any_statement(id), times)));

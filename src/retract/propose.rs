@@ -1,7 +1,7 @@
-//! Plans a retraction without sending it. Sends, previews and proposals all use the plan that this module makes.
+//! Plans a retraction without sending it. Sends, previews and proposals all use the plan that `propose` makes.
 //!
-//! A proposal is a request for a person's approval. No function of this module can send a reversal, because none takes
-//! the settings of the client with write access. From the retraction use case, `recoup mcp` calls only this module.
+//! A proposal is a request for a person's approval. No function of `propose` can send a reversal, because none takes
+//! the settings of the client with write access. From the retraction use case, `recoup mcp` calls only `propose`.
 
 use serde::Serialize;
 

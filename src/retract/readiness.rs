@@ -17,7 +17,7 @@ use crate::store::{Identity, Place, check_writable};
 #[derive(Debug, Clone)]
 pub struct Obstacle {
     /// The name of the obstacle to a send. `missing`, `another`, `older`, `forked`, `copy` or `half` name a wrong
-    /// ledger. Other obstacles are `damaged`, `tampered`, `not_writable` and `clock`.
+    /// ledger. Obstacles other than a wrong ledger are `damaged`, `tampered`, `not_writable` and `clock`.
     pub name: &'static str,
     pub error: Error,
 }
@@ -28,7 +28,7 @@ pub fn check(ctx: &Context<'_>) -> Result<()> {
     obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
-/// Checks the index and the ledger at these paths, for health checks.
+/// Checks whether the index and the ledger at two paths allow a send, for health checks.
 pub fn check_files(index: &Place, ledger: &Place, identity: Option<&Identity>) -> Result<()> {
     let (reader, open) = (IndexReader::open(index, identity)?, Ledger::open_read_only(ledger, identity)?);
     file_obstacle(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
@@ -91,8 +91,8 @@ pub enum LedgerFault {
     Forked,
     /// The ledger is a copy that `recoup backup` made.
     Copy(CopyOf),
-    /// The events of the ledger do not end at the head that the ledger file stores. The text describes how the ledger's
-    /// events differ from its head.
+    /// The events of the ledger do not end at the head that the ledger file stores. The variant's text describes how
+    /// the ledger's events differ from its head.
     Half(String),
 }
 
@@ -142,9 +142,9 @@ pub fn ledger_fault(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Re
         return Ok(Some(LedgerFault::Half(gap)));
     }
     let diverged = diverged(reader, ledger)?;
-    // The mark of a backup copy records when recoup made the copy. Therefore the mark describes the fault best. The
-    // mark does not describe the fault of a copy of another ledger or of a diverged ledger, because that copy lacks
-    // events that this index has seen.
+    // The mark of a backup copy records when recoup made the copy. Therefore the mark of a copy describes the fault
+    // best. The mark does not describe the fault of a copy of another ledger or of a diverged ledger, because that copy
+    // lacks events that this index has seen.
     if !matches!(diverged, Some(LedgerFault::Another | LedgerFault::Forked))
         && let Some(of) = ledger.map(Ledger::copy_of).transpose()?.flatten()
     {

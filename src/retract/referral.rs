@@ -2,8 +2,9 @@
 //!
 //! The vendor's guide ends with the Referral Feed, where a retracted referral shows *Started*. recoup infers that
 //! `dateConverted` then becomes null (`docs/vendor/program-rules.md`). Therefore a referral supports a proof and never
-//! replaces the rewards. A referral may list rewards that the index lacks. If such a reward belongs to the same action
-//! or order, it becomes part of the proof. This module stores nothing about the two people of a referral.
+//! replaces the rewards. A referral may list rewards that the index lacks. A reward that only the referral lists
+//! becomes part of the proof if it belongs to the same action or order. `referral` stores nothing about the two people
+//! of a referral.
 
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +90,7 @@ impl ActionScope<'_> {
 }
 
 /// Reads the referrals of the fetched rewards, if the fetch has not already returned them. Adds new rewards of the
-/// action to `look`, and returns new rewards of the order if they have no ActionId.
+/// action to `look`, and returns new rewards of the order without an ActionId.
 pub async fn before(
     ctx: &Context<'_>,
     about: ActionScope<'_>,

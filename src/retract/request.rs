@@ -28,7 +28,7 @@ pub struct RetractRequest {
     /// The order ID to retract, byte for byte.
     #[schema(value_type = String)]
     pub order_id: OrderId,
-    /// The ActionId to retract. It is needed if the order has several actions.
+    /// The ActionId to retract. The ActionId is needed if the order has several actions.
     #[schema(value_type = Option<String>)]
     pub action_id: Option<ActionId>,
     /// Whether recoup retracts every action of the order.
@@ -120,8 +120,8 @@ impl RetractRequest {
 
     /// Returns the approved request, if it is a request to retract one order.
     ///
-    /// Also returns `None` for a request by action tracker. Such a request comes from the command line, where the
-    /// person repeats the command.
+    /// This function also returns `None` for a request by action tracker. A request by action tracker comes from the
+    /// command line, where the person repeats the command.
     pub fn approved(approval: &Approval) -> Option<Self> {
         let mut subject = approval.subject.clone();
         if subject.as_object_mut()?.remove(WHAT)? != RETRACTION {

@@ -2,7 +2,7 @@
 //!
 //! A resend is allowed after *not received*, *failed* and *unconfirmed*. After *unconfirmed*, a resend within a day of
 //! the submission's completion needs an override. recoup never repeats a request that the vendor may still process.
-//! Therefore it follows *unknown*, *sending* and *queued* retractions instead.
+//! Therefore recoup follows *unknown*, *sending* and *queued* retractions instead.
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ fn check(
 }
 
 /// Returns when the submission completed: the later of the vendor's date and the time at which recoup read the
-/// completion. Without these two times, returns the time of the retraction's last state change.
+/// completion. If both times are unknown, returns the time of the retraction's last state change.
 fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     let told = retraction.detail("submission").and_then(|submission| submission["completion_date"].as_str());
     let told = told.and_then(|text| text.parse::<Timestamp>().ok());
@@ -174,7 +174,7 @@ pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Res
 }
 
 /// Checks under the send lock that the previous attempt has not changed since the plan was made. Returns a newer
-/// retraction if another process has already sent one.
+/// retraction of the same target if another process has already sent it.
 pub fn still_holds(ledger: &Ledger, again: &Resend, found: Option<Retraction>) -> Result<Option<Retraction>> {
     if let Some(found) = found.filter(|found| found.id != again.after) {
         return Ok(Some(found));

@@ -26,7 +26,7 @@ use crate::vendor::{ReferralAnswer, Rewards};
 pub struct KnownReward {
     pub reward_id: RewardId,
     pub account_id: AccountId,
-    /// The API that returned the reward's link to the order. The other API may omit the reward's link to the order.
+    /// The API that returned the reward's link to the order. Another API may omit the reward's link to the order.
     pub via: ApiSource,
 }
 
@@ -50,8 +50,8 @@ pub enum Location {
 pub struct FetchedRewards {
     /// One entry per known reward, in the order of the caller's list.
     pub found: Vec<(KnownReward, Location)>,
-    /// The rewards of each account that recoup read from the vendor. The caller writes the rewards of these accounts
-    /// into the index.
+    /// The rewards of each account that recoup read from the vendor. The caller writes the rewards of the accounts that
+    /// recoup read into the index.
     pub accounts: Vec<FetchedAccount>,
     /// The current time by the vendor's clock, or by this machine's clock if `clock_error` is set.
     pub now: Timestamp,
@@ -124,7 +124,7 @@ pub struct FetchedAccount {
 pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String]) -> Result<FetchedRewards> {
     let mut accounts: Vec<FetchedAccount> = Vec::new();
     let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
-    // recoup cannot read a forgotten account. Therefore it reads the rewards of that account by their IDs.
+    // recoup cannot read a forgotten account. Therefore recoup reads the rewards of a forgotten account by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
@@ -167,8 +167,8 @@ pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String
     })
 }
 
-/// Extracts known rewards from the referrals, in case no account lists them. These rewards have their links, because
-/// GraphQL returned the referrals.
+/// Extracts known rewards from the referrals, in case no account lists them. Rewards from a GraphQL referral have their
+/// links.
 fn known_in_referrals(
     ctx: &Context<'_>,
     answered: &[(String, ReferralAnswer)],
@@ -188,7 +188,7 @@ fn known_in_referrals(
     of_known.map(account).collect()
 }
 
-/// Finds a known reward in these accounts; `None` if no account lists it.
+/// Finds a known reward in the fetched accounts; `None` if no account lists it.
 pub(super) fn listed(accounts: &[FetchedAccount], known: &KnownReward) -> Option<Location> {
     let mut all = accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
     let live = all.find(|live| live.extracted.reward.reward_id == known.reward_id)?;
@@ -260,8 +260,9 @@ async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<FetchedAccount> {
     Ok(FetchedAccount { account: account.clone(), rewards, asked_at })
 }
 
-/// Reads the rewards of an account by GraphQL. Returns `None` if the vendor refuses the query. The caller then uses Get
-/// Rewards, which omits some links. A damaged GraphQL answer is an error, because Get Rewards would hide its content.
+/// Reads the rewards of an account by GraphQL. Returns `None` if the vendor refuses the query. After a refused GraphQL
+/// query, the caller uses Get Rewards, which omits some links. A damaged GraphQL answer is an error, because Get
+/// Rewards would hide its content.
 ///
 /// The vendor applies the GraphQL filter, and may return rewards of other accounts. This function keeps a reward of
 /// another account only if recoup knows the reward, this account also lists it, or the reward has no account ID.

@@ -1,9 +1,8 @@
 //! Sends the reversal of one action of a plan.
 //!
-//! `dispatch` defines the sequence of steps of a send. This module defines the reversal request and its checks, which
-//! run again under the send lock. The checks before a send refuse an action that recoup sent before through any
-//! channel, or that the vendor has refused. The checks before a send also refuse a resend if its previous attempt has
-//! changed.
+//! `dispatch` defines the sequence of steps of a send. `send` defines the reversal request and its checks, which run
+//! again under the send lock. The checks before a send refuse an action that recoup sent before through any channel, or
+//! that the vendor has refused. The checks before a send also refuse a resend if its previous attempt has changed.
 
 use std::time::Duration;
 
@@ -90,8 +89,8 @@ impl Job for ReversalJob<'_> {
         if let Some(newest) = ledger.newest(&self.action.target)?
             && newest.state == State::Sending
         {
-            // Only the holder of the send lock sends. This process holds the lock, so the process that recorded
-            // *sending* has died.
+            // Only the holder of the send lock sends. The process that recorded *sending* has died, because this
+            // process now holds the send lock.
             return mark_unknown(ledger, &newest, self.ctx.clock.now()).map(Some);
         }
         let found = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)?;

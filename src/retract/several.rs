@@ -1,8 +1,8 @@
 //! Decides whether a person may send several orders in one step. Each of several orders also passes the checks of a
 //! single retraction.
 //!
-//! The limits of a batch apply to the sum of several orders. Otherwise a person could choose twenty orders on the page
-//! where a batch of twenty needs a second person. This module does no I/O.
+//! The limits of a batch apply to the sum of several orders. Without that, a person could send twenty orders from the
+//! page although a batch of twenty needs a second person. `several` does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub fn check(receipts: &[&Receipt], policy: &Policy, limits: Limits, trusted: &B
     let orders = receipts.iter().filter(|receipt| sends(receipt)).count() as u64;
     let entries = || receipts.iter().flat_map(|receipt| &receipt.retractions).filter(|entry| would_send(entry));
     let demand = Demand { orders, value: value(entries()), ..Demand::default() };
-    // The other rules of the approval policy concern single orders. Each order asks for its own approval.
+    // The approval policy's rules `always` and `overrides` concern single orders. Each order asks for its own approval.
     let of_sum = Policy { always: false, overrides: false, ..policy.clone() };
     if let Some(why) = demand.wants(&of_sum) {
         let message = format!("a second person must approve so much at once ({why})");

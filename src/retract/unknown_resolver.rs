@@ -1,11 +1,11 @@
 //! Determines whether the vendor received a request that it did not answer.
 //!
-//! `follow` reads the rewards of an unanswered request. This module reads the submissions list, and the action if the
-//! vendor returns it. The vendor discourages reads of the submissions list. Therefore recoup reads the list rarely, and
-//! uses one read for every *unknown* retraction of this process. The ledger records each read of the submissions list.
-//! Therefore a restart does not shorten the pauses between reads. `match_submissions` searches the submissions list for
-//! the unanswered request. Resolving an *unknown* retraction sends nothing, and never treats an unreadable submissions
-//! list as empty.
+//! `follow` reads the rewards of an unanswered request. `unknown_resolver` reads the submissions list, and the action
+//! if the vendor returns it. The vendor discourages reads of the submissions list. Therefore recoup reads the list
+//! rarely, and uses one read for every *unknown* retraction of this process. The ledger records each read of the
+//! submissions list. Therefore a restart does not shorten the pauses between reads. `match_submissions` searches the
+//! submissions list for the unanswered request. Resolving an *unknown* retraction sends nothing, and never treats an
+//! unreadable submissions list as empty.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub async fn reconcile(
     };
     drop(known);
     // recoup concludes *not received* from two lists that it read an hour apart. Therefore a clock jump must not count
-    // as that hour.
+    // as the hour between the two lists.
     if ctx.clock_ahead().is_some() {
         ctx.vendor_now()?;
     }
@@ -124,8 +124,8 @@ fn is_due(
     Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, settings.list_after, now)))
 }
 
-/// Reads the vendor's submissions list. A failed read of the submissions list also counts. Therefore the next read
-/// waits for the same pause.
+/// Reads the vendor's submissions list. A failed read of the submissions list also counts. Therefore the next read of
+/// the submissions list waits for the same pause.
 async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
     let at = ctx.clock.now();
     ctx.report.note("reading the vendor's list of submissions, to find out what was received");
@@ -205,8 +205,8 @@ fn conclude(
     if let SearchResult::Unclear(why) = seen {
         unclear.get_or_insert(why);
     }
-    // A reversal of the action after the send suggests that the vendor received the request. It does not prove that,
-    // because other people reverse actions too.
+    // A reversal of the action after the send suggests that the vendor received the request. A reversal does not prove
+    // that the vendor received the request, because other people reverse actions too.
     if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
         unclear.get_or_insert(why);
     }
@@ -236,7 +236,7 @@ fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTree
 
 struct ActionReading {
     details: Value,
-    /// Why the action was, or may have been, reversed after the send.
+    /// Why recoup believes that the action was, or may have been, reversed after the send.
     reversed_since: Option<String>,
 }
 

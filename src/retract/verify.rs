@@ -73,7 +73,7 @@ pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &FollowSe
     }
     let stopped = round.pass(&mut open).await?;
     if ids.is_empty() {
-        // `stop_reading` needs the vendor's clock. The first pass reads that clock.
+        // `stop_reading` needs the vendor's clock. The first pass over the retractions reads the vendor's clock.
         let mut kept = Vec::with_capacity(open.len());
         for one in open {
             if !round.stop_reading(&one.retraction)? {
@@ -128,8 +128,8 @@ impl Round<'_> {
             }
             let is_over = end.is_some_and(|end| Instant::now() >= end);
             let now = ctx.clock.now();
-            // One submissions list serves every retraction that waits for it. Therefore recoup reads all of these
-            // retractions together.
+            // One submissions list serves every retraction that waits for it. Therefore recoup reads all retractions
+            // that wait for a submissions list together.
             let lists = open.iter().any(|one| one.due <= Instant::now() && waits(&one.retraction, follows, now));
             for one in open.iter_mut() {
                 let is_due = one.due <= Instant::now() || (lists && one.retraction.state == State::Unknown);
@@ -215,9 +215,9 @@ impl Round<'_> {
         receipt
     }
 
-    /// Returns `true` if recoup should stop reading an unconfirmed retraction. The first call that returns `true` also
-    /// adds a note to the ledger and the receipt. Returns `false` if recoup cannot use the vendor's clock, because this
-    /// machine's clock alone must not end the reading.
+    /// Returns `true` if recoup should stop reading an unconfirmed retraction. When `verify` stops reading a
+    /// retraction, it adds a note to the ledger and the receipt once. Returns `false` if recoup cannot use the vendor's
+    /// clock, because this machine's clock alone must not end the reading.
     fn stop_reading(&mut self, retraction: &Retraction) -> Result<bool> {
         let now = self.ctx.clock.now();
         let since = unconfirmed_since(retraction);

@@ -1,4 +1,4 @@
-//! Compares the vendor's list of submissions with the requests in a ledger. This module does no I/O and reads no clock.
+//! Compares the vendor's list of submissions with the requests in a ledger. `compare` does no I/O and reads no clock.
 //!
 //! If recoup matched a submission to the wrong ledger entry, a person could send the same request a second time.
 //! Therefore an uncertain match counts as a submission that the ledger lacks. recoup counts unreadable submissions

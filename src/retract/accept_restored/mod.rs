@@ -1,9 +1,9 @@
 //! Use case: accepts a restored or lost ledger, after comparing it with the vendor's list of submissions.
 //!
-//! This module adds each reversal and modification that the ledger lacks as already sent. Therefore recoup never sends
-//! it twice. `recoup verify` follows the entries that `recoup ledger accept` added. If the vendor's submissions list is
-//! incomplete, a person must explicitly continue without it. The ledger records that decision. `recoup ledger accept`
-//! sends nothing that changes data at the vendor.
+//! `accept_restored` adds each reversal and modification that the ledger lacks as already sent. Therefore recoup never
+//! sends a reversal or modification from the vendor's list again. `recoup verify` follows the entries that `recoup
+//! ledger accept` added. If the vendor's submissions list is incomplete, a person must explicitly continue without it.
+//! The ledger records that decision. `recoup ledger accept` sends nothing that changes data at the vendor.
 
 mod compare;
 

@@ -1,4 +1,4 @@
-//! Parses the flags of `recoup adjust` into a change. This module does no I/O.
+//! Parses the flags of `recoup adjust` into a change. `change_flags` does no I/O.
 //!
 //! The parser splits `SKU=VALUE` at the last `=`, because a SKU may contain `=`. The flags are wrong if an amount
 //! cannot be stored exactly, if one item has an amount and a delta, or if a SKU is repeated.

@@ -75,8 +75,8 @@ impl Job for ModificationJob<'_> {
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         let newest = ledger.attempts_by(Channel::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
-            // Only the holder of the send lock sends. This process holds the lock, so the process that recorded
-            // *sending* has died.
+            // Only the holder of the send lock sends. The process that recorded *sending* has died, because this
+            // process now holds the send lock.
             mark_unknown(ledger, &newest, self.ctx.clock.now())?;
         }
         if preconditions::check(ledger, self.proposal())? == self.earlier { Ok(None) } else { Err(changed()) }

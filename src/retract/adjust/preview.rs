@@ -1,5 +1,5 @@
 //! Previews an adjustment item by item, with the values before and after. A person confirms the preview of an
-//! adjustment, the ledger stores it, and recoup compares later reads with it. This module does no I/O.
+//! adjustment, the ledger stores it, and recoup compares later reads with it. `preview` does no I/O.
 //!
 //! If recoup can read the action, each changed item must exist and its amount must decrease. The preview shows an
 //! unreadable amount as *not known*.
@@ -36,7 +36,7 @@ pub struct Line {
     pub before: Option<Measure>,
     /// The values of the item or order that recoup sends; `null` for an unchanged item.
     pub sent: Option<Sent>,
-    /// The expected values of the item or order after the change; `null` if recoup cannot compute them.
+    /// The expected values of the item or order after the change; `null` if recoup cannot compute the values.
     pub expected: Option<Measure>,
     /// The values of the item or order that recoup read after the send.
     #[serde(default)]
@@ -66,12 +66,13 @@ pub enum Before {
     Items(Vec<ActionItem>),
     /// The amount and currency of an order.
     Order(Option<String>, Option<String>),
-    /// recoup could not read the values of the action, for this reason.
+    /// recoup could not read the values of the action. The text says why.
     Unread(String),
 }
 
 impl Preview {
-    /// Builds the preview of a change from the values before the change. Fails if the change does not fit these values.
+    /// Builds the preview of a change from the values before the change. Fails if the change does not fit the values
+    /// before the change.
     pub fn of(change: &Change, before: &Before) -> Result<Self> {
         match change {
             Change::Order(amount) => of_order(*amount, before),

@@ -1,4 +1,4 @@
-//! Chooses the trial rows, which the batch sends first, and checks the limits of a batch. This module does no I/O.
+//! Chooses the trial rows, which the batch sends first, and checks the limits of a batch. `choose` does no I/O.
 //!
 //! The vendor cancels no reward if the reward's program has no retraction rule. Therefore the batch first sends three
 //! trial orders of each program that has neither a recent confirmation nor a known rule.

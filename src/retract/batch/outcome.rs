@@ -1,4 +1,4 @@
-//! Defines the outcome of each row of a batch, as the outcome file shows it. This module does no I/O.
+//! Defines the outcome of each row of a batch, as the outcome file shows it. `outcome` does no I/O.
 //!
 //! A row of a batch is done only if the ledger proves its retraction. A row of a batch is *not a referral* only if the
 //! index proves that.

@@ -1,8 +1,8 @@
 //! Partial refunds of a batch (`--partials`): adjusts one order after another, as `recoup adjust` does.
 //!
-//! The new amount of an adjusted action is the order's price after the refund, according to the file. recoup uses it
-//! only if the action's amount equals the file's amount before the refund. Otherwise the adjustment would subtract a
-//! wrong sum.
+//! The new amount of an adjusted action is the order's price after the refund, according to the file. recoup sends that
+//! amount only if the action's amount equals the file's amount before the refund. If the amounts differed, the
+//! adjustment would subtract a wrong sum.
 
 use super::outcome::{Outcome, RowOutcome};
 use super::rows::Item;
@@ -94,7 +94,7 @@ fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
 }
 
 /// Plans the adjustment of one partial refund. Returns `None` if recoup can send the adjustment, or else the row's
-/// outcome. An error of this function affects every order of the batch.
+/// outcome. An error from planning an adjustment affects every order of the batch.
 async fn plan_one(
     ctx: &Context<'_>,
     writer: &WriterSettings,

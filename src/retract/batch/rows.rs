@@ -1,8 +1,8 @@
 //! Plans the rows of a batch from the index, the ledger and the vendor's rewards. Planning the rows of a batch sends
 //! nothing.
 //!
-//! A row of a batch gets a plan only if recoup is certain that it may send the row. Otherwise the row gets an outcome
-//! with the reason.
+//! A row of a batch gets a plan only if recoup is certain that it may send the row. If recoup is not certain, the row
+//! gets an outcome with the reason.
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -28,14 +28,15 @@ use crate::store::ledger::Ledger;
 /// zone.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
 /// Maximum number of orders that the batch plans concurrently. The rate limit of the vendor's host limits the requests
-/// of these plans.
+/// for planning orders.
 const AT_ONCE: usize = 8;
 
 pub struct Item<'a> {
     pub row: &'a RefundRow,
     /// The order of the row; `None` if the row has no order ID.
     pub order: Option<&'a OrderRefund>,
-    /// Position of the first row of the same order. This row shares that row's outcome.
+    /// Position of the first row of the refund file with the same order. All rows of an order share the outcome of its
+    /// first row.
     pub same_as: Option<usize>,
     pub options: Options,
     pub plan: Option<Plan>,
@@ -237,7 +238,7 @@ async fn plan_one(
                 Planned::RowOutcome(RowOutcome::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
             }
             Kind::VendorRefused => Planned::RowOutcome(RowOutcome::new(Outcome::Failed, message_with_hint(error))),
-            // This kind of request needs the index, even if the ledger has the order.
+            // The request for this order needs the index, even if the ledger has the order.
             Kind::NotIndexed => Planned::RowOutcome(RowOutcome::new(Outcome::NotFoundYet, message_with_hint(error))),
             Kind::Refused | Kind::Ambiguous | Kind::Usage => {
                 Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, message_with_hint(error)))

@@ -1,5 +1,5 @@
 //! Sends a batch: first the trial orders of each program, then the other orders, oldest conversion first. After the
-//! last send, this module follows every sent row of the batch.
+//! last send, the batch follows every sent row.
 //!
 //! The batch sends its rows before it reads their proof, because the vendor's deadlines apply to sends. The batch stops
 //! if the vendor refuses the credentials. The batch skips a program if its trial cancelled no reward.
@@ -140,8 +140,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Follows these retractions until none of them is open or the time is up. Returns an error if it ended the reading
-    /// of all these retractions.
+    /// Follows the retractions `ids` until none of them is open or the time is up. Returns only an error that ended the
+    /// reading of all retractions.
     async fn look_at(&self, ids: &[i64], submissions: SubmissionPolling) -> Result<Option<Error>> {
         if ids.is_empty() {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Use case: finds out what the vendor did with each submitted reversal file. This use case reads the vendor's list of
-//! file submissions and the rewards of every action that the reversal files name.
+//! Use case: finds out what the vendor did with each submitted reversal file. `check` reads the vendor's list of file
+//! submissions and the rewards of every action that the reversal files name.
 //!
 //! The vendor's list of file submissions says whether the vendor processed a file and which of the file's lines had
 //! errors. `ACTION_NOT_FOUND` is normal for an action of an Advocate program and proves nothing
@@ -33,8 +33,8 @@ pub struct CheckOptions {
     /// The vendor's ID of one file submission. Without the ID, recoup reads every file submission with the right file
     /// name.
     pub submission: Option<String>,
-    /// The name that recoup gave the reversal file. recoup needs it if the operator submitted the file under another
-    /// name.
+    /// The name that recoup gave the reversal file. recoup needs that name if the operator submitted the file under
+    /// another name.
     pub file: Option<String>,
     pub follows: FollowSettings,
 }
@@ -113,7 +113,7 @@ fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
     Ok(ledger.open_ones()?.into_iter().filter(|line| line.channel == Channel::File).collect())
 }
 
-/// Reads the vendor's file submissions since recoup wrote the first of these lines.
+/// Reads the vendor's file submissions since recoup wrote the first of the lines to check.
 async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) -> Result<Vec<FileSubmission>> {
     let oldest = files.values().flatten().filter_map(handed_over_at).min().unwrap_or_else(|| ctx.clock.now());
     let since = oldest.checked_sub(CLOCK_TOLERANCE).unwrap_or(oldest);

@@ -2,10 +2,10 @@
 //!
 //! `write` checks every order as a retraction does, records each line of the reversal file in the ledger as *handed
 //! over*, and then writes the file. `written` reports which orders the reversal file contains. `check` reads how the
-//! vendor processed the reversal file. `release` records a person's statement that a line of the file was not submitted.
-//! recoup submits no reversal file; the operator does, with other tools (`docs/vendor/brand.md` §5). An order uses only
-//! one channel. Each channel checks the ledger for entries of the other, under the same lock. Only the rewards prove
-//! that a line of a reversal file took effect.
+//! vendor processed the reversal file. `release` records a person's statement that a line of the file was not
+//! submitted. recoup submits no reversal file; the operator does, with other tools (`docs/vendor/brand.md` §5). An
+//! order uses only one channel. Each channel checks the ledger for entries of the other channels, under the same lock.
+//! Only the rewards prove that a line of a reversal file took effect.
 
 use serde::{Deserialize, Serialize};
 

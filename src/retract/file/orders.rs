@@ -1,4 +1,4 @@
-//! Collects the orders of a reversal file, from the command line or from a list of refunds. This module does no I/O.
+//! Collects the orders of a reversal file, from the command line or from a list of refunds. `orders` does no I/O.
 //!
 //! If a row of the refund list is invalid or not refunded in full, recoup records the reason and never writes the row
 //! into the reversal file. recoup changes no order ID and guesses no amount when it writes a reversal file.

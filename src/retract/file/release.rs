@@ -71,8 +71,8 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         Err(error) => return Err(error),
     }
     let message = format!("a person says that it was not handed in (ticket {})", options.ticket);
-    // The reason may contain a person's name. Therefore recoup stores it in the event's details, because recoup can
-    // redact details and cannot redact a message.
+    // The reason may contain a person's name. Therefore recoup stores the reason in the event's details, because recoup
+    // can redact details and cannot redact a message.
     let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
     // The send lock prevents a released line from entering a reversal file that another process is writing now.
     let _lock = take_lock(ledger.place(), options.lock_wait, ctx.clock, ctx.stop).await?;

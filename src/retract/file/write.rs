@@ -3,8 +3,8 @@
 //!
 //! Under the send lock, recoup checks the ledger again, records each line as *handed over*, and then writes the
 //! reversal file. If recoup cannot write the reversal file, it releases the lines in the ledger. If recoup crashes
-//! before it has written the reversal file, the ledger has lines without a file. A person releases these lines. Every
-//! line of a reversal file is also in the ledger.
+//! before it has written the reversal file, the ledger has lines without a file. A person releases ledger lines without
+//! a file. Every line of a reversal file is also in the ledger.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -239,8 +239,8 @@ fn no_tracker() -> Error {
     )
 }
 
-/// Returns the action tracker from the list, the action or the settings. Fails if these action trackers differ, because
-/// the line would then identify another order.
+/// Returns the action tracker from the list, the action or the settings. Fails if the list, the action and the settings
+/// name different action trackers, because the line would then identify another order.
 fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Result<String> {
     let of_action = action.facts.action_tracker_id.as_ref();
     if let (Some(given), Some(known)) = (&order.action_tracker, of_action)

@@ -1,4 +1,4 @@
-//! The result of writing a reversal file: one row for each order, as JSON and as text.
+//! The report about writing a reversal file: one row for each order, as JSON and as text.
 //!
 //! Each order that the reversal file does not contain has a reason.
 

@@ -141,7 +141,7 @@ fn two_whole_lists_an_hour_apart_show_an_absence() {
         (&[("2026-03-01T11:30:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:05:00Z", true)], true),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:04:59Z", true)], false),
-        // recoup read the first list too soon after the send. Therefore that list does not count.
+        // recoup read the first list too soon after the send. Therefore the first list does not count.
         (&[("2026-03-01T10:01:00Z", true), ("2026-03-01T11:05:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", false), ("2026-03-01T11:05:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:05:00Z", false)], false),

@@ -97,12 +97,12 @@ impl Receipt {
     }
 
     /// Adds the ledger's newest event to the receipt. A receipt without the ledger's newest event is still useful.
-    /// Therefore this function ignores an error.
+    /// Therefore recoup ignores an error when it adds the ledger's newest event to a receipt.
     pub fn mark(&mut self, ledger: &Ledger) {
         self.ledger = Mark::of(ledger);
     }
 
-    /// Adds a planned action to the receipt that this run does not send.
+    /// Adds to the receipt a planned action that this run does not send.
     pub fn planned(&mut self, action: &ActionPlan) {
         match &action.step {
             Step::Send => {
@@ -124,14 +124,14 @@ impl Receipt {
         }
     }
 
-    /// Adds an adjustment to the receipt that a real run would send.
+    /// Adds to the receipt an adjustment that a real run would send.
     pub fn would_adjust(&mut self, action: &ActionPlan, change: &Preview) {
         let message = "a dry run: nothing was sent; this action would be changed as shown";
         let entry = Entry::unsent(action, "would_send", message);
         self.retractions.push(Entry { channel: Channel::Modification, change: Some(change.clone()), ..entry });
     }
 
-    /// Adds a reward to the receipt that a real run would cancel.
+    /// Adds to the receipt a reward that a real run would cancel.
     pub fn would_cancel(&mut self, reward: &Snapshot, findings: &Findings) {
         self.retractions.push(Entry {
             channel: Channel::Reward,
@@ -144,7 +144,7 @@ impl Receipt {
         });
     }
 
-    /// Adds an action that recoup did not send to the receipt, with the reason.
+    /// Adds to the receipt an action that recoup did not send, with the reason.
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
             Step::Send => self.retractions.push(Entry::unsent(action, "not_sent", why)),
