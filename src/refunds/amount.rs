@@ -1,7 +1,7 @@
 //! Parses amounts as shops write them: `-12.50`, `12,50 €`, `(1.234,50)`, `USD 1,234.50`.
 //!
-//! Parsed amounts are exact decimals. `1,234` may mean 1234 or 1.234. Therefore it is an error, because a wrong amount
-//! could make a partial refund look like a full one.
+//! Parsed amounts are exact decimals. `1,234` may mean 1234 or 1.234. Therefore `1,234` is an error, because a wrong
+//! amount could make a partial refund look like a full refund.
 
 pub use crate::model::decimal::Decimal;
 

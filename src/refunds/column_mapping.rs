@@ -1,4 +1,4 @@
-//! The user's description of a refund file's columns, from flags, the page or `recoup.toml`. This module also
+//! The user's description of a refund file's columns, from flags, the page or `recoup.toml`. `column_mapping` also
 //! interprets the rows of a refund file by that description.
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,8 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColumnMapping {
-    /// The columns by which recoup recognises a refund file for this mapping. The file must have all of them. Only a
-    /// mapping in `recoup.toml` has this setting.
+    /// The columns by which recoup recognises a refund file for this mapping. The refund file must have all of the
+    /// columns by which recoup recognises it. Only a mapping in `recoup.toml` has this setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,15 +52,16 @@ impl ColumnMapping {
         *self == Self::default()
     }
 
-    /// Returns `true` if this mapping names at most the order ID column. recoup then still detects the format of the
-    /// refund file.
+    /// Returns `true` if this mapping names at most the order ID column. If the mapping names no other column, recoup
+    /// still detects the format of the refund file.
     pub(super) fn maps_only_order_id(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
     }
 
     pub fn ignores(&self, name: &str) -> bool {
-        // A column name of punctuation alone folds to the empty string. Therefore it must match exactly.
+        // A column name of punctuation alone folds to the empty string. Therefore a column name of punctuation must
+        // match exactly.
         let folded = fold(name);
         self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
     }

@@ -21,7 +21,7 @@ pub enum Column {
     Reason,
     /// The column of ticket numbers. recoup records the ticket in the ledger.
     Ticket,
-    /// The column of refunded amounts. In a file of transactions, this column has the amount of one transaction.
+    /// The column of refunded amounts. In a file of transactions, the amount column has the amount of one transaction.
     Amount,
     Currency,
     RefundedAt,
@@ -56,8 +56,8 @@ pub enum Column {
 /// A column of a refund file, and the names by which recoup recognises it.
 pub type ColumnNames = (Column, &'static [&'static str]);
 
-/// The columns of a plain list of refunds. [`Columns::find`] compares the address of this list. Therefore the list must
-/// stay a `static`.
+/// The columns of a plain list of refunds. [`Columns::find`] compares the address of [`LIST_COLUMNS`]. Therefore
+/// [`LIST_COLUMNS`] must stay a `static`.
 pub static LIST_COLUMNS: &[ColumnNames] = &[
     (
         Column::OrderId,

@@ -1,8 +1,9 @@
 //! Parses CSV text into a header and rows, each with its line number.
 //!
 //! The CSV parser accepts a whole file or refuses it with a line number. The CSV parser refuses a row with more cells
-//! than the header, because such a row was split in the wrong place. It accepts a shorter row. The CSV parser stores
-//! titles above the header and totals below the last row separately. Therefore they never become orders.
+//! than the header, because such a row was split in the wrong place. The CSV parser accepts a row with fewer cells than
+//! the header. The CSV parser stores titles above the header and totals below the last row separately. Therefore titles
+//! and totals never become orders.
 
 use super::columns::fold;
 use super::input::{LineCounter, Text};

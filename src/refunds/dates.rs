@@ -29,8 +29,8 @@ impl DateOrTime {
         }
     }
 
-    /// Returns the latest point in time that the date can mean. Only an index that is newer than this time can prove
-    /// that an order is not a referral.
+    /// Returns the latest point in time that the date can mean. Only an index that is newer than the latest possible
+    /// refund date can prove that an order is not a referral.
     pub fn latest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.at(23, 59, 59, 999_999_999)).unwrap_or(Timestamp::MAX),

@@ -164,7 +164,7 @@ type Statement = (OrderStatus, Option<Decimal>, Option<Decimal>);
 struct SameAmountRows {
     ids: HashSet<String>,
     without_id: usize,
-    /// The date and item of each row. They distinguish rows that have no ID.
+    /// The refund date and the order item of each row. The date and item distinguish rows that have no ID.
     moments: HashSet<(DateOrTime, String)>,
 }
 
@@ -278,8 +278,8 @@ impl OrderAccumulator {
         let mut totals = Totals::default();
         for ((charged, refunded), same) in &self.transactions {
             let (least, most) = same.bounds();
-            // A negative refund lowers the sum of the refunds. Therefore the minimum sum counts it as often as
-            // possible.
+            // A negative refund lowers the sum of the refunds. Therefore the minimum sum counts a negative refund as
+            // often as possible.
             let (fewest, most_often) = if refunded.is_negative() { (most, least) } else { (least, most) };
             totals.max_charged = totals.max_charged + times(*charged, most);
             totals.min_refunded = totals.min_refunded + times(*refunded, fewest);

@@ -1,7 +1,7 @@
 //! Loads a refund file and decodes it as UTF-8, UTF-16 or Windows-1252.
 //!
-//! The decoder tries Windows-1252 last, because any bytes are valid in it. The caller reports that encoding, because a
-//! wrongly decoded order ID matches no order.
+//! The decoder tries Windows-1252 last, because any bytes are valid in it. The caller reports Windows-1252 to the user,
+//! because a wrongly decoded order ID matches no order.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -73,7 +73,7 @@ pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     }
     let end = bytes.iter().rposition(|b| !matches!(b, 0 | 0x1a)).map_or(0, |last| last + 1);
     let (encoding, bom) = encoding_of(bytes, end);
-    // In UTF-16, the second byte of the last character may be NUL.
+    // In UTF-16, the second byte of the text's last character may be NUL.
     let end = if encoding == UTF_16LE { (end + end % 2).min(bytes.len()) } else { end };
     let (text, damaged) = encoding.decode_with_bom_removal(&bytes[..end]);
     let line = |at: Option<usize>| at.map_or(1, |at| line_of(text.as_bytes(), at));
@@ -96,7 +96,7 @@ pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     Ok(Text { text, bom: bom || !is_utf8, encoding: (!is_utf8).then(|| encoding.name()) })
 }
 
-/// Detects the encoding of a refund file. Also returns whether a byte order mark declares the encoding.
+/// Detects the encoding of a refund file. Returns the encoding, and whether a byte order mark declares it.
 fn encoding_of(bytes: &[u8], end: usize) -> (&'static Encoding, bool) {
     if let Some((encoding, _)) = Encoding::for_bom(bytes) {
         return (encoding, true);

@@ -46,7 +46,7 @@ pub(super) fn read(name: &str, text: &str, max_rows: usize) -> Result<(Vec<Strin
                 return Err(too_much(name, &format!("more than {MAX_COLUMNS} different keys")));
             }
             if place >= row.cells.len() {
-                // A missing JSON key is an empty cell.
+                // A JSON object that lacks a key has an empty cell in the key's column.
                 row.cells.resize(place + 1, String::new());
                 given.resize(place + 1, false);
             }

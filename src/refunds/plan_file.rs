@@ -27,8 +27,8 @@ use crate::model::hex;
 
 /// The version of the plan file's layout. recoup refuses a plan file of another version.
 const PLAN_VERSION: &str = "recoup plan 3";
-/// The maximum number of changed plan rows that an error lists. If more rows changed, the error states only their
-/// number.
+/// The maximum number of changed plan rows that an error lists. If more plan rows changed than this, the error states
+/// only their number.
 const NAMED: usize = 5;
 
 /// The account that a plan file was made for. recoup refuses to apply the plan to another account.

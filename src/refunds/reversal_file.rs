@@ -19,9 +19,9 @@ const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 /// The maximum length of an order ID, in characters (`docs/vendor/brand.md` §1).
 const MAX_ORDER_ID: usize = 64;
 
-/// The reason codes that the vendor documents for reversal files (`docs/vendor/brand.md` §5 refers to §2). The list
-/// lacks the reason codes `RESET` and `APPROVED`, because they reverse nothing. The vendor does not document the reason
-/// code `RETRACTION` for files.
+/// The reason codes that the vendor documents for reversal files (`docs/vendor/brand.md` §5 refers to §2). The reason
+/// codes for reversal files lack `RESET` and `APPROVED`, because these two reverse nothing. The vendor does not
+/// document the reason code `RETRACTION` for files.
 const REASONS: [&str; 13] = [
     "ORDER_UPDATE",
     "ITEM_RETURNED",
@@ -55,7 +55,7 @@ pub enum SkipReason {
     /// The reason code is neither documented by the vendor nor configured in `recoup.toml`.
     UnknownReason,
     /// A cell of the reversal contains a comma, a quote, a line break or surrounding white space. The vendor does not
-    /// publish how it reads such a cell.
+    /// publish how it reads a cell that needs quotes.
     NotPlain,
     /// An earlier row of the reversal file has the same order ID and action tracker ID.
     Repeated,

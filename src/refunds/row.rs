@@ -46,7 +46,7 @@ pub struct RefundRow {
     pub cells: Vec<String>,
     /// The order ID after the rewrite of its prefix, otherwise unchanged; `None` if the cell is empty or too long.
     pub order_id: Option<OrderId>,
-    /// The disposition code of the row. recoup sends it to the vendor unchanged.
+    /// The disposition code of the row. recoup sends the disposition code to the vendor unchanged.
     pub disposition: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,

@@ -52,7 +52,7 @@ pub struct RowProblem {
     pub column: Column,
     /// What is wrong with the cell, as a lower-case sentence without a full stop.
     pub message: String,
-    /// The probable correct value of the cell. recoup shows it to the user and never applies it.
+    /// The probable correct value of the cell. recoup shows a suggested value to the user and never applies it.
     pub suggestion: Option<String>,
 }
 

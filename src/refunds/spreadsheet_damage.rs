@@ -26,7 +26,7 @@ pub fn check_order_id(text: &str) -> Vec<RowProblem> {
 }
 
 /// Finds the problems of an ID that recoup sends to the vendor unchanged. The index cannot confirm an ID that recoup
-/// only sends. Therefore every problem of such an ID blocks the row.
+/// only sends. Therefore every problem of an ID that recoup only sends blocks the row.
 pub fn check_sent_id(text: &str, column: Column) -> Vec<RowProblem> {
     let mut problems = check_id(text, column);
     for problem in &mut problems {
@@ -82,7 +82,7 @@ fn check_shape(text: &str, column: Column) -> Option<RowProblem> {
         let says = "starts with the apostrophe that marks text in a spreadsheet";
         return Some(problem(ProblemKind::LeadingApostrophe, Severity::Doubt, says).suggest(bare));
     }
-    // An ActionId consists of digits and full stops. Therefore it may legitimately look like a decimal number.
+    // An ActionId consists of digits and full stops. Therefore an ActionId may legitimately look like a decimal number.
     if column != Column::ActionId
         && let Some(whole) = without_decimals(text)
     {
@@ -169,7 +169,7 @@ fn is_month(text: &str) -> bool {
 }
 
 /// Finds order IDs that may have lost leading zeros: they have only digits and are shorter than the other order IDs,
-/// which all have only digits and the same length. The result pairs each ID's key with the suggested ID.
+/// which all have only digits and the same length. The result pairs the key of each short ID with the suggested ID.
 ///
 /// Reports short order IDs only if few of many order IDs are short. If many order IDs are short, the shop's order
 /// numbers have probably just grown longer.

@@ -1,6 +1,7 @@
 //! The syntax of a refund file: CSV with its dialect, or NDJSON.
 //!
-//! An outcome file has the syntax of the refund file. Therefore a spreadsheet opens both files in the same way.
+//! An outcome file has the syntax of the refund file. Therefore a spreadsheet opens the refund file and the outcome
+//! file in the same way.
 
 use std::path::Path;
 

@@ -152,7 +152,8 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
     unclear
 }
 
-/// Returns the ignored columns that look like a status, type or amount. The caller warns about them.
+/// Returns the ignored columns that look like a status, type or amount. The caller warns the user about ignored columns
+/// that look like a status, type or amount.
 pub(super) fn ignored_refund_columns(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<String> {
     let is_about_refund = |place: usize, name: &str| {
         let look = kind_by_name(name).or_else(|| kind_by_values(place, rows));
@@ -202,9 +203,9 @@ fn known_but_unclear(
     (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(ColumnKind::Date)
 }
 
-/// Returns `true` if the amounts of a column may be order prices. The amounts may be order prices if they have both
-/// signs. They may also be prices if none is negative, the column is called *amount* or was named by the user, and the
-/// file has no refund date.
+/// Returns `true` if the amounts of a column may be order prices. The amounts of a column may be order prices if the
+/// column has both signs. Amounts without a negative value may be prices if the column is called *amount* or was named
+/// by the user, and the file has no refund date.
 fn is_ambiguous_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> bool {
     if mapping.amount_means.is_some() {
         return false;

@@ -1,5 +1,6 @@
 //! The format of the orders grid of Magento (Adobe Commerce). Magento's status `closed` means refunded in full or
-//! cancelled. Therefore the amounts decide. A Magento order with a custom status is unclear.
+//! cancelled. Therefore the amounts of the order decide whether it was refunded. A Magento order with a custom status
+//! is unclear.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;

@@ -1,8 +1,8 @@
 //! The refund file formats that recoup detects, one module for each platform.
 //!
 //! To add a refund format, add a file with a `FORMAT`, declare its module, add it to the list `ALL` below, and put
-//! sample exports into `samples/`. The property tests of `tests/safety.rs` then check that a missing or unknown cell
-//! never turns an order that was not refunded into a full refund.
+//! sample exports into `samples/`. The property tests of `tests/safety.rs` check every format: a missing or unknown
+//! cell never turns an order that was not refunded into a full refund.
 
 mod adyen;
 mod amazon_returns;
@@ -61,7 +61,7 @@ pub struct Format {
     pub title: &'static str,
     /// What one row of an export represents, such as an order.
     pub grain: &'static str,
-    /// The condition of a full refund. It completes the sentence "an order counts as refunded in full if …".
+    /// The condition of a full refund. The condition completes the sentence "an order counts as refunded in full if …".
     pub rule: &'static str,
     /// A warning about files of this format; empty if the format needs none.
     pub caveat: &'static str,
@@ -188,7 +188,7 @@ pub enum RowMeaning {
     },
     /// The row states the price after the refund. A price of 0 is a full refund.
     NewAmount(Decimal),
-    /// The row is a payment or refund of its order. The amounts of an order's rows are summed.
+    /// The row is a payment or refund of its order. recoup adds up the amounts of an order's rows.
     Transaction {
         charged: Decimal,
         /// The refunded amount; negative if the row undoes a refund.
@@ -196,14 +196,14 @@ pub enum RowMeaning {
     },
     /// The row is a payment, and its status says that only a part was refunded.
     PartlyRefundedPayment { charged: Decimal },
-    /// The row is a refund of its order. The amounts of an order's rows are summed.
+    /// The row is a refund of its order. recoup adds up the amounts of an order's rows.
     Refund {
         refunded: Decimal,
         /// The price of the whole order, if the row contains the price.
         total: Option<Decimal>,
     },
-    /// The row is not a refund but, for example, a fee, a payout, a chargeback or a rejected return. The text says what
-    /// the row is.
+    /// The row is not a refund but, for example, a fee, a payout, a chargeback or a rejected return. The variant's text
+    /// says what the row is instead of a refund.
     NoRefund(String),
 }
 
@@ -233,7 +233,8 @@ pub enum OrderStatus {
     /// The platform keeps the status *not refunded in full* after a partial refund. Therefore the amounts may show a
     /// partial refund. A fully refunded amount contradicts the status *not refunded in full*.
     NotInFull,
-    /// The order's status does not show whether it was refunded. Therefore the amounts decide.
+    /// The order's status does not show whether it was refunded. Therefore the amounts of the order decide whether it
+    /// was refunded.
     AmountsDecide,
 }
 

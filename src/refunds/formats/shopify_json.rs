@@ -47,7 +47,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         _ => return Err(cells.unknown(Column::Detail)),
     }
     let (total, nested) = (cells.text(Column::Total), cells.text(Column::Amount));
-    // Shopify's REST API also lists failed refund attempts. `sum_of_refunds` skips them.
+    // Shopify's REST API also lists failed refund attempts. `sum_of_refunds` skips the failed refund attempts.
     check_transactions(cells.text(Column::Debit), nested.starts_with('['))?;
     check_transactions(cells.text(Column::Part), false)?;
     if let (Some(one), Some(other)) = (currency_of(total), currency_of(nested))

@@ -1,5 +1,5 @@
-//! The format of Shopify's orders export. Shopify's export has status and totals only in the first row of an order. The
-//! rows of further line items leave them blank.
+//! The format of Shopify's orders export. Shopify's export has status and totals only in the first row of an order. In
+//! Shopify's export, the rows of further line items leave status and totals blank.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning, interpret_order};
 
