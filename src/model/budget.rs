@@ -4,7 +4,7 @@
 //! All processes that use one index share a [`QuotaState`]. Only [`QuotaState::exchange`] changes the shared quota
 //! state. A process reports the requests that it sent since its last lease and the limits that the host stated, and
 //! takes the next lease. A lease covers about half a second of requests, because no process should commit a transaction
-//! for each request. This module does no I/O. A [`Budget`] stores the quota state, in a file or in memory.
+//! for each request. `budget` does no I/O. A [`Budget`] stores the quota state, in a file or in memory.
 
 mod quota_state;
 mod shift;
@@ -18,7 +18,7 @@ pub use shift::Shifted;
 pub const RESERVE: f64 = 0.1;
 
 /// The longest wait that recoup accepts from a host, in milliseconds. The longest published quota window is a day.
-/// Therefore a longer wait is an error of the host, and recoup caps it.
+/// Therefore a wait of more than a day is an error of the host, and recoup caps the wait.
 pub const LONGEST_WAIT: i64 = 24 * 3_600_000;
 
 /// A limit counts as a rate and not as a quota if its window is at most this long, in milliseconds. The host rounds a
@@ -60,7 +60,8 @@ pub enum WaitReason {
     OnlyReserve,
     /// The host asked recoup to wait until a stated time.
     AskedTo,
-    /// The host asked for a wait longer than [`LONGEST_WAIT`]. Therefore recoup waits only that long.
+    /// The host asked for a wait longer than [`LONGEST_WAIT`]. Therefore recoup waits only for the longest accepted
+    /// wait.
     Implausible,
 }
 
@@ -226,7 +227,7 @@ pub struct Grant {
 pub enum Unavailable {
     /// The index of this process does not exist yet.
     NoDatabase,
-    /// The index is busy, read-only or damaged. The text is the error message of the index.
+    /// The index is busy, read-only or damaged. The variant's text is the error message of the index.
     Failed(String),
 }
 
@@ -236,7 +237,8 @@ pub trait Budget: fmt::Debug + Send + Sync {
     /// exchange may block for a short time.
     ///
     /// # Errors
-    /// After an error, the budget has recorded nothing. Therefore the caller must report the same requests again.
+    /// After an error, the budget has recorded nothing. Therefore the caller must report the same requests again at the
+    /// next exchange.
     fn exchange(
         &self,
         report: &UsageReport,

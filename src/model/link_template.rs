@@ -16,7 +16,7 @@ pub struct LinkTemplate {
 }
 
 impl LinkTemplate {
-    /// Parses a link template. `placeholder` is the text that stands for the ID, with its braces. The error is a
+    /// Parses a link template. `placeholder` is the text that stands for the ID, with its braces. The parse error is a
     /// sentence about the template's text.
     pub fn parse(text: &str, placeholder: &str) -> Result<Self, String> {
         let Some((before, after)) = text.split_once(placeholder) else {

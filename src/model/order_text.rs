@@ -1,4 +1,4 @@
-//! Finds the order IDs that a person may mean by a typed or pasted text. This module does no I/O.
+//! Finds the order IDs that a person may mean by a typed or pasted text. `order_text` does no I/O.
 //!
 //! recoup never repairs an order ID. [`candidates`] returns texts that may be the order ID, each with its difference
 //! from the pasted text. The caller offers the candidates that the index contains, and never acts on a candidate
@@ -29,8 +29,8 @@ pub struct Candidate {
     pub because: String,
 }
 
-/// Returns the order IDs that a text may mean, the likeliest first. The result contains neither the text itself nor
-/// empty texts.
+/// Returns the order IDs that a text may mean, the likeliest first. The candidates contain neither the pasted text
+/// itself nor an empty text.
 pub fn candidates(text: &str) -> Vec<Candidate> {
     let mut found = Candidates::of_whole(text);
     let plain = edits::plain(text);
@@ -50,8 +50,8 @@ pub fn whole_candidates(text: &str) -> Vec<Candidate> {
 }
 
 /// Returns the text in lower case and ordinary width, without marks, blanks, a leading `#` and leading zeros. Order IDs
-/// that look alike have the same skeleton. recoup finds candidates by it. A look-up of an order compares the exact ID
-/// instead of the skeleton.
+/// that look alike have the same skeleton. recoup finds candidate orders by the skeletons of their IDs. A look-up of an
+/// order compares the exact ID instead of the skeleton.
 pub fn skeleton(text: &str) -> String {
     let folded = OrderId::new(text).folded();
     let is_plain = folded.bytes().all(|byte| byte.is_ascii_graphic());

@@ -1,5 +1,5 @@
 //! Finds the refund rule among a program's rules. If a program has no refund rule, a reversal takes back no reward.
-//! This module does no I/O.
+//! `program_rule` does no I/O.
 //!
 //! The vendor's guide calls the refund rule *Friend refunds a purchase*. In the vendor's schema, the refund rule seems
 //! to be an objective with an event trigger of the intent `REFUND` and an action of the type `retraction`. recoup
@@ -61,7 +61,7 @@ pub struct Retraction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "takes", rename_all = "snake_case")]
 pub enum Takes {
-    /// The rule takes back the rewards with these keys.
+    /// The rule takes back the rewards with one of these keys.
     Rewards {
         keys: Vec<String>,
     },
@@ -151,7 +151,8 @@ pub enum NotCompared {
     ProgramStatus,
     /// Get Rewards does not state the event of a reward.
     PurchaseEvent,
-    /// The key of one reward, which the vendor's response lacks. The text is the reward's ID.
+    /// The key of one reward, which the vendor's response lacks. The variant's text is the ID of a reward without a
+    /// known key.
     RewardKey(String),
     /// A phrase that another version of recoup wrote.
     Other(String),

@@ -43,8 +43,8 @@ pub struct Reward {
     /// When the reward was last modified; `None` from REST, because it has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_modified: Option<i64>,
-    /// GraphQL's statuses of the reward, joined by commas; `None` from REST. The statuses contain [`UNREADABLE`] if a
-    /// value that decides the state cannot be read.
+    /// GraphQL's statuses of the reward, joined by commas; `None` from REST. The statuses of a reward contain
+    /// [`UNREADABLE`] if a value that decides the reward's state cannot be read.
     pub statuses: Option<String>,
 }
 
@@ -71,7 +71,7 @@ pub enum RewardState {
     /// The participant has used part of the credit. The vendor does not publish whether it can cancel the rest of a
     /// partly redeemed reward.
     PartlyRedeemed,
-    /// The participant has used all of the reward. Therefore the vendor cannot cancel the reward.
+    /// The participant has used all of the reward. Therefore the vendor cannot cancel a fully redeemed reward.
     Redeemed,
     Expired,
     Cancelled,

@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
         #[serde(transparent)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        // A reward has about 25 JSON keys. Therefore this list rarely grows.
+        // A reward has about 25 JSON keys. Therefore a list of this size rarely grows.
         let mut object = Vec::with_capacity(32);
         while let Some(Key(key)) = entries.next_key()? {
             object.push((key, entries.next_value()?));

@@ -1,4 +1,4 @@
-//! Estimates how long a number of requests takes, including the waits for the quota. This module does no I/O.
+//! Estimates how long a number of requests takes, including the waits for the quota. `time_left` does no I/O.
 
 use super::budget::QuotaState;
 

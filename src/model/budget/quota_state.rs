@@ -2,8 +2,9 @@
 //!
 //! recoup enforces a quota by counting the leased requests in each window. Crawls and people who look at orders may not
 //! lease the share of the quota that is reserved for retractions. recoup enforces a request rate by slots at fixed
-//! intervals. Each lease gets the next free slots. Therefore the requests of two processes alternate. A person's
-//! request does not queue for a slot. It starts at once, and delays the next lease of a crawl by the same time.
+//! intervals. Each lease of requests gets the next free slots. Therefore the requests of two processes alternate. A
+//! person's request does not queue for a slot. A person's request starts at once, and delays the next lease of a crawl
+//! by the same time.
 
 use super::{
     Grant, LONGEST_WAIT, LeaseRequest, Pause, Purpose, QuotaHeader, QuotaSettings, RATE_WINDOW, UsageReport,
@@ -16,7 +17,7 @@ const LEASE: f64 = 0.5;
 /// A lease contains at most a fiftieth of a quota, because several processes must be able to share a small quota.
 const LEASES_PER_QUOTA: u64 = 50;
 
-/// Two reset times belong to the same quota window if they differ by at most this, in milliseconds.
+/// The largest difference of two reset times in one quota window, in milliseconds.
 const SAME_RESET: i64 = 2_500;
 
 /// The share of a learned rate that recoup uses. The requests that a 429 costs are more than the unused share of the

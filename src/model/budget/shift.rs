@@ -3,7 +3,8 @@
 
 use super::{Grant, Pause, QuotaHeader, QuotaState, RateLimited, UsageReport};
 
-/// A time that a clock has set. `shifted` returns the same time by a clock that is `ahead_ms` ahead.
+/// A time that a clock has set. `shifted` returns a time by a clock that is `ahead_ms` ahead of the clock that set the
+/// time.
 pub trait Shifted {
     #[must_use]
     fn shifted(self, ahead_ms: i64) -> Self;

@@ -51,8 +51,8 @@ pub fn invisible_marks(text: &str) -> Option<String> {
     named(text, |c| is_mark(c) || is_odd_blank(c))
 }
 
-/// Writes out each invisible mark, as in `1001<U+202C>`. A person then sees the mark, and a terminal does not interpret
-/// it.
+/// Writes out each invisible mark, as in `1001<U+202C>`. A person sees the written mark, and a terminal does not
+/// interpret it.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_mark) {
         return Cow::Borrowed(text);

@@ -85,8 +85,8 @@ fn is_comma(c: char) -> bool {
     )
 }
 
-/// Returns every part of a text that may be an order ID. The text must have no invisible marks and only ordinary
-/// characters.
+/// Returns every part of a text that may be an order ID. The caller must first remove invisible marks and unusual
+/// characters from the text.
 pub(super) fn of(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = String::new();

@@ -19,7 +19,7 @@ fn rate(per_second: f64) -> QuotaSettings {
     QuotaSettings { rate: Some(per_second), ..QuotaSettings::default() }
 }
 
-/// Takes leases until the quota state refuses one. Returns the number of leased requests, and the pause that the
+/// Takes leases until the quota state refuses a lease. Returns the number of leased requests, and the pause that the
 /// refusal states.
 fn drain(state: &mut QuotaState, purpose: Purpose, terms: &QuotaSettings, now_ms: i64) -> (u64, Option<Pause>) {
     let mut taken = 0;
@@ -87,7 +87,8 @@ fn a_lease_without_a_limit_is_unbounded_and_counted_later() {
         NOW,
     );
     assert_eq!(state.used, 7);
-    // If the user configures a quota within the hour, these requests count towards it until its window ends.
+    // If the user configures a quota within the hour, the hour's requests count towards the quota until its window
+    // ends.
     let minute = QuotaSettings { quota: Some(Quota { limit: 100, window_ms: 60_000 }), ..QuotaSettings::default() };
     state.exchange(&UsageReport::default(), REPORT_ONLY, &minute, NOW + 1_000);
     assert_eq!((state.used, state.window_ends_ms), (7, Some(NOW + 61_600)));
