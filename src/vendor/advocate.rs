@@ -1,6 +1,6 @@
 //! Reads participants and rewards from the Advocate API.
 //!
-//! The vendor's facts about the Advocate API are from `docs/vendor/advocate.md` §2, §6, §9. This module returns rewards
+//! The vendor's facts about the Advocate API are from `docs/vendor/advocate.md` §2, §6, §9. `advocate` returns rewards
 //! as raw JSON, in which `extract` finds the order ID and the ActionId. A reward response that is not a list is an
 //! error and never an empty list, because an empty list means that the account has no rewards.
 
@@ -50,7 +50,7 @@ pub struct UsersPage {
     /// The participants that have a user ID and an account ID, in the vendor's order.
     pub users: Vec<Participant>,
     /// The number of rows on the page of participants, including `unusable` rows. The offset of the next page advances
-    /// by this number (`docs/vendor/contradictions.md` 34).
+    /// by the number of rows, including `unusable` rows (`docs/vendor/contradictions.md` 34).
     pub rows: u64,
     /// `totalCount`: the number of participants of the tenant or of the search.
     pub total: Option<u64>,
@@ -89,7 +89,7 @@ impl Advocate {
 
     /// Reads one page of the tenant's participants: at most `limit` rows from row `offset`. The vendor may return fewer
     /// rows than `limit`. `query` is the text of the vendor's search over e-mail, name and ID. The vendor may return
-    /// participants that do not match `query`. Therefore the caller compares them again.
+    /// participants that do not match `query`. Therefore the caller compares the returned participants again.
     pub async fn users(&self, query: Option<&str>, limit: u32, offset: u64) -> Result<UsersPage> {
         let (limit, offset) = (limit.to_string(), offset.to_string());
         let mut pairs = vec![("limit", limit.as_str()), ("offset", offset.as_str())];
@@ -198,8 +198,8 @@ struct UserWire<'a> {
     email: Option<&'a RawValue>,
 }
 
-/// Parses a page of participants: `{count, totalCount, users}`. The parser ignores `count`, which is the number of rows
-/// on the page.
+/// Parses a page of participants: `{count, totalCount, users}`. The parser of participants ignores `count`, which is
+/// the number of rows on the page.
 pub(crate) fn users_page(body: &[u8]) -> Option<UsersPage> {
     let page: UsersWire<'_> = serde_json::from_slice(body).ok()?;
     let rows = page.users.len() as u64;

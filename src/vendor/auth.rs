@@ -96,7 +96,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The credentials for one host of the vendor. The Brand API requires Account SID and Auth Token. The Advocate API
-/// accepts the same pair, or an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
+/// accepts Account SID and Auth Token, or an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
 #[derive(Clone)]
 pub struct Credentials {
     /// The Account SID; empty if the token is an API key.
@@ -114,8 +114,8 @@ impl fmt::Debug for Credentials {
 /// token.
 pub(crate) type Token = Arc<Signature>;
 
-/// The Authorization header of a token. reqwest treats the header as sensitive. Therefore `Debug` hides it. recoup
-/// wipes the header's memory when the last request with this token ends.
+/// The Authorization header of a token. reqwest treats the header as sensitive. Therefore `Debug` hides the
+/// Authorization header. recoup wipes the header's memory when the last request with this token ends.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Signature(HeaderValue);
 

@@ -56,8 +56,8 @@ pub struct BrandWriter {
 }
 
 impl BrandWriter {
-    /// Creates a writer. Its token may differ from the reader's token. The writer has its own pacer, if
-    /// [`BrandWriter::paced_with`] does not share the pacer of a [`Brand`].
+    /// Creates a writer. The token of the new client may differ from the reader's token. The writer has its own pacer,
+    /// if [`BrandWriter::paced_with`] does not share the pacer of a [`Brand`].
     ///
     /// # Errors
     /// Fails with `Config` if the base URL, the Account SID, the version, the rate or the token is unusable.
@@ -80,8 +80,8 @@ impl BrandWriter {
         self
     }
 
-    /// Waits until the pacer of the Brand host admits a request. After the wait, the caller records its intent in the
-    /// ledger, and calls [`BrandWriter::reverse`] or [`BrandWriter::modify`].
+    /// Waits until the pacer of the Brand host admits a request. After the wait for the pacer, the caller records its
+    /// intent in the ledger, and calls [`BrandWriter::reverse`] or [`BrandWriter::modify`].
     ///
     /// # Errors
     /// Fails with `Interrupted` or `Parked`. After an error, the writer has sent nothing.
@@ -89,17 +89,18 @@ impl BrandWriter {
         self.writer.ready().await.map(SendPermit)
     }
 
-    /// Sends one reversal to the vendor. The caller must await the future to its end. If the caller drops the future
-    /// after its first poll, the vendor may have processed the reversal, as with [`WriteOutcome::Unknown`].
+    /// Sends one reversal to the vendor. The caller must await the future of a write to its end. If the caller drops
+    /// the future of a reversal after its first poll, the vendor may have processed the reversal, as with
+    /// [`WriteOutcome::Unknown`].
     pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> WriteOutcome {
         let form = reversal_form(target, disposition);
         let request = |http: &reqwest::Client| http.delete(self.actions.clone()).form(&form);
         self.without_account(self.writer.send(&permit.0, REVERSE, request, queued).await)
     }
 
-    /// Sends one modification to the vendor (`PUT /Actions`). The caller must await the future to its end, as for
-    /// [`BrandWriter::reverse`]. No published endpoint shows the effect of a modification. Therefore QUEUED is the last
-    /// state that recoup can know.
+    /// Sends one modification to the vendor (`PUT /Actions`). The caller must await the future of a modification to its
+    /// end, as for [`BrandWriter::reverse`]. No published endpoint shows the effect of a modification. Therefore QUEUED
+    /// is the last state that recoup can know.
     pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> WriteOutcome {
         let form = modification_form(target, modification);
         let request = |http: &reqwest::Client| http.put(self.actions.clone()).form(&form);

@@ -1,9 +1,8 @@
 //! The HTTP client of one vendor host: it waits until the pacer admits a request, sends the request, decodes the
 //! answer, and retries until the answer is usable.
 //!
-//! `retry` decides whether the client retries a request, and `pace` decides when a request may start. This file
-//! contains the loop that calls both. The client sends only GET requests, and POST requests that change nothing at the
-//! vendor.
+//! `retry` decides whether the client retries a request, and `pace` decides when a request may start. `client` contains
+//! the loop that calls both. The client sends only GET requests, and POST requests that change nothing at the vendor.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -184,7 +183,7 @@ impl Client {
 
     /// Sends a request to the vendor until a usable answer arrives. Returns `Ok(None)` for a 404 if its body is JSON
     /// and does not report an unknown tenant. `decode` returns `None` for a response body that it cannot parse. The
-    /// client then retries the request.
+    /// client retries a request if its answer cannot be decoded.
     ///
     /// # Errors
     /// Fails with `Interrupted` (the client starts no further request, and finishes a running one), `Parked`,
@@ -288,8 +287,8 @@ impl Client {
         }
         let ahead = match rate_headers::host_date(&answer.headers, sent_at, now) {
             HostDate::Ahead(ahead) => Some(ahead),
-            // An error answer without a date may come from a proxy. Therefore it does not prove that the host sends no
-            // date.
+            // An error answer without a date may come from a proxy. Therefore an error answer without a date does not
+            // prove that the host sends no date.
             HostDate::Missing if (200..=299).contains(&answer.status) => None,
             HostDate::Missing | HostDate::Cached => return,
         };
@@ -383,8 +382,8 @@ fn decoded<T>(
 }
 
 /// Returns the HTTP status that an error code of the vendor means. The vendor publishes RS033 (rate limit), RS017 and
-/// RS020 (internal errors, to be retried) without a status (`docs/vendor/advocate.md` §6). Therefore the code overrides
-/// the status of the response.
+/// RS020 (internal errors, to be retried) without a status (`docs/vendor/advocate.md` §6). Therefore the vendor's error
+/// code overrides the status of the response.
 pub(super) fn effective_status(status: u16, error: &ErrorBody) -> u16 {
     if status != 401 && error.is_rs(&["RS033"]) {
         429

@@ -1,8 +1,8 @@
 //! Checks the format of a token, an Account SID or a tenant.
 //!
 //! A pasted credential, or a credential in a file that another program wrote, often contains quotes, blanks, a byte
-//! order mark or the variable's name. The vendor answers a damaged credential with a 401 without a reason. This module
-//! does no I/O, and its descriptions never repeat any part of the credential.
+//! order mark or the variable's name. The vendor answers a damaged credential with a 401 without a reason.
+//! `credential_format` does no I/O, and its descriptions never repeat any part of the credential.
 
 use crate::error::{Error, Kind, Result};
 

@@ -69,7 +69,7 @@ fn title(body: &[u8]) -> Option<String> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ErrorBody {
     /// The vendor's `message`, including the fields that it mentions. The vendor's message may contain IDs. Therefore
-    /// no [`crate::error::Error`] contains it.
+    /// no [`crate::error::Error`] contains the vendor's message.
     pub(crate) message: Option<String>,
     /// The `apiErrorCode` of the Advocate API.
     pub(crate) api_error_code: Option<String>,
@@ -93,7 +93,7 @@ impl ErrorBody {
         Self { message, api_error_code: fields.text("apiErrorCode"), rs_code: fields.text("rsCode") }
     }
 
-    /// Formats the error codes of the vendor in brackets. The result leaves out a value that does not look like a code,
+    /// Formats the error codes of the vendor in brackets. A value that does not look like an error code is left out,
     /// because it may contain an ID.
     pub(crate) fn codes(&self) -> String {
         let is_code = |code: &&String| {

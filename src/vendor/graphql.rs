@@ -257,7 +257,7 @@ impl Advocate {
     }
 
     /// Returns the events whose `field` equals the order ID. The vendor may return other events too
-    /// (`docs/vendor/contradictions.md` 32). Therefore the caller compares the fields again.
+    /// (`docs/vendor/contradictions.md` 32). Therefore the caller compares the fields of each event again.
     pub async fn graph_events(&self, field: &str, order: &OrderId, limit: u32) -> Result<Graph<Vec<UserEvent>>> {
         let fields = json!({ (format!("{field}_eq")): order.as_str() });
         let variables = json!({"filter": {"fields": fields}, "limit": limit, "offset": 0});

@@ -1,8 +1,8 @@
 //! A modification of an action, and its parameters for the PUT.
 //!
 //! The vendor's facts about modifications are from `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest)
-//! and `docs/vendor/contradictions.md` 5 and 9. This module does no I/O. One modification changes either the order or
-//! its items, because both changes use the parameter `Amount`.
+//! and `docs/vendor/contradictions.md` 5 and 9. `modification` does no I/O. One modification changes either the order
+//! or its items, because both changes use the parameter `Amount`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The settings of one vendor host, and the check of its base URL. This module neither connects nor reads the
+//! The settings of one vendor host, and the check of its base URL. `options` neither connects nor reads the
 //! environment.
 
 use std::sync::Arc;
@@ -21,10 +21,10 @@ pub struct HostOptions {
     /// The quota of the host that all processes share. `None` means that the client counts only the requests of this
     /// process.
     pub budget: Option<Arc<dyn Budget>>,
-    /// The maximum number of requests of this run, retries included. After this many requests, every call of the client
-    /// fails with `Kind::Parked`.
+    /// The maximum number of requests of this run, retries included. After the maximum number of requests, every call
+    /// of the client fails with `Kind::Parked`.
     pub max_requests: Option<u64>,
-    /// From this time on the client starts no request, and every call fails with `Kind::Parked`.
+    /// The time from which the client starts no request, and every call fails with `Kind::Parked`.
     pub until: Option<Timestamp>,
     /// The maximum number of requests in flight.
     pub concurrency: usize,

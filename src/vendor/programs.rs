@@ -25,7 +25,7 @@ const PAGE: u32 = 20;
 const PAGES: u32 = 50;
 
 /// The maximum number of attempts for a page of programs. A program rule is only supporting evidence. Therefore a long
-/// wait for it is not worthwhile.
+/// wait for supporting evidence is not worthwhile.
 const ATTEMPTS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,8 +131,8 @@ struct ProgramsList<'a> {
     total_count: Option<&'a RawValue>,
 }
 
-/// Parses one page of programs from GraphQL, or a refusal. Returns `None` for any other body. The client then retries
-/// the request.
+/// Parses one page of programs from GraphQL, or a refusal. Returns `None` for any other body. The client retries a
+/// request if its answer cannot be decoded.
 fn program_page(body: &[u8]) -> Option<Graph<ProgramPage>> {
     let answer: AnswerWire<'_, ProgramsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();

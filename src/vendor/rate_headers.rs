@@ -1,7 +1,8 @@
 //! Parses the headers about a host's rate limit and clock, in every spelling that is published or was observed.
 //!
-//! This module does no I/O. This module returns `None` for a retry time in the past. The caller then backs off. The
-//! vendor's facts about these headers are from `docs/vendor/contradictions.md` 20 and 21 and `docs/vendor/brand.md` §7.
+//! `rate_headers` does no I/O. `rate_headers` returns `None` for a retry time in the past. If a retry time is in the
+//! past, the caller backs off. The vendor's facts about these headers are from `docs/vendor/contradictions.md` 20 and
+//! 21 and `docs/vendor/brand.md` §7.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AGE, DATE, HeaderMap, RETRY_AFTER};
@@ -30,8 +31,8 @@ pub fn wait_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Timestam
     retry_after_from_headers(headers, now).or_else(|| reset(headers, now))
 }
 
-/// Returns the retry time of a failed answer other than a 429. After such a failure, a reset time counts only if the
-/// quota is used up. The reset is the end of the window, and a single 502 does not justify an hour's wait.
+/// Returns the retry time of a failed answer other than a 429. After a failure other than a 429, a reset time counts
+/// only if the quota is used up. The reset is the end of the window, and a single 502 does not justify an hour's wait.
 pub fn wait_after_failure(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     retry_after_from_headers(headers, now).or_else(|| exhausted_until(headers, now))
 }
@@ -107,7 +108,7 @@ pub enum HostDate {
     Ahead(i64),
     /// The host's answer has no readable date.
     Missing,
-    /// The answer comes from a cache, because it has an `Age` header. Therefore its date is old.
+    /// The answer comes from a cache, because it has an `Age` header. Therefore the date of a cached answer is old.
     Cached,
 }
 

@@ -1,7 +1,7 @@
 //! Reads one referral by REST, or by GraphQL in one document with a list of rewards.
 //!
 //! The vendor's facts about referrals are from `docs/vendor/program-rules.md` §2. A referral contains the names and
-//! addresses of two people. This module returns only its ID, its dates and its rewards. If recoup cannot read a
+//! addresses of two people. `referrals` returns only its ID, its dates and its rewards. If recoup cannot read a
 //! referral, the retraction continues, because the rewards are the proof and the referral only supports it.
 
 use std::fmt;
@@ -37,7 +37,8 @@ impl fmt::Debug for Referral {
 #[derive(Debug, Clone)]
 pub enum ReferralAnswer {
     Read(Referral),
-    /// recoup cannot read the referral. The text is the reason, as a fragment of a sentence.
+    /// recoup cannot read the referral. The variant's text says why recoup cannot read the referral, as a fragment of a
+    /// sentence.
     Unreadable(String),
 }
 
@@ -57,7 +58,7 @@ impl ReferralAnswer {
 }
 
 /// The maximum number of attempts to read a referral. A referral is only supporting evidence. Therefore a long wait for
-/// it is not worthwhile.
+/// supporting evidence is not worthwhile.
 const ATTEMPTS: u32 = 2;
 
 impl Advocate {
@@ -149,7 +150,8 @@ fn with_null<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Parses a referral from a REST answer. Returns `None` for another referral. The client then retries the request.
+/// Parses a referral from a REST answer. Returns `None` for another referral. The client retries a request if its
+/// answer cannot be decoded.
 fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     let read = referral(std::str::from_utf8(body).ok()?, false)?;
     match read {

@@ -1,7 +1,7 @@
 //! Decides whether the client retries a failed request to the vendor. Requests that read and requests that write have
 //! separate retry rules.
 //!
-//! This module does no I/O. The client may repeat a read and must not repeat a write. [`judge_write`] never returns a
+//! `retry` does no I/O. The client may repeat a read and must not repeat a write. [`judge_write`] never returns a
 //! retry: every outcome of a write that may have changed something is [`WriteVerdict::Unknown`].
 
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub enum TransportFailure {
 /// The outcome of one request to the vendor.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
-    /// The host answered with a status. The caller decodes the body of the answer.
+    /// The host answered with a status. The caller of the retry rules decodes the body of the host's answer.
     Status { status: u16, headers: &'a HeaderMap },
     /// The request got no usable answer.
     Transport(TransportFailure),

@@ -32,8 +32,8 @@ pub struct RewardCanceller {
 }
 
 impl RewardCanceller {
-    /// Creates a canceller. Its token may differ from the reader's token. The canceller has its own pacer, if
-    /// [`RewardCanceller::paced_with`] does not share the pacer of an [`Advocate`].
+    /// Creates a canceller. The token of the new client may differ from the reader's token. The canceller has its own
+    /// pacer, if [`RewardCanceller::paced_with`] does not share the pacer of an [`Advocate`].
     ///
     /// # Errors
     /// Fails with `Config` if the base URL, the tenant, the rate or the token is unusable.
@@ -49,8 +49,8 @@ impl RewardCanceller {
         self
     }
 
-    /// Waits until the pacer of the Advocate host admits a request. After the wait, the caller records its intent in
-    /// the ledger, and calls [`RewardCanceller::cancel`].
+    /// Waits until the pacer of the Advocate host admits a request. After the wait for the pacer, the caller records
+    /// its intent in the ledger, and calls [`RewardCanceller::cancel`].
     ///
     /// # Errors
     /// Fails with `Interrupted` or `Parked`. After an error, the canceller has sent nothing.
@@ -58,8 +58,9 @@ impl RewardCanceller {
         self.writer.ready().await.map(CancelPermit)
     }
 
-    /// Sends the cancellation of one reward. The caller must await the future to its end. If the caller drops the
-    /// future after its first poll, the vendor may have cancelled the reward, as with [`WriteOutcome::Unknown`].
+    /// Sends the cancellation of one reward. The caller must await the future of a write to its end. If the caller
+    /// drops the future of a cancellation after its first poll, the vendor may have cancelled the reward, as with
+    /// [`WriteOutcome::Unknown`].
     pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> WriteOutcome {
         let url = match self.url(reward) {
             Ok(url) => url,
@@ -71,7 +72,7 @@ impl RewardCanceller {
         };
         // Some servers refuse a POST without a content length, even if the POST has no body.
         let request = |http: &reqwest::Client| http.post(url.clone()).header(CONTENT_LENGTH, "0");
-        // The Advocate API's answers contain names of people. Therefore this function returns no body.
+        // The Advocate API's answers contain names of people. Therefore the cancellation of a reward returns no body.
         let (status, message, body) = match self.writer.send(&permit.0, CANCEL, request, is_it).await {
             WriteOutcome::Refused { status, message, body } => (status, message, body),
             WriteOutcome::Unknown { reason, status, .. } => {

@@ -82,8 +82,8 @@ pub enum WriteOutcome {
     /// The vendor did nothing with the request. The error's kind is `Credentials`, `Scope`, `Tenant`, `Usage`, or
     /// `Network` if the client could open no connection.
     NotSent { error: Error },
-    /// The vendor did nothing with the request, because the quota is used up. The caller may wait until this time and
-    /// send again.
+    /// The vendor did nothing with the request, because the quota is used up. The caller may wait until the reset of
+    /// the quota and send again.
     RateLimited { until: Timestamp },
 }
 
@@ -120,7 +120,7 @@ impl SingleWriter {
         })
     }
 
-    /// Uses the pacer of another client of the same host. The two clients then share one quota and one deadline.
+    /// Uses the pacer of another client of the same host. Two clients with one pacer share one quota and one deadline.
     pub(crate) fn share_pace(&mut self, pacer: &Arc<Pacer>) {
         self.pacer = Arc::clone(pacer);
     }

@@ -2,7 +2,7 @@
 //!
 //! The vendor's facts about webhooks are from `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). recoup sends
 //! each change of a subscription once, like every write. The vendor's webhook keys are public. Therefore the request
-//! for them contains no credentials.
+//! for the webhook keys contains no credentials.
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};

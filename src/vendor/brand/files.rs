@@ -88,7 +88,7 @@ impl fmt::Debug for FileError {
 
 impl FileError {
     /// Returns `true` if the only reason of the error is `ACTION_NOT_FOUND`. The vendor reports `ACTION_NOT_FOUND` for
-    /// every line about an Advocate event. Therefore that error proves nothing.
+    /// every line about an Advocate event. Therefore the error `ACTION_NOT_FOUND` proves nothing.
     pub fn is_inconclusive(&self) -> bool {
         self.reason.as_deref().is_some_and(|reason| reason.trim() == INCONCLUSIVE)
     }

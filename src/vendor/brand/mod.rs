@@ -1,4 +1,4 @@
-//! Reads the Brand API of the vendor. This file reads programs, and its submodules read actions, submissions and files.
+//! Reads the Brand API of the vendor. `brand` reads programs, and its submodules read actions, submissions and files.
 //!
 //! The vendor's facts about the Brand API are from `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link
 //! in a response only if the link points to the host of that response. The reading client of the Brand API changes
@@ -33,7 +33,7 @@ pub const IR_VERSION: &str = "14";
 /// The maximum number of pages of a short list, such as the programs of a brand.
 const PAGES: usize = 50;
 
-/// The error that the vendor reports for every Advocate event. The error proves nothing
+/// The error that the vendor reports for every Advocate event. The error `ACTION_NOT_FOUND` proves nothing
 /// (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
@@ -54,7 +54,7 @@ struct Inner {
     root: String,
 }
 
-/// A program of the vendor. The Brand API calls it a campaign.
+/// A program of the vendor. The Brand API calls a program a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     pub id: String,
@@ -155,7 +155,7 @@ pub(crate) fn unusable_base(cause: url::ParseError) -> Error {
 }
 
 /// Resolves a link from a response against the host of that response (`docs/vendor/contradictions.md` 12). The client
-/// sends the token with every request. Therefore it refuses a link to another host.
+/// sends the token with every request. Therefore the client refuses a link to another host.
 pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     let refused =
         |why: &str| Error::new(Kind::Vendor, format!("the vendor returned a link that is not followed: {why}"));

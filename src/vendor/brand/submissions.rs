@@ -43,8 +43,8 @@ pub struct Submission {
     pub action_tracker_id: Option<String>,
     /// The ID of the submission's program.
     pub campaign_id: Option<String>,
-    /// The parameters of the submission's original request. A submission has the ActionId only in these parameters
-    /// (`docs/vendor/brand.md` §4).
+    /// The parameters of the submission's original request. A submission has the ActionId only in the parameters of its
+    /// request (`docs/vendor/brand.md` §4).
     pub payload: Vec<(String, String)>,
     /// The type of the submission's error: `Validation`, `Contract Error` or another type. The vendor may add types.
     pub error_type: Option<String>,
@@ -126,7 +126,7 @@ impl Submission {
 
     /// Returns `true` if this may be the submission at the URL: its batch ID or its URI ends like the URL, or it has
     /// neither. In a published sample, the batch ID of a submission differs from its URI
-    /// (`docs/vendor/contradictions.md` 12). Therefore either match is enough.
+    /// (`docs/vendor/contradictions.md` 12). Therefore a match of either the batch ID or the URI is enough.
     fn may_be_at(&self, url: &Url) -> bool {
         let wanted = name_in(url.path());
         let own = self.uri.as_deref().map(name_in);
@@ -146,7 +146,7 @@ impl Submission {
     }
 
     /// Returns `true` if the only reason of the submission's error is `ACTION_NOT_FOUND`. The vendor reports
-    /// `ACTION_NOT_FOUND` for every Advocate event. Therefore that error proves nothing.
+    /// `ACTION_NOT_FOUND` for every Advocate event. Therefore the error `ACTION_NOT_FOUND` proves nothing.
     pub fn is_inconclusive(&self) -> bool {
         !self.error_reasons.is_empty() && self.error_reasons.iter().all(|reason| reason == INCONCLUSIVE)
     }
@@ -179,8 +179,8 @@ impl Brand {
     }
 
     /// Lists the submissions of the last 90 days, with at most `pages` pages. The list of submissions has no published
-    /// filter or order, and the vendor discourages reading it (`docs/vendor/brand.md` §4). Therefore callers must use
-    /// this function rarely. Only a complete list of submissions can prove that a request never arrived.
+    /// filter or order, and the vendor discourages reading it (`docs/vendor/brand.md` §4). Therefore callers must list
+    /// the submissions rarely. Only a complete list of submissions can prove that a request never arrived.
     pub async fn submissions(&self, pages: usize) -> Result<Listed<Submission>> {
         let list = self.list("submissions", self.url("APISubmissions")?, pages, submission_page).await?;
         list.ok_or_else(|| missing("submissions"))

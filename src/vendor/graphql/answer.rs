@@ -112,8 +112,8 @@ struct UserWire<'a> {
     account_id: Option<&'a RawValue>,
 }
 
-/// Parses one page of rewards from GraphQL, or a refusal. Returns `None` for any other body. The client then retries
-/// the request.
+/// Parses one page of rewards from GraphQL, or a refusal. Returns `None` for any other body. The client retries a
+/// request if its answer cannot be decoded.
 pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
     let answer: AnswerWire<'_, RewardsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();

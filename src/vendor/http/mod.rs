@@ -3,8 +3,8 @@
 //! [`Reader`] sends requests that recoup may repeat, over pooled connections. [`Writer`] sends requests that must
 //! arrive at most once, each over a new connection. [`Download`] fetches a file from a host that must not receive
 //! credentials. No HTTP client of the vendor follows a redirect, because a redirect could repeat a DELETE or send the
-//! token to another host. Every HTTP client of the vendor limits the size of an answer. This module neither interprets
-//! an HTTP status nor waits for a quota, and a [`Failure`] never contains a URL, a token or an ID.
+//! token to another host. Every HTTP client of the vendor limits the size of an answer. `http` neither interprets an
+//! HTTP status nor waits for a quota, and a [`Failure`] never contains a URL, a token or an ID.
 
 mod download;
 mod proxy;
@@ -30,7 +30,8 @@ const BODY_LIMIT: usize = 64 << 20;
 
 const USER_AGENT: &str = concat!("recoup/", env!("CARGO_PKG_VERSION"));
 
-/// A response of the host. Its status and headers have arrived. The read of the response's body may have failed.
+/// A response of the host. The status and headers of the response have arrived. The read of the response's body may
+/// have failed.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -121,7 +122,8 @@ async fn answer(mut response: Response) -> Answer {
 
 async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    // reqwest has already decompressed each chunk. Therefore the limit applies to the decompressed size.
+    // reqwest has already decompressed each chunk. Therefore the size limit of an answer applies to its decompressed
+    // size.
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
         if body.len() + chunk.len() > BODY_LIMIT {
             let detail = format!("the answer is larger than {} MiB", BODY_LIMIT >> 20);
@@ -167,8 +169,8 @@ fn common_headers(version: Option<&str>) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// Returns the innermost cause of an error, such as an I/O or TLS error. The outer errors repeat the URL of the
-/// request, which contains an account ID.
+/// Returns the innermost cause of an error, such as an I/O or TLS error. The outer errors of reqwest repeat the URL of
+/// the request, which contains an account ID.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(next) = cause.and_then(std::error::Error::source) {

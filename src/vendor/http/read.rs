@@ -1,5 +1,5 @@
-//! The HTTP client for requests that recoup may repeat. It pools connections, and repeats a request if the host has
-//! refused it unread.
+//! The HTTP client for requests that recoup may repeat. This client pools connections, and repeats a request if the
+//! host has refused it unread.
 
 use std::error::Error as StdError;
 

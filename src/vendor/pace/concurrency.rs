@@ -3,7 +3,7 @@
 //!
 //! If recoup knows the host's rate limit, a 429 lowers the request rate. Every failure other than a 429 lowers the
 //! number of requests in flight. While the host's rate limit is unknown, the pacer estimates it from 429s. A 429
-//! without a retry time among successes is a stray. It delays only its own request.
+//! without a retry time among successes is a stray. A stray 429 delays only its own request.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -83,8 +83,8 @@ impl Controller {
         }
     }
 
-    /// Removes the slot of a finished request if the controller has more slots than the target. Returns `true` if it
-    /// removed the slot.
+    /// Removes the slot of a finished request if the controller has more slots than the target. Returns `true` if this
+    /// function removed the slot.
     pub(super) fn takes_slot_back(&mut self) -> bool {
         let is_excess = self.excess > 0;
         self.excess -= usize::from(is_excess);
@@ -92,8 +92,8 @@ impl Controller {
     }
 }
 
-/// The answers to requests that started with the last limited request or later. A host at its limit refuses at least a
-/// third of these requests.
+/// The answers to requests that started with the last limited request or later. A host at its rate limit refuses at
+/// least a third of the requests after the limited request.
 struct AfterLimit {
     at_ms: i64,
     answers: u32,
@@ -111,9 +111,9 @@ impl Pacer {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `true` if a request started before the current deadline. The answer to such a request proves nothing
-    /// about the time after the deadline: 64 requests that fail together double the back-off once, and a late success
-    /// does not end the back-off.
+    /// Returns `true` if a request started before the current deadline. The answer to a request that started before the
+    /// deadline proves nothing about the time after it: 64 requests that fail together double the back-off once, and a
+    /// late success does not end the back-off.
     fn is_stale(&self, admitted_ms: i64) -> bool {
         self.deadline.get().is_some_and(|pause| admitted_ms < pause.until_ms)
     }
@@ -185,7 +185,7 @@ impl Pacer {
         self.leases.report_limit(RateLimited { at_ms: admitted_ms, estimate });
     }
 
-    /// Lowers a learned rate slightly after a single 429. Returns `true` if it lowered the rate.
+    /// Lowers a learned rate slightly after a single 429. Returns `true` if this function lowered the rate.
     fn slow_down_a_little(&self, controller: &mut Controller, admitted_ms: i64) -> bool {
         let Some(rate) = self.leases.learned_rate().filter(|_| !controller.recent.has_strays()) else { return false };
         if rate <= *controller.floor.get_or_insert(rate * SINGLE_429S_KEEP) {

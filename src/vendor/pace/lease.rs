@@ -3,8 +3,8 @@
 //! Each request draws from the lease in memory. About twice a second, while the lease still has requests, a blocking
 //! task reports usage to the shared budget and takes the next lease. If this process cannot reach the shared budget, it
 //! continues with its last copy of the quota state, and reports its usage later. At its end, the process returns unused
-//! requests to the shared budget. A lease contains a number of requests and a rate. `limiter` decides when each of
-//! these requests may start.
+//! requests to the shared budget. A lease contains a number of requests and a rate. `limiter` decides when each request
+//! of a lease may start.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,7 +48,7 @@ struct Lease {
 struct State {
     lease: Option<Lease>,
     next: Option<Lease>,
-    /// The rate limiter. The first request of a lease with a rate creates it.
+    /// The rate limiter. The first request of a lease with a rate creates the rate limiter.
     limiter: Option<Limiter>,
     is_exchanging: bool,
     /// Increases when all leases of this process become void. A lease that the process requested in an earlier
@@ -211,7 +211,8 @@ impl Leases {
         if !known.contains(&Some(header.limit)) && last.is_none_or(|last| last.limit != header.limit) {
             state.void_leases();
         }
-        // The request that got this header still counts as in flight. Therefore this function subtracts it.
+        // The request that got this header still counts as in flight. Therefore this function subtracts the request
+        // that got the header.
         header.outstanding = (in_flight as u64).saturating_sub(1);
         // The answers of a host may arrive out of order. Within a window, the answer with the smallest remainder is the
         // newest.
@@ -307,7 +308,7 @@ impl Leases {
                 if let Some(Err(Unavailable::Failed(why))) = alone {
                     unreported.failures += 1;
                     // A retraction, or a person who looks at an order, ends before the third exchange. Therefore the
-                    // first failure of its exchanges counts.
+                    // first failed exchange of a short command counts.
                     if unreported.failures >= FAILURES_BEFORE_WARNING || self.purpose != Purpose::Crawl {
                         *lock(&self.trouble) = Some(why);
                     }

@@ -68,15 +68,16 @@ impl Limiter {
         let burst = NonZeroU32::MIN.saturating_add(cells(CATCH_UP));
         let quota = Quota::with_period(spacing).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
         let inner = RateLimiter::direct_with_clock(quota, TokioClock);
-        // A new governor limiter permits a full burst of requests. This code uses up the burst, and leaves only the
-        // late requests.
+        // A new governor limiter permits a full burst of requests. The new limiter must not permit a full burst.
+        // Therefore the limiter starts with its burst used up, but for the late requests.
         if let Some(spent) = NonZeroU32::new(cells(CATCH_UP) - cells(late)) {
             drop(inner.check_n(spent));
         }
         Self { inner, spacing_us: grant.spacing_us, ends_us: end_of(grant) }
     }
 
-    /// Returns `true` if the lease directly follows the last lease at the same rate. This limiter can then continue.
+    /// Returns `true` if the lease directly follows the last lease at the same rate. If the new lease follows directly,
+    /// the limiter can continue.
     pub(super) fn continues_with(&mut self, grant: &Grant) -> bool {
         let follows = (grant.starts_us - self.ends_us).abs() <= 1 && (grant.spacing_us - self.spacing_us).abs() < 1e-9;
         if follows {

@@ -4,9 +4,10 @@
 //! a shorter wait moves the pacer's deadline back. Only `recoup quota clear` moves the pacer's deadline back. Therefore
 //! a process in a long wait rereads the shared budget.
 //!
-//! A request first takes a slot, because the number of slots limits the requests in flight. After it has a slot, the
-//! request waits for the deadline and draws from the lease in one step without an await. Therefore it starts at once.
-//! If a request drew from the lease first and then waited for a slot, it would start late, in a burst with others.
+//! A request first takes a slot, because the number of slots limits the requests in flight. A request with a slot waits
+//! for the pacer's deadline and draws from the lease in one step without an await. Therefore a request with a slot
+//! starts at once. If a request drew from the lease first and then waited for a slot, it would start late, in a burst
+//! with others.
 //!
 //! `concurrency` adjusts the number of slots to the host's answers, `lease` holds this process's share of the budget,
 //! and `limiter` spreads that share over time. If a request would wait longer than `max_wait`, the pacer refuses it at
@@ -92,7 +93,7 @@ impl Pacer {
     }
 
     /// Waits until a request to the host may start. `not_before` is the end of the caller's own back-off. The pacer
-    /// takes a slot only after that time.
+    /// takes a slot only after the caller's own back-off.
     ///
     /// # Errors
     /// Fails with `Interrupted` as soon as `stop` is cancelled. Fails with `Parked` if the wait would exceed
@@ -187,8 +188,8 @@ impl Pacer {
         if self.deadline.get().is_some_and(|current| pause.until_ms <= current.until_ms) {
             return;
         }
-        // Reports the pause to the shared budget before it extends the deadline. In the other order, an exchange in
-        // between would find no pause in the budget and treat the pause as cleared.
+        // Reports the pause to the shared budget before it extends the deadline. If the deadline were extended first,
+        // an exchange in between would find no pause in the budget and treat the pause as cleared.
         self.leases.report_pause(pause);
         if self.deadline.extend(pause) {
             self.leases.flush();

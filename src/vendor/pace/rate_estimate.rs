@@ -1,10 +1,11 @@
 //! Estimates the rate limit of a host from the requests that the host accepted before it refused a request.
 //!
-//! The rate estimate does no I/O. Its callers pass the times. A host with a rate limit first accepts a burst of about
-//! one second's requests. This is true of a token bucket and of a window of one second. Consider a period of *t*
-//! seconds that ends with a refused request. If the host's token bucket was full at the start of a period of *t*
-//! seconds, the host accepted `rate * (1 + t)` requests in the period; otherwise it accepted fewer. Therefore the
-//! maximum of `accepted / (1 + t)` over all periods is the host's rate.
+//! The rate estimate does no I/O. The callers of the rate estimate pass the times of the requests. A host with a rate
+//! limit first accepts a burst of about one second's requests. A host accepts a burst of one second's requests with a
+//! token bucket and with a window of one second. Consider a period of *t* seconds that ends with a refused request. If
+//! the host's token bucket was full at the start of a period of *t* seconds, the host accepted `rate * (1 + t)`
+//! requests in the period; otherwise it accepted fewer. Therefore the maximum of `accepted / (1 + t)` over all periods
+//! is the host's rate.
 
 use std::collections::VecDeque;
 

@@ -132,7 +132,8 @@ async fn a_connection_that_was_never_opened_sent_nothing() {
 
 #[tokio::test]
 async fn a_closed_kept_connection_does_not_repeat_a_write() {
-    // The scripted server closes each connection without notice. A connection pool would then repeat the next request.
+    // The scripted server closes each connection without notice. If a server closes connections without notice, a
+    // connection pool would repeat the next request.
     let bytes = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{QUEUED}", QUEUED.len());
     let server = Server::replying([Reply::Bytes(bytes.into_bytes())]).await;
     let writer = writer(&server.options());
