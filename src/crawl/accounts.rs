@@ -1,6 +1,6 @@
 //! Reads accounts from the vendor: sends one Get Rewards request for each account in a run's queue, several at a time.
 //!
-//! Every source of the crawl that knows accounts reads them here: the list of participants, an export, and a refresh
+//! Every source of the crawl that knows accounts uses `accounts`: the list of participants, an export, and a refresh
 //! that reads accounts again. The index stores the queue of accounts. Therefore a killed crawl resumes with the rest of
 //! the queue. The task that fetches an account also extracts the links from the response, and sends the result to the
 //! writer. Errors and logs of the crawl never contain an account.
@@ -92,8 +92,9 @@ impl AccountReader {
     /// is empty.
     pub(super) async fn follow(self: &Arc<Self>, list_ended: CancellationToken) -> Result<()> {
         self.pass(Queue::Unread, list_ended.clone()).await?;
-        // The second pass reads accounts that the list added before the position of the first pass. It also reads
-        // accounts that the vendor refused before any response proved that the token works.
+        // The second pass over the queue reads accounts that the participant list added before the position of the
+        // first pass. The second pass over the queue also reads accounts that the vendor refused before any response
+        // proved that the token works.
         self.pass(Queue::Unread, list_ended).await
     }
 

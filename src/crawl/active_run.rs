@@ -33,7 +33,8 @@ pub(super) struct ActiveRun {
     /// crawl is about to store. `None` uses the system's folder, because an index on a PostgreSQL server has no folder.
     pub(super) folder: Option<PathBuf>,
     pub(super) meter: Meter,
-    /// The token that halts the run. A signal cancels it, and so does the first failure that concerns the whole run.
+    /// The token that halts the run. A signal cancels the halt token, and so does the first failure that concerns the
+    /// whole run.
     pub(super) halt: CancellationToken,
     pub(super) fatal: Mutex<Option<Error>>,
 }

@@ -1,11 +1,11 @@
 //! Change detection for a refresh by export: finds the export rows with changes. The crawler must request the accounts
-//! of these rows.
+//! of export rows with changes.
 //!
-//! A refresh begins ten minutes before the newest `dateModified` that the previous run read. Therefore its export
-//! repeats rewards that the index has. After a mass modification, an export repeats thousands of rewards that the index
-//! has. An export row contains no change if the index read the reward after its last modification ([`is_current`]), and
-//! every comparable column agrees ([`agree`]). If a value of the export row is missing, different or not comparable,
-//! the crawler requests the account.
+//! A refresh begins ten minutes before the newest `dateModified` that the previous run read. Therefore the export of a
+//! refresh repeats rewards that the index has. After a mass modification, an export repeats thousands of rewards that
+//! the index has. An export row contains no change if the index read the reward after its last modification
+//! ([`is_current`]), and every comparable column agrees ([`agree`]). If a value of the export row is missing, different
+//! or not comparable, the crawler requests the account.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ pub(super) fn changed_accounts(
         let Some(copied) = copies.get(&row.reward_id) else { return true };
         let indexed = &copied.indexed;
         // A copy of a reward from an earlier export has less data than Get Rewards returns. Therefore no export row is
-        // compared with it.
+        // compared with a copy from an export.
         let is_comparable = indexed.listed_by == *account && !indexed.gone && indexed.via != ApiSource::Export;
         let copy = &indexed.reward;
         !(is_comparable && is_current(row, copy, copied.began_at, margin_ms) && agree(row, copy, columns, now_ms))
@@ -56,8 +56,8 @@ pub(super) fn changed_accounts(
 /// This function compares only times of the vendor's clock. An export row can prove in two ways that the index is
 /// newer:
 /// - The index's copy of the reward has the time of the modification as one of its own dates. The reward was created,
-///   redeemed or cancelled at that time, and the copy shows it. Therefore the copy is from a later reading. A date of
-///   the reward that may be in the future proves nothing.
+///   redeemed or cancelled at the time of the modification, and the copy shows it. Therefore the index's copy of the
+///   reward is from a later reading. A date of the reward that may be in the future proves nothing.
 /// - The modification precedes the run that read the index's copy by more than the margin. A run by export begins, by
 ///   the vendor's clock, when it requests its export, and calls Get Rewards after that. The margin is the longest time
 ///   until a modification becomes visible in an export. A refresh also begins earlier by that margin.
@@ -85,8 +85,8 @@ fn agree(row: &Reward, copy: &Reward, columns: &Columns, now_ms: i64) -> bool {
         && same("datescheduledfor", row.date_scheduled_for == copy.date_scheduled_for)
         && same("dateexpires", row.date_expires == copy.date_expires)
         && same("datecancelled", row.date_cancelled == copy.date_cancelled)
-        // The export file has statuses and the index's copy has dates. Therefore this code compares the states that
-        // they give.
+        // The export file has statuses and the index's copy has dates. Therefore the comparison uses the states that
+        // the statuses and the dates give.
         && row.state(now_ms) == copy.state(now_ms)
         && (copy.assigned.is_none() || row.assigned == copy.assigned || !has_any(&amounts))
         && same("type", copy.reward_type.is_none() || row.reward_type == copy.reward_type)

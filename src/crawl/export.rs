@@ -2,10 +2,11 @@
 //!
 //! If the rows of the export contain the order ID and the ActionId, the crawler stores the rows as rewards and requests
 //! no account. The vendor does not publish the columns of an export (`docs/vendor/advocate.md` §4). Therefore the
-//! crawler recognises them by name. If the export has no account column, the crawler requests a USER export, which
-//! lists every participant. The crawler downloads the export into an unnamed temporary file beside the index. The
-//! operating system deletes the temporary file when the process ends. By then, the queue or the index has its content.
-//! A refresh by export requests the rewards that were modified since the previous run.
+//! crawler recognises the columns of an export by name. If the export has no account column, the crawler requests a
+//! USER export, which lists every participant. The crawler downloads the export into an unnamed temporary file beside
+//! the index. The operating system deletes the temporary file when the process ends. Before the process ends, the queue
+//! or the index has the content of the temporary file. A refresh by export requests the rewards that were modified
+//! since the previous run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,11 +48,12 @@ struct State {
     from: Option<i64>,
     /// The ID of the export that the crawler is waiting for or reading.
     export: Option<String>,
-    /// `true` if the REWARD export has no accounts. A USER export must then list every participant.
+    /// `true` if the REWARD export has no accounts. If a REWARD export has no accounts, a USER export must list every
+    /// participant.
     lists_users: bool,
     /// `true` if the crawler has read the export file: its accounts are in the queue, or its rewards are in the index.
     listed: bool,
-    /// `true` if the export's rows contain the links. The crawler then stores the rows as rewards.
+    /// `true` if the export's rows contain the links. The crawler stores export rows with links as rewards.
     direct: bool,
     /// The number of rows in the export file.
     rows: u64,
@@ -126,7 +128,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
         active.writer.call(move |index| index.queue_unlisted(key)).await?;
     }
     let cursor = state.encode()?;
-    // A USER export has no `dateModified` of rewards. Therefore no refresh can begin from it.
+    // A USER export has no `dateModified` of rewards. Therefore no refresh can begin from a USER export.
     let newest = state.newest.filter(|_| !state.lists_users);
     let watermark = graphql::plausible(newest, active.clock.now_ms());
     // The vendor's count of rewards: the number of rows of a full export, or else the total from GraphQL if this tenant
@@ -179,7 +181,8 @@ async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResul
     let (began, mut pause) = (tokio::time::Instant::now(), FIRST_PAUSE);
     loop {
         match &export.status {
-            // Also returns an expired export, because its download fails. The caller then creates another export.
+            // Also returns an expired export, because its download fails. If an export has expired, the caller creates
+            // another export.
             ExportStatus::Completed | ExportStatus::Expired => return Ok(export),
             ExportStatus::Aborted => return Err(unsupported("the vendor gave up on making the export")),
             ExportStatus::Pending | ExportStatus::Other(_) => {}
@@ -192,8 +195,8 @@ async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResul
             () = active.halt.cancelled() => return Err(SourceError::Halted),
         }
         pause = pause.mul_f64(1.6).min(LONGEST_PAUSE);
-        // An outage of the vendor must not make the crawler abandon a pending export. The next crawl waits for the same
-        // export.
+        // An outage of the vendor must not make the crawler abandon a pending export. After an outage, the next crawl
+        // waits for the same export.
         let Some(newer) = active.advocate.export(&export.id).await? else {
             return Err(unsupported("the vendor no longer knows its own export"));
         };
@@ -211,7 +214,8 @@ async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<
     let (kind, params) = (state.kind(), state.params());
     let name = format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), kind.as_str().to_lowercase());
     let now_ms = active.clock.now_ms();
-    // The next refresh begins at the creation of this export. Therefore it reads the rewards that were modified later.
+    // The next refresh begins at the creation of this export. Therefore the next refresh reads the rewards that were
+    // modified after that creation.
     let is_recent = |export: &Export| export.date_created.is_some_and(|created| now_ms - created < REUSE_MS);
     let matches = |export: &Export| {
         let same_content =
@@ -347,8 +351,8 @@ async fn store_rewards(
     asked_at: jiff::Timestamp,
 ) -> Result<()> {
     let mut page = RewardListPage { rewards: Vec::with_capacity(rows.len()), unusable: 0, cursor: state.encode()? };
-    // An export row with only an order ID or only an ActionId may be an old reward. Therefore the crawler reads its
-    // account by Get Rewards.
+    // An export row with only an order ID or only an ActionId may be an old reward. Therefore the crawler reads the
+    // account of such a row by Get Rewards.
     let mut unlinked = Vec::new();
     for row in rows {
         let json = row.json(&columns.header);

@@ -1,8 +1,8 @@
 //! Reads the rows of an export file, one batch at a time.
 //!
-//! The vendor does not publish the column names of an export. Therefore the crawler recognises them in any case and
-//! with any separator. An export file that is not CSV is an error, and so is a row that is longer or shorter than the
-//! header. Without this error, the crawler would accept a truncated export as complete.
+//! The vendor does not publish the column names of an export. Therefore the crawler recognises column names in any case
+//! and with any separator. An export file that is not CSV is an error, and so is a row that is longer or shorter than
+//! the header. Without this error, the crawler would accept a truncated export as complete.
 
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
@@ -25,11 +25,11 @@ pub(super) struct Columns {
     folded: Vec<String>,
     pub(super) has_accounts: bool,
     pub(super) has_date_modified: bool,
-    /// `true` if the export's rows contain the order ID, the ActionId and the state. The crawler then does not need Get
-    /// Rewards.
+    /// `true` if the export's rows contain the order ID, the ActionId and the state. If the rows contain the links and
+    /// the state, the crawler does not need Get Rewards.
     pub(super) has_links: bool,
-    /// `true` if the export's rows have the reward ID, `dateModified` and the state. recoup can then compare them with
-    /// the index.
+    /// `true` if the export's rows have the reward ID, `dateModified` and the state. recoup can compare such an export
+    /// with the index.
     pub(super) can_compare: bool,
 }
 
@@ -96,8 +96,8 @@ impl ExportReader {
         // Extracts the links of a row in which every cell is filled, because that shows which IDs a row can contain.
         let sample: Map<String, Value> = header.iter().map(|name| (name.clone(), Value::from("1.2.3"))).collect();
         let sample = extract::read(&Value::Object(sample).to_string(), &AccountId::new(""), mapping);
-        // Without a column for the state, a cancelled reward would look valid. Therefore recoup uses the rows of such a
-        // file only as a list of accounts.
+        // If an export had no column for the state, a cancelled reward would look valid. Therefore recoup uses the rows
+        // of an export without states only as a list of accounts.
         let has_state = find(&["datecancelled", "statuses", "status"]).is_some();
         Ok(Columns {
             has_links: has_state && sample.is_ok_and(|sample| sample.kind == LinkKind::Both),
@@ -131,7 +131,7 @@ fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Parses a date of an export: Unix milliseconds or RFC 3339. Returns the date in Unix milliseconds.
+/// Parses a date of an export: Unix milliseconds or RFC 3339. The parsed date is in Unix milliseconds.
 fn parse_time(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse().ok().or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond))

@@ -1,7 +1,7 @@
 //! The source `graphql`: reads the rewards of the whole tenant page by page, with the events that caused them.
 //!
-//! [`ModifiedWalk`] chooses the GraphQL queries of a crawl. This module sends the queries, halves the page size while
-//! the vendor refuses pages, requests damaged rewards again by ID, and sends each page with its cursor to the writer. A
+//! [`ModifiedWalk`] chooses the GraphQL queries of a crawl. `graphql` sends the queries, halves the page size while the
+//! vendor refuses pages, requests damaged rewards again by ID, and sends each page with its cursor to the writer. A
 //! refresh by GraphQL begins shortly before the newest `dateModified` of the previous run. Get Rewards reads the
 //! accounts that failed before or are due by age.
 
@@ -114,8 +114,8 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     request_owed(active, &mut state).await?;
     walk(active, &mut state).await?;
     if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
-        // If recoup read the same server by GraphQL again, it would have the same doubt. Therefore another source must
-        // read the tenant.
+        // A second read by GraphQL would leave the same doubt about missed rewards. Therefore another source must read
+        // the tenant.
         return Err(SourceError::Unsupported(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_SOURCES)));
     }
     request_owed(active, &mut state).await?;
@@ -274,7 +274,7 @@ async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
 }
 
 /// Returns how many rewards a run that ends at `newest` should have seen. The next refresh reads the rewards that were
-/// modified or created after `newest`. This function counts the rewards after `newest` later than the total, because
+/// modified or created after `newest`. `count_expected` counts the rewards after `newest` later than the total, because
 /// their number must never be too small.
 async fn count_expected(active: &ActiveRun, newest: Option<i64>) -> Result<Option<u64>> {
     let known = active.row().await?.rewards_met();

@@ -1,5 +1,5 @@
 //! A crawl: reads the rewards of a whole tenant into the index once. A user can stop or kill a crawl at any time. The
-//! next crawl resumes it.
+//! next crawl resumes a stopped crawl.
 //!
 //! ```text
 //!   plan          probes the sources and chooses one                                     plan.rs, plan/cost.rs
@@ -145,7 +145,7 @@ impl Crawl<'_> {
     }
 
     /// Reads the tenant's rewards from one source. `requests_before` is the number of the client's earlier requests.
-    /// The run must not count these requests.
+    /// The run must not count requests that the client sent before the run.
     async fn read_from(&self, source: Source, requests_before: u64) -> SourceResult<CrawlResult> {
         let mut index = Index::open(self.index_place, self.identity)?;
         index.fence(self.lock);
@@ -206,7 +206,8 @@ impl Crawl<'_> {
         let fatal = active.take_fatal();
         // Dropping the run closes the writer's channel and the reader.
         drop(active);
-        // A failed write is the cause of the other errors. Therefore the crawl reports it first.
+        // A failed write of a crawl is the cause of its other errors. Therefore the crawl reports the failed write
+        // first.
         let mut index = writer_task.join().await?;
         let failure = match (fatal, read) {
             (Some(error), _) => Some(SourceError::Fatal(error)),
@@ -263,8 +264,8 @@ impl Crawl<'_> {
         gaps.count(index.unread_count(run)?, "accounts were not read");
         gaps.count(state.rewards_unusable, "rewards without an id or an account could not be kept");
         if state.values_unreadable > 0 {
-            // Re-extraction recognises this gap by the end of its text. Therefore the end is the same for one value and
-            // for many.
+            // Re-extraction recognises this gap by the end of its text. Therefore the end of the gap's text is the same
+            // for one value and for many.
             gaps.add(format!("{} {UNREADABLE}", counted(state.values_unreadable, "value")));
         }
         match Source::from_name(&state.source) {
@@ -300,8 +301,8 @@ impl Crawl<'_> {
 /// The dates of orders and refunds are from other clocks than this machine's. If the recorded start of a run were too
 /// late, an order that is newer than the run could seem older, and recoup would report the order as not a referral.
 fn by_the_earlier_clock(at: jiff::Timestamp, ahead: i64) -> jiff::Timestamp {
-    // `ahead` is the minimum by which this machine's clock can be ahead, according to the vendor's response. The two
-    // times of the vendor's response are rounded to whole seconds.
+    // `ahead` is the minimum by which this machine's clock can be ahead, according to the vendor's response. Both
+    // limits of the clock difference are rounded to whole seconds.
     let most = if ahead > 0 { ahead.saturating_add(2) } else { 0 };
     at.saturating_sub(jiff::SignedDuration::from_secs(most)).unwrap_or(jiff::Timestamp::MIN)
 }

@@ -1,13 +1,13 @@
 //! Reads all rewards in the order of their modification, even if rewards are modified meanwhile.
 //!
-//! This module does no I/O. [`ModifiedWalk`] returns the next query and receives the page, and its caller sends the
+//! `modified_walk` does no I/O. [`ModifiedWalk`] returns the next query and receives the page, and its caller sends the
 //! requests. If a reward is modified during the read, it moves to the end of the list, and shifts the offset of every
 //! reward behind its old place. Therefore [`ModifiedWalk`] filters instead of skipping: each query begins at the newest
 //! `dateModified` seen (inclusive), and uses an offset only among rewards with the same `dateModified`. Consecutive
-//! pages with one `dateModified` share some rewards. If two such pages share no reward, [`ModifiedWalk`] returns to the
-//! first reward with that `dateModified`. When all rewards of one `dateModified` are read, the index must have as many
-//! of them as the vendor's totals imply. The position in the list depends only on the vendor's values, never on this
-//! machine's clock.
+//! pages with one `dateModified` share some rewards. If two pages with one `dateModified` share no reward,
+//! [`ModifiedWalk`] returns to the first reward with that `dateModified`. When all rewards of one `dateModified` are
+//! read, the index must have as many of them as the vendor's totals imply. The position in the list depends only on the
+//! vendor's values, never on this machine's clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,9 +54,9 @@ pub struct ModifiedWalk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Passed {
     modified_at: i64,
-    /// The number of rewards that were modified at this time or later.
+    /// The number of rewards that were modified at the passed time or later.
     total: u64,
-    /// The number of rewards that were modified after this time and before the new `from`.
+    /// The number of rewards that were modified after the passed time and before the new `from`.
     between: u64,
 }
 
@@ -106,7 +106,7 @@ impl ModifiedWalk {
 
     /// Receives the page for the query from [`ModifiedWalk::next`]. `page` has a number that identifies each reward,
     /// and the reward's `dateModified`, in order. `rows` is the number of rows on the page, including unreadable rows.
-    /// `total` is the `totalCount` of the query. If this function returns a check, the caller must call
+    /// `total` is the `totalCount` of the query. If [`ModifiedWalk::take`] returns a check, the caller must call
     /// [`ModifiedWalk::counted`] before the next query.
     #[must_use]
     pub fn take(&mut self, page: &[(u64, Option<i64>)], rows: u64, total: Option<u64>) -> Option<Check> {
@@ -118,7 +118,8 @@ impl ModifiedWalk {
             return None;
         }
         let is_first = self.offset == 0;
-        // A reward that was modified during the read has a newer `dateModified`. Therefore two pages do not share it.
+        // A reward that was modified during the read has a newer `dateModified`. Therefore two pages do not share a
+        // reward that was modified during the read.
         let is_overlap = |(key, modified): &(u64, Option<i64>)| *modified == self.from && self.tail.contains(key);
         let continues = is_first || self.tail.is_empty() || page.iter().any(is_overlap);
         if !continues {
@@ -173,7 +174,8 @@ impl ModifiedWalk {
 
     /// Returns the expected number of rewards with the previous `dateModified`, from the totals of the pages before and
     /// after that time. Rewards that the vendor adds between the two pages make the expected number too small, never
-    /// too large. Therefore this check may miss a gap, but the count at the end of the read detects it.
+    /// too large. Therefore a count at one `dateModified` may miss a gap, but the count at the end of the read detects
+    /// it.
     fn check_passed(&mut self, page: &[(u64, Option<i64>)], total: Option<u64>) -> Option<Check> {
         let passed = self.passed.take()?;
         // The total on an empty page is unreliable.

@@ -1,13 +1,13 @@
 //! Reads a list by offset without missing a row that stays in the list, even if rows are added and removed meanwhile.
 //!
-//! This module does no I/O. [`OffsetWalk`] returns the next offset and receives the page, and its caller sends the
-//! requests. If each page repeats rows of the previous page, the read of the list has no gap. A page is a snapshot of
-//! the list at one moment. If a page contains a row and recoup has seen all rows before that row, the page continues
-//! the read without a gap. Rows that are inserted before the current offset push known rows into the page, and only
-//! cost duplicates. Rows that are removed before the current offset pull unknown rows out of the page. If a page then
-//! repeats no known row, [`OffsetWalk`] steps back until it finds a known row, or starts again. A short page does not
-//! end the read of the list, because the vendor may lower `limit`. [`OffsetWalk`] never uses the field `count` of a
-//! page as a total.
+//! `offset_walk` does no I/O. [`OffsetWalk`] returns the next offset and receives the page, and its caller sends the
+//! requests. If each page repeats rows of the previous page, the read of the list has no gap. A page of the list is a
+//! snapshot of the list at one moment. If a page contains a row and recoup has seen all rows before that row, the page
+//! continues the read without a gap. Rows that are inserted before the current offset push known rows into the page,
+//! and only cost duplicates. Rows that are removed before the current offset pull unknown rows out of the page. If a
+//! page then repeats no known row, [`OffsetWalk`] steps back until it finds a known row, or starts again. A short page
+//! does not end the read of the list, because the vendor may lower `limit`. [`OffsetWalk`] never uses the field `count`
+//! of a page as a total.
 
 mod prefetch;
 
@@ -143,7 +143,7 @@ impl OffsetWalk {
                 if self.is_continued_by(keys) {
                     self.advance(keys, rows, total);
                 } else if self.tail.is_empty() && rows > 0 {
-                    // The last page had no usable row. Therefore this page cannot repeat a row of it.
+                    // The last page had no usable row. Therefore the next page cannot repeat a row of the last page.
                     self.unproven = true;
                     self.advance(keys, rows, total);
                 } else {
@@ -157,8 +157,8 @@ impl OffsetWalk {
                 self.forward();
             }
             Phase::End | Phase::Stalled if rows > 0 => {
-                // The pages of the list are too short to share a row. The read continues without proof, if the server
-                // does not return the same page for every offset.
+                // The pages of the list are too short to share a row. The read of the list continues without proof, if
+                // the server does not return the same page for every offset.
                 self.unproven = true;
                 self.moved = true;
                 if !keys.is_empty() && keys.iter().all(|key| self.tail.contains(key)) {
@@ -179,8 +179,8 @@ impl OffsetWalk {
         }
     }
 
-    /// Handles a page without a new row although the total is larger than the number of rows seen. Requests such a page
-    /// again a few times, then marks the list as short.
+    /// Handles a page without a new row although the total is larger than the number of rows seen. Requests a page
+    /// without a new row again a few times, then marks the list as short.
     fn stall(&mut self) {
         self.stalls += 1;
         if self.stalls < MAX_STALLS {

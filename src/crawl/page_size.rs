@@ -1,7 +1,7 @@
 //! Finds the page size that a server accepts, if the server does not publish its limit. A refused page halves the page
 //! size, and many successful pages double it.
 //!
-//! This module does no I/O. After a server has refused a page size, the crawler rarely tries that size again.
+//! `page_size` does no I/O. After a server has refused a page size, the crawler rarely tries that size again.
 
 use serde::{Deserialize, Serialize};
 

@@ -3,9 +3,9 @@
 //!
 //! The source `participants` calls Get Rewards by account and not by user, because rewards belong to accounts
 //! (`docs/vendor/advocate.md` §9). One task reads the list of participants while another task reads the accounts on it.
-//! After that, the first task reads the list of participants again, until it finds nothing new or has reached the
-//! maximum number of reads. A complete run covers every reward that existed when its last full read of the participant
-//! list began.
+//! The task that reads the list of participants repeats the list until it finds nothing new or has reached the maximum
+//! number of reads. A complete run covers every reward that existed when its last full read of the participant list
+//! began.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Participant, grouped};
 use crate::store::index::{Entry, Index, Page, PassEvidence, PassResult, Run, fingerprint};
 
-/// The minimum number of reads of the participant list: one, and one that confirms it.
+/// The minimum number of reads of the participant list: one read, and a second read that confirms it.
 const MIN_PASSES: usize = 2;
 /// The number of pages of participants that the crawler requests at once. Requests in sequence would take one round
 /// trip per page, which is slow for a list of millions of participants.
 const MAX_PREFETCH: usize = 4;
 
-/// Reads the list of participants and its accounts until a read of the list finds nothing new. After that, retries the
-/// accounts that failed.
+/// Reads the list of participants and its accounts until a read of the list finds nothing new. After the last read of
+/// the list, retries the accounts that failed.
 pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
     let accounts = AccountReader::new(Arc::clone(run), false);
     let max_passes = (run.options.max_sweeps as usize).max(MIN_PASSES);
@@ -125,7 +125,8 @@ pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
         "known accounts, most of them, are no longer listed; none was marked as gone (if they are, start a new index)",
     );
     // One proven read of the participant list is enough, because the read began after the run. If the list shows
-    // accounts again that had seemed gone, it has no stable order. The earlier reads of the list then prove nothing.
+    // accounts again that had seemed gone, it has no stable order. If the participant list has no stable order, earlier
+    // reads of the list prove nothing.
     let since = passes.iter().position(|pass| pass.accounts_returned > 0).unwrap_or(0);
     if !passes[since..].iter().any(|pass| pass.whole) {
         let seen = grouped(last.participants);

@@ -2,9 +2,9 @@
 //! each source.
 //!
 //! The plan of a crawl sends a few probing requests. The plan chooses the source with the most complete links. If
-//! several sources are equal, it chooses the cheapest of them. The plan of a crawl reports the facts that it could not
-//! determine. If a source fails during the crawl, the crawl uses the plan's next source. The source `participants` is
-//! always possible.
+//! several sources have equal links, the plan chooses the cheapest of them. The plan of a crawl reports the facts that
+//! it could not determine. If a source fails during the crawl, the crawl uses the plan's next source. The source
+//! `participants` is always possible.
 
 mod cost;
 
@@ -320,7 +320,8 @@ async fn probe_graphql(
     let latency = began.elapsed().as_secs_f64();
     let (mut carries, mut accounts) = (LinkPresence::Unseen, Vec::new());
     for reward in &page.rewards {
-        // The index cannot store a reward without an account. Therefore the link of such a reward is useless.
+        // The index cannot store a reward without an account. Therefore the link of a reward without an account is
+        // useless.
         let Some(account) = &reward.account else {
             carries = carries.and(LinkPresence::Nothing);
             continue;

@@ -82,7 +82,7 @@ impl Meter {
     }
 
     /// Returns the progress line of the crawl. `active` is the time of this process without its waits for the quota.
-    /// The rate is measured over that time.
+    /// The progress line measures the rate over the time without waits.
     fn line(&self, active: Duration, advocate: &Advocate, now_ms: i64) -> (u64, Option<u64>, String) {
         let page = *self.0.pages.borrow();
         let (read, total, listed) = (self.0.read.load(Relaxed), self.0.total.load(Relaxed), page.participants);

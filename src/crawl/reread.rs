@@ -3,7 +3,7 @@
 //!
 //! With `--reread-after`, each run reads a share of the accounts again, oldest reading first. The share of accounts is
 //! so large that no reading exceeds the limit. Therefore the accounts of a tenant that was read in one night are not
-//! all due again in one night. The run counts the requests for these accounts separately.
+//! all due again in one night. The run counts the requests for accounts that are due by age separately.
 
 use std::sync::Arc;
 use std::time::Duration;

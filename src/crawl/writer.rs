@@ -4,8 +4,9 @@
 //! [`Message::Call`]. The fetching tasks use the other half of `batch` during the commit. The capacity of the writer's
 //! channel is a number of rows, because an account may have one reward or ten thousand. Each message occupies its part
 //! of the channel's capacity until its batch is committed. Therefore a `kill -9` loses at most `batch` rows and the
-//! requests in flight. A transaction of the writer begins when its rows are in memory. Therefore it never waits for the
-//! channel, the network or a parser. A failed write ends the writer task, and [`WriterTask::join`] returns the error.
+//! requests in flight. A transaction of the writer begins when its rows are in memory. Therefore a transaction of the
+//! writer never waits for the channel, the network or a parser. A failed write ends the writer task, and
+//! [`WriterTask::join`] returns the error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +63,9 @@ impl Writer {
 
     /// Adds a response or a page to the writer's next batch. Waits while the writer's channel is full.
     pub(super) async fn put(&self, entry: Entry) -> Result<()> {
-        // An entry that is larger than the channel takes the channel's whole capacity. Such an entry waits only for the
-        // commit of the earlier entries, which happens within the flush interval. Therefore it cannot deadlock.
+        // An entry that is larger than the channel takes the channel's whole capacity. An entry larger than the channel
+        // waits only for the commit of the earlier entries, which happens within the flush interval. Therefore an entry
+        // larger than the channel cannot deadlock.
         let rows = u32::try_from(rows_of(&entry)).unwrap_or(u32::MAX).min(self.capacity);
         let room = Arc::clone(&self.room).acquire_many_owned(rows).await.map_err(|_closed| stopped())?;
         self.messages.send(Message::Entry(entry, room)).await.map_err(|_closed| stopped())
@@ -81,7 +83,8 @@ impl Writer {
         receiver.await.map_err(|_dropped| stopped())?
     }
 
-    /// Waits until the writer has committed all earlier entries. A reader of the index then sees them.
+    /// Waits until the writer has committed all earlier entries. A reader of the index sees all entries that the writer
+    /// has committed.
     pub(super) async fn flush(&self) -> Result<()> {
         self.call(|_| Ok(())).await
     }

@@ -1,7 +1,7 @@
 //! Requests the pages of a list that recoup will probably need next, before it needs them.
 //!
-//! This module does no I/O. The caller passes a function that requests a page. The prefetch returns only the page at
-//! the current offset of the [`OffsetWalk`].
+//! `prefetch` does no I/O. The caller of the prefetch passes a function that requests a page. The prefetch returns only
+//! the page at the current offset of the [`OffsetWalk`].
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! Estimates the cost of each source, in requests and time, from the results of the probing requests.
 //!
-//! This module does no I/O. A cost estimate only helps to choose a source. It never limits the rewards that a crawl
-//! reads.
+//! `cost` does no I/O. A cost estimate only helps to choose a source. A cost estimate never limits the rewards that a
+//! crawl reads.
 
 use std::time::Duration;
 
