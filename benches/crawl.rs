@@ -1,9 +1,9 @@
 //! Compares a crawl with a bare loop that sends the same requests without retries, cursor, rate limit or raw rewards.
 //!
-//! `cargo bench --bench crawl -- [--participants N] [--rounds N]`. Starts `recoup simulate`. Each round reads every account
-//! with the loop and with `recoup crawl`, 64 requests at a time, and prints requests per second, client CPU time per account
-//! (Linux, 10 ms resolution) and the ratios. Both count every request: the loop one per account, recoup also the pages of
-//! the list of participants. The loop shares no code with recoup.
+//! `cargo bench --bench crawl -- [--participants N] [--rounds N]`. Starts `recoup simulate`. Each round reads every
+//! account with the loop and with `recoup crawl`, 64 requests at a time. The benchmark prints requests per second,
+//! client CPU time per account (Linux, 10 ms resolution) and the ratios. Each side counts every request: the loop sends
+//! one per account, recoup also reads the pages of the list of participants. The loop shares no code with recoup.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time, and waits for a process")]
 
@@ -21,20 +21,20 @@ use serde_json::Value;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T> = Result<T, Failure>;
 
-/// Requests in flight, on both sides.
+/// Maximum number of requests in flight, for the loop and for the crawl.
 const CONCURRENCY: usize = 64;
-/// Rewards in one transaction of the bare loop.
+/// Number of rewards that the bare loop commits in one transaction.
 const BATCH: usize = 500;
 
-/// The figures of one side in one round.
+/// The measurements of the loop or of the crawl in one round.
 struct Took {
     requests: u64,
     rewards: u64,
     accounts: u64,
     time: Duration,
-    /// User and system time of the client; `None` if the system does not report it.
+    /// User and system CPU time of the client; `None` if the operating system does not report it.
     cpu: Option<Duration>,
-    /// Peak memory in KiB; `None` if the system does not report it.
+    /// Peak memory of the client in KiB; `None` if the operating system does not report it.
     peak: Option<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Took {
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn main() -> Outcome<()> {
     let (participants, rounds) = options()?;
-    // reqwest requires a provider, even without TLS.
+    // reqwest requires a TLS provider, even for plain HTTP.
     rustls::crypto::ring::default_provider().install_default().map_err(|_provider| "a provider is installed")?;
     let dir = tempfile::tempdir()?;
     let simulator = Simulator::start(participants)?;
@@ -74,7 +74,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Reads `--participants` and `--rounds`. cargo adds `--bench`, which is ignored.
+/// Reads `--participants` and `--rounds`. Ignores `--bench`, which cargo adds.
 fn options() -> Outcome<(u64, u32)> {
     let (mut participants, mut rounds) = (20_000, 3);
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
@@ -154,12 +154,13 @@ fn recoup() -> Command {
     Command::new(env!("CARGO_BIN_EXE_recoup"))
 }
 
-/// A default client without the proxy that the environment may name.
+/// Returns an HTTP client that ignores the proxy variables of the environment.
 fn client() -> Outcome<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().build()?)
 }
 
-/// The loop: request, parse, take the top-level IDs of each reward, insert in batches.
+/// Runs the bare loop: sends a request, parses the response, takes the top-level IDs of each reward, and inserts them
+/// in batches.
 fn bare_loop(runtime: &tokio::runtime::Runtime, url: &str, accounts: &[String], database: &Path) -> Outcome<Took> {
     let mut conn = Connection::open(database)?;
     conn.execute_batch(
@@ -255,19 +256,19 @@ fn crawl(url: &str, home: &Path) -> Outcome<Took> {
     Ok(Took { requests: count("requests")?, rewards: count("rewards")?, accounts: count("accounts")?, time, cpu, peak })
 }
 
-/// User and system time of a process, from two fields of Linux' `/proc/PID/stat` that begin at `field` (counted from 0):
-/// 13 for its own, 15 for those of its children that have ended.
+/// Returns user and system CPU time from two fields of Linux' `/proc/PID/stat` that begin at `field`, counted from 0.
+/// Fields 13 and 14 are of the process itself, fields 15 and 16 of its children that have ended.
 fn cpu_of(process: &str, field: usize) -> Option<Duration> {
     /// Linux counts CPU time in hundredths of a second on every platform.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The second field is a name in brackets, which may contain spaces.
+    // The second field of `/proc/PID/stat` is the process name in brackets, which may contain spaces.
     let rest = stat.rsplit_once(") ")?.1;
     let ticks = rest.split(' ').skip(field - 2).take(2).map(|ticks| ticks.parse::<u32>().ok()).sum::<Option<u32>>()?;
     Some(TICK * ticks)
 }
 
-/// The peak memory of a process so far, in KiB.
+/// Returns the peak memory of a process so far, in KiB.
 fn peak_of(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())

@@ -1,6 +1,7 @@
-//! The time to extract the links of one reward from its JSON.
+//! Measures the time to extract the links of one reward from its JSON.
 //!
-//! `cargo bench --bench extraction`. A crawl does this once for each reward, so it must cost far less than a request.
+//! `cargo bench --bench extraction`. A crawl extracts the links of each reward once, so the extraction must cost far
+//! less time than a request.
 
 use recoup::extract::{Mapping, read};
 use recoup::model::AccountId;

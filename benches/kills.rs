@@ -1,8 +1,8 @@
 //! Kills crawls at random times, then compares the index with the simulator's data and counts the repeated requests.
 //!
-//! `cargo bench --bench kills -- [--kills N] [--participants N] [--source SOURCE]`. Sends SIGKILL to one crawl after the
-//! other, lets the last one finish, and compares the index with the simulator row for row. Prints the repeated requests per
-//! kill. Panics if a row differs.
+//! `cargo bench --bench kills -- [--kills N] [--participants N] [--source SOURCE]`. The benchmark sends SIGKILL to one
+//! crawl after the other, lets the last crawl finish, and compares the index with the simulator row for row. It prints
+//! the repeated requests per kill, and panics if a row differs.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use support::{Home, Sim};
 
-/// Requests in flight, and rows that may be uncommitted.
+/// The number of requests in flight, and the number of fetched rows that may be uncommitted.
 const IN_FLIGHT: u64 = 32;
 const BATCH: u64 = 100;
 
@@ -38,7 +38,7 @@ fn main() {
     home.configure_more(&format!("[crawl]\nbatch = {BATCH}\ngraphql_page_size = {BATCH}"));
     let flight = IN_FLIGHT.to_string();
     let args = ["crawl", "--source", &source, "--concurrency", &flight, "--json"];
-    // The kills are spread over the time that an undisturbed crawl takes.
+    // The kills are spread evenly over the time that an undisturbed crawl takes.
     let began = Instant::now();
     let undisturbed = Home::new(&sim);
     undisturbed.configure_more(&format!("[crawl]\nbatch = {BATCH}\ngraphql_page_size = {BATCH}"));

@@ -1,8 +1,9 @@
-//! The latency of a look-up in a large index: within a running process, and as a process of its own.
+//! Measures the latency of a look-up in a large index, within a running process and as a process of its own.
 //!
-//! `cargo bench --bench lookup -- [--links N]`. Builds an index of N links in a temporary folder, two rewards for each order, with
-//! the writer that a crawl uses. Then looks up orders from all over the index, and orders that it does not have. Prints the bytes a
-//! link, the median, the 99th percentile and the maximum.
+//! `cargo bench --bench lookup -- [--links N]`. The benchmark builds an index of N links in a temporary folder, two
+//! rewards for each order, with the writer that a crawl uses. It looks up random orders of the index, and orders that
+//! the index does not have. It prints the bytes per link, and the median, the 99th percentile and the maximum of the
+//! latency.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
@@ -19,12 +20,12 @@ use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardListPag
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Rewards in one commit.
+/// Number of rewards in one commit.
 const BATCH: u64 = 2000;
-/// Look-ups within this process, and processes.
+/// Number of measured look-ups within this process, and number of measured processes.
 const INSIDE: u64 = 20_000;
 const OUTSIDE: u64 = 100;
-/// Look-ups before the measured ones.
+/// Number of look-ups before the measured ones, to warm up.
 const WARM_UP: u64 = 1000;
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
@@ -77,7 +78,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// `--links`; cargo adds `--bench`.
+/// Reads `--links`. Ignores `--bench`, which cargo adds.
 fn links() -> Outcome<u64> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     match (args.next().as_deref(), args.next()) {
@@ -143,7 +144,7 @@ fn spread(n: u64, links: u64) -> u64 {
     scrambled(n) % (links / 2).max(1)
 }
 
-/// IDs arrive in no order.
+/// Real IDs arrive in no order, so the generated IDs do not increase either.
 fn scrambled(n: u64) -> u64 {
     (n ^ (n >> 31)).wrapping_add(0x9e37_79b9).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 pub enum ApprovalCommand {
     /// List requests that wait for approval
     List {
-        /// Also those that are decided, used or expired
+        /// Also list requests that are decided, used or expired
         #[arg(long)]
         all: bool,
     },
@@ -16,13 +16,13 @@ pub enum ApprovalCommand {
     Decline(DecideArgs),
     /// Withdraw what you have requested or approved
     Withdraw(DecideArgs),
-    /// Show which requests need approval, or set it for everyone who uses this ledger
+    /// Show which requests need approval, or set it for every user of this ledger
     Limits(LimitsArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct DecideArgs {
-    /// The number of the approval
+    /// The number of the approval request
     #[arg(value_name = "ID")]
     pub id: i64,
     /// The reason, in your own words; the ledger keeps it
@@ -30,22 +30,22 @@ pub struct DecideArgs {
     pub reason: Option<String>,
 }
 
-/// Which requests need approval. A limit that is not named is removed.
+/// Flags that set which requests need approval. A limit without a flag is removed.
 #[derive(Debug, Args)]
 pub struct LimitsArgs {
-    /// Every retraction and adjustment
+    /// Require approval for every retraction and adjustment
     #[arg(long)]
     pub always: bool,
-    /// Every override, and every retraction that is sent again
+    /// Require approval for every override, and for every retraction that is sent again
     #[arg(long)]
     pub overrides: bool,
-    /// More orders than this at once
+    /// Require approval for more than this number of orders at once
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// More value than this at once, in any unit of the rewards
+    /// Require approval for more than this value at once, in any unit of the rewards
     #[arg(long, value_name = "N")]
     pub value: Option<u64>,
-    /// Nothing: remove every limit
+    /// Remove every limit, so that no request needs approval
     #[arg(long, conflicts_with_all = ["always", "overrides", "count", "value"])]
     pub none: bool,
 }

@@ -1,4 +1,4 @@
-//! Flags of a batch, and of `recoup watch`.
+//! Flags of batches (`recoup retract --file`) and of `recoup watch`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use crate::config::Span;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Many refunds at once")]
 pub struct BatchArgs {
-    /// A shop's file, CSV or JSON, - for standard input; only orders that it proves to be refunded in full are retracted
+    /// A shop's CSV or JSON file, or - for standard input; recoup retracts only orders that the file proves to be
+    /// refunded in full
     #[arg(long, value_name = "FILE", conflicts_with = "orders")]
     pub file: Option<PathBuf>,
     /// Write the outcomes to this file, with one row for each row of the input
@@ -19,10 +20,10 @@ pub struct BatchArgs {
     /// Overwrite an output file that exists
     #[arg(long)]
     pub force: bool,
-    /// Write the plan to this file and stop; nothing is sent
+    /// Write the plan to this file and stop, without sending anything
     #[arg(long, value_name = "FILE", requires = "file", conflicts_with = "out")]
     pub plan: Option<PathBuf>,
-    /// Carry out this plan, including its adjustments; each row is checked live again
+    /// Carry out this plan, including its adjustments; recoup checks each row live again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "orders"])]
     pub apply: Option<PathBuf>,
     /// The most orders to retract [default: 100]
@@ -31,16 +32,16 @@ pub struct BatchArgs {
     /// The most value to take back, in each unit of the rewards [default: 1000000]
     #[arg(long, value_name = "N")]
     pub max_value: Option<u64>,
-    /// Watch orders that are not found yet: every crawl looks for them
+    /// Watch orders that are not in the index yet: every crawl looks for them
     #[arg(long)]
     pub watch_missing: bool,
-    /// How long to watch them [default: 30d]
+    /// How long to watch these orders [default: 30d]
     #[arg(long, value_name = "TIME", requires = "watch_missing")]
     pub watch_for: Option<Span>,
     /// Also adjust orders that were refunded in part, as `recoup adjust` does
     #[arg(long)]
     pub partials: bool,
-    // Must be last: clap lists any later flag under the heading of these.
+    // This flattened group must be last, because clap lists any later flag under the group's heading.
     #[command(flatten)]
     pub columns: super::ColumnArgs,
 }
@@ -55,9 +56,9 @@ impl BatchArgs {
 pub enum WatchCommand {
     /// List watched orders, and those that were found
     List,
-    /// Stop watching these orders
+    /// Stop watching orders
     Remove {
-        /// Order IDs, exactly as in the list
+        /// Order IDs, exactly as `recoup watch list` prints them
         #[arg(value_name = "ORDER", required = true)]
         orders: Vec<String>,
     },

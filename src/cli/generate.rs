@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell
+    /// The shell for which completions are printed
     #[arg(value_enum)]
     pub shell: Shell,
 }

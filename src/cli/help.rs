@@ -1,4 +1,4 @@
-//! The help of `recoup`: commands by group, and examples at the end of each command's help.
+//! The help of `recoup`: the list of commands by group, and examples at the end of each command's help.
 //!
 //! A test runs every example against the simulator.
 
@@ -7,7 +7,7 @@ use clap::builder::styling::{Effects, Style};
 
 use super::Command;
 
-/// As clap's own headings.
+/// The style of headings in clap's own help.
 const HEADING: Style = Style::new().effects(Effects::BOLD.insert(Effects::UNDERLINE));
 const NAME: Style = Style::new().effects(Effects::BOLD);
 
@@ -23,7 +23,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Try", &["demo", "simulate"]),
 ];
 
-/// An example: what it does, and the command.
+/// The purpose of an example, and its command line.
 pub type Example = (&'static str, &'static str);
 
 /// The examples of each command.
@@ -276,14 +276,14 @@ pub const EXAMPLES: [(&str, &[Example]); 32] = [
     ),
 ];
 
-/// The examples of a command, for the end of its help.
+/// Returns the examples of a command as text for the end of its help.
 pub(super) fn examples(command: &str) -> String {
     let list = EXAMPLES.into_iter().filter(|(name, _)| *name == command).flat_map(|(_, list)| list);
     let lines: Vec<String> = list.map(|(what, line)| format!("\n  # {what}\n  {line}")).collect();
     format!("{HEADING}Examples:{HEADING:#}{}", lines.concat())
 }
 
-/// The help of `recoup` itself: clap lists commands without groups.
+/// Returns the template of `recoup --help`, because clap can only list commands without groups.
 pub(super) fn template() -> String {
     let known = Command::augment_subcommands(clap::Command::new("recoup"));
     let about = |name: &str| known.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! Commands and flags as types. `config` and the use cases interpret the flags. No flag carries a secret.
+//! Commands and flags as types. `config` and the use cases interpret the flags. No flag contains a secret.
 
 mod adjust;
 mod approval;
@@ -189,7 +189,7 @@ pub struct DemoArgs {
     /// Number of simulated participants
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub participants: u64,
-    /// Another seed generates other data
+    /// The seed of the simulated data; another seed generates other data
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 }
@@ -199,92 +199,92 @@ pub enum Source {
     /// Send a few requests to price each source, then use the cheapest complete one
     #[default]
     Auto,
-    /// The vendor's documented way: list participants, then Get Rewards for each account
+    /// List participants, then read Get Rewards for each account; the vendor's documented way
     Participants,
-    /// All rewards of the tenant by GraphQL; a refresh reads what was modified
+    /// Read all rewards of the tenant by GraphQL; a refresh reads only modified rewards
     Graphql,
-    /// A REWARD export, then Get Rewards for its accounts; a refresh reads what was modified
+    /// Read a REWARD export, then Get Rewards for its accounts; a refresh reads only modified rewards
     Export,
 }
 
 #[derive(Debug, Default, Args)]
 pub struct CrawlArgs {
-    /// The source to read from
+    /// The vendor API from which to read rewards
     #[arg(long, value_enum, default_value = "auto")]
     pub source: Source,
-    /// Show what each source would cost and which would be used, and stop
+    /// Show the cost of each source and the chosen source, and stop
     #[arg(long, conflicts_with = "source")]
     pub plan: bool,
-    /// Read everything in a new run, even if a run could be resumed or a refresh would do
+    /// Read everything in a new run, even if a run could be resumed or a refresh would be enough
     #[arg(long)]
     pub full: bool,
-    /// In a refresh, also read accounts again that were last read longer ago than this [default: no age limit]
+    /// In a refresh, also read accounts again that recoup last read longer ago than this [default: no age limit]
     #[arg(long, value_name = "TIME")]
     pub reread_after: Option<Span>,
-    /// The most requests in flight [default: 8]
+    /// The maximum number of requests in flight [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub concurrency: Option<u32>,
-    /// The request rate, such as 10/s, 300/m or 1000/h [default: no limit until the vendor names one]
+    /// The maximum request rate, such as 10/s, 300/m or 1000/h [default: no limit until the vendor names one]
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
-    /// Participants per page [default: 100]
+    /// The number of participants per page [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub page_size: Option<u32>,
-    /// The longest wait for the vendor's limit; beyond it, save the state and exit 8 [default: 1h]
+    /// The longest wait for the vendor's limit. If a wait would take longer, save the state and exit 8 [default: 1h]
     #[arg(long, value_name = "TIME")]
     pub max_wait: Option<Span>,
-    /// Do not wait for the vendor's limit, but save the state and exit 8; the same as --max-wait 0s
+    /// Save the state and exit 8 instead of waiting for the vendor's limit; the same as --max-wait 0s
     #[arg(long, conflicts_with = "max_wait")]
     pub park: bool,
-    /// The most requests to send; then save the state and exit 8
+    /// The maximum number of requests to send. After the last, save the state and exit 8
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_requests: Option<u64>,
-    /// Start no request after this time: the next occurrence of a local time of day, or a timestamp. Then exit 8
+    /// Start no request after the next occurrence of this local time of day, or after this timestamp; then exit 8
     #[arg(long, value_name = "06:00")]
     pub until: Option<Until>,
     /// If another crawl is running on this database, wait until it ends
     #[arg(long)]
     pub wait_for_lock: bool,
-    /// Send no requests: extract links again from the stored raw rewards, with the present mapping
+    /// Send no requests, but extract links again from the stored raw rewards with the present mapping
     #[arg(long, conflicts_with_all = ["full", "plan", "reread_after", "concurrency", "rate", "page_size", "max_wait", "park", "max_requests", "until"])]
     pub from_raw: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct LookupArgs {
-    /// Order IDs, exactly as the shop writes them; one argument may hold several. An ActionId, a reward ID or a participant's ID
-    /// leads to its orders. - reads one order ID per line from standard input
+    /// Order IDs, exactly as the shop writes them; one argument may contain several. An ActionId, a reward ID or a
+    /// participant's ID finds its orders. - reads one order ID per line from standard input
     #[arg(value_name = "ORDER", required = true)]
     pub orders: Vec<String>,
-    /// Read this participant (e-mail address, user ID or account ID) from the vendor first; needs no crawl
+    /// Read this participant (e-mail address, user ID or account ID) from the vendor first, which needs no crawl
     #[arg(long, value_name = "EMAIL|ID")]
     pub participant: Option<String>,
     /// Ask the vendor for orders that the index does not have: directly if possible, or by reading the newest rewards
     #[arg(long)]
     pub live: bool,
-    /// The most requests for each order with --live [default: 100]
+    /// The maximum number of requests for each order with --live [default: 100]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub live_requests: Option<u64>,
-    /// Do not wait for the vendor's limit, but exit 8
+    /// Exit 8 instead of waiting for the vendor's limit
     #[arg(long)]
     pub park: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// List accounts that the last run could not read (account IDs are often e-mail addresses)
+    /// List accounts that the last crawl could not read (account IDs are often e-mail addresses)
     #[arg(long)]
     pub failed_accounts: bool,
     /// Show one retraction with all its events
     #[arg(long, value_name = "ID")]
     pub retraction: Option<i64>,
-    /// Exit 1 if something needs attention: a stale index, overdue retractions, refused credentials
+    /// Exit 1 if recoup finds a problem, such as a stale index, overdue retractions or refused credentials
     #[arg(long, conflicts_with = "retraction")]
     pub check: bool,
     /// With --check: the maximum age of the index [default: 26h]
     #[arg(long, value_name = "TIME", requires = "check")]
     pub max_age: Option<Span>,
-    /// How long a retraction may be open before it is overdue [default: 1d]
+    /// How long a retraction may be open before recoup reports it as overdue [default: 1d]
     #[arg(long, value_name = "TIME")]
     pub overdue: Option<Span>,
     /// Write metrics for a textfile collector to this file

@@ -10,10 +10,10 @@ pub enum QuotaCommand {
 
 #[derive(Debug, Args)]
 pub struct QuotaClearArgs {
-    /// Only this host [default: both]
+    /// Clear the wait of this host only [default: both hosts]
     #[arg(long, value_enum, value_name = "HOST")]
     pub host: Option<QuotaHost>,
-    /// Show the waits and clear nothing
+    /// Show the waits and clear none
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask for confirmation; required without a terminal
@@ -23,14 +23,14 @@ pub struct QuotaClearArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum QuotaHost {
-    /// Rewards
+    /// The Advocate host, which has the rewards
     Advocate,
-    /// Actions
+    /// The Brand host, which has the actions
     Brand,
 }
 
 impl QuotaHost {
-    /// The first word of the host's name in `recoup status`.
+    /// Returns the first word of the host's name in `recoup status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Advocate => "advocate",

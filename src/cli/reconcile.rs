@@ -6,13 +6,13 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
-    /// The shop's file, CSV or JSON; - reads standard input
+    /// The shop's CSV or JSON file of refunds; - reads standard input
     #[arg(value_name = "FILE")]
     pub refunds: PathBuf,
-    /// Write every row with its outcome to this file
+    /// Write every row of the input with its outcome to this file
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Overwrite the file of --out
+    /// Overwrite the file of --out if it exists
     #[arg(long, requires = "out")]
     pub force: bool,
     /// Look for retractions without a refund since this date [default: the oldest refund of the file]

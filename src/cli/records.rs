@@ -6,20 +6,20 @@ use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// The folder for the copies; created if it is missing
+    /// The folder for the copies; recoup creates it if it is missing
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
-    /// Delete all but the newest N backups of these files [default: keep all]
+    /// Delete all but the newest N backups of this index and ledger [default: keep all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
 }
 
 #[derive(Debug, Args)]
 pub struct ForgetArgs {
-    /// The account ID, exactly
+    /// The account ID, exactly as the vendor writes it
     #[arg(value_name = "ACCOUNT")]
     pub account: String,
-    /// The ticket of the request; the ledger keeps it, so it must not name the person
+    /// The ticket of the person's request; the ledger keeps it, so it must not name the person
     #[arg(long, value_name = "T")]
     pub ticket: String,
     /// Do not ask for confirmation; required without a terminal
@@ -29,10 +29,10 @@ pub struct ForgetArgs {
 
 #[derive(Debug, Args)]
 pub struct MistakeArgs {
-    /// The number of the retraction
+    /// The number of the retraction that was a mistake
     #[arg(value_name = "ID")]
     pub id: i64,
-    /// The ticket; the ledger keeps it
+    /// The ticket, which the ledger keeps
     #[arg(long, value_name = "T")]
     pub ticket: String,
     /// What went wrong, in your own words; the ledger keeps it
@@ -51,22 +51,22 @@ pub struct LedgerArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// After a restore or a loss: match the ledger against what the vendor has received since, so that recoup may send again
+    /// Match a restored ledger against the vendor's submissions since the copy, so that recoup may send again
     Accept(AcceptArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
-    /// The ticket of the restore; the ledger keeps it
+    /// The ticket of the restore, which the ledger keeps
     #[arg(long, value_name = "T")]
     pub ticket: String,
-    /// The reason, in your own words; the ledger keeps it
+    /// The reason in your own words, which the ledger keeps
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Do not ask for confirmation; required without a terminal
     #[arg(long)]
     pub yes: bool,
-    /// Accept the ledger even if the vendor's list is incomplete: what it does not show could be sent twice
+    /// Accept the ledger even if the vendor's list is incomplete; recoup could send reversals twice that the list lacks
     #[arg(long)]
     pub without_vendor: bool,
 }
@@ -79,15 +79,15 @@ pub struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Verify the ledger's hash chain. Exit 1 if the ledger was altered
+    /// Verify the ledger's hash chain, and exit 1 if the ledger was altered
     Verify(AuditVerifyArgs),
-    /// Export every event in order, with the fields of its retraction
+    /// Export every event of the ledger in order, with the fields of its retraction
     Export(AuditExportArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct AuditVerifyArgs {
-    /// A head hash from a receipt or a backup: detects removed events and a rewritten ledger
+    /// A head hash from a receipt or a backup, to detect removed events and a rewritten ledger
     #[arg(long, value_name = "HASH")]
     pub head: Option<String>,
 }
@@ -96,13 +96,13 @@ pub struct AuditVerifyArgs {
 pub enum ExportFormat {
     /// One JSON object on each line
     Ndjson,
-    /// A table for a spreadsheet; no cell is a formula
+    /// A CSV table for a spreadsheet, in which no cell is a formula
     Csv,
 }
 
 #[derive(Debug, Args)]
 pub struct AuditExportArgs {
-    /// The format
+    /// The format of the export
     #[arg(long, value_enum, default_value = "ndjson")]
     pub format: ExportFormat,
     /// The file to write [default: standard output]

@@ -6,20 +6,20 @@ use clap::{Args, Subcommand};
 
 use crate::refunds::{AmountMeans, ColumnMapping};
 
-/// What the columns of a file mean, if recoup does not recognise them.
+/// Flags that explain the columns of a file that recoup does not recognise.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What the file's columns mean")]
 pub struct ColumnArgs {
     /// The format of the file [default: recognised by its header; `recoup refunds formats` lists them]
     #[arg(long, value_name = "NAME")]
     pub format: Option<String>,
-    /// The column with the order IDs; NAME#2 is the second column of that name
+    /// The column with the order IDs. NAME#2 names the second column called NAME
     #[arg(long, value_name = "NAME")]
     pub order_column: Option<String>,
     /// The column with the amounts
     #[arg(long, value_name = "NAME")]
     pub amount_column: Option<String>,
-    /// What the amounts are
+    /// The meaning of the amounts in --amount-column
     #[arg(long, value_name = "WHAT")]
     pub amount_means: Option<AmountMeans>,
     /// The column with the total of the order
@@ -28,13 +28,13 @@ pub struct ColumnArgs {
     /// The column with the status of the order
     #[arg(long, value_name = "NAME")]
     pub status_column: Option<String>,
-    /// The statuses that mean refunded in full; every other status means not refunded
+    /// The statuses that mean refunded in full. Every other status means not refunded
     #[arg(long, value_name = "VALUE", value_delimiter = ',')]
     pub refunded_when: Vec<String>,
     /// The column with the dates of the refunds
     #[arg(long, value_name = "NAME")]
     pub date_column: Option<String>,
-    /// A column that is not about the refund. May be repeated
+    /// A column that says nothing about the refund. The flag may be repeated
     #[arg(long, value_name = "NAME")]
     pub ignore_column: Vec<String>,
     /// A prefix of the vendor's order IDs that the file's order IDs lack, such as '#'
@@ -70,7 +70,8 @@ impl ColumnArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum RefundsCommand {
-    /// Show how a file is read: its format, its columns, and the decision for each order. Needs no index and no network
+    /// Show how recoup reads a shop's file: its format, its columns, and the decision for each order. Needs no index
+    /// and no network
     Check(Box<RefundsCheckArgs>),
     /// List the formats that recoup recognises
     Formats,
@@ -78,10 +79,10 @@ pub enum RefundsCommand {
 
 #[derive(Debug, Args)]
 pub struct RefundsCheckArgs {
-    /// The shop's file, CSV or JSON; - reads standard input
+    /// The shop's CSV or JSON file; - reads standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// List every order, not only a few for each decision
+    /// List every order instead of a few for each decision
     #[arg(long)]
     pub all: bool,
     #[command(flatten)]

@@ -16,18 +16,18 @@ pub struct RetractArgs {
     /// Retract every action of the order
     #[arg(long)]
     pub all: bool,
-    /// If the index has the order without an ActionId: retract by order ID and this action tracker (event type) ID
+    /// The action tracker (event type) ID with which to retract by order ID, if the index has no ActionId for the order
     #[arg(long, value_name = "ID", conflicts_with_all = ["action_id", "all"])]
     pub action_tracker: Option<String>,
-    /// The disposition code for the vendor, sent unchanged; custom codes are case-sensitive
+    /// The disposition code, which recoup sends to the vendor unchanged; the case of custom codes matters
     #[arg(long, value_name = "CODE", default_value = "RETRACTION")]
     pub disposition: String,
     #[command(flatten)]
     pub send: SendArgs,
-    /// Send again what failed, was not received, or is unconfirmed for a day; needs --reason
+    /// Send a retraction again that failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,
-    // Must be last: clap lists any later flag under the heading of these.
+    // This flattened group must be last, because clap lists any later flag under the group's heading.
     #[command(flatten)]
     pub batch: BatchArgs,
 }
@@ -37,13 +37,13 @@ pub struct VerifyArgs {
     /// Numbers of retractions [default: all open ones]
     #[arg(value_name = "ID")]
     pub ids: Vec<i64>,
-    /// Continue until none is open
+    /// Continue until no retraction is open
     #[arg(long)]
     pub watch: bool,
-    /// Continue until none is open, but no longer than this
+    /// Continue until no retraction is open, but no longer than this
     #[arg(long, value_name = "TIME")]
     pub wait: Option<Span>,
-    /// Do not wait for the vendor's limit, but exit 8
+    /// Exit 8 instead of waiting for the vendor's limit
     #[arg(long)]
     pub park: bool,
 }
@@ -53,19 +53,19 @@ pub struct CancelRewardArgs {
     /// The reward ID, as `recoup lookup` shows it
     #[arg(value_name = "REWARD_ID")]
     pub reward_id: String,
-    /// The ticket; the ledger keeps it
+    /// The ticket, which the ledger keeps
     #[arg(long, value_name = "T")]
     pub ticket: String,
-    /// The reason, in your own words; the ledger keeps it
+    /// The reason in your own words, which the ledger keeps
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-    /// Do everything but send
+    /// Do everything except send
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask for confirmation; required without a terminal
     #[arg(long)]
     pub yes: bool,
-    /// How long to follow what was sent [default: 10m]
+    /// How long to follow the sent cancellation [default: 10m]
     #[arg(long, value_name = "TIME")]
     pub wait: Option<Span>,
 }

@@ -13,20 +13,21 @@ pub struct ServeArgs {
     /// [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Certificate chain (PEM); the service then uses TLS
+    /// The certificate chain (PEM file), with which the service uses TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
-    /// Private key of the certificate (PEM)
+    /// The private key of the certificate (PEM file)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// A reverse proxy in front provides TLS: any address is allowed, and cookies are only sent over TLS
+    /// Trust a reverse proxy in front for TLS: any address is allowed, and browsers send cookies over TLS only
     #[arg(long)]
     pub behind_proxy: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct McpArgs {
-    /// The user of recoup in whose name retractions are proposed [default: the user that is linked to yours by --os-user]
+    /// The user of recoup who proposes retractions [default: the user that --os-user has linked to your operating
+    /// system user]
     #[arg(long = "as", value_name = "NAME")]
     pub person: Option<String>,
 }
@@ -35,9 +36,9 @@ pub struct McpArgs {
 pub enum ScheduleCommand {
     /// List the jobs with their next run and the result of the last one
     List,
-    /// Run one job now, unless another process is running it
+    /// Run one job now, if no other process is running it
     Run {
-        /// The job
+        /// The job to run
         #[arg(value_enum)]
         job: Job,
     },

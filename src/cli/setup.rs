@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The tenant alias [default: asked for]
+    /// The tenant alias [default: recoup asks for it]
     #[arg(long, value_name = "TENANT")]
     pub tenant: Option<String>,
-    /// The Account SID [default: asked for]
+    /// The Account SID [default: recoup asks for it]
     #[arg(long, value_name = "SID")]
     pub account_sid: Option<String>,
-    /// The file with the Auth Token, or the file to write it to [default: token, beside recoup.toml]
+    /// The file that contains the Auth Token, or to which recoup writes it [default: token, beside recoup.toml]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Read the Auth Token from the first line of standard input, and write it to the token file
@@ -22,13 +22,13 @@ pub struct InitArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print every setting with its value and the place that it comes from; secrets are left out
+    /// Print every setting with its value and its source, without secrets
     Show,
 }
 
 #[derive(Debug, Args)]
 pub struct OpenArgs {
-    /// Print the address and open nothing
+    /// Print the address of the page and open nothing
     #[arg(long)]
     pub print: bool,
 }

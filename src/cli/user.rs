@@ -7,34 +7,34 @@ use crate::config::Span;
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Add a user; a password is generated and printed once
+    /// Add a user, generate a password and print it once
     Add(UserAddArgs),
     /// List all users
     List,
     /// Give a user another role
     Role {
-        /// The user
+        /// The user whose role changes
         name: String,
-        /// The role
+        /// The new role
         #[arg(value_enum)]
         role: Role,
     },
-    /// Disable a user; their sessions, tokens and approvals end at once
+    /// Disable a user, and end their sessions, tokens and approvals at once
     Disable {
-        /// The user
+        /// The user to disable
         name: String,
-        /// Also if no user who may manage users would be left
+        /// Disable the user even if no user is left who may manage users
         #[arg(long)]
         yes: bool,
     },
-    /// Enable a user again; their tokens stay revoked
+    /// Enable a user again, whose tokens stay revoked
     Enable {
-        /// The user
+        /// The user to enable
         name: String,
     },
     /// Give a user a new password, and end their sessions
     Rotate {
-        /// The user
+        /// The user who gets a new password
         name: String,
         /// Read the password from the first line of standard input instead of generating one
         #[arg(long)]
@@ -49,12 +49,12 @@ pub enum UserCommand {
 
 #[derive(Debug, Args)]
 pub struct UserAddArgs {
-    /// The name: letters, digits, and . _ - @
+    /// The name of the user: letters, digits, and . _ - @
     pub name: String,
     /// The user's role
     #[arg(long, value_enum)]
     pub role: Role,
-    /// The same person's user of the operating system; needed to request or give approvals at the command line
+    /// The operating system user of the same person; needed to request or give approvals at the command line
     #[arg(long, value_name = "USER")]
     pub os_user: Option<String>,
     /// Read the password from the first line of standard input instead of generating one
@@ -64,28 +64,28 @@ pub struct UserAddArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Add a token; it is printed once
+    /// Add a token and print it once
     Add {
-        /// The user of the token, which may do no more than that user
+        /// The user of the token, whose rights limit the token's
         user: String,
-        /// A name that says what the token is for
+        /// The name of the token, which says what it is for
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// What the token may be used for. May be repeated
+        /// A right that the token has. The flag may be repeated
         #[arg(long = "scope", value_name = "SCOPE", value_enum, required = true)]
         scopes: Vec<Right>,
-        /// When the token expires
+        /// The date on which the token expires
         #[arg(long, value_name = "TIME", default_value = "90d")]
         expires: Span,
     },
     /// List all tokens, or those of one user
     List {
-        /// The user
+        /// The user whose tokens are listed
         user: Option<String>,
     },
     /// Revoke a token
     Revoke {
-        /// The number of the token
+        /// The number of the token to revoke
         id: i64,
     },
 }

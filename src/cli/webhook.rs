@@ -19,21 +19,21 @@ pub enum WebhookCommand {
         #[command(flatten)]
         address: AddressArgs,
     },
-    /// Ask the vendor to send a test
+    /// Ask the vendor to send a test webhook
     Test {
         #[command(flatten)]
         address: AddressArgs,
     },
-    /// Read the accounts again that webhooks have named, as `recoup serve` does on schedule
+    /// Read the accounts again that webhooks have queued, as `recoup serve` does on schedule
     Work,
 }
 
 #[derive(Debug, Args)]
 pub struct AddressArgs {
-    /// The whole URL of this service: https://HOST/webhooks/advocate
+    /// The whole webhook URL of your service: https://HOST/webhooks/advocate
     #[arg(long, value_name = "URL")]
     pub url: String,
-    /// Show what would be done, and do nothing
+    /// Show the change without making it
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask for confirmation; required without a terminal
@@ -43,6 +43,6 @@ pub struct AddressArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum NotifyCommand {
-    /// Send one test notice by every channel that is set, and say what happened
+    /// Send one test notice by every configured channel, and print the results
     Test,
 }

@@ -84,7 +84,7 @@ fn limits(context: &CommandContext<'_>, args: &LimitsArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Fails unless the operating-system user is linked to a user of recoup who has `right`. With `or_no_users`, succeeds
+/// Fails if the operating-system user is not linked to a user of recoup who has `right`. With `or_no_users`, succeeds
 /// while no user exists.
 fn check_right(context: &CommandContext<'_>, right: Right, or_no_users: bool) -> Result<()> {
     let CommandContext { settings, actor, .. } = context;

@@ -18,8 +18,8 @@ use crate::retract::{self, Options, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::{Ledger, NewWatched};
 
-/// The largest number of rows for which recoup reads each action before it sends the retraction. A larger batch saves
-/// that request.
+/// The largest number of rows for which recoup reads each action before it sends the retraction. For larger batches
+/// recoup skips this request.
 const READ_ACTIONS: usize = 100;
 
 const WATCH_FOR: Duration = Duration::from_hours(30 * 24);
@@ -65,18 +65,18 @@ pub(super) async fn run(
     if options.dry_run {
         super::refunds::show_reading(report, &refunds);
     } else {
-        // Prints only the notes, because the question below contains the format and the counts.
+        // Prints only the notes, because the question to the user contains the format and the counts.
         refunds.notes.iter().for_each(|note| report.note(note));
     }
     warn_of_bad_rows(report, &refunds);
     let undated =
         planned.as_ref().map_or_else(|| refunds::input::written_at(input, clock.now()), |planned| planned.made_at);
-    // A large batch skips the read of the action and makes two Brand requests for each order instead of three. The
-    // action could only add a warning, because the rewards decide.
+    // For a large batch recoup skips the read of each action, and makes two Brand requests for each order instead of
+    // three. The action could only add a warning, because the rewards decide.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
     let mut batch = Batch::plan(ctx, &refunds, options, undated).await?;
-    // Sends the plan's adjustments even without `--partials`.
+    // recoup sends the plan's adjustments even without `--partials`.
     let has_adjustments = planned.as_ref().is_some_and(|planned| batch::has_adjustments(&planned.planned));
     if args.partials || has_adjustments {
         batch.plan_partials(writer).await;
@@ -104,9 +104,9 @@ pub(super) async fn run(
             };
             retract::confirm(ctx, &what).await?;
         }
-        // Writes the outcomes even after an error, because they list what was sent.
+        // Writes the outcomes even after an error, because they list the sent retractions.
         match batch.carry_out(writer).await {
-            // recoup sends nothing before the approval, so this error needs no outcomes.
+            // recoup sends nothing before the approval, so a missing approval needs no outcomes.
             Err(error) if error.kind == Kind::NeedsApproval => return Err(error),
             Err(error) => batch.end_early(error),
             Ok(()) => {}
@@ -115,7 +115,7 @@ pub(super) async fn run(
     let outcomes = batch.outcomes(options.dry_run)?;
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
     let format = match args.out.as_deref() {
-        // With `--json`, stdout is JSON whatever the input format.
+        // With `--json`, recoup writes outcomes to stdout as JSON, whatever the input format is.
         None if report.json => Syntax::Ndjson,
         out => Syntax::of_output(out, refunds.syntax),
     };
@@ -143,7 +143,8 @@ pub(super) async fn run(
     problem.map_or(Ok(Exit::Done), Err)
 }
 
-/// The error if the outcomes cannot be written. It states what was sent and how to get the outcomes again.
+/// Returns the error for outcomes that cannot be written. It states how many retractions were sent and how to get the
+/// outcomes again.
 fn unwritten_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error {
     let sent = match sent {
         0 => "nothing was sent".to_owned(),
@@ -205,7 +206,7 @@ fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batc
     let wait = args.watch_for.map_or(WATCH_FOR, |span| span.0);
     let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
     let not_found: Vec<_> = batch.not_found_yet().collect();
-    // recoup retracts a watched order later and without the file, so the file alone must prove the refund now.
+    // recoup retracts a watched order later and without the file. Therefore the file alone must prove the refund now.
     let to_compare = not_found.iter().filter(|(order, _)| matches!(order.decision, Decision::ToCompare { .. })).count();
     if to_compare > 0 {
         report.note(format!(

@@ -59,7 +59,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &CrawlArgs) -> Resul
     };
     report.object(&outcome)?;
     report.lines(outcome.describe());
-    // Only reports an error, because the crawl itself has succeeded.
+    // An error here is only reported, because the crawl itself has succeeded.
     if let Err(error) = super::watch::look_up_watched(context) {
         report.warn(format!("watched orders were not looked up: {error}"));
     }

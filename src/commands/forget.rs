@@ -18,7 +18,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ForgetArgs) -> Resul
 }
 
 /// Removes the accounts from the index that the ledger marks as forgotten. Must run before a command reads rewards into
-/// the index. `create` creates a missing index.
+/// the index. With `create`, creates a missing index.
 pub(super) fn apply_tombstones(context: &CommandContext<'_>, create: bool) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

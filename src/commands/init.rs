@@ -107,7 +107,7 @@ impl Asker<'_> {
         Ok(answer)
     }
 
-    /// The token to write into the token file; `None` if the token file already exists.
+    /// Returns the Auth Token to write into the token file; `None` if the token file already exists.
     async fn token(&self, file: &Path, from_stdin: bool) -> Result<Option<SecretString>> {
         let exists = file.symlink_metadata().is_ok();
         if exists && !from_stdin {
@@ -140,14 +140,14 @@ impl Asker<'_> {
     }
 }
 
-/// Writes a file that only the owner can read. Fails if the file exists.
+/// Writes a file that only its owner can read. Fails if the file exists.
 fn write_new(path: &Path, text: &str) -> Result<()> {
     OutFile::reserve_by(path, Rules { streams: false, ..Rules::default() })?.write_or_leave_nothing(text.as_bytes())
 }
 
-/// The text of `recoup.toml`, in which the most frequently changed settings are comments.
+/// Returns the text of `recoup.toml`, in which the most frequently changed settings are comments.
 fn settings_text(tenant: &str, account_sid: &str, token_file: &Path) -> Result<String> {
-    // TOML strings have the escape sequences of JSON strings.
+    // JSON escapes each text, because TOML strings have the same escape sequences.
     let (tenant, account_sid) = (report::json_line(&tenant)?, report::json_line(&account_sid)?);
     let token_file = report::json_line(&token_file.display().to_string())?;
     Ok(format!(

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
     if args.live {
         let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
         searched = search_missing(context, &orders, budget, args.park).await?;
-        // The search creates a missing index.
+        // `lookup --live` creates a missing index.
         reader = open()?;
     }
     let mut answers = lookup::run(reader.as_ref(), &orders, ParticipantIds::Match, clock.now())?;

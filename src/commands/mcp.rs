@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::mcp::{self, Assistant};
 use crate::model::budget::Purpose;
 
-/// The maximum time that a tool waits for the vendor's quota.
+/// The maximum time that an MCP tool waits for the vendor's quota.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(context: &CommandContext<'_>, args: McpArgs) -> Result<Exit> {

@@ -1,7 +1,7 @@
 //! The commands, one file each. A command turns flags and settings into a call of its use case, prints the result and
 //! returns the exit code.
 //!
-//! A command makes no decision about a retraction; its use case does.
+//! Only the use case of a command decides about a retraction.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -54,21 +54,21 @@ mod webhook;
 #[derive(Debug)]
 pub enum Exit {
     Done,
-    /// The printed result already describes the failure. Only the exit code and the last JSON object are still to be
-    /// reported.
+    /// The printed result already describes the failure. The caller still reports the exit code and the last JSON
+    /// object.
     Reported(Error),
 }
 
-/// Values that all commands with settings share.
+/// Values that every command with settings uses.
 struct CommandContext<'a> {
     settings: &'a Settings,
     clock: &'a Clock,
-    /// The token that the first signal cancels.
+    /// The cancellation token that the first signal triggers.
     stop: &'a CancellationToken,
     report: &'a Report,
-    /// The person who runs the command, whom the ledger records.
+    /// The person who runs the command, as the ledger records it.
     actor: &'a Actor,
-    /// The first client of the Advocate host. Its answers show the vendor's clock.
+    /// The first client of the Advocate host. Its responses show the vendor's clock.
     first_advocate: OnceLock<Advocate>,
 }
 
@@ -114,7 +114,7 @@ impl CommandContext<'_> {
 
 /// Runs one command and returns its exit code.
 pub fn main(cli: Cli) -> u8 {
-    // Must run before any secret is read.
+    // Memory protection must begin before recoup reads any secret.
     let private = memory::keep_private();
     report::set_colour(cli.global.color);
     // A service logs its steps by default, because no person watches its terminal.
@@ -127,20 +127,21 @@ pub fn main(cli: Cli) -> u8 {
     if let Err(error) = private {
         tracing::warn!(%error, "the memory of this process could not be kept from core dumps and debuggers");
     }
-    // An MCP client parses stdout, so an error object must not appear there.
+    // `recoup mcp` prints no error object on stdout, because an MCP client parses stdout.
     let json = json && !matches!(cli.command, Command::Mcp(_));
     let report = Report::new(json, cli.global.quiet).with_fields(cli.global.fields.clone());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
-        // A command works for only microseconds between two responses, so waking a second thread costs more than it
-        // saves.
+        // A single-threaded runtime is faster here: a command works for only microseconds between two responses, so
+        // waking a second thread costs more than it saves.
         runtime.worker_threads(1);
     }
     let ended = runtime.enable_all().build().map_or_else(
         |error| Err(Error::new(Kind::Failed, format!("failed to start: {error}"))),
         |runtime| {
             let ended = runtime.block_on(run(cli, &report));
-            // A question without an answer blocks a thread, and a normal shutdown would wait for that thread.
+            // A question to the user that has no answer blocks a thread, and a normal shutdown would wait for that
+            // thread.
             runtime.shutdown_background();
             ended
         },
@@ -162,7 +163,7 @@ pub fn main(cli: Cli) -> u8 {
 
 async fn run(cli: Cli, report: &Report) -> Result<Exit> {
     let stop = signal::stop_token();
-    // These commands need no configuration, so an incomplete configuration must not make them fail.
+    // Commands without settings run first, so that an incomplete configuration does not make them fail.
     match cli.command {
         Command::Demo(args) => {
             return demo::run(args.participants, args.seed, report, &stop).await.map(|()| Exit::Done);
@@ -237,8 +238,8 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
     }
 }
 
-/// Adds the user of recoup that is linked to the operating-system user. If the users cannot be read, this adds no user,
-/// and a request that needs approval is then refused.
+/// Adds the user of recoup that is linked to the operating-system user. If recoup cannot read the users, this function
+/// adds no user, so recoup refuses a request that needs approval.
 fn with_user(settings: &Settings, actor: Actor) -> Actor {
     let user = settings.identity().and_then(|identity| {
         let access = AccessControl::open_existing(&settings.access, &identity, access::Limits::default())?;
@@ -250,7 +251,7 @@ fn with_user(settings: &Settings, actor: Actor) -> Actor {
     }
 }
 
-/// The operating-system user and the name of the machine.
+/// Returns the operating-system user and the name of the machine.
 pub(crate) fn os_user() -> Actor {
     let unknown = || "unknown".to_owned();
     Actor::new(
@@ -259,13 +260,13 @@ pub(crate) fn os_user() -> Actor {
     )
 }
 
-/// Records for `recoup status --check` whether the vendor accepts the credentials, because no person reads the error of
-/// a command that a timer starts. If this record cannot be written, the command still returns its own error.
+/// Records for `recoup status --check` whether the vendor accepts the credentials, because no person reads the errors
+/// of a scheduled command. If this record cannot be written, the command still returns its own error.
 fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<Exit>) -> Result<Exit> {
     let refused = match &ended {
         Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
         Ok(_) => None,
-        // Any other error does not show whether the vendor accepts the credentials.
+        // An error other than success or refused credentials does not show whether the vendor accepts the credentials.
         Err(_) => return ended,
     };
     let CommandContext { settings, clock, .. } = context;
@@ -281,15 +282,15 @@ fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<E
     ended
 }
 
-/// Stores the difference between this machine's clock and the vendor's, or that the vendor's answers have no date. Does
-/// nothing if the command has sent no request.
+/// Stores the difference between this machine's clock and the vendor's, or that the vendor's responses have no date.
+/// Does nothing if the command has sent no request.
 fn remember_clock(context: &CommandContext<'_>) {
     let settings = context.settings;
     if let Some(heard) = context.first_advocate.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && IndexReader::exists(&settings.database)
     {
-        // A failure is ignored, because the next command stores the value again.
+        // A failure to store the clock difference is ignored, because the next command stores it again.
         drop(
             Index::open(&settings.database, &identity)
                 .and_then(|mut index| index.remember_clock(heard.ahead, heard.at)),
@@ -321,7 +322,7 @@ async fn simulate(options: impact_simulator::Options, report: &Report, stop: Can
     Ok(Exit::Done)
 }
 
-/// Three example orders and commands to try with them.
+/// Prints three example orders of the simulator and commands to try with them.
 fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
     let kinds = [
         ("its rewards can be taken back", &examples.plain, "retract --dry-run"),
@@ -337,8 +338,8 @@ fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
     lines
 }
 
-/// Warns if this process could not share the quota and so counted only its own requests. Also warns about an
-/// implausibly long wait.
+/// Warns if this process could not share the quota with other processes and so counted only its own requests. Also
+/// warns about an implausibly long wait.
 fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
         report.warn(format!("the quota was not shared with other processes: {why}"));
@@ -350,7 +351,7 @@ fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     }
 }
 
-/// The maximum wait for the vendor's quota: zero with `--park`, otherwise the setting.
+/// Returns the maximum wait for the vendor's quota: zero with `--park`, otherwise the setting.
 fn parked(park: bool) -> Option<Span> {
     park.then_some(Span(Duration::ZERO))
 }

@@ -1,4 +1,4 @@
-//! `recoup notify`: sends a test notice and prints whether it was delivered.
+//! `recoup notify`: sends a test notice and prints whether the receiver accepted it.
 
 use super::{CommandContext, Exit};
 use crate::cli::NotifyCommand;

@@ -11,7 +11,7 @@ use crate::config::ServeSettings;
 use crate::error::{Error, Kind, Result};
 use crate::report;
 
-/// The maximum time for the service to accept a connection.
+/// The maximum time in which the service must accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(context: &CommandContext<'_>, args: &OpenArgs) -> Result<Exit> {
@@ -31,11 +31,11 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &OpenArgs) -> Result
     Ok(Exit::Done)
 }
 
-/// The URL of the page for a browser on this machine.
+/// Returns the URL of the page for a browser on this machine.
 fn url(serve: &ServeSettings) -> String {
     let scheme = if serve.tls.is_some() { "https" } else { "http" };
     let address = reachable(serve.listen);
-    // A certificate usually contains a host name and not an IP address.
+    // The URL has a host name, because a certificate usually contains no IP address.
     let host = if serve.tls.is_some() && address.ip().is_loopback() {
         format!("localhost:{}", address.port())
     } else {

@@ -16,10 +16,10 @@ use crate::refunds::read::{self, LIST_FORMAT, Options};
 use crate::refunds::{Column, DecisionKind, OrderIdRewrite, OrderRefund, Refunds};
 use crate::report::{Report, table};
 
-/// The number of example orders for each decision.
+/// The number of example orders that are printed for each decision.
 const EXAMPLES: usize = 3;
 
-/// The options from flags, with the settings as defaults.
+/// Returns the options of reading a refund file from flags, with the settings as defaults.
 pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     let of_settings = &settings.refunds.order_text;
     Options {
@@ -33,7 +33,7 @@ pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     }
 }
 
-/// Prints the format, the decisions and the remarks on the file.
+/// Prints the format, the decisions and the remarks on the refund file.
 pub(super) fn show_reading(report: &Report, refunds: &Refunds) {
     report.note(format!("read as {}: {}", refunds.reading.title(), counts_line(refunds)));
     for note in &refunds.notes {
@@ -73,7 +73,7 @@ struct Checked<'a> {
 #[derive(Debug, Serialize)]
 struct Meaning<'a> {
     name: &'a str,
-    /// The column's meaning; `null` if recoup does not use the column.
+    /// The meaning of the column; `null` if recoup does not use the column.
     means: Option<Column>,
 }
 
@@ -139,7 +139,7 @@ fn check(context: &CommandContext<'_>, args: &RefundsCheckArgs) -> Result<Exit> 
     Ok(Exit::Done)
 }
 
-/// All orders, or the first few orders of each decision.
+/// Returns all orders, or the first few orders of each decision.
 fn shown(refunds: &Refunds, all: bool) -> Vec<&OrderRefund> {
     let mut left: BTreeMap<DecisionKind, usize> = BTreeMap::new();
     let mut orders: Vec<&OrderRefund> = refunds.orders.iter().collect();
@@ -162,7 +162,7 @@ fn section(report: &Report, table: &str) {
     }
 }
 
-/// One line of `recoup refunds formats`.
+/// One row in the output of `recoup refunds formats`.
 #[derive(Debug, Serialize)]
 struct Known<'a> {
     name: &'a str,
@@ -170,6 +170,7 @@ struct Known<'a> {
     recognised_by: Vec<&'a str>,
     grain: &'a str,
     in_full_if: &'a str,
+    sums_payments: bool,
 }
 
 fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
@@ -182,6 +183,7 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
             recognised_by: format.signature.iter().map(|group| group[0]).collect(),
             grain: format.grain,
             in_full_if: format.rule,
+            sums_payments: format.sums_payments,
         })
         .collect();
     known.push(Known {
@@ -190,6 +192,7 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
         recognised_by: vec!["only columns that recoup knows"],
         grain: "order, or refund",
         in_full_if: "it is listed; if the list has amounts, they add up to the order's total or to the action's amount",
+        sums_payments: false,
     });
     known.extend(settings.refunds.formats.iter().map(|(name, explained)| Known {
         name,
@@ -197,6 +200,7 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
         recognised_by: explained.recognise_by.iter().map(String::as_str).collect(),
         grain: "row",
         in_full_if: "as its columns are explained there",
+        sums_payments: false,
     }));
     for format in &known {
         report.object(format)?;
@@ -209,6 +213,9 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
             report.line(format!("  refunded in full: {}", format.in_full_if));
         } else {
             report.line(format!("  refunded in full if {}", format.in_full_if));
+        }
+        if format.sums_payments {
+            report.line("  export every payment of an order: recoup adds them up to its price, and compares that with the action");
         }
     }
     Ok(Exit::Done)

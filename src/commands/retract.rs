@@ -20,12 +20,12 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     check_flags(&args)?;
     let is_batch = args.batch.is_batch();
     let mut run = run_options(settings, &args.send);
-    // `--plan` sends nothing, as with `--dry-run`.
+    // `--plan` sends nothing, like `--dry-run`.
     run.dry_run |= args.batch.plan.is_some();
     if args.orders.len() > 1 {
         run.follows.submissions = SubmissionPolling::Sparingly { now: false };
     }
-    // The order ID of this request is not used, because each row of a file has its own.
+    // A batch does not use the order ID of this request, because each row of the file has its own.
     let template = args.request(OrderId::new("")).options(&run);
     template.check(report.can_ask())?;
     let requests = args.orders.iter().map(|order| Ok(args.request(lookup::order_id(order)?)));
@@ -34,7 +34,8 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     let within = args.send.wait.map(|span| span.0).filter(|_| !is_batch);
     let writer = writer(settings, within)?;
     super::forget::apply_tombstones(context, false)?;
-    // Looking at an order leaves the reserve alone. The plan of a batch belongs to its retractions.
+    // Requests that only look at an order must not use the reserve of the quota. Requests for a batch's plan count as
+    // part of its retractions.
     let purpose = if run.dry_run && !is_batch { Purpose::Looking } else { Purpose::Retraction };
     let flags = HostFlags { within, purpose, ..HostFlags::default() };
     with_clients(context, flags, async |ctx| {
@@ -89,7 +90,7 @@ impl RetractArgs {
     }
 }
 
-/// Retracts each order. An error about credentials or quota, or a signal, also stops the remaining orders.
+/// Retracts each order. After a signal, or an error about credentials or quota, recoup also skips the remaining orders.
 async fn retract_orders(
     context: &CommandContext<'_>,
     ctx: &Context<'_>,
@@ -158,7 +159,7 @@ pub(super) async fn verify(context: &CommandContext<'_>, args: &VerifyArgs) -> R
     show_receipts(context, &receipts)
 }
 
-/// Prints receipts. The most severe receipt determines the exit code.
+/// Prints receipts and returns the exit code of the most severe one.
 pub(super) fn show_receipts(context: &CommandContext<'_>, receipts: &[Receipt]) -> Result<Exit> {
     for receipt in receipts {
         context.show(receipt, receipt.lines())?;
@@ -176,7 +177,7 @@ pub(super) fn run_options(settings: &Settings, args: &SendArgs) -> RunOptions {
     }
 }
 
-/// The retraction options for `adjust` and `file write`, whose channels differ from the channel of `retract`.
+/// Returns the retraction options for `adjust` and `file write`, which use other channels than `retract`.
 pub(super) fn options(settings: &Settings, channel: Channel, code: String, args: SendArgs) -> retract::Options {
     let RunOptions { dry_run, yes, max_index_age, follows } = run_options(settings, &args);
     retract::Options {
@@ -189,7 +190,7 @@ pub(super) fn options(settings: &Settings, channel: Channel, code: String, args:
     }
 }
 
-/// The settings of the writing clients. `within` limits the time of the whole command.
+/// Returns the settings of the clients that write to the vendor. `within` limits the time of the whole command.
 pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<WriterSettings> {
     Ok(WriterSettings {
         host: settings.writer_options(within)?,
@@ -210,7 +211,7 @@ pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSett
     }
 }
 
-/// Runs a use case with clients for both hosts. Then warns if this process could not share the quota with other
+/// Runs a use case with clients for both hosts. Afterwards warns if this process could not share the quota with other
 /// processes.
 pub(super) async fn with_clients<T>(
     context: &CommandContext<'_>,
@@ -310,7 +311,7 @@ mod tests {
             assert_eq!(request_of_form(&format!("order=1001&{form}")).expect("a form"), expected, "{form}");
             let body = format!(r#"{{"order_id":"1001",{body}}}"#);
             assert_eq!(RetractRequest::from_json(body.as_bytes()).expect("a body"), expected, "{body}");
-            // The request of an approval also contains the approved plan.
+            // The approval request also contains the plan that the approver sees.
             let approved = RetractRequest::approved(&approval_of(&expected)).expect("a retraction");
             assert_eq!(approved, RetractRequest { plan: Some("plan".to_owned()), ..expected });
         }

@@ -77,8 +77,8 @@ impl Work for Scheduled {
             super::remember_clock(&context);
             match done {
                 Ok(_) => Ok(()),
-                // These errors are not failures: the quota is used up, a retraction is not confirmed yet, another
-                // process is busy, or this process is stopping. The next run continues.
+                // These errors are not failures of a job: the quota is used up, a retraction is not confirmed yet,
+                // another process is busy, or this process is stopping. The job's next run continues.
                 Err(error)
                     if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
                 {

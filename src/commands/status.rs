@@ -1,5 +1,5 @@
-//! `recoup status`: shows freshness, coverage and open retractions. With `--check`, the exit code reports problems to a
-//! timer.
+//! `recoup status`: shows freshness, coverage and open retractions. With `--check`, the exit code tells a monitor
+//! whether there are problems.
 
 use std::time::Duration;
 

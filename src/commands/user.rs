@@ -19,7 +19,7 @@ use crate::store::ledger::Ledger;
 pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<Exit> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
-    // Only `recoup user add` creates the file.
+    // Only `recoup user add` creates the users' database.
     let mut access = match (&command, AccessControl::open_existing(&settings.access, &identity, Limits::default())?) {
         (_, Some(access)) => access,
         (UserCommand::Add(_), None) => {
@@ -96,8 +96,8 @@ fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddA
     Ok(Exit::Done)
 }
 
-/// Asks before the command creates a new file of users beside an index that is in use, because an existing file may be
-/// at another path.
+/// Asks before the command creates a new users' database beside an index that is in use. The existing users may be at
+/// another path.
 async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     let CommandContext { settings, report, stop, .. } = context;
     if !IndexReader::exists(&settings.database) || !report.can_ask() {

@@ -1,4 +1,4 @@
-//! `recoup watch`: lists and removes watched orders. After a crawl, looks the watched orders up.
+//! `recoup watch`: lists and removes watched orders. A crawl also calls this module to look the watched orders up.
 
 use super::{CommandContext, Exit};
 use crate::cli::WatchCommand;
@@ -45,7 +45,7 @@ fn row(one: &Watched) -> [String; 5] {
     ]
 }
 
-/// Looks up watched orders in the index after a crawl, and reports which were found and which expired.
+/// Looks up watched orders in the index after a crawl, and reports found and expired orders.
 pub(super) fn look_up_watched(context: &CommandContext<'_>) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

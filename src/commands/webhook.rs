@@ -1,6 +1,6 @@
 //! `recoup webhook`: manages webhook subscriptions at the vendor, and reads the accounts that webhooks have queued.
 //!
-//! The command shows a change to the subscriptions, asks for confirmation, and sends the change once.
+//! The command shows a change to the subscriptions at the vendor, asks for confirmation, and sends the change once.
 
 use serde_json::json;
 use url::Url;
@@ -15,7 +15,7 @@ use crate::store::index::Index;
 use crate::vendor::{Subscriber, SubscriptionChange};
 use crate::webhook;
 
-/// The event types about rewards: a new reward, and a changed balance, which includes a cancelled reward
+/// The vendor's event types about rewards: a new reward, and a changed balance, which includes a cancelled reward
 /// (`docs/vendor/advocate.md` §5).
 const TYPES: [&str; 2] = ["reward.created", "user.reward.balance.changed"];
 
@@ -76,7 +76,7 @@ async fn change(
     Ok(Exit::Done)
 }
 
-/// Fails on plain HTTP, because the vendor sends webhooks over the internet.
+/// Fails if the URL is plain HTTP, because the vendor sends webhooks over the internet.
 fn check_address(text: &str) -> Result<()> {
     let url = Url::parse(text).map_err(|error| {
         Error::new(Kind::Usage, format!("the address is not a URL: {error}"))
@@ -91,7 +91,7 @@ pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
     let identity = settings.identity()?;
     super::forget::apply_tombstones(context, true)?;
     let mut index = Index::open(&settings.database, &identity)?;
-    // The queue is usually empty, so a client is created only if the queue has an account.
+    // The queue is usually empty. Therefore this function creates a client only if the queue has an account.
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
         webhook::QueueRun::default()
     } else {

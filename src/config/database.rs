@@ -1,4 +1,4 @@
-//! The place of the stores: files, or a PostgreSQL server.
+//! The place of the stores: local files, or a PostgreSQL server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::{Environment, GlobalFlags};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Place, Server, access_beside, check_length, ledger_beside, real_path};
 
-/// The parts of the configuration file that name the stores.
+/// The parts of the configuration file that set the places of the stores.
 pub(super) struct Named {
     pub database: Option<PathBuf>,
     pub database_file: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub(super) struct Named {
     pub access: Option<PathBuf>,
 }
 
-/// The places of the index, the ledger and the users.
+/// The places of the index, the ledger and the users' database.
 pub(super) struct Places {
     pub database: Place,
     pub ledger: Place,
@@ -66,7 +66,8 @@ impl Places {
     }
 }
 
-/// Returns the server if the setting in force names one. A flag overrides a variable, which overrides the file.
+/// Returns the PostgreSQL server if the setting in force names one. A flag overrides an environment variable, which
+/// overrides the configuration file.
 fn server(
     global: &GlobalFlags,
     env: &Environment,
@@ -96,7 +97,7 @@ fn server(
     }
 }
 
-/// Reads a setting that other people may see, so it must not hold a password.
+/// Reads a database address, which must not contain a password because other people may see the setting.
 fn public(setting: &Path, place: &str) -> Result<Option<Server>> {
     let Some(address) = setting.to_str().filter(|text| Server::is_address(text)) else { return Ok(None) };
     if Server::has_password(address) {

@@ -1,4 +1,4 @@
-//! The environment variables, which recoup reads once and in one place, so that a test can replace them.
+//! Reads the environment variables once and in one place, so that a test can replace them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ const OTHERS: &[&str] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Environment(pub(super) BTreeMap<String, String>);
 
-/// Wipes the values from memory, because some are tokens.
+/// Wipes the variables' values from memory, because some are tokens.
 impl Drop for Environment {
     fn drop(&mut self) {
         self.0.values_mut().for_each(Zeroize::zeroize);
@@ -75,17 +75,17 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
-    /// An XDG base directory: the value of the variable, or `fallback` in the home directory.
+    /// Returns an XDG base directory: the value of the variable, or `fallback` in the home directory.
     pub(super) fn xdg(&self, variable: &str, fallback: &str) -> Option<PathBuf> {
-        // The XDG specification requires relative paths to be ignored.
+        // The XDG specification says that a relative path must be ignored.
         self.path(variable)
             .filter(|path| path.is_absolute())
             .or_else(|| self.path("HOME").or_else(|| self.path("USERPROFILE")).map(|home| home.join(fallback)))
             .map(|base| base.join("recoup"))
     }
 
-    /// A secret from its variable, or from the file whose path is in `VARIABLE_FILE`. Setting both variables is an
-    /// error.
+    /// Returns a secret from its variable, or from the file whose path is in `VARIABLE_FILE`. Setting both variables is
+    /// an error.
     pub(super) fn secret(&self, name: &'static str, in_file: Option<PathBuf>) -> Result<Option<Secret>> {
         let file_name = format!("{name}_FILE");
         match (self.get(name), self.path(&file_name)) {

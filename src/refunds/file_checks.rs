@@ -141,7 +141,7 @@ pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> 
     Err(Error::new(
         Kind::Usage,
         format!(
-            "{name} is a {} without the column {:?}, which is needed to prove a refund",
+            "{name} is read as {}, but its column {:?} is missing, and without that no refund is proven",
             format.title,
             known.first().unwrap_or(&"")
         ),

@@ -29,6 +29,7 @@ impl Verdict {
 
 /// The check that reported a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(test, derive(ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// A reward has several order IDs or ActionIds.
@@ -340,16 +341,7 @@ mod tests {
 
     #[test]
     fn a_word_is_one_word_everywhere() {
-        for check in [
-            Check::Redeemed,
-            Check::NotCancellable,
-            Check::OldEvent,
-            Check::ByOrder,
-            Check::ClocksApart,
-            Check::Unclear,
-            Check::NoRule,
-            Check::RuleLimits,
-        ] {
+        for check in Check::value_variants() {
             assert_eq!(serde_json::to_value(check).expect("a word"), check.as_str());
         }
     }

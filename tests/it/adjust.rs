@@ -1,4 +1,4 @@
-//! Partial refunds (`recoup adjust`): the plan, the number of requests, and what the receipt claims.
+//! Tests of partial refunds (`recoup adjust`): the plan, the number of requests, and what the receipt claims.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready};
 
-/// An action with its items.
+/// An action of the simulator with its items.
 pub(crate) struct Several {
     pub(crate) order_id: String,
     action_id: String,
-    /// SKU, quantity, amount.
+    /// Each item's SKU, quantity and amount.
     pub(crate) items: Vec<(String, u64, f64)>,
 }
 
-/// The vendor's response to a request with credentials.
+/// Sends a GET request with credentials to the simulator's Brand API and returns the JSON of the response.
 fn ask(sim: &Sim, path: &str) -> Value {
     let mut stream = TcpStream::connect(&sim.addr).expect("the simulator listens");
     let key = "U0lNVUxBVE9SOnNpbXVsYXRvci10b2tlbg==";
@@ -39,7 +39,7 @@ fn items(sim: &Sim, action_id: &str) -> Vec<(String, u64, f64)> {
     rows.iter().map(|row| (text(&row["Sku"]), number(&row["Quantity"]) as u64, number(&row["SaleAmount"]))).collect()
 }
 
-/// A plain order whose action has at least two items.
+/// Returns an order of kind `plain` whose action has at least two items.
 pub(crate) fn order(sim: &Sim) -> Several {
     let all: Value = serde_json::from_str(&sim.get("examples")).expect("the examples");
     for one in all["plain"].as_array().expect("a list") {
@@ -52,7 +52,7 @@ pub(crate) fn order(sim: &Sim) -> Several {
     panic!("no plain order has several items: {all}");
 }
 
-/// A simulator with an order of several items, and a home that has crawled it.
+/// Starts a simulator that has an order of several items, and crawls it.
 fn with_items(flags: &[&str]) -> (Sim, Home, Several) {
     let mut all = vec!["--participants", "1500"];
     all.extend(flags);
@@ -174,7 +174,7 @@ fn the_same_change_is_sent_again_only_if_a_person_orders_it() {
     assert!((left - (costs - 0.20)).abs() < 0.001, "{left} of {costs}");
     let again = home.check(&["status", "--retraction", "2"], 0).stdout;
     assert!(again.contains("the same as adjustment 1"), "{again}");
-    // A different delta is a different refund.
+    // An adjustment with a different delta is a different refund, so recoup sends it.
     home.check(&["adjust", &order.order_id, "--delta", &format!("{sku}=-0.11"), "--yes"], 0);
     assert_eq!(puts(&sim).len(), 3);
 }
@@ -241,7 +241,7 @@ fn every_response_to_the_put_leads_to_its_state() {
         let arrived = puts(&sim).len();
         assert_eq!(arrived, 1 + usize::from(fault.starts_with("429")), "{fault}: {:?}", puts(&sim));
 
-        // A second run sends again only if it is certain that nothing was done.
+        // A second run sends the change again only if the vendor certainly did nothing with the first request.
         sim.post("set?put-fault=none");
         let verified = home.run(&["verify", "--json"]);
         if state == "unknown" {
@@ -272,7 +272,7 @@ fn the_submission_decides_between_processed_and_failed() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn killed_between_any_two_steps_a_change_is_sent_at_most_once() {
-    // The crash point, whether the PUT was sent, and the state that `verify` then finds.
+    // Each entry: the crash point, whether the PUT was sent, and the state that `verify` then finds.
     for (point, sent, end) in [
         ("planned", false, "none"),
         ("sending", false, "unknown"),
@@ -309,7 +309,7 @@ fn a_change_without_a_response_is_searched_in_the_list_of_submissions() {
         assert_eq!(ran.state(), state, "{fault}: {ran:?}");
         let text = home.check(&["status", "--retraction", "1"], 0).stdout;
         assert!(text.contains("list of submissions"), "{fault}: {text}");
-        // Whatever the list says, nothing is sent again automatically.
+        // Whatever the vendor's list of submissions says, recoup does not send the change again automatically.
         sim.post("set?put-fault=none");
         home.check(&args, 5);
         assert_eq!(puts(&sim).len(), 1, "{fault}");
@@ -328,7 +328,7 @@ fn many_open_changes_are_each_polled_at_their_own_interval() {
     let before = asked();
     home.check(&["verify"], 7);
     assert_eq!(asked(), before, "none of them is overdue");
-    // `verify` reads a retraction that is named.
+    // `verify` reads a retraction from the vendor if the command names it.
     home.check(&["verify", "1"], 7);
     assert_eq!(asked(), before + 1);
 }

@@ -1,4 +1,5 @@
-//! The administration in the page: who may use it, that each change needs the password, and that the log has each change.
+//! Tests of the page's administration: which users may open it, that each change needs the administrator's password,
+//! and that the log has each change.
 
 use crate::browser::sign_in;
 use crate::chrome::{Chrome, Screen};
@@ -11,14 +12,14 @@ fn team() -> (Sim, Home, String) {
     (sim, home, password)
 }
 
-/// The secret that a page shows once.
+/// Extracts the secret that the page shows once.
 fn secret(page: &Answer) -> String {
     assert_eq!(page.status, 200, "{}", page.body);
     let (_, rest) = page.body.split_once("<pre id=\"secret\">").expect("a secret");
     rest.split_once('<').expect("its end").0.to_owned()
 }
 
-/// Sends a change with the administrator's password.
+/// Posts an administrative change with the administrator's password.
 fn change(boss: &Browser<'_>, password: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
     let mut all = vec![("your_password", password)];
     all.extend(fields);

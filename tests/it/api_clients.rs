@@ -10,7 +10,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The program of a command, or `None` with a reason. Under `TEST_BROWSER` a missing program is a failure.
+/// Returns the path of the program if it runs; otherwise reports a skipped test. Panics if `TEST_BROWSER` is set and
+/// the program is missing.
 fn found(program: &Path, what: &str) -> Option<PathBuf> {
     match Command::new(program).arg("--version").output() {
         Ok(output) if output.status.success() => Some(program.to_owned()),
@@ -22,7 +23,7 @@ fn found(program: &Path, what: &str) -> Option<PathBuf> {
     }
 }
 
-/// Runs an example with an order that can be retracted, again with the same order, and with an order of two actions.
+/// Runs an example client with a retractable order, then with the same order again, then with an order of two actions.
 fn check_client(sim: &Sim, home: &Home, command: impl Fn() -> Command) {
     add_user(home, "agent", "agent");
     let token = add_token(home, "agent", &["lookup", "preflight", "retract"]);

@@ -1,4 +1,4 @@
-//! The OpenAPI description of the API: a linter accepts it, and its examples have the shape of real responses.
+//! Tests of the API's OpenAPI description: a linter accepts it, and its examples have the shape of real responses.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,18 +23,18 @@ fn a_linter_finds_nothing_in_the_description() {
     let file = home.path("openapi.json");
     std::fs::write(&file, service.get("/api/v1/openapi.json", &[]).body).expect("a file");
     let mut command = Command::new(redocly);
-    // The linter would report its use to its maker, and look for a newer version.
+    // The linter must neither send telemetry nor look for a newer version.
     command.env("REDOCLY_TELEMETRY", "off").env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true").current_dir(home.path(""));
-    // Warnings are errors in this set of rules.
+    // The linter's `recommended-strict` rules treat warnings as errors.
     command.args(["lint", "--extends", "recommended-strict", "openapi.json"]);
     Ran::of(&["redocly"], command.output().expect("it runs")).expect(0);
 }
 
-/// Keys whose values are maps or documents of the vendor: their own keys depend on the data.
+/// JSON keys whose values are maps or documents of the vendor. The keys inside these values depend on the data.
 const MAPS: &[&str] =
     &["counts", "value", "decisions", "jobs", "sent", "submission", "subject", "coverage", "open", "runs"];
 
-/// Differences between the shapes of two JSON values. `null` and an empty list have every shape.
+/// Returns the differences between the shapes of two JSON values. `null` and an empty list match every shape.
 fn differences(example: &Value, real: &Value, at: &str, found: &mut Vec<String>) {
     match (example, real) {
         (Value::Null, _) | (_, Value::Null) => {}
@@ -58,7 +58,7 @@ fn differences(example: &Value, real: &Value, at: &str, found: &mut Vec<String>)
     }
 }
 
-/// Real requests and responses by operation and status.
+/// Recorded requests and responses of the API by operation and status.
 #[derive(Default)]
 struct Recorded(Map<String, Value>);
 
@@ -78,9 +78,9 @@ impl Recorded {
     }
 }
 
-/// Makes every successful request of the API once.
+/// Makes each successful request of the API once and records it.
 fn record() -> (Home, Value, Recorded) {
-    // The first reading after a send must find the submission queued.
+    // The test needs a submission that is still queued at the first reading after the send.
     let (sim, home) = ready(&["--complete-delay", "3s"]);
     for role in ["agent", "lead"] {
         add_user(&home, role, role);
@@ -154,7 +154,7 @@ fn record() -> (Home, Value, Recorded) {
     (home, document, recorded)
 }
 
-/// Writes what was recorded, without the names of this machine.
+/// Writes the recorded requests and responses to the examples file, with placeholders for this machine's names.
 fn write_examples(home: &Home, recorded: &Recorded) {
     let text = serde_json::to_string_pretty(&recorded.0).expect("JSON");
     let asked = &recorded.0["approveRequest"]["200"];
@@ -169,7 +169,8 @@ fn write_examples(home: &Home, recorded: &Recorded) {
     std::fs::write(file, text + "\n").expect("a file");
 }
 
-/// With `TEST_EXAMPLES=1` it writes the recorded requests and responses to the file that the description includes.
+/// With `TEST_EXAMPLES=1` this test writes the recorded requests and responses to the examples file that the OpenAPI
+/// description includes.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a developer asks for new examples by a variable")]
 fn every_example_has_the_shape_of_a_real_response() {

@@ -1,17 +1,17 @@
-//! Errors of the API: each is a problem object with the facts that a program needs.
+//! Tests of the API's errors: each is a problem object (RFC 9457) with the facts that a program needs.
 
 use serde_json::{Value, json};
 
 use crate::service::{Answer, Service, add_token, add_user, percent_encoded};
 use crate::support::{Home, os_user, ready};
 
-/// A token of a new user with this role.
+/// Adds a user with this role and returns a new token of this user.
 fn token(home: &Home, role: &str, scopes: &[&str]) -> String {
     add_user(home, role, role);
     add_token(home, role, scopes)
 }
 
-/// The body of a problem with this status, after the checks that apply to every problem.
+/// Returns the body of an error response, after checking its status and the rules for every problem object.
 #[track_caller]
 fn problem(answer: &Answer, status: u16) -> Value {
     assert_eq!(answer.status, status, "{}", answer.body);
@@ -151,7 +151,8 @@ fn a_key_belongs_to_one_path_and_one_body() {
     let lead = token(&home, "lead", &["retract", "approve", "lookup"]);
     let service = Service::start(&home);
     let client = service.client(&lead);
-    // Asked for once: a retracted order is no longer an example of a plain one.
+    // The test asks the simulator for an example order only once, because a retracted order is no longer an example of
+    // kind `plain`.
     let order = sim.example("plain").order_id;
     let sent = client.retract(&order);
     assert!([201, 202].contains(&sent.status), "{}", sent.body);
@@ -174,7 +175,7 @@ fn a_token_over_its_limit_waits_and_another_token_does_not() {
     let path = "/api/v1/lookup?order_id=1";
     let allowed = client.get(path);
     assert_eq!((allowed.status, allowed.header("ratelimit-policy")), (200, "\"token\";q=2;w=60"));
-    // The limit refills in half a minute, so the third of these is refused, or a later one if the machine is slow.
+    // The limit adds a request every half minute, so the third request is refused, or a later one on a slow machine.
     let refused = (0..20).map(|_| client.get(path)).find(|answer| answer.status != 200).expect("a limit");
     assert_eq!(problem(&refused, 429)["kind"], "rate_limited");
     assert_eq!(refused.header("ratelimit"), "\"token\";r=0");
@@ -193,6 +194,6 @@ fn a_used_up_vendor_limit_says_when_to_retry() {
     let parked = problem(&answer, 429);
     assert_eq!(parked["kind"], "parked", "{parked}");
     let wait: u64 = answer.header("retry-after").parse().expect("seconds");
-    // The vendor asked for an implausible wait, which recoup caps at a day.
+    // recoup caps the vendor's implausible `Retry-After` at one day.
     assert!((80_000..=86_460).contains(&wait), "{wait}");
 }

@@ -1,4 +1,4 @@
-//! Lists of the API: paging, filters, and the answers to approvals.
+//! Tests of the API's lists: paging, filters, and decisions about approvals.
 
 use serde_json::{Value, json};
 

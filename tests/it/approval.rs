@@ -1,4 +1,4 @@
-//! Approval by a second person, on the page and at the command line: the requester can never approve.
+//! Tests of approval by a second person, on the page and at the command line: the requester can never approve.
 
 use crate::service::{Service, add_token, add_user, field, percent_encoded};
 use crate::support::{os_user, ready, wait_until};
@@ -8,7 +8,7 @@ fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
     let (sim, home) = ready(&[]);
     let passwords = ["agent", "lead", "admin"].map(|role| add_user(&home, role, role));
     home.check(&["user", "role", "admin", "admin"], 0);
-    // Only a known user with the right may set the limits.
+    // Only a user of recoup with the required right may set the limits.
     let refused = home.check(&["approval", "limits", "--always", "--json"], 5);
     assert!(refused.stdout.contains("not linked to a user of recoup"), "{}", refused.stdout);
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
@@ -29,7 +29,7 @@ fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
     assert_eq!(agent.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 403, "an agent may not");
 
     let lead = service.login("lead", &passwords[1]);
-    // A lead cannot approve their own request.
+    // A lead cannot approve their own approval request.
     let other = sim.another("plain").order_id;
     let second = lead.retract(&other);
     assert_eq!(second.header("location"), "/approvals", "{}", second.body);
@@ -80,7 +80,7 @@ fn an_approver_reads_the_plan_and_confirms_it_in_a_second_step() {
     let one_click = lead.post(&format!("{path}/approve"), &[("reason", "fine")]);
     assert_eq!(one_click.status, 400, "{}", one_click.body);
     assert!(sim.deletes().is_empty());
-    // A plan that has changed since is shown as such, and cannot be approved.
+    // If the order's plan has changed since the approval request, the page says so and offers no approval.
     sim.post(&format!("redeem?id={}", example.reward_ids[0]));
     let service = Service::start(&home);
     let lead = service.login("lead", &passwords[1]);
@@ -104,7 +104,7 @@ fn the_command_line_needs_the_approval_too_and_continues_after_it() {
     let open = home.check(&["approval", "list", "--json"], 0).objects();
     assert_eq!((open.len(), open[0]["stage"].as_str()), (1, Some("asked")));
     let id = open[0]["id"].to_string();
-    // The user and the linked operating system's user are one person.
+    // recoup treats a user and the linked operating system user as one person.
     let own = home.check(&["approval", "approve", &id, "--json"], 5);
     assert!(own.stdout.contains("nobody approves their own"), "{}", own.stdout);
 
@@ -115,7 +115,7 @@ fn the_command_line_needs_the_approval_too_and_continues_after_it() {
     let receipt = home.check(&retract, 0);
     assert_eq!(receipt.state(), "confirmed");
     assert_eq!(sim.deletes().len(), 1);
-    // An order below the limit needs no approval; an approval of one order does not cover another.
+    // An order below the limit needs no approval. An approval of one order does not cover another order.
     let other = sim.example("two_actions");
     let second = home.check(&["retract", &other.order_id, "--all", "--yes", "--reason", "x", "--json"], 5);
     assert_eq!(second.error_kind(), "needs_approval");
@@ -150,7 +150,7 @@ fn an_approval_covers_only_the_approved_reason_and_ticket() {
     retract("refunded", "T-1").expect(0);
     assert_eq!(sim.deletes().len(), 1);
 
-    // The same holds for a batch, even if reason and ticket come from the file.
+    // A batch needs the same approval, even if reason and ticket come from the file.
     let file = home.path("in.csv");
     let of_file = |reason: &str| {
         let other = sim.another("plain").order_id;
@@ -188,7 +188,7 @@ fn a_missing_approval_is_not_found_and_not_an_internal_error() {
     let token = format!("Bearer {}", add_token(&home, "lead", &["lookup", "batch"]));
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    // First without a ledger, then with one.
+    // In round 0 there is no ledger; before round 1 the test creates it.
     for n in 0..2 {
         for id in ["99", "0", "-1", "nothing", "99999999999999999999"] {
             for what in ["approve", "decline", "withdraw"] {
@@ -261,7 +261,7 @@ fn a_batch_waits_for_its_approval_and_then_runs() {
     assert!(sim.deletes().is_empty(), "who asked at the command line carries it out there");
     home.check(&batch, 0);
     assert_eq!(sim.deletes().len(), 2);
-    // A second run does only what is left, and needs no approval.
+    // A second run of the batch sends nothing for finished rows, so it needs no approval.
     home.check(&batch, 0);
     assert_eq!(sim.deletes().len(), 2);
 }

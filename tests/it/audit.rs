@@ -1,4 +1,4 @@
-//! The ledger as evidence: `recoup audit` finds later changes and exports the entries.
+//! Tests of the ledger as evidence: `recoup audit` detects later changes and exports the events.
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Sim, ready};
 
-/// A ledger with one confirmed retraction, and the head on its receipt.
+/// Returns a ledger with one confirmed retraction, and the head (the hash of the newest event) from its receipt.
 fn retracted() -> (Sim, Home, String) {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
@@ -16,7 +16,7 @@ fn retracted() -> (Sim, Home, String) {
     (sim, home, head)
 }
 
-/// Changes the file without the triggers, as an attacker with an editor could.
+/// Changes the ledger's file without the triggers, as an attacker with an SQL editor could.
 fn tamper(home: &Home, sql: &str) {
     let conn = Connection::open(home.ledger()).expect("the ledger");
     let triggers: String = conn
@@ -98,7 +98,8 @@ fn a_damaged_index_of_the_ledger_is_a_fault_and_nothing_is_sent_from_it() {
         .expect("a page");
     conn.close().expect("closes");
     let mut file = std::fs::read(home.ledger()).expect("the file");
-    // Lowers the number of entries in the page: SQLite's index then lacks the newest events of the retraction.
+    // Lowers the number of entries in a page of SQLite's b-tree, so that the b-tree lacks the newest events of the
+    // retraction.
     file[(page as usize - 1) * 4096 + 4] -= 3;
     std::fs::write(home.ledger(), file).expect("damaged");
     let ran = home.check(&["audit", "verify", "--json"], 1);
@@ -139,7 +140,8 @@ fn a_cut_tail_is_found_by_the_file_and_by_a_kept_head() {
     tamper(&home, "DELETE FROM events WHERE id = (SELECT max(id) FROM events)");
     let ran = home.check(&["audit", "verify"], 1);
     assert!(ran.stdout.contains("the file says that it is"), "{}", ran.stdout);
-    // The attacker also rewrites the head. The index remembers the head at the last send, which is before the tail.
+    // The attacker also rewrites the ledger's head to match the removed events. The index knows the head at the last
+    // send, which is older than the removed events.
     tamper(
         &home,
         "UPDATE identity SET value = (SELECT id || ' ' || lower(hex(hash)) FROM events ORDER BY id DESC LIMIT 1)
@@ -215,12 +217,12 @@ fn an_export_is_complete_has_no_formula_and_replaces_files_only_with_force() {
     assert!(left.iter().all(|name| !name.contains(".partial")), "{left:?}");
     home.check(&["audit", "export", "--format", "csv", "--json"], 2);
     home.check(&["audit", "export", "--out", &home.path("none/x").display().to_string()], 1);
-    // A folder is refused before anything is read, even with --force.
+    // `audit export --out` refuses a folder before it reads anything, even with --force.
     let folder = home.path("").display().to_string();
     home.check(&["audit", "export", "--out", &folder, "--force"], 2);
 }
 
-/// The account IDs in the ledger.
+/// Returns the account IDs in the ledger.
 fn accounts_of(home: &Home) -> Vec<String> {
     let conn = Connection::open(home.ledger()).expect("the ledger");
     let mut select = conn.prepare("SELECT DISTINCT value FROM personal WHERE kind = 'account_id'").expect("a question");

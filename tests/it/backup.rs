@@ -1,4 +1,5 @@
-//! Backups of the index and the ledger: consistent during writes, complete or absent, and safe against sending twice.
+//! Tests of backups of the index and the ledger: a backup is consistent during writes, complete or absent, and never
+//! leads to a second send.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, os_user, ready, wait_until};
 
-/// Makes a backup into a folder of the home.
+/// Runs `recoup backup` into a folder of the home directory.
 fn backup(home: &Home, more: &[&str]) -> Value {
     let folder = home.path("backup").display().to_string();
     let args: Vec<&str> = ["backup", folder.as_str(), "--json"].iter().chain(more).copied().collect();
@@ -17,7 +18,7 @@ fn file(of: &Value) -> PathBuf {
     PathBuf::from(of["file"].as_str().expect("a file"))
 }
 
-/// Replaces the ledger with the copy, as a person would after a disk failure.
+/// Replaces the ledger with a copy, as an operator would after a disk failure.
 fn restore(home: &Home, copy: &Path) {
     for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
         drop(std::fs::remove_file(home.path(file)));
@@ -67,7 +68,7 @@ fn both_files_are_copied_while_a_crawl_writes() {
     assert!(crawl.try_wait().expect("its state").is_none(), "the crawl goes on meanwhile");
     assert_eq!(written["ledger"], Value::Null, "nothing was ever retracted");
     let copy = file(&written["index"]);
-    // The copy can be read by itself and knows its head.
+    // The backup of the index is readable by itself.
     let copied = copy.display().to_string();
     let status = home.check(&["status", "--json", "--database", &copied], 0).object();
     let known = status["coverage"]["accounts_known"].as_u64().expect("a number");
@@ -149,7 +150,7 @@ fn doctor_finds_damage_before_a_look_up_meets_it() {
         );
     }
     let conn = rusqlite::Connection::open(home.database()).expect("the index");
-    // In the raw rewards, which a look-up does not read.
+    // The damage is in the raw rewards, which a look-up does not read.
     let (page, size): (i64, i64) = conn
         .query_row("SELECT max(pageno), max(pgsize) FROM dbstat WHERE name = 'raw_rewards'", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -168,7 +169,7 @@ fn doctor_finds_damage_before_a_look_up_meets_it() {
     assert!(ran.stdout.contains(r#""check":"form of the ledger","ok":true"#), "{}", ran.stdout);
 }
 
-/// An order with a changeable action, and the delta.
+/// Returns an order whose action can be adjusted, and the delta of the adjustment.
 fn a_change(sim: &Sim) -> (String, String) {
     let order = crate::adjust::order(sim);
     let delta = format!("{}=-0.10", order.items[0].0);
@@ -188,7 +189,8 @@ fn a_change_sent_after_the_backup_is_not_sent_again_from_it() {
     accepted.expect(0);
     let accepted = accepted.object();
     assert_eq!((&accepted["modifications"], &accepted["added"][0]["road"]), (&1.into(), &"modification".into()));
-    // recoup first follows the submission in the list; the same change then needs a person's order.
+    // recoup first follows the submission in the vendor's list. A person must then order the same change with
+    // `--again`.
     let refused = home.check(&adjust, 5);
     assert!(refused.stderr.contains("is queued"), "{}", refused.stderr);
     let verified = home.check(&["verify", "2", "--json"], 0);
@@ -200,7 +202,7 @@ fn a_change_sent_after_the_backup_is_not_sent_again_from_it() {
     home.check(&["audit", "verify"], 0);
 }
 
-/// A backup of an existing ledger.
+/// Retracts one order and makes a backup of the index and the ledger.
 fn backup_after_a_retraction(sim: &Sim, home: &Home) -> Value {
     home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
     backup(home, &[])
@@ -210,7 +212,7 @@ fn backup_after_a_retraction(sim: &Sim, home: &Home) -> Value {
 fn the_copy_of_another_ledger_is_not_accepted() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let (one, two) = two_orders(&sim);
-    // A ledger of its own beside an index of its own, for the same tenant.
+    // Moves the home to a new ledger and a new index of the same tenant.
     let other = Home::new(&sim);
     other.crawl();
     other.check(&["retract", &one, "--yes"], 0);
@@ -225,7 +227,8 @@ fn the_copy_of_another_ledger_is_not_accepted() {
     assert_eq!(sim.deletes().len(), 2);
 }
 
-/// Two orders whose rewards are not cancelled: one to be sent before the backup, one after it.
+/// Returns two orders whose rewards are not cancelled: the tests send the first before the backup and the second after
+/// it.
 fn two_orders(sim: &Sim) -> (String, String) {
     let (one, two) = (sim.example("plain"), sim.example("redeemed"));
     assert_ne!(one.order_id, two.order_id);
@@ -251,7 +254,7 @@ fn a_restored_ledger_sends_nothing_until_it_is_accepted_and_then_nothing_twice()
         assert_eq!(refused.error_kind(), "identity");
         assert!(refused.stderr.contains("recoup ledger accept"), "{}", refused.stderr);
     }
-    // The same holds if the index is as old as the ledger, or new.
+    // recoup refuses the restored ledger also if a new index replaces the old one.
     std::fs::remove_file(home.database()).expect("the index");
     home.crawl();
     assert_eq!(home.check(&["retract", &two, "--yes", "--json"], 3).error_kind(), "identity");
@@ -301,7 +304,8 @@ fn a_lost_ledger_is_rebuilt_from_the_vendors_list() {
     home.check(&["audit", "verify"], 0);
 }
 
-/// `looked_at`: `verify` writes to the copy, so its newest event is younger than the events that it lacks.
+/// With `looked_at`, `verify` adds an event to the older copy, so the copy's newest event is younger than the events
+/// that it lacks.
 fn an_older_copy_without_a_mark(looked_at: bool) {
     let (sim, home) = ready(&["--participants", "3000"]);
     let (one, two) = two_orders(&sim);

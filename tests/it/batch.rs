@@ -1,4 +1,4 @@
-//! Batches: every row of a file gets one outcome that matches the simulator, whatever faults occur.
+//! Tests of batches: every row of a file gets one outcome that matches the simulator, whatever faults occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
-/// An action of the simulator.
+/// An action of the simulator, as its truth file describes it.
 #[derive(Clone)]
 pub(crate) struct Action {
     pub(crate) id: Option<String>,
@@ -49,7 +49,7 @@ impl Action {
         format!("{}.{:02}", self.cents / 100, self.cents % 100)
     }
 
-    /// The day in the middle of its ID.
+    /// Returns the conversion day, which is in the middle of the ActionId.
     fn day(&self) -> u64 {
         day(self.id.as_deref().expect("an ActionId"))
     }
@@ -83,7 +83,7 @@ fn actions(sim: &Sim) -> Vec<Action> {
     sim.get("actions").lines().filter(|line| !line.is_empty()).map(one).collect()
 }
 
-/// Orders that share a reward with another order.
+/// Returns the order IDs that share a reward with another order.
 fn shared(sim: &Sim) -> BTreeSet<String> {
     let lists = sim.truth().into_iter().filter_map(|reward| reward["order_ids"].as_array().cloned());
     lists.filter(|list| list.len() > 1).flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect()
@@ -94,7 +94,7 @@ pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Actions without any finding, each the only one of its order.
+/// Returns actions for which the checks find nothing. Each action is the only one of its order.
 pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
     let mut found = all_plain(sim);
     found.truncate(wanted);
@@ -102,7 +102,7 @@ pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
     found
 }
 
-/// All such actions.
+/// Returns all actions for which the checks find nothing and which are the only one of their order.
 pub(crate) fn all_plain(sim: &Sim) -> Vec<Action> {
     const DAY: i64 = 86_400_000;
     let (all, shared, now) = (actions(sim), shared(sim), now().as_millisecond());
@@ -122,7 +122,7 @@ pub(crate) fn all_plain(sim: &Sim) -> Vec<Action> {
     all.iter().filter(is_plain).cloned().collect()
 }
 
-/// Writes a CSV file into this home.
+/// Writes a CSV file into the home directory.
 pub(crate) fn csv_file(home: &Home, name: &str, header: &[&str], rows: &[Vec<String>]) -> PathBuf {
     let path = home.path(name);
     let mut writer = csv::Writer::from_path(&path).expect("a file");
@@ -134,13 +134,13 @@ pub(crate) fn csv_file(home: &Home, name: &str, header: &[&str], rows: &[Vec<Str
     path
 }
 
-/// A file with one column of order IDs.
+/// Writes a CSV file with one column of order IDs.
 pub(crate) fn orders_file<'a>(home: &Home, name: &str, orders: impl IntoIterator<Item = &'a Action>) -> PathBuf {
     let rows: Vec<Vec<String>> = orders.into_iter().map(|action| vec![action.order.clone()]).collect();
     csv_file(home, name, &["order_id"], &rows)
 }
 
-/// The arguments of a batch.
+/// Returns the command-line arguments that run a batch.
 pub(crate) fn args(file: &Path, out: &Path, more: &[&str]) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
     let mut list: Vec<String> =
@@ -161,7 +161,7 @@ pub(crate) fn check(home: &Home, file: &Path, out: &Path, more: &[&str], code: i
     ran
 }
 
-/// Header and rows of a CSV file.
+/// Returns the header and the rows of a CSV file.
 fn table(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).expect("an outcome file");
     let texts = |record: &csv::StringRecord| record.iter().map(str::to_owned).collect::<Vec<_>>();
@@ -170,7 +170,7 @@ fn table(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
     (header, rows)
 }
 
-/// The cells of a column.
+/// Returns the cells of one column of a CSV file.
 #[track_caller]
 pub(crate) fn column(path: &Path, name: &str) -> Vec<String> {
     let (header, rows) = table(path);
@@ -178,7 +178,7 @@ pub(crate) fn column(path: &Path, name: &str) -> Vec<String> {
     rows.into_iter().map(|row| row[place].clone()).collect()
 }
 
-/// The code of each outcome; after `stopped` and `failed` also the reason, which is in a column of its own.
+/// Returns the outcome code of each row. After `stopped` and `failed` it adds the reason from the column `recoup_why`.
 #[track_caller]
 pub(crate) fn outcomes(path: &Path) -> Vec<String> {
     let pairs = column(path, "recoup_outcome").into_iter().zip(column(path, "recoup_why"));
@@ -189,7 +189,7 @@ pub(crate) fn with_reason(code: String, why: &str) -> String {
     if ["stopped", "failed"].contains(&code.as_str()) { format!("{code}: {why}") } else { code }
 }
 
-/// The actions or orders of the DELETEs, in order of arrival.
+/// Returns the action ID or order ID of each received DELETE, in order of arrival.
 fn deleted(sim: &Sim) -> Vec<String> {
     let name = |delete: &Value| {
         let params = &delete["params"];
@@ -235,7 +235,7 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     assert_eq!(column(&plan, "recoup_plan")[..6], ["send", "send", "send", "send", "send", "refunded in part"]);
     assert_eq!(sim.deletes().len(), 0);
     assert!(!home.ledger().exists());
-    // Without a terminal it needs --yes.
+    // Without a terminal `retract --apply` needs --yes.
     let out = home.path("out.csv").display().to_string();
     home.check(&["retract", "--apply", &plan_text, "--out", &out], 5);
     assert_eq!(sim.deletes().len(), 0);
@@ -299,7 +299,8 @@ fn a_plan_row_whose_order_has_changed_stops() {
     let redeemable =
         |one: &Action| sim.example("plain").order_id == one.order || one.rewards.iter().all(Reward::stands);
     assert!(orders.iter().all(redeemable));
-    // Meanwhile all rewards of one order and half of another's are lost, and a third order was reversed elsewhere.
+    // After the plan, all rewards of one order and half of another order's are redeemed, and a third order is reversed
+    // outside of recoup.
     for reward in orders[1].rewards.iter().chain(&orders[2].rewards[..1]) {
         sim.post(&format!("redeem?id={}", reward.id));
     }
@@ -348,7 +349,7 @@ fn without_a_readable_rule_three_orders_are_sent_as_a_trial() {
     assert_eq!(done.iter().filter(|one| matches!(one.as_str(), "unconfirmed" | "pending")).count(), 3, "{done:?}");
     assert_eq!(ran.object()["outcomes"]["not_attempted"], 5);
 
-    // With a working rule everything that is left is sent, after a trial of three.
+    // With a working program rule recoup sends all remaining orders, after a trial of three orders.
     sim.post("set?rule-works=on");
     let ran = run(&home, &file, &out, &["--force", "--wait", "2s"]);
     assert!(ran.stderr.contains("3 of them go first"), "{}", ran.stderr);
@@ -357,7 +358,7 @@ fn without_a_readable_rule_three_orders_are_sent_as_a_trial() {
     assert_eq!(sent.len(), 8, "none went twice");
     assert_eq!(outcomes(&out).iter().filter(|one| *one == "confirmed").count(), 5, "{:?}", outcomes(&out));
 
-    // A program that has worked once needs no trial.
+    // A program whose rule has worked once needs no further trial.
     let second = orders_file(&home, "second.csv", &orders[8..]);
     let ran = check(&home, &second, &home.path("second-out.csv"), &[], 0);
     assert!(!ran.stderr.contains("go first"), "{}", ran.stderr);
@@ -424,7 +425,7 @@ fn ndjson_input_gives_ndjson_output_and_a_json_summary() {
     ];
     std::fs::write(&file, lines.join("\n")).expect("a file");
     let out = home.path("out.ndjson");
-    // recoup does not read nested objects, so a person must declare the column irrelevant.
+    // recoup does not read nested objects, so a person must declare a column with nested objects irrelevant.
     let ran = run(&home, &file, &out, &["--ignore-column", "note"]);
     let summary = ran.object();
     assert_eq!((&summary["rows"], &summary["sent"]), (&3.into(), &2.into()), "{ran:?}");
@@ -483,7 +484,7 @@ fn refused_credentials_stop_the_batch_and_the_outcomes_are_still_written() {
         assert_eq!(outcomes(&out), ["not_attempted"; 5], "{fault}");
         assert_eq!(ran.object()["sent"], 0, "{fault}: nothing was changed at the vendor");
         assert!(column(&out, "recoup_why").iter().all(|why| !why.is_empty()), "{fault}");
-        // When the vendor works again, the same command sends the rest.
+        // When the vendor works again, the same command sends the remaining rows.
         sim.post("set?delete-fault=none");
         check(&home, &file, &out, &["--force"], 0);
         assert_eq!(sim.deletes().len(), 6, "{fault}");
@@ -509,14 +510,15 @@ fn a_large_batch_costs_two_brand_requests_an_order_and_sends_the_oldest_first() 
     assert!(asked <= 105 * 2 + 30, "{asked} requests for 105 orders: {}", sim.record()["requests"]);
     let sent: Vec<u64> = deleted(&sim).iter().map(|id| day(id)).collect();
     assert_eq!(sent.len(), 105);
-    // Orders whose rewards name no program come first as the trial, then the others.
+    // The trial's orders come first, because their rewards name no program. The other orders follow.
     let turns: Vec<&[u64]> = sent.chunk_by(|one, next| one <= next).collect();
     assert!(turns.len() <= 2, "the oldest conversion goes first: {sent:?}");
     assert_eq!(turns.last().and_then(|turn| turn.first()), orders.iter().map(Action::day).min().as_ref());
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());
 }
 
-/// The order IDs that a change of this many accounts adds: the same for every simulator with the same flags.
+/// Returns the order IDs that appear when this number of accounts changes. Simulators with the same flags return the
+/// same IDs.
 fn late_orders(flags: &[&str], change: &str) -> Vec<String> {
     let sim = Sim::start(flags);
     let before: BTreeSet<String> = actions(&sim).into_iter().map(|one| one.order).collect();
@@ -541,13 +543,13 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     assert_eq!(outcomes(&out), ["not_found_yet"; 3]);
     let list = |home: &Home| home.check(&["watch", "list", "--json"], 0).objects();
     assert_eq!(list(&home).len(), 3);
-    // A repeated row is watched once.
+    // A row that the file repeats becomes one watched order.
     check(&home, &file, &out, &["--watch-missing", "--force"], 4);
     assert_eq!(list(&home).len(), 3);
     home.check(&["watch", "remove", &late[1]], 0);
     home.check(&["watch", "remove", &late[1]], 6);
     assert_eq!(list(&home).len(), 2);
-    // A refund that is watched for no time ends with the next crawl.
+    // A refund with `--watch-for 1ms` is no longer watched at the next crawl.
     let brief = csv_file(&home, "brief.csv", &["order_id", "refunded_at"], &rows[3..]);
     check(&home, &brief, &home.path("brief-out.csv"), &["--watch-missing", "--watch-for", "1ms"], 4);
 
@@ -576,8 +578,8 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     let (_, shown) = history.split_once("Watched orders that were found").expect("the page keeps showing it");
     assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 
-    // The same file again: found orders are sent, and an order that is missing in an index newer than the refund is no
-    // referral.
+    // A second run of the same file sends the orders that were found. An order that an index newer than the refund
+    // lacks is no referral.
     check(&home, &file, &out, &["--force"], 0);
     assert_eq!(outcomes(&out), ["confirmed", "confirmed", "not_a_referral"]);
     assert_eq!(sim.deletes().len(), 2);
@@ -594,7 +596,7 @@ fn interrupt(child: &std::process::Child) {
 #[test]
 fn ctrl_c_writes_the_outcomes_and_the_same_file_resumes() {
     let (sim, home) = ready(&["--participants", "3000", "--latency", "20ms"]);
-    // A generous time-out: on a busy machine a response may take long, and a time-out would leave an unknown outcome.
+    // The time-out is generous, because a slow response on a busy machine would leave an unknown outcome.
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
     home.configure(&toml.replace("timeout = '2s'", "timeout = '30s'"));
     let orders = plain(&sim, 30);
@@ -659,31 +661,32 @@ fn a_plan_killed_between_two_actions_of_an_order_resumes_with_the_second() {
     assert!(matches!(outcomes(&home.path("out.csv"))[0].as_str(), "confirmed" | "partial"), "{ran:?}");
 }
 
-/// The expected result of a row.
+/// The expected outcome of a row.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Expected {
-    /// Sent once and proven; or, if a kill hit the send itself, found not to have been received.
+    /// The reversal is sent once and proven. If the test killed recoup during the send, recoup may instead find that
+    /// the vendor did not receive it.
     Done,
-    /// The same, but a reward was redeemed or had expired before.
+    /// Like `Done`, but one of the rewards was redeemed or had expired before the send.
     Rest,
     AlreadyCancelled,
     NotAReferral,
     NotFoundYet,
     Stopped,
-    /// Refunded in part: the order still costs something.
+    /// The order was refunded in part and still has a price above zero.
     Part,
-    /// Any result that is true.
+    /// Every outcome is allowed that does not contradict the simulator.
     Any,
 }
 
 struct Row {
     cells: Vec<String>,
     expected: Expected,
-    /// The actions that it may reverse, or its order.
+    /// The IDs of the actions that this row may reverse, or the order ID if it has no ActionId.
     may_send: Vec<String>,
 }
 
-/// Refunds of every kind, from the simulator's data.
+/// Builds refund rows of every kind from the simulator's data.
 fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> Vec<Row> {
     let (all, shared, now) = (actions(sim), shared(sim), now());
     let mut of_order: BTreeMap<&str, Vec<&Action>> = BTreeMap::new();
@@ -694,14 +697,14 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
     let mut rows: Vec<Row> = Vec::new();
     let mut orders: Vec<&Vec<&Action>> = of_order.values().collect();
     dice.shuffle(&mut orders);
-    // Rare kinds first, so that every kind occurs.
+    // The test takes orders of rare kinds first, so that every kind occurs.
     orders.sort_by_key(|list| usize::from(list.len() == 1 && list[0].id.is_some() && list[0].all_stand()));
     let (rare, common): (Vec<_>, Vec<_>) =
         orders.into_iter().partition(|list| list.len() > 1 || list[0].id.is_none() || !list[0].all_stand());
     let mut chosen: Vec<&Vec<&Action>> = rare.into_iter().take(wanted * 2 / 5).chain(common).collect();
     dice.shuffle(&mut chosen);
     let cells = |order: &str, action: &str, tracker: &str, amount: &str, refunded: &str, n: usize| {
-        // The amounts are new amounts: 0 is a full refund.
+        // The column has new amounts, so 0 means a full refund.
         let amount = if amount.is_empty() { "0" } else { amount };
         let refunded = if refunded.is_empty() { &later } else { refunded };
         [order, action, tracker, amount, refunded, &format!("=note {n}")].map(str::to_owned).to_vec()
@@ -714,7 +717,7 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
         let first = list[0];
         let order = first.order.as_str();
         let ids: Vec<String> = list.iter().filter_map(|action| action.id.clone()).collect();
-        // Some rows belong to no order.
+        // Some rows have an order ID that does not exist.
         match n % 25 {
             3 => rows.push(Row {
                 cells: cells(&format!("absent-{n}"), "", "", "", "2025-01-01", n),
@@ -738,12 +741,12 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
                     (rows[before].cells.clone(), rows[before].expected, rows[before].may_send.clone());
                 rows.push(Row { cells: copied, expected, may_send });
             }
-            // Reversing an amount of 0 reverses nothing.
+            // Reversing an action with an amount of 0 changes nothing.
             _ if shared.contains(order) || first.cents == 0 => {
                 rows.push(Row { cells: cells(order, "", "", "", "", n), expected: Expected::Any, may_send: ids });
             }
             _ if list.len() > 1 => {
-                // Without a chosen action it stops; with chosen actions each gets a row.
+                // A row for an order of several actions stops if it names no action. Otherwise each action gets a row.
                 if n.is_multiple_of(3) {
                     rows.push(Row {
                         cells: cells(order, "", "", "", "", n),
@@ -813,7 +816,7 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
     rows
 }
 
-/// Compares every row of the outcomes with the simulator.
+/// Compares the outcome of every row with the simulator.
 fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
     let now: BTreeMap<String, Action> = actions(sim)
         .into_iter()
@@ -850,7 +853,7 @@ fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
         };
         match word.as_str() {
             "confirmed" => {
-                // An expired reward is worth nothing and can no longer be cancelled.
+                // An expired reward has no value and can no longer be cancelled.
                 let is_gone = |reward: &Reward| matches!(reward.state.as_str(), "cancelled" | "expired");
                 let all_gone = |action: &&Action| action.rewards.iter().all(is_gone);
                 assert!(!targets.is_empty() && targets.iter().all(all_gone), "{shown}");
@@ -895,7 +898,7 @@ fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
     assert!(distinct.is_subset(&asked), "{:?} was sent, and nobody asked for it", distinct.difference(&asked));
 }
 
-/// 500 refunds, or the number in `TEST_REFUNDS`.
+/// The test uses 500 refunds, or the number in `TEST_REFUNDS`.
 #[cfg(unix)]
 #[test]
 fn a_batch_killed_ten_times_sends_each_refund_once_and_reports_it_truly() {
@@ -904,7 +907,7 @@ fn a_batch_killed_ten_times_sends_each_refund_once_and_reports_it_truly() {
     let sim = Sim::start(&["--participants", &(6 * refunds).to_string()]);
     let home = Home::new(&sim);
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
-    // Eleven runs share one hour, so the vendor's usual limit is switched off.
+    // The eleven runs fall into one hour, so the test switches the vendor's usual limit off.
     home.configure(&toml.replace("timeout = '2s'", "timeout = '500ms'\nquota = 'unlimited'"));
     home.configure_more("list_after = '1ms'");
     home.configure_more("list_gap = '2ms'");
@@ -926,7 +929,7 @@ fn a_batch_killed_ten_times_sends_each_refund_once_and_reports_it_truly() {
     for kill in 0..10 {
         let (requests, sent) = (sim.requests(), sim.deletes().len());
         let mut child = home.command(&list).spawn().expect("it starts");
-        // Some kills hit the preflight, most hit the sends.
+        // A quarter of the kills hit the preflight, the others hit the sends.
         let (goal, more) =
             if kill % 4 == 1 { (0, dice.u64(1..400)) } else { (sent + dice.usize(1..=to_send / 12), dice.u64(0..8)) };
         wait_until("a moment to kill it", || {
@@ -952,7 +955,7 @@ fn a_batch_killed_ten_times_sends_each_refund_once_and_reports_it_truly() {
     home.check(&["audit", "verify"], 0);
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());
 
-    // The same file again sends nothing, and says so.
+    // A further run of the same file sends nothing, and its summary says so.
     let sent = sim.deletes().len();
     let again = run(&home, &file, &out, &more);
     again.expect(6);

@@ -1,4 +1,4 @@
-//! The pages of batches: many orders, filters and pages, codes in the file, and *done* only if no row is open.
+//! Tests of the pages of batches: many orders, filters and pages, codes in the file, and *done* only if no row is open.
 
 use crate::batch::{Action, plain};
 use crate::browser::sign_in;
@@ -6,14 +6,14 @@ use crate::chrome::{Chrome, Screen};
 use crate::service::{Browser, Service, add_token, add_user};
 use crate::support::{ready, wait_until};
 
-/// A file with these orders, and as many orders that are not in the index.
+/// Builds a refund file with these orders and as many orders that are not in the index.
 fn file_of(orders: &[Action], unknown: usize) -> String {
     let known = orders.iter().map(|one| format!("\"{}\"\n", one.order.replace('"', "\"\"")));
     let unknown = (0..unknown).map(|n| format!("NEVER-SEEN-{n}\n"));
     format!("order_id\n{}", known.chain(unknown).collect::<String>())
 }
 
-/// Uploads a file and waits for its plan. Returns the path of its page.
+/// Uploads a file, waits for its plan, and returns the path of the batch's page.
 fn planned(lead: &Browser<'_>, file: &str) -> String {
     let taken = lead.upload(file.as_bytes(), &[("reason", "refunds")]);
     assert_eq!(taken.status, 303, "{}", taken.body);
@@ -49,7 +49,7 @@ fn a_batch_of_many_orders_is_read_in_pages_and_by_outcome() {
 
 #[test]
 fn a_batch_is_open_until_every_row_is_proven_and_its_outcomes_follow_the_ledger() {
-    // The vendor processes a reversal only after this test has looked at the outcomes.
+    // The simulator completes a reversal only after this test has read the outcomes.
     let (sim, home) = ready(&["--complete-delay", "6s"]);
     let password = add_user(&home, "lead", "lead");
     let token = add_token(&home, "lead", &["batch"]);
@@ -72,7 +72,7 @@ fn a_batch_is_open_until_every_row_is_proven_and_its_outcomes_follow_the_ledger(
     assert_eq!((&of_api()["open"], &of_api()["counts"]["pending"]), (&2.into(), &2.into()), "{}", of_api());
     let interim = lead.get(&format!("{path}/outcomes")).body;
     assert_eq!(interim.matches(",pending,").count(), 2, "{interim}");
-    // Another process proves them.
+    // Another process proves the retractions.
     home.check(&["verify", "--watch", "--wait", "60s"], 0);
     wait_until("it is done", || lead.get(&path).body.contains(">done<"));
     let page = lead.get(&path).body;

@@ -1,4 +1,4 @@
-//! Rows of a batch that share an order, and rows that a fault ended: no row shows the outcome of another row.
+//! Tests of batch rows that share an order, and of rows that a fault ended: no row shows the outcome of another row.
 
 use crate::batch::{args, check, column, csv_file, orders_file, outcomes, plain};
 use crate::support::{Ran, ready, wait_until};
@@ -49,7 +49,7 @@ fn the_outcomes_list_what_was_sent_even_if_the_index_fails_midway() {
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let child = home.command(&list).spawn().expect("it starts");
     wait_until("something is sent", || !sim.deletes().is_empty());
-    // Another version of recoup has written to the index.
+    // Sets the schema version that another version of recoup would write to the index.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
     index.pragma_update(None, "user_version", 99).expect("another version");
     let ran = Ran::of(&list, child.wait_with_output().expect("it ends"));
@@ -63,7 +63,7 @@ fn the_outcomes_list_what_was_sent_even_if_the_index_fails_midway() {
 
 #[test]
 fn a_row_by_action_tracker_keeps_its_tracker_after_a_long_trial() {
-    // A plan is valid for ten seconds, and the trial takes longer.
+    // A plan is valid for ten seconds, and the trial of the program rule takes longer.
     let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "11s", "--program-rule", "forbidden"]);
     let order = sim.example("no_action");
     let all: Vec<serde_json::Value> =
@@ -108,7 +108,7 @@ fn a_batch_whose_ledger_is_moved_away_sends_nothing_more() {
     let before = sim.deletes().len();
     let ran = Ran::of(&list, child.wait_with_output().expect("it ends"));
     assert_ne!(ran.code, Some(0), "{ran:?}");
-    // One request may have been on its way when the file was moved.
+    // One request may have been in flight when the test moved the ledger's file.
     assert!(sim.deletes().len() <= before + 1, "{} after {before}: {}", sim.deletes().len(), ran.stderr);
     assert!(ran.stderr.contains("was moved or replaced while this command ran"), "{}", ran.stderr);
 }

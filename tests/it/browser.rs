@@ -1,10 +1,10 @@
-//! The page in a real browser: what a support agent sees, clicks and is allowed to do.
+//! Tests of the page in a real browser: what a support agent sees, clicks and may do.
 
 use crate::chrome::{Chrome, ENTER, Screen, TAB};
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Sim, os_user, ready, wait_until};
 
-/// Signs in with the keyboard only.
+/// Signs in on the page with the keyboard only.
 #[track_caller]
 pub(crate) fn sign_in(chrome: &Chrome, name: &str, password: &str) {
     chrome.go("/login");
@@ -30,7 +30,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     let service = Service::start(&home);
     let Some(chrome) = Chrome::open("agent", &service, true) else { return };
     sign_in(&chrome, "agent", &passwords[1]);
-    // One field and Enter; the pasted text has an extra space.
+    // The agent needs one field and Enter. The pasted order ID has an extra space.
     assert_eq!(chrome.focus(), "orders");
     chrome.keys(&format!("{order} "));
     chrome.keys(ENTER);
@@ -49,7 +49,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.presses("Show exactly what will happen");
     chrome.sees("Retract now");
     chrome.shoot("3-what-will-happen");
-    // The second step is required: without it the browser itself sends nothing.
+    // The browser itself refuses to submit the form without the checkbox.
     chrome.presses("Retract now");
     assert_eq!(chrome.path(), "/retract/review");
     assert!(sim.deletes().is_empty());
@@ -58,7 +58,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.sees("Receipt for order");
     let first = chrome.text();
     assert!(first.contains("queued") || first.contains("completed"), "seen on its way: {first}");
-    // The page updates without a reload.
+    // The receipt updates without a reload of the page.
     chrome.script("document.body.dataset.same = 'yes';");
     chrome.sees("confirmed:");
     assert_eq!(chrome.script("return document.body.dataset.same;"), "yes");
@@ -68,7 +68,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.screen(Screen::Phone);
     chrome.shoot("5-receipt-phone");
     assert_eq!(sim.deletes().len(), 1);
-    // The order's page has no button any more.
+    // The page of a retracted order has no button to retract.
     chrome.go(&format!("/lookup?orders={}", percent_encoded(&order)));
     chrome.sees("There is nothing to send");
     assert!(!chrome.text().contains("Retract…"), "{}", chrome.text());
@@ -91,7 +91,7 @@ fn a_viewer_has_no_button_and_is_refused() {
     chrome.go(&format!("/retract?order={}", percent_encoded(&order)));
     chrome.sees("You may not do this");
     chrome.shoot("2-refused");
-    // The request itself, with everything that a form of this session would carry.
+    // The script sends the POST itself, with the session's CSRF token and every field of the form.
     chrome.go("/lookup");
     let status = chrome.script(&format!(
         "const body = new URLSearchParams({{ csrf: document.querySelector('input[name=csrf]').value, order: {order:?}, \
@@ -134,7 +134,7 @@ fn a_lead_approves_what_an_agent_asked_for() {
     lead.shoot("3-plan");
     lead.accessible();
     lead.types("form[action$='/approve'] input[name=reason]", "looked at the order");
-    // The second step is required: without it the browser itself sends nothing.
+    // The browser itself refuses to submit the form without the checkbox.
     lead.presses("Approve and send");
     assert!(sim.deletes().is_empty());
     lead.clicks("input[name=yes]");
@@ -148,7 +148,7 @@ fn a_lead_approves_what_an_agent_asked_for() {
     agent.presses("All events");
     assert!(agent.text().contains("approved by lead"), "{}", agent.text());
     agent.shoot("4-receipt");
-    // Closed details are printed too.
+    // The printed page shows closed `details` elements too.
     agent.go(&format!("/receipt?order={}", percent_encoded(&order)));
     agent.sees("confirmed:");
     let shows_events = "return document.querySelector('.events li').checkVisibility();";
@@ -177,7 +177,7 @@ fn the_page_works_without_scripts() {
     chrome.presses("Show exactly what will happen");
     chrome.clicks("input[name=yes]");
     chrome.presses("Retract now");
-    // The page updates itself.
+    // The receipt updates without a reload of the page.
     chrome.sees("confirmed:");
     assert!(!chrome.has("[data-print]:not([hidden])"), "no button that does nothing");
     chrome.shoot("2-receipt");

@@ -1,4 +1,5 @@
-//! Orders on the page in a real browser: the work queue, the search box, a choice between actions, and several orders.
+//! Tests of orders on the page in a real browser: the work queue, the search box, a choice between actions, and several
+//! orders.
 
 use crate::browser::sign_in;
 use crate::chrome::{Chrome, ENTER, Screen};
@@ -15,7 +16,7 @@ fn team() -> (Sim, Home, String) {
     (sim, home, password)
 }
 
-/// Pastes text into the search box. A key for each line would send the form.
+/// Pastes text into the search box with a script, because the Enter key at each line end would submit the form.
 fn paste(chrome: &Chrome, text: &str) {
     chrome.script(&format!("document.getElementById('orders').value = {text:?};"));
     chrome.clicks("[role=search] button");
@@ -32,7 +33,7 @@ fn an_agent_checks_several_orders_and_retracts_them_in_one_flow() {
         chrome.sees("Work queue");
         chrome.shoot("0-queue");
         if !scripts {
-            // The orders are retracted by now.
+            // The first round of this test has retracted the orders.
             chrome.types("#orders", &one);
             chrome.clicks("[role=search] button");
             chrome.sees("confirmed");
@@ -61,7 +62,7 @@ fn an_agent_checks_several_orders_and_retracts_them_in_one_flow() {
         assert!(chrome.text().contains("returned: the box was open"), "{}", chrome.text());
         chrome.shoot("3-what-will-happen");
         chrome.accessible();
-        // The second step is required: without it the browser itself sends nothing.
+        // The browser itself refuses to submit the form without the checkbox.
         chrome.presses("Retract 2 orders now");
         assert!(sim.deletes().is_empty());
         chrome.clicks("input[name=yes]");

@@ -32,7 +32,7 @@ fn one_reward_is_cancelled_once_and_proven() {
     assert_eq!((&entry["road"], &entry["ticket"]), (&"reward".into(), &"SUP-1".into()), "{entry}");
     let line = &entry["rewards"][0];
     assert_eq!((&line["before"], &line["after"]), (&"available".into(), &"cancelled".into()), "{entry}");
-    // A second run sends nothing, whatever its flags.
+    // A second run of `cancel-reward` sends nothing, whatever its flags.
     assert_eq!(home.check(&args(reward, &["--yes", "--json"]), 0).state(), "confirmed");
     assert_eq!((posts(&sim), sim.deletes().len()), (1, 0));
     home.check(&["verify", "1"], 0);
@@ -111,7 +111,7 @@ fn a_reward_that_was_cancelled_by_itself_proves_no_retraction() {
 
 #[test]
 fn every_response_leads_to_its_state_and_none_to_a_second_send() {
-    // fault, exit code, state, requests, requests after a second run with a working vendor
+    // Each entry: fault, exit code, state, requests, and requests after a second run with a working vendor.
     let table = [
         ("400", 1, "failed", 1, 2),
         ("401", 3, "planned", 1, 2),

@@ -1,7 +1,7 @@
-//! A headless Chromium for tests, driven over the W3C WebDriver protocol. Every call waits for its answer.
+//! A headless Chromium for tests, driven over the W3C WebDriver protocol. Every call waits for the driver's response.
 //!
-//! The WebDriver client is written by hand: each crate that offers one brings second versions of other crates, or turns on
-//! features of theirs that the released program does not have.
+//! The WebDriver client is written by hand, because each existing crate adds second versions of dependencies or enables
+//! features that the released program does not have.
 //!
 //! If Chromium or its driver is missing, a test says so and passes. With `TEST_BROWSER=1`, which `.ci/run` sets, it fails.
 
@@ -16,33 +16,33 @@ use tempfile::TempDir;
 use crate::service::{Service, ask};
 use crate::support::{browser_required, report_skipped, wait_for};
 
-/// The key of an element in the protocol.
+/// The JSON key under which WebDriver returns an element's ID.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Key codes of the protocol.
+/// Key codes of the WebDriver protocol.
 pub const ENTER: &str = "\u{e007}";
 pub const TAB: &str = "\u{e004}";
 
-/// Size of the window, and the preferred colour scheme.
+/// The size of the browser window, and the preferred colour scheme.
 #[derive(Clone, Copy)]
 pub enum Screen {
     Desktop,
     Dark,
     Phone,
-    /// A desktop at 200 %.
+    /// A desktop window at 200 % zoom.
     Zoomed,
-    /// As it would be printed.
+    /// The print layout.
     Paper,
 }
 
 /// A browser with a fresh profile.
 pub struct Chrome {
     driver: Child,
-    /// The driver's address.
+    /// The address of chromedriver.
     addr: String,
     session: String,
     base: String,
-    /// Folder of the screenshots, named by test.
+    /// The folder of the screenshots; its name is the test's.
     shots: PathBuf,
     _profile: TempDir,
 }
@@ -70,7 +70,7 @@ impl Chrome {
         let port = lines
             .find_map(|line| Some(line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()))
             .expect("the port it is on");
-        // Drains the driver's output, so that it never blocks.
+        // Drains chromedriver's output, because a full pipe would block it.
         std::thread::spawn(move || lines.for_each(drop));
 
         let profile = tempfile::tempdir().expect("a temporary folder");
@@ -103,7 +103,7 @@ impl Chrome {
         Some(this)
     }
 
-    /// Sends a command of the session.
+    /// Sends a WebDriver command within the browser session.
     fn tell(&self, path: &str, body: &Value) -> Result<Value, String> {
         let method = if body.is_null() { "GET" } else { "POST" };
         command(&self.addr, method, &format!("/session/{}{path}", self.session), body)
@@ -114,13 +114,13 @@ impl Chrome {
         self.tell(path, body).unwrap_or_else(|error| panic!("{error} at {}:\n{}", self.path(), self.text()))
     }
 
-    /// Waits for an element; `//` begins an XPath, everything else is CSS.
+    /// Waits for an element of the page. A selector that begins with `//` is an XPath, any other is CSS.
     #[track_caller]
     fn element(&self, what: &str) -> String {
         let using = if what.starts_with("//") { "xpath" } else { "css selector" };
         let body = json!({ "using": using, "value": what });
         let mut found = Value::Null;
-        // A click may lead to a page that is still loading.
+        // The click may start a navigation, so the next page may still be loading.
         wait_for(|| {
             found = self
                 .tell("/element", &body)
@@ -130,20 +130,20 @@ impl Chrome {
         found[ELEMENT].as_str().expect("an element").to_owned()
     }
 
-    /// Opens a path of the service.
+    /// Opens a path of the service in the browser.
     #[track_caller]
     pub fn go(&self, path: &str) {
         self.must("/url", &json!({ "url": format!("{}{path}", self.base) }));
     }
 
-    /// The current path and query.
+    /// Returns the current path and query of the browser.
     pub fn path(&self) -> String {
         let url = self.tell("/url", &Value::Null).unwrap_or_default();
         let url = url.as_str().unwrap_or_default();
         url.strip_prefix(&self.base).unwrap_or(url).to_owned()
     }
 
-    /// The visible text. A page that is loading has none.
+    /// Returns the visible text of the page, empty while the page is loading.
     pub fn text(&self) -> String {
         let body = self.tell("/element", &json!({ "using": "css selector", "value": "body" })).unwrap_or_default();
         let Some(body) = body[ELEMENT].as_str() else { return String::new() };
@@ -151,7 +151,7 @@ impl Chrome {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits for this text.
+    /// Waits until the page shows this text.
     #[track_caller]
     pub fn sees(&self, text: &str) {
         wait_for(|| {
@@ -160,14 +160,14 @@ impl Chrome {
         });
     }
 
-    /// Whether the page has such an element.
+    /// Returns `true` if the page has an element with this selector.
     #[track_caller]
     pub fn has(&self, css: &str) -> bool {
         let found = self.must("/elements", &json!({ "using": "css selector", "value": css }));
         found.as_array().is_some_and(|found| !found.is_empty())
     }
 
-    /// Types into a field.
+    /// Types into a field of the page.
     #[track_caller]
     pub fn types(&self, css: &str, text: &str) {
         let field = self.element(css);
@@ -184,7 +184,7 @@ impl Chrome {
         self.must(&format!("/element/{}/value", self.active()), &json!({ "text": keys }));
     }
 
-    /// The ID of the focused element.
+    /// Returns the ID of the focused element.
     #[track_caller]
     pub fn focus(&self) -> String {
         let id = self.must(&format!("/element/{}/attribute/id", self.active()), &Value::Null);
@@ -198,19 +198,19 @@ impl Chrome {
         self.must(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Clicks the element with this text.
+    /// Clicks the button or link with this text.
     #[track_caller]
     pub fn presses(&self, text: &str) {
         self.clicks(&format!("//*[self::a or self::button or self::summary][normalize-space()='{text}']"));
     }
 
-    /// Runs a script in the page. Returns its result.
+    /// Runs a script in the page and returns its result.
     #[track_caller]
     pub fn script(&self, script: &str) -> Value {
         self.must("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// Sets size and colour scheme.
+    /// Sets the window size and the colour scheme.
     #[track_caller]
     pub fn screen(&self, screen: Screen) {
         let (width, height, mobile) = match screen {
@@ -227,7 +227,7 @@ impl Chrome {
         }
     }
 
-    /// Saves a screenshot in `target/screenshots`.
+    /// Saves a screenshot of the page in `target/screenshots`.
     #[track_caller]
     pub fn shoot(&self, name: &str) {
         let taken = self.must("/screenshot", &Value::Null);
@@ -235,7 +235,7 @@ impl Chrome {
         std::fs::write(self.shots.join(format!("{name}.png")), picture).expect("a file");
     }
 
-    /// Checks the page with axe for serious findings, and that it is not wider than the window.
+    /// Fails if axe finds a serious accessibility fault in the page, or if the page is wider than the window.
     #[track_caller]
     pub fn accessible(&self) {
         let Some(axe) = axe() else { return };
@@ -253,7 +253,7 @@ impl Chrome {
         self.fits();
     }
 
-    /// Checks that the page is not wider than the window.
+    /// Fails if the page is wider than the window.
     #[track_caller]
     pub fn fits(&self) {
         let wide = self.script("return document.documentElement.scrollWidth - document.documentElement.clientWidth;");
@@ -261,7 +261,7 @@ impl Chrome {
     }
 }
 
-/// The source of axe-core, if it is installed.
+/// Returns the source of axe-core if it is installed.
 fn axe() -> Option<String> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tools/node_modules/axe-core/axe.min.js");
     match std::fs::read_to_string(&path) {
@@ -282,7 +282,7 @@ impl Drop for Chrome {
     }
 }
 
-/// Sends a command of the protocol. Returns its value, or the driver's error.
+/// Sends a WebDriver command. Returns its value, or the driver's error.
 fn command(addr: &str, method: &str, path: &str, body: &Value) -> Result<Value, String> {
     let sent = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let answer = ask(addr, method, path, &[("Content-Type", "application/json")], &sent);

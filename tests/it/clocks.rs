@@ -1,4 +1,4 @@
-//! Which clock decides if the clock of this machine and the clock of the vendor differ.
+//! Tests which clock decides if this machine's clock and the vendor's clock differ.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{Home, Sim, ready};
 
 const DAY: i64 = 86_400_000;
 
-/// The vendor says that every reward of an order expires in this many minutes by this machine's clock.
+/// Rewrites the vendor's responses, so that each of these rewards expires in this many minutes by this machine's clock.
 fn expires_in(sim: &Sim, rewards: &[String], minutes: i64) {
     let now = now().as_millisecond();
     for id in rewards {
@@ -46,7 +46,7 @@ fn lookup_and_reconcile_judge_expiry_by_the_vendor_s_clock() {
 fn status_judges_a_lost_reward_by_the_vendor_s_clock() {
     let (sim, home) = ready(&["--clock", "2m", "--rule-works", "off"]);
     let order = sim.example("plain");
-    // By the vendor's clock the second reward expired a minute ago; by this machine's it expires in a minute.
+    // The second reward expired a minute ago by the vendor's clock, and expires in a minute by this machine's clock.
     expires_in(&sim, &order.reward_ids[1..], 1);
     home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
     let at = sim.deletes()[0]["at_ms"].as_i64().expect("a moment");
@@ -72,7 +72,7 @@ fn a_crawl_is_as_of_the_earlier_of_both_clocks() {
         let age = home.run(&["status", "--json"]).object()["age_seconds"].as_i64().expect("seconds");
         assert!((0..120).contains(&age), "{source}: {age}");
     }
-    // If this machine's clock is behind, its own time is the earlier one.
+    // If this machine's clock is behind the vendor's, recoup uses this machine's time because it is the earlier one.
     let (_sim, home) = ready(&["--clock=10m"]);
     let coverage = home.check(&["lookup", "no such order", "--json"], 4).object()["coverage"].clone();
     let as_of: jiff::Timestamp = coverage["as_of"].as_str().expect("a moment").parse().expect("a moment");

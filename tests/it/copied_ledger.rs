@@ -1,10 +1,10 @@
-//! The main file of the ledger is copied, linked or replaced by hand: no reversal is sent twice.
+//! Tests of a ledger whose main file was copied, linked or replaced by hand: no reversal is sent twice.
 
 #[cfg(feature = "failpoints")]
 use crate::support::Sim;
 use crate::support::{Home, Ran, ready, wait_until};
 
-/// Copies only the main database files of `home` into `copy`, without the files that SQLite keeps beside them.
+/// Copies the main database files of `home` into `copy`, without SQLite's WAL and shared-memory files.
 pub fn copy_main_files(home: &Home, copy: Home) -> Home {
     for name in ["recoup.db", "recoup-ledger.db"] {
         if home.path(name).exists() {
@@ -60,7 +60,7 @@ fn a_second_process_reports_that_the_order_is_being_retracted_right_now() {
     assert_eq!(sim.deletes().len(), 1);
 }
 
-/// The crash points of a retraction, and whether its DELETE was sent.
+/// The crash points of a retraction, each with whether its DELETE was sent.
 #[cfg(feature = "failpoints")]
 const POINTS: [(&str, bool); 7] = [
     ("planned", false),
@@ -114,7 +114,8 @@ fn killed_at_any_step_an_older_ledger_beside_the_index_alone_sends_nothing() {
         let copy = copy_main_files(&home, Home::new(&sim));
         std::fs::write(copy.ledger(), before).expect("the older file");
         let again = copy.run(&args);
-        // At these points the index has no record of the send yet and nothing was sent, so the older ledger is equivalent.
+        // At the crash points `planned` and `committed` recoup has sent nothing, and the index does not record a send
+        // yet. Therefore recoup accepts the older ledger.
         if !matches!(point, "planned" | "committed") {
             again.expect(3);
             assert!(again.stderr.contains("older copy"), "{point}: {again:?}");

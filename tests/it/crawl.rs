@@ -1,4 +1,4 @@
-//! Crawls by participants: whatever fails, the index ends equal to the vendor's data, or names its gaps.
+//! Tests of crawls by participants: whatever fails, the index ends equal to the vendor's data, or names its gaps.
 
 use serde_json::{Value, json};
 
@@ -83,7 +83,8 @@ fn a_crawl_killed_twenty_times_resumes_and_repeats_few_requests() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
     let twice = requests_to(&sim, "GET reward") - accounts;
-    // A batch is counted in rows. Every account is at least one row, so a batch has at most as many accounts.
+    // The size of a batch is counted in rows. Every account has at least one row, so a batch has at most as many
+    // accounts.
     assert!(twice <= kills * (IN_FLIGHT + BATCH), "{twice} requests were made twice over {kills} kills");
 }
 
@@ -102,7 +103,7 @@ fn accounts_that_cannot_be_read_are_reported_and_exit_6() {
     assert_eq!(status["failed"], Value::Null);
     let listed = home.check(&["status", "--failed-accounts", "--json"], 0).object();
     assert_eq!(listed["failed"].as_array().map(Vec::len), Some(3));
-    // A negative answer does not claim more than was read.
+    // A look-up without a match claims no more than the crawl has read.
     let answer = home.check(&["lookup", "no such order", "--json"], 4).object();
     assert_eq!(answer["coverage"]["complete"], false);
     assert!(home.check(&["lookup", "no such order"], 4).stdout.contains("not in what has been read so far"));
@@ -113,7 +114,7 @@ fn an_answer_about_another_account_is_a_gap_until_the_account_is_read_again() {
     let sim = Sim::start(&["--participants", "300", "--query-returns-all"]);
     let home = Home::new(&sim);
     let order = sim.another("plain");
-    // A cache answers one account's request with the rewards of another.
+    // A cache in front of the vendor returns another account's rewards for one account.
     for id in &order.reward_ids {
         sim.rewrite(id, &json!({"set": {"accountId": "other@example.com"}, "only": "rest"}));
     }
@@ -133,7 +134,7 @@ fn an_answer_about_another_account_is_a_gap_until_the_account_is_read_again() {
     assert!(kept + 2 <= sim.truth().len(), "no reward of these answers is kept");
     let ran = home.check(&["lookup", &order.order_id, "--json"], 4);
     assert_eq!(ran.object()["verdict"], "not_found_yet", "{ran:?}");
-    // A live look-up rejects such an answer as a crawl does.
+    // A live look-up also rejects rewards of another account.
     let account = failed[0]["account_id"].as_str().expect("an account");
     let live = home.check(&["lookup", &order.order_id, "--participant", account, "--json"], 1);
     assert!(live.stdout.contains("another account"), "{live:?}");
@@ -249,7 +250,8 @@ fn accounts_that_are_no_longer_listed_are_marked_as_gone() {
 
 #[test]
 fn many_deleted_accounts_in_a_row_do_not_end_a_crawl() {
-    // They are deleted at the beginning or after some were read, and the list still has them.
+    // The deleted accounts are still in the list of participants. The vendor deletes them before the crawl or after it
+    // has read 150 accounts.
     for after in [0, 150] {
         let sim = Sim::start(&["--participants", "500"]);
         let home = Home::new(&sim);
@@ -366,7 +368,7 @@ fn a_database_of_another_tenant_another_version_or_a_damaged_one_is_refused() {
 fn a_full_disk_is_an_error_and_the_crawl_resumes_when_there_is_room() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
-    // A file size limit stands in for a full disk. Its signal SIGXFSZ must not end the process.
+    // A file size limit simulates a full disk. Its signal SIGXFSZ must not end the process.
     let program = home.command(&["crawl", "--source", "participants", "--json"]);
     let mut shell = std::process::Command::new("/bin/sh");
     shell
@@ -396,7 +398,7 @@ fn a_few_bad_accounts_do_not_stall_a_crawl_with_default_settings() {
 #[expect(clippy::disallowed_methods, reason = "measures how long the program takes to give up")]
 fn a_host_that_is_down_ends_a_crawl_with_a_network_error() {
     let sim = Sim::start(&["--participants", "60"]);
-    // No process listens on the port of a closed listener.
+    // The listener is closed, so its port refuses connections.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/api/v1", listener.local_addr().expect("its address"));
     drop(listener);

@@ -1,4 +1,5 @@
-//! Crawls of a vendor that contradicts itself. The simulator never does, so these tests bring a small server of their own.
+//! Tests of crawls of a vendor that contradicts itself. The simulator never contradicts itself, so these tests have a
+//! small server of their own.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -8,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Home, Sim};
 
-/// Responses of the contradictory vendor: the listed accounts, and Get Rewards for an account.
+/// The responses of the contradictory vendor: the list of accounts, and Get Rewards for an account.
 struct Responses {
     listed: Vec<String>,
     rewards: fn(&str) -> (u16, Value),
 }
 
-/// A minimal Advocate API, and a home that uses it.
+/// A minimal Advocate API, and a home directory that uses it.
 struct ContradictoryVendor {
     responses: Arc<Mutex<Responses>>,
     home: Home,
@@ -28,13 +29,13 @@ impl ContradictoryVendor {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/api/v1", listener.local_addr().expect("its address"));
         let answers = Arc::clone(&responses);
-        // Runs until the test process ends.
+        // The server thread runs until the test process ends.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a connection");
                 let mut lines = BufReader::new(stream.try_clone().expect("the same stream")).lines();
                 let Some(Ok(first)) = lines.next() else { continue };
-                // The head ends with an empty line; a GET has no body.
+                // An empty line ends the head of the request; a GET request has no body.
                 while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
                 let (status, body) = answer(&answers.lock().expect("no thread panicked"), &first);
                 let body = body.to_string();
@@ -52,7 +53,7 @@ impl ContradictoryVendor {
         edit(&mut self.responses.lock().expect("no thread panicked"));
     }
 
-    /// Crawls, expects this exit code, and returns the first object.
+    /// Crawls, checks the exit code, and returns the first JSON object of the output.
     #[track_caller]
     fn crawl(&self, code: i32) -> Value {
         self.home.check(&["crawl", "--source", "participants", "--json"], code).object()

@@ -1,5 +1,5 @@
-//! Crawls by GraphQL and by export: the index ends equal to the vendor's data or names its gaps, a refresh costs what
-//! changed, and a source that does not work is replaced by another one, with a reason.
+//! Tests of crawls by GraphQL and by export: the index ends equal to the vendor's data or names its gaps. A refresh
+//! costs as many requests as accounts changed. If a source does not work, recoup uses another one and says why.
 
 use std::collections::BTreeSet;
 
@@ -16,13 +16,13 @@ fn by(source: &str) -> [&str; 4] {
     ["crawl", "--source", source, "--json"]
 }
 
-/// Every order ID of the simulator.
+/// Returns every order ID of the simulator.
 fn orders(sim: &Sim) -> BTreeSet<String> {
     let ids = |reward: &Value| reward["order_ids"].as_array().cloned().unwrap_or_default();
     sim.truth().iter().flat_map(ids).filter_map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
-/// An order of one of 20 accounts that change now.
+/// Changes 20 accounts of the simulator and returns an order ID that is new.
 fn late_order(sim: &Sim) -> String {
     let before = orders(sim);
     sim.post("change?accounts=20");
@@ -50,13 +50,14 @@ fn by_graphql_the_index_equals_the_truth_under_faults_and_changes() {
         &["--graphql-max-limit", "30"],
         &["--graphql-slow", "25"],
     ] {
-        // The changes end before the pages do, so the second crawl reads a still tenant and must find every change.
+        // The simulator's changes end before the first crawl does, so no row changes during the second crawl, which
+        // must find every change.
         let sim = Sim::start(&[&["--participants", "600", "--reward-churn", "20"], flags].concat());
         let home = Home::new(&sim);
         home.configure_more("[crawl]\ngraphql_page_size = 50");
         let outcome = home.check(&by("graphql"), 0).object();
         assert_eq!(outcome["complete"], true, "{flags:?}: {outcome}");
-        // The refresh finds what changed after the last page was read.
+        // The refresh finds the changes after the last page of the first crawl.
         let again = home.check(&by("graphql"), 0).object();
         assert_eq!((&again["complete"], &again["refresh"]), (&Value::Bool(true), &Value::Bool(true)), "{again}");
         assert_index_is_truth(&home, &sim);
@@ -105,7 +106,7 @@ fn links_that_only_graphql_has_are_found_and_can_be_retracted() {
     let order = sim.example("plain");
     assert_eq!(home.check(&["retract", &order.order_id, "--yes", "--json"], 0).state(), "confirmed");
     assert_eq!(sim.deletes().len(), 1);
-    // The retraction has read these rewards by Get Rewards, which shows no link. The index keeps the link.
+    // The retraction has read the order's rewards by Get Rewards, which shows no link. The index keeps the link.
     let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
     assert!(answer["matches"].as_array().is_some_and(|list| list.len() == 2), "{answer}");
     assert!(answer["matches"].as_array().into_iter().flatten().all(|m| m["state"] == "cancelled"), "{answer}");
@@ -190,7 +191,7 @@ fn by_export_only_accounts_with_rewards_are_requested() {
     assert_eq!(requests_to(&sim, "GET reward"), with_rewards.len() as u64);
     assert_eq!(requests_to(&sim, "GET users"), 0);
     assert_eq!(sim.violations(), Vec::<Value>::new(), "the download was requested without credentials");
-    // A recent export is used again.
+    // recoup uses a recent export again instead of requesting a new one.
     home.check(&["crawl", "--source", "export", "--full", "--json"], 0);
     assert_eq!(requests_to(&sim, "POST export"), 1);
 }
@@ -207,7 +208,7 @@ fn a_refresh_by_export_requests_the_accounts_that_changed() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert!(sim.requests() <= 30 * 11 / 10 + 20, "{}", sim.record()["requests"]);
     assert_index_is_truth(&home, &sim);
-    // The next refresh overlaps with this one, and the rows of the overlap say nothing new.
+    // The next refresh reads the overlap with this refresh again, and finds no difference in it.
     sim.post("change?accounts=20");
     sim.post("record/reset");
     home.check(&by("export"), 0);
@@ -231,8 +232,8 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
         requests_to(&sim, "GET reward")
     };
     assert_eq!(requested_again(), 0, "rows that agree with the index");
-    // A modification that is older than the newest one seen may become visible late. The index is set back to the state
-    // before it.
+    // The vendor may show a modification late, after newer modifications. The test simulates such a modification: it
+    // sets the index back to the state before it.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
     let newest = "(SELECT id FROM rewards WHERE date_cancelled = (SELECT max(date_cancelled) FROM rewards))";
     for before in [
@@ -244,7 +245,8 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
         recoup::store::index::renew_reward_sums(&home.database()).expect("renewed");
         assert_eq!(requested_again(), 1, "{before}");
     }
-    // A recent modification that no date of the copy shows may have become visible after the reading.
+    // No date in the copied reward shows a redemption. Therefore a recent modification may have become visible after
+    // the reading.
     let truth = sim.truth();
     let credit = |reward: &&Value| reward["state"] == "available" && reward["assigned"].is_i64();
     let credit = truth.iter().find(credit).and_then(|reward| reward["reward_id"].as_str()).expect("a credit");
@@ -280,7 +282,7 @@ fn an_export_without_accounts_is_followed_by_a_user_export() {
 
 #[test]
 fn an_export_that_fails_is_requested_again_or_another_source_is_used() {
-    // With `expire` every export expires at its download; with `broken` the second download succeeds.
+    // With `expire` every export expires before its download; with `broken` the second download succeeds.
     for (fault, code) in [("expire", 1), ("broken", 0), ("abort", 1), ("stuck", 1)] {
         let sim = Sim::start(&["--participants", "150", "--export-fault", fault, "--export-delay", "0ms"]);
         let home = Home::new(&sim);
@@ -295,7 +297,7 @@ fn an_export_that_fails_is_requested_again_or_another_source_is_used() {
             assert_eq!(requests_to(&sim, "POST export"), if fault == "expire" { 3 } else { 1 }, "{fault}");
         }
     }
-    // With --source auto the crawl names the reason and uses participants.
+    // With --source auto the crawl falls back to participants and names the reason.
     let sim = Sim::start(&[
         "--participants",
         "150",

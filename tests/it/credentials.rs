@@ -1,13 +1,13 @@
-//! Malformed credentials: recoup reports what is wrong with them and never prints a part of them.
+//! Tests of malformed credentials: recoup reports what is wrong with them and never prints a part of them.
 
 use base64ct::{Base64, Encoding};
 
 use crate::support::{Home, Sim};
 
-/// A part of every token here. No output may contain it.
+/// A text that every token of these tests contains. No output may contain it.
 const CORE: &str = "Zq7Xv9Kp";
 
-/// Runs it, expects the exit code, and expects that no stream contains a part of the token in any form.
+/// Runs recoup, checks its exit code, and fails if an output contains a part of the token in any encoding.
 fn said(home: &Home, args: &[&str], code: i32) -> String {
     let ran = home.check(args, code);
     let said = format!("{}{}", ran.stdout, ran.stderr);

@@ -1,4 +1,4 @@
-//! A damaged index: a look-up is refused, gives the same answer as before, or says that it is incomplete.
+//! Tests of a damaged index: a look-up is refused, gives the same answer as before, or says that it is incomplete.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::support::{Home, Sim, ready, size};
 
-/// Tables that no answer reads: raw rewards, and the list of participants.
+/// Tables of the index that no look-up reads: raw rewards and the list of participants.
 const ASIDE: [&str; 2] = ["raw_rewards", "participants"];
 
-/// The look-ups: known orders, an unknown one, an ActionId and a reward ID.
+/// Returns the texts to look up: known orders, an unknown order, an ActionId and a reward ID.
 fn texts(sim: &Sim) -> Vec<String> {
     let (one, two) = (sim.example("plain"), sim.example("redeemed"));
     let mut texts = vec![one.order_id, two.order_id, "no such order".to_owned(), "77001122".to_owned()];
@@ -18,7 +18,7 @@ fn texts(sim: &Sim) -> Vec<String> {
     texts
 }
 
-/// The answers, or `None` after an error.
+/// Returns the answers of the look-ups, or `None` after an error.
 fn answers(home: &Home, index: &std::path::Path, texts: &[String]) -> Option<Vec<Value>> {
     let mut args: Vec<&str> = vec!["lookup", "--json"];
     args.extend(texts.iter().map(String::as_str));
@@ -32,7 +32,7 @@ fn answers(home: &Home, index: &std::path::Path, texts: &[String]) -> Option<Vec
     Some(lines.filter(|line: &Value| line["verdict"].is_string()).collect())
 }
 
-/// The page size, and the pages of each b-tree that an answer may read.
+/// Returns the page size, and the pages of each b-tree that a look-up may read.
 fn pages(index: &std::path::Path) -> (usize, Vec<Vec<usize>>) {
     let conn = Connection::open(index).expect("the index");
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("one file");
@@ -48,7 +48,7 @@ fn pages(index: &std::path::Path) -> (usize, Vec<Vec<usize>>) {
     (size, pages.into_values().collect())
 }
 
-/// 300 flips, or the number in `TEST_FLIPS`.
+/// The test flips 300 bytes, or the number in `TEST_FLIPS`.
 #[test]
 fn a_flipped_byte_in_the_index_never_gives_a_wrong_complete_answer() {
     let (sim, home) = ready(&[]);
@@ -61,8 +61,8 @@ fn a_flipped_byte_in_the_index_never_gives_a_wrong_complete_answer() {
     let mut dice = fastrand::Rng::with_seed(16);
     let (mut refused, mut same) = (0, 0);
     for n in 0..size("TEST_FLIPS", 300) {
-        // Every fourth flip is anywhere. The others hit a non-empty page of a b-tree that answers read; each b-tree is equally
-        // likely.
+        // Every fourth flip hits a random byte of the index file. Each other flip hits a non-empty page of a b-tree
+        // that look-ups read, chosen with equal probability.
         let at = if n % 4 == 0 {
             dice.usize(0..file.len())
         } else {
@@ -80,7 +80,7 @@ fn a_flipped_byte_in_the_index_never_gives_a_wrong_complete_answer() {
         match answers(&home, &copy, &texts) {
             None => refused += 1,
             Some(mut found) => {
-                // The offset of the vendor's clock may be lost; the answer then says so.
+                // If the damage hits the stored offset of the vendor's clock, the answer has `clock` `local`.
                 for (found, good) in found.iter_mut().zip(&good) {
                     if found["clock"] == "local" {
                         found["clock"] = good["clock"].clone();

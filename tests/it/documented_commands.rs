@@ -1,7 +1,7 @@
-//! The commands of the documentation that are marked as runnable are run, page by page, against the simulator.
+//! Runs the commands of the documentation that are marked as runnable, page by page, against the simulator.
 //!
 //! A block that begins with ```` ```sh run ```` runs until it ends, and must succeed. A block that begins with
-//! ```` ```sh background ```` starts a program that serves; it runs until the end of the page.
+//! ```` ```sh background ```` starts a server, which runs until the end of the page.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -9,7 +9,8 @@ use std::process::{Child, Stdio};
 
 use crate::support::{Home, Ran, Sim};
 
-/// The runnable blocks of a page in their order: whether each runs in the background, and its lines.
+/// Returns the runnable blocks of a documentation page in order: each with its lines, and whether it runs in the
+/// background.
 fn blocks(page: &str) -> Vec<(bool, String)> {
     let mut found = Vec::new();
     let mut open: Option<(bool, String)> = None;
@@ -28,7 +29,7 @@ fn blocks(page: &str) -> Vec<(bool, String)> {
     found
 }
 
-/// Programs that serve, stopped on drop.
+/// Servers that a documentation page starts; dropping this type stops them.
 struct Servers(Vec<Child>);
 
 impl Drop for Servers {
@@ -45,7 +46,7 @@ fn the_five_minutes_of_the_readme_run_word_for_word() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README");
     let blocks = blocks(&page);
     assert!(blocks.len() >= 6, "{blocks:?}");
-    // The ports of the page may be in use on this machine.
+    // The port numbers of the documentation page may be in use on this machine.
     let free = || TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let (simulator, service) = (free(), free());
     let sim = Sim::start(&["--participants", "1"]);
@@ -54,7 +55,7 @@ fn the_five_minutes_of_the_readme_run_word_for_word() {
     let own = ["RECOUP_ADVOCATE_URL", "RECOUP_BRAND_URL", "RECOUP_TENANT", "RECOUP_ACCOUNT_SID", "RECOUP_AUTH_TOKEN"];
     let home = own.into_iter().fold(home, |home, name| home.set(name, ""));
     let mut servers = Servers(Vec::new());
-    // The exports of earlier blocks of the same terminal.
+    // The `export` lines of earlier blocks, because the page assumes one terminal.
     let mut exported = String::new();
     let mut output = String::new();
     for (is_background, block) in blocks {

@@ -1,4 +1,5 @@
-//! Forgetting a person removes them from the index and the ledger, and no later crawl or look-up brings them back.
+//! Tests of `recoup forget`: it removes a person from the index and the ledger, and no later crawl or look-up adds them
+//! again.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 use crate::service::{Service, add_user};
 use crate::support::{Home, Sim, os_user, ready};
 
-/// A confirmed order of two people, and the account of one of them.
+/// Retracts an order of two people until it is confirmed. Returns the order ID and the account ID of one of them.
 fn confirmed(sim: &Sim, home: &Home) -> (String, String) {
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--reason", "Ms Bird asked", "--ticket", "T-1"], 0);
@@ -23,7 +24,7 @@ fn account_of(sim: &Sim, reward: &str) -> String {
     account
 }
 
-/// Whether a file or its log contains a text.
+/// Returns `true` if a file or its WAL contains a text.
 fn holds(path: &Path, text: &str) -> bool {
     ["", "-wal"].iter().any(|end| {
         let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
@@ -43,7 +44,7 @@ fn assert_gone(home: &Home, account: &str) {
     assert_eq!(known.expect("a number"), 0);
 }
 
-/// Deletes a file with its log.
+/// Deletes a database file with its WAL.
 fn remove(home: &Home, name: &str) {
     for end in ["", "-wal", "-shm"] {
         drop(std::fs::remove_file(home.path(&format!("{name}{end}"))));
@@ -58,12 +59,12 @@ fn forget(home: &Home, account: &str) -> Value {
 
 #[test]
 fn a_forgotten_account_leaves_no_trace_and_no_source_brings_it_back() {
-    // Enough rewards that the compression dictionary contains parts of them.
+    // The simulator needs so many rewards that the compression dictionary contains parts of them.
     let (sim, home) = ready(&["--participants", "3000"]);
     let (order, account) = confirmed(&sim, &home);
     assert!(holds(&home.ledger(), &account) && holds(&home.ledger(), "Ms Bird"), "there before");
     assert!(holds(&home.ledger(), "QueuedUri"), "the vendor's answer, as it came");
-    // A row of the list holds the number of its account beside a hash.
+    // A row of `participants` has the row number of its account in the upper half of its hash.
     let number = |sql: &str, of: &dyn rusqlite::ToSql| {
         let index = rusqlite::Connection::open(home.database()).expect("the index");
         index.query_row(sql, [of], |row| row.get::<_, i64>(0)).expect("a number")
@@ -98,7 +99,7 @@ fn a_forgotten_account_leaves_no_trace_and_no_source_brings_it_back() {
     home.run(&["lookup", "no such order", "--live"]);
     assert_gone(&home, &account);
 
-    // The retraction is still proven, by the IDs of its rewards.
+    // The IDs of its rewards still prove the retraction.
     let verified = home.check(&["verify", "1", "--json"], 0);
     assert_eq!(verified.state(), "confirmed");
     assert_eq!(verified.object()["retractions"][0]["reason"], "(forgotten)");
@@ -111,7 +112,7 @@ fn a_forgotten_account_leaves_no_trace_and_no_source_brings_it_back() {
     assert_eq!(sim.violations(), Vec::<Value>::new());
     let asked = sim.get("record");
     assert!(!asked.contains("forgotten"), "nobody is asked about an account of that name");
-    // A repetition does no harm, and adds an event only if it deleted something.
+    // A second `forget` of the same account does no harm, and adds an event to the ledger only if it deleted something.
     let head = home.check(&["audit", "verify", "--json"], 0).object()["head"].clone();
     forget(&home, &account);
     assert_eq!(home.check(&["audit", "verify", "--json"], 0).object()["head"], head);

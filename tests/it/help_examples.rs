@@ -1,4 +1,5 @@
-//! Every example of `recoup COMMAND --help` is run against the simulator, as a shell line, and does what it says.
+//! Runs every example of `recoup COMMAND --help` against the simulator as a shell line, and checks that it does what
+//! its description says.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -12,7 +13,7 @@ use crate::adjust::order;
 use crate::notices::{Receiver, SECRET};
 use crate::support::{Home, Ran, Sim, ready, wait_until};
 
-/// The texts of the examples that stand for data of the simulator, with the data.
+/// Maps each placeholder of the help examples to the simulator's data.
 struct Data(Vec<(&'static str, String)>);
 
 impl Data {
@@ -41,7 +42,7 @@ impl Data {
             ("/etc/recoup/token", home.path("key-of-acme").display().to_string()),
             ("0.0.0.0:8443", "127.0.0.1:0".to_owned()),
             ("8090", "0".to_owned()),
-            // One example listens where the settings say.
+            // One help example uses the listen address of the settings.
             ("8080", port.to_string()),
         ])
     }
@@ -51,7 +52,7 @@ impl Data {
     }
 }
 
-/// Runs a command that serves until it is stopped, and expects the address on its first line.
+/// Runs a command that serves until it is stopped, and expects an address on its first output line.
 fn serves(home: &Home, line: &str) {
     let mut child = home.shell(&format!("exec {line}")).spawn().expect("it starts");
     let mut first = String::new();
@@ -90,7 +91,7 @@ fn every_example_of_the_help_runs_against_the_simulator() {
                     serves(&home, &said);
                     continue;
                 }
-                // Asks three questions on a terminal; the tests of `recoup init` answer them.
+                // `recoup init` asks three questions on a terminal; its own tests answer them.
                 "recoup init" => continue,
                 _ => {}
             }
@@ -99,10 +100,10 @@ fn every_example_of_the_help_runs_against_the_simulator() {
                     said.replace("recoup init", &format!("recoup init --config {}", home.path("new.toml").display()));
             }
             let ran = Ran::of(&[&said], home.shell(&said).output().expect("bash runs"));
-            // The simulated shop's file has an order that no crawl has found, and one that is retracted.
+            // The simulated shop's file has an order that no crawl has found, and an order that is retracted.
             let expected: &[i32] = match *line {
                 line if line.contains("--watch-missing") => &[0, 4],
-                // The vendor has not got the file yet.
+                // The simulator has not received the reversal file yet.
                 "recoup file check" => &[0, 7],
                 "recoup reconcile refunds.csv" | "recoup reconcile refunds.csv --out reconciled.csv" => &[0, 6],
                 _ => &[0],

@@ -1,11 +1,11 @@
-//! The history page: what its filters find, its pages, and its CSV file.
+//! Tests of the history page: what its filters find, its pages, and its CSV file.
 
 use crate::browser::sign_in;
 use crate::chrome::{Chrome, Screen};
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::ready;
 
-/// The numbers of the retractions that a page lists.
+/// Returns the numbers of the retractions that a history page lists.
 fn listed(page: &str) -> Vec<u64> {
     let parts = page.split("data-label=\"Retraction\">").skip(1);
     parts.filter_map(|part| part.split_once("\">")?.1.split('<').next()?.parse().ok()).collect()

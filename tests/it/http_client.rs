@@ -1,4 +1,4 @@
-//! The HTTP client against the vendor: TLS, private certificate authorities and proxies, all on this machine.
+//! Tests of the HTTP client against the vendor: TLS, private certificate authorities and proxies, all on this machine.
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ fn tls(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name)
 }
 
-/// Accepts connections on a free port until the test process ends, and passes each to `serve`.
+/// Accepts connections on a free port until the test process ends, and gives each connection to `serve`.
 fn listen<S, F>(serve: S) -> SocketAddr
 where
     S: Fn(TcpStream) -> F + Send + 'static,
@@ -35,7 +35,7 @@ where
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             sender.send(listener.local_addr().expect("an address")).expect("the test waits for it");
             while let Ok((stream, _)) = listener.accept().await {
-                // A disconnected client is no failure of the test.
+                // The test does not fail if the client disconnects.
                 let serving = serve(stream);
                 tokio::spawn(async move { drop(serving.await) });
             }
@@ -44,7 +44,7 @@ where
     receiver.recv().expect("it listens")
 }
 
-/// TLS for `localhost` and `advocate.example`.
+/// Returns a TLS configuration for `localhost` and `advocate.example`.
 fn acceptor(protocols: &[&str]) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(tls("cert.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(tls("key.pem")).expect("a key");
@@ -59,7 +59,7 @@ fn acceptor(protocols: &[&str]) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A TLS server in front of the simulator.
+/// Starts a TLS server in front of the simulator.
 fn front(sim: &Sim) -> SocketAddr {
     let (acceptor, behind) = (acceptor(&[]), sim.addr.clone());
     listen(move |stream| {
@@ -72,8 +72,8 @@ fn front(sim: &Sim) -> SocketAddr {
     })
 }
 
-/// An HTTP/2 server in front of the simulator. Each connection answers this many requests and refuses those that are in flight
-/// then.
+/// Starts an HTTP/2 server in front of the simulator. Each connection answers this many requests, then refuses the
+/// requests that are in flight.
 fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
     let (acceptor, behind) = (acceptor(&["h2"]), sim.addr.clone());
     listen(move |stream| {
@@ -98,8 +98,8 @@ fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
                 }
             }
             drop(connection);
-            // A socket that closes with unread data resets the connection, and the client may then lose the GOAWAY frame that
-            // says which requests were not processed.
+            // If a socket is closed with unread data, the connection is reset, and the client may lose the GOAWAY
+            // frame. That frame says which requests were not processed.
             tokio::io::copy(&mut unread, &mut tokio::io::sink()).await.map(drop)
         }
     })
@@ -119,7 +119,7 @@ async fn pass_on(behind: &str, request: &Request<RecvStream>, mut respond: SendR
     body.send_data(Bytes::copy_from_slice(&answer[ends..]), true).map_err(Error::other)
 }
 
-/// A proxy that forwards every connection to one address and records the requests.
+/// Starts a proxy that forwards every connection to one address and records the requests.
 fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&asked);
@@ -159,14 +159,14 @@ fn a_cleanly_closed_connection_is_no_failure() {
     let url = format!("https://localhost:{}/api/v1", front_over_http2(&sim, 20).port());
     let home =
         Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url).set("SSL_CERT_FILE", &tls("ca.pem").display().to_string());
-    // A time-out on a busy machine would be a retry of its own.
+    // A time-out on a busy machine would cause a second retry.
     let patient = std::fs::read_to_string(home.path("recoup.toml"))
         .expect("the settings")
         .replace("timeout = '2s'", "timeout = '30s'");
     home.configure(&patient);
     let crawl = home.crawl().object();
     assert_eq!(crawl["complete"], true);
-    // A refused request was not processed, and is repeated without a delay or a message.
+    // The server did not process a refused request, so recoup repeats it without a delay or a message.
     assert_eq!(crawl["requests"].as_u64(), Some(sim.requests()));
 }
 

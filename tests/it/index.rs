@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim};
 
-/// One reward: account, order IDs, ActionIds, assigned, redeemed, cancelled.
+/// The facts of one reward: account, order IDs, ActionIds, assigned, redeemed and cancelled.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     account: String,
@@ -26,7 +26,7 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
     list
 }
 
-/// The simulator's current rewards.
+/// Returns the simulator's current rewards.
 pub fn truth(sim: &Sim) -> BTreeMap<String, Row> {
     let texts = |value: &Value| -> Vec<String> {
         sorted(value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect())
@@ -47,7 +47,7 @@ pub fn truth(sim: &Sim) -> BTreeMap<String, Row> {
         .collect()
 }
 
-/// The rewards of the index that are not marked as gone.
+/// Returns the rewards of the index that are not marked as gone.
 pub fn indexed(home: &Home) -> BTreeMap<String, Row> {
     if let Some(address) = home.server() {
         return indexed_on_server(address);
@@ -117,13 +117,14 @@ pub fn open(home: &Home) -> Connection {
     Connection::open_with_flags(home.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the index")
 }
 
-/// Expects that the index equals the truth, row by row, and that `lookup` finds every order.
+/// Fails if a row of the index differs from the simulator, or if `lookup` does not find an order.
 #[track_caller]
 pub fn assert_index_is_truth(home: &Home, sim: &Sim) {
     let (truth, mut indexed) = (truth(sim), indexed(home));
     for (id, row) in &truth {
         let mut found = indexed.remove(id).unwrap_or_else(|| panic!("reward {id} is not in the index: {row:?}"));
-        // The truth counts credits only; the index also has the percentage or the amount of other types.
+        // The simulator's truth file has amounts of credits only. The index also has the percentage or the amount of
+        // other reward types.
         found.assigned = found.assigned.filter(|_| row.assigned.is_some());
         assert_eq!(&found, row, "reward {id}");
     }
@@ -150,7 +151,7 @@ pub fn assert_index_is_truth(home: &Home, sim: &Sim) {
     }
 }
 
-/// Looks up all orders with one command, from standard input.
+/// Looks up all orders with one command that reads them from standard input.
 fn lookup_all(home: &Home, orders: &[String]) -> Vec<Value> {
     if orders.is_empty() {
         return Vec::new();
@@ -171,7 +172,8 @@ fn a_path_too_long_for_sqlite_is_refused_and_the_longest_allowed_works() {
     let sim = Sim::start(&["--participants", "20"]);
     let home = Home::new(&sim);
     let folder = home.path("").canonicalize().expect("the folder");
-    // The longest of the three paths, that of the users or of the ledger, decides if no other path is set.
+    // recoup derives the ledger's and the users' paths from the index's path. The longest of the three decides whether
+    // recoup accepts it.
     let path_of = |bytes: usize, name: &str| {
         let mut path = folder.clone();
         loop {
@@ -205,12 +207,12 @@ fn a_path_too_long_for_sqlite_is_refused_and_the_longest_allowed_works() {
             assert!(said.contains(&format!("the path of the index has {bytes} bytes")), "{said}");
             assert!(said.contains("at most 504") && said.contains("RECOUP_DATABASE"), "{said}");
         }
-        // The same for the ledger.
+        // recoup also limits the length of the ledger's path.
         let args = ["status"];
         let ledger = path_of(bytes, "l.db");
         let output = home.command(&args).env("RECOUP_LEDGER", &ledger).output().expect("the binary runs");
         let ran = Ran::of(&args, output);
-        // The users' database is beside the ledger, and its name is longer.
+        // recoup derives the path of the users' database from the ledger's path, and it is longer.
         ran.expect(if bytes <= 480 { 0 } else { 3 });
     }
     let name = "n".repeat(240);

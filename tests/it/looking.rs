@@ -1,4 +1,5 @@
-//! Looking at orders on the page and in the API: what it costs, and that it shows the newest known states.
+//! Tests of looking at orders on the page and in the API: how many requests it costs, and that it shows the newest
+//! known states.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ fn quota_of(home: &Home, host: &str) -> Value {
     lines.into_iter().find(|line| line["host"].as_str().is_some_and(|name| name.starts_with(host))).expect("the host")
 }
 
-/// Sets the quota of both hosts, and short waits.
+/// Configures the quota of both hosts, and short waits.
 fn configure(home: &Home, quota: &str) {
     let host = format!("timeout = '5s'\nbackoff = '5ms'\n{quota}\n");
     home.configure(&format!(
@@ -19,12 +20,12 @@ fn configure(home: &Home, quota: &str) {
     ));
 }
 
-/// Turns the scheduled jobs off. They read the vendor when the service starts, at the same time as the test.
+/// Turns off the scheduled jobs, which would read the vendor when the service starts, at the same time as the test.
 fn without_jobs(home: &Home) {
     home.configure_more("[schedule]\nrefresh = 'off'\nverify = 'off'");
 }
 
-/// Requests about orders that the simulator received. Scheduled jobs of the service send none of these.
+/// Counts the requests about orders that the simulator received. The service's scheduled jobs send no such requests.
 fn asked(sim: &Sim) -> u64 {
     let all = sim.record()["requests"].clone();
     let names = ["GET reward", "GET reward by id", "GET referral by id", "GET action", "GET submission"];
@@ -47,7 +48,7 @@ fn retract_and_confirm(browser: &Browser<'_>, order: &str) -> String {
 #[test]
 fn looking_at_one_order_fifty_times_costs_one_preflight_and_no_reserve() {
     let (sim, home) = ready(&[]);
-    // Reads the rule of the program, which is kept for an hour.
+    // `doctor` reads the program rule, which recoup caches for an hour.
     home.check(&["doctor"], 0);
     configure(&home, "quota = '2000/h'\nreserve = 0.5");
     without_jobs(&home);
@@ -69,7 +70,7 @@ fn looking_at_one_order_fifty_times_costs_one_preflight_and_no_reserve() {
         assert_eq!(answer.json()["retractions"][0]["state"], "would_send", "{}", answer.body);
         assert!(answer.header("age").parse::<u64>().is_ok(), "{answer:?}");
     }
-    // One preflight: the rewards of two accounts, their referral, and the action.
+    // One preflight costs four requests: the rewards of two accounts, their referral, and the action.
     assert_eq!(asked(&sim) - before, 4);
     assert_eq!(service.end(), Some(0));
     for (host, requests) in [("advocate", 3), ("brand", 1)] {
@@ -90,7 +91,7 @@ fn if_only_the_reserve_is_left_looking_says_so_and_a_retraction_is_sent() {
     let token = format!("Bearer {}", add_token(&home, "agent", &["preflight"]));
     let order = sim.example("plain").order_id;
     let link = percent_encoded(&order);
-    // The crawl has used all but the reserve.
+    // The quota leaves only the reserve after the requests of the crawl.
     let used = quota_of(&home, "advocate")["used"].as_u64().expect("a count");
     configure(&home, &format!("quota = '{}/h'", used + 40));
     let service = Service::start(&home);
@@ -139,7 +140,7 @@ fn a_kept_preflight_is_not_shown_after_another_process_has_sent_the_order() {
     assert!(verdict(&agent, &order).contains("It can be retracted"));
     home.check(&["retract", &order, "--yes"], 0);
     assert!(verdict(&agent, &order).contains("There is nothing to send"));
-    // The ledger is moved away. A kept preflight must not hide that nothing can be sent.
+    // The test removes the ledger. A cached preflight must not hide that nothing can be sent.
     for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
         drop(std::fs::remove_file(home.path(file)));
     }
@@ -157,7 +158,7 @@ fn a_confirmed_order_is_asked_about_only_if_the_reader_wants_it() {
     let service = Service::start(&home);
     let agent = service.login("agent", &agent);
     retract_and_confirm(&agent, &order);
-    // The service may still be following it.
+    // The service may still be reading the state of the retraction.
     let mut before = asked(&sim);
     wait_until("nothing is asked any more", || {
         let now = asked(&sim);
@@ -190,7 +191,8 @@ fn after_a_confirmed_retraction_every_place_shows_the_state_that_is_known_now() 
     let link = percent_encoded(&order);
     let older = std::fs::read(home.database()).expect("the index before the retraction");
     home.check(&["retract", &order, "--yes"], 0);
-    // With the newest index, and with one that has missed the retraction: then the ledger has the newest state.
+    // The first round uses the newest index. The second uses an index from before the retraction, so only the ledger
+    // has the newest state.
     for is_old in [false, true] {
         if is_old {
             for log in ["recoup.db-wal", "recoup.db-shm"] {
@@ -276,7 +278,7 @@ fn a_stop_has_no_button_to_retract() {
     let lead = verdict(&service.login("lead", &passwords[1]), &order);
     assert!(lead.contains("class=\"button second\"") && lead.contains("Override the stop…"), "{lead}");
     assert!(!lead.contains("Retract…"), "{lead}");
-    // The advice of a warning presumes that it is sent.
+    // The remedy of a warning is hidden, because it says to send the retraction although a stop forbids that.
     assert!(lead.contains("old-conversion") && !lead.contains("send it"), "{lead}");
 }
 

@@ -1,4 +1,4 @@
-//! Look-ups: exact matches, the coverage that an answer rests on, and live reads without a crawl.
+//! Tests of look-ups: exact matches, the coverage of the index in the answer, and live reads without a crawl.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ fn with_input(home: &Home, args: &[&str], input: &[u8]) -> Ran {
     Ran::of(args, child.wait_with_output().expect("it ends"))
 }
 
-/// An order with one account, one order ID and one ActionId, and its account.
+/// Returns an order ID and its account ID; the order has one account, one order ID and one ActionId.
 fn some_order(sim: &Sim) -> (String, String) {
     let truth = sim.truth();
     let is_single = |reward: &&Value| {
@@ -179,7 +179,7 @@ fn a_closed_pipe_is_success() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Texts that people paste for an order, with the difference that the answer names.
+/// Returns texts that people paste for an order ID, each with the difference that recoup must name.
 fn pasted(order: &str) -> Vec<(String, &'static str)> {
     let wide: String =
         order.chars().map(|c| c.to_digit(10).and_then(|n| char::from_u32(0xff10 + n)).unwrap_or(c)).collect();
@@ -217,7 +217,7 @@ fn a_pasted_text_is_unclear_if_the_index_has_an_order_that_it_may_mean() {
         assert!(said.contains(": unclear: ") && said.contains(&format!("did you mean {order:?}")), "{said}");
         assert!(!said.contains("not a referral") && !said.contains('\u{202c}'), "{said:?}");
     }
-    // The same marks around an unknown order ID.
+    // The texts have an unknown order ID with the same invisible marks.
     for text in
         ["no-such-1\u{202c}", "no\u{ad}-such-1", "\u{2067}no-such-1\u{2069}", "https://shop.example/orders/no-such-1"]
     {
@@ -243,7 +243,7 @@ fn each_order_of_a_line_is_answered() {
         let asked: Vec<Value> = ran.objects().iter().map(|answer| answer["order_id"].clone()).collect();
         assert_eq!(asked, [one.as_str(), two.as_str()], "{between:?}");
     }
-    // An order ID that contains separators of a list stays whole in a list.
+    // recoup keeps an order ID whole in a list, even if the ID contains separators of lists.
     let mut odd = sim.truth().into_iter().filter_map(|reward| Some(reward["order_ids"][0].as_str()?.to_owned()));
     let odd = odd.find(|order| order.contains(',') && order.contains(';')).expect("an order with separators");
     let ran = home.check(&["lookup", &format!("{odd}, {two};{odd}"), "--json"], 0);
@@ -278,7 +278,7 @@ fn an_action_a_reward_and_a_participant_lead_to_their_orders() {
     }
 }
 
-/// Some user IDs differ from the account ID, so they have an index of their own.
+/// The index finds a reward also by its user ID, because some user IDs differ from the account ID.
 #[test]
 fn a_user_id_that_differs_from_the_account_id_leads_to_its_orders() {
     let sim = Sim::start(&["--participants", "300"]);

@@ -1,4 +1,4 @@
-//! End-to-end tests: the real binary against the real simulator. Each file is named for what it tests.
+//! End-to-end tests: the real binary against the real simulator. Each file has the name of what it tests.
 //!
 //! Tests assert what a user sees (standard output, exit code, rows) and what the simulator received, never internals.
 

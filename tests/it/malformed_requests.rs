@@ -1,4 +1,4 @@
-//! Malformed requests to every route of the service: none breaks the service or sends a reversal.
+//! Sends malformed requests to every route of the service: none breaks the service or sends a reversal.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use recoup::serve::{Audience, all_routes};
 use crate::service::{Service, add_token, add_user};
 use crate::support::{ready, size};
 
-/// Fragments with a meaning for parsers, and unexpected bytes.
+/// Text fragments that parsers treat specially, and unexpected bytes.
 const PIECES: &[&[u8]] = &[
     b"order=1",
     b"orders=%ff%00%0d%0a",
@@ -72,7 +72,7 @@ fn malformed_requests_on_every_route_break_nothing_and_send_nothing() {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut answered = 0;
     for route in all_routes() {
-        // Skips routes that end the session, hash a password, or stream.
+        // Skips routes that end the session, hash a password, or stream events.
         if ["/logout", "/login", "/receipt/live"].contains(&route.path) {
             continue;
         }
@@ -90,7 +90,7 @@ fn malformed_requests_on_every_route_break_nothing_and_send_nothing() {
                 Audience::Api | Audience::Machine => headers.push(("Authorization", token.as_str())),
             }
             let answer = service.ask(route.method, &path, &headers, &body);
-            // A gateway error is for a vendor that does not answer, and this one does.
+            // No response may have a 5xx status, because the simulated vendor answers every request.
             assert!(
                 (200..500).contains(&answer.status),
                 "seed {seed}: {} {path} {headers:?} {:?}: {} {}",

@@ -1,4 +1,5 @@
-//! `recoup mcp`: what an assistant can see and propose, and that nothing is sent before a person approves it.
+//! Tests of `recoup mcp`: what an assistant can see and propose, and that recoup sends nothing before a person approves
+//! it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Sim, browser_required, os_user, ready, report_skipped, wait_until};
 
-/// A running `recoup mcp` and its client.
+/// A running `recoup mcp` with a client that speaks its protocol.
 struct Assistant {
     child: Child,
     input: Option<ChildStdin>,
@@ -17,7 +18,7 @@ struct Assistant {
 }
 
 impl Assistant {
-    /// Starts the server and completes the handshake.
+    /// Starts `recoup mcp` and completes the protocol's handshake.
     fn start(home: &Home, flags: &[&str]) -> Self {
         let mut this = Self::start_silent(home, flags);
         let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } });
@@ -50,7 +51,7 @@ impl Assistant {
         answer
     }
 
-    /// The next line of standard output, which must be a message of the protocol.
+    /// Reads the next line of standard output, which must be a message of the protocol.
     #[track_caller]
     fn read(&mut self) -> Option<Value> {
         let mut line = String::new();
@@ -63,7 +64,7 @@ impl Assistant {
         Some(message)
     }
 
-    /// Calls a tool. Returns whether it failed, and its object.
+    /// Calls an MCP tool. Returns whether the call failed, and the JSON object of its result.
     #[track_caller]
     fn call(&mut self, tool: &str, arguments: &Value) -> (bool, Value) {
         let answer = self.request("tools/call", &json!({ "name": tool, "arguments": arguments }));
@@ -84,7 +85,7 @@ impl Assistant {
         value
     }
 
-    /// The error of a call that must fail.
+    /// Calls an MCP tool that must fail, and returns its error.
     #[track_caller]
     fn fails(&mut self, tool: &str, arguments: &Value) -> Value {
         let (failed, value) = self.call(tool, arguments);
@@ -97,7 +98,7 @@ impl Assistant {
         error
     }
 
-    /// Closes the input. Returns what the server still wrote.
+    /// Closes the server's standard input. Returns its remaining output.
     fn end(mut self) -> (ExitStatus, String) {
         drop(self.input.take());
         let mut rest = String::new();
@@ -113,7 +114,7 @@ impl Drop for Assistant {
     }
 }
 
-/// Every name that `overrides` takes, as the tool's schema lists them.
+/// Returns every value that the tool's schema allows for `overrides`.
 fn every_override(assistant: &mut Assistant) -> Value {
     let tools = assistant.request("tools/list", &json!({}))["result"]["tools"].clone();
     let tool = |name: &str| {
@@ -131,7 +132,7 @@ fn every_override(assistant: &mut Assistant) -> Value {
     names
 }
 
-/// Everything that the simulator received, but for requests that read.
+/// Returns everything that the simulator received except requests that only read.
 fn writes(sim: &Sim) -> Value {
     let record = sim.record();
     let keys = ["deletes", "puts", "cancels", "files"];
@@ -156,7 +157,7 @@ fn a_proposal_with_every_override_is_sent_once_and_only_after_a_person_approved_
     assert!(proposed["approval"]["why"].as_str().is_some_and(|why| why.contains("an assistant proposed it")));
     assert_eq!(proposed["receipt"]["retractions"][0]["state"], "would_send", "{proposed}");
     let id = proposed["approval"]["id"].to_string();
-    // The same plan is the same request, also with another reason.
+    // A second proposal of the same plan does not create a second approval request, even with another reason.
     for reason in ["the buyer sent it back", "again"] {
         let again = assistant
             .works("propose_retraction", &json!({ "order_id": order, "reason": reason, "overrides": overrides }));
@@ -173,7 +174,7 @@ fn a_proposal_with_every_override_is_sent_once_and_only_after_a_person_approved_
     );
 
     let service = Service::start(&home);
-    // Neither an agent nor the proposer can approve.
+    // Neither an agent nor the proposer can approve the request.
     for (name, password, code) in [("agent", &passwords[0], 403), ("lead", &passwords[1], 409)] {
         assert_eq!(
             service.login(name, password).post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status,
@@ -194,7 +195,7 @@ fn a_proposal_with_every_override_is_sent_once_and_only_after_a_person_approved_
         assert_eq!(status["approvals"][0]["stage"], "used", "{status}");
         let entry = &status["retractions"][0];
         state = entry["state"].clone();
-        // The ledger names both persons although the limits require nobody.
+        // The ledger names requester and approver, although the limits require no approval.
         assert!(entry["events"].to_string().contains("asked for by lead, approved by boss"), "{entry}");
         state != "queued" && state != "completed" && state != "sending"
     });
@@ -223,18 +224,18 @@ fn looking_costs_no_request_and_shows_no_participant() {
     assert_eq!(sim.requests(), before, "neither asks the vendor");
     for account in &accounts {
         assert!(!answer.to_string().contains(account.as_str()), "{answer}");
-        // A participant's ID leads to no order.
+        // A look-up by a participant's ID finds no order.
         let hidden = assistant.works("lookup", &json!({ "order_id": account }));
         assert!(hidden["matches"] == json!([]) && hidden["related"].is_null(), "{hidden}");
     }
     assert!(!answer.to_string().contains('@') && answer.to_string().contains("participant 1"), "{answer}");
-    // Apart from participants it is the object of the command.
+    // Except for participant IDs, the MCP result equals the JSON of `recoup lookup`.
     let mut shown = shown;
     for found in [&mut answer, &mut shown].into_iter().flat_map(|one| one["matches"].as_array_mut().expect("a list")) {
         (found["account_id"], found["user_id"]) = (Value::Null, Value::Null);
     }
     assert_eq!(answer, shown);
-    // The ID is matched byte for byte, and nothing is chosen for the person.
+    // The MCP tool compares the order ID byte for byte, and does not choose a similar one.
     let spaced = assistant.works("lookup", &json!({ "order_id": format!(" {order}") }));
     assert_eq!(spaced["order_id"], format!(" {order}"));
     assert!(spaced["matches"] == json!([]) && spaced["candidates"][0]["order_id"] == order.as_str(), "{spaced}");
@@ -255,7 +256,7 @@ fn a_preflight_reads_live_and_leaves_ledger_and_reserve_alone() {
     let status = home.check(&["status", "--json"], 0).object();
     let hosts = status["quota"].as_array().expect("the hosts");
     assert!(hosts.len() == 2 && hosts.iter().all(|host| host["last_hour_retraction"] == 0), "{hosts:?}");
-    // A proposal of another plan than the one that was seen is refused.
+    // recoup refuses a proposal if its plan differs from the plan that the assistant saw.
     home.check(&["user", "add", "ann", "--role", "agent", "--os-user", &os_user()], 0);
     let ask = |plan: &Value| json!({ "order_id": order, "reason": "r", "plan": plan });
     let changed = assistant.fails("propose_retraction", &ask(&json!("0123456789abcdef")));
@@ -283,14 +284,14 @@ fn only_an_enabled_user_with_the_right_proposes_and_whoever_started_the_server_c
     assert_eq!(agent.fails("propose_retraction", &overriding)["kind"], "refused", "overrides need a lead");
     assert!(!home.ledger().exists(), "nothing was asked for");
     let id = agent.works("propose_retraction", &ask)["approval"]["id"].to_string();
-    // The person who started the server is the requester too, whatever name they gave.
+    // The operating system user who started `recoup mcp` counts as the requester, whatever name the proposal has.
     let password = home.check(&["user", "add", "me", "--role", "lead", "--os-user", &os_user(), "--json"], 0).object();
     let own = home.check(&["approval", "approve", &id, "--json"], 5);
     assert!(own.stdout.contains("nobody approves their own"), "{}", own.stdout);
     let service = Service::start(&home);
     let me = service.login("me", password["password"].as_str().expect("a password"));
     assert_eq!(me.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 409);
-    // A user who is disabled while the server runs proposes nothing more.
+    // A user who was disabled while `recoup mcp` runs can no longer propose.
     home.check(&["user", "disable", "agent"], 0);
     assert_eq!(agent.fails("propose_retraction", &ask)["kind"], "refused");
     assert_eq!(unlinked.works("propose_retraction", &ask)["approval"]["person"], "me", "the linked user");
@@ -335,7 +336,7 @@ fn a_bad_call_is_a_tool_error_with_kind_sentence_and_hint() {
 fn standard_output_carries_only_the_protocol_and_the_server_ends_cleanly() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain").order_id;
-    // `read` fails on any line that is no message.
+    // `read` fails on any output line that is no protocol message.
     let mut assistant = Assistant::start(&home, &["--json", "-vv"]);
     for line in ["no JSON", "{", "", "\u{feff}{}", "[1,2]"] {
         assistant.write(line);
@@ -346,7 +347,7 @@ fn standard_output_carries_only_the_protocol_and_the_server_ends_cleanly() {
         assert!(answer["error"].is_object(), "{answer}");
         answer = assistant.read().expect("an answer");
     }
-    // An answer that is on its way when the input ends is still written.
+    // If the input ends while a request runs, the server still writes the response.
     assistant.write(&json!({ "jsonrpc": "2.0", "id": 78, "method": "tools/call", "params": { "name": "preflight", "arguments": { "order_id": order } } }).to_string());
     let (status, rest) = assistant.end();
     assert_eq!(status.code(), Some(0));

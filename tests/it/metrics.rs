@@ -1,4 +1,4 @@
-//! The metrics of the service, and the alert rules and the dashboard in `deploy/` that read them.
+//! Tests of the service's metrics, and of the alert rules and the dashboard in `deploy/` that read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::service::{Service, add_token, add_user, percent_encoded};
 use crate::support::{Home, Sim, ready, wait_until};
 
-/// A service that has crawled, retracted and answered, so that every metric has a value.
+/// Prepares a service that has crawled, retracted and answered, so that every metric has a value.
 fn busy() -> (Sim, Home) {
     let (sim, home) = ready(&[]);
     home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
@@ -15,7 +15,7 @@ fn busy() -> (Sim, Home) {
     (sim, home)
 }
 
-/// The text of `/metrics` when every counter of the service has counted.
+/// Returns the text of `/metrics` after requests that increase every counter of the service.
 fn scrape(home: &Home, order: &str) -> String {
     add_user(home, "ann", "admin");
     let token = format!("Bearer {}", add_token(home, "ann", &["metrics", "lookup", "preflight"]));
@@ -29,7 +29,7 @@ fn scrape(home: &Home, order: &str) -> String {
     read()
 }
 
-/// The names in expressions of Prometheus.
+/// Returns the metric names in Prometheus expressions.
 fn names(expressions: &str) -> BTreeSet<String> {
     let words = expressions.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("recoup_")).map(str::to_owned).collect()
@@ -79,7 +79,7 @@ fn every_metric_has_help_and_type_and_deploy_uses_only_metrics_that_exist() {
         .collect();
     let used: BTreeSet<String> = names(&rules.join("\n")).union(&names(&board.join("\n"))).cloned().collect();
     assert!(used.len() > 15, "{used:?}");
-    // A metric without a value is one that this service could not have: no limit is known, or nothing was backed up.
+    // `deploy/` may use only metrics for which this service has returned a value.
     let unknown: Vec<&String> = used.difference(&samples).collect();
     assert!(unknown.is_empty(), "deploy/ uses metrics that do not exist: {unknown:?}\n{text}");
     assert_eq!(names("sum(recoup_a{x=\"1\"}) > 3 * recoup_b"), ["recoup_a", "recoup_b"].map(str::to_owned).into());

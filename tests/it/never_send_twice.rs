@@ -1,4 +1,4 @@
-//! A reversal is never sent twice, never sent for another order, and never called done before it is.
+//! Tests that a reversal is never sent twice, never sent for another order, and never reported as done before it is.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -56,7 +56,7 @@ fn an_index_with_a_missing_empty_or_other_ledger_refuses_to_send() {
     std::fs::write(home.ledger(), "").expect("a failed restore");
     assert_eq!(home.check(&args, 3).error_kind(), "identity");
     remove();
-    // A new ledger that belongs to another index.
+    // The test replaces the ledger by a new ledger that belongs to another index.
     let elsewhere = home.path("elsewhere.db").display().to_string();
     home.check(&["crawl", "--source", "participants", "--database", &elsewhere], 0);
     let second = sim.truth().into_iter().find(|r| r["state"] == "available" && r["action_ids"][0].is_string());
@@ -90,7 +90,7 @@ fn an_old_proof_falls_if_the_rewards_contradict_it() {
     home.check(&["retract", &order.order_id, "--yes"], 0);
     let port = sim.addr.rsplit(':').next().expect("a port").to_owned();
     drop(sim);
-    // The same tenant, in which the reward is not cancelled.
+    // The new simulator is the same tenant, but its reward is not cancelled.
     let sim = Sim::start(&["--participants", "400", "--port", &port]);
     home.check(&["crawl", "--source", "participants", "--full"], 0);
     let status = home.check(&["status"], 0).stdout;
@@ -160,7 +160,7 @@ fn several_orders_each_get_their_own_result() {
     assert_eq!(ran.error_kind(), "not_indexed");
 }
 
-/// Runs a command on a terminal of its own, with an answer typed in.
+/// Runs a command on a terminal of its own and types an answer.
 #[expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -197,7 +197,7 @@ fn a_person_is_shown_everything_and_no_is_the_default() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     for answer in ["\n", "n\n", "maybe\n"] {
-        // With --quiet too, no question is asked about a plan that is not shown.
+        // Even with --quiet, recoup shows the plan before it asks.
         let Some(ran) = on_a_terminal(&home, &["retract", &order.order_id, "-q"], answer) else { return };
         ran.expect(5);
         for part in ["tenant simulator (Account SID SIMULATOR)", &order.action_ids[0], "cannot be undone", "Amount=0"] {

@@ -1,4 +1,4 @@
-//! Notices: what the service tells by webhook and e-mail, to local servers of a few lines.
+//! Tests of notices: what the service sends by webhook and by e-mail, to small local servers.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,10 +14,10 @@ use crate::support::{Home, Sim, os_user, ready, wait_until};
 
 pub const SECRET: &str = "a secret of the test";
 
-/// No job of the service may cause an event before the queue has begun.
+/// The scheduled jobs are off, because a job could cause an event before the service has created the notice queue.
 const UNSCHEDULED: &str = "[schedule]\nrefresh = 'off'\nverify = 'off'";
 
-/// A receiver of webhooks. Answers with the given codes first, and then with 200.
+/// A local receiver of webhooks. It answers with the given status codes first, then always with 200.
 #[derive(Clone)]
 pub struct Receiver {
     pub url: String,
@@ -77,7 +77,7 @@ impl Receiver {
     }
 }
 
-/// Checks the signature as docs/notices.md says.
+/// Checks the webhook's signature as docs/notices.md describes it.
 fn is_signed(header: &str, body: &str) -> bool {
     let (time, tag) = header.strip_prefix("t=").and_then(|rest| rest.split_once(",v1=")).expect("both parts");
     let bytes: Vec<u8> =
@@ -86,7 +86,7 @@ fn is_signed(header: &str, body: &str) -> bool {
     hmac::verify(&key, format!("{time}.{body}").as_bytes(), &bytes).is_ok()
 }
 
-/// A mail server that takes every mail, or refuses every recipient.
+/// A local mail server that accepts every mail, or refuses every recipient.
 struct MailServer {
     port: u16,
     mails: Arc<Mutex<Vec<String>>>,
@@ -133,7 +133,7 @@ fn serve_mail(stream: TcpStream, refuses: bool, inbox: &Mutex<Vec<String>>) {
     }
 }
 
-/// Adds `[notices]` for a webhook, with short times.
+/// Adds a `[notices]` table with a webhook and short times to the configuration.
 fn with_webhook(home: Home, url: &str, more: &str) -> Home {
     home.configure_more(&format!(
         "[notices]\nwebhook_url = '{url}'\npage_url = 'https://recoup.example.com/'\nrate = '1000/s'\ncheck = '20ms'\n\
@@ -142,7 +142,7 @@ fn with_webhook(home: Home, url: &str, more: &str) -> Home {
     home.set("RECOUP_NOTICE_SECRET", SECRET)
 }
 
-/// Waits until the service has noted what had happened before.
+/// Waits until the service has stored the time from which it sends notices.
 fn wait_for_start(home: &Home) {
     let path = home.path("recoup-notices.db");
     wait_until("the queue has begun", || {
@@ -154,7 +154,7 @@ fn wait_for_start(home: &Home) {
     });
 }
 
-/// Whether a file or its log contains a text.
+/// Returns `true` if a file or its WAL contains a text.
 fn holds(path: &Path, text: &str) -> bool {
     ["", "-wal"].iter().any(|end| {
         let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
@@ -181,14 +181,14 @@ fn a_request_for_approval_is_told_once_after_failures_and_over_a_restart() {
         (&told[0]["order_id"], &told[0]["link"]),
         (&Value::from(order), &Value::from("https://recoup.example.com/approvals"))
     );
-    // Neither the reason, nor the ticket, nor the person is in it.
+    // The notice contains neither the reason, nor the ticket, nor the person.
     assert!(!["refunded", "T-1", "agent", "@"].iter().any(|word| told[0].to_string().contains(word)), "{told:?}");
     let all = receiver.all.lock().expect("a list").clone();
     assert_eq!(all.len(), 4, "three failures first");
     assert!(all.iter().all(|notice| notice == &told[0]), "each attempt is the same: {all:?}");
     assert_eq!(service.end(), Some(0));
 
-    // What is asked while no service runs is told by the next one, and nothing is told again.
+    // An approval request that was made while no service runs is sent by the next service. No notice is sent twice.
     let other = sim.another("plain").order_id;
     home.check(&["retract", &other, "--yes", "--reason", "x"], 5);
     let _service = Service::start(&home);
@@ -276,7 +276,7 @@ fn a_test_notice_says_what_happened_on_each_channel() {
     ] {
         assert!(mails[0].contains(part), "{part}: {}", mails[0]);
     }
-    // A refusal names the code and no address.
+    // The error about a refused mail names the reply code and no address.
     let strict = MailServer::start(true);
     let home = with_webhook(Home::new(&sim), &Receiver::start(&[503]).url, &smtp(strict.port));
     let failed = home.check(&["notify", "test", "--json"], 1);
@@ -312,7 +312,7 @@ fn unusable_settings_are_refused_with_a_hint() {
 #[test]
 fn forgetting_removes_the_orders_from_the_queue() {
     let (sim, home) = ready(&[]);
-    // The receiver never takes it, so that it waits in the queue.
+    // The receiver always fails, so the notice stays in the queue.
     let receiver = Receiver::start(&[500; 100]);
     let home = with_webhook(home, &receiver.url, "");
     add_user(&home, "ann", "agent");

@@ -1,9 +1,10 @@
-//! Looking up on the page: the search box, an order on one screen, links and reasons of the settings, and several orders.
+//! Tests of look-ups on the page: the search box, an order on one screen, links and reasons of the settings, and
+//! several orders.
 
 use crate::service::{Browser, Service, add_user, field, percent_encoded};
 use crate::support::{Home, Sim, os_user, ready, wait_until};
 
-/// The fingerprints of the plans in a form.
+/// Returns the fingerprints of the plans in a form.
 fn plans(html: &str) -> Vec<String> {
     let values = html.split("name=\"seen\" value=\"").skip(1);
     values.filter_map(|rest| rest.split('"').next().map(str::to_owned)).collect()
@@ -18,7 +19,7 @@ fn confirmed(browser: &Browser<'_>, order: &str) {
     wait_until("it is confirmed", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
 }
 
-/// A crawled tenant, and the passwords of an agent and a lead.
+/// Prepares a crawled tenant, and returns the passwords of an agent and a lead.
 fn team(flags: &[&str]) -> (Sim, Home, [String; 2]) {
     let (sim, home) = ready(flags);
     let passwords = ["agent", "lead"].map(|role| add_user(&home, role, role));
@@ -78,7 +79,7 @@ fn an_order_shows_verdict_rewards_and_history_in_this_order() {
             .map(|text| page.find(text).expect(text));
     assert!(places.is_sorted(), "{page}");
     assert!(page.contains("by agent, ticket T-1: refunded"), "{page}");
-    // Times are elements that the script puts into the reader's zone.
+    // Times are `time` elements, which the script converts to the reader's time zone.
     assert!(!page.contains("as read 2") && page.contains(", as read <time datetime="), "{page}");
     assert!(page.contains("As of <time datetime="), "{page}");
 }
@@ -93,7 +94,7 @@ fn several_actions_are_chosen_in_place() {
     for id in &example.action_ids {
         assert!(page.contains(&format!("type=\"radio\" name=\"action\" value=\"{id}\"")), "{id}: {page}");
     }
-    // What the browser sends for a choice, and for all of them.
+    // The queries that the browser sends for one chosen action, and for all actions.
     let link = percent_encoded(&example.order_id);
     let chosen = percent_encoded(&example.action_ids[1]);
     let one = agent.get(&format!("/preflight?order={link}&all=1&action={chosen}&part=1")).body;
@@ -188,7 +189,7 @@ fn several_orders_are_checked_and_retracted_in_one_flow() {
         confirmed(&agent, order);
     }
     assert_eq!(sim.deletes().len(), 2);
-    // The same form again sends nothing.
+    // A second submission of the same form sends nothing.
     let again = agent.post("/retract/several/send", &all);
     assert!(again.body.contains("Nothing was sent for some of the orders."), "{}", again.body);
     assert_eq!(sim.deletes().len(), 2);
@@ -245,7 +246,7 @@ fn the_limits_of_the_second_person_apply_to_the_sum_of_several_orders() {
     let review = agent.post("/retract/several/review", &asked).body;
     assert!(review.contains("a second person must approve so much at once"), "{review}");
     assert!(review.contains("as a batch") && !review.contains("now</button>"), "{review}");
-    // The plans of forms with one order each, put together in one request.
+    // The test combines the plans of two forms with one order each in one request.
     let plan = |order: &str| {
         let review = agent.post("/retract/several/review", &[("order", order), ("reason", "refunded")]);
         plans(&review.body).pop().expect("a plan")
@@ -256,7 +257,7 @@ fn the_limits_of_the_second_person_apply_to_the_sum_of_several_orders() {
     let refused = agent.post("/retract/several/send", &all);
     assert_eq!(refused.status, 409, "{}", refused.body);
     assert!(refused.body.contains("more than the limit of 1"), "{}", refused.body);
-    // More orders than a form may have, and one order twice.
+    // The service refuses more orders than a form may have, and an order that is named twice.
     let many: Vec<String> = (0..21).map(|n| n.to_string()).collect();
     let fields: Vec<(&str, &str)> = many.iter().map(|id| ("order", id.as_str())).chain([("reason", "x")]).collect();
     assert_eq!(agent.post("/retract/several/review", &fields).status, 400);
@@ -266,14 +267,14 @@ fn the_limits_of_the_second_person_apply_to_the_sum_of_several_orders() {
     assert!(sim.deletes().is_empty());
 }
 
-/// Some orders that can be retracted.
+/// Returns order IDs that can be retracted.
 fn plain_orders(sim: &Sim) -> Vec<String> {
     let examples: serde_json::Value = serde_json::from_str(&sim.get("examples")).expect("the examples");
     let plain = examples["plain"].as_array().expect("a list");
     plain.iter().filter_map(|one| one["order_id"].as_str().map(str::to_owned)).collect()
 }
 
-/// The page with the plans of these orders.
+/// Posts the review form of these orders and returns the page with their plans.
 fn review(browser: &Browser<'_>, orders: &[String]) -> String {
     let mut fields: Vec<(&str, &str)> = orders.iter().map(|order| ("order", order.as_str())).collect();
     fields.push(("reason", "refunded"));

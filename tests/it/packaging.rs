@@ -1,4 +1,5 @@
-//! What an operator installs: shell completions, man pages, and the systemd units and container files in `deploy/`.
+//! Tests of the files that an operator installs: shell completions, man pages, and the systemd units and container
+//! files in `deploy/`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -20,7 +21,7 @@ fn completions_are_scripts_that_know_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = home.check(&["completions", shell], 0).stdout;
         for word in ["retract", "serve", "simulate", "--max-requests"] {
-            // Fish writes a flag without its dashes.
+            // fish completions contain flags without dashes.
             assert!(script.contains(word.trim_start_matches("--")), "{shell}: {word}");
         }
         let Ok(mut checked) = Command::new(shell).arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {

@@ -1,6 +1,7 @@
-//! Stores on a PostgreSQL server: nothing is sent twice, whatever happens to processes, machines, connections and the server.
+//! Tests of stores on a PostgreSQL server: nothing is sent twice, whatever happens to processes, machines, connections
+//! and the server.
 //!
-//! `TEST_POSTGRES` names the server. `TEST_STORES=postgres` makes the other tests use it too.
+//! `TEST_POSTGRES` is the address of the PostgreSQL server. `TEST_STORES=postgres` makes the other tests use it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
@@ -11,7 +12,7 @@ use crate::index::assert_index_is_truth;
 use crate::postgres_proxy::{Cut, Proxy};
 use crate::support::{Home, Ran, Sim, new_stores, size};
 
-/// A simulator, and two machines that share its stores and have crawled it.
+/// Starts a simulator, and two homes that share its stores like two machines and have crawled it.
 fn two_machines(flags: &[&str]) -> Option<(Sim, Home, Home, String)> {
     let address = new_stores()?;
     let mut all = vec!["--participants", "400"];
@@ -22,7 +23,7 @@ fn two_machines(flags: &[&str]) -> Option<(Sim, Home, Home, String)> {
     Some((sim, one, other, address))
 }
 
-/// Orders with one action each, whose rewards can be cancelled.
+/// Returns order IDs with one action each, whose rewards can be cancelled.
 fn orders(sim: &Sim, count: usize) -> Vec<String> {
     let mut by_order: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut unfit = BTreeSet::new();
@@ -45,7 +46,7 @@ fn orders(sim: &Sim, count: usize) -> Vec<String> {
     by_order.into_keys().take(count).collect()
 }
 
-/// The number of DELETEs of each action.
+/// Returns the number of received DELETEs for each action.
 fn deletes(sim: &Sim) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for delete in sim.deletes() {
@@ -98,7 +99,7 @@ fn two_machines_that_race_over_the_same_orders_send_each_once() {
     }
     let counts = deletes(&sim);
     assert!(counts.values().all(|count| *count == 1), "{counts:?}");
-    // The vendor has locked some of the actions, and they are refused.
+    // The vendor has locked some of the actions, so recoup does not send their reversal.
     let sent = events(&one).iter().filter(|event| event["state"] == "sending").count();
     assert!(counts.len() >= 5 && counts.len() == sent, "{counts:?}, {sent} sent");
 }
@@ -131,7 +132,7 @@ fn a_lost_connection_at_any_commit_sends_nothing_twice() {
             let total = sim.deletes().len() - before;
             let what = format!("{cut:?} {nth}: {cut_off:?}\n{again:?}");
             assert!(sent <= total && total <= 1, "{what}");
-            // The ledger knows of every request, and a request that was not sent is not reported as one.
+            // The ledger has every request that was sent. recoup does not report a request as sent that was not.
             let is_known = events(&direct).iter().any(|event| event["order_id"] == order.as_str());
             assert!(total == 0 || is_known, "{what}");
             assert!(again.code != Some(0) || total == 1, "{what}");
@@ -156,7 +157,7 @@ fn a_restored_dump_sends_nothing_until_a_person_accepts_it() {
             .output()
             .expect("runs"),
     );
-    // The dump does not know this one.
+    // This retraction is after the dump, so the dump lacks it.
     one.check(&["retract", &orders[1], "--yes"], 0);
     psql(&address, &format!("CREATE DATABASE {schema}_restored"));
     let restored = server.rsplit_once('/').expect("a database").0.to_owned() + &format!("/{schema}_restored");
@@ -187,7 +188,7 @@ fn the_same_tenant_gives_the_same_answers_on_both_engines() {
     let answers = |home: &Home| -> Vec<Value> {
         let mut objects = home.check(&args, 0).objects();
         for object in &mut objects {
-            // The two crawls ran at different times.
+            // Times are removed, because the two crawls ran at different times.
             without_times(object);
         }
         objects
@@ -299,7 +300,7 @@ fn a_killed_crawl_continues_on_another_machine() {
     }
 }
 
-/// Tests with crash points.
+/// Tests with crash points of the feature `failpoints`.
 #[cfg(feature = "failpoints")]
 mod crashes {
     use super::*;
@@ -318,7 +319,7 @@ mod crashes {
             other.run(&["verify", "--json"]);
             let total = sim.deletes().len();
             assert!(total <= 1, "{point}: {again:?}");
-            // Only a crash before the intent was committed allows the other machine to send.
+            // Only a crash before the commit of the intent allows the other machine to send.
             assert_eq!(total, usize::from(sent == 1 || point == "planned"), "{point}: {again:?}");
             other.check(&["audit", "verify"], 0);
         }

@@ -1,4 +1,4 @@
-//! A TCP proxy before a PostgreSQL server that cuts a connection at a commit.
+//! A TCP proxy in front of a PostgreSQL server. It cuts a connection at a commit.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// When the connection is cut.
+/// The moment at which the proxy cuts the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// The server never receives the commit.
+    /// The PostgreSQL server never receives the commit.
     Before,
-    /// The server commits, and the client gets no answer.
+    /// The PostgreSQL server commits, and the client gets no response.
     After,
-    /// The client loses the connection first, and the server receives the commit a moment later.
+    /// The client loses the connection first, and the PostgreSQL server receives the commit a moment later.
     Late,
 }
 
-/// A proxy on a port of its own. It runs until the test process ends.
+/// A proxy on a free port. It runs until the test process ends.
 pub struct Proxy {
     pub port: u16,
     cuts: Arc<Cuts>,
@@ -30,7 +30,7 @@ struct Cuts {
 }
 
 impl Proxy {
-    /// Starts a proxy to a server at `host:port`.
+    /// Starts a proxy to a PostgreSQL server at `host:port`.
     pub fn start(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -45,13 +45,14 @@ impl Proxy {
         Self { port, cuts }
     }
 
-    /// Cuts at the commit with this number from now on, counted from 1. `None` cuts at none.
+    /// Makes the proxy cut the connection at the commit with this number, counted from 1 from now on. With `None` it
+    /// cuts none.
     pub fn arm(&self, cut: Option<(usize, Cut)>) {
         *self.cuts.armed.lock().expect("no panic") = cut;
         self.cuts.commits.store(0, SeqCst);
     }
 
-    /// The number of commits since [`Proxy::arm`].
+    /// Returns the number of commits since [`Proxy::arm`].
     pub fn commits(&self) -> usize {
         self.cuts.commits.load(SeqCst)
     }
@@ -82,10 +83,10 @@ fn connect(client: TcpStream, server: TcpStream, cuts: &Arc<Cuts>) {
     });
 }
 
-/// Forwards the client's messages, until one of the two ends or a commit is cut.
+/// Forwards the client's messages to the server, until one of them disconnects or a commit is cut.
 fn forward(mut client: &TcpStream, mut server: &TcpStream, cuts: &Cuts, muted: &AtomicBool) -> std::io::Result<()> {
     let mut length = [0; 4];
-    // The first message has no type.
+    // The first message of the PostgreSQL protocol has no type byte.
     client.read_exact(&mut length)?;
     let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
     client.read_exact(&mut startup)?;
@@ -106,7 +107,7 @@ fn forward(mut client: &TcpStream, mut server: &TcpStream, cuts: &Cuts, muted: &
                     client.shutdown(Shutdown::Both)?;
                     std::thread::park_timeout(Duration::from_millis(300));
                     server.write_all(&message)?;
-                    // Keeps the connection until the server has answered.
+                    // Keeps the connection to the server open until the server has answered.
                     std::thread::park_timeout(Duration::from_millis(300));
                     return Ok(());
                 }

@@ -1,4 +1,5 @@
-//! The program rule for refunds is read before a send: what it says, what it stops, and what it never decides alone.
+//! Tests that recoup reads the program rule for refunds before a send: what the rule says, what it stops, and what it
+//! never decides alone.
 
 use serde_json::Value;
 
@@ -9,12 +10,12 @@ use crate::support::{Home, Ran, Sim, ready, wait_until};
 const RULE: &str = "\"Friend refunds a purchase\": a refund of the event purchase retracts";
 const BY_HAND: &str = "a program rule must exist, or nothing is taken back";
 
-/// Number of requests for the programs.
+/// Returns how often recoup requested the programs.
 fn asked(sim: &Sim) -> u64 {
     sim.record()["graphql"]["programs"].as_u64().expect("a count")
 }
 
-/// The only program of the receipt's only action.
+/// Returns the only program of the receipt's only action.
 fn rule(ran: &Ran) -> Value {
     let rules = ran.object()["retractions"][0]["program_rules"].clone();
     assert_eq!(rules.as_array().map(Vec::len), Some(1), "{rules}");

@@ -1,21 +1,22 @@
-//! A receipt never says *confirmed* while a reward is not cancelled, whatever the vendor or a cache in front of it answers.
+//! Tests that a receipt never says *confirmed* while a reward is not cancelled, whatever the vendor or a cache in front
+//! of it answers.
 //!
-//! The simulator cancels nothing here. The tests rewrite what it says of a reward after the DELETE.
+//! The simulator cancels no reward in these tests. After the DELETE they rewrite its responses about a reward.
 
 use serde_json::{Value, json};
 
 use crate::support::{Example, Home, Ran, Sim, ready};
 
-/// A date in the future, in Unix milliseconds.
+/// A date far in the future, in Unix milliseconds.
 const YEAR_3000: i64 = 32_503_680_000_000;
 const DAY: i64 = 86_400_000;
 
-/// A retraction that was sent, whose two rewards are not cancelled yet.
+/// A retraction that was sent and whose two rewards are not cancelled yet.
 struct Sent {
     sim: Sim,
     home: Home,
     order: Example,
-    /// When the vendor received it, in Unix milliseconds.
+    /// The time at which the simulator received the DELETE, in Unix milliseconds.
     at: i64,
 }
 
@@ -31,13 +32,13 @@ impl Sent {
         Self { sim, home, order, at }
     }
 
-    /// Sets what the vendor says: the first reward is cancelled, and the second has these values.
+    /// Rewrites the simulator's responses: the first reward is cancelled, and the second has these values.
     fn say(&self, of_second: &Value) {
         self.sim.rewrite(&self.order.reward_ids[0], &self.cancelled());
         self.sim.rewrite(&self.order.reward_ids[1], of_second);
     }
 
-    /// A plausible cancellation.
+    /// Returns the fields of a plausible cancellation.
     fn cancelled(&self) -> Value {
         json!({"set": {"dateCancelled": self.at + 100}})
     }
@@ -46,7 +47,7 @@ impl Sent {
         self.home.run(&["verify", "1", "--json"])
     }
 
-    /// Sets these values for the second reward. They must not count as proof, while two plausible cancellations must.
+    /// Fails if these values of the second reward count as proof, or if two plausible cancellations do not.
     #[track_caller]
     fn is_no_proof(&self, of_second: &Value) -> Ran {
         self.say(of_second);
@@ -66,7 +67,7 @@ impl Sent {
     }
 }
 
-/// What a receipt says of one reward.
+/// Returns what a receipt says about one reward.
 #[track_caller]
 fn reward(receipt: &Ran, id: &str) -> Value {
     let rewards = receipt.object()["retractions"][0]["rewards"].clone();
@@ -77,7 +78,7 @@ fn reward(receipt: &Ran, id: &str) -> Value {
 fn a_response_about_another_reward_account_tenant_or_action_is_rejected() {
     let sent = Sent::new(&[]);
     let at = sent.at + 100;
-    // A request for the second reward by its ID returns the first one, which is cancelled.
+    // The simulator answers a request for the second reward with the first one, which is cancelled.
     let ran = sent.is_no_proof(&json!({"hidden": true, "as": sent.order.reward_ids[0]}));
     assert!(ran.stderr.contains("JSON of another shape than expected"), "{}", ran.stderr);
     let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at, "accountId": "ann@example.com"}}));
@@ -96,7 +97,7 @@ fn a_response_about_another_reward_account_tenant_or_action_is_rejected() {
 fn of_two_statements_about_a_reward_the_one_against_a_cancellation_counts() {
     let sent = Sent::new(&[]);
     let at = sent.at + 100;
-    // The list contains it twice, cancelled and not cancelled, in either order.
+    // The response contains the second reward twice, cancelled and not cancelled, in either order.
     let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at}, "also": {"dateCancelled": null}}));
     assert_eq!(ran.object()["retractions"][0]["rewards"].as_array().map(Vec::len), Some(2), "{ran:?}");
     sent.is_no_proof(&json!({"set": {"dateCancelled": null}, "also": {"dateCancelled": at}}));
@@ -126,7 +127,7 @@ fn a_cancellation_with_an_impossible_date_is_unclear_and_blocks_proof() {
     }
     sent.honest_answers_prove_it();
 
-    // Before a send such a reward is named, and does not count as already cancelled.
+    // Before a send, recoup names a reward with an implausible cancellation date and does not count it as cancelled.
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     for id in &order.reward_ids {
@@ -148,7 +149,8 @@ fn a_cancellation_before_the_send_is_named_and_no_proof_of_it() {
     let ran = sent.verify();
     ran.expect(7);
     assert_eq!(ran.state(), "unconfirmed");
-    // A reward that was cancelled after the send proves it, and the other one is named.
+    // The reward that was cancelled after the send proves the retraction. recoup names the reward that was cancelled
+    // before the send.
     sent.say(&early);
     let ran = sent.verify();
     assert_eq!(ran.state(), "confirmed");
@@ -165,11 +167,11 @@ fn a_reward_that_no_longer_reads_as_cancelled_revokes_the_proof() {
         (json!({"dateCancelled": null, "assignedCredit": 500, "redeemedCredit": 200}), "partly_redeemed"),
         (json!({"dateCancelled": null, "dateGiven": at - 9 * DAY, "dateExpires": at - DAY}), "expired"),
         (json!({"dateCancelled": YEAR_3000}), "unclear"),
-        // It keeps its date, but was redeemed.
+        // The reward keeps its cancellation date, but was redeemed.
         (json!({"dateCancelled": at, "assignedCredit": 500, "redeemedCredit": 500, "dateRedeemed": at}), "redeemed"),
         (json!({"dateCancelled": at, "assignedCredit": 500, "redeemedCredit": 200}), "cancelled"),
         (json!({"dateCancelled": at, "dateRedeemed": at + 50, "redeemedCredit": 0}), "unclear"),
-        // Without the date that the proof rests on.
+        // The reward now lacks the cancellation date that the proof needs.
         (json!({"dateCancelled": null, "statuses": ["CANCELLED"]}), "cancelled"),
     ] {
         sent.honest_answers_prove_it();
@@ -179,7 +181,7 @@ fn a_reward_that_no_longer_reads_as_cancelled_revokes_the_proof() {
         assert_eq!(ran.state(), "unconfirmed", "{set}");
         assert_eq!(reward(&ran, &sent.order.reward_ids[1])["after"], after, "{set}");
     }
-    // `status` shows it too, after a crawl has read it.
+    // After a crawl has read the reward, `status` shows the contradiction too.
     for cancelled in [json!(null), json!(at)] {
         sent.honest_answers_prove_it();
         sent.say(&json!({"set": {"dateCancelled": cancelled, "assignedCredit": 500, "redeemedCredit": 200}}));
@@ -229,7 +231,8 @@ fn a_reward_that_is_listed_as_cancelled_and_as_redeemed_is_partial_in_either_ord
 #[test]
 fn a_cancellation_ahead_of_the_vendors_clock_is_no_proof_yet() {
     let sent = Sent::new(&[]);
-    // Ten minutes, so that a slow test stays below it. A unit test covers the limit of five seconds.
+    // The cancellation is ten minutes in the future, so that a slow test stays below it. A unit test covers the limit of
+    // five seconds.
     sent.is_no_proof(&json!({"set": {"dateCancelled": sent.at + 600_000}}));
     sent.honest_answers_prove_it();
 }
@@ -250,7 +253,7 @@ fn verifying_an_old_proof_with_unreadable_rewards_fails() {
 #[test]
 fn a_damaged_graphql_response_is_not_hidden_by_get_rewards() {
     let (sim, home, order, cancelled) = sent_by_graphql();
-    // Get Rewards says that it is cancelled; GraphQL has a duplicate key with two values.
+    // Get Rewards shows the reward as cancelled; GraphQL shows a duplicate key with two values.
     let mut twice = cancelled.clone();
     twice["repeat"] = json!({"dateModified": 1});
     sim.rewrite(&order.reward_ids[1], &twice);
@@ -260,7 +263,7 @@ fn a_damaged_graphql_response_is_not_hidden_by_get_rewards() {
     assert_eq!(home.run(&["verify", "1", "--json"]).state(), "confirmed");
 }
 
-/// A retraction that was sent, with rewards that were read by GraphQL; the first is cancelled, the second is not.
+/// Sends a retraction whose rewards are read by GraphQL; the first reward is cancelled, the second is not.
 fn sent_by_graphql() -> (Sim, Home, Example, Value) {
     let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-works", "off"]);
     let home = Home::new(&sim);
@@ -335,7 +338,7 @@ fn a_reward_has_the_same_state_in_every_api() {
     let home = Home::new(&sim);
     home.check(&["crawl", "--source", "graphql"], 0);
     let order = sim.example("plain");
-    // GraphQL says that a gift card was redeemed; Get Rewards has no field for that.
+    // GraphQL shows that a gift card was redeemed; Get Rewards has no field for a redemption.
     let redeemed = json!({"only": "graphql", "set": {
         "type": "INTEGRATION", "statuses": ["REDEEMED"], "assignedCredit": null, "redeemedCredit": null, "value": 20,
     }});
@@ -349,10 +352,11 @@ fn a_reward_has_the_same_state_in_every_api() {
 
 #[test]
 fn the_vendor_s_clock_decides_what_has_expired() {
-    // Ninety seconds stop nothing, and are enough for a wrong decision about an expiry.
+    // A difference of ninety seconds between the clocks blocks no send, and is enough for a wrong decision about an
+    // expiry.
     let sent = Sent::new(&["--clock", "-90s"]);
     let given = json!(sent.at - 9 * DAY);
-    // By the vendor's clock they expire in a minute; by this machine's they have expired, and it is too late.
+    // These rewards expire in a minute by the vendor's clock, and have expired by this machine's clock.
     let another = sent.sim.another("plain");
     for id in &another.reward_ids {
         sent.sim.rewrite(id, &json!({"set": {"dateGiven": given, "dateExpires": sent.at + 60_000}}));
@@ -367,12 +371,13 @@ fn the_vendor_s_clock_decides_what_has_expired() {
 #[test]
 fn a_clock_far_from_the_vendors_blocks_sends_and_proofs() {
     let sent = Sent::new(&[]);
-    // Eight days ahead of the vendor: a reward that expires in a week has not expired.
+    // This machine's clock is eight days ahead of the vendor's, so a reward that expired by this machine's clock may
+    // still be valid.
     sent.sim.post("set?clock=-192h");
     let given = json!(sent.at - 30 * DAY);
     let ran = sent.is_no_proof(&json!({"set": {"dateGiven": given, "dateExpires": sent.at - DAY}}));
     assert!(ran.stderr.contains("ahead of the vendor's"), "{}", ran.stderr);
-    // Nothing is sent either.
+    // A clock that is eight days off also blocks sends.
     let another = sent.sim.another("plain");
     let ran = sent.home.check(&["retract", &another.order_id, "--yes"], 5);
     assert!(ran.stdout.contains("stop (clock)"), "{}", ran.stdout);
@@ -380,7 +385,7 @@ fn a_clock_far_from_the_vendors_blocks_sends_and_proofs() {
     assert!(doctor.stdout.contains("ahead of the vendor's"), "{}", doctor.stdout);
     let status = sent.home.run(&["status", "--check"]);
     assert!(status.stdout.contains("PROBLEM: this machine's clock"), "{}", status.stdout);
-    // A response without a date says nothing about the time.
+    // A response without a `Date` header says nothing about the vendor's clock.
     sent.sim.post("set?clock=0s&date=off");
     let ran = sent.home.check(&["retract", &another.order_id, "--yes"], 5);
     assert!(ran.stdout.contains("carry no Date"), "{}", ran.stdout);

@@ -1,4 +1,4 @@
-//! The quota as a budget: shared by all processes, kept between them, and never exceeded.
+//! Tests of the quota as a budget: all processes share it, it survives restarts, and recoup never exceeds it.
 //!
 //! The tests assert the requests that the simulator recorded, exit codes, and the output of `recoup status`.
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, wait_until};
 
-/// A home with these settings for the two hosts, and the default start concurrency.
+/// Configures a home with these settings for the two hosts, and the default start concurrency.
 fn home(sim: &Sim, advocate: &str, brand: &str) -> Home {
     let home = Home::new(sim);
     configure(&home, advocate, brand);
@@ -27,7 +27,7 @@ fn refused(sim: &Sim) -> u64 {
     sim.record()["rate_limited"].as_u64().expect("a count")
 }
 
-/// The quota of a host in `recoup status`.
+/// Returns the quota of a host as `recoup status` shows it.
 fn quota_of(home: &Home, host: &str) -> Value {
     let status = home.check(&["status", "--json"], 0).object();
     let lines = status["quota"].as_array().cloned().expect("a list");
@@ -49,13 +49,13 @@ fn a_crawl_keeps_the_reserve_and_a_retraction_uses_it() {
     assert_eq!(used, sim.requests(), "what was leased and not used was given back");
     assert_eq!((number(&quota["limit"]), number(&quota["left"])), (5000, 5000 - used));
     assert!(used > 200, "{used}");
-    // Twenty are left, all of them within the reserve.
+    // The quota leaves twenty requests, all of them in the reserve.
     let limit = used + 20;
     configure(&home, &format!("quota = '{limit}/h'"), "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
     let ran = home.check(&["crawl", "--source", "participants", "--park", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     assert_eq!(sim.requests(), used, "nothing was asked");
-    // Brand: ten for checks, ten for the retraction.
+    // Of the Brand API's quota, checks may use ten requests, and ten are the reserve for retractions.
     configure(&home, "quota = 'unlimited'", "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
     for _ in 0..10 {
         home.check(&["doctor"], 0);
@@ -177,7 +177,7 @@ fn a_killed_process_costs_at_most_its_lease() {
     crawl.kill().expect("it can be killed");
     crawl.wait().expect("it ends");
     let (sent, used) = (sim.requests(), number(&quota_of(&home, "advocate")["used"]));
-    // One lease of twenty, and a prefetched one.
+    // A killed crawl may have leased twenty requests, and twenty more as a prefetched lease, without using them.
     assert!((sent..=sent + 40).contains(&used), "{used} of {sent}");
     home.crawl();
 }
@@ -236,7 +236,7 @@ fn a_pause_that_recoup_counted_is_not_cleared() {
 #[test]
 fn the_wait_flag_bounds_pauses_for_the_quota_too() {
     let sim = Sim::start(&["--participants", "400"]);
-    // A retraction may wait for the rest of the window, less than an hour: without the bound each of these would take an hour.
+    // Without `--wait` a retraction may wait for the rest of the quota's window, nearly an hour.
     let mut parked = 0;
     for (limit, flag) in [(1, &["--wait", "1s"][..]), (2, &["--wait", "1s"]), (3, &["--wait", "1s"]), (2, &[])] {
         let home = home(&sim, "", "");
@@ -260,7 +260,7 @@ fn the_wait_flag_bounds_pauses_for_the_quota_too() {
                 "sent, and followed for as long as the settings say"
             );
             if sim.deletes().len() == before {
-                // It parked before the send, so there is nothing to verify.
+                // The retraction parked before its send, so `verify` has nothing to check.
                 break;
             }
         }

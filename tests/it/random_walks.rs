@@ -1,6 +1,6 @@
-//! Random walks: after every command, in any order, the ledger, the simulator and the rules of sending agree.
+//! Runs random sequences of commands. After each command the ledger, the simulator and the rules of sending must agree.
 //!
-//! A walk is seeded. It also kills processes and makes the vendor misbehave. A failure prints the seed and every step.
+//! Each sequence has a seed, kills processes and makes the vendor misbehave. A failure prints the seed and every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::support::{Home, Sim, size, wait_until};
 
 const FAULTS: [&str; 9] = ["none", "none", "none", "400", "401", "500-after", "reset-before", "reset-after", "empty"];
 
-/// The crash points, with the feature `failpoints`.
+/// The crash points of the feature `failpoints`.
 const POINTS: [&str; 8] =
     ["planned", "sending", "answered", "queued", "completed", "proven", "planned:2", "answered:2"];
 
@@ -21,12 +21,12 @@ struct Model {
     dice: fastrand::Rng,
     orders: Vec<String>,
     rewards: Vec<String>,
-    /// How often a person ordered a further attempt, by order.
+    /// How often a person ordered a resend, by order ID.
     resends: BTreeMap<String, usize>,
     done: Vec<String>,
 }
 
-/// A home that may read the list of submissions at once.
+/// Creates a home in which recoup may read the vendor's list of submissions at once.
 fn home_of(sim: &Sim) -> Home {
     let home = Home::new(sim);
     home.configure_more("list_after = '1ms'");
@@ -60,18 +60,19 @@ impl Model {
         }
     }
 
-    /// Continues with copies of the two main files, without their logs.
+    /// Continues the test with copies of the two main database files, without their WAL files.
     fn go_on_with_a_copy(&mut self) {
         self.done.push("copied the main files alone".to_owned());
         let copy = copy_main_files(&self.home, home_of(&self.sim));
         let audit = copy.run(&["audit", "verify"]);
-        // A kill during a checkpoint leaves half a file. That is reported, and the file is copied again with its log.
+        // A copy of the main file during a checkpoint may be half a file. If the audit reports that, the test keeps the
+        // original.
         if !audit.stdout.contains("half a copy") {
             self.home = copy;
         }
     }
 
-    /// A ledger with two names sends under neither.
+    /// Checks that recoup refuses to send if the ledger's file has two hard links.
     fn try_a_second_name(&mut self, order: &str) {
         if !self.home.ledger().exists() {
             return;
@@ -93,7 +94,7 @@ impl Model {
         self.orders[self.dice.usize(0..self.orders.len())].clone()
     }
 
-    /// Runs a command, or kills it at some request or between two steps.
+    /// Runs a command, or kills it at a random request or crash point.
     fn run(&mut self, args: &[&str]) {
         if cfg!(feature = "failpoints") && self.dice.u8(0..6) == 0 {
             let point = POINTS[self.dice.usize(0..POINTS.len())];
@@ -182,7 +183,7 @@ impl Model {
         }
         let audit = self.home.run(&["audit", "verify"]);
         if audit.stderr.contains("nothing was ever retracted here") {
-            // It was killed before the file had its schema, so before anything could be sent.
+            // The command was killed before the ledger had its schema, so it sent nothing.
             assert_eq!(self.sim.deletes().len(), 0, "{}", told());
             return;
         }
@@ -194,7 +195,7 @@ impl Model {
                 actions.insert(id.to_owned(), action);
             }
         }
-        // The ledger on disk after a kill.
+        // Reads the ledger's file after a kill.
         let ledger = rusqlite::Connection::open(self.home.ledger()).expect("the ledger");
         let mut rows = ledger
             .prepare(
@@ -222,7 +223,7 @@ impl Model {
                     assert!(!by_us || linked.contains(reward), "{reward} went and is not in the ledger: {}", told());
                 }
             }
-            // Refused credentials prove that nothing was done, so it may be sent again.
+            // Refused credentials prove that the vendor did nothing, so recoup may send again.
             if !matches!(delete["answered"].as_str(), Some("401" | "403" | "429")) {
                 *sent.entry(id).or_default() += 1;
             }
@@ -239,12 +240,12 @@ impl Model {
                 assert!(rewards.iter().all(gone), "{id} is confirmed, and {rewards:?}: {}", told());
             }
         }
-        // A resend after `not_received` is a second send to the simulator; it was counted above.
+        // The simulator reports a resend after `not_received` as a duplicate. The check above has already counted it.
         let by_hand = |what: &str| {
             what.starts_with("duplicate dispatch: ")
                 && sent.keys().any(|id| what.contains(&format!(" {id},")) && self.resends.contains_key(&order_of(id)))
         };
-        // A process that is killed right after it received a pause has not stored it.
+        // If a process is killed right after the vendor asked for a pause, no process knows of the pause.
         let unheard = |what: &str| {
             what.ends_with("before the wait was over") && self.done.iter().any(|step| step.contains("(killed"))
         };
@@ -263,7 +264,7 @@ fn walk(seed: u64, steps: usize) {
     assert!(!model.sim.deletes().is_empty(), "nothing was ever sent: {:#?}", model.done);
 }
 
-/// 3 walks of 25 steps, or the numbers in `TEST_WALKS` and `TEST_STEPS`.
+/// The test runs 3 sequences of 25 steps, or the numbers in `TEST_WALKS` and `TEST_STEPS`.
 #[cfg(unix)]
 #[test]
 fn in_any_order_of_commands_nothing_is_sent_twice_and_only_done_is_called_done() {

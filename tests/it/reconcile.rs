@@ -1,4 +1,5 @@
-//! `recoup reconcile`: refunds of the shop compared with rewards and ledger, and the ledger compared with the refunds.
+//! Tests of `recoup reconcile`: it compares the shop's refunds with rewards and ledger, and the ledger with the
+//! refunds.
 
 use std::fmt::Write as _;
 
@@ -6,10 +7,10 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready};
 
-/// The meaning of the amounts in [`refunds`].
+/// Flags that explain the amounts in the files of [`refunds`].
 const MEANS: [&str; 4] = ["--amount-column", "new amount", "--amount-means", "new-amount"];
 
-/// The n-th order of a kind.
+/// Returns the n-th example order of a kind.
 fn order(sim: &Sim, kind: &str, n: usize) -> String {
     example(sim, kind, n)["order_id"].as_str().unwrap_or_else(|| panic!("no example {n} of {kind}")).to_owned()
 }
@@ -21,7 +22,7 @@ fn example(sim: &Sim, kind: &str, n: usize) -> Value {
 
 /// Writes a CSV file of orders with their refund dates and amounts.
 fn refunds(home: &Home, rows: &[(&str, &str, &str)]) -> String {
-    // The third column is what the order costs now; an empty cell means 0.
+    // The third column is the order's new total; an empty cell means 0.
     let mut text = "Order ID,refunded_at,new amount,E-Mail\n".to_owned();
     for (order_id, refunded_at, amount) in rows {
         let amount = if amount.is_empty() { "0.00" } else { amount };
@@ -112,7 +113,7 @@ fn one_tenant_has_refunds_of_every_class() {
     assert!(rows[9]["note"].as_str().is_some_and(|note| note.contains("scientific")), "{}", rows[9]);
     assert_eq!((&rows[10]["duplicate_of"], &rows[10]["worth"]), (&Value::from(4), &Value::Array(Vec::new())));
 
-    // Every reward is counted once, whatever its state.
+    // The totals count every reward once, whatever its state.
     let totals = &object["totals"];
     for (share, of) in [("at_stake", 2), ("not_confirmed", 1), ("lost", 4), ("taken_back", 0)] {
         assert!(!totals[share]["worth"].as_array().expect("a worth").is_empty(), "{share}: {totals}");
@@ -157,7 +158,7 @@ fn the_text_shows_totals_and_the_orders_that_need_action() {
     }
     home.check(&["reconcile", &file, "--since", "03/04/2024"], 2);
 
-    // Nothing is at stake and nothing is open.
+    // With these refunds no reward is at stake and no retraction is open.
     let file = refunds(&home, &[(&proven, "2024-03-01", ""), (&unbacked, "2024-03-01", ""), (&late, "2024-03-01", "")]);
     let ran = home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3]], 0);
     assert!(!ran.stdout.contains("without a refund"), "{}", ran.stdout);
@@ -229,7 +230,7 @@ fn the_outcome_file_is_the_input_with_columns_added() {
         &["reconcile", &file, "--out", &path, "--order-column", "Ref", "--ignore-column", "Notiz", "--force"],
         6,
     );
-    // Its own outcome file is a refund file too.
+    // `reconcile` can read its own outcome file as a refund file.
     let again = home.path("again.ndjson").display().to_string();
     home.check(&["reconcile", &path, "--out", &again, "--order-column", "Ref", "--ignore-column", "Notiz"], 6);
     let text = std::fs::read_to_string(home.path("again.ndjson")).expect("the outcomes");
@@ -246,7 +247,7 @@ fn an_absence_depends_on_index_and_ledger() {
         classes(&home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 0)),
         ["confirmed", "not_a_referral"]
     );
-    // Without the ledger every cancellation would look like one made elsewhere.
+    // Without the ledger, reconcile would report every cancellation as made outside of recoup.
     let kept = home.path("kept.db");
     std::fs::rename(home.ledger(), &kept).expect("moved away");
     assert_eq!(

@@ -1,11 +1,11 @@
-//! The referral of a reward is read before and after a retraction. It supports the proof and finds unknown rewards; it
-//! never replaces reading the rewards.
+//! Tests of the referral, which recoup reads before and after a retraction. The referral supports the proof and reveals
+//! unknown rewards, but never replaces reading the rewards.
 
 use serde_json::{Value, json};
 
 use crate::support::{Example, Home, Ran, Sim, ready};
 
-/// A tenant whose links only GraphQL shows, so that one query reads rewards and referral.
+/// Flags for a tenant whose links only GraphQL shows, so that one query reads rewards and referral.
 fn by_graphql(flags: &[&str]) -> (Sim, Home) {
     let mut all = vec!["--participants", "400", "--link-in", "graphql"];
     all.extend(flags);
@@ -15,7 +15,7 @@ fn by_graphql(flags: &[&str]) -> (Sim, Home) {
     (sim, home)
 }
 
-/// Retracts a plain order, with text output.
+/// Retracts an order of kind `plain` and returns it with the command's text output.
 #[track_caller]
 fn retracted(sim: &Sim, home: &Home, code: i32) -> (Example, Ran) {
     let order = sim.example("plain");
@@ -23,7 +23,7 @@ fn retracted(sim: &Sim, home: &Home, code: i32) -> (Example, Ran) {
     (order, ran)
 }
 
-/// The newest receipt of an order.
+/// Returns the newest receipt of an order.
 fn receipt(home: &Home) -> Value {
     let shown = home.run(&["status", "--retraction", "1", "--json"]);
     let object = shown.object();
@@ -185,7 +185,7 @@ fn an_order_costs_one_request_more_before_and_one_after_by_rest_and_none_by_grap
     let graphql = |field: &str| record["graphql"][field].as_u64().expect("a count");
     assert_eq!(asked(&sim, "GET referral by id"), 0);
     assert!(graphql("referral") >= 2, "{record}");
-    // Every referral came with a query for rewards.
+    // recoup reads every referral in the same query as the rewards.
     assert_eq!(asked(&sim, "POST graphql"), graphql("rewards") + graphql("programs"), "{record}");
 }
 

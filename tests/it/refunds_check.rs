@@ -1,4 +1,4 @@
-//! `recoup refunds check` and `formats`: how recoup reads a refund file, before anything is sent.
+//! Tests of `recoup refunds check` and `formats`, which show how recoup reads a refund file before anything is sent.
 
 use std::fs;
 use std::path::Path;

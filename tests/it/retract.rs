@@ -1,4 +1,4 @@
-//! Retractions from order to proof: what is sent, how often, and what the receipt claims.
+//! Tests of retractions from order to proof: what is sent, how often, and what the receipt claims.
 
 use crate::support::{Home, Ran, Sim, ready, wait_until};
 
@@ -58,7 +58,7 @@ fn already_retracted_is_success_that_sends_nothing() {
     let again = home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
     assert_eq!(again.state(), "confirmed");
     assert_eq!(again.object()["retractions"][0]["sent_now"], false);
-    // The same holds without the index: the ledger knows it.
+    // Even without the index recoup sends nothing again, because the ledger has the retraction.
     std::fs::remove_file(home.database()).expect("the index");
     home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
     assert_eq!(sim.deletes().len(), 1);
@@ -108,7 +108,7 @@ fn without_a_terminal_and_yes_nothing_is_sent() {
 
 #[test]
 fn every_response_to_the_delete_leads_to_its_state() {
-    // fault, exit code, state, state after `verify` with a working vendor
+    // Each entry: fault, exit code, state, and state after `verify` with a working vendor.
     let table = [
         ("400", 1, "failed", "failed"),
         ("401", 3, "planned", "planned"),
@@ -141,7 +141,7 @@ fn every_response_to_the_delete_leads_to_its_state() {
         let waited_out = usize::from(fault.starts_with("429"));
         assert_eq!(arrived, 1 + waited_out, "{fault}: {:?}", sim.deletes());
 
-        // Whatever happened, a second run never sends again automatically, unless nothing was done.
+        // A second run sends again automatically only if the first request certainly had no effect.
         sim.post("set?delete-fault=none");
         home.run(&["verify"]);
         let again = home.run(&["retract", &order.order_id, "--yes", "--json", "--wait", "200ms"]);
@@ -183,7 +183,7 @@ fn a_refused_retraction_is_sent_again_only_if_a_person_orders_it() {
 #[test]
 fn a_host_that_cannot_be_reached_leaves_it_planned() {
     let sim = Sim::start(&["--participants", "400"]);
-    // Port 9 of this machine: nothing listens, so the connection is never opened.
+    // No process listens on port 9 of this machine, so the connection is never opened.
     let home = Home::new(&sim).set("RECOUP_BRAND_URL", "http://127.0.0.1:9/Advertisers");
     home.crawl();
     let order = sim.example("plain");
@@ -252,7 +252,7 @@ fn an_unfamiliar_action_id_must_be_given_by_flag() {
     let refused = home.check(&["retract", &order.order_id, "--yes"], 5);
     assert!(refused.stderr.contains("does not look like an ActionId"), "{}", refused.stderr);
     home.check(&["retract", &order.order_id, "--yes", "--dry-run", "--action-id", &order.action_ids[0]], 0);
-    // Or the mapping is configured.
+    // The settings can also map the field that has the ActionId.
     home.configure_more("[mapping]\naction_id = '$.actionId'");
     home.check(&["crawl", "--from-raw"], 0);
     home.check(&["retract", &order.order_id, "--yes", "--dry-run"], 0);
@@ -273,7 +273,7 @@ fn the_order_id_and_the_action_tracker_are_the_explicit_fallback() {
     assert_eq!(params["OrderId"], order.order_id.as_str());
     assert_eq!(params["ActionTrackerId"], order.action_tracker_id.as_str());
     assert_eq!(params["Amount"], "0");
-    // Sending by order ID is refused if its action is known.
+    // recoup refuses to send by order ID if it knows the order's action.
     let plain = sim.example("plain");
     home.check(&["retract", &plain.order_id, "--yes", "--action-tracker", "1"], 5);
     assert_eq!(sim.deletes().len(), 1);
@@ -307,7 +307,7 @@ fn two_processes_send_one_retraction_once() {
     let running: Vec<_> = (0..6).map(|_| home.command(&args).spawn().expect("it starts")).collect();
     for child in running {
         let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
-        // A process that ran while another one wrote an event reports that; it never sends.
+        // If another process wrote to the ledger meanwhile, a process reports that and never sends.
         assert!(matches!(ran.code, Some(0 | 1 | 7)), "{ran:?}");
     }
     assert_eq!(sim.deletes().len(), 1, "{:?}", sim.deletes());
@@ -321,7 +321,7 @@ fn a_submission_error_is_a_failure_only_after_the_settle_time() {
     let ran = home.check(&["retract", &order.order_id, "--yes", "--json"], 7);
     assert_eq!(ran.state(), "unconfirmed");
     assert!(ran.stderr.contains("ACTIONTRACKER_NOT_FOUND"), "{}", ran.stderr);
-    // A resend is refused while the vendor may still process the first one.
+    // A resend is refused while the vendor may still process the first request.
     home.check(&["retract", &order.order_id, "--yes", "--resend", "--reason", "mended"], 5);
     assert_eq!(sim.deletes().len(), 1);
     home.configure_more("settle = '1ms'");
@@ -400,7 +400,7 @@ fn ctrl_c_while_following_loses_nothing() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn killed_between_any_two_steps_a_retraction_is_sent_at_most_once() {
-    // The crash point, whether the DELETE was sent, and the allowed states.
+    // Each entry: the crash point, whether the DELETE was sent, and the allowed states.
     let table: [(&str, bool, &[&str]); 6] = [
         ("planned", false, &["confirmed"]),
         ("sending", false, &["unknown"]),

@@ -1,4 +1,4 @@
-//! Reversal files: their rows, their entries in the ledger, and that an order goes either by file or by API, never both.
+//! Tests of reversal files: their rows and their ledger entries. An order is reversed by file or by API, never by both.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use crate::support::{Home, Ran, Sim, ready, wait_until};
 
 const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
-/// Submits a file, as the operator's own tools would. Returns the vendor's ID of it.
+/// Submits a reversal file to the vendor, as the operator's own tools would. Returns the vendor's ID of the file.
 fn hand_in(sim: &Sim, name: &str, content: &str) -> String {
     let mut stream = TcpStream::connect(&sim.addr).expect("the simulator listens");
     write!(
@@ -28,7 +28,7 @@ fn hand_in(sim: &Sim, name: &str, content: &str) -> String {
     taken["batch_id"].as_str().expect("an ID").to_owned()
 }
 
-/// Up to `most` plain orders, with their action trackers, whose IDs a file can hold.
+/// Returns up to `most` orders of kind `plain` whose IDs a reversal file can contain, with their action trackers.
 fn plain(sim: &Sim, most: usize) -> Vec<(String, String)> {
     let all: Value = serde_json::from_str(&sim.get("examples")).expect("the examples");
     let is_plain = |order: &String| !order.contains([',', '"']);
@@ -42,7 +42,7 @@ fn plain(sim: &Sim, most: usize) -> Vec<(String, String)> {
 
 const NAME: &str = "Batch_Mods_Reversals_2026_03_01.csv";
 
-/// Writes a file of these orders into the home.
+/// Writes a reversal file of these orders into the home directory.
 fn write(home: &Home, orders: &[&str], flags: &[&str]) -> Ran {
     let out = home.path("").display().to_string();
     home.run(&[&["file", "write", "--out", &out, "--date", "2026-03-01", "--yes", "--json"], orders, flags].concat())
@@ -52,7 +52,7 @@ fn content(home: &Home, name: &str) -> String {
     fs::read_to_string(home.path(name)).expect("the file")
 }
 
-/// Checks until no line is open.
+/// Runs `file check` until a line has this state.
 fn check_until(home: &Home, state: &str) -> Ran {
     let mut last = None;
     wait_until(&format!("a line that is {state}"), || {
@@ -87,7 +87,7 @@ fn the_file_is_the_vendors_and_its_lines_are_confirmed_by_their_rewards() {
     let said = home.check(&["status"], 0).stdout;
     assert!(said.contains("run `recoup file check`") && !said.contains("run `recoup verify`"), "{said}");
 
-    // It is not submitted yet, so nothing is claimed.
+    // The file is not submitted yet, so the receipt claims no reversal.
     let early = home.check(&["file", "check", "--json"], 7);
     assert_eq!(early.state(), "handed_over");
     let id = hand_in(&sim, NAME, &content(&home, NAME));
@@ -98,7 +98,7 @@ fn the_file_is_the_vendors_and_its_lines_are_confirmed_by_their_rewards() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(sim.deletes().is_empty() && sim.violations().is_empty());
-    // A confirmed order is not sent by API either.
+    // A confirmed order is not reversed by API either.
     let again = home.check(&["retract", ids[0], "--yes", "--json"], 0);
     assert_eq!(again.object()["retractions"][0]["sent_now"], false);
     assert!(sim.deletes().is_empty());
@@ -157,7 +157,7 @@ fn another_error_is_a_refusal_and_needs_a_reason_to_send_again() {
     home.configure_more("settle = '1ms'");
     let (order, tracker) = plain(&sim, 1).remove(0);
     write(&home, &[&order], &[]).expect(0);
-    // The row was damaged on the way: its reason is missing.
+    // The submitted row lacks its reason code, because something damaged the file before the submission.
     let id = hand_in(&sim, "other.csv", &format!("{HEADER}\n{tracker},{order},0,\n"));
     let early = home.check(&["file", "check", "--json"], 7);
     assert_eq!(early.state(), "handed_over", "another name says nothing about it");
@@ -168,7 +168,7 @@ fn another_error_is_a_refusal_and_needs_a_reason_to_send_again() {
     });
     let text = home.check(&["status", "--retraction", "1"], 0).stdout;
     assert!(text.contains("MALFORMED"), "{text}");
-    // An order that was refused by file needs a reason to be sent by API.
+    // An order that the vendor refused by file is sent by API only with a reason.
     home.check(&["retract", &order, "--yes", "--json"], 1);
     let again = ["retract", order.as_str(), "--yes", "--json", "--resend", "--reason", "the file lost its code"];
     assert_eq!(home.check(&again, 0).state(), "confirmed");
@@ -185,7 +185,7 @@ fn rewards_that_are_not_cancelled_in_time_are_unconfirmed() {
     let ran = check_until(&home, "unconfirmed");
     ran.expect(7);
     assert!(ran.stdout.contains("Friend refunds a purchase"), "{}", ran.stdout);
-    // It was submitted, whatever its result.
+    // The vendor has the file, so no line can be released, whatever its result.
     let refused = home.check(&["file", "release", "1", "--ticket", "T-1"], 5);
     assert!(refused.stderr.contains("the vendor has"), "{}", refused.stderr);
     home.check(&["retract", &order, "--yes"], 7);
@@ -257,13 +257,13 @@ fn a_list_can_set_tracker_reason_and_amount_and_incomplete_rows_are_skipped() {
     unknown.expect(5);
     assert!(unknown.stderr.contains("neither documented"), "{}", unknown.stderr);
 
-    // The file is not replaced while its lines are open, even with --force.
+    // A new file does not replace a file with open lines, even with --force.
     let one = |flags: &[&str]| {
         home.run(&[&["file", "write", &no_action.order_id, "--out", &out, "--yes", "--json"], flags].concat())
     };
     one(&["--action-tracker", &no_action.action_tracker_id]).expect(5);
     one(&["--action-tracker", &no_action.action_tracker_id, "--force"]).expect(5);
-    // The configuration can set the event type and the operator's own codes.
+    // The settings can set the event type and the operator's own reason codes.
     home.configure_more(&format!(
         "[file]\naction_tracker = '{}'\nreason_codes = ['Gone elsewhere']",
         no_action.action_tracker_id
@@ -273,7 +273,7 @@ fn a_list_can_set_tracker_reason_and_amount_and_incomplete_rows_are_skipped() {
         ["file", "write", &no_action.order_id, "--out", &out, "--reason-code", "Gone elsewhere", "--yes", "--json"];
     home.check(&args, 0);
     assert!(content(&home, "second.csv").ends_with(",0,Gone elsewhere\n"));
-    // A line by order ID covers the whole order, so no other reversal of it is sent.
+    // A line by order ID covers the whole order, so recoup sends no other reversal of the order.
     let by_api = ["retract", no_action.order_id.as_str(), "--action-tracker", &no_action.action_tracker_id, "--yes"];
     home.check(&by_api, 5);
     assert!(sim.deletes().is_empty());

@@ -1,4 +1,5 @@
-//! Every route with every role, without a session, with the form token of another session, and with an expired token.
+//! Requests every route with every role, without a session, with the CSRF token of another session, and with an expired
+//! token.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +9,12 @@ use recoup::serve::{Access, Audience, Route, all_routes};
 use crate::service::{FORM, Service, add_token, add_user};
 use crate::support::ready;
 
-/// A path that matches a route and breaks nothing.
+/// Returns a path that matches the route and names no existing object.
 fn path(route: &Route) -> String {
     route.path.replace("{id}", "9999")
 }
 
-/// Whether the guard let the request pass. The handler's own answer does not matter.
+/// Returns `true` if the auth middleware accepted the request, whatever the handler then answered.
 fn passed(route: &Route, status: u16, body: &str, signed_in: bool) -> bool {
     match route.audience {
         Audience::Page if !signed_in => status != 303 && status != 401,
@@ -54,7 +55,7 @@ fn every_route_enforces_the_rights_of_every_role() {
     for route in &routes {
         let (path, method) = (path(route), route.method);
         let of = format!("{method} {path}");
-        // The vendor's signature is the only way in.
+        // The webhook route accepts a request only by the vendor's signature.
         if route.path == "/webhooks/advocate" {
             assert_eq!(service.ask(method, &path, &[], b"{}").status, 401);
             continue;
@@ -73,7 +74,7 @@ fn every_route_enforces_the_rights_of_every_role() {
                     let answer = if method == "GET" {
                         browser.get(&path)
                     } else {
-                        // A form of another session is refused, and has no effect.
+                        // The service refuses a form with another session's CSRF token, and does nothing.
                         let cookie = [("Cookie", browser.cookie.as_str()), FORM];
                         let body = format!("csrf={}0&order=1&yes=1", browser.csrf);
                         let forged = service.ask(method, &path, &cookie, body.as_bytes());
@@ -91,7 +92,7 @@ fn every_route_enforces_the_rights_of_every_role() {
                         "{of} {role:?}: {}",
                         answer.status
                     );
-                    // The page accepts no token.
+                    // The page's routes accept no API token.
                     let bearer = format!("Bearer {}", tokens[role]);
                     let by_token = service.ask(method, &path, &[("Authorization", &bearer), FORM], b"");
                     assert_eq!(passed(route, by_token.status, &by_token.body, false), open, "{of} by token");
@@ -106,7 +107,7 @@ fn every_route_enforces_the_rights_of_every_role() {
                         answer.status,
                         answer.body
                     );
-                    // The API accepts no session, so another site cannot use it through a user's browser.
+                    // The API accepts no session cookie, so another website cannot use it through a user's browser.
                     let by_cookie = service.ask(method, &path, &[("Cookie", &browser.cookie)], b"");
                     assert_eq!(passed(route, by_cookie.status, "", false), open || here, "{of} by cookie");
                 }

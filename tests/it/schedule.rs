@@ -1,4 +1,4 @@
-//! Scheduled jobs of the service: they start on time, one at a time, and again after a kill.
+//! Tests of the service's scheduled jobs: they start on time, one at a time, and again after a kill.
 
 use crate::service::Service;
 use crate::support::{Home, Sim, wait_until};
@@ -36,7 +36,7 @@ fn a_due_job_runs_in_one_process_only() {
     wait_until("both are ready", || services.iter().all(|service| service.get("/readyz", &[]).status == 200));
     let runs = || home.check(&["status", "--json"], 0).object()["runs"].as_array().map_or(0, Vec::len);
     assert_eq!(runs(), 1, "each account was read by one of them");
-    // It also runs by `schedule run`, and is due an hour after that.
+    // `schedule run` runs the job before it is due; the job is then due an hour later.
     home.check(&["schedule", "run", "refresh"], 0);
     assert_eq!(runs(), 2);
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());

@@ -1,11 +1,11 @@
-//! The page and the API of `recoup serve`.
+//! Tests of the page and the API of `recoup serve`.
 
 use std::io::Write;
 
 use crate::service::{FORM, Service, add_token, add_user, field, form, percent_encoded};
 use crate::support::{Home, Sim, os_user, ready, wait_until};
 
-/// A crawled tenant with a user of each role; the names are the roles.
+/// Prepares a crawled tenant with a user for each role, whose name is the role.
 fn team() -> (Sim, Home, Vec<String>) {
     let (sim, home) = ready(&[]);
     let passwords = ["viewer", "agent", "lead", "admin"].map(|role| add_user(&home, role, role)).to_vec();
@@ -43,7 +43,7 @@ fn an_order_goes_from_look_up_to_proof_on_the_page() {
     assert!(receipt().contains("T-1") && receipt().contains("refunded"), "ticket and reason are in it");
     assert_eq!(sim.deletes().len(), 1);
 
-    // A second time there is nothing left to send, and no button.
+    // The review of a retracted order has nothing to send, and no button.
     let again = agent.post("/retract/review", &[("order", &order), ("reason", "again")]);
     assert!(again.body.contains("There is nothing to send") && !again.body.contains("Retract now"), "{}", again.body);
     assert_eq!(sim.deletes().len(), 1);
@@ -73,7 +73,7 @@ fn confirming_an_outdated_plan_sends_nothing() {
     };
     assert_eq!(send(&[("seen", &seen)]).status, 400, "the last step was left out");
     assert_eq!(send(&[("yes", "1")]).status, 400, "no plan was named");
-    // Another code is another plan, and so is another state of a reward.
+    // A plan changes with the disposition code and with the state of a reward.
     let other = send(&[("yes", "1"), ("seen", &seen), ("disposition", "OTHER")]);
     assert!(other.body.contains("The plan has changed"), "{}", other.body);
     let reward = &sim.example("plain").reward_ids[0];
@@ -125,7 +125,7 @@ fn a_missing_order_shows_its_certainty_and_can_be_searched_live() {
 #[test]
 fn a_repeated_api_request_retracts_once() {
     let (sim, home, _) = team();
-    // A refresh during the test would change when a reward was read.
+    // A refresh during the test would change the `read_at` time of a reward.
     home.configure_more("[schedule]\nrefresh = 'off'\nverify = 'off'");
     let order = sim.example("plain").order_id;
     let service = Service::start(&home);
@@ -212,7 +212,7 @@ fn disabling_a_user_ends_their_sessions_and_tokens() {
     assert_eq!((agent.get("/lookup").status, asks()), (303, 401));
     assert_eq!(agent.post("/retract/review", &[("order", "1"), ("reason", "x")]).status, 401);
     assert_eq!(service.try_login("agent", &passwords[1]).status, 401);
-    // Signing out ends the session in the service, not only in the browser.
+    // Signing out also invalidates the session in the service.
     let viewer = service.login("viewer", &passwords[0]);
     assert_eq!(viewer.post("/logout", &[]).header("location"), "/login");
     assert_eq!(viewer.get("/lookup").status, 303);
@@ -228,7 +228,7 @@ fn password_guesses_are_throttled() {
     let slowed = service.try_login("agent", &passwords[1]);
     assert_eq!(slowed.status, 429);
     assert!(slowed.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
-    // A form that was made for another browser is not processed.
+    // The service refuses a form that was made for another browser's session.
     let page = service.get("/login", &[]);
     let csrf = field(&page.body, "csrf").expect("a token");
     let body = form(&[("csrf", &csrf), ("name", "agent"), ("password", &passwords[1])]);
@@ -355,7 +355,7 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
     let lines: Vec<&str> = outcomes.body.lines().collect();
     assert!(lines[1].contains("confirmed") && lines[3].contains(",not_found_yet,"), "{lines:?}");
     assert_eq!(sim.deletes().len(), 1);
-    // A second run does only what is left, which is nothing.
+    // A second run of the batch has nothing left to send.
     assert_eq!(lead.post(&format!("{path}/apply"), &[("yes", "1")]).status, 303);
     wait_until("it is applied again", || page().contains(">1 open<"));
     assert_eq!(sim.deletes().len(), 1);
@@ -408,7 +408,7 @@ fn the_service_terminates_tls_and_its_cookies_are_secure() {
     assert_eq!(entered.status, 303, "{}", entered.body);
     let kept = entered.headers["set-cookie"].iter().find(|one| one.starts_with("__Host-recoup=")).expect("a session");
     assert!(kept.contains("Secure") && kept.contains("HttpOnly") && kept.contains("Path=/"), "{kept}");
-    // A client without TLS gets no response, and other clients are not blocked.
+    // A client without TLS gets no response, and does not block other clients.
     assert_eq!(service.get("/login", &[]).status, 0);
     assert_eq!(service.ask_over_tls(&folder.join("ca.pem"), "GET", "/healthz", &[], b"").status, 200);
     let swapped = home.check(&["serve", "--tls-cert", &key, "--tls-key", &cert, "--json"], 3);
@@ -438,7 +438,8 @@ fn the_api_reports_a_needed_approval_and_continues_after_it() {
     let lead = service.login("lead", &password);
     let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
     assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 303);
-    // The approval itself runs the approved plan. The API client finds the result, and sends nothing twice.
+    // The approval itself runs the approved plan. The API client finds the retraction, and a repeated request sends
+    // nothing.
     let found = || {
         service.get(&format!("/api/v1/retractions?order_id={}", percent_encoded(&order)), &[("Authorization", &token)])
     };
@@ -468,7 +469,7 @@ fn changing_a_password_ends_the_other_sessions() {
     assert_eq!(service.try_login("agent", &passwords[1]).status, 401);
     assert_eq!(service.try_login("agent", new).status, 303);
     assert!(home.check(&["user", "log"], 0).stdout.contains("changed their own password"));
-    // Guesses of the current password are throttled here too.
+    // The service also throttles guesses of the current password.
     let open = service.login("viewer", &passwords[0]);
     let guess = || open.post("/password", &[("old", "wrong"), ("new", new), ("again", new)]).status;
     assert_eq!((0..6).map(|_| guess()).collect::<Vec<_>>(), [401, 401, 401, 401, 401, 429]);
@@ -481,7 +482,7 @@ fn two_services_and_a_command_line_send_one_order_once() {
     let (one, two) = (Service::start(&home), Service::start(&home));
     let (agent, lead) = (one.login("agent", &passwords[1]), two.login("lead", &passwords[2]));
     let asked = [("order", order.as_str()), ("reason", "refunded")];
-    // Both have seen the plan before either sends.
+    // Both users have reviewed the plan before either of them sends.
     let seen = [&agent, &lead].map(|who| field(&who.post("/retract/review", &asked).body, "seen").expect("a plan"));
     std::thread::scope(|scope| {
         for (who, seen) in [&agent, &lead].into_iter().zip(&seen) {
@@ -489,7 +490,7 @@ fn two_services_and_a_command_line_send_one_order_once() {
                 let mut last = asked.to_vec();
                 last.extend([("yes", "1"), ("seen", seen.as_str()), ("disposition", "RETRACTION")]);
                 let answer = who.post("/retract/send", &last);
-                // Sent, or found to be sent already.
+                // Each request sends, or finds that another request has sent.
                 assert!([200, 303, 409].contains(&answer.status), "{} {}", answer.status, answer.body);
             });
         }
@@ -529,7 +530,7 @@ fn text_pasted_into_the_api_is_split_or_unclear_and_never_another_order() {
     let orders = asked(&account, &agent);
     assert_eq!(orders["related"]["kind"], "participant", "{orders}");
     assert!(orders["related"]["orders"].as_array().is_some_and(|all| all.contains(&one.as_str().into())), "{orders}");
-    // A user who may not see accounts does not learn whose an order is.
+    // A user without the right to see accounts does not learn which account an order belongs to.
     let hidden = asked(&account, &viewer);
     assert!(hidden.get("related").is_none(), "{hidden}");
 }

@@ -1,4 +1,5 @@
-//! Helpers for tests of `recoup serve`: start it on a free port, and send requests as a browser or an API client does.
+//! Helpers for tests of `recoup serve`: start the service on a free port, and send requests like a browser or an API
+//! client.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use crate::support::Home;
 
-/// A running service.
+/// A running `recoup serve`.
 pub struct Service {
     pub addr: String,
     child: Child,
@@ -33,7 +34,7 @@ impl Service {
         Self::of(home.command(&args).stderr(Stdio::inherit()))
     }
 
-    /// Starts it with its log in a file.
+    /// Starts the service with its log in a file.
     pub fn start_logging(home: &Home, log: std::fs::File) -> Self {
         home.leave_the_index_alone();
         Self::of(home.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(log))
@@ -48,7 +49,7 @@ impl Service {
         Self { addr: addr.to_owned(), child }
     }
 
-    /// The process ID.
+    /// Returns the process ID of the service.
     #[cfg(target_os = "linux")]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -78,12 +79,12 @@ impl Service {
         ask_on(StreamOwned::new(client, stream), &self.addr, method, path, headers, body)
     }
 
-    /// A client of the API with this token.
+    /// Returns an API client that sends this token.
     pub fn client(&self, token: &str) -> Client<'_> {
         Client { service: self, bearer: format!("Bearer {token}") }
     }
 
-    /// Signs a user in.
+    /// Signs a user in and returns the browser.
     #[track_caller]
     pub fn login(&self, name: &str, password: &str) -> Browser<'_> {
         let answer = self.try_login(name, password);
@@ -99,7 +100,7 @@ impl Service {
         self.try_login_in(name, password, "/lookup", "")
     }
 
-    /// Submits the sign-in form in a browser with this cookie, with `next` as the page after it.
+    /// Submits the sign-in form in a browser with this cookie; `next` is the page after the sign-in.
     pub fn try_login_in(&self, name: &str, password: &str, next: &str, kept: &str) -> Answer {
         let page = self.get("/login", &[]);
         let cookie = format!("{}; {kept}", page.cookie("recoup-form").expect("a cookie"));
@@ -108,7 +109,7 @@ impl Service {
         self.ask("POST", "/login", &[("Cookie", &cookie), FORM], body.as_bytes())
     }
 
-    /// Sends SIGTERM, as a service manager does, and waits for the exit code.
+    /// Sends SIGTERM to the service, as a service manager does, and returns its exit code.
     pub fn end(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let told = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
@@ -124,7 +125,7 @@ impl Drop for Service {
     }
 }
 
-/// Sends one request on its own connection.
+/// Sends one request on a new connection.
 pub fn ask(addr: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     ask_on(TcpStream::connect(addr).expect("it listens"), addr, method, path, headers, body)
 }
@@ -143,14 +144,14 @@ fn ask_on(
     }
     write!(request, "Content-Length: {}\r\n\r\n", body.len()).expect("text");
     stream.write_all(request.as_bytes()).expect("the head goes");
-    // A server that refuses early may have closed the connection.
+    // A server that refuses a request early may have closed the connection before the body was sent.
     let _refused_early = stream.write_all(body);
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).is_ok_and(|read| read > 0) {}
     let mut answer = Answer::of(&head);
     let mut body = Vec::new();
-    // Not every server closes the connection when asked to.
+    // Reads the response by its content length, because some servers keep the connection open.
     let length = answer.header("content-length").parse().unwrap_or(u64::MAX);
     let _cut_off = stream.take(length).read_to_end(&mut body);
     answer.body = String::from_utf8_lossy(&body).into_owned();
@@ -160,7 +161,7 @@ fn ask_on(
     answer
 }
 
-/// Whether a text names a flag of the command line, other than in a quotation of the request.
+/// Returns `true` if a text names a command-line flag outside of a quotation of the request.
 fn names_a_flag(text: &str) -> bool {
     let text = text.replace("&quot;", "\"").replace("&#34;", "\"").replace("\\\"", "\"");
     text.match_indices("--").any(|(at, _)| {
@@ -169,10 +170,10 @@ fn names_a_flag(text: &str) -> bool {
     })
 }
 
-/// The content type of a form.
+/// The content-type header of a form.
 pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// A client of the API.
+/// A client of the JSON API.
 pub struct Client<'a> {
     service: &'a Service,
     bearer: String,
@@ -188,13 +189,14 @@ impl Client<'_> {
         self.service.ask("POST", path, &headers, body.as_bytes())
     }
 
-    /// Retracts an order with its ID as the key, encoded because a header holds only ASCII.
+    /// Retracts an order. The Idempotency-Key is the order ID in percent-encoding, because a header contains only
+    /// ASCII.
     pub fn retract(&self, order: &str) -> Answer {
         let body = serde_json::json!({ "order_id": order, "reason": "refunded", "ticket": "T-1" }).to_string();
         self.post("/api/v1/retractions", &percent_encoded(order), "application/json", &body)
     }
 
-    /// Every item of a list, over all its pages.
+    /// Returns every item of a list, over all its pages.
     pub fn list(&self, path: &str) -> Vec<Value> {
         let (mut path, mut all) = (path.to_owned(), Vec::new());
         loop {
@@ -215,12 +217,12 @@ pub struct Browser<'a> {
 }
 
 impl Browser<'_> {
-    /// Opens a page.
+    /// Opens a page in the browser.
     pub fn get(&self, path: &str) -> Answer {
         self.service.get(path, &[("Cookie", &self.cookie)])
     }
 
-    /// Submits a form with its CSRF token.
+    /// Submits a form with the browser's CSRF token.
     pub fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut all = vec![("csrf", self.csrf.as_str())];
         all.extend(fields);
@@ -242,7 +244,7 @@ impl Browser<'_> {
         self.service.ask("POST", "/batch", &headers, &body)
     }
 
-    /// Submits the forms of a retraction. Returns the response to the last one.
+    /// Submits the forms of a retraction and returns the response to the last form.
     #[track_caller]
     pub fn retract(&self, order: &str) -> Answer {
         let asked = [("order", order), ("reason", "refunded"), ("ticket", "T-1")];
@@ -263,7 +265,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A response without its body.
+    /// Parses the head of a response; the body stays empty.
     fn of(head: &str) -> Self {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
@@ -278,7 +280,7 @@ impl Answer {
         self.headers.get(name).and_then(|values| values.first()).map_or("", String::as_str)
     }
 
-    /// A cookie that it sets, as the value of a `Cookie` header.
+    /// Returns a cookie of the response as the value of a `Cookie` header.
     pub fn cookie(&self, name: &str) -> Option<String> {
         let all = self.headers.get("set-cookie")?;
         let cookie = all.iter().find(|cookie| cookie.starts_with(&format!("{name}=")))?;
@@ -291,14 +293,14 @@ impl Answer {
     }
 }
 
-/// Adds a user. Returns the password.
+/// Adds a user and returns the password.
 #[track_caller]
 pub fn add_user(home: &Home, name: &str, role: &str) -> String {
     let added = home.check(&["user", "add", name, "--role", role, "--json"], 0).object();
     added["password"].as_str().expect("a password").to_owned()
 }
 
-/// Adds a token. Returns the token.
+/// Adds a token and returns it.
 #[track_caller]
 pub fn add_token(home: &Home, user: &str, scopes: &[&str]) -> String {
     let mut args = vec!["user", "token", "add", user, "--name", "test", "--json"];
@@ -308,13 +310,13 @@ pub fn add_token(home: &Home, user: &str, scopes: &[&str]) -> String {
     home.check(&args, 0).object()["token"].as_str().expect("a token").to_owned()
 }
 
-/// The value of a hidden field.
+/// Returns the value of a hidden form field.
 pub fn field(html: &str, name: &str) -> Option<String> {
     let (_, rest) = html.split_once(&format!("name=\"{name}\" value=\""))?;
     rest.split_once('"').map(|(value, _)| value.to_owned())
 }
 
-/// Encodes fields as a form.
+/// Encodes fields as a form body.
 pub fn form(fields: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
     pairs.join("&")

@@ -1,4 +1,5 @@
-//! Attacks on the service from outside: exhausting connections, finding out user names, locking users out, reading traffic.
+//! Tests of attacks on the service from outside: exhausting connections, finding out user names, locking users out,
+//! reading traffic.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,21 +8,22 @@ use std::time::Duration;
 use crate::service::{FORM, Service, add_user, field, form};
 use crate::support::{Home, Sim, ready};
 
-/// Most connections of one address.
+/// Maximum number of connections that the service accepts from one address.
 #[cfg(target_os = "linux")]
 const CONNECTIONS_OF_ONE: usize = 128;
 
-/// Most requests in one connection.
+/// Maximum number of requests that the service accepts on one connection.
 const REQUESTS: usize = 1_000;
 
-/// A crawled tenant with an agent, and the agent's password.
+/// Prepares a crawled tenant with an agent, and returns the agent's password.
 fn with_agent() -> (Sim, Home, String) {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "agent", "agent");
     (sim, home, password)
 }
 
-/// More connections than the service accepts, all from 127.0.0.2, each with one request whose response is never read.
+/// Opens more connections than the service accepts, all from 127.0.0.2. Each sends one request and never reads the
+/// response.
 #[cfg(target_os = "linux")]
 fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -34,7 +36,7 @@ fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
         for _ in 0..1_100 {
             let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
             socket.bind("127.0.0.2:0".parse().expect("an address")).expect("Linux has all of 127.0.0.0/8");
-            // A connection over the limit is accepted and closed at once.
+            // The service accepts a connection over the limit and closes it at once.
             let stream = socket.connect(addr).await.expect("it listens");
             let _closed_already = stream.try_write(b"GET /login HTTP/1.1\r\nHost: x\r\n\r\n");
             open.push(stream.into_std().expect("a stream"));
@@ -55,7 +57,7 @@ fn connections_that_never_read_do_not_block_others() {
     let mut answer = String::new();
     other.read_to_string(&mut answer).expect("an answer while they are open");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    // A connection that was closed at once has no data; an accepted one has a response.
+    // A connection that the service closed at once has no data; an accepted connection has a response.
     let was_taken = |stream: &TcpStream| {
         stream.set_nonblocking(false).expect("blocking");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
@@ -73,7 +75,7 @@ fn the_number_of_requests_of_a_connection_is_limited() {
     let all = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS + 100);
     stream.write_all(all.as_bytes()).expect("the questions");
     let mut answers = Vec::new();
-    // The remaining requests are not read, and a connection with unread data ends with a reset.
+    // The service does not read the remaining requests, so the connection ends with a reset.
     let _reset = stream.read_to_end(&mut answers);
     let answers = String::from_utf8(answers).expect("text");
     assert_eq!(answers.matches("HTTP/1.1 200 ").count(), REQUESTS);
@@ -139,7 +141,7 @@ fn behind_a_proxy_with_tls_no_neighbouring_site_can_set_a_cookie_of_the_service(
         assert!(set.starts_with("__Host-recoup") && set.contains("Secure") && set.contains("Path=/"), "{set}");
         assert!(!set.contains("Domain"), "{set}");
     }
-    // Over plain http browsers reject a `__Host-` cookie, so the service uses the plain names.
+    // Over plain http, browsers reject a `__Host-` cookie, so the service uses names without this prefix.
     let plain = Service::start(&home);
     let set = &plain.get("/login", &[]).headers["set-cookie"][0];
     assert!(set.starts_with("recoup-form=") && !set.contains("Secure"), "{set}");
@@ -198,7 +200,7 @@ fn requests_forwarded_by_a_local_proxy_get_no_metrics() {
     let addr = &service.addr;
     let close = "Connection: close\r\n\r\n";
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: {addr}\r\n{close}")), "200");
-    // The proxy forwards the requested host name, or adds no header and uses HTTP/1.0, as nginx does.
+    // The proxy forwards the requested host name, or adds no header and uses HTTP/1.0 as nginx does.
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: recoup.example.com\r\n{close}")), "401");
     assert_eq!(status(&format!("GET /metrics HTTP/1.0\r\nHost: {addr}\r\n{close}")), "401");
 }
@@ -214,7 +216,7 @@ fn the_process_memory_is_protected_from_dumps_and_debuggers() {
     let limits = std::fs::read_to_string(proc.join("limits")).expect("its limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit of core dumps");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
-    // A non-dumpable process belongs to root in /proc, whoever runs it.
+    // In /proc, a non-dumpable process belongs to root, whichever user runs it.
     assert_eq!(proc.join("environ").metadata().expect("a file").uid(), 0);
 }
 

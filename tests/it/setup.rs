@@ -1,4 +1,4 @@
-//! The first minutes: `recoup init`, `config show`, `open`, `simulate`, and the fields of `--json`.
+//! Tests of the first commands of a new user: `recoup init`, `config show`, `open`, `simulate`, and `--fields`.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ fn sim() -> Sim {
     Sim::start(&["--participants", "50"])
 }
 
-/// A home whose settings are not written yet; only the hosts are in its environment.
+/// Creates a home without a settings file; only the hosts' addresses are in its environment.
 fn new_home(sim: &Sim) -> Home {
     let home = Home::new(sim).set("RECOUP_TENANT", "").set("RECOUP_ACCOUNT_SID", "").set("RECOUP_AUTH_TOKEN", "");
     std::fs::remove_file(home.path("recoup.toml")).expect("removed");
@@ -21,7 +21,7 @@ fn new_home(sim: &Sim) -> Home {
 
 fn with_input(home: &Home, args: &[&str], input: &str) -> Ran {
     let mut child = home.command(args).stdin(Stdio::piped()).spawn().expect("it starts");
-    // A command that fails early does not read its input.
+    // The write may fail, because a command that fails early does not read its input.
     let _unread = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     Ran::of(args, child.wait_with_output().expect("it ends"))
 }
@@ -55,7 +55,7 @@ fn init_writes_private_files_checks_them_and_never_overwrites() {
     other.expect(2);
     assert_eq!(std::fs::read_to_string(home.path("token")).expect("kept"), "simulator-token\n");
     assert!(!home.path("recoup.toml").exists());
-    // The token file is there already, so it is used.
+    // The token file already exists, so `init` uses it.
     let used = home.check(&[&INIT[..], &["--json"]].concat(), 0).object();
     assert_eq!((&used["token_written"], &used["next"]), (&false.into(), &"recoup crawl".into()), "{used}");
 }
@@ -76,7 +76,7 @@ fn init_without_a_terminal_says_which_flag_is_missing_and_writes_nothing() {
     let empty = with_input(&home, &[&INIT[..], &["--token-stdin"]].concat(), "\n");
     assert!(empty.code == Some(2) && empty.stderr.contains("the token is empty"), "{empty:?}");
     assert!(!home.path("recoup.toml").exists() && !home.path("token").exists());
-    // A refused token is reported; the files stay to be mended.
+    // `init` reports a token that the vendor refuses, and keeps the files so that the user can correct them.
     let wrong = with_input(&home, &[&INIT[..], &["--token-stdin"]].concat(), "wrong\n");
     wrong.expect(3);
     assert!(wrong.stdout.contains("FAIL Advocate host") && wrong.stderr.contains("recoup doctor"), "{wrong:?}");
@@ -88,7 +88,7 @@ fn init_without_a_terminal_says_which_flag_is_missing_and_writes_nothing() {
 fn init_asks_on_a_terminal_and_does_not_show_the_token() {
     let sim = sim();
     let home = new_home(&sim);
-    // util-linux's `script` gives the command a terminal.
+    // The program `script` of util-linux runs the command on a terminal.
     let Ok(mut child) = home.shell("exec script -qec 'recoup init' /dev/null").stdin(Stdio::piped()).spawn() else {
         return crate::support::report_skipped("questions of `recoup init`: there is no bash");
     };
@@ -165,7 +165,7 @@ fn open_names_the_address_of_a_running_service_and_says_if_there_is_none() {
     let url = format!("http://{}/", service.addr);
     assert_eq!(home.check(&["open", "--print"], 0).stdout.trim(), url);
     assert_eq!(home.check(&["open", "--json"], 0).object()["url"], url);
-    // Without a browser the address is printed.
+    // If there is no browser, `open` prints the address.
     assert_eq!(home.command(&["open"]).env("PATH", "").output().expect("runs").stdout, format!("{url}\n").as_bytes());
 }
 

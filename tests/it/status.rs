@@ -1,9 +1,10 @@
-//! What a monitor reads: `recoup status --check` with its exit code, and the metrics file.
+//! Tests of what a monitor reads: `recoup status --check` with its exit code, and the metrics file.
 
 use crate::service::Service;
 use crate::support::{Home, Sim, ready, report_skipped};
 
-/// Expects that nothing can be sent: `retract` refuses with this exit code, and every health check fails with the reason.
+/// Expects that nothing can be sent: `retract` refuses with this exit code, and every health check fails with the same
+/// reason.
 #[track_caller]
 fn everything_is_red(sim: &Sim, home: &Home, problem: &str, says: &str, refused: i32) {
     let sent = sim.deletes().len();
@@ -28,7 +29,7 @@ fn everything_is_red(sim: &Sim, home: &Home, problem: &str, says: &str, refused:
     assert!(answer.status == 503 && answer.body.contains(says), "{says}: {} {}", answer.status, answer.body);
 }
 
-/// The opposite of [`everything_is_red`], after a command that sent a request to the vendor.
+/// Expects that every health check passes, after a command that sent a request to the vendor.
 #[track_caller]
 fn everything_is_green(home: &Home) {
     home.check(&["doctor"], 0);
@@ -91,7 +92,8 @@ fn health_is_red_when_the_ledger_its_folder_or_its_lock_cannot_be_written() {
             "an index that is read-only" => Some((home.database(), 0o400)),
             _ => Some((folder, 0o500)),
         };
-        // With its logs in place a database is writable even in a read-only folder; the logs have the mode of the database.
+        // A database is writable even in a read-only folder if its WAL files exist. Each WAL file has the mode of its
+        // database.
         let remove_logs = || {
             for log in ["recoup.db-wal", "recoup.db-shm", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
                 drop(std::fs::remove_file(home.path(log)));
@@ -174,7 +176,7 @@ fn metrics_are_written_atomically_and_name_no_person() {
     assert_eq!(ran.error_kind(), "storage");
 }
 
-/// The problem, and how to cause it. Afterwards nothing is sent from the home.
+/// Causes each problem with the ledger, after which recoup must send nothing from the home.
 #[test]
 fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
     for trouble in ["missing", "moved", "older", "another", "copy", "half", "tampered"] {
@@ -221,7 +223,7 @@ fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
         }
         let problems = home.check(&["status", "--check", "--json"], code).object()["problems"].clone();
         assert_eq!(problems[0]["problem"], "ledger", "{trouble}: {problems}");
-        // The remedy, which the send, the monitor, the command and the service all say.
+        // The remedy, which `retract`, the monitor, `status` and the service all show.
         let remedy = problems[0]["remedy"].as_str().unwrap_or_else(|| panic!("{trouble}: {problems}"));
         let refused = home.check(&["retract", &second, "--dry-run"], code);
         assert!(refused.stderr.contains(remedy), "{trouble}: {remedy}: {refused:?}");

@@ -1,7 +1,7 @@
 //! Test helpers: the real binary, a running simulator, and a home directory for each test.
 //!
-//! The binary under test gets no environment variable of the caller, and every file is in a temporary directory. No test
-//! sleeps: it waits for a process, or polls until a condition holds.
+//! The binary under test gets no environment variable of the caller. Every file is in a temporary directory. No test
+//! sleeps: a test waits for a process, or polls until a condition holds.
 
 #![expect(clippy::disallowed_methods, reason = "how long a test waits for another process, in real time")]
 
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A running simulator. It is stopped on drop.
+/// A running simulator. Dropping it stops the process.
 pub struct Sim {
     child: Child,
-    /// `127.0.0.1:PORT`.
+    /// The simulator's address `127.0.0.1:PORT`.
     pub addr: String,
 }
 
@@ -61,22 +61,22 @@ impl Sim {
         assert!(answer.contains(" 200 "), "{answer}");
     }
 
-    /// Reads a control path.
+    /// Reads a control path of the simulator.
     pub fn get(&self, path: &str) -> String {
         self.http("GET", path, "")
     }
 
-    /// Changes a setting or the data.
+    /// Changes a setting or the data of the simulator.
     pub fn post(&self, path: &str) {
         self.http("POST", path, "");
     }
 
-    /// Changes the responses about one reward: `set`, `repeat`, `also`, `hidden`, `as`, `only`.
+    /// Rewrites the simulator's responses about one reward with `set`, `repeat`, `also`, `hidden`, `as` and `only`.
     pub fn rewrite(&self, reward_id: &str, how: &Value) {
         self.http("POST", &format!("rewrite?id={reward_id}"), &how.to_string());
     }
 
-    /// Changes something, and returns the response.
+    /// Posts to a control path of the simulator, and returns the response.
     pub fn post_for(&self, path: &str) -> String {
         self.http("POST", path, "")
     }
@@ -97,27 +97,27 @@ impl Sim {
         if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunked(body) } else { body.to_owned() }
     }
 
-    /// Everything that the simulator received.
+    /// Returns the simulator's record of received requests.
     pub fn record(&self) -> Value {
         serde_json::from_str(&self.get("record")).expect("the record")
     }
 
-    /// Number of received requests.
+    /// Returns the number of requests that the simulator received.
     pub fn requests(&self) -> u64 {
         self.record()["requests"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum()
     }
 
-    /// The expected index: one object for each reward.
+    /// Returns the expected content of the index: one object for each reward.
     pub fn truth(&self) -> Vec<Value> {
         self.get("truth").lines().map(|line| serde_json::from_str(line).expect("a line of truth")).collect()
     }
 
-    /// An order of a kind: `plain`, `two_actions`, `redeemed` …
+    /// Returns an example order of a kind: `plain`, `two_actions`, `redeemed` …
     pub fn example(&self, kind: &str) -> Example {
         self.nth(kind, 0)
     }
 
-    /// Another order of that kind.
+    /// Returns a second example order of a kind.
     pub fn another(&self, kind: &str) -> Example {
         self.nth(kind, 1)
     }
@@ -134,12 +134,12 @@ impl Sim {
         }
     }
 
-    /// The received DELETEs.
+    /// Returns the DELETEs that the simulator received.
     pub fn deletes(&self) -> Vec<Value> {
         self.record()["deletes"].as_array().cloned().expect("a list")
     }
 
-    /// Forbidden requests by the client; empty in a good test.
+    /// Returns the rules that the client violated; empty if the client is correct.
     pub fn violations(&self) -> Vec<Value> {
         self.record()["violations"].as_array().cloned().expect("a list")
     }
@@ -173,7 +173,7 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A user without any files.
+/// An operating system user who owns no files.
 #[cfg(unix)]
 const NOBODY: u32 = 65_534;
 
@@ -184,12 +184,12 @@ const UNSCHEDULED: &str = "schedule.refresh = 'off'";
 pub struct Home {
     dir: TempDir,
     env: Vec<(String, String)>,
-    /// Whether commands run as [`NOBODY`].
+    /// Whether commands run as the user [`NOBODY`].
     is_unprivileged: bool,
 }
 
 impl Home {
-    /// A home with the simulator's address and credentials, and with short time-outs.
+    /// Creates a home with the simulator's address and credentials, and with short time-outs.
     pub fn new(sim: &Sim) -> Self {
         let home =
             Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new(), is_unprivileged: false };
@@ -208,18 +208,18 @@ impl Home {
             .set("RECOUP_AUTH_TOKEN", "simulator-token")
     }
 
-    /// The address of the server that has the stores; `None` for files.
+    /// The address of the PostgreSQL server that has the stores; `None` if the stores are files.
     pub fn server(&self) -> Option<&str> {
         let database = self.env.iter().find(|(name, _)| name == "RECOUP_DATABASE");
         database.map(|(_, address)| address.as_str()).filter(|address| address.starts_with("postgres://"))
     }
 
-    /// Uses the stores at this address instead of files.
+    /// Uses the stores at this PostgreSQL address instead of files.
     pub fn on(self, address: &str) -> Self {
         self.set("RECOUP_DATABASE", address)
     }
 
-    /// Sets a variable for every command of this home; an empty value unsets it.
+    /// Sets an environment variable for every command of this home. An empty value unsets it.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.retain(|(known, _)| known != name);
         if !value.is_empty() {
@@ -232,7 +232,7 @@ impl Home {
         std::fs::write(self.path("recoup.toml"), toml).expect("the configuration");
     }
 
-    /// Adds to `recoup.toml`, at its end, which is the table `[retract]`. Replaces a key that exists.
+    /// Adds lines to the end of `recoup.toml`, which is the table `[retract]`. Replaces a key that exists.
     pub fn configure_more(&self, toml: &str) {
         let text = std::fs::read_to_string(self.path("recoup.toml")).expect("the configuration");
         let key = toml.split('=').next().unwrap_or_default();
@@ -242,8 +242,8 @@ impl Home {
         self.configure(&kept);
     }
 
-    /// Turns off the service's scheduled refresh, unless the test sets a schedule. A refresh at an unknown moment changes what
-    /// the index says, and how many requests the vendor received.
+    /// Turns off the service's scheduled refresh if the test sets no schedule. A refresh at an unknown time changes the
+    /// index and the number of requests to the vendor.
     pub fn leave_the_index_alone(&self) {
         let text = std::fs::read_to_string(self.path("recoup.toml")).expect("the configuration");
         if !text.contains("[schedule]") && !text.contains(UNSCHEDULED) {
@@ -263,14 +263,14 @@ impl Home {
         self.path("recoup-ledger.db")
     }
 
-    /// The binary with these arguments, not started yet.
+    /// Returns a command that runs the binary with these arguments, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.command_of(env!("CARGO_BIN_EXE_recoup"));
         command.args(args);
         command
     }
 
-    /// Another program in the environment of this home.
+    /// Returns a command that runs another program in the environment of this home.
     pub fn command_of(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -289,7 +289,7 @@ impl Home {
         command
     }
 
-    /// A line for bash in this home's folder, in which `recoup` is the binary.
+    /// Returns a command that runs a line in bash in this home's folder. In the line, `recoup` is the binary.
     pub fn shell(&self, line: &str) -> Command {
         let folder = std::path::Path::new(env!("CARGO_BIN_EXE_recoup")).parent().expect("a folder");
         let mut command = Command::new("bash");
@@ -308,7 +308,7 @@ impl Home {
         command
     }
 
-    /// If root runs the tests, changes the owner of all files to a user without privileges, so that file modes have an effect.
+    /// If root runs the tests, changes the owner of all files to an unprivileged user, because root ignores file modes.
     /// Returns `false` if that user cannot run the binary.
     #[cfg(unix)]
     pub fn drop_root(&mut self) -> bool {
@@ -329,7 +329,7 @@ impl Home {
         Ran::of(args, self.command(args).output().expect("the binary runs"))
     }
 
-    /// Runs the binary and expects an exit code.
+    /// Runs the binary and checks its exit code.
     #[track_caller]
     pub fn check(&self, args: &[&str], code: i32) -> Ran {
         let ran = self.run(args);
@@ -344,7 +344,7 @@ impl Home {
     }
 }
 
-/// A simulator with these flags, and a home that has crawled it.
+/// Starts a simulator with these flags, and returns it with a home that has crawled it.
 pub fn ready(flags: &[&str]) -> (Sim, Home) {
     let mut all = if flags.contains(&"--participants") { Vec::new() } else { vec!["--participants", "400"] };
     all.extend(flags);
@@ -354,11 +354,11 @@ pub fn ready(flags: &[&str]) -> (Sim, Home) {
     (sim, home)
 }
 
-/// The nouns that the output counts.
+/// The nouns that recoup's output counts.
 const COUNTED: &str = "accounts actions days errors events files hours lines links modifications orders pages participants \
                        programs records requests retractions reversals rewards rows seconds submissions values";
 
-/// Finds a text such as `1 orders` or `order(s)`.
+/// Finds a text such as `1 orders` or `order(s)` in the output.
 fn one_in_the_plural(output: &str) -> Option<String> {
     let words: Vec<&str> = output.split_whitespace().map(|word| word.trim_matches(['(', ',', '.', ';', ':'])).collect();
     let is_counted = |noun: &str| COUNTED.split_whitespace().any(|counted| counted == noun);
@@ -389,7 +389,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Fails if the output counts one thing in the plural.
+    /// Fails if the output has the number 1 before a plural.
     #[track_caller]
     pub fn of(args: &[&str], output: Output) -> Self {
         let ran = Self {
@@ -415,27 +415,27 @@ impl Ran {
         );
     }
 
-    /// Every JSON object on standard output.
+    /// Returns every JSON object on standard output.
     #[track_caller]
     pub fn objects(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.stderr));
         self.stdout.lines().map(parse).collect()
     }
 
-    /// The first JSON object.
+    /// Returns the first JSON object on standard output.
     #[track_caller]
     pub fn object(&self) -> Value {
         self.objects().into_iter().next().unwrap_or_else(|| panic!("no JSON: {self:?}"))
     }
 
-    /// The kind of the last error under `--json`.
+    /// Returns the kind of the last error under `--json`.
     #[track_caller]
     pub fn error_kind(&self) -> String {
         let last = self.objects().pop().unwrap_or_else(|| panic!("no JSON: {self:?}"));
         text(&last["error"]["kind"])
     }
 
-    /// The state of the only retraction of a receipt.
+    /// Returns the state of the only retraction in a receipt.
     #[track_caller]
     pub fn state(&self) -> String {
         text(&self.object()["retractions"][0]["state"])
@@ -448,7 +448,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     wait_for(|| if is_so() { Ok(()) } else { Err(what.to_owned()) });
 }
 
-/// Polls until the closure returns `Ok`; its error says what is missing.
+/// Polls until the closure returns `Ok`. After a minute, panics with the closure's error.
 #[track_caller]
 pub fn wait_for(mut is_so: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -458,14 +458,15 @@ pub fn wait_for(mut is_so: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// The size of a test: `usual`, or the value of this environment variable.
+/// Returns the size of a test: the value of this environment variable, or `usual`.
 #[track_caller]
 pub fn size(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}")))
 }
 
-/// The address of new stores on the PostgreSQL server that `TEST_POSTGRES` names: `postgres://USER@HOST:PORT/DATABASE`. Returns
-/// `None` and reports a skipped test if the variable is not set. The schemas stay until the server is removed.
+/// Returns the address of new stores on the PostgreSQL server that `TEST_POSTGRES` names:
+/// `postgres://USER@HOST:PORT/DATABASE`. Returns `None` and reports a skipped test if the variable is not set. The
+/// schemas stay until the server is removed.
 pub fn new_stores() -> Option<String> {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     let Ok(server) = std::env::var("TEST_POSTGRES") else {
@@ -476,18 +477,18 @@ pub fn new_stores() -> Option<String> {
     Some(format!("{server}?sslmode=disable&lock_seconds=3&schema=t{process}_{n}"))
 }
 
-/// The operating system's name of the current user.
+/// Returns the operating system's name of the current user.
 pub fn os_user() -> String {
     let id = Command::new("id").arg("-un").output().expect("id runs");
     String::from_utf8(id.stdout).expect("a name").trim().to_owned()
 }
 
-/// Reports a skipped test on stderr. The test harness would capture `println!`.
+/// Reports a skipped test on stderr, because the test harness would capture `println!`.
 pub fn report_skipped(what: &str) {
     let _nobody_reads_it = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
-/// Whether a missing browser is a failure: `TEST_BROWSER=1`, which `.ci/run` sets.
+/// Returns `true` if a missing browser is a failure: `TEST_BROWSER=1`, which `.ci/run` sets.
 pub fn browser_required() -> bool {
     std::env::var_os("TEST_BROWSER").is_some()
 }

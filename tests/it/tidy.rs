@@ -1,7 +1,8 @@
-//! The house rules: layering, file sizes, where each library may be used, and what the documentation must have.
+//! Tests of the house rules: layering, file sizes, where each library may be used, and what the documentation must
+//! have.
 //!
-//! Source is read as text, without comments and without what stands in quotes. Every rule is a function from text to
-//! complaints, and [`every_rule_can_fail`] feeds each one something that breaks it: a rule that cannot fail holds nothing.
+//! The rules read source as text, without comments and quoted text. Each rule is a function from text to complaints.
+//! [`every_rule_can_fail`] gives each rule a text that breaks it, because a rule that cannot fail checks nothing.
 
 mod book;
 mod documentation;
@@ -14,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use source::{Source, named_modules, says};
 
-/// Which modules each module may name. `commands`, `main` and `lib` join everything and are not listed, so no other module
-/// may name them.
+/// The modules that each module may name. `commands`, `main` and `lib` may name every module. They are not listed, so
+/// no other module may name them.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("error", &[]),
@@ -63,7 +64,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("demo", &["vendor", "store", "extract", "model", "error", "clock", "report", "crawl", "lookup", "retract"]),
 ];
 
-/// Words, and the only places that may contain them.
+/// Each entry: words, and the only files that may contain them.
 const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
     (&["rusqlite", "tokio_postgres"], &["store/db/"], "only the executor knows the drivers"),
     (
@@ -101,10 +102,11 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
     (&["BrandWriter", "RewardCanceller"], &["vendor/", "retract/"], "only retract may change anything at the vendor"),
 ];
 
-/// The code that an assistant reaches.
+/// The folders of code that an assistant reaches.
 const FOR_ASSISTANTS: &[&str] = &["mcp/", "commands/mcp.rs", "retract/propose.rs"];
 
-/// What sends, or approves what is sent. Sending takes the settings of a client that writes, which only `writer_options` gives.
+/// The types that send or approve. Sending needs the settings of a client that writes, which only `writer_options`
+/// returns.
 const SENDS: &[&str] = &[
     "WriterSettings",
     "CancellerSettings",
@@ -129,7 +131,7 @@ const SENDS: &[&str] = &[
     "retract::*",
 ];
 
-/// Files without input, output, clock, thread or `async`.
+/// Files without I/O, clock, thread or `async`.
 const PURE: &[&str] = &[
     "model.rs",
     "model/",
@@ -176,7 +178,7 @@ const PURE: &[&str] = &[
     "refunds/outcome_file.rs",
 ];
 
-/// Words that a pure file must not contain.
+/// Words of I/O, clocks and threads that a file of `PURE` must not contain.
 const IMPURE: &[&str] = &[
     "async",
     "await",
@@ -194,7 +196,7 @@ const IMPURE: &[&str] = &[
     "tracing",
 ];
 
-/// SQL that PostgreSQL does not know, and what to say instead.
+/// SQL that PostgreSQL does not know, and the replacement.
 const NOT_PORTABLE: &[(&str, &str)] = &[
     ("INSERT OR", "ON CONFLICT (…)"),
     ("ON CONFLICT DO UPDATE", "ON CONFLICT (…) DO UPDATE"),
@@ -210,7 +212,7 @@ const NOT_PORTABLE: &[(&str, &str)] = &[
     ("GLOB ", "LIKE"),
 ];
 
-/// Files whose SQL is SQLite's own: the executor's statements about files, and tests that damage a file.
+/// Files that may use SQLite's own SQL: the executor's statements about files, and tests that damage a file.
 const ONE_ENGINE: &[&str] = &["store/db/", "store/ledger/tests.rs"];
 
 const MOST_LINES: usize = 600;
@@ -226,8 +228,8 @@ fn layering(file: &Source) -> Vec<String> {
     wrong.map(|name| format!("{}: {} may not name {name}", file.path, file.module())).collect()
 }
 
-/// The modules that depend on themselves through others, and those between them. A module without a dependency is in no
-/// circle, and neither is a module that nothing depends on, so both are removed until only circles are left.
+/// Returns the modules in a dependency circle, and the modules between circles. The function removes modules without a
+/// dependency and modules on which nothing depends, until only circles are left.
 fn circles(files: &[Source]) -> Vec<String> {
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in files {
@@ -262,7 +264,7 @@ fn words_in_their_place(file: &Source) -> Vec<String> {
     complaints
 }
 
-/// SQL is written once, for both engines.
+/// Both database engines share one SQL text.
 fn portable_sql(file: &Source) -> Vec<String> {
     if file.module() != "store" || file.is_in(ONE_ENGINE) {
         return Vec::new();
@@ -275,14 +277,14 @@ fn portable_sql(file: &Source) -> Vec<String> {
         for (wrong, instead) in NOT_PORTABLE.iter().filter(|(wrong, _)| lower.contains(&wrong.to_lowercase())) {
             complaints.push(format!("{}: {wrong}: say {instead}: {sql}", file.path));
         }
-        // A bare `user` is current_user in PostgreSQL: a condition on it would be true or false for every row. `window` is
-        // reserved too.
+        // In PostgreSQL a bare `user` is current_user, so a condition on it would be true or false for every row.
+        // `window` is a reserved word too.
         for (word, instead) in [("user", "user_name"), ("window", "window_number")] {
             if says(&lower, word) {
                 complaints.push(format!("{}: {word}: say {instead}: {sql}", file.path));
             }
         }
-        // The sum of bigint is numeric there.
+        // In PostgreSQL the sum of a bigint column is numeric.
         if lower.matches("sum(").count()
             > lower.matches("cast(sum(").count() + lower.matches("cast(coalesce(sum(").count()
         {
@@ -345,7 +347,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect("a file of the project can be read")
 }
 
-/// The source files of a folder.
+/// Returns the source files of a folder.
 fn sources_in(folder: &str) -> Vec<Source> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder of the project can be read") {
@@ -420,7 +422,7 @@ fn every_dependency_has_a_reason() {
     none(&dependencies_with_reasons(&read("simulator/Cargo.toml")));
 }
 
-/// The documents that a text cites as `docs/….md`.
+/// Returns the documents that a text cites as `docs/….md`.
 fn missing_documents(path: &str, text: &str) -> Vec<String> {
     let cited = text.match_indices(".md").filter_map(|(end, _)| {
         let start =
@@ -435,7 +437,7 @@ fn missing_documents(path: &str, text: &str) -> Vec<String> {
 fn no_file_cites_a_missing_document() {
     let all = [sources(), sources_in("simulator/src"), sources_in("tests/it"), sources_in("benches")];
     let cited = |file: &Source| missing_documents(&file.path, &file.text);
-    // These files contain the samples of the rules.
+    // The tests of the rules contain text that breaks them, so these files are exempt.
     let has_samples = |file: &&Source| ["tidy.rs", "tidy/book.rs"].contains(&file.path.as_str());
     none(&all.iter().flatten().filter(|file| !has_samples(file)).flat_map(cited).collect::<Vec<_>>());
     assert_eq!(missing_documents("x.rs", "see `docs/nowhere.md` §3, `README.md`, and `advocate-api.md`").len(), 2);
@@ -443,7 +445,8 @@ fn no_file_cites_a_missing_document() {
 
 #[test]
 fn the_simulator_depends_on_nothing_of_recoup() {
-    // One misreading of the vendor's documents must not be on both sides of a test.
+    // recoup and the simulator share no code, because one misreading of the vendor's documents must not be on both
+    // sides of a test.
     assert!(!says(&read("simulator/Cargo.toml"), "recoup"));
 }
 
@@ -451,7 +454,7 @@ fn the_simulator_depends_on_nothing_of_recoup() {
 fn every_rule_can_fail() {
     type Rule = fn(&Source) -> Vec<String>;
     let long = format!("//! A file.\n{}", "\n".repeat(MOST_LINES));
-    // The rule, the file, its text, and whether the rule must complain.
+    // Each entry: the rule, the file, its text, and whether the rule must complain.
     let table: &[(Rule, &str, &str, bool)] = &[
         (layering, "vendor/mod.rs", "use crate::store::Index;", true),
         (layering, "store/mod.rs", "use crate::vendor;", true),
@@ -522,7 +525,7 @@ fn every_rule_can_fail() {
         (shape, "lookup.rs", &long, true),
         (shape, "lookup.rs", "//! A file.\n", false),
     ];
-    // The files of a graph, and whether it has a circle.
+    // Each entry: the files of a dependency graph, and whether it has a circle.
     let graphs: &[(&[(&str, &str)], bool)] = &[
         (&[("cli/mod.rs", "use crate::config;"), ("config/mod.rs", "use crate::{cli::Cli, error::Error};")], true),
         (&[("a.rs", ""), ("doctor.rs", "use crate::commands::End;"), ("commands/mod.rs", "use super::doctor;")], true),

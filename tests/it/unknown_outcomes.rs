@@ -1,12 +1,14 @@
-//! Unknown outcomes: a request without an answer is resolved by reading, and sent again only if a person orders it.
+//! Tests of unknown outcomes: recoup resolves a request without a response by reading, and sends it again only if a
+//! person orders it.
 //!
-//! Hours are milliseconds here: `list_after` and `list_gap` in `recoup.toml` set how long the vendor has.
+//! These tests use milliseconds instead of hours: `list_after` and `list_gap` in `recoup.toml` set how long recoup
+//! waits for the vendor's list.
 
 use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready, wait_until};
 
-/// The list may be read at once, and again a moment later.
+/// Settings with which recoup may read the vendor's list of submissions at once, and again a moment later.
 const QUICK: [&str; 2] = ["list_after = '1ms'", "list_gap = '2ms'"];
 
 fn in_doubt(flags: &[&str], settings: &[&str]) -> (Sim, Home, String) {
@@ -47,7 +49,8 @@ fn verify_until_named(home: &Home, id: &str, state: &str) -> Ran {
 #[test]
 fn a_received_request_is_found_in_the_list_and_confirmed() {
     for fault in ["500-after", "reset-after", "hang-after", "unreadable", "empty", "invalid"] {
-        // The rewards take so long that only the list can show that it was received.
+        // The cancellation of the rewards takes so long that only the list of submissions can show that the request was
+        // received.
         let delay = if fault.starts_with("hang") { "4s" } else { "1s" };
         let (sim, home, _) = in_doubt(&["--delete-fault", fault, "--cancel-delay", delay], &[]);
         assert_eq!(home.check(&["verify", "--json"], 7).state(), "unknown", "{fault}: too early for the list");
@@ -75,7 +78,7 @@ fn a_request_missing_in_two_lists_was_not_received_and_can_be_resent() {
         assert!(kinds.iter().filter(|kind| *kind == "look").count() >= 2, "{fault}: {kinds:?}");
         sim.post("set?delete-fault=none");
 
-        // Neither automatically nor without a reason.
+        // recoup sends again neither automatically nor without a reason.
         let refused = home.check(&["retract", &order, "--yes", "--json"], 1);
         assert!(refused.stderr.contains("--resend"), "{fault}: {}", refused.stderr);
         home.check(&["retract", &order, "--yes", "--resend"], 2);
@@ -152,7 +155,7 @@ fn an_unconfirmed_retraction_can_be_resent_after_a_day_or_with_an_override() {
     let shown = home.check(&["status", "--retraction", "2"], 0).stdout;
     assert!(shown.contains(" override: a person allowed it by name: --override early"), "{shown}");
     assert!(shown.contains("before: attempt 1 (retraction 1)"), "{shown}");
-    // The first one is superseded, which is no success of its own, and nothing is left to verify.
+    // The first attempt is superseded, which does not count as success, and `verify` has nothing left to check.
     let first = home.check(&["verify", "1", "--json"], 1);
     assert_eq!(first.state(), "superseded");
     assert!(home.check(&["verify", "--json"], 0).stdout.is_empty());
@@ -166,7 +169,7 @@ fn a_rate_limited_second_attempt_keeps_the_date_of_the_first() {
     home.check(&["retract", &order, "--yes", "--wait", "200ms"], 7);
     sim.post("set?delete-fault=429");
     let resend = ["retract", order.as_str(), "--yes", "--json", "--resend", "--reason", "x"];
-    // The send meets a 429, and the command exits instead of waiting.
+    // The vendor answers the send with 429, and the command exits because `max_wait` is 0.
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
     home.configure(&toml.replace("[brand]\n", "[brand]\nmax_wait = '0s'\n"));
     let limited = home.check(&[&resend[..], &["--override", "early"]].concat(), 8);
@@ -283,7 +286,7 @@ fn many_open_retractions_cost_about_two_brand_requests_each() {
     assert_eq!(sent, 12);
     let open = home.check(&["status", "--json"], 0).object()["open"].as_array().map_or(0, Vec::len) as u64;
     sim.post("record/reset");
-    // Gift cards are never cancelled, so some stay open.
+    // The vendor never cancels gift cards, so some retractions stay open.
     home.run(&["verify", "--watch", "--wait", "6s", "--json"]);
     let states = home.check(&["status", "--json"], 0).object()["retractions"].clone();
     assert!(states.get("queued").is_none(), "{states}");
@@ -304,7 +307,7 @@ fn an_unreadable_or_incomplete_list_proves_nothing() {
         home.check(&["retract", &order, "--yes", "--resend", "--reason", "impatient", "--override", "early"], 5);
         assert_eq!(sim.deletes().len(), 1, "{list}");
     }
-    // A list without submissions that the vendor itself has acknowledged is incomplete.
+    // A list of submissions is incomplete if it lacks submissions that the vendor has acknowledged.
     let (sim, home) = ready(&["--participants", "3000", "--submissions-late", "1h", "--complete-delay", "1h"]);
     let other = sim.example("redeemed").order_id;
     home.check(&["retract", &other, "--yes", "--wait", "1ms", "--override", "locked"], 7);
@@ -321,7 +324,7 @@ fn an_unreadable_or_incomplete_list_proves_nothing() {
         kinds(&ran).iter().filter(|kind| *kind == "look").count() >= 3
     });
     home.check(&["retract", &order, "--yes", "--resend", "--reason", "impatient"], 5);
-    // When the list has both, it is found.
+    // When the list has both submissions, recoup finds the unknown request in it.
     sim.post("set?submissions-late=0s");
     assert_eq!(verify_until_named(&home, "2", "queued").object()["retractions"][0]["id"], 2);
     assert_eq!(sim.deletes().len(), 2);

@@ -1,7 +1,7 @@
-//! Output that cannot be written: a full disk is a reported failure, a closed pipe is not, and recoup replaces only regular
-//! files.
+//! Tests of output that cannot be written: recoup reports a full disk as a failure but not a closed pipe, and it
+//! replaces only regular files.
 //!
-//! `/dev/full` stands for the full disk.
+//! `/dev/full` simulates the full disk.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::support::{Home, Ran, Sim, ready, report_skipped, wait_until};
 
 const NOT_WRITTEN: &str = "failed to write to standard output";
 
-/// Reports why a test cannot run here.
+/// Returns `true` if `/dev/full` exists; otherwise reports a skipped test.
 fn has_full_device() -> bool {
     let there = Path::new("/dev/full").exists();
     if !there {
@@ -47,7 +47,7 @@ fn run(home: &Home, args: &[&str], stdout: Stdout) -> Ran {
     Ran::of(args, command.output().expect("the binary runs"))
 }
 
-/// Every command that ends by itself, in an order in which each has something to print.
+/// Returns every command that ends by itself, in an order in which each has something to print.
 fn every_command(sim: &Sim, home: &Home) -> Vec<Vec<String>> {
     let (order, other) = (sim.example("plain"), sim.another("plain"));
     let refunds = home.path("refunds.csv");
@@ -126,7 +126,7 @@ fn every_command(sim: &Sim, home: &Home) -> Vec<Vec<String>> {
     .collect()
 }
 
-/// The names of the man pages of commands without subcommands.
+/// Returns the names of the man pages of commands without subcommands.
 fn leaves(home: &Home) -> BTreeSet<String> {
     let folder = home.path("pages");
     home.check(&["man", "--out", folder.to_str().expect("UTF-8")], 0);
@@ -138,7 +138,7 @@ fn leaves(home: &Home) -> BTreeSet<String> {
     pages.iter().filter(is_leaf).cloned().collect()
 }
 
-/// Runs every command twice, with text and JSON output.
+/// Runs every command twice, with text output and with JSON output.
 fn run_all(stdout: Stdout) -> Vec<Ran> {
     let (sim, home) = ready(&[]);
     let mut all = Vec::new();
@@ -160,8 +160,9 @@ fn the_table_of_commands_has_every_command() {
         .into_iter()
         .filter(|leaf| !table.iter().any(|args| args.starts_with(&format!("{leaf}-"))))
         .collect();
-    // `init` writes its files once, `notify test` needs a receiver and `open` a service. The others run until a signal or the
-    // end of their input. `serve` and `simulate` have a test below.
+    // These commands are excluded: `init` writes its files once, `notify test` needs a receiver, and `open` needs a
+    // service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate` have
+    // a test below.
     let others = ["init", "mcp", "notify-test", "open", "serve", "simulate"].map(|name| format!("recoup-{name}"));
     assert_eq!(without, others);
 }
@@ -227,12 +228,12 @@ fn an_unwritable_standard_error_changes_no_exit_code_and_stops_nothing() {
     };
     assert_eq!(code(&["no-such-command"]), Some(2));
     assert_eq!(code(&["status", "-vv"]), Some(0));
-    // The log must not panic in the middle of a retraction.
+    // The program must not panic in the middle of a retraction if the log cannot be written.
     assert_eq!(code(&["retract", &order, "--yes", "-vv"]), Some(0));
     assert_eq!(home.check(&["status", "--retraction", "1", "--json"], 0).object()["state"], "confirmed");
 }
 
-/// A FIFO and what its reader receives.
+/// Creates a FIFO. Returns its path and the thread that reads it.
 fn fifo(home: &Home, name: &str) -> (PathBuf, std::thread::JoinHandle<String>) {
     let path = home.path(name);
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
@@ -245,7 +246,8 @@ fn fifo(home: &Home, name: &str) -> (PathBuf, std::thread::JoinHandle<String>) {
     (path, reader)
 }
 
-/// The commands that write a table or metrics to a path (their last argument), and a part of the content.
+/// Each entry: a command that writes a table or metrics to a path (its last argument), and a part of the expected
+/// content.
 fn writers(home: &Home) -> Vec<(Vec<String>, &'static str)> {
     let refunds = home.path("refunds.csv").display().to_string();
     [
@@ -266,7 +268,7 @@ fn a_database_is_never_replaced_by_output() {
         for (args, _) in writers(&home) {
             let path = database.display().to_string();
             let mut args: Vec<&str> = args.iter().map(String::as_str).chain([path.as_str()]).collect();
-            // A metrics file is always replaced.
+            // `status` always replaces its metrics file, so it has no --force.
             args.extend((args[0] != "status").then_some("--force"));
             let ran = home.check(&args, 2);
             assert!(ran.stderr.contains("is a database"), "{ran:?}");
@@ -275,7 +277,7 @@ fn a_database_is_never_replaced_by_output() {
     home.check(&["audit", "verify"], 0);
 }
 
-/// A home with one retraction and a refund file.
+/// Prepares a home with one retraction and a refund file.
 fn retracted() -> (Sim, Home) {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain").order_id;
@@ -297,22 +299,22 @@ fn a_special_file_is_streamed_to_or_refused_and_never_replaced() {
             args.extend(more);
             home.run(&args)
         };
-        // A metrics file is always replaced.
+        // `status` always replaces its metrics file, so it has no --force.
         let force: &[&str] = if args[0] == "status" { &[] } else { &["--force"] };
-        // A FIFO: the reader gets everything, and the FIFO stays.
+        // If the output path is a FIFO, the reader gets everything, and the FIFO stays.
         let (path, reader) = fifo(&home, &format!("fifo-{n}"));
         to(&path, &[]).expect(0);
         let text = reader.join().expect("the reader ends");
         assert!(text.contains(holds), "{args:?}: {text}");
         assert!(fs::metadata(&path).expect("there").file_type().is_fifo(), "{args:?}");
-        // A device, also through a link.
+        // If the output path is a device or a link to a device, recoup writes to it.
         to(Path::new("/dev/null"), &[]).expect(0);
         assert!(fs::metadata("/dev/null").expect("there").file_type().is_char_device());
         let full = to(Path::new("/dev/full"), &[]);
         full.expect(1);
         assert!(full.stderr.contains("failed to write /dev/full"), "{full:?}");
         assert!(fs::metadata("/dev/full").expect("there").file_type().is_char_device());
-        // A link to a file: the file is replaced, the link stays.
+        // If the output path is a link to a file, recoup replaces the file and keeps the link.
         let (link, target) = (home.path(&format!("link-{n}")), home.path(&format!("target-{n}")));
         symlink(&target, &link).expect("a link");
         assert_eq!(to(&link, force).code, Some(2), "{args:?}: a dangling link is refused");
@@ -321,7 +323,7 @@ fn a_special_file_is_streamed_to_or_refused_and_never_replaced() {
         to(&link, force).expect(0);
         assert!(fs::symlink_metadata(&link).expect("there").is_symlink(), "{args:?}");
         assert!(fs::read_to_string(&target).expect("there").contains(holds), "{args:?}");
-        // A folder and a socket.
+        // If the output path is a folder or a socket, recoup refuses it.
         let folder = home.path(&format!("folder-{n}"));
         fs::create_dir(&folder).expect("a folder");
         let socket = home.path(&format!("socket-{n}"));
@@ -349,7 +351,7 @@ fn a_database_a_backup_and_a_reversal_file_are_regular_files_or_refused() {
             assert!([ran.stdout.as_str(), &ran.stderr].concat().contains("no regular file"), "{ran:?}");
         }
     }
-    // SQLite opens a log beside the database, and would block there.
+    // SQLite opens the WAL beside the database, and would block if the WAL is a FIFO.
     let log = home.path("recoup-ledger.db-wal");
     drop(fs::remove_file(&log));
     assert!(Command::new("mkfifo").arg(&log).status().expect("mkfifo runs").success());
@@ -414,7 +416,7 @@ fn unwritable_outcomes_are_exit_1_and_a_repetition_writes_them_without_sending_t
     assert!(sim.violations().is_empty());
 }
 
-/// The temporary file exists, with private permissions, before the first reversal is sent.
+/// recoup creates the temporary output file with private permissions before it sends the first reversal.
 #[test]
 fn the_outcome_file_is_reserved_before_anything_is_sent() {
     let (sim, home) = ready(&["--participants", "3000", "--latency", "50ms"]);

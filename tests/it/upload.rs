@@ -1,5 +1,5 @@
-//! Refund files uploaded on the page or the API: recoup sends only what a file proves to be refunded in full, and shows
-//! why.
+//! Tests of refund files that are uploaded on the page or by the API: recoup sends only what a file proves to be
+//! refunded in full, and shows why.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -11,14 +11,14 @@ use crate::chrome::{Chrome, Screen};
 use crate::service::{Service, add_token, add_user, percent_encoded};
 use crate::support::{Home, Sim, ready, wait_until};
 
-/// A crawled tenant with a lead.
+/// Prepares a crawled tenant with a user of role `lead`.
 fn team() -> (Sim, Home, String) {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "lead", "lead");
     (sim, home, password)
 }
 
-/// The total of an order, as a file states it.
+/// Returns the total of an order in the format of a refund file.
 fn total(sim: &Sim, order: &str) -> String {
     let lines = sim.get("actions");
     let mut actions = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -27,8 +27,8 @@ fn total(sim: &Sim, order: &str) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
-/// A Shopify orders export: the first order is refunded, the second is paid, and 1.00 of the third was refunded. Each has a
-/// second line item.
+/// A Shopify orders export: the first order is refunded, the second is paid, and 1.00 of the third is refunded. Each
+/// order has a second line item.
 fn orders_export(sim: &Sim, actions: &[Action]) -> String {
     let mut file =
         "Name,Email,Financial Status,Currency,Total,Created at,Lineitem quantity,Lineitem name,Refunded Amount\n"
@@ -51,7 +51,7 @@ fn orders_export(sim: &Sim, actions: &[Action]) -> String {
     file
 }
 
-/// A file of no known format with a status column; the first order is refunded, the second is not.
+/// A file of unknown format with a status column: the first order is refunded, the second is not.
 fn doubtful_file(actions: &[Action]) -> String {
     format!(
         "order_id,Zustand,E-Mail\n\"{}\",zurück,a@example.com\n\"{}\",bezahlt,b@example.com\n",
@@ -59,14 +59,14 @@ fn doubtful_file(actions: &[Action]) -> String {
     )
 }
 
-/// The orders of the actions that were reversed.
+/// Returns the order IDs of the actions that recoup reversed.
 fn reversed(sim: &Sim, actions: &[Action]) -> Vec<usize> {
     let deletes = sim.deletes();
     let ids = deletes.iter().filter_map(|delete| delete["params"]["ActionId"].as_str().map(str::to_owned));
     ids.filter_map(|id| actions.iter().position(|action| action.id.as_deref() == Some(&id))).collect()
 }
 
-/// Stored uploads of this home.
+/// Returns the uploaded files that the service stores for this home.
 fn uploads(home: &Home) -> Vec<std::path::PathBuf> {
     let files =
         std::fs::read_dir(home.path("recoup-batches")).into_iter().flatten().map(|entry| entry.expect("a file").path());
@@ -180,7 +180,7 @@ fn a_file_without_a_known_column_of_order_ids_is_explained_in_the_form() {
     let actions = plain(&sim, 1);
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    // In the second file two columns could be the order ID, so neither is used.
+    // In the second file two columns could be the order ID, so recoup uses neither.
     for (header, place) in [("Kauf,Filiale", 0), ("order_id,Order Number", 1)] {
         let cells =
             if place == 0 { format!("\"{}\",x", actions[0].order) } else { format!("x,\"{}\"", actions[0].order) };
@@ -216,7 +216,7 @@ fn the_api_lists_ambiguous_columns_and_reads_the_file_as_the_query_says() {
     assert_eq!(create("&statuscolumn=Zustand").status, 400, "a misspelt parameter");
     assert!(create("&amount_means=x").body.contains("new-amount"));
 
-    // The Idempotency-Key is free, because nothing was done.
+    // The Idempotency-Key is still free, because the refused request did nothing.
     let query = format!("&status_column=Zustand&refunded_when={}&refunded_when=Retoure", percent_encoded("zurück"));
     let made = create(&query);
     assert_eq!(made.status, 202, "{}", made.body);

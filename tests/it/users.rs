@@ -1,4 +1,4 @@
-//! `recoup user` and its tokens, and what is stored of passwords and tokens.
+//! Tests of `recoup user` and its tokens, and of how passwords and tokens are stored.
 
 use crate::support::ready;
 

@@ -1,11 +1,12 @@
-//! Webhooks: a delivery with a valid signature puts an account on the list to read; no other request does.
+//! Tests of webhooks: a delivery with a valid signature adds an account to the queue of accounts to read; no other
+//! request does.
 
 use serde_json::Value;
 
 use crate::service::{Answer, Service, percent_encoded};
 use crate::support::{Home, Sim, ready, wait_until};
 
-/// A delivery of the simulator: its signature and its body.
+/// Returns the signature and the body of a webhook that the simulator made.
 fn delivery(sim: &Sim, query: &str) -> (String, String) {
     let made: Value = serde_json::from_str(&sim.post_for(&format!("webhook?{query}"))).expect("a delivery");
     (made["signature"].as_str().expect("text").to_owned(), made["body"].as_str().expect("text").to_owned())
@@ -15,7 +16,7 @@ fn post(service: &Service, signature: &str, body: &str) -> Answer {
     service.ask("POST", "/webhooks/advocate", &[("X-Hook-JWS-RFC-7797", signature)], body.as_bytes())
 }
 
-/// Switches off the scheduled job; here only `recoup webhook work` reads the queue.
+/// Switches off the scheduled jobs, so that only `recoup webhook work` reads the queue.
 fn quiet(home: &Home) {
     home.configure_more("[schedule]\nrefresh = 'off'\nverify = 'off'\nwebhooks = 'off'");
 }
@@ -87,7 +88,7 @@ fn a_flood_of_unknown_keys_costs_one_request_and_a_rotated_key_is_found() {
     assert_eq!(asked(&sim), 1);
     let (signature, body) = delivery(&sim, "account=a");
     assert_eq!(post(&service, &signature, &body).status, 200, "keys that are known still hold");
-    // A process that starts after the rotation knows the new key.
+    // A service that starts after the vendor's key rotation knows the new key.
     sim.post("webhook?rotate=1");
     let fresh = Service::start(&home);
     let (signature, body) = delivery(&sim, "account=a&how=other_key");

@@ -1,9 +1,10 @@
-//! The start page: what waits for the user, what is open, doubtful or failed, and what they have opened last.
+//! Tests of the start page: orders that wait for the user, open, doubtful and failed retractions, and the orders that
+//! the user opened last.
 
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{os_user, ready};
 
-/// The part of the start page under a heading; empty if there is no such heading.
+/// Returns the section of the start page with this heading; empty if there is no such heading.
 fn section<'a>(page: &'a str, id: &str) -> &'a str {
     let start = page.find(&format!("<h2 id=\"{id}\">")).unwrap_or(page.len());
     let rest = &page[start..];
@@ -27,7 +28,7 @@ fn the_start_page_lists_what_is_doubtful_and_what_failed() {
     assert!(doubtful.contains(&percent_encoded(&lost)) && doubtful.contains("unknown"), "{page}");
     assert!(!doubtful.contains(&percent_encoded(&failed)), "{page}");
     assert!(failures.contains(&percent_encoded(&failed)) && failures.contains("The vendor refused it"), "{page}");
-    // A later attempt replaces the failed one.
+    // A later attempt removes the failed attempt from the start page.
     sim.post("set?delete-fault=none");
     home.check(&["retract", &failed, "--yes", "--resend", "--reason", "mended"], 0);
     let page = viewer.get("/").body;
@@ -79,7 +80,7 @@ fn the_orders_that_a_user_has_opened_are_shown_to_that_user_only() {
     let recent = section(&page, "recent");
     assert!(recent.contains(&percent_encoded(&order)) && recent.contains("rewards"), "{page}");
     assert!(!lead.get("/").body.contains("Opened last"));
-    // The files of the service contain nothing about it.
+    // The list of opened orders is in memory only, so the service's files contain none of it.
     for file in ["recoup-access.db", "recoup-access.db-wal"] {
         let bytes = std::fs::read(home.path(file)).unwrap_or_default();
         assert!(!bytes.windows(order.len()).any(|part| part == order.as_bytes()), "{file}");

@@ -8,6 +8,7 @@ pub(super) static FORMAT: Format = Format {
     title: "Adyen settlement details or payment accounting",
     grain: "transaction",
     rule: "the Refunded rows of the order add up to its Settled ones; without those in the file, to the action's amount",
+    sums_payments: true,
     signature: &[
         &["Psp Reference"],
         &["Merchant Reference"],

@@ -9,6 +9,7 @@ pub(super) static FORMAT: Format = Format {
     title: "Amazon settlement report V2",
     grain: "part of an amount",
     rule: "the Principal of the order's Refund lines adds up to that of its Order lines; without those, to the action's amount",
+    sums_payments: true,
     signature: &[&["settlement-id"], &["transaction-type"], &["order-id"], &["amount-type"], &["amount"]],
     columns: &[
         (Column::OrderId, &["order-id"]),

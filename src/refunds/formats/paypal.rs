@@ -13,6 +13,7 @@ pub(super) static FORMAT: Format = Format {
     title: "PayPal activity download",
     grain: "transaction; a refund without an invoice number takes that of the payment it names",
     rule: "the completed refunds of the invoice add up to its payments; without them in the file, to the action's amount",
+    sums_payments: true,
     signature: &[TRANSACTION, TYPE, GROSS, INVOICE],
     columns: &[
         (Column::OrderId, INVOICE),

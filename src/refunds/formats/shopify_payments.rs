@@ -8,6 +8,7 @@ pub(super) static FORMAT: Format = Format {
     title: "Shopify Payments transactions",
     grain: "transaction",
     rule: "the refunds of the order add up to its charges; without its charge in the file, to the action's amount",
+    sums_payments: true,
     signature: &[&["Type"], &["Order"], &["Payout Status"], &["Amount"]],
     columns: &[
         (Column::OrderId, &["Order"]),

@@ -8,6 +8,7 @@ pub(super) static FORMAT: Format = Format {
     title: "Stripe payments export",
     grain: "charge",
     rule: "Amount Refunded of the order's charges adds up to their Amount > 0",
+    sums_payments: true,
     signature: &[&["Amount"], &["Amount Refunded"], &["Captured"], &["Status"]],
     columns: &[
         (

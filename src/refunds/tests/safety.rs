@@ -171,10 +171,6 @@ fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
             .all(|column| grid.rows.iter().all(|(_, cells)| GARBAGE.contains(&cells[column].as_str())))
 }
 
-/// The refund formats that add up payments to the price of an order.
-const SUMS_PAYMENTS: [&str; 5] =
-    ["shopify-payments", "stripe-payments", "paypal-activity", "adyen-settlement", "amazon-settlement"];
-
 /// Fails if a decision is *refunded in full* and the order was not refunded in full.
 fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> bool) -> Result<(), String> {
     for order in &refunds.orders {
@@ -185,8 +181,8 @@ fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> boo
         let cost = Decimal::parse(&truth.total).expect("an amount");
         let held = order.decision.check_against_action(Some(cost), true).0;
         // A missing payment lowers the price of an order only in a format that adds up payments.
-        let is_sum = SUMS_PAYMENTS.contains(&refunds.reading.format.as_str());
-        let alone = !is_sum && matches!(order.decision, Decision::InFull { .. });
+        let sums_payments = formats::by_name(&refunds.reading.format).is_some_and(|format| format.sums_payments);
+        let alone = !sums_payments && matches!(order.decision, Decision::InFull { .. });
         if held.kind() == DecisionKind::RefundedInFull || alone {
             return Err(format!(
                 "{} of {}: {:?}; {}",

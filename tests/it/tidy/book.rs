@@ -1,4 +1,4 @@
-//! The documentation as a book: its summary, its links, and the page of troubleshooting.
+//! Tests of the documentation as a book: its summary, its links, and the page of troubleshooting.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use recoup::error::Kind;
 use super::documentation::documents;
 use super::{none, read, root, sources};
 
-/// The targets of the links of a document, without those in code.
+/// Returns the link targets of a document, except those in code.
 fn links(text: &str) -> Vec<String> {
     let prose: String = text.split("```").step_by(2).collect();
     let prose: String = prose.split('`').step_by(2).collect();
@@ -18,7 +18,7 @@ fn links(text: &str) -> Vec<String> {
     targets.collect()
 }
 
-/// The anchors of a document: its headings in lower case, with `-` for blanks and without other punctuation.
+/// Returns the anchors of a document: its headings in lower case, with `-` for blanks and without other punctuation.
 fn anchors(text: &str) -> BTreeSet<String> {
     let prose: String = text.split("```").step_by(2).collect();
     let headings = prose.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
@@ -28,7 +28,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// A path without `.` and `..`; `None` above the repository.
+/// Resolves `.` and `..` in a path. Returns `None` if the path leads out of the repository.
 fn plain(path: &Path) -> Option<PathBuf> {
     let mut parts = PathBuf::new();
     for part in path.components() {
@@ -41,7 +41,7 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(parts)
 }
 
-/// The links of a document that lead to a heading that does not exist, or from the book to a file outside of it.
+/// Returns the links of a document that lead to a missing heading, or from the book to a file outside of it.
 fn wrong_links(path: &str, text: &str, load: impl Fn(&Path) -> Option<String>) -> Vec<String> {
     let mut complaints = Vec::new();
     for target in links(text).into_iter().filter(|target| !target.contains("://")) {
@@ -89,7 +89,7 @@ fn every_link_leads_to_a_heading_that_exists_and_stays_in_the_book() {
     }
 }
 
-/// The pages that the summary lacks, and those that it names twice.
+/// Returns the pages that the book's summary lacks, and those that it names twice.
 fn wrong_in_summary(summary: &str, pages: &BTreeSet<String>) -> Vec<String> {
     let named = links(summary);
     let twice = named.iter().enumerate().filter(|(at, name)| named[..*at].contains(name));
@@ -118,7 +118,7 @@ fn the_summary_of_the_book_has_every_page_once() {
     assert_eq!(wrong_in_summary("[A](a.md)\n- [A](a.md)\n- [C](c.md)", &two).len(), 3);
 }
 
-/// The rows of all tables whose heading has this first cell, as cells.
+/// Returns the rows of all tables whose first heading cell has this text.
 fn rows<'a>(page: &'a str, first: &str) -> Vec<Vec<&'a str>> {
     let mut found = Vec::new();
     let mut is_inside = false;
@@ -150,7 +150,8 @@ fn troubleshooting_has_every_kind_of_error_with_its_exit_code() {
     assert_eq!(codes, used.iter().map(ToString::to_string).collect::<Vec<_>>());
 }
 
-/// A literal of the source with `…` for what is filled in, and without the line breaks of the source.
+/// Normalises a string literal of the source: `…` replaces each inserted value, and the line breaks of the source are
+/// removed.
 fn as_shown(literal: &str) -> String {
     let mut shown = String::new();
     let mut rest = literal;
@@ -163,7 +164,7 @@ fn as_shown(literal: &str) -> String {
     shown.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether the program can say this text, of which `…` stands for anything.
+/// Returns `true` if the program can print this text, in which `…` matches any text.
 fn can_be_said(text: &str, literals: &[String]) -> bool {
     let parts: Vec<&str> = text.split('…').map(str::trim).filter(|part| !part.is_empty()).collect();
     literals.iter().any(|literal| {

@@ -1,4 +1,4 @@
-//! The documentation has every module, command, flag and setting of the program, and no others.
+//! Tests that the documentation has every module, command, flag and setting of the program, and no others.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ fn map_of_modules(lib: &str, architecture: &str) -> Vec<String> {
         .collect()
 }
 
-/// The fenced blocks and the spans in backticks of a document.
+/// Returns the fenced code blocks and the code spans of a document.
 fn code_in(docs: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     for (n, block) in docs.split("```").enumerate() {
@@ -45,7 +45,7 @@ fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String
     for flag in flags.iter().filter(|flag| !shown.contains(*flag)) {
         complaints.push(format!("the documentation does not have --{flag}"));
     }
-    // Flags of cargo and of the benches, in the blocks that build, test and measure.
+    // Flags of cargo and of the benchmarks, which the documentation uses to build, test and measure.
     let foreign = [
         "release",
         "features",
@@ -87,7 +87,7 @@ fn flags_in(part: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every key of recoup.toml and every variable of the environment is in the documentation.
+/// The documentation has every key of recoup.toml and every environment variable.
 fn settings_in_docs(config: &str, docs: &str) -> Vec<String> {
     let tables =
         config.split_once("\ntables! {").and_then(|(_, rest)| rest.split_once("\n}")).map_or("", |(body, _)| body);
@@ -95,7 +95,7 @@ fn settings_in_docs(config: &str, docs: &str) -> Vec<String> {
     let mut names: BTreeSet<String> = keys.map(|(name, _)| name.to_owned()).collect();
     for (at, _) in config.match_indices("\"RECOUP_") {
         let name: String = config[at + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
-        // Arms a crash point in a test build; users never set it.
+        // `RECOUP_CRASH_AT` arms a crash point in a test build; users never set it.
         if name != "RECOUP_CRASH_AT" {
             names.insert(name);
         }
@@ -121,7 +121,7 @@ fn checks(source: &str, docs: &str) -> Vec<String> {
     missing.map(|name| format!("the table of checks in docs/retraction.md has no {name}")).collect()
 }
 
-/// Links to files of the repository that do not exist, in a document at `path`.
+/// Returns the links in the document at `path` that lead to a missing file of the repository.
 fn broken_links(path: &Path, text: &str) -> Vec<String> {
     let folder = path.parent().expect("a document is in a folder");
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
@@ -130,7 +130,7 @@ fn broken_links(path: &Path, text: &str) -> Vec<String> {
     broken.map(|target| format!("{}: the link to {target} leads nowhere", path.display())).collect()
 }
 
-/// Every Markdown document at the top of the repository and below `docs/`.
+/// Returns every Markdown document at the top of the repository and below `docs/`.
 pub(super) fn documents() -> Vec<PathBuf> {
     let mut folders = vec![root().join("docs")];
     let mut found: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
@@ -163,15 +163,15 @@ fn every_link_in_the_documentation_leads_to_a_file() {
 fn long_flags(command: &clap::Command, deep: bool) -> Vec<String> {
     let own = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long());
     let mut flags: Vec<String> = own.map(str::to_owned).collect();
-    // The simulator has many for tests; docs/simulator.md names the notable ones, `--help` all.
+    // docs/simulator.md names only the notable flags of the simulator; `simulate --help` has all.
     for sub in command.get_subcommands().filter(|sub| deep || sub.get_name() != "simulate") {
         flags.extend(long_flags(sub, deep));
     }
     flags
 }
 
-/// README and the pages of `docs/`, without the folders below it. The page of commands is generated, so it has every flag by
-/// itself and shows nothing.
+/// Returns README and the pages of `docs/`, without subfolders. The page of commands is excluded, because it is
+/// generated from the flags and proves nothing.
 fn user_docs() -> String {
     let readme = root().join("README.md");
     let commands = root().join("docs/commands.md");

@@ -1,4 +1,4 @@
-//! The reference pages of the book: commands and settings say what the program says.
+//! Tests of the book's reference pages: the pages of commands and settings say what the program says.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use crate::support::{Home, Sim};
 
 const COMMANDS: &str = "docs/commands.md";
 
-/// A help text as Markdown in one line of a table.
+/// Returns a help text as Markdown for one cell of a table.
 fn in_a_cell(text: &str) -> String {
     let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-    // Outside of backticks, Markdown takes `<` for HTML.
+    // Markdown reads `<` outside of backticks as HTML.
     if !words.contains('`') {
         words = words.replace('<', "&lt;");
     }
@@ -52,11 +52,11 @@ fn table(arguments: &[&Arg], heading: &str) -> String {
     if rows.is_empty() { rows } else { format!("\n| {heading} | means |\n|---|---|\n{rows}") }
 }
 
-/// A command and those below it.
+/// Returns a command and its subcommands.
 fn section(command: &Command, name: &str, page: &mut String) {
     let depth = "#".repeat(name.split(' ').count());
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
-    // The first paragraph is a title without a full stop.
+    // The first paragraph of the help is a title without a full stop.
     let sentence = |text: &str| format!("{}.", in_a_cell(text).trim_end_matches('.'));
     let about: Vec<String> = about.split("\n\n").map(sentence).collect();
     let usage = command.clone().render_usage().to_string();
@@ -76,7 +76,7 @@ fn section(command: &Command, name: &str, page: &mut String) {
     }
 }
 
-/// The page of commands, from the definitions of the flags.
+/// Returns the page of commands, generated from the definitions of the flags.
 fn commands_page() -> String {
     let mut whole = Cli::command();
     whole.build();
@@ -111,7 +111,7 @@ fn the_page_of_commands_is_generated_from_the_program() {
     );
 }
 
-/// The keys of the table of `recoup.toml` in the page of settings, each with the cell of its default.
+/// Returns the keys of `recoup.toml` in the settings page, each with the table cell of its default.
 fn documented_settings(page: &str) -> Vec<(String, String)> {
     let table = page.split("## recoup.toml").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
     let mut tables = vec![String::new()];
@@ -142,7 +142,7 @@ fn the_page_of_settings_has_every_key_with_its_default_and_no_other() {
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     let program: Vec<(String, Option<String>)> = shown
         .iter()
-        // The first object is the file itself.
+        // The first object of `config show` is the configuration file itself.
         .filter(|one| one["key"] != "configuration file")
         .map(|one| (text(&one["key"]).expect("a key"), text(&one["value"]).filter(|_| one["source"] == "default")))
         .collect();
@@ -152,7 +152,7 @@ fn the_page_of_settings_has_every_key_with_its_default_and_no_other() {
     for (key, default) in &program {
         match page.iter().find(|(known, _)| known == key) {
             None => complaints.push(format!("the page has no {key}")),
-            // The page says in words where a default depends on something, or is a path.
+            // The settings page describes a default in words if it depends on another setting or is a path.
             Some((_, cell)) if cell.contains("as above") || cell.contains(" if ") => {}
             Some((_, cell)) => {
                 if let Some(default) = default.as_ref().filter(|default| !cell.contains(default.as_str())) {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 /// One source file.
 pub struct Source {
-    /// Relative to `src`, with `/`.
+    /// The path of the file relative to `src`, with `/`.
     pub path: String,
     pub text: String,
     pub code: String,
-    /// What is in quotes.
+    /// The quoted texts of the file.
     pub literals: Vec<String>,
 }
 
@@ -18,7 +18,7 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code, literals }
     }
 
-    /// The module as `lib.rs` lists it: the first part of the path.
+    /// Returns the module as `lib.rs` lists it, which is the first part of the path.
     pub fn module(&self) -> &str {
         self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
@@ -27,13 +27,13 @@ impl Source {
         places.iter().any(|place| self.path == *place || (place.ends_with('/') && self.path.starts_with(place)))
     }
 
-    /// `src/x.rs` and `src/x/mod.rs`, where `super` is the crate.
+    /// Returns `true` for `src/x.rs` and `src/x/mod.rs`, in which `super` is the crate.
     fn is_top(&self) -> bool {
         !self.path.contains('/') || self.path == format!("{}/mod.rs", self.module())
     }
 }
 
-/// The text without comments and without what is in quotes; and what is in quotes.
+/// Splits source into its text without comments and quotes, and its quoted texts.
 fn code_and_literals(text: &str) -> (String, Vec<String>) {
     let bytes = text.as_bytes();
     let (mut code, mut literals) = (Vec::with_capacity(bytes.len()), Vec::new());
@@ -79,7 +79,8 @@ fn block_comment(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// The length of `r"…"` or `r#"…"#` at the start; `before` tells it from the end of an identifier.
+/// Returns the length of a raw string `r"…"` or `r#"…"#` at the start of the text. `before` shows whether the `r` ends
+/// an identifier.
 fn raw_string(rest: &[u8], before: Option<u8>) -> Option<usize> {
     if rest[0] != b'r' || before.is_some_and(|b| (b.is_ascii_alphanumeric() && b != b'b') || b == b'_') {
         return None;
@@ -106,7 +107,7 @@ fn quoted(rest: &[u8], quote: u8) -> usize {
     rest.len()
 }
 
-/// Whether this is a character literal and not a lifetime.
+/// Returns `true` if the text begins with a character literal, and `false` for a lifetime.
 fn is_char(rest: &[u8]) -> bool {
     match rest.get(1) {
         Some(b'\\') => true,
@@ -116,7 +117,7 @@ fn is_char(rest: &[u8]) -> bool {
     }
 }
 
-/// Whether the code contains the word as a whole: `stderr` is not in `use_stderr`.
+/// Returns `true` if the code contains the whole word: `use_stderr` does not contain `stderr`.
 pub fn says(code: &str, word: &str) -> bool {
     let part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     code.match_indices(word).any(|(at, _)| {
@@ -127,7 +128,7 @@ pub fn says(code: &str, word: &str) -> bool {
     })
 }
 
-/// The modules of the crate that a file names by `crate::…`, or by `super::…` if that is the crate.
+/// Returns the modules of the crate that a file names by `crate::…`, or by `super::…` if `super` is the crate.
 pub fn named_modules(file: &Source) -> BTreeSet<String> {
     let mut roots = vec!["crate::"];
     if file.is_top() {
@@ -152,7 +153,7 @@ fn is_module(name: &str) -> bool {
     src.join(format!("{name}.rs")).exists() || src.join(name).join("mod.rs").exists()
 }
 
-/// The first name of each part of `a::{b, c}, d}`.
+/// Returns the first name of each path in `a::{b, c}, d}`.
 fn heads_of(list: &str) -> Vec<String> {
     let (mut depth, mut start, mut heads) = (0_usize, 0, Vec::new());
     for (at, c) in list.char_indices() {

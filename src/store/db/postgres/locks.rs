@@ -1,8 +1,8 @@
 //! Locks between processes on several machines.
 //!
-//! A lock is a row that its holder renews. Only the server's clock decides whether it has expired. Whoever takes the row raises
-//! its epoch, so a holder that was silent for too long can find out. The holder measures its own time with a clock that also
-//! counts while the machine sleeps.
+//! A lock is a row that its holder renews. Only the PostgreSQL server's clock decides whether a lock has expired. A
+//! process that takes a lock raises the lock's epoch. By the epoch, a holder that was silent for too long detects that
+//! it has lost the lock. The holder measures its own time with a clock that also counts while the machine sleeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use super::{Server, Session, WRITE_LIMIT, schema};
 use crate::model::hex;
 use crate::store::random;
 
-/// The share of a lock's time that must be left before a request is sent.
+/// The share of a lock's time that must be left before recoup sends a request.
 const LEFT_TO_SEND: u32 = 3;
 
 const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
-/// A held lock. It is renewed until it is dropped.
+/// A lock that this process holds and renews until the value is dropped.
 #[derive(Debug)]
 pub struct ServerLock {
     server: Arc<Server>,
@@ -32,13 +32,14 @@ pub struct ServerLock {
     name: String,
     holder: String,
     epoch: i64,
-    /// Until when the lock is held for sure, by [`boot_time`].
+    /// The time until which this process certainly holds the lock, by [`boot_time`].
     until: Arc<Mutex<Duration>>,
     renewal: JoinHandle<()>,
 }
 
 impl ServerLock {
-    /// Takes a lock of a store, and creates the store's tables if they are missing. Returns `None` if another process holds it.
+    /// Takes a lock of a store, and creates the store's tables if they are missing. Returns `None` if another process
+    /// holds the lock.
     pub fn try_take(server: &Arc<Server>, layout: &Layout, name: &str) -> Result<Option<Self>, DbError> {
         let session = Session::new(server, layout);
         if !schema::check_version(&session, layout)? {
@@ -69,7 +70,7 @@ impl ServerLock {
         Ok(Some(Self { server: Arc::clone(server), table, name: name.to_owned(), holder, epoch, until, renewal }))
     }
 
-    /// Returns whether no process holds the lock.
+    /// Returns `true` if no process holds the lock.
     pub fn is_free(server: &Arc<Server>, layout: &Layout, name: &str) -> Result<bool, DbError> {
         let session = Session::new(server, layout);
         if !schema::check_version(&session, layout)? {
@@ -79,7 +80,7 @@ impl ServerLock {
         Ok(statement(server, &held, &[(&name, Type::TEXT)])?.is_empty())
     }
 
-    /// Returns whether enough of the lock's time is left to send a request.
+    /// Returns `true` if enough of the lock's time is left to send a request.
     pub fn is_held(&self) -> bool {
         boot_time() + self.server.lock_ttl / LEFT_TO_SEND < *self.until.lock()
     }
@@ -96,7 +97,7 @@ impl ServerLock {
 impl Drop for ServerLock {
     fn drop(&mut self) {
         self.renewal.abort();
-        // If this fails, the lock expires.
+        // If the release fails, the lock expires later.
         let free = format!("UPDATE {} SET until_ms = 0 WHERE name = $1 AND holder = $2 AND epoch = $3", self.table);
         let args: [(&(dyn ToSql + Sync), Type); 3] =
             [(&self.name, Type::TEXT), (&self.holder, Type::TEXT), (&self.epoch, Type::INT8)];
@@ -113,14 +114,14 @@ fn statement(server: &Server, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -
                 lease.keep();
                 return Ok(rows);
             }
-            // The server closed this connection while no one used it. A lock that was taken by a lost answer expires.
+            // The server has closed the idle connection. If the lost statement has taken the lock, that lock expires.
             Err(DbError::Lost(_)) if lease.was_idle => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Renews a lock until it is stopped, or until another process has taken the lock.
+/// Renews a lock until the holder stops the renewal, or until another process has taken the lock.
 struct Renewal {
     server: Arc<Server>,
     sql: String,
@@ -143,7 +144,7 @@ impl Renewal {
                     *self.until.lock() = Duration::ZERO;
                     return;
                 }
-                // The next attempt uses a new connection. The lock expires if none succeeds.
+                // The next attempt to renew the lock uses a new connection. The lock expires if no attempt succeeds.
                 Ok(Err(_)) | Err(_) => client = None,
             }
         }
@@ -164,7 +165,7 @@ impl Renewal {
     }
 }
 
-/// The time since the machine started, including the time that it slept.
+/// Returns the time since the machine started, including the time that it slept.
 fn boot_time() -> Duration {
     #[cfg(target_os = "linux")]
     let clock = ClockId::Boottime;
