@@ -3,8 +3,8 @@
 //!
 //! The simulator computes an unchanged action from a formula. A modified or reversed action has an entry in a map under
 //! a lock. An action of a Performance program cannot change after its locking date. The vendor does not publish what
-//! the locking date of an Advocate program's event means. The simulator ignores that date. The module of the action log
-//! does not know rewards or HTTP.
+//! the locking date of an Advocate program's event means. The simulator ignores the locking date of an Advocate
+//! program's event. The module of the action log does not know rewards or HTTP.
 
 use std::{collections::HashMap, sync::RwLock};
 

@@ -98,12 +98,12 @@ impl std::error::Error for Broken {}
 pub(super) enum Payload {
     /// The whole response body in one piece.
     Whole(Option<Bytes>),
-    /// A part of the response body that is shorter than the declared length. After the part of the body, the connection
-    /// ends.
+    /// A part of the response body that is shorter than the declared length. After a part of the response body, the
+    /// connection ends.
     Cut { part: Option<Bytes>, declared: u64, pause: Pin<Box<Sleep>> },
     /// A complete response body in pieces.
     Pieces(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
-    /// The first pieces of a response body. After the first pieces of the body, the connection ends.
+    /// The first pieces of a response body. After the first pieces of the response body, the connection ends.
     Broken { pieces: Box<dyn Iterator<Item = Bytes> + Send + Sync>, pause: Pin<Box<Sleep>> },
 }
 
@@ -121,7 +121,7 @@ impl Payload {
         Self::Cut { part: Some(Bytes::from(body)), declared, pause }
     }
 
-    /// Returns pieces of a body. After the pieces, the connection ends without the body's end marker.
+    /// Returns pieces of a body. After the pieces of the body, the connection ends without the body's end marker.
     pub(super) fn broken(pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static) -> Self {
         Self::Broken { pieces: Box::new(pieces), pause: Box::pin(tokio::time::sleep(Duration::from_millis(5))) }
     }

@@ -224,6 +224,6 @@ async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>
         .writev(false)
         .auto_date_header(time::has_date())
         .serve_connection(TokioIo::new(connection), service);
-    // The client or a fault has broken the connection. Therefore an error at the end of such a connection is expected.
+    // The client or a fault has broken the connection. Therefore an error at the end of a connection is expected.
     let _ended = server.await;
 }

@@ -206,8 +206,8 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// Writes the low digits of a number in lower-case hex. This function is faster than `write!`, which matters because
-/// every reward needs it.
+/// Writes the low digits of a number in lower-case hex. `hex` is faster than `write!`, which matters because every
+/// reward needs a hex ID.
 pub(super) fn hex(out: &mut [u8], mut value: u64) {
     for digit in out.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value & 15) as usize];

@@ -139,7 +139,7 @@ pub struct Options {
     /// Give a referral these rewards in addition to the rewards in lists
     #[arg(long, value_enum, default_value_t = ReferralRewards::Listed)]
     pub referral_rewards: ReferralRewards,
-    /// Set this error on a completed submission, or `none`; with a code other than ACTION_NOT_FOUND nothing is
+    /// Set this error on a completed submission, or `none`; with a code other than ACTION_NOT_FOUND no reward is
     /// cancelled
     #[arg(long, default_value = "ACTION_NOT_FOUND", value_name = "CODE")]
     pub submission_error: String,

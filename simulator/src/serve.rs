@@ -55,7 +55,7 @@ impl ApiRequest<'_> {
     }
 }
 
-/// Answers one request to the simulator. If this function returns an error, the connection is reset.
+/// Answers one request to the simulator. If the answer to a request fails, the simulator resets the connection.
 pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>) -> Result<Response<Payload>, Broken> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();

@@ -226,7 +226,7 @@ impl World {
         read(&self.changes).touched.get(&key.pack()).copied().unwrap_or_default()
     }
 
-    /// Changes one reward of the simulator. The time of a change is never before an earlier change.
+    /// Changes one reward of the simulator. The time of a reward's change is never before an earlier change.
     fn touch(&self, key: RewardKey, now: i64, change: impl FnOnce(&mut Touch, i64)) {
         let mut changes = write(&self.changes);
         let now = changes.moment(now);

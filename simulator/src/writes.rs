@@ -76,7 +76,7 @@ pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) 
     })
 }
 
-/// Answers a POST of `/reward/{id}/cancel`. With a fault, the response may differ from what happens.
+/// Answers a POST of `/reward/{id}/cancel`. With `--cancel-fault`, the response may differ from what happens.
 pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instant) -> Outcome {
     let Simulator { record, world, .. } = simulator;
     let id = path.trim_start_matches("reward/").trim_end_matches("/cancel");
@@ -154,8 +154,8 @@ fn faulty_response(
 /// What a fault does with a write, and how it answers.
 struct Plan {
     processed: bool,
-    /// Whether the response proves that the simulator processed nothing. If the response proves that nothing was
-    /// processed, the client may send the request again.
+    /// Whether the response proves that the simulator processed nothing. If the response proves that the simulator
+    /// processed nothing, the client may send the request again.
     refused: bool,
     answered: &'static str,
 }

@@ -105,13 +105,14 @@ impl AccountReader {
         if self.run.halt.is_cancelled() {
             return Ok(());
         }
-        // The reader of the queue must see the responses of the previous pass. Without the flush, this pass would
-        // request the accounts of the previous pass again.
+        // The reader of the queue must see the responses of the previous pass. Without the flush, a pass would request
+        // the accounts of the previous pass again.
         self.run.writer.flush().await?;
         self.accounts(queue, list_ended)
             .take_until(self.run.halt.cancelled())
             .map(|account| {
-                // Spawns a task for each account. In a single task, one processor core would parse all responses.
+                // Spawns a task for each account. If one task read all accounts, one processor core would parse all
+                // responses.
                 let reader = Arc::clone(self);
                 AbortOnDropHandle::new(tokio::spawn(async move { reader.fetch(queue, account).await }))
             })
@@ -144,8 +145,8 @@ impl AccountReader {
             if let Some(account) = pass.chunk.pop_front() {
                 return Ok(Some(account));
             }
-            // Reads both signals before it reads the queue, because it must not miss a page that the writer commits
-            // during the read.
+            // Checks whether the participant list has ended and marks its pages as seen before the read of the queue,
+            // because a page that the writer commits during the read must count as new.
             let list_ended = pass.list_ended.is_cancelled();
             pass.pages.mark_unchanged();
             let (run, queue, after) = (self.run.run, pass.queue, pass.after);

@@ -1,8 +1,8 @@
 //! The objects that every source of a crawl uses: the vendor's client, the writer, the reader, the run, and the signal
 //! that halts the run.
 //!
-//! A failure that concerns the whole run (credentials, quota, a full disk) halts the run. `ActiveRun` stores that
-//! failure. A failure that concerns the whole run never marks an account as failed.
+//! A failure that concerns the whole run (credentials, quota, a full disk) halts the run. `ActiveRun` stores the
+//! failure that halted the run. A failure that concerns the whole run never marks an account as failed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -60,7 +60,7 @@ pub(super) fn changed_accounts(
 ///   reward is from a later reading. A date of the reward that may be in the future proves nothing.
 /// - The modification precedes the run that read the index's copy by more than the margin. A run by export begins, by
 ///   the vendor's clock, when it requests its export, and calls Get Rewards after that. The margin is the longest time
-///   until a modification becomes visible in an export. A refresh also begins earlier by that margin.
+///   until a modification becomes visible in an export. A refresh also begins earlier by the margin.
 ///
 /// If a reward was modified shortly before its reading, and its dates do not show the modification, the crawler
 /// requests it again.

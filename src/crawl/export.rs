@@ -97,8 +97,8 @@ impl State {
     }
 }
 
-/// Queues the accounts of an export, and reads the accounts in the queue. After the queue, reads the accounts that
-/// failed before or are due by age.
+/// Queues the accounts of an export, and reads the accounts in the queue. After the accounts of the export, reads the
+/// accounts that failed before or are due by age.
 pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     let run = active.row().await?;
     let mut state = State::of(&run);
@@ -215,7 +215,7 @@ async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<
     let name = format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), kind.as_str().to_lowercase());
     let now_ms = active.clock.now_ms();
     // The next refresh begins at the creation of this export. Therefore the next refresh reads the rewards that were
-    // modified after that creation.
+    // modified after the creation of the export.
     let is_recent = |export: &Export| export.date_created.is_some_and(|created| now_ms - created < REUSE_MS);
     let matches = |export: &Export| {
         let same_content =

@@ -2,7 +2,7 @@
 //!
 //! The vendor does not publish the column names of an export. Therefore the crawler recognises column names in any case
 //! and with any separator. An export file that is not CSV is an error, and so is a row that is longer or shorter than
-//! the header. Without this error, the crawler would accept a truncated export as complete.
+//! the header. If a malformed export were no error, the crawler would accept a truncated export as complete.
 
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};

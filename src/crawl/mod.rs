@@ -69,7 +69,7 @@ use writer::Writer;
 const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of rewards with JSON keys in the error message, if no reward has a link.
 const KEY_SAMPLE: usize = 1000;
-/// The gap of a run that found no order ID. With this gap, no look-up can find an order.
+/// The gap of a run that found no order ID. If a run has found no order ID, no look-up can find an order.
 const NO_LINKS: &str = "no reward carried an order ID";
 /// The gap of a run with values that recoup did not index. The text of the gap follows the number of values.
 const UNREADABLE: &str = "under the key of an order ID or ActionId could not be taken exactly, and not indexed";
@@ -185,8 +185,8 @@ impl Crawl<'_> {
             halt: self.stop.child_token(),
             fatal: Mutex::default(),
         });
-        // Spawns a task, because reading must run on the same threads as the connections. Without the task, each
-        // response would wake the main thread.
+        // Spawns a task, because reading must run on the same threads as the connections. If the main thread read the
+        // accounts, each response would wake it.
         let reading = {
             let active = Arc::clone(&active);
             AbortOnDropHandle::new(tokio::spawn(async move {

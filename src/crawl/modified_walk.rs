@@ -36,7 +36,7 @@ pub struct Check {
 }
 
 /// The position in the list of rewards that is sorted by modification. The writer stores the position with each page.
-/// Therefore a killed crawl resumes at that page.
+/// Therefore a killed crawl resumes at the page after its last commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModifiedWalk {
     from: Option<i64>,
@@ -173,9 +173,8 @@ impl ModifiedWalk {
     }
 
     /// Returns the expected number of rewards with the previous `dateModified`, from the totals of the pages before and
-    /// after that time. Rewards that the vendor adds between the two pages make the expected number too small, never
-    /// too large. Therefore a count at one `dateModified` may miss a gap, but the count at the end of the read detects
-    /// it.
+    /// after that time. Rewards that the vendor adds between two pages make the expected number too small, never too
+    /// large. Therefore a count at one `dateModified` may miss a gap, but the count at the end of the read detects it.
     fn check_passed(&mut self, page: &[(u64, Option<i64>)], total: Option<u64>) -> Option<Check> {
         let passed = self.passed.take()?;
         // The total on an empty page is unreliable.

@@ -5,9 +5,9 @@
 //! snapshot of the list at one moment. If a page contains a row and recoup has seen all rows before that row, the page
 //! continues the read without a gap. Rows that are inserted before the current offset push known rows into the page,
 //! and only cost duplicates. Rows that are removed before the current offset pull unknown rows out of the page. If a
-//! page then repeats no known row, [`OffsetWalk`] steps back until it finds a known row, or starts again. A short page
-//! does not end the read of the list, because the vendor may lower `limit`. [`OffsetWalk`] never uses the field `count`
-//! of a page as a total.
+//! page repeats no known row, [`OffsetWalk`] steps back until it finds a known row, or starts again. A short page does
+//! not end the read of the list, because the vendor may lower `limit`. [`OffsetWalk`] never uses the field `count` of a
+//! page as a total.
 
 mod prefetch;
 
@@ -26,7 +26,7 @@ const MAX_BLIND: u32 = 20;
 const MAX_STALLS: u32 = 3;
 
 /// The position in a list that recoup reads by offset. The writer stores the position with each page. Therefore a
-/// killed crawl resumes at that page.
+/// killed crawl resumes at the page after its last commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetWalk {
     overlap: u64,

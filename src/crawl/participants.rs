@@ -1,5 +1,5 @@
 //! The source `participants`: reads the pages of `/users`, then calls Get Rewards for each distinct account. The
-//! vendor's guide describes this way to read all rewards.
+//! vendor's guide describes the source `participants`.
 //!
 //! The source `participants` calls Get Rewards by account and not by user, because rewards belong to accounts
 //! (`docs/vendor/advocate.md` §9). One task reads the list of participants while another task reads the accounts on it.

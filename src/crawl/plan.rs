@@ -35,7 +35,7 @@ const SAMPLE_ACCOUNTS: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// This source reads the list of participants, then calls Get Rewards for each account. The vendor's guide
-    /// describes this way to read all rewards.
+    /// describes the source `participants`.
     Participants,
     /// This source reads all rewards of the tenant by GraphQL.
     GraphQl,

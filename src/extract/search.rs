@@ -211,7 +211,8 @@ fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search:
             walk(json, trail, search);
             let found = search.of(field);
             if found.taken == before && object.values().any(has_content) {
-                // The object has content but no known key. Therefore the ID in such an object is unreadable.
+                // The object has content but no known key. Therefore the ID in an object without a known key is
+                // unreadable.
                 found.taken += 1;
                 found.unreadable += 1;
             }

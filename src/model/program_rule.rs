@@ -144,7 +144,7 @@ pub struct ProgramRule {
 }
 
 /// A part of a refund rule that recoup could not compare with the rewards, because the vendor's response lacks the
-/// data. In JSON, the part of the rule is a phrase.
+/// data. In JSON, a part of the rule that recoup could not compare is a phrase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum NotCompared {
@@ -216,8 +216,8 @@ impl RuledProgram {
         Self { id: id.into(), name: String::new(), status: None, rules: Rules::NotReadable { why: why.into() } }
     }
 
-    /// Compares the program's refund rule with these rewards. Without rewards, the result is only about the refund
-    /// rule.
+    /// Compares the program's refund rule with these rewards. If the caller passes no rewards, the result is only about
+    /// the refund rule.
     pub fn judge(&self, rewards: &[RuledReward], read_at: &str) -> ProgramRule {
         let mut rule = ProgramRule {
             program_id: self.id.clone(),

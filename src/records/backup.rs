@@ -36,7 +36,7 @@ const MOMENT_LENGTH: usize = 16;
 pub struct Options<'a> {
     pub index: &'a Place,
     pub ledger: &'a Place,
-    /// The tenant and the hosts to which both files belong, if the configuration has them.
+    /// The tenant and the hosts to which index and ledger belong, if the configuration has them.
     pub identity: Option<&'a Identity>,
     pub folder: &'a Path,
     /// The number of backups to keep; `None` keeps all.

@@ -1,5 +1,5 @@
 //! The user's description of a refund file's columns, from flags, the page or `recoup.toml`. `column_mapping` also
-//! interprets the rows of a refund file by that description.
+//! interprets the rows of a refund file by the user's description.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,8 @@ use crate::error::{Error, Kind, Result};
 #[serde(default, deny_unknown_fields)]
 pub struct ColumnMapping {
     /// The columns by which recoup recognises a refund file for this mapping. The refund file must have all of the
-    /// columns by which recoup recognises it. Only a mapping in `recoup.toml` has this setting.
+    /// columns by which recoup recognises it. Only a mapping in `recoup.toml` names columns by which recoup recognises
+    /// a file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -73,9 +73,9 @@ impl Decision {
         matches!(self, Self::InFull { .. } | Self::ToCompare { .. })
     }
 
-    /// Compares the decision with the amount of the live action. `action` is `None` if that amount is unknown. Returns
-    /// the decision after the comparison, and the reason if it differs from `self`. `same_currency` is `false` if the
-    /// refund file and the action have different currencies.
+    /// Compares the decision with the amount of the live action. `action` is `None` if the amount of the live action is
+    /// unknown. Returns the decision after the comparison, and the reason if it differs from `self`. `same_currency` is
+    /// `false` if the refund file and the action have different currencies.
     pub fn check_against_action(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
         match (self, action) {
             (Self::ToCompare { .. } | Self::InFull { .. } | Self::InPart { .. }, _) if !same_currency => {

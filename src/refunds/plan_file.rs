@@ -157,7 +157,8 @@ pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     let mut lines = Vec::with_capacity(read.rows.len());
     for (line, cells) in read.rows {
         let mut cells: Vec<String> = cells.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
-        // Fills a short row of the plan file with empty cells. If the row really is incomplete, its hash check fails.
+        // Fills a short row of the plan file with empty cells. If a row of the plan file really is incomplete, its hash
+        // check fails.
         cells.resize(header.len(), String::new());
         rows.push(cells);
         lines.push(line);

@@ -291,8 +291,8 @@ fn may_be_header(row: &RawRow) -> bool {
     filled.len() > 1 && !filled.iter().any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
 }
 
-/// Drops a second table below the first if the format allows a second table. For other formats, fails on a second table
-/// or on a row with more cells than the header.
+/// Drops a second table below the first if the format allows a second table. If the format allows no second table,
+/// fails on a second table or on a row with more cells than the header.
 fn split_off_second_table(
     name: &str,
     raw: &mut RawFile,

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// If the program that opens a browser still runs after this time, it has opened a browser. Without a browser, the
-/// program ends at once.
+/// program that opens it ends at once.
 const OPENED_AFTER: Duration = Duration::from_secs(2);
 
 /// Opens an address in a browser, and returns `true` if a browser was opened. The browser does not get the tokens of

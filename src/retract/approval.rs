@@ -98,8 +98,8 @@ pub(super) fn preview(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option
     Ok(demand.wants(&policy))
 }
 
-/// Finds and consumes the approval that this send needs. Without an approval, this function requests one and returns an
-/// error. The caller then sends nothing, because the send is not approved.
+/// Finds and consumes the approval that this send needs. Without an approval, `before_sending` requests one and returns
+/// an error. The caller then sends nothing, because the send is not approved.
 pub(super) fn before_sending(
     ctx: &Context<'_>,
     ledger: &Ledger,

@@ -13,7 +13,7 @@ use crate::error::{Details, Error, Kind};
 pub enum Verdict {
     Go,
     GoWithWarning,
-    /// recoup does not send the action. A person can override this only if the check permits an override.
+    /// recoup does not send the action. A person can override a stop only if the check permits an override.
     Stop,
 }
 

@@ -52,8 +52,8 @@ pub trait Job {
     /// Advice for the person if the vendor refuses the request.
     const REFUSED_HINT: &'static str;
 
-    /// Waits until the rate limit allows the send, and renews the plan if the plan is old. If the wait or the renewal
-    /// fails, the dispatcher sends nothing.
+    /// Waits until the rate limit allows the send, and renews the plan if the plan is old. If the wait for the rate
+    /// limit or the renewal of the plan fails, the dispatcher sends nothing.
     async fn ready(&mut self, ledger: &Ledger) -> Result<Self::Permit>;
 
     /// Returns `true` if the plan is fresh enough for the send. The dispatcher checks the freshness of the plan under

@@ -65,8 +65,8 @@ pub use reward_fetch::snapshot;
 use send::Sender;
 pub use unknown_resolver::SubmissionLists;
 
-/// Largest tolerated difference between this machine's clock and the vendor's, in seconds. If the two clocks differ
-/// more, recoup sends nothing and concludes nothing that depends on time.
+/// Largest tolerated difference between this machine's clock and the vendor's, in seconds. If this machine's clock and
+/// the vendor's differ more than that, recoup sends nothing and concludes nothing that depends on time.
 pub const MAX_CLOCK_DIFFERENCE: i64 = 300;
 
 /// Reverses one order and follows the reversal until it is proven.
@@ -143,8 +143,8 @@ fn demand_of(plan: &Plan) -> Demand {
     }
 }
 
-/// Shows the plan, and asks the person for confirmation if `yes` is not set. If this function asks for confirmation, it
-/// prints the plan even under `--quiet`.
+/// Shows the plan, and asks the person for confirmation if `yes` is not set. recoup prints the plan even under
+/// `--quiet` if it asks for confirmation.
 async fn show_and_confirm(ctx: &Context<'_>, lines: Vec<String>, yes: bool, what: &str) -> Result<()> {
     for line in lines {
         if yes { ctx.report.note(line) } else { ctx.report.say(line) }

@@ -170,7 +170,8 @@ pub struct Options {
     /// nothing.
     pub expected_plan: Option<String>,
     pub granted: Option<Granted>,
-    /// Maximum age of the newest reading of the order. If the newest reading is older, recoup refuses the order.
+    /// Maximum age of the newest reading of the order. If the newest reading of the order is older, recoup refuses the
+    /// order.
     pub max_index_age: Duration,
     pub follows: FollowSettings,
 }

@@ -113,7 +113,8 @@ impl Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
     Stay,
-    /// The retraction changes to this state. The text is the message of the ledger event that records the new state.
+    /// The retraction changes to the variant's state. The text is the message of the ledger event that records the new
+    /// state.
     Become(State, String),
 }
 

@@ -225,7 +225,7 @@ async fn unknown(
                     Err(_) => return Ok(None),
                 },
                 Err(error) if !matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => return Err(error),
-                // If the read of a reward by its ID fails, recoup uses the reward as the referral shows it.
+                // If the read of a referral's reward by ID fails, recoup uses the reward as the referral shows it.
                 Ok(None) | Err(_) => {}
             }
         }

@@ -17,8 +17,8 @@ const DISPOSITION: &str = "RETRACTION";
 const WHAT: &str = "what";
 const RETRACTION: &str = "retraction";
 
-/// The message of the error if the plan has changed since the person saw it. The page shows the new plan after this
-/// error.
+/// The message of the error if the plan has changed since the person saw it. The page of `recoup serve` shows the new
+/// plan after the error *the plan has changed*.
 pub const PLAN_CHANGED: &str = "the plan has changed since it was shown; nothing was sent";
 
 /// A request to retract one order.
@@ -69,7 +69,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Whether recoup skips the confirmation.
     pub yes: bool,
-    /// Maximum age of the newest reading of the order. If the newest reading is older, recoup refuses the order.
+    /// Maximum age of the newest reading of the order. If the newest reading of the order is older, recoup refuses the
+    /// order.
     pub max_index_age: std::time::Duration,
     pub follows: FollowSettings,
 }

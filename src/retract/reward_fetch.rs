@@ -55,7 +55,7 @@ pub struct FetchedRewards {
     pub accounts: Vec<FetchedAccount>,
     /// The current time by the vendor's clock, or by this machine's clock if `clock_error` is set.
     pub now: Timestamp,
-    /// Why recoup cannot use the vendor's clock. If this field is set, no date proves anything.
+    /// Why recoup cannot use the vendor's clock. If recoup cannot use the vendor's clock, no date proves anything.
     pub clock_error: Option<Error>,
     /// Referrals from the same GraphQL documents as the rewards, by ID.
     pub referrals: Vec<(String, ReferralAnswer)>,

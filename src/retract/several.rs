@@ -1,8 +1,8 @@
 //! Decides whether a person may send several orders in one step. Each of several orders also passes the checks of a
 //! single retraction.
 //!
-//! The limits of a batch apply to the sum of several orders. Without that, a person could send twenty orders from the
-//! page although a batch of twenty needs a second person. `several` does no I/O.
+//! The limits of a batch apply to the sum of several orders. Without a limit for the sum, a person could send twenty
+//! orders from the page although a batch of twenty needs a second person. `several` does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 

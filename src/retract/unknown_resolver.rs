@@ -1,11 +1,11 @@
 //! Determines whether the vendor received a request that it did not answer.
 //!
 //! `follow` reads the rewards of an unanswered request. `unknown_resolver` reads the submissions list, and the action
-//! if the vendor returns it. The vendor discourages reads of the submissions list. Therefore recoup reads the list
-//! rarely, and uses one read for every *unknown* retraction of this process. The ledger records each read of the
-//! submissions list. Therefore a restart does not shorten the pauses between reads. `match_submissions` searches the
-//! submissions list for the unanswered request. Resolving an *unknown* retraction sends nothing, and never treats an
-//! unreadable submissions list as empty.
+//! if the vendor returns it. The vendor discourages reads of the submissions list. Therefore recoup reads the
+//! submissions list rarely, and uses one read for every *unknown* retraction of this process. The ledger records each
+//! read of the submissions list. Therefore a restart does not shorten the pauses between reads. `match_submissions`
+//! searches the submissions list for the unanswered request. Resolving an *unknown* retraction sends nothing, and never
+//! treats an unreadable submissions list as empty.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

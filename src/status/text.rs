@@ -57,7 +57,7 @@ impl Status {
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
         // If the text ends with the problems, it does not repeat why sending is blocked, because the problems include
-        // that reason.
+        // the reason.
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.line())));
         if let Some(coverage) = &self.coverage {

@@ -70,8 +70,8 @@ impl Secret {
         Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])))
     }
 
-    /// Refuses a token that contains characters which are invalid in an HTTP header. If the token cannot be read, this
-    /// check succeeds, and [`Secret::read`] reports the failure later.
+    /// Refuses a token that contains characters which are invalid in an HTTP header. If the token cannot be read, the
+    /// check of its format succeeds, and [`Secret::read`] reports the failure later.
     ///
     /// # Errors
     /// Fails with `Config`.

@@ -2,7 +2,8 @@
 //! answer, and retries until the answer is usable.
 //!
 //! `retry` decides whether the client retries a request, and `pace` decides when a request may start. `client` contains
-//! the loop that calls both. The client sends only GET requests, and POST requests that change nothing at the vendor.
+//! the loop that calls `retry` and `pace`. The client sends only GET requests, and POST requests that change nothing at
+//! the vendor.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,10 +2,10 @@
 //!
 //! Each host of the vendor has one client, which waits for the pacer, sends the request, judges the answer and decodes
 //! it. [`Advocate`] and [`Brand`] only read the vendor's data. [`BrandWriter`], [`RewardCanceller`] and [`Subscriber`]
-//! are the only types that can change anything at the vendor. The types that change something send each request once.
-//! The vendor's JSON formats are private to the module `vendor`. The functions of `vendor` return types of `model` or
-//! of `vendor`. No error, log line or `Debug` text of the vendor's client may contain a token, an Account SID, an
-//! account ID or a query string.
+//! are the only types that can change anything at the vendor. The types that change something at the vendor send each
+//! request once. The vendor's JSON formats are private to the module `vendor`. The functions of `vendor` return types
+//! of `model` or of `vendor`. No error, log line or `Debug` text of the vendor's client may contain a token, an Account
+//! SID, an account ID or a query string.
 //!
 //! Every function that reads can fail with `Interrupted` (a signal arrived before a request started), `Parked` (the
 //! wait for the quota is too long), `Credentials`, `Scope`, `Tenant` (Advocate only), `Network` (no answer) or `Vendor`

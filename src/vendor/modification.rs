@@ -108,9 +108,9 @@ pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(S
 }
 
 /// Returns `true` if the modification reduces the order's amount, or the amount of every item, to 0, as a retraction
-/// does. If `items` is unknown, this function assumes that the modification contains every item of the order. If that
-/// assumption is wrong, the user only confirms once more. The opposite assumption could leave a reward for a refunded
-/// order.
+/// does. If `items` is unknown, this function assumes that the modification contains every item of the order. If a
+/// modification wrongly counts as a full retraction, the user only confirms once more. If a full retraction counted as
+/// a smaller change, a refunded order could keep its reward.
 pub fn is_full_retraction(modification: &Modification, items: Option<&[ActionItem]>) -> bool {
     let changes = match &modification.change {
         Change::Order(amount) => return amount.is_zero(),

@@ -1,8 +1,8 @@
 //! Parses the headers about a host's rate limit and clock, in every spelling that is published or was observed.
 //!
 //! `rate_headers` does no I/O. `rate_headers` returns `None` for a retry time in the past. If a retry time is in the
-//! past, the caller backs off. The vendor's facts about these headers are from `docs/vendor/contradictions.md` 20 and
-//! 21 and `docs/vendor/brand.md` §7.
+//! past, the caller backs off. The vendor's facts about rate limit headers are from `docs/vendor/contradictions.md` 20
+//! and 21 and `docs/vendor/brand.md` §7.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AGE, DATE, HeaderMap, RETRY_AFTER};

@@ -129,10 +129,10 @@ impl Advocate {
 struct ReferralWire<'a> {
     #[serde(borrow)]
     id: &'a RawValue,
-    // A referral without this key does not show whether it has converted. A null at this key shows that the referral
-    // has not converted.
     #[serde(borrow, default)]
     date_referral_started: Option<&'a RawValue>,
+    // A referral without `dateConverted` does not show whether it has converted. A null shows that the referral has not
+    // converted.
     #[serde(borrow, default, deserialize_with = "with_null")]
     date_converted: Option<&'a RawValue>,
     #[serde(borrow, default)]

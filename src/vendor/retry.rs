@@ -14,7 +14,7 @@ use super::rate_headers::{wait_after_failure, wait_from_headers};
 /// How the transport of a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportFailure {
-    /// The client could not open a connection. Therefore the host has received nothing.
+    /// The client could not open a connection. Therefore the vendor's host has received nothing.
     NeverConnected,
     TimedOut,
     /// The connection broke before the answer was complete.

@@ -77,12 +77,13 @@ fn retractions(rules: &Value) -> Read<Known> {
 }
 
 enum Objective {
-    /// The trigger of the objective is a refund. If the list of retractions is empty, the objective takes nothing back.
+    /// The trigger of the objective is a refund. If the list of retractions is empty, the objective of the program
+    /// takes nothing back.
     Refund(Vec<Retraction>),
     /// The trigger of the objective is a purchase with this event key, and the objective gives rewards.
     Purchase(String),
     Other,
-    /// The vendor's schema does not contain this word.
+    /// The vendor's schema does not contain this word of the rule document.
     Unknown(String),
 }
 

@@ -149,7 +149,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato"
         | "voltooid" | "concluído" => {}
-        // PayPal changes the status of a refunded payment to one of these words.
+        // PayPal changes the status of a refunded payment to the word *refunded* in the file's language.
         "refunded" | "rückzahlung" | "zurückgezahlt" | "remboursé" | "reembolsado" | "rimborsato" | "terugbetaald"
             if !amount.is_negative() => {}
         "partially refunded"

@@ -3,7 +3,8 @@
 //! `accept_restored` adds each reversal and modification that the ledger lacks as already sent. Therefore recoup never
 //! sends a reversal or modification from the vendor's list again. `recoup verify` follows the entries that `recoup
 //! ledger accept` added. If the vendor's submissions list is incomplete, a person must explicitly continue without it.
-//! The ledger records that decision. `recoup ledger accept` sends nothing that changes data at the vendor.
+//! The ledger records the decision to continue without the vendor's list. `recoup ledger accept` sends nothing that
+//! changes data at the vendor.
 
 mod compare;
 

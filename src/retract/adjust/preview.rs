@@ -80,7 +80,7 @@ impl Preview {
         }
     }
 
-    /// Returns `true` if both previews make the same change.
+    /// Returns `true` if two previews make the same change.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let asked = |of: &Self| {
             let mut asked: Vec<(Option<String>, Sent)> =

@@ -169,8 +169,8 @@ fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String 
     format!("about {} until all of it is proven", duration(seconds))
 }
 
-/// Sends the actions of one row. Returns only an error that affects every row. An error of this row becomes its
-/// outcome.
+/// Sends the actions of one row. Returns only an error that affects every row. An error that affects only one row
+/// becomes the outcome of that row.
 async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();

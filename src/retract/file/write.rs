@@ -171,8 +171,8 @@ fn make_folder(out: &Path) -> Result<()> {
     })
 }
 
-/// Checks whether one order may enter the reversal file. An error of this check excludes the order from the reversal
-/// file.
+/// Checks whether one order may enter the reversal file. An error of the order's check excludes the order from the
+/// reversal file.
 async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, options: &WriteOptions) -> Result<()> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let order = row.order.clone();

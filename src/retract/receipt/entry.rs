@@ -230,8 +230,8 @@ impl Entry {
         }
     }
 
-    /// Copies the rewards' currencies from the index. For an entry of the ledger, also copies the reward states that
-    /// are newer in the index.
+    /// Copies the rewards' currencies from the index. For a receipt entry of the ledger, also copies the reward states
+    /// that are newer in the index.
     pub fn update_from_index(&mut self, index: &IndexReader, now: Timestamp) -> Result<()> {
         let Some(action_id) = &self.action_id else { return Ok(()) };
         let known = index.rewards_of_action(&ActionId::new(action_id))?;

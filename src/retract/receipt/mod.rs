@@ -157,7 +157,7 @@ impl Receipt {
         self.retractions.push(Entry { sent_now, was_found: !sent_now, ..Entry::of(retraction, findings) });
     }
 
-    /// Records in the receipt the error that ended the run early. If the run had several errors, the receipt keeps the
+    /// Records in the receipt the error that ended the run early. If a run had several errors, its receipt keeps the
     /// most severe error.
     pub fn end_early(&mut self, error: Error) {
         if self.error.as_ref().is_none_or(|known| error.kind.rank() < known.kind.rank()) {

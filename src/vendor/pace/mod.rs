@@ -259,7 +259,7 @@ impl Permit {
     }
 
     /// Reports to the pacer the health that an answer shows, and the answer's retry time if it has one. After the
-    /// report, the request keeps its slot.
+    /// report to the pacer, the request keeps its slot.
     pub(crate) fn report(&self, health: Health, until: Option<Timestamp>) {
         let pacer = &self.pacer;
         match until {
