@@ -30,6 +30,12 @@ impl Ledger {
         Ok(self.state_lines("WHERE r.id = ?1", &[&id])?.pop())
     }
 
+    /// Returns the later attempts on the target of a retraction, oldest first. Any of them may be a resend on another way than
+    /// the batch.
+    pub fn later_attempts(&self, id: i64) -> Result<Vec<StateLine>> {
+        self.state_lines("WHERE r.id > ?1 AND r.target = (SELECT target FROM retractions WHERE id = ?1)", &[&id])
+    }
+
     fn state_lines(&self, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<StateLine>> {
         let select = format!(
             "SELECT r.id, r.order_id, coalesce(r.action_id, r.action_tracker_id, ''), {STATE_OF_R}, r.batch
