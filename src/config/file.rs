@@ -1,7 +1,7 @@
-//! Parses `recoup.toml`: its tables and profiles. An error names the file, the section and the key.
+//! Parses `recoup.toml`: its tables and profiles. An error in `recoup.toml` names the file, the section and the key.
 //!
-//! recoup checks every level of the file, including profiles that this command does not use. The file never contains a
-//! token, only the path of a token file.
+//! recoup checks every level of `recoup.toml`, including profiles that the command does not use. `recoup.toml` never
+//! contains a token, only the path of a token file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -337,7 +337,10 @@ pub(super) fn read_file(path: &Path) -> Result<FileShape> {
             .hint("check --config and RECOUP_CONFIG")
     })?;
     toml::from_str(&text).map_err(|error| {
-        Error::new(Kind::Config, format!("failed to parse {}: {error}", path.display()))
+        // The parser's own text quotes the line, which may hold a password.
+        let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+        let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        Error::new(Kind::Config, format!("failed to parse {}: {place}{}", path.display(), error.message()))
             .hint("docs/settings.md lists every key")
     })
 }

@@ -108,3 +108,40 @@ fn the_defaults_that_config_show_prints_are_those_that_are_used() {
     let missing: Vec<&str> = fields.map(|(name, _)| name).filter(|name| !keys.contains(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn a_database_that_is_no_address_and_no_path_is_refused_from_every_source_without_being_repeated() {
+    let dir = TempDir::new().expect("a folder");
+    let file = dir.path().join("address");
+    let file = file.to_str().expect("UTF-8");
+    for text in [
+        "Postgres://ann:Zq7@db/shop",
+        "'postgres://ann:Zq7@db/shop'",
+        " postgres://ann:Zq7@db/shop",
+        "postgre://ann:Zq7@db/shop",
+        "postgres:/ann:Zq7@db/shop",
+        "host=db user=ann password=Zq7",
+    ] {
+        let of_toml = |key: &str| format!("{key} = {text:?}");
+        std::fs::write(file, format!("\"{text}\"")).expect("a file");
+        for (toml, env) in [
+            (String::new(), &[("RECOUP_DATABASE", text)][..]),
+            (String::new(), &[("RECOUP_DATABASE_FILE", text)]),
+            (String::new(), &[("RECOUP_DATABASE_FILE", file)]),
+            (String::new(), &[("RECOUP_LEDGER", text)]),
+            (String::new(), &[("RECOUP_ACCESS", text)]),
+            (of_toml("database"), &[]),
+            (of_toml("database_file"), &[]),
+            (of_toml("ledger"), &[]),
+            (of_toml("access"), &[]),
+            (format!("database = {text}"), &[]),
+        ] {
+            let error = load(&dir, &toml, env, None).expect_err(text);
+            assert_eq!(error.kind, Kind::Config, "{toml} {env:?}");
+            assert!(!format!("{error:?}").contains("Zq7"), "{toml} {env:?}: {error:?}");
+        }
+        let global = GlobalFlags { database: Some(text.into()), ..GlobalFlags::default() };
+        let error = Settings::load(&global, &Environment(std::collections::BTreeMap::new())).expect_err(text);
+        assert!(error.kind == Kind::Config && !format!("{error:?}").contains("Zq7"), "{error:?}");
+    }
+}

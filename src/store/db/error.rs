@@ -9,7 +9,7 @@ use crate::store::{Layout, ProcessLock, ledger};
 /// The reason why a database transaction failed.
 #[derive(Debug)]
 pub enum DbError {
-    /// Another process holds the database's write lock.
+    /// The write lock of the database belongs to another process.
     Busy,
     /// The transaction collided with another transaction; the caller may retry it.
     Retry,
@@ -30,7 +30,7 @@ pub enum DbError {
     /// The connection was lost while the PostgreSQL server committed. recoup could not find out in time whether the
     /// commit succeeded.
     Unresolved(String),
-    /// Another error of the database engine.
+    /// The database engine reported an error of another kind.
     Engine(String),
     /// An error from recoup's own code, with its kind and hint.
     Ours(Error),
@@ -90,7 +90,7 @@ impl DbError {
                 "when the server can be reached again, look at the state with `recoup status` before you repeat the command",
             ),
             Self::ReadOnly(cause) if place.is_server() => (
-                "cannot be written",
+                "cannot be used",
                 cause,
                 "name the primary server, not a standby, and check the rights of the database user",
             ),
@@ -121,8 +121,8 @@ pub fn damaged(layout: &Layout, place: &Place, finding: &str) -> Error {
     Error::new(Kind::Storage, format!("the {} at {place} is damaged ({finding})", layout.name)).hint(hint)
 }
 
-/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's "database is locked"
-/// sounds like damage.
+/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's own message
+/// "database is locked" sounds like damage.
 fn busy(layout: &Layout, place: &Place) -> Error {
     let is_ledger = layout.name == ledger::LAYOUT.name;
     let is_sending = is_ledger && matches!(ProcessLock::is_free(place, "send"), Ok(false));

@@ -1,4 +1,5 @@
-//! Writes the rows of one reward. Updates the counters of the reward's run by the difference from the previous rows.
+//! Writes the rows of one reward. Writing a reward also updates the counters of its run by the difference from the
+//! previous rows.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -104,7 +105,7 @@ pub(super) struct RewardWrite<'a> {
 }
 
 impl RewardWrite<'_> {
-    /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows that row. If
+    /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows the row. If
     /// the reward was in another account, this method finds the earlier row itself.
     pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
         let Some(reward) = batch.forgotten.admit(self.reward) else {

@@ -3,10 +3,10 @@
 //! recoup works behind a connection pooler in transaction mode, because no connection keeps state between two
 //! transactions: every transaction sets its schema itself, and no statement has a name.
 //!
-//! A write transaction first locks the only row of `store_state`. Therefore all writes of a store follow each other, as
-//! on SQLite. Every write transaction also inserts a random number into `commits`. If the connection is lost while the
-//! server commits, the next connection locks the row of `store_state`, which waits for the end of the lost transaction.
-//! Then that connection looks for the number in `commits`.
+//! A write transaction first locks the only row of `store_state`. Therefore the write transactions of a store run one
+//! after another, as on SQLite. Every write transaction also inserts a random number into `commits`. If the connection
+//! is lost while the server commits, the next connection locks the row of `store_state`, which waits for the end of the
+//! lost transaction. With the row locked, the next connection looks for the lost transaction's number in `commits`.
 
 mod facts;
 mod locks;
@@ -53,10 +53,16 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(15);
 /// How long recoup tries to find out whether a lost commit succeeded.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// The number of rows that a query with a large result reads at once.
+/// How long the row of a lock is waited for. Its holder keeps it locked only while it renews the lock or commits.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the server keeps the number of a commit. A process that slept for longer cannot find out whether it committed.
+const NONCES_KEPT: Duration = Duration::from_hours(24);
+
+/// The number of rows that a query for a large result reads at once.
 const ROWS_AT_ONCE: u32 = 1000;
 
-/// A store on a PostgreSQL server. Threads share one store; a mutex serialises their access, and several reads of a
+/// A store on a PostgreSQL server. Threads share one `Session`; a mutex serialises their access, and several reads of a
 /// thread join one read transaction.
 #[derive(Debug)]
 pub struct Session {
@@ -72,13 +78,21 @@ pub struct Session {
 #[derive(Debug, Clone)]
 struct Fence {
     lock: String,
+    holder: String,
     epoch: i64,
+    /// The store in which the lock was taken.
+    instance: String,
 }
 
 /// The statements with which a transaction begins.
 enum Begin<'a> {
     Read,
-    Write { nonce: &'a str, fence: Option<Fence> },
+    Write {
+        nonce: &'a str,
+        fence: Option<Fence>,
+    },
+    /// A transaction on the table of locks, which waits for no writer of the store.
+    Lock,
 }
 
 impl Session {
@@ -103,8 +117,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Opens a store; returns `None` if it does not exist yet. Compares `identity` with the store's owner if it is
-    /// `Some`.
+    /// Opens a store; returns `None` if it does not exist yet. Compares the store's owner with `identity` if `identity`
+    /// is `Some`.
     pub fn open_existing(
         server: &Arc<Server>,
         layout: &Layout,
@@ -164,6 +178,7 @@ impl Session {
             if tx.failed.load(Relaxed) {
                 return Err(DbError::Engine("a statement of this transaction failed".to_owned()));
             }
+            let began = locks::boot_time();
             match wait(COMMIT_LIMIT, tx.lease.client()?.batch_execute("COMMIT")) {
                 Ok(()) => {
                     tx.lease.keep();
@@ -174,7 +189,7 @@ impl Session {
                 Err(error) => {
                     // Closes the lost connection before the next connection looks for its commit.
                     drop(tx);
-                    match self.was_committed(&nonce) {
+                    match self.was_committed(&nonce, began) {
                         Ok(true) => Ok(value),
                         Ok(false) => Err(error),
                         Err(_) => Err(DbError::Unresolved(cause_of(&error))),
@@ -184,7 +199,7 @@ impl Session {
         })
     }
 
-    /// Takes the write lock, writes, and rolls back.
+    /// Tests whether the store is writable: takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         let nonce = hex(&random::<16>()?);
         let begin = Begin::Write { nonce: &nonce, fence: None };
@@ -210,7 +225,20 @@ impl Session {
 
     /// Lets this session write only while the process holds `lock`.
     pub fn fence(&self, lock: &ServerLock) {
-        *self.fence.lock() = Some(Fence { lock: lock.name().to_owned(), epoch: lock.epoch() });
+        *self.fence.lock() = Some(lock.as_fence());
+    }
+
+    /// Runs `work` in a transaction on the table of locks.
+    fn lock_rows<T>(&self, work: impl FnOnce(&PgTx) -> Result<T, DbError>) -> Result<T, DbError> {
+        let tx = self.begin(&Begin::Lock, Patience::None)?;
+        let done = work(&tx);
+        if done.is_ok() {
+            wait(COMMIT_LIMIT, tx.lease.client()?.batch_execute("COMMIT"))?;
+            tx.lease.keep();
+        } else {
+            tx.end("ROLLBACK");
+        }
+        done
     }
 
     /// Returns a function that stops the next statement of this session.
@@ -224,6 +252,7 @@ impl Session {
         let wait_for_lock = match begin {
             Begin::Read => Duration::ZERO,
             Begin::Write { .. } => patience.limit().max(Duration::from_millis(1)),
+            Begin::Lock => LOCK_LIMIT,
         };
         let sql = self.begin_sql(begin, wait_for_lock);
         loop {
@@ -265,25 +294,41 @@ impl Session {
             Begin::Read => {
                 format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}, pg_temp")
             }
-            Begin::Write { nonce, .. } => format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path TO {schema}, pg_temp;
-                 SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '60s';
-                 SET LOCAL synchronous_commit = 'on';
-                 UPDATE store_state SET version = version + 1;
-                 DELETE FROM commits WHERE at < clock_timestamp() - interval '1 hour';
-                 INSERT INTO commits (nonce, at) VALUES ('{nonce}', clock_timestamp())",
-                wait_for_lock.as_millis()
-            ),
+            Begin::Write { .. } | Begin::Lock => {
+                let sql = format!(
+                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path TO {schema}, pg_temp;
+                     SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '60s';
+                     SET LOCAL synchronous_commit = 'on'",
+                    wait_for_lock.as_millis()
+                );
+                if let Begin::Write { nonce, .. } = begin {
+                    // The version comes from the random number, because a counter of a promoted standby could reach a version
+                    // again that this process knows with other content.
+                    let version = i64::from_str_radix(nonce.get(..15).unwrap_or_default(), 16).unwrap_or_default();
+                    let kept = NONCES_KEPT.as_secs();
+                    return format!(
+                        "{sql}; UPDATE store_state SET version = {version};
+                         DELETE FROM commits WHERE at < clock_timestamp() - interval '{kept} s';
+                         INSERT INTO commits (nonce, at) VALUES ('{nonce}', clock_timestamp())"
+                    );
+                }
+                sql
+            }
         }
     }
 
-    /// Returns `true` if the transaction with this number was committed. First waits for the end of that transaction.
-    fn was_committed(&self, nonce: &str) -> Result<bool, DbError> {
+    /// Returns whether the transaction with this number was committed. Waits for its end first. `committed_at` is when this
+    /// process asked for the commit, by [`locks::boot_time`].
+    fn was_committed(&self, nonce: &str, committed_at: Duration) -> Result<bool, DbError> {
         let began = Instant::now();
         loop {
             match self.look_for(nonce) {
                 Err(DbError::Lost(_) | DbError::Busy | DbError::Retry) if began.elapsed() < RESOLVE_LIMIT => {
                     std::thread::park_timeout(Duration::from_millis(200));
+                }
+                // The server may have deleted the number.
+                Ok(false) if locks::boot_time().saturating_sub(committed_at) > NONCES_KEPT / 2 => {
+                    return Err(DbError::Lost("this process slept for too long".to_owned()));
                 }
                 found => return found,
             }
@@ -305,7 +350,16 @@ impl Session {
     }
 }
 
-/// Runs a closure in a transaction. Reads inside the closure join the transaction.
+/// Identifies a store on its server: the cluster, its timeline, the database, and the tables themselves. A promotion changes the
+/// timeline, another cluster has another number, a copy of the database has another OID, and a restored dump makes the tables
+/// anew.
+const INSTANCE: &str = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
+         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+         (SELECT oid FROM pg_database WHERE datname = current_database()),
+         CAST(to_regclass('store_state') AS OID), CAST(to_regclass('events') AS OID))
+     FROM pg_control_system()";
+
+/// Runs a closure in a transaction, which nested reads join.
 fn run_in<T>(
     active: &RefCell<Option<Arc<PgTx>>>,
     tx: &Arc<PgTx>,
@@ -323,15 +377,23 @@ fn run_in<T>(
     work(&Tx::postgres(tx))
 }
 
-/// Fails if another process has taken the lock. The row of the lock stays locked until the commit, so no process takes
-/// the lock meanwhile.
+/// Fails if another process has taken the lock since, or if this is another store than the one in which it was taken. The
+/// row stays locked until the commit, so no process takes it meanwhile.
 fn check_fence(tx: &PgTx, fence: &Fence) -> Result<(), DbError> {
-    let held = "SELECT epoch FROM locks WHERE name = ?1 FOR SHARE";
-    let rows = tx.rows(held, &[&fence.lock])?;
-    if rows.first().is_some_and(|row| row.get::<_, i64>(0) == fence.epoch) {
+    let held = format!("SELECT epoch = ?2 AND holder = ?3, ({INSTANCE}) = ?4 FROM locks WHERE name = ?1 FOR SHARE");
+    let rows = tx.rows(&held, &[&fence.lock, &fence.epoch, &fence.holder, &fence.instance])?;
+    let (is_held, is_same) = rows.first().map_or((false, true), |row| (row.get(0), row.get(1)));
+    if is_held && is_same {
         return Ok(());
     }
     tx.end("ROLLBACK");
+    if !is_same {
+        let message =
+            "the server is not the one on which this work began: a standby was promoted, or a backup restored";
+        return Err(Error::new(Kind::Storage, message)
+            .hint("run the command again: it continues from what this server has, which may be older")
+            .into());
+    }
     Err(Error::new(Kind::Busy, "another process has taken over this work, because this one was silent for too long")
         .hint("nothing is lost: the other process continues from the last commit")
         .into())
@@ -365,7 +427,7 @@ fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>
 #[derive(Debug)]
 pub struct PgTx {
     lease: Lease,
-    /// `true` if a statement has failed. The server then refuses every other statement of the transaction.
+    /// `true` if a statement has failed. After a failure, the server refuses every other statement of the transaction.
     failed: AtomicBool,
     /// The number of cursors so far, from which the next cursor gets its name.
     cursors: AtomicU64,
@@ -408,13 +470,9 @@ impl PgTx {
         self.run(&format!("CLOSE {cursor}"), &[]).map(drop)
     }
 
-    /// Returns the identity of the store on its server: the cluster, its timeline, and the table of events itself. A
-    /// promotion changes the timeline, another cluster has another number, and restoring a dump creates a new table.
+    /// Identifies the store on its server.
     pub fn instance(&self) -> Result<String, DbError> {
-        let instance = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
-                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, CAST(to_regclass('events') AS OID))
-             FROM pg_control_system()";
-        let rows = self.rows(instance, &[])?;
+        let rows = self.rows(INSTANCE, &[])?;
         let instance: Option<&str> = rows.first().map(|row| row.get(0));
         instance.map(str::to_owned).ok_or_else(|| DbError::Damaged("the server does not identify itself".to_owned()))
     }
@@ -430,7 +488,7 @@ impl PgTx {
         done
     }
 
-    /// Ends the transaction. If that fails, closes the connection, which also ends the transaction.
+    /// Ends the transaction. If ending the transaction fails, closes the connection, which also ends the transaction.
     fn end(&self, how: &str) {
         if let Ok(client) = self.lease.client()
             && wait(READ_LIMIT, client.batch_execute(how)).is_ok()

@@ -37,10 +37,14 @@ END
 $$;
 ";
 
-/// Returns `true` if the store has its tables. Refuses another schema version, and tables of another program.
+/// Returns `true` if the store has its tables. Refuses a store with another schema version, and tables of another
+/// program.
 pub fn check_version(session: &Session, layout: &Layout) -> Result<bool, DbError> {
+    // With the name of the schema, the server refuses a user without the right to use it. Without the name, it would say that
+    // there is no table.
+    let state = format!("{}.store_state", session.schema);
     session.read(Patience::Usual, |tx| {
-        if !tx.one("SELECT to_regclass('store_state') IS NOT NULL", &[], |row| row.get::<bool>(0))? {
+        if !tx.one("SELECT to_regclass(?1) IS NOT NULL", &[&state], |row| row.get::<bool>(0))? {
             return Ok(false);
         }
         let state = "SELECT layout, schema_version FROM store_state";

@@ -3,6 +3,7 @@
 //! The address is a URL like libpq's, with two additional parameters: `schema` is the prefix of the tenant's schemas,
 //! and `lock_seconds` is the time after which the lock of a dead process expires.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -22,7 +23,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{Error, Kind, Result};
 
-/// The default prefix of the schemas' names.
+/// The beginnings of an address.
+const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
+/// The default prefix of the schemas.
 const SCHEMA: &str = "recoup";
 
 /// The longest prefix of the schemas' names, in bytes. PostgreSQL allows 63 bytes, and the suffix of a store takes up
@@ -35,7 +39,7 @@ const LOCK_SECONDS: u64 = 60;
 /// A PostgreSQL server, with everything that a connection to the server needs.
 #[derive(Clone)]
 pub struct Server {
-    /// The whole address. It may contain a password.
+    /// The whole address of the server, which may contain a password.
     url: SecretString,
     pub(super) config: tokio_postgres::Config,
     pub(super) tls: MakeRustlsConnect,
@@ -49,20 +53,36 @@ pub struct Server {
 impl Server {
     /// Returns `true` if a text is the address of a PostgreSQL server and not the path of a file.
     pub fn is_address(text: &str) -> bool {
-        ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme))
+        SCHEMES.iter().any(|scheme| text.starts_with(scheme))
     }
 
-    /// Returns `true` if an address contains a password, which other users could read in a list of processes.
-    pub fn has_password(address: &str) -> bool {
-        let before_path = address.split("://").nth(1).unwrap_or_default().split(['/', '?']).next().unwrap_or_default();
-        let in_user = before_path.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-        in_user || parameters(address).1.iter().any(|(key, _)| key == "password")
+    /// Fails if a text is no address, and no path that a person can have meant: an address with a wrong beginning, or libpq's
+    /// `host=… password=…`. As the path of a file it would begin an empty ledger, and a message would show its password.
+    ///
+    /// # Errors
+    /// [`Kind::Config`]. The error repeats neither the text nor any part of it.
+    pub fn check_path(text: &OsStr) -> Result<()> {
+        let text = text.to_string_lossy().to_lowercase();
+        let is_uri = ["://", "postgres:", "postgresql:"].iter().any(|part| text.contains(part));
+        let is_pair = |word: &str| ["host=", "dbname=", "password="].iter().any(|key| word.starts_with(key));
+        let quotes = |c: char| c.is_whitespace() || c == '"' || c == '\'';
+        if is_uri || text.split(quotes).any(is_pair) {
+            return Err(invalid(
+                "it is neither the path of a file nor a text that begins with postgres:// or postgresql://",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns whether the address holds a password, which other users could read in a list of processes.
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
     }
 
     /// Parses the address of a PostgreSQL server.
     ///
     /// # Errors
-    /// [`Kind::Config`] if the address or one of its parameters is not valid. The error never repeats the address.
+    /// [`Kind::Config`] if the address or one of its parameters is not valid. The error about an invalid address never repeats the address.
     pub fn parse(url: SecretString) -> Result<Self> {
         let (bare, parameters) = parameters(url.expose_secret());
         let (mut kept, mut prefix, mut mode, mut root) = (Vec::new(), SCHEMA.to_owned(), None, None);
@@ -98,6 +118,16 @@ impl Server {
             .tcp_user_timeout(Duration::from_secs(10));
         let tls = MakeRustlsConnect::new(mode.client_config()?);
         Ok(Self { url, config, tls, shown, prefix, lock_ttl: Duration::from_secs(seconds) })
+    }
+
+    /// Returns the driver's settings with a limit for each host, so that one host that does not answer leaves time for the next.
+    pub(super) fn config_within(&self, limit: Duration) -> tokio_postgres::Config {
+        let mut config = self.config.clone();
+        if config.get_connect_timeout().is_none() {
+            let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+            config.connect_timeout(limit / u32::try_from(hosts).unwrap_or(u32::MAX));
+        }
+        config
     }
 
     /// Returns the quoted name of the schema of a store, for example `"recoup_ledger"`.
@@ -143,7 +173,10 @@ fn invalid(what: &str) -> Error {
 
 /// Splits an address into the part before `?` and its parameters.
 fn parameters(address: &str) -> (&str, Vec<(String, String)>) {
-    let (bare, query) = address.split_once('?').unwrap_or((address, ""));
+    // The driver takes everything before the first `@` as user and password.
+    let credentials = address.find('@').unwrap_or_default();
+    let query_at = address[credentials..].find('?').map(|at| credentials + at);
+    let (bare, query) = query_at.map_or((address, ""), |at| (&address[..at], &address[at + 1..]));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pair = |pair: &str| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -194,7 +227,7 @@ enum Mode {
     /// Encrypts, and does not check the server's certificate.
     Require,
     /// Checks the server's certificate, but not the host name in it. The path names a file of trusted certificates;
-    /// without a path the system's are trusted.
+    /// without a path the operating system's certificates are trusted.
     VerifyCa(Option<PathBuf>),
     /// Checks the server's certificate and the host name in it.
     VerifyFull(Option<PathBuf>),
@@ -204,7 +237,7 @@ impl Mode {
     fn of(word: Option<&str>, root: Option<PathBuf>, config: &tokio_postgres::Config) -> Result<Self> {
         Ok(match word {
             None if is_local(config) && root.is_none() => Self::Prefer,
-            // libpq would encrypt without checking the certificate. An attacker in the network could then read the
+            // libpq would encrypt without checking the certificate, so that an attacker in the network could read the
             // ledger.
             None | Some("verify-full") => Self::VerifyFull(root),
             Some("verify-ca") => Self::VerifyCa(root),
@@ -356,9 +389,60 @@ mod tests {
                 format!("{server} {server:?} {:?}", super::super::super::Place::Server(Arc::new(server.clone())));
             assert!(!shown.contains("Zq7"), "{shown}");
             assert_eq!(server.to_string(), "postgres://ann@db.example.com:5433/shop?schema=acme");
-            assert!(Server::has_password(address));
+            assert!(server.has_password());
         }
-        assert!(!Server::has_password("postgres://ann@db.example.com:5433/shop?schema=acme"));
+        assert!(!parse("postgres://ann@db.example.com:5433/shop?schema=acme").expect("valid").has_password());
+    }
+
+    #[test]
+    fn a_password_is_found_however_it_is_written() {
+        for address in [
+            "postgres://ann:pa/ss@db/shop",
+            "postgres://ann:pa?ss@db/shop?schema=acme",
+            "postgres://ann:p%40ss@db/shop",
+            "postgres://db/shop?user=ann&passw%6frd=pass",
+            "postgres://db/shop?user=ann&password=pa%26ss",
+        ] {
+            let server = parse(address).expect(address);
+            assert!(server.has_password(), "{address}");
+            assert!(!server.to_string().contains("ss@") && server.to_string().contains("/shop?"), "{server}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_neither_an_address_nor_a_path_is_refused_without_being_repeated() {
+        for text in [
+            "Postgres://ann:Zq7@db/shop",
+            "POSTGRESQL://ann:Zq7@db/shop",
+            "\"postgres://ann:Zq7@db/shop\"",
+            "'postgres:/ann:Zq7@db/shop'",
+            " postgres://ann:Zq7@db/shop",
+            "\u{feff}postgres://ann:Zq7@db/shop",
+            "postgre://ann:Zq7@db/shop",
+            "jdbc:postgresql://db/shop?password=Zq7",
+            "postgres:ann:Zq7@db/shop",
+            "mysql://ann:Zq7@db/shop",
+            "host=db user=ann password=Zq7",
+            "password=Zq7",
+        ] {
+            let error = Server::check_path(OsStr::new(text)).expect_err(text);
+            assert_eq!(error.kind, Kind::Config, "{text}");
+            assert!(!format!("{error:?}").contains("Zq7"), "{error:?}");
+        }
+        for path in ["recoup.db", "/var/lib/recoup/a=b.db", "C:/recoup.db", "./postgres/a.db", "user files/recoup.db"] {
+            Server::check_path(OsStr::new(path)).expect(path);
+        }
+    }
+
+    #[test]
+    fn each_of_several_hosts_has_its_share_of_the_time_to_connect() {
+        let within = |address: &str| {
+            let server = parse(address).expect("valid");
+            server.config_within(Duration::from_secs(6)).get_connect_timeout().copied()
+        };
+        assert_eq!(within("postgres://ann@a,b,c/shop?sslmode=disable"), Some(Duration::from_secs(2)));
+        assert_eq!(within("postgres://ann@a/shop?sslmode=disable"), Some(Duration::from_secs(6)));
+        assert_eq!(within("postgres://ann@a,b/shop?connect_timeout=9"), Some(Duration::from_secs(9)));
     }
 
     #[test]
