@@ -230,7 +230,7 @@ impl Session {
 
     /// Runs `work` in a transaction on the table of locks.
     fn lock_rows<T>(&self, work: impl FnOnce(&PgTx) -> Result<T, DbError>) -> Result<T, DbError> {
-        let tx = self.begin(&Begin::Lock, Patience::None)?;
+        let tx = self.begin(&Begin::Lock, Patience::None, Instant::now() + WRITE_LIMIT)?;
         let done = work(&tx);
         if done.is_ok() {
             wait(COMMIT_LIMIT, tx.lease.client()?.batch_execute("COMMIT"))?;
