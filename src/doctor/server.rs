@@ -146,6 +146,8 @@ fn size(bytes: i64) -> String {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut ServerFacts);
+
     fn facts() -> ServerFacts {
         ServerFacts {
             version: "15.5".into(),
@@ -169,13 +171,13 @@ mod tests {
 
     #[test]
     fn each_property_that_endangers_the_ledger_is_named_with_what_to_do() {
-        let of = |change: fn(&mut ServerFacts)| {
+        let of = |change: Change| {
             let mut facts = facts();
             change(&mut facts);
             checks(&Ok(Some(facts)))
         };
         assert!(of(|_| ()).iter().all(|check| check.ok && check.remedy.is_none()));
-        let failures: [(&str, fn(&mut ServerFacts)); 5] = [
+        let failures: [(&str, Change); 5] = [
             ("server", |facts| facts.version_number = 130_012),
             ("server", |facts| facts.encoding = "LATIN1".into()),
             ("server role", |facts| facts.is_primary = false),
@@ -187,7 +189,7 @@ mod tests {
             assert_eq!(wrong.iter().map(|check| check.name).collect::<Vec<_>>(), [name]);
             assert!(wrong.iter().all(|check| check.remedy.is_some()), "{name}");
         }
-        let warnings: [(&str, fn(&mut ServerFacts)); 5] = [
+        let warnings: [(&str, Change); 5] = [
             ("standbys", |facts| facts.standbys = 2),
             ("TLS to the server", |facts| facts.tls = None),
             ("server clock", |facts| facts.clock_ahead_ms = -600_000),

@@ -77,16 +77,15 @@ impl Index {
                     skip_reward(tx, &batch.forgotten, run.0, reward_id, *date_modified)?;
                     continue;
                 }
-                let account = match accounts.get(listed_by) {
-                    Some(account) => *account,
-                    None => {
-                        let found = match &mut listed {
-                            Some(listed) => listed.remove(listed_by),
-                            None => tx.opt(SEEN_ACCOUNT, &[listed_by], SeenAccount::from_row)?,
-                        };
-                        let key = see_account(batch, ancestry, listed_by, found, asked_at)?;
-                        *accounts.entry(listed_by).or_insert(key)
-                    }
+                let account = if let Some(account) = accounts.get(listed_by) {
+                    *account
+                } else {
+                    let found = match &mut listed {
+                        Some(listed) => listed.remove(listed_by),
+                        None => tx.opt(SEEN_ACCOUNT, &[listed_by], SeenAccount::from_row)?,
+                    };
+                    let key = see_account(batch, ancestry, listed_by, found.as_ref(), asked_at)?;
+                    *accounts.entry(listed_by).or_insert(key)
                 };
                 RewardWrite { ancestry, account, listed_by, asked_at, reward }.write(batch, None)?;
             }
@@ -188,11 +187,11 @@ fn see_account(
     batch: &mut Batch<'_>,
     ancestry: RunAncestry,
     account: &AccountId,
-    found: Option<SeenAccount>,
+    found: Option<&SeenAccount>,
     at: Timestamp,
 ) -> Result<AccountKey, DbError> {
     let at = at.as_millisecond();
-    let Some(SeenAccount { id, queued_run, read_run, gone }) = found else {
+    let Some(&SeenAccount { id, queued_run, read_run, gone }) = found else {
         batch.counters.count_accounts(ancestry.run, 1, 1);
         let new = NewAccount { first_seen_at: at, read_run: ancestry.run, read_at: Some(at), ..NewAccount::default() };
         return batch.add_account(account, &new);

@@ -159,7 +159,7 @@ impl Transfer {
         };
         counts.push(TableCount { store: batch_parts::LAYOUT.name, table: "parts".to_owned(), rows: batches });
         let (events, head) = match self.conn(&self.from, &ledger::LAYOUT)? {
-            Some(conn) => self.audit(&conn, "source")?,
+            Some(conn) => Self::audit(&conn, "source")?,
             None => (0, Head { sequence: 0, hash: String::new() }),
         };
         Ok(Survey { progress, tables: counts, events, head })
@@ -355,7 +355,7 @@ impl Transfer {
         counts.push(batches);
         let source = self.need(&self.from, &ledger::LAYOUT)?;
         let destination = self.need(&self.to, &ledger::LAYOUT)?;
-        let (of_source, of_destination) = (self.audit(&source, "source")?, self.audit(&destination, "destination")?);
+        let (of_source, of_destination) = (Self::audit(&source, "source")?, Self::audit(&destination, "destination")?);
         if of_source != of_destination {
             let message = format!(
                 "the ledger at the destination ends with event {}, and the source with event {}",
@@ -464,8 +464,8 @@ impl Transfer {
         }
     }
 
-    fn audit(&self, conn: &Conn, side: &str) -> Result<(u64, Head)> {
-        let audit = conn.read(|tx| ledger::audit_of(tx))?;
+    fn audit(conn: &Conn, side: &str) -> Result<(u64, Head)> {
+        let audit = conn.read(ledger::audit_of)?;
         match audit.faults.first() {
             None => Ok((audit.events, audit.head)),
             Some(fault) => Err(Error::new(

@@ -68,7 +68,7 @@ const SIZES: &str = "SELECT CAST(nspname AS TEXT), CAST(relname AS TEXT), pg_tot
 
 impl Server {
     /// Asks the server about itself and the tables of these stores.
-    pub fn facts(&self, layouts: &[&Layout], clock: &Clock) -> Result<ServerFacts, DbError> {
+    pub(in crate::store) fn facts(&self, layouts: &[&Layout], clock: &Clock) -> Result<ServerFacts, DbError> {
         let pool = Pool::of(self);
         loop {
             let lease = pool.take(self, READ_LIMIT)?;

@@ -31,14 +31,12 @@ struct Group {
 impl Queue {
     /// Returns the rows of a statement.
     fn group(&mut self, bulk: &'static Bulk) -> &mut Group {
-        let at = match self.groups.iter().position(|group| std::ptr::eq(group.bulk, bulk)) {
-            Some(at) => at,
-            None => {
-                let at = self.groups.partition_point(|group| group.bulk.order <= bulk.order);
-                self.groups.insert(at, Group::new(bulk));
-                at
-            }
-        };
+        let known = self.groups.iter().position(|group| std::ptr::eq(group.bulk, bulk));
+        let at = known.unwrap_or_else(|| {
+            let at = self.groups.partition_point(|group| group.bulk.order <= bulk.order);
+            self.groups.insert(at, Group::new(bulk));
+            at
+        });
         &mut self.groups[at]
     }
 }
