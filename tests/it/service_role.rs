@@ -47,7 +47,8 @@ fn a_service_with_the_printed_rights_does_its_work_and_cannot_alter_the_ledger()
     service.check(&["audit", "verify"], 0);
     std::fs::write(service.path("refunds.csv"), "order_id\nunknown-7\n").expect("a file");
     let file = service.path("refunds.csv").display().to_string();
-    let watched = service.run(&["retract", "--file", &file, "--watch-missing", "--yes"]);
+    let out = service.path("outcomes.csv").display().to_string();
+    let watched = service.run(&["retract", "--file", &file, "--watch-missing", "--out", &out, "--yes"]);
     assert!(matches!(watched.code, Some(0 | 4)), "{watched:?}");
     service.check(&["watch", "list"], 0);
     add_user(&service, "ann", "agent");
