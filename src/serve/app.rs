@@ -14,6 +14,7 @@ use super::api::RateLimit;
 use super::batch::{BatchStore, Stage};
 use super::connection_pool::ConnectionPool;
 use super::recent::RecentOrders;
+use super::several::Steps;
 use super::webhooks::RefusedCounts;
 use crate::access::{AccessControl, Principal, Right};
 use crate::clock::Clock;
@@ -33,6 +34,8 @@ pub(super) struct App {
     pub(super) stop: CancellationToken,
     pub(super) batches: BatchStore,
     pub(super) recent: RecentOrders,
+    /// What became of the orders that were retracted together.
+    pub(super) steps: Steps,
     /// Rate limit of each API token; `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
@@ -73,6 +76,7 @@ impl App {
             ledger: ConnectionPool::new(settings.ledger.clone(), open_ledger),
             batches: BatchStore::beside(&settings.ledger, &settings.identity),
             recent: RecentOrders::default(),
+            steps: Steps::default(),
             rate_limit: options.token_requests_per_minute.map(RateLimit::new),
             actions: Arc::new(Actions::new(settings, clock, stop.clone())?),
             options,

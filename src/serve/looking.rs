@@ -17,6 +17,7 @@ use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::report::Report;
+use crate::retract::checks::Verdict;
 use crate::retract::readiness;
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::request::RetractRequest;
@@ -43,6 +44,19 @@ pub(super) struct Look {
     made: Instant,
     /// The ledger's state of the order when the preflight was read.
     ledger: String,
+}
+
+impl Look {
+    /// Whether a check stops the retraction.
+    pub(super) fn stops(&self) -> bool {
+        self.receipt.retractions.iter().any(|entry| entry.verdict == Some(Verdict::Stop))
+    }
+
+    /// Whether the retraction would send a request.
+    pub(super) fn sends(&self) -> bool {
+        let sends = self.receipt.retractions.iter().any(|entry| entry.state == "would_send");
+        sends && !self.stops() && self.receipt.error.is_none()
+    }
 }
 
 /// Only one preflight of the same request runs at a time. Concurrent requests wait for its result.

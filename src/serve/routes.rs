@@ -100,6 +100,7 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("POST", "/retract/send", requires(Right::Retract)), post(page::retract::send)),
         (page("POST", "/retract/several/review", requires(Right::Retract)), post(page::several::review)),
         (page("POST", "/retract/several/send", requires(Right::Retract)), post(page::several::send)),
+        (page("GET", "/retract/several/sent", requires(Right::Retract)), get(page::several::sent)),
         (page("GET", "/receipt", requires(Right::LookUp)), get(page::receipt::show)),
         (page("GET", "/receipt/live", requires(Right::LookUp)), get(page::receipt::live)),
         (page("GET", "/history", requires(Right::LookUp)), get(page::history::list)),

@@ -90,6 +90,23 @@ fn an_approver_reads_the_plan_and_confirms_it_in_a_second_step() {
 }
 
 #[test]
+fn an_approval_that_is_submitted_twice_leads_to_the_same_receipt() {
+    let (sim, home) = ready(&[]);
+    let passwords = ["agent", "lead"].map(|role| add_user(&home, role, role));
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let service = Service::start(&home);
+    service.login("agent", &passwords[0]).retract(&sim.example("plain").order_id);
+    let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
+    let lead = service.login("lead", &passwords[1]);
+    for _ in 0..2 {
+        let approved = lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]);
+        assert!(approved.header("location").starts_with("/receipt?order="), "{} {}", approved.status, approved.body);
+    }
+    assert_eq!(sim.deletes().len(), 1);
+}
+
+#[test]
 fn the_command_line_needs_the_approval_too_and_continues_after_it() {
     let (sim, home) = ready(&[]);
     let passwords = ["lead"].map(|role| add_user(&home, role, role));

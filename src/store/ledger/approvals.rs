@@ -192,8 +192,12 @@ impl Ledger {
         self.transact(|tx, actor| {
             let one = all(tx, now)?.into_iter().find(|one| one.id == id).ok_or_else(|| no_such(id))?;
             if !one.stage.may_become(next) {
+                let hint = match one.stage {
+                    Stage::Used => "what it allowed was begun before; the history has what was sent",
+                    _ => "`recoup approval list` shows what is open; nothing was sent",
+                };
                 return Err(Error::new(Kind::Refused, format!("approval {id} is {}", one.stage.as_str()))
-                    .hint("`recoup approval list` shows what is open; nothing was sent")
+                    .hint(hint)
                     .into());
             }
             if shares(&one.names, &names) && matches!(next, Stage::Approved | Stage::Declined) {
