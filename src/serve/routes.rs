@@ -126,6 +126,10 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("POST", "/admin/users/{id}/disable", requires(Right::Administer)), post(admin::users::disable)),
         (page("POST", "/admin/users/{id}/enable", requires(Right::Administer)), post(admin::users::enable)),
         (page("POST", "/admin/users/{id}/sign-out", requires(Right::Administer)), post(admin::users::end_sessions)),
+        (
+            page("POST", "/admin/users/{id}/sessions/{session}/end", requires(Right::Administer)),
+            post(admin::users::end_session),
+        ),
         (page("POST", "/admin/users/{id}/tokens", requires(Right::Administer)), post(admin::users::add_token)),
         (page("POST", "/admin/tokens/{id}/revoke", requires(Right::Administer)), post(admin::users::revoke_token)),
         (page("GET", "/admin/limits", requires(Right::Administer)), get(admin::system::limits)),

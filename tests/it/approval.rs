@@ -249,6 +249,48 @@ fn disabling_a_user_revokes_their_requests_and_approvals() {
 }
 
 #[test]
+fn an_approval_ends_when_a_person_loses_the_right_to_it() {
+    for on_the_page in [false, true] {
+        let (sim, home) = ready(&[]);
+        let boss = ["user", "add", "boss", "--role", "admin", "--os-user", &os_user(), "--json"];
+        let boss_password = home.check(&boss, 0).object()["password"].as_str().expect("a password").to_owned();
+        let [lead, agent] = [("lead", "lead"), ("agent", "agent")].map(|(name, role)| add_user(&home, name, role));
+        home.check(&["approval", "limits", "--always"], 0);
+        let service = Service::start(&home);
+        let lead = service.login("lead", &lead);
+        let order = sim.example("plain").order_id;
+        // The approver of a request at the command line becomes an agent before its requester repeats the command.
+        home.check(&["retract", &order, "--yes", "--reason", "refunded"], 5);
+        let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
+        assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 303);
+        let set_role = |name: &str, role: &str| {
+            if on_the_page {
+                let boss = service.login("boss", &boss_password);
+                let key = field(&boss.get("/admin").body, "form_key").expect("a key");
+                let fields = [("role", role), ("your_password", boss_password.as_str()), ("form_key", key.as_str())];
+                assert_eq!(boss.post(&format!("/admin/users/{name}/role"), &fields).status, 303);
+            } else {
+                home.check(&["user", "role", name, role], 0);
+            }
+        };
+        set_role("lead", "agent");
+        home.check(&["retract", &order, "--yes", "--reason", "refunded"], 5);
+        // The requester becomes a viewer before the approval.
+        service.login("agent", &agent).retract(&sim.another("plain").order_id);
+        set_role("agent", "viewer");
+        let open: Vec<String> = home
+            .check(&["approval", "list", "--json"], 0)
+            .objects()
+            .iter()
+            .filter(|one| one["stage"] == "asked")
+            .map(|one| one["person"].to_string())
+            .collect();
+        assert!(!open.iter().any(|person| person.contains("agent")), "{open:?}");
+        assert!(sim.deletes().is_empty());
+    }
+}
+
+#[test]
 fn a_batch_waits_for_its_approval_and_then_runs() {
     let (sim, home) = ready(&[]);
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
