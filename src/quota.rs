@@ -1,7 +1,8 @@
 //! Use case: shows and clears the pauses that keep recoup from sending requests to a host.
 //!
-//! A pause that a host demanded is stored in the index, so a mistaken pause would stop every later command. This use
-//! case sends no request, and does not reset the requests that recoup itself has counted against a configured quota.
+//! A pause that a host demanded is stored in the index, so a mistaken pause would stop every later command. Clearing a
+//! pause sends no request to the host, and does not reset the requests that recoup itself has counted against a
+//! configured quota.
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -34,11 +35,11 @@ pub struct Cleared {
 pub struct HostWait {
     /// The host's name, `advocate` or `brand`, and its base URL.
     pub host: String,
-    /// The time before which recoup starts no request, in RFC 3339; `null` if there is no pause.
+    /// The time before which recoup starts no request to the host, in RFC 3339; `null` if there is no pause.
     pub waiting_until: Option<String>,
     pub wait_reason: Option<&'static str>,
-    /// Whether recoup can clear the pause. It can clear a pause that the host demanded, but not one that follows from
-    /// the configured `quota`.
+    /// `true` if recoup can clear the pause. recoup can clear a pause that the host demanded, but not a pause that
+    /// follows from the configured `quota`.
     pub clearable: bool,
     pub cleared: bool,
 }
@@ -84,7 +85,7 @@ impl Cleared {
     }
 }
 
-/// Shows the pauses, asks for confirmation, and clears the pauses.
+/// Shows the pauses of the hosts, asks for confirmation, and clears the pauses.
 ///
 /// # Errors
 /// `Refused` if there is no terminal and `yes` is false; `Declined`; `Storage` if the index cannot be written.

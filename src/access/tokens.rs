@@ -1,4 +1,4 @@
-//! API tokens: created, listed, revoked, and checked.
+//! Creates, lists, revokes and checks API tokens.
 //!
 //! A token allows a request only if both its scopes and its user's role allow it. The database stores only the token's
 //! hash. Every token expires.
@@ -13,7 +13,7 @@ use super::{AccessControl, AuthMethod, By, Principal, Right, Role, check_name, s
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{NewToken, TokenRow};
 
-/// A token without its secret.
+/// What recoup knows of a token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Token {
     pub id: i64,
@@ -33,7 +33,7 @@ pub struct Token {
 }
 
 impl AccessControl {
-    /// Creates a token. Returns its number and its secret, which is not stored.
+    /// Creates a token. Returns the token's number and its secret, which recoup does not store.
     pub fn add_token(
         &mut self,
         owner: &str,
@@ -81,7 +81,7 @@ impl AccessControl {
             .hint("`recoup user token list` shows them"))
     }
 
-    /// Returns the user of a token; `None` if the token is invalid or the user is disabled.
+    /// Returns the user whom a token belongs to; `None` if the token is invalid or the user is disabled.
     pub fn token(&mut self, secret: &str, now: Timestamp) -> Result<Option<Principal>> {
         if !secret.starts_with(secret::TOKEN_PREFIX) {
             return Ok(None);

@@ -29,6 +29,9 @@ impl Places {
         let Named { database, database_file, ledger, access } = named;
         let ledger = env.path("RECOUP_LEDGER").or(ledger);
         let access = env.path("RECOUP_ACCESS").or(access);
+        for (path, setting) in [(&ledger, "RECOUP_LEDGER (ledger)"), (&access, "RECOUP_ACCESS (access)")] {
+            check_path(path.as_deref(), setting)?;
+        }
         if let Some(server) = server(global, env, database.as_ref(), database_file)? {
             if ledger.is_some() || access.is_some() {
                 return Err(Error::new(
@@ -66,7 +69,7 @@ impl Places {
     }
 }
 
-/// Returns the PostgreSQL server if the setting in force names one. A flag overrides an environment variable, which
+/// Returns the PostgreSQL server if the effective setting names one. A flag overrides an environment variable, which
 /// overrides the configuration file.
 fn server(
     global: &GlobalFlags,
@@ -82,35 +85,47 @@ fn server(
     }
     match (env.get("RECOUP_DATABASE"), env.path("RECOUP_DATABASE_FILE")) {
         (Some(_), Some(_)) => return both("RECOUP_DATABASE", "RECOUP_DATABASE_FILE"),
-        (Some(text), None) if Server::is_address(text) => {
-            return Server::parse(SecretString::from(text.to_owned())).map(Some);
-        }
-        (Some(_), None) => return Ok(None),
-        (None, Some(path)) => return read(&path).map(Some),
+        (Some(text), None) => return in_setting(Path::new(text), "RECOUP_DATABASE"),
+        (None, Some(path)) => return read(&path, "RECOUP_DATABASE_FILE").map(Some),
         (None, None) => {}
     }
     match (in_file, file_in_file) {
         (Some(_), Some(_)) => both("database", "database_file"),
         (Some(text), None) => public(text, "recoup.toml"),
-        (None, Some(path)) => read(&path).map(Some),
+        (None, Some(path)) => read(&path, "database_file in recoup.toml").map(Some),
         (None, None) => Ok(None),
     }
 }
 
+/// Reads a setting that holds an address or the path of a file; returns `None` for a path.
+fn in_setting(setting: &Path, place: &str) -> Result<Option<Server>> {
+    let Some(address) = setting.to_str().filter(|text| Server::is_address(text)) else {
+        return check_path(Some(setting), place).map(|()| None);
+    };
+    Server::parse(SecretString::from(address.to_owned())).map(Some)
+}
+
+/// Fails if a setting that must be a path looks like an address. The error does not repeat the setting, which may hold a
+/// password.
+fn check_path(path: Option<&Path>, place: &str) -> Result<()> {
+    path.map_or(Ok(()), |path| Server::check_path(path.as_os_str())).map_err(|error| error.context(place))
+}
+
 /// Reads a database address, which must not contain a password because other people may see the setting.
 fn public(setting: &Path, place: &str) -> Result<Option<Server>> {
-    let Some(address) = setting.to_str().filter(|text| Server::is_address(text)) else { return Ok(None) };
-    if Server::has_password(address) {
+    let Some(server) = in_setting(setting, place)? else { return Ok(None) };
+    if server.has_password() {
         return Err(Error::new(
             Kind::Config,
             format!("the address in {place} holds a password, which others can read"),
         )
         .hint("set RECOUP_DATABASE, or write the address into a file and name it with RECOUP_DATABASE_FILE"));
     }
-    Server::parse(SecretString::from(address.to_owned())).map(Some)
+    Ok(Some(server))
 }
 
-fn read(path: &Path) -> Result<Server> {
+fn read(path: &Path, place: &str) -> Result<Server> {
+    check_path(Some(path), place)?;
     let failed = |what: String| {
         Error::new(Kind::Config, format!("the file of the database address, {}, {what}", path.display()))
             .hint("write an address like postgres://USER:PASSWORD@HOST/DATABASE into it, on one line")

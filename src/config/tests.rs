@@ -1,4 +1,4 @@
-//! Tests settings that come from a file, the environment and a profile together.
+//! Tests of settings from a file, the environment and a profile together.
 
 use tempfile::TempDir;
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 
-/// Loads settings from this file text and these variables only.
+/// Loads settings from this file text and these environment variables only.
 fn load(dir: &TempDir, toml: &str, env: &[(&str, &str)], profile: Option<&str>) -> Result<Settings> {
     let path = dir.path().join("recoup.toml");
     std::fs::write(&path, toml).expect("the file");
@@ -60,7 +60,7 @@ fn half_an_identity_is_compared_as_far_as_it_goes() {
     assert_eq!(identity(&both), Some((text("t"), text("s"), false)));
 }
 
-/// The client options that result from a host's settings.
+/// Returns the client options that result from a host's settings.
 fn host(options: &HostOptions) -> String {
     let HostOptions { concurrency, start_concurrency, timeout, connect_timeout, attempts, backoff, .. } = options;
     let (settings, longest) = (&options.quota_settings, (options.backoff_max, options.max_wait));
@@ -101,10 +101,47 @@ fn the_defaults_that_config_show_prints_are_those_that_are_used() {
         format!("{:#?}", Settings { advocate: hosts.0, brand: hosts.1, sources, ..settings })
     };
     assert_eq!(plain(written), plain(empty));
-    // Checks that the text above sets every key of every table.
+    // Checks that `EVERY_KEY`, the text above, sets every key of every table.
     let file = include_str!("file.rs");
     let tables = file.split_once("\ntables! {").and_then(|(_, rest)| rest.split_once("\n}")).expect("the tables").0;
     let fields = tables.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
     let missing: Vec<&str> = fields.map(|(name, _)| name).filter(|name| !keys.contains(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn a_database_that_is_no_address_and_no_path_is_refused_from_every_source_without_being_repeated() {
+    let dir = TempDir::new().expect("a folder");
+    let file = dir.path().join("address");
+    let file = file.to_str().expect("UTF-8");
+    for text in [
+        "Postgres://ann:Zq7@db/shop",
+        "'postgres://ann:Zq7@db/shop'",
+        " postgres://ann:Zq7@db/shop",
+        "postgre://ann:Zq7@db/shop",
+        "postgres:/ann:Zq7@db/shop",
+        "host=db user=ann password=Zq7",
+    ] {
+        let of_toml = |key: &str| format!("{key} = {text:?}");
+        std::fs::write(file, format!("\"{text}\"")).expect("a file");
+        for (toml, env) in [
+            (String::new(), &[("RECOUP_DATABASE", text)][..]),
+            (String::new(), &[("RECOUP_DATABASE_FILE", text)]),
+            (String::new(), &[("RECOUP_DATABASE_FILE", file)]),
+            (String::new(), &[("RECOUP_LEDGER", text)]),
+            (String::new(), &[("RECOUP_ACCESS", text)]),
+            (of_toml("database"), &[]),
+            (of_toml("database_file"), &[]),
+            (of_toml("ledger"), &[]),
+            (of_toml("access"), &[]),
+            (format!("database = {text}"), &[]),
+        ] {
+            let error = load(&dir, &toml, env, None).expect_err(text);
+            assert_eq!(error.kind, Kind::Config, "{toml} {env:?}");
+            assert!(!format!("{error:?}").contains("Zq7"), "{toml} {env:?}: {error:?}");
+        }
+        let global = GlobalFlags { database: Some(text.into()), ..GlobalFlags::default() };
+        let error = Settings::load(&global, &Environment(std::collections::BTreeMap::new())).expect_err(text);
+        assert!(error.kind == Kind::Config && !format!("{error:?}").contains("Zq7"), "{error:?}");
+    }
 }

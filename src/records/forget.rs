@@ -80,13 +80,15 @@ pub async fn run(
             .hint("run the same command again when it is done")
     };
     // The locks keep a crawl from reading the account meanwhile, and a process from starting a retraction of it.
-    let _crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
-    let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
+    let crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
+    let send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
     let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
     check_closed(&ledger.of_account(account)?, clock.now())?;
+    send.check_held()?;
     let here = ledger.forget(account, &json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
-    let index = if IndexReader::exists(files.index) {
+    let index = if IndexReader::exists(files.index)? {
         let mut index = Index::open(files.index, files.identity)?;
+        index.fence(&crawl);
         let buried = index.import_tombstones(&ledger.tombstones()?, clock.now())?;
         Some(erase(&mut index, std::slice::from_ref(account), buried.erased, report)?)
     } else {
@@ -108,7 +110,7 @@ pub async fn run(
 pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
-    if tombstones.macs.is_empty() || (!create && !IndexReader::exists(files.index)) {
+    if tombstones.macs.is_empty() || (!create && !IndexReader::exists(files.index)?) {
         return Ok(());
     }
     let mut index = Index::open(files.index, files.identity)?;

@@ -86,10 +86,8 @@ impl Context<'_> {
 
     /// Writes vendor data into the index, if there is one. The index is a cache, so a failure only warns.
     pub fn cache_in_index(&self, work: impl FnOnce(&mut Index) -> Result<()>) {
-        if !IndexReader::exists(self.index_place) {
-            return;
-        }
-        if let Err(error) = self.write_index(work) {
+        let exists = IndexReader::exists(self.index_place);
+        if let Err(error) = exists.and_then(|exists| if exists { self.write_index(work) } else { Ok(()) }) {
             self.report.warn(format!("the index was not updated with what was read: {error}"));
         }
     }

@@ -259,6 +259,11 @@ impl Dispatch<'_> {
             if let Ok(found) = self.ledger.get(newest.id)
                 && found.events.len() > newest.events.len()
             {
+                // The append was committed, and only its answer was lost.
+                let own = found.events.get(newest.events.len());
+                if own.is_some_and(|own| own.changes_state() && own.state == state && own.message == message) {
+                    return (found, None);
+                }
                 // Another process assumed that this process had died, and marked the retraction *unknown*. The ledger
                 // records the outcome after that event.
                 newest = found;

@@ -140,8 +140,8 @@ fn a_cut_tail_is_found_by_the_file_and_by_a_kept_head() {
     tamper(&home, "DELETE FROM events WHERE id = (SELECT max(id) FROM events)");
     let ran = home.check(&["audit", "verify"], 1);
     assert!(ran.stdout.contains("the file says that it is"), "{}", ran.stdout);
-    // The attacker also rewrites the ledger's head to match the removed events. The index knows the head at the last
-    // send, which is older than the removed events.
+    // The attacker also rewrites the ledger's head to match the removed events. The index has the ledger's head at the
+    // last send, which is older than the removed events.
     tamper(
         &home,
         "UPDATE identity SET value = (SELECT id || ' ' || lower(hex(hash)) FROM events ORDER BY id DESC LIMIT 1)

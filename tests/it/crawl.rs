@@ -83,8 +83,8 @@ fn a_crawl_killed_twenty_times_resumes_and_repeats_few_requests() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
     let twice = requests_to(&sim, "GET reward") - accounts;
-    // The size of a batch is counted in rows. Every account has at least one row, so a batch has at most as many
-    // accounts.
+    // The size of a batch is counted in rows. Every account has at least one row, so a batch of the crawl has at most
+    // as many accounts as rows.
     assert!(twice <= kills * (IN_FLIGHT + BATCH), "{twice} requests were made twice over {kills} kills");
 }
 
@@ -250,8 +250,8 @@ fn accounts_that_are_no_longer_listed_are_marked_as_gone() {
 
 #[test]
 fn many_deleted_accounts_in_a_row_do_not_end_a_crawl() {
-    // The deleted accounts are still in the list of participants. The vendor deletes them before the crawl or after it
-    // has read 150 accounts.
+    // The deleted accounts are still in the list of participants. The simulator deletes the accounts before the crawl,
+    // or after the crawl has read 150 accounts.
     for after in [0, 150] {
         let sim = Sim::start(&["--participants", "500"]);
         let home = Home::new(&sim);
@@ -368,7 +368,8 @@ fn a_database_of_another_tenant_another_version_or_a_damaged_one_is_refused() {
 fn a_full_disk_is_an_error_and_the_crawl_resumes_when_there_is_room() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
-    // A file size limit simulates a full disk. Its signal SIGXFSZ must not end the process.
+    // A file size limit simulates a full disk. The operating system's signal SIGXFSZ for this limit must not end the
+    // process.
     let program = home.command(&["crawl", "--source", "participants", "--json"]);
     let mut shell = std::process::Command::new("/bin/sh");
     shell

@@ -1,7 +1,8 @@
 //! Tests of stores on a PostgreSQL server: nothing is sent twice, whatever happens to processes, machines, connections
 //! and the server.
 //!
-//! `TEST_POSTGRES` is the address of the PostgreSQL server. `TEST_STORES=postgres` makes the other tests use it too.
+//! `TEST_POSTGRES` is the address of the PostgreSQL server. With `TEST_STORES=postgres`, the other tests also use the
+//! PostgreSQL server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
@@ -178,6 +179,37 @@ fn a_restored_dump_sends_nothing_until_a_person_accepts_it() {
 }
 
 #[test]
+fn a_copy_of_the_database_in_the_same_cluster_sends_nothing_until_a_person_accepts_it() {
+    let Some(address) = new_stores() else { return };
+    let (server, schema) = (address.split('?').next().expect("a server").to_owned(), schema_of(&address).to_owned());
+    let folder = server.rsplit_once('/').expect("a database").0;
+    // No session may use a database while it is copied, so the stores have a database of their own.
+    psql(&address, &format!("CREATE DATABASE {schema}_original"));
+    let (original, copy) = (format!("{folder}/{schema}_original"), format!("{folder}/{schema}_copy"));
+    let sim = Sim::start(&["--participants", "400"]);
+    let (one, other) = (
+        Home::new(&sim).on(&address.replace(&server, &original)),
+        Home::new(&sim).on(&address.replace(&server, &copy)),
+    );
+    one.crawl();
+    let orders = orders(&sim, 2);
+    one.check(&["retract", &orders[0], "--yes"], 0);
+    psql(&address, &format!("CREATE DATABASE {schema}_copy TEMPLATE {schema}_original"));
+    // The copy does not know this one.
+    one.check(&["retract", &orders[1], "--yes"], 0);
+    for order in &orders {
+        let refused = other.check(&["retract", order, "--yes", "--json"], 3);
+        assert_eq!(refused.error_kind(), "identity", "{refused:?}");
+    }
+    assert_eq!(sim.deletes().len(), 2);
+    other.check(&["ledger", "accept", "--yes", "--ticket", "T1"], 0);
+    for order in &orders {
+        other.run(&["retract", order, "--yes"]);
+    }
+    assert_eq!(sim.deletes().len(), 2);
+}
+
+#[test]
 fn the_same_tenant_gives_the_same_answers_on_both_engines() {
     let Some((sim, on_server, _, _)) = two_machines(&[]) else { return };
     let on_files = Home::new(&sim).set("RECOUP_DATABASE", "");
@@ -325,18 +357,47 @@ mod crashes {
         }
     }
 
+    /// Starts a command, and returns when it has reached the crash point that stops it, as when the machine sleeps.
+    fn asleep(home: &Home, args: &[&str]) -> std::process::Child {
+        let mut sleeping = home.command(args).spawn().expect("starts");
+        let stat = format!("/proc/{}/stat", sleeping.id());
+        wait_until("the process has stopped", || {
+            assert!(sleeping.try_wait().expect("a child").is_none(), "it ended: {:?}", home.run(args));
+            std::fs::read_to_string(&stat)
+                .is_ok_and(|text| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        });
+        sleeping
+    }
+
+    #[test]
+    fn a_line_that_was_released_while_the_machine_slept_is_in_no_file() {
+        let Some((sim, one, other, _)) = two_machines(&[]) else { return };
+        let order = orders(&sim, 1).remove(0);
+        let one = one.set("RECOUP_CRASH_AT", "stop-handed_over");
+        let out = one.path("reversals.csv");
+        let args = ["file", "write", &order, "--out", out.to_str().expect("UTF-8"), "--yes"];
+        let sleeping = asleep(&one, &args);
+        let is_handed_over = events(&other).iter().any(|event| event["state"] == "handed_over");
+        assert!(is_handed_over, "{:?}", events(&other));
+        other.check(&["file", "release", "1", "--ticket", "T1"], 0);
+        text(Command::new("kill").args(["-CONT", &sleeping.id().to_string()]).output().expect("kill runs"));
+        let woken = Ran::of(&args, sleeping.wait_with_output().expect("ends"));
+        assert!(woken.code != Some(0) && woken.stderr.contains("no file was written"), "{woken:?}");
+        assert!(!woken.stderr.contains("could not be released"), "{woken:?}");
+        assert!(
+            std::fs::read_to_string(&out).is_ok_and(|text| text.is_empty()) || !out.exists(),
+            "the file has the line"
+        );
+        other.check(&["audit", "verify"], 0);
+    }
+
     #[test]
     fn a_machine_that_slept_after_it_recorded_the_request_does_not_send_it() {
         let Some((sim, one, other, _)) = two_machines(&[]) else { return };
         let order = sim.example("plain").order_id;
         let one = one.set("RECOUP_CRASH_AT", "stop-sending");
         let args = ["retract", &order, "--yes", "--json", "--wait", "5s"];
-        let sleeping = one.command(&args).spawn().expect("starts");
-        let stat = format!("/proc/{}/stat", sleeping.id());
-        wait_until("the process has stopped", || {
-            std::fs::read_to_string(&stat)
-                .is_ok_and(|text| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
-        });
+        let sleeping = asleep(&one, &args);
         wait_until("another machine has taken over", || {
             let ran = other.run(&["verify", "--json"]);
             ran.code.is_some() && ran.stdout.contains("unknown")

@@ -130,7 +130,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
         report::confirm(question.to_owned(), ctx.stop, "nothing was sent").await?;
     }
     let found = comparison.missing.iter().map(|missing| found(ctx, missing)).collect::<Result<Vec<_>>>()?;
-    let _lock = ProcessLock::try_take(ctx.ledger_place, "send")?.ok_or_else(|| {
+    let lock = ProcessLock::try_take(ctx.ledger_place, "send")?.ok_or_else(|| {
         Error::new(Kind::Busy, "another process is sending from this ledger, or accepting it")
             .hint("run the same command again")
     })?;
@@ -144,6 +144,7 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     }
     let message = format!("accepted by {}: {}", ctx.actor.person, fault.describe());
     let details = details(&fault, since_text.as_deref(), &comparison, &risks, options);
+    lock.check_held()?;
     let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
     // recoup writes the ledger before the index. If the index fails, the person can run the command again, because the
     // index is a cache.

@@ -86,7 +86,13 @@ pub async fn run(
     let written = handed.and_then(|()| {
         crash::point("handed_over");
         let text = text_of(&mut answer.rows, options);
-        if answer.rows.iter().any(|row| row.written) { out.write_or_leave_nothing(text.as_bytes()) } else { Ok(()) }
+        if !answer.rows.iter().any(|row| row.written) {
+            return Ok(());
+        }
+        // Last, because a machine may have slept in any step before. Another process may then have released a line, which must
+        // not be in the file.
+        lock.check_held()?;
+        out.write_or_leave_nothing(text.as_bytes())
     });
     if let Err(error) = written {
         release_all(ctx, ledger, &answer.rows, &error);
@@ -368,13 +374,15 @@ fn intent(row: &Row, options: &WriteOptions, handed: &FileLine) -> Option<NewRet
     })
 }
 
-/// Releases all lines, because the file could not be written.
+/// Releases all lines, because the file could not be written. A person may have released a line meanwhile.
 fn release_all(ctx: &Context<'_>, ledger: &Ledger, rows: &[Row], why: &Error) {
+    let is_handed_over = |id| ledger.get(id).map(|row| (row.state == State::HandedOver).then_some(row));
     for id in rows.iter().filter_map(|row| row.retraction) {
         let message = format!("the file could not be written, so it was not handed over: {}", why.message);
-        let released = ledger.get(id).and_then(|row| match row.state {
-            State::HandedOver => ledger.append(&row, State::Released, &message, &json!({}), ctx.clock.now()).map(drop),
-            _ => Ok(()),
+        let released = is_handed_over(id).and_then(|row| {
+            let Some(row) = row else { return Ok(()) };
+            let released = ledger.append(&row, State::Released, &message, &json!({}), ctx.clock.now());
+            released.map(drop).or_else(|error| if matches!(is_handed_over(id), Ok(None)) { Ok(()) } else { Err(error) })
         });
         if let Err(error) = released {
             ctx.report.warn(format!("retraction {id} could not be released: {error}; use `recoup file release {id}`"));

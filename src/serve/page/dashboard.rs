@@ -1,7 +1,7 @@
 //! The health page: freshness and coverage of the index, crawls, quota, scheduled jobs, and how long retractions take until
 //! they are confirmed.
 //!
-//! The page shows the numbers of each chart as text too. It contains no account.
+//! The health page shows the numbers of each chart as text too, and contains no account ID.
 
 use std::sync::Arc;
 
@@ -33,9 +33,9 @@ struct DashboardPage {
     standing: Vec<(i64, String)>,
     /// Commands whose credentials the vendor has refused: name, time, message.
     refusals: Vec<(String, String, String)>,
-    /// Why recoup can send nothing now, with the remedy for each reason.
+    /// The reasons why recoup can send nothing now, each with its remedy.
     blocked: Vec<String>,
-    /// For each program: whether its refund rule was found, a text about the rule, and when it was read.
+    /// For each program: whether recoup found its refund rule, a text about the rule, and when recoup read it.
     rules: Vec<(bool, String, String)>,
     quota: Vec<Quota>,
     runs: Vec<Run>,

@@ -6,12 +6,12 @@ use super::Place;
 use crate::error::{Error, Kind};
 use crate::store::{Layout, ProcessLock, ledger};
 
-/// The reason why a transaction failed.
+/// The reason why a database transaction failed.
 #[derive(Debug)]
 pub enum DbError {
-    /// Another process holds the write lock.
+    /// The write lock of the database belongs to another process.
     Busy,
-    /// The transaction collided with another one; the caller may retry it.
+    /// The transaction collided with another transaction; the caller may retry it.
     Retry,
     /// The statement violates a constraint of the schema.
     Constraint(String),
@@ -25,11 +25,12 @@ pub enum DbError {
     Io(String),
     /// The process has no write permission on the file or its folder.
     ReadOnly(String),
-    /// The server did not answer, or the connection to it was lost. Nothing was committed.
+    /// The PostgreSQL server did not answer, or the connection to it was lost. The server committed nothing.
     Lost(String),
-    /// The connection was lost while the server committed, and the outcome could not be read within the limit.
+    /// The connection was lost while the PostgreSQL server committed. recoup could not find out in time whether the
+    /// commit succeeded.
     Unresolved(String),
-    /// Another error of the database engine.
+    /// The database engine reported an error of another kind.
     Engine(String),
     /// An error from recoup's own code, with its kind and hint.
     Ours(Error),
@@ -61,7 +62,7 @@ impl From<rusqlite::Error> for DbError {
 }
 
 impl DbError {
-    /// Converts this to the user's error for the store at `place`, with a hint.
+    /// Converts this error to the user's error for the store at `place`, with a hint.
     pub fn of(self, layout: &Layout, place: &Place) -> Error {
         let (what, cause, hint) = match self {
             Self::Ours(error) => return error,
@@ -89,7 +90,7 @@ impl DbError {
                 "when the server can be reached again, look at the state with `recoup status` before you repeat the command",
             ),
             Self::ReadOnly(cause) if place.is_server() => (
-                "cannot be written",
+                "cannot be used",
                 cause,
                 "name the primary server, not a standby, and check the rights of the database user",
             ),
@@ -120,8 +121,8 @@ pub fn damaged(layout: &Layout, place: &Place, finding: &str) -> Error {
     Error::new(Kind::Storage, format!("the {} at {place} is damaged ({finding})", layout.name)).hint(hint)
 }
 
-/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's "database is locked"
-/// sounds like damage.
+/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's own message
+/// "database is locked" sounds like damage.
 fn busy(layout: &Layout, place: &Place) -> Error {
     let is_ledger = layout.name == ledger::LAYOUT.name;
     let is_sending = is_ledger && matches!(ProcessLock::is_free(place, "send"), Ok(false));

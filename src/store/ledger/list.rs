@@ -1,4 +1,4 @@
-//! Lists retractions page by page, oldest first. This module never writes.
+//! Lists retractions page by page, oldest first. Listing never writes to the ledger.
 //!
 //! A new retraction has the largest number, so it never shifts a page that was read before.
 
@@ -10,19 +10,19 @@ use crate::error::Result;
 use crate::model::OrderId;
 use crate::store::db::ToValue;
 
-/// The retractions to list. A missing field matches every retraction.
+/// The retractions to list. A missing field of the filter matches every retraction.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub order_id: Option<OrderId>,
     pub ticket: Option<String>,
     pub person: Option<String>,
-    /// The newest state; every state if it is empty.
+    /// The newest state of the retraction; empty for every state.
     pub states: Vec<State>,
-    /// Recorded at this time or later.
+    /// The list has only retractions recorded at this time or later.
     pub since: Option<Timestamp>,
-    /// Recorded before this time.
+    /// The list has only retractions recorded before this time.
     pub until: Option<Timestamp>,
-    /// Only retractions with a larger number.
+    /// The list has only retractions with a larger number.
     pub after: i64,
     /// Newest first instead of oldest first.
     pub newest_first: bool,

@@ -1,4 +1,4 @@
-//! The present states of a batch's retractions, without their events. This module never writes.
+//! Returns the present states of a batch's retractions, without their events. This module never writes to the ledger.
 
 use super::read::STATE_OF_R;
 use super::rows::state_of;
@@ -14,13 +14,13 @@ pub struct StateLine {
     /// The ActionId, or the action tracker if the request had no ActionId.
     pub action: String,
     pub state: State,
-    /// The batch that sent it; `None` if it was sent alone.
+    /// The batch that sent the retraction; `None` if no batch sent it.
     pub batch: Option<String>,
 }
 
 impl Ledger {
-    /// Returns the retractions of a batch of the service, oldest first. A batch may have thousands, so their events are not
-    /// read.
+    /// Returns the retractions of a batch of the service, oldest first. A batch may have thousands of retractions, so
+    /// this function does not read their events.
     pub fn states_of_batch(&self, batch: &str) -> Result<Vec<StateLine>> {
         self.state_lines("WHERE r.batch = ?1", &[&batch])
     }

@@ -1,8 +1,9 @@
 //! The pages of an administrator: users with their sessions and tokens, approval limits, schedule, settings, and the log of
 //! changes.
 //!
-//! Each change calls the use case of its command, and the log records it in the administrator's name. A change requires the
-//! administrator's own password, so that a stranger at an unattended browser cannot make it.
+//! Each change calls the use case of its command, and the log records the change in the administrator's name. Each
+//! change requires the administrator's own password, so that a stranger at an unattended browser cannot change
+//! anything.
 
 mod form_once;
 pub(in crate::serve) mod system;
@@ -34,12 +35,12 @@ pub(super) const PAGES: &[(&str, &str)] = &[
     ("/admin/log", "Log of changes"),
 ];
 
-/// What a form needs to prove that its administrator sends it.
+/// The values by which a form proves that the administrator sends it.
 pub(super) struct Proof {
     csrf: String,
     /// Names this page view. The service carries each of its forms out once.
     form_key: String,
-    /// Whether the form asks for the password. A user whom a proxy signs in has none, and ticks a box.
+    /// `true` if the form asks for the password. A user whom a proxy signs in has no password, and ticks a box instead.
     by_password: bool,
 }
 
@@ -53,7 +54,7 @@ impl Proof {
     }
 }
 
-/// A secret that the page shows once.
+/// A secret that the page shows only once.
 #[derive(Template)]
 #[template(path = "admin_secret.html")]
 struct SecretPage {
@@ -92,7 +93,7 @@ where
     done
 }
 
-/// Reads the form of a change. Fails if the administrator has not confirmed it.
+/// Reads the form of a change. Fails if the administrator has not confirmed the change.
 async fn proven(app: &Arc<App>, request: Request) -> Result<(Caller, Fields), Response> {
     let origin = origin(app, &request);
     let Form { caller, fields } = Form::from_request(request, app).await?;
@@ -142,7 +143,7 @@ impl App {
         })
     }
 
-    /// Records a change to something other than users and tokens.
+    /// Records a change to something other than users and tokens in the log.
     fn log_change(&self, caller: &Caller, what: &str) -> Result<()> {
         self.change(caller, |access, by| access.log(what, by))
     }

@@ -1,12 +1,12 @@
 //! PostgreSQL: transactions on a server, in which each store has its own schema.
 //!
-//! No connection keeps a state between two transactions, so a pooler in transaction mode may stand in between: every transaction
-//! sets its schema itself, and no statement has a name.
+//! recoup works behind a connection pooler in transaction mode, because no connection keeps state between two
+//! transactions: every transaction sets its schema itself, and no statement has a name.
 //!
-//! A write locks the one row of `store_state` first. All writes of a store therefore follow each other, as on SQLite, and a
-//! closure needs no other proof on this engine. Every write also leaves a random number in `commits`. If the connection is lost
-//! while the server commits, the next connection locks that row, which waits for the end of the lost transaction, and then
-//! looks for the number.
+//! A write transaction first locks the only row of `store_state`. Therefore the write transactions of a store run one
+//! after another, as on SQLite. Every write transaction also inserts a random number into `commits`. If the connection
+//! is lost while the server commits, the next connection locks the row of `store_state`, which waits for the end of the
+//! lost transaction. With the row locked, the next connection looks for the lost transaction's number in `commits`.
 
 mod locks;
 mod pool;
@@ -33,32 +33,39 @@ pub use locks::ServerLock;
 use pool::{Lease, Pool, wait};
 pub use server::Server;
 
-/// How long a read waits for a connection and for the begin of its transaction. A person waits for the answer.
+/// How long a read waits for a connection and for the start of its transaction, because a person waits for the result.
 const READ_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a write waits for a connection.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a statement may take. The largest one reads a whole table.
+/// How long a statement may take. The longest statement reads a whole table.
 const STATEMENT_LIMIT: Duration = Duration::from_mins(5);
 
-/// How long a commit may take before its outcome is read by another connection.
+/// How long a commit may take before recoup reads its outcome by another connection.
 const COMMIT_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long the outcome of a lost commit is looked for.
+/// How long recoup tries to find out whether a lost commit succeeded.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the row of a lock is waited for. Its holder keeps it locked only while it renews the lock or commits.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the server keeps the number of a commit. A process that slept for longer cannot find out whether it committed.
+const NONCES_KEPT: Duration = Duration::from_hours(24);
 
 /// The number of rows that a query for a large result reads at once.
 const ROWS_AT_ONCE: u32 = 1000;
 
-/// A store on a server. Threads share it; a mutex serialises their access, and several reads of a thread join one read.
+/// A store on a PostgreSQL server. Threads share one `Session`; a mutex serialises their access, and several reads of a
+/// thread join one read transaction.
 #[derive(Debug)]
 pub struct Session {
     server: Arc<Server>,
     pool: Arc<Pool>,
     schema: String,
     active: ReentrantMutex<RefCell<Option<Arc<PgTx>>>>,
-    /// The lock without which this session may not write.
+    /// The lock that this session must hold to write.
     fence: Mutex<Option<Fence>>,
     interrupted: Arc<AtomicBool>,
 }
@@ -66,13 +73,21 @@ pub struct Session {
 #[derive(Debug, Clone)]
 struct Fence {
     lock: String,
+    holder: String,
     epoch: i64,
+    /// The store in which the lock was taken.
+    instance: String,
 }
 
-/// What a transaction begins with.
+/// The statements with which a transaction begins.
 enum Begin<'a> {
     Read,
-    Write { nonce: &'a str, fence: Option<Fence> },
+    Write {
+        nonce: &'a str,
+        fence: Option<Fence>,
+    },
+    /// A transaction on the table of locks, which waits for no writer of the store.
+    Lock,
 }
 
 impl Session {
@@ -97,7 +112,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Opens a store; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
+    /// Opens a store; returns `None` if it does not exist yet. Compares the store's owner with `identity` if `identity`
+    /// is `Some`.
     pub fn open_existing(
         server: &Arc<Server>,
         layout: &Layout,
@@ -150,21 +166,22 @@ impl Session {
                     return Err(error);
                 }
             };
-            // The server answers a commit after a failed statement with a rollback, and calls that a success.
+            // If a statement has failed, the server answers a commit with a rollback and reports success.
             if tx.failed.load(Relaxed) {
                 return Err(DbError::Engine("a statement of this transaction failed".to_owned()));
             }
+            let began = locks::boot_time();
             match wait(COMMIT_LIMIT, tx.lease.client()?.batch_execute("COMMIT")) {
                 Ok(()) => {
                     tx.lease.keep();
                     Ok(value)
                 }
-                // With these two answers, the server has rolled the transaction back.
+                // With these two error codes, the server has rolled the transaction back.
                 Err(error @ (DbError::Retry | DbError::Constraint(_))) => Err(error),
                 Err(error) => {
-                    // Closes the lost connection before the next one looks for its commit.
+                    // Closes the lost connection before the next connection looks for its commit.
                     drop(tx);
-                    match self.was_committed(&nonce) {
+                    match self.was_committed(&nonce, began) {
                         Ok(true) => Ok(value),
                         Ok(false) => Err(error),
                         Err(_) => Err(DbError::Unresolved(cause_of(&error))),
@@ -174,7 +191,7 @@ impl Session {
         })
     }
 
-    /// Takes the write lock, writes, and rolls back.
+    /// Tests whether the store is writable: takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         let tx = self.begin(&Begin::Write { nonce: &hex(&random::<16>()?), fence: None }, patience)?;
         let tried = tx.run("UPDATE identity SET value = value", &[]).map(drop);
@@ -196,9 +213,22 @@ impl Session {
         Ok(())
     }
 
-    /// Lets this session write only while `lock` is held.
+    /// Lets this session write only while the process holds `lock`.
     pub fn fence(&self, lock: &ServerLock) {
-        *self.fence.lock() = Some(Fence { lock: lock.name().to_owned(), epoch: lock.epoch() });
+        *self.fence.lock() = Some(lock.as_fence());
+    }
+
+    /// Runs `work` in a transaction on the table of locks.
+    fn lock_rows<T>(&self, work: impl FnOnce(&PgTx) -> Result<T, DbError>) -> Result<T, DbError> {
+        let tx = self.begin(&Begin::Lock, Patience::None)?;
+        let done = work(&tx);
+        if done.is_ok() {
+            wait(COMMIT_LIMIT, tx.lease.client()?.batch_execute("COMMIT"))?;
+            tx.lease.keep();
+        } else {
+            tx.end("ROLLBACK");
+        }
+        done
     }
 
     /// Returns a function that stops the next statement of this session.
@@ -211,6 +241,7 @@ impl Session {
         let (limit, wait_for_lock) = match begin {
             Begin::Read => (READ_LIMIT, Duration::ZERO),
             Begin::Write { .. } => (WRITE_LIMIT, patience.limit().max(Duration::from_millis(1))),
+            Begin::Lock => (WRITE_LIMIT, LOCK_LIMIT),
         };
         let sql = self.begin_sql(begin, wait_for_lock);
         loop {
@@ -218,8 +249,8 @@ impl Session {
             let was_idle = lease.was_idle;
             match wait(limit + wait_for_lock, lease.client()?.batch_execute(&sql)) {
                 Ok(()) => {}
-                // The server closed this connection while no one used it. The loop ends, because each such connection is
-                // closed, and a new one is not tried twice.
+                // The server has closed the idle connection. The loop retries, but ends because it closes each idle
+                // connection and never tries a new connection twice.
                 Err(DbError::Lost(_)) if was_idle => continue,
                 Err(error) => return Err(error),
             }
@@ -236,32 +267,48 @@ impl Session {
         }
     }
 
-    /// Everything is in one message, because it costs a round trip.
+    /// All statements are in one message, because each message costs a round trip.
     fn begin_sql(&self, begin: &Begin<'_>, wait_for_lock: Duration) -> String {
         let schema = &self.schema;
         match begin {
             Begin::Read => {
                 format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}, pg_temp")
             }
-            Begin::Write { nonce, .. } => format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path TO {schema}, pg_temp;
-                 SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '60s';
-                 SET LOCAL synchronous_commit = 'on';
-                 UPDATE store_state SET version = version + 1;
-                 DELETE FROM commits WHERE at < clock_timestamp() - interval '1 hour';
-                 INSERT INTO commits (nonce, at) VALUES ('{nonce}', clock_timestamp())",
-                wait_for_lock.as_millis()
-            ),
+            Begin::Write { .. } | Begin::Lock => {
+                let sql = format!(
+                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL search_path TO {schema}, pg_temp;
+                     SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '60s';
+                     SET LOCAL synchronous_commit = 'on'",
+                    wait_for_lock.as_millis()
+                );
+                if let Begin::Write { nonce, .. } = begin {
+                    // The version comes from the random number, because a counter of a promoted standby could reach a version
+                    // again that this process knows with other content.
+                    let version = i64::from_str_radix(nonce.get(..15).unwrap_or_default(), 16).unwrap_or_default();
+                    let kept = NONCES_KEPT.as_secs();
+                    return format!(
+                        "{sql}; UPDATE store_state SET version = {version};
+                         DELETE FROM commits WHERE at < clock_timestamp() - interval '{kept} s';
+                         INSERT INTO commits (nonce, at) VALUES ('{nonce}', clock_timestamp())"
+                    );
+                }
+                sql
+            }
         }
     }
 
-    /// Returns whether the transaction with this number was committed. Waits for its end first.
-    fn was_committed(&self, nonce: &str) -> Result<bool, DbError> {
+    /// Returns whether the transaction with this number was committed. Waits for its end first. `committed_at` is when this
+    /// process asked for the commit, by [`locks::boot_time`].
+    fn was_committed(&self, nonce: &str, committed_at: Duration) -> Result<bool, DbError> {
         let began = tokio::time::Instant::now();
         loop {
             match self.look_for(nonce) {
                 Err(DbError::Lost(_) | DbError::Busy | DbError::Retry) if began.elapsed() < RESOLVE_LIMIT => {
                     std::thread::park_timeout(Duration::from_millis(200));
+                }
+                // The server may have deleted the number.
+                Ok(false) if locks::boot_time().saturating_sub(committed_at) > NONCES_KEPT / 2 => {
+                    return Err(DbError::Lost("this process slept for too long".to_owned()));
                 }
                 found => return found,
             }
@@ -276,12 +323,21 @@ impl Session {
             self.schema
         );
         wait(WRITE_LIMIT + Duration::from_secs(10), client.batch_execute(&begin))?;
-        // A statement of its own: its snapshot is newer than the lock.
+        // The query is a separate statement, because its snapshot must be newer than the lock.
         let find = "SELECT EXISTS (SELECT 1 FROM commits WHERE nonce = $1)";
         let rows = wait(WRITE_LIMIT, client.query_typed(find, &[(&nonce, Type::TEXT)]))?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 }
+
+/// Identifies a store on its server: the cluster, its timeline, the database, and the tables themselves. A promotion changes the
+/// timeline, another cluster has another number, a copy of the database has another OID, and a restored dump makes the tables
+/// anew.
+const INSTANCE: &str = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
+         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+         (SELECT oid FROM pg_database WHERE datname = current_database()),
+         CAST(to_regclass('store_state') AS OID), CAST(to_regclass('events') AS OID))
+     FROM pg_control_system()";
 
 /// Runs a closure in a transaction, which nested reads join.
 fn run_in<T>(
@@ -289,7 +345,7 @@ fn run_in<T>(
     tx: &Arc<PgTx>,
     work: &mut impl FnMut(&Tx<'_>) -> Result<T, DbError>,
 ) -> Result<T, DbError> {
-    /// Ends the transaction for nested reads, also if the closure panics.
+    /// Ends the transaction for nested reads, even if the closure panics.
     struct Ended<'a>(&'a RefCell<Option<Arc<PgTx>>>);
     impl Drop for Ended<'_> {
         fn drop(&mut self) {
@@ -301,21 +357,29 @@ fn run_in<T>(
     work(&Tx::postgres(tx))
 }
 
-/// Fails if another process has taken the lock since. The row stays locked until the commit, so no process takes it
-/// meanwhile.
+/// Fails if another process has taken the lock since, or if this is another store than the one in which it was taken. The
+/// row stays locked until the commit, so no process takes it meanwhile.
 fn check_fence(tx: &PgTx, fence: &Fence) -> Result<(), DbError> {
-    let held = "SELECT epoch FROM locks WHERE name = ?1 FOR SHARE";
-    let rows = tx.rows(held, &[&fence.lock])?;
-    if rows.first().is_some_and(|row| row.get::<_, i64>(0) == fence.epoch) {
+    let held = format!("SELECT epoch = ?2 AND holder = ?3, ({INSTANCE}) = ?4 FROM locks WHERE name = ?1 FOR SHARE");
+    let rows = tx.rows(&held, &[&fence.lock, &fence.epoch, &fence.holder, &fence.instance])?;
+    let (is_held, is_same) = rows.first().map_or((false, true), |row| (row.get(0), row.get(1)));
+    if is_held && is_same {
         return Ok(());
     }
     tx.end("ROLLBACK");
+    if !is_same {
+        let message =
+            "the server is not the one on which this work began: a standby was promoted, or a backup restored";
+        return Err(Error::new(Kind::Storage, message)
+            .hint("run the command again: it continues from what this server has, which may be older")
+            .into());
+    }
     Err(Error::new(Kind::Busy, "another process has taken over this work, because this one was silent for too long")
         .hint("nothing is lost: the other process continues from the last commit")
         .into())
 }
 
-/// Returns the driver's text of a failed commit.
+/// Returns the driver's text about a failed commit.
 fn cause_of(error: &DbError) -> String {
     match error {
         DbError::Lost(cause) | DbError::Full(cause) | DbError::Io(cause) | DbError::Engine(cause) => cause.clone(),
@@ -323,7 +387,8 @@ fn cause_of(error: &DbError) -> String {
     }
 }
 
-/// Repeats a transaction that collided with another one, and once a transaction whose connection was lost before its commit.
+/// Retries a transaction that collided with another transaction, and retries once a transaction whose connection was
+/// lost before its commit.
 fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>) -> Result<T, DbError> {
     let (mut tries, mut was_lost) = (0, false);
     loop {
@@ -338,13 +403,13 @@ fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>
     }
 }
 
-/// An open transaction.
+/// An open transaction on a PostgreSQL server.
 #[derive(Debug)]
 pub struct PgTx {
     lease: Lease,
-    /// A statement failed. The server then refuses every other statement of the transaction.
+    /// `true` if a statement has failed. After a failure, the server refuses every other statement of the transaction.
     failed: AtomicBool,
-    /// The number of cursors, for their names.
+    /// The number of cursors so far, from which the next cursor gets its name.
     cursors: AtomicU64,
     interrupted: Arc<AtomicBool>,
 }
@@ -360,7 +425,7 @@ impl PgTx {
         self.exec(self.lease.client()?.query_typed(&sql, &typed(&parameters)))
     }
 
-    /// Reads a part of the rows at a time, so that `read` may run statements of its own.
+    /// Reads the rows in parts, so that `read` may run statements of its own.
     pub fn each(
         &self,
         sql: &str,
@@ -381,13 +446,9 @@ impl PgTx {
         self.run(&format!("CLOSE {cursor}"), &[]).map(drop)
     }
 
-    /// Identifies the store on its server: the cluster, its timeline, and the table of events itself. A promotion changes the
-    /// timeline, another cluster has another number, and a restored dump makes the table anew.
+    /// Identifies the store on its server.
     pub fn instance(&self) -> Result<String, DbError> {
-        let instance = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
-                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, CAST(to_regclass('events') AS OID))
-             FROM pg_control_system()";
-        let rows = self.rows(instance, &[])?;
+        let rows = self.rows(INSTANCE, &[])?;
         let instance: Option<&str> = rows.first().map(|row| row.get(0));
         instance.map(str::to_owned).ok_or_else(|| DbError::Damaged("the server does not identify itself".to_owned()))
     }
@@ -403,7 +464,7 @@ impl PgTx {
         done
     }
 
-    /// Ends the transaction. If that fails, the connection is closed, which ends it too.
+    /// Ends the transaction. If ending the transaction fails, closes the connection, which also ends the transaction.
     fn end(&self, how: &str) {
         if let Ok(client) = self.lease.client()
             && wait(READ_LIMIT, client.batch_execute(how)).is_ok()
@@ -424,7 +485,7 @@ fn dollars(sql: &str) -> String {
         .collect()
 }
 
-/// A parameter. Its type is sent with it, so that no statement has to be prepared.
+/// A parameter with its type, so that no statement has to be prepared.
 #[derive(Debug)]
 struct Parameter<'a>(Value<'a>);
 
@@ -446,7 +507,7 @@ fn typed<'a>(parameters: &'a [Parameter<'a>]) -> Vec<(&'a (dyn ToSql + Sync), Ty
         .iter()
         .map(|parameter| {
             let ty = match parameter.0 {
-                // The server derives the type from the place.
+                // The server derives the type of a null from its position in the statement.
                 Value::Null => Type::UNKNOWN,
                 Value::Integer(_) => Type::INT8,
                 Value::Real(_) => Type::FLOAT8,

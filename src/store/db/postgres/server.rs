@@ -1,8 +1,9 @@
 //! The address of a PostgreSQL server, and TLS to it.
 //!
-//! The address is a URL as libpq reads it, with parameters of recoup's own: `schema` names the tenant's schemas, and
-//! `lock_seconds` says how long a lock outlives a process that died.
+//! The address is a URL like libpq's, with two additional parameters: `schema` is the prefix of the tenant's schemas,
+//! and `lock_seconds` is the time after which the lock of a dead process expires.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -22,46 +23,66 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{Error, Kind, Result};
 
+/// The beginnings of an address.
+const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
 /// The default prefix of the schemas.
 const SCHEMA: &str = "recoup";
 
-/// The longest prefix of the schemas, in bytes. PostgreSQL allows 63 bytes, and the suffix of a store takes up to 8.
+/// The longest prefix of the schemas' names, in bytes. PostgreSQL allows 63 bytes, and the suffix of a store takes up
+/// to 8.
 const LONGEST_SCHEMA: usize = 50;
 
-/// The default time that a lock outlives a process that died or lost its connection.
+/// The default time after which the lock expires of a process that died or lost its connection.
 const LOCK_SECONDS: u64 = 60;
 
-/// A PostgreSQL server, with everything that a connection to it needs.
+/// A PostgreSQL server, with everything that a connection to the server needs.
 #[derive(Clone)]
 pub struct Server {
-    /// The whole address. It may hold a password.
+    /// The whole address of the server, which may contain a password.
     url: SecretString,
     pub(super) config: tokio_postgres::Config,
     pub(super) tls: MakeRustlsConnect,
     /// The address without its password.
     shown: String,
-    /// The prefix of the schemas of this tenant.
+    /// The prefix of the names of this tenant's schemas.
     prefix: String,
     pub(super) lock_ttl: Duration,
 }
 
 impl Server {
-    /// Returns whether a text is the address of a PostgreSQL server and not the path of a file.
+    /// Returns `true` if a text is the address of a PostgreSQL server and not the path of a file.
     pub fn is_address(text: &str) -> bool {
-        ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme))
+        SCHEMES.iter().any(|scheme| text.starts_with(scheme))
     }
 
-    /// Returns whether an address holds a password, which other users could read in a list of processes.
-    pub fn has_password(address: &str) -> bool {
-        let before_path = address.split("://").nth(1).unwrap_or_default().split(['/', '?']).next().unwrap_or_default();
-        let in_user = before_path.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-        in_user || parameters(address).1.iter().any(|(key, _)| key == "password")
-    }
-
-    /// Reads an address.
+    /// Fails if a text is no address, and no path that a person can have meant: an address with a wrong beginning, or libpq's
+    /// `host=… password=…`. As the path of a file it would begin an empty ledger, and a message would show its password.
     ///
     /// # Errors
-    /// [`Kind::Config`] if the address or one of its parameters is not valid. The error never repeats the address.
+    /// [`Kind::Config`]. The error repeats neither the text nor any part of it.
+    pub fn check_path(text: &OsStr) -> Result<()> {
+        let text = text.to_string_lossy().to_lowercase();
+        let is_uri = ["://", "postgres:", "postgresql:"].iter().any(|part| text.contains(part));
+        let is_pair = |word: &str| ["host=", "dbname=", "password="].iter().any(|key| word.starts_with(key));
+        let quotes = |c: char| c.is_whitespace() || c == '"' || c == '\'';
+        if is_uri || text.split(quotes).any(is_pair) {
+            return Err(invalid(
+                "it is neither the path of a file nor a text that begins with postgres:// or postgresql://",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns whether the address holds a password, which other users could read in a list of processes.
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
+    /// Parses the address of a PostgreSQL server.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if the address or one of its parameters is not valid. The error about an invalid address never repeats the address.
     pub fn parse(url: SecretString) -> Result<Self> {
         let (bare, parameters) = parameters(url.expose_secret());
         let (mut kept, mut prefix, mut mode, mut root) = (Vec::new(), SCHEMA.to_owned(), None, None);
@@ -80,7 +101,7 @@ impl Server {
         }
         check_schema(&prefix)?;
         let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
-        // The driver's own error may quote the address, so it is left out.
+        // The driver's own error is left out, because it may quote the address.
         let mut config = tokio_postgres::Config::from_str(&format!("{bare}{query}"))
             .map_err(|_quotes_the_address| invalid("it is not a valid postgres:// address"))?;
         if config.get_hosts().is_empty() {
@@ -97,6 +118,16 @@ impl Server {
             .tcp_user_timeout(Duration::from_secs(10));
         let tls = MakeRustlsConnect::new(mode.client_config()?);
         Ok(Self { url, config, tls, shown, prefix, lock_ttl: Duration::from_secs(seconds) })
+    }
+
+    /// Returns the driver's settings with a limit for each host, so that one host that does not answer leaves time for the next.
+    pub(super) fn config_within(&self, limit: Duration) -> tokio_postgres::Config {
+        let mut config = self.config.clone();
+        if config.get_connect_timeout().is_none() {
+            let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+            config.connect_timeout(limit / u32::try_from(hosts).unwrap_or(u32::MAX));
+        }
+        config
     }
 
     /// Returns the quoted name of the schema of a store, for example `"recoup_ledger"`.
@@ -140,9 +171,12 @@ fn invalid(what: &str) -> Error {
         .hint("write postgres://USER@HOST:PORT/DATABASE?schema=NAME; docs/postgres.md describes every part")
 }
 
-/// Splits an address into its part before `?`, and its parameters.
+/// Splits an address into the part before `?` and its parameters.
 fn parameters(address: &str) -> (&str, Vec<(String, String)>) {
-    let (bare, query) = address.split_once('?').unwrap_or((address, ""));
+    // The driver takes everything before the first `@` as user and password.
+    let credentials = address.find('@').unwrap_or_default();
+    let query_at = address[credentials..].find('?').map(|at| credentials + at);
+    let (bare, query) = query_at.map_or((address, ""), |at| (&address[..at], &address[at + 1..]));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pair = |pair: &str| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -184,17 +218,18 @@ fn shown(config: &tokio_postgres::Config, prefix: &str) -> String {
     format!("postgres://{user}{}/{database}?schema={prefix}", hosts.join(","))
 }
 
-/// How the connection is encrypted and whom it trusts, in libpq's words.
+/// How the connection to the server is encrypted and which server certificates are trusted, in libpq's words.
 #[derive(Debug, PartialEq, Eq)]
 enum Mode {
     Disable,
-    /// Encrypts if the server can, and checks no certificate.
+    /// Encrypts if the server can, and does not check the server's certificate.
     Prefer,
-    /// Encrypts, and checks no certificate.
+    /// Encrypts, and does not check the server's certificate.
     Require,
-    /// Checks the certificate, but not the name in it. The path names a file of certificates; without it the system's are used.
+    /// Checks the server's certificate, but not the host name in it. The path names a file of trusted certificates;
+    /// without a path the operating system's certificates are trusted.
     VerifyCa(Option<PathBuf>),
-    /// Checks the certificate and the name in it.
+    /// Checks the server's certificate and the host name in it.
     VerifyFull(Option<PathBuf>),
 }
 
@@ -202,10 +237,11 @@ impl Mode {
     fn of(word: Option<&str>, root: Option<PathBuf>, config: &tokio_postgres::Config) -> Result<Self> {
         Ok(match word {
             None if is_local(config) && root.is_none() => Self::Prefer,
-            // libpq would encrypt without a check here, and then anyone on the way could read the ledger.
+            // libpq would encrypt without checking the certificate, so that an attacker in the network could read the
+            // ledger.
             None | Some("verify-full") => Self::VerifyFull(root),
             Some("verify-ca") => Self::VerifyCa(root),
-            // As libpq does: a file of certificates turns `require` into `verify-ca`.
+            // As in libpq, a file of trusted certificates turns `require` into `verify-ca`.
             Some("require") if root.is_some() => Self::VerifyCa(root),
             Some("require") => Self::Require,
             Some("prefer") => Self::Prefer,
@@ -246,7 +282,7 @@ impl Mode {
     }
 }
 
-/// Returns whether every host is this machine.
+/// Returns `true` if every host in the address is this machine.
 fn is_local(config: &tokio_postgres::Config) -> bool {
     let names = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
@@ -275,11 +311,12 @@ fn verifier(
     Ok(built.map_err(|error| failed(&error))?)
 }
 
-/// Checks less than TLS usually does, as libpq's `require` and `verify-ca` say.
+/// A certificate check that is weaker than usual for TLS, for libpq's `require` and `verify-ca`.
 #[derive(Debug)]
 struct Lenient {
     provider: Arc<CryptoProvider>,
-    /// Checks the certificate, and this type ignores only the name in it. `None` accepts every certificate.
+    /// The usual check of a certificate, of which this type ignores only the result for the host name. `None` accepts
+    /// every certificate.
     of: Option<Arc<dyn ServerCertVerifier>>,
 }
 
@@ -352,9 +389,60 @@ mod tests {
                 format!("{server} {server:?} {:?}", super::super::super::Place::Server(Arc::new(server.clone())));
             assert!(!shown.contains("Zq7"), "{shown}");
             assert_eq!(server.to_string(), "postgres://ann@db.example.com:5433/shop?schema=acme");
-            assert!(Server::has_password(address));
+            assert!(server.has_password());
         }
-        assert!(!Server::has_password("postgres://ann@db.example.com:5433/shop?schema=acme"));
+        assert!(!parse("postgres://ann@db.example.com:5433/shop?schema=acme").expect("valid").has_password());
+    }
+
+    #[test]
+    fn a_password_is_found_however_it_is_written() {
+        for address in [
+            "postgres://ann:pa/ss@db/shop",
+            "postgres://ann:pa?ss@db/shop?schema=acme",
+            "postgres://ann:p%40ss@db/shop",
+            "postgres://db/shop?user=ann&passw%6frd=pass",
+            "postgres://db/shop?user=ann&password=pa%26ss",
+        ] {
+            let server = parse(address).expect(address);
+            assert!(server.has_password(), "{address}");
+            assert!(!server.to_string().contains("ss@") && server.to_string().contains("/shop?"), "{server}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_neither_an_address_nor_a_path_is_refused_without_being_repeated() {
+        for text in [
+            "Postgres://ann:Zq7@db/shop",
+            "POSTGRESQL://ann:Zq7@db/shop",
+            "\"postgres://ann:Zq7@db/shop\"",
+            "'postgres:/ann:Zq7@db/shop'",
+            " postgres://ann:Zq7@db/shop",
+            "\u{feff}postgres://ann:Zq7@db/shop",
+            "postgre://ann:Zq7@db/shop",
+            "jdbc:postgresql://db/shop?password=Zq7",
+            "postgres:ann:Zq7@db/shop",
+            "mysql://ann:Zq7@db/shop",
+            "host=db user=ann password=Zq7",
+            "password=Zq7",
+        ] {
+            let error = Server::check_path(OsStr::new(text)).expect_err(text);
+            assert_eq!(error.kind, Kind::Config, "{text}");
+            assert!(!format!("{error:?}").contains("Zq7"), "{error:?}");
+        }
+        for path in ["recoup.db", "/var/lib/recoup/a=b.db", "C:/recoup.db", "./postgres/a.db", "user files/recoup.db"] {
+            Server::check_path(OsStr::new(path)).expect(path);
+        }
+    }
+
+    #[test]
+    fn each_of_several_hosts_has_its_share_of_the_time_to_connect() {
+        let within = |address: &str| {
+            let server = parse(address).expect("valid");
+            server.config_within(Duration::from_secs(6)).get_connect_timeout().copied()
+        };
+        assert_eq!(within("postgres://ann@a,b,c/shop?sslmode=disable"), Some(Duration::from_secs(2)));
+        assert_eq!(within("postgres://ann@a/shop?sslmode=disable"), Some(Duration::from_secs(6)));
+        assert_eq!(within("postgres://ann@a,b/shop?connect_timeout=9"), Some(Duration::from_secs(9)));
     }
 
     #[test]

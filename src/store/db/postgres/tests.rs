@@ -1,4 +1,5 @@
-//! Tests on a real server, which `TEST_POSTGRES` names. Without it they are skipped with a reason.
+//! Tests on a PostgreSQL server, whose address is in `TEST_POSTGRES`. Without `TEST_POSTGRES`, the tests are skipped
+//! with a reason.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,7 +22,7 @@ const LAYOUT: Layout = Layout {
     application_id: 7,
 };
 
-/// Returns a server with new schemas.
+/// Returns a PostgreSQL server with new schemas.
 fn server() -> Option<Arc<Server>> {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     #[expect(clippy::disallowed_methods, reason = "the server of the tests is no setting")]
@@ -91,7 +92,7 @@ fn writes_follow_each_other_and_reads_see_one_moment() {
         for conn in [&conn, &other, &conn, &other] {
             scope.spawn(move || {
                 for _ in 0..10 {
-                    // Without the lock of the row, two writers would read the same count.
+                    // Without a lock on the row, two writers would read the same count.
                     conn.write(|tx| {
                         let n = count(tx)?;
                         tx.run("INSERT INTO things (id, name) VALUES (?1, 'n')", &[&(n + 1000)]).map(drop)
@@ -175,11 +176,101 @@ fn a_lock_has_one_holder_and_a_session_without_it_cannot_write() {
     let write = || conn.write(|tx| tx.run("DELETE FROM refusals", &[]));
     write().expect("the lock is held");
     drop(first);
+    assert_eq!(write().expect_err("the lock was released").kind, Kind::Busy);
     let second = take().expect("free again");
     let error = write().expect_err("another process holds the lock");
     assert_eq!(error.kind, Kind::Busy, "{}", error.message);
     conn.fence(&second);
     write().expect("the lock is held");
+}
+
+/// A failover loses the row of a lock. Another process then takes the lock with the same epoch.
+#[test]
+fn two_processes_with_one_epoch_do_not_both_hold_the_lock() {
+    let Some(server) = server() else { return };
+    let place = Place::Server(Arc::clone(&server));
+    let conn = Conn::open(&place, &index::LAYOUT, &Identity::of_a_test()).expect("opens");
+    let lock = ServerLock::try_take(&server, &index::LAYOUT, "crawl").expect("answers").expect("free");
+    conn.write(|tx| tx.run("UPDATE locks SET holder = 'another'", &[])).expect("writes");
+    conn.fence(&lock);
+    let error = conn.write(|tx| tx.run("DELETE FROM refusals", &[])).expect_err("another process holds it");
+    assert_eq!(error.kind, Kind::Busy, "{}", error.message);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while lock.is_held() {
+        assert!(tokio::time::Instant::now() < deadline, "it renews the lock of another process");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A promotion changes the instance, as new tables do here.
+#[test]
+fn a_lock_of_another_instance_lets_no_session_write() {
+    let Some(server) = server() else { return };
+    let place = Place::Server(Arc::clone(&server));
+    let conn = Conn::open(&place, &index::LAYOUT, &Identity::of_a_test()).expect("opens");
+    let lock = ServerLock::try_take(&server, &index::LAYOUT, "crawl").expect("answers").expect("free");
+    conn.fence(&lock);
+    let write = || conn.write(|tx| tx.run("DELETE FROM refusals", &[]));
+    write().expect("the lock is held");
+    let again = Conn::open(&place, &index::LAYOUT, &Identity::of_a_test()).expect("opens");
+    again
+        .write(|tx| {
+            tx.run("ALTER TABLE store_state RENAME TO old_state", &[])?;
+            tx.run("CREATE TABLE store_state AS SELECT * FROM old_state", &[])
+        })
+        .expect("writes");
+    let error = write().expect_err("this is another store now");
+    assert!(error.message.contains("not the one on which this work began"), "{}", error.message);
+}
+
+#[test]
+fn a_version_never_comes_back_with_other_content() {
+    let Some(server) = server() else { return };
+    let conn = open(&server);
+    let version =
+        || conn.read(|tx| tx.one("SELECT version FROM store_state", &[], |row| row.get::<i64>(0))).expect("reads");
+    let before = version();
+    conn.write(|tx| insert(tx, "x")).expect("writes");
+    let lost = version();
+    // A standby that lacks the commit is promoted.
+    conn.write(|tx| tx.run("UPDATE store_state SET version = ?1", &[&before])).expect("writes");
+    conn.write(|tx| insert(tx, "y")).expect("writes");
+    assert_ne!(version(), lost);
+}
+
+#[test]
+fn the_number_of_a_commit_is_kept_for_a_day() {
+    let Some(server) = server() else { return };
+    let conn = open(&server);
+    let old = "INSERT INTO commits (nonce, at) SELECT 'h' || h, clock_timestamp() - h * interval '1 hour'
+         FROM generate_series(22, 26) AS s (h)";
+    conn.write(|tx| tx.run(old, &[])).expect("writes");
+    conn.write(|tx| insert(tx, "x")).expect("writes");
+    let kept = "SELECT nonce FROM commits WHERE nonce LIKE 'h%' ORDER BY nonce";
+    let kept = conn.read(|tx| tx.rows(kept, &[], |row| row.get::<String>(0))).expect("reads");
+    assert_eq!(kept, ["h22", "h23"]);
+}
+
+#[test]
+fn a_user_without_the_right_to_use_a_schema_sees_an_error_and_not_an_absent_store() {
+    let Some(server) = server() else { return };
+    let place = Place::Server(Arc::clone(&server));
+    let conn = Conn::open(&place, &ledger::LAYOUT, &Identity::of_a_test()).expect("opens");
+    let role = format!("without_rights_{}", std::process::id());
+    conn.write(|tx| tx.run(&format!("CREATE ROLE {role} LOGIN"), &[])).expect("writes");
+    let address = server.key().replacen("postgres://recoup@", &format!("postgres://{role}@"), 1);
+    let other = Arc::new(Server::parse(SecretString::from(address)).expect("a valid address"));
+    let place = Place::Server(Arc::clone(&other));
+    let opened = Conn::open_read_only(&place, &ledger::LAYOUT, None).map(|conn| conn.is_some());
+    let is_free =
+        ServerLock::is_free(&other, &ledger::LAYOUT, "send").map_err(|error| error.of(&ledger::LAYOUT, &place));
+    let exists = index::IndexReader::exists(&place);
+    conn.write(|tx| tx.run(&format!("DROP ROLE {role}"), &[])).expect("writes");
+    assert_eq!(exists.map_err(|error| error.kind), Ok(false), "there is no index");
+    for refused in [opened, is_free] {
+        let error = refused.expect_err("it may not look");
+        assert!(error.message.contains("permission denied"), "{}", error.message);
+    }
 }
 
 /// The columns of every table: their names, in order, and whether they may be null.
