@@ -24,7 +24,7 @@ use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
 use crate::store::{Identity, Place};
 
 pub use check::{Limits, Problem};
-pub use metrics::ServiceMetrics;
+pub use metrics::{MetricsFormat, ServiceMetrics};
 pub use text::human_duration;
 
 /// Period of the statistics about the time to proof: proofs of the last 30 days.

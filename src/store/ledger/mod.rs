@@ -37,7 +37,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Target, hex};
 
 pub use accept_restored::{CopyOf, Found};
-pub use approvals::{Approval, NewApproval, Policy, Stage};
+pub use approvals::{Approval, Lost, NewApproval, Policy, Stage};
 pub use chain::{Audit, Fault, Head};
 pub use export::{Exported, PersonalIds};
 pub use forget::{ForgottenHere, Tombstones, mac_of};
