@@ -1,7 +1,7 @@
 -- The users of the page and the API, with their sessions and tokens.
 --
--- This file is separate from the ledger, because it holds neither evidence nor the tenant's data. It stores secrets only as
--- hashes: argon2id for a password, SHA-256 for a session cookie or a token.
+-- The users' database is separate from the ledger, because it has neither evidence nor the tenant's data. It has secrets only
+-- as hashes: argon2id for a password, SHA-256 for a session cookie or a token.
 
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,             -- tenant, account_sid, advocate_url, brand_url; csrf_key, made at random with the file
@@ -48,13 +48,13 @@ CREATE TABLE sign_in_attempts (
     at_ms    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Idempotency keys: the server executes each request with a key once.
+-- Idempotency keys: the service executes each API request with a key once.
 CREATE TABLE idempotency_keys (
     user_name TEXT NOT NULL,
     key       TEXT NOT NULL,
     hash      TEXT NOT NULL,            -- hash of the request
     at_ms     INTEGER NOT NULL,
-    status    INTEGER,                  -- HTTP status of the response; null while the server executes the request
+    status    INTEGER,                  -- HTTP status of the response; null while the service executes the request
     body      TEXT,
     PRIMARY KEY (user_name, key)
 ) STRICT, WITHOUT ROWID;

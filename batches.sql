@@ -1,6 +1,6 @@
--- The batches of the page, if the stores are on a server. Beside a file, each part of a batch is a file in a folder.
+-- The batches of the page, if the stores are on a PostgreSQL server. Otherwise each part of a batch is a file in a folder.
 --
--- A batch can be read and continued by every replica of the service, so no replica needs a disk. Rows are deleted after ninety
+-- Every replica of the service can read and continue a batch, so no replica needs a disk. recoup deletes rows after ninety
 -- days; the ledger keeps the sent requests.
 
 CREATE TABLE identity (
@@ -9,7 +9,7 @@ CREATE TABLE identity (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE parts (
-    id    TEXT NOT NULL,                -- of the batch
+    id    TEXT NOT NULL,                -- the ID of the batch
     part  TEXT NOT NULL,                -- json (metadata), plan, outcomes, upload
     bytes BLOB NOT NULL,
     PRIMARY KEY (id, part)

@@ -1,12 +1,12 @@
 -- The ledger: every request to the vendor, with its person, reason and outcome.
 --
--- The ledger cannot be rebuilt, so it is a separate file. Its record is append-only: a retraction is written once, and everything
--- later is an event. The state of a retraction is the newest state among its events. Events form a hash chain: each holds a hash
--- over itself and the previous event. The first event of a retraction also holds a hash over the retraction's row. `recoup audit
--- verify` computes all hashes again.
+-- The ledger cannot be rebuilt, so it is a separate file. Its record is append-only: a retraction is written once, and
+-- everything later is an event. The state of a retraction is the newest state among its events. Events form a hash chain: each
+-- has a hash over itself and the previous event. The first event of a retraction also holds a hash over the retraction's row.
+-- `recoup audit verify` computes all hashes again.
 --
--- A hashed row holds a salted commitment ('~' and 64 hexadecimal digits) in place of personal data. The table `personal` holds
--- the value. It is the only table of the record whose rows may be deleted.
+-- A hashed row has a salted commitment ('~' and 64 hexadecimal digits) in place of personal data. The table `personal` has
+-- the value. `personal` is the only table of the record whose rows may be deleted.
 
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,             -- tenant, account_sid, advocate_url, brand_url; made at random with the file: ledger_id,
@@ -23,9 +23,9 @@ CREATE TABLE retractions (
                                         -- as a prefix
     attempt           INTEGER NOT NULL, -- 1 for the first attempt; each resend adds 1
     order_id          TEXT NOT NULL,    -- empty if the order of a cancelled reward is unknown
-    action_id         TEXT,             -- null if it was sent by order ID and action tracker
+    action_id         TEXT,             -- null if the request uses order ID and action tracker
     action_tracker_id TEXT,
-    program_id        TEXT,             -- of the rewards, if they name one
+    program_id        TEXT,             -- the program of the rewards, if they name a program
     disposition       TEXT NOT NULL,    -- the code sent to the vendor; in a reversal file, the reason code
     reason            TEXT,             -- a commitment to the reason in a person's words
     ticket            TEXT,
@@ -83,7 +83,7 @@ CREATE TABLE tombstones (
     at  TEXT NOT NULL                   -- RFC 3339, UTC
 ) STRICT, WITHOUT ROWID;
 
--- Refunds that wait for their order. This list is not part of the record: recoup deletes its rows.
+-- Refunds that wait for their order. The waiting refunds are not part of the record: recoup deletes their rows.
 CREATE TABLE watched (
     order_id    TEXT PRIMARY KEY,
     added_at    TEXT NOT NULL,          -- RFC 3339, UTC
@@ -93,7 +93,7 @@ CREATE TABLE watched (
     ticket      TEXT,
     person      TEXT NOT NULL,
     host        TEXT NOT NULL,
-    looked_at   TEXT,                   -- time of the newest look-up
+    looked_at   TEXT,                   -- when recoup last looked the order up
     found_at    TEXT                    -- when the index first had the order
 ) STRICT, WITHOUT ROWID;
 

@@ -2,18 +2,18 @@
 --
 -- All data comes from the vendor and can be crawled again: deleting this file costs time, but no evidence. Times are Unix
 -- milliseconds. Only one process writes at a time. One transaction writes a page and its cursor, or an account and its rewards.
--- `sum` is a checksum of the other columns of its row: recoup computes it on every write and refuses a row that does not match it
--- (src/store/index/sums.rs).
+-- `sum` is a checksum of the other columns of its row: recoup computes it on every write and refuses a row that does not match
+-- it (src/store/index/sums.rs).
 
--- The tenant that the file belongs to. The first use records it; recoup refuses the file for any other tenant.
+-- The tenant that the index belongs to. The first use records the tenant; recoup refuses the index for any other tenant.
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,                          -- tenant, account_sid, advocate_url, brand_url; ledger_id and ledger_head of
                                                      -- the ledger used with this index
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One crawl from its first request to its end. Several processes may continue one run. The transaction that writes rows also
--- updates their counters, so that a query never counts a million rows.
+-- A run: one crawl from its first request to its end. Several processes may continue one run. The transaction that writes rows
+-- also updates the counters of the run, so that a query never counts a million rows.
 CREATE TABLE runs (
     id                INTEGER PRIMARY KEY,
     source            TEXT NOT NULL,                 -- participants, graphql, export
@@ -70,7 +70,7 @@ CREATE TABLE participants (
     pass INTEGER NOT NULL                            -- the last pass that saw the participant
 ) STRICT;
 
--- The accounts that Get Rewards is called for.
+-- The accounts whose rewards recoup reads with Get Rewards.
 CREATE TABLE accounts (
     id            INTEGER PRIMARY KEY,
     account_id    TEXT NOT NULL UNIQUE,              -- often an e-mail address: personal data
@@ -160,10 +160,10 @@ CREATE TABLE rewards (
 
 CREATE INDEX rewards_by_account ON rewards (account);
 
--- For look-ups by participant ID. The ID matches accounts.account_id, or this index if the user ID differs from the account ID.
+-- Look-ups by participant ID use accounts.account_id, and rewards_by_user if the user ID differs from the account ID.
 CREATE INDEX rewards_by_user ON rewards (user_id) WHERE user_id <> '';
 
--- The JSON of every reward as the vendor sent it, so that a better mapping needs no second crawl. The JSON is in a separate
+-- The JSON of every reward as the vendor sent it, so that a better mapping needs no second crawl. The JSON has a separate
 -- table, so that a look-up reads few pages.
 CREATE TABLE raw_rewards (
     reward INTEGER PRIMARY KEY REFERENCES rewards (id),
@@ -189,15 +189,16 @@ CREATE TABLE links (
 CREATE INDEX links_by_order ON links (order_key) WHERE order_key IS NOT NULL;
 CREATE INDEX links_by_action ON links (action_key) WHERE action_key IS NOT NULL;
 
--- Checksums of the two indexes above, by bucket: the upper 14 bits of a key. A look-up reads a whole bucket. If the bucket
--- matches its checksum, no entry is missing, so an order without a match is not in the index.
+-- Checksums of links_by_order and links_by_action, by bucket: the upper 14 bits of a key. A look-up reads a whole bucket. If
+-- the bucket matches its checksum, no entry is missing, so an order without a match is not in the index.
 CREATE TABLE link_sums (
     bucket     INTEGER PRIMARY KEY,
     order_sum  INTEGER NOT NULL,
     action_sum INTEGER NOT NULL
 ) STRICT;
 
--- Forgotten accounts as keyed hashes (HMAC-SHA-256), with the key of the ledger they come from. Writers skip these accounts.
+-- Forgotten accounts as keyed hashes (HMAC-SHA-256), with the key of the ledger that they come from. Crawls skip these
+-- accounts.
 CREATE TABLE tombstones (
     key BLOB NOT NULL,
     mac BLOB NOT NULL,
@@ -205,14 +206,14 @@ CREATE TABLE tombstones (
     PRIMARY KEY (key, mac)
 ) STRICT, WITHOUT ROWID;
 
--- Rewards of forgotten accounts that a run met and skipped, so that the vendor's totals can be compared with the index.
+-- Rewards of forgotten accounts that a run has skipped, so that the vendor's totals can be compared with the index.
 CREATE TABLE skipped_rewards (
     reward        INTEGER PRIMARY KEY,               -- 64 bits of a keyed hash of the reward's ID
     run           INTEGER NOT NULL,                  -- the last run that skipped the reward
     date_modified INTEGER
 ) STRICT;
 
--- Commands whose credentials the vendor has refused and not accepted since. `recoup status --check` reports them.
+-- Commands whose credentials the vendor has refused and not accepted since. `recoup status --check` reports these commands.
 CREATE TABLE refusals (
     command TEXT PRIMARY KEY,                        -- crawl, retract, verify
     at      INTEGER NOT NULL,

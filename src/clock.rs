@@ -1,8 +1,8 @@
 //! Provides the current time and sleeping, so that tests can control both.
 //!
 //! Wall time is one reading of the system clock plus the time that tokio's clock has counted since. Pausing tokio's
-//! clock therefore pauses both, and a step of the system clock cannot move a deadline backwards. Callers must not
-//! compare this time with `SystemTime::now()`.
+//! clock therefore pauses wall time and sleeping. A step of the system clock cannot move a deadline backwards. Callers
+//! must not compare this time with `SystemTime::now()`.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts a clock at the current system time. If tokio's time is paused, call this inside a tokio runtime.
+    /// Starts a clock at the current system time. Must be called inside a tokio runtime if tokio's time is paused.
     #[expect(clippy::disallowed_methods, reason = "the one reader of the time of day")]
     pub fn system() -> Self {
         Self::starting_at(Timestamp::now())
@@ -30,7 +30,7 @@ impl Clock {
         self.began_at.checked_add(signed(self.began.elapsed())).unwrap_or(Timestamp::MAX)
     }
 
-    /// The current time in Unix milliseconds, as in the Advocate API.
+    /// Returns the current time in Unix milliseconds, as the Advocate API writes times.
     pub fn now_ms(&self) -> i64 {
         self.now().as_millisecond()
     }
@@ -40,7 +40,7 @@ impl Clock {
     }
 }
 
-/// Converts a duration to a signed one, for comparison with the difference of two timestamps. Saturates.
+/// Converts a duration to a signed duration, for comparison with the difference of two timestamps. Saturates.
 pub fn signed(time: Duration) -> SignedDuration {
     SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
 }

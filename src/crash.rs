@@ -1,4 +1,5 @@
-//! Crash points for tests: with the feature `failpoints`, the process aborts at a named step, as after `kill -9`.
+//! Crash points for tests: with the feature `failpoints`, the process aborts at a named step, as if killed with `kill
+//! -9`.
 //!
 //! Without the feature, crash points do nothing. An abort runs no destructor and flushes no buffer, so a test sees the
 //! state that a power cut leaves.
@@ -6,8 +7,8 @@
 #[cfg(feature = "failpoints")]
 static ARMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// Arms the crash point with this name. `NAME:3` aborts when the process reaches it for the third time. `stop-NAME` stops the
-/// process there, as when a machine sleeps, until it gets SIGCONT.
+/// Arms the crash point with this name. `NAME:3` aborts when the process reaches `NAME` for the third time. `stop-NAME`
+/// stops the process at `NAME` until it gets SIGCONT, as when a machine sleeps.
 #[cfg(feature = "failpoints")]
 pub fn arm(name: String) {
     drop(ARMED.set(name));

@@ -60,7 +60,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     for line in outcome.describe().lines() {
         report.note(format!("   {line}"));
     }
-    // Picks a readable order ID. Look-ups and retractions work with any.
+    // Picks an order ID that is easy to read. recoup works with any order ID.
     let mut examples = running.examples().plain;
     examples.sort_by_key(|example| example.order_id.bytes().filter(|b| !b.is_ascii_alphanumeric()).count());
     let example = examples.into_iter().next().ok_or_else(|| {

@@ -1,8 +1,8 @@
 //! Use case: checks everything that recoup needs, and says what to do about each failure.
 //!
-//! It reads a few participants, a sample of their rewards, the rules of every program, and the whole index and ledger. It
-//! stores the rules in the index, as a retraction does. It changes nothing at the vendor, and its output contains no
-//! participant's ID.
+//! `recoup doctor` reads a few participants, a sample of their rewards, the rules of every program, and the whole index
+//! and ledger. It stores the program rules in the index, as a retraction does. `recoup doctor` changes nothing at the
+//! vendor, and its output contains no participant's ID.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -27,7 +27,7 @@ use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
 
 const SAMPLE_ACCOUNTS: usize = 25;
 
-/// Sampling stops after this number of rewards.
+/// `recoup doctor` stops reading sample rewards after this number.
 const SAMPLE_REWARDS: usize = 25;
 
 /// Largest accepted difference between this machine's clock and the vendor's, in seconds.
@@ -69,8 +69,8 @@ impl Check {
     }
 }
 
-/// Runs every check and passes each result to the report as soon as it is known. Returns the failure that decides the exit
-/// code.
+/// Runs every check and passes each result to the report as soon as it is known. Returns the failed check that decides
+/// the exit code.
 ///
 /// `asked` receives the Advocate client, because the client's responses carry the vendor's clock.
 pub async fn run(
@@ -118,7 +118,7 @@ pub async fn run(
         None => format!("{} does not exist yet; the first `recoup crawl` creates it", settings.database),
     }))?;
     for (name, place) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
-        // A server has no folder; the check of the ledger writes to it.
+        // A PostgreSQL server has no folder. The check of the ledger writes to the server.
         if let Some(file) = place.path() {
             say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
         }
@@ -136,7 +136,7 @@ pub async fn run(
         }))?;
     }
     for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
-        // An earlier check has reported that the file cannot be opened.
+        // An earlier check has reported that the database file cannot be opened.
         let Ok(Some(file)) = file else { continue };
         let sound = inspect(file, name, clock, stop, report).await;
         if stop.is_cancelled() {
@@ -204,7 +204,7 @@ pub async fn run(
     Ok(problems.into_iter().min_by_key(|problem| problem.kind.rank()))
 }
 
-/// Returns a warning if every user of this machine can read the token file. Read access for a group is accepted, because the
+/// Returns a warning if every user of this machine can read the token file. A group may read the file, because the
 /// group may be the service's own.
 #[cfg(unix)]
 fn token_file_check(path: &Path) -> Option<Check> {
@@ -263,8 +263,8 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
     checks
 }
 
-/// Reads the rules of every program and stores them in the index, so that the next retraction does not use older rules. The
-/// second value is the error if the index could not be updated.
+/// Reads the rules of every program and stores them in the index, so that the next retraction does not use older rules.
+/// The second value is the error if the index could not be updated.
 async fn rules(
     advocate: &Advocate,
     settings: &Settings,
@@ -286,8 +286,8 @@ async fn rules(
     Ok((programs.iter().map(|program| program.judge(&[], &read_at)).collect(), stored.err()))
 }
 
-/// Returns one check for each program, and one more if the index could not be updated. That one is no failure, because a
-/// user may have only read access to the index. A program that is not live needs no rule.
+/// Returns one check for each program, and one more if the index could not be updated. The check of the index is no
+/// failure, because a user may have only read access to the index. A program that is not live needs no rule.
 fn rule_checks(rules: Result<(Vec<ProgramRule>, Option<Error>)>) -> Vec<Check> {
     const NAME: &str = "program rule";
     let (rules, not_stored) = match rules {
@@ -322,7 +322,7 @@ fn rule_checks(rules: Result<(Vec<ProgramRule>, Option<Error>)>) -> Vec<Check> {
     rules.iter().map(check).chain(not_stored).collect()
 }
 
-/// Reports in which fields a sample of live rewards holds the order ID and the ActionId.
+/// Reports which fields of a sample of live rewards contain the order ID and the ActionId.
 async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::UsersPage) -> Result<Check> {
     let mut accounts: Vec<_> = page.users.iter().map(|user| &user.account_id).collect();
     accounts.sort_unstable();
@@ -380,7 +380,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
 
 fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
-    // `recoup retract` reports a difference that stops retractions with the same text.
+    // `recoup retract` uses the same text if the difference between the clocks stops retractions.
     if let Some(trouble) = clock_error(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }

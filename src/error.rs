@@ -1,7 +1,7 @@
 //! The error type for every failure that recoup reports to the user.
 //!
-//! An [`Error`] has a kind, a message and usually a hint. The kind determines the exit code, and scripts may match on
-//! it. This module prints nothing, and no error contains a token or an account ID.
+//! An [`Error`] has a kind, a message and usually a hint. The kind determines the exit code. Scripts may match on the
+//! kind. This module prints nothing, and no error contains a token or an account ID.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use jiff::Timestamp;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-/// The kind of an error. Scripts may rely on this closed list.
+/// The kind of an error. The list of kinds is closed, so scripts may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A failure without a more specific kind.
     Failed,
-    /// The host could not be reached, or every attempt failed.
+    /// The vendor's host could not be reached, or every attempt of a request failed.
     Network,
     /// The vendor's response does not fit the request.
     Vendor,
-    /// The vendor refused a retraction; nothing was done.
+    /// The vendor refused a retraction and did nothing.
     VendorRefused,
-    /// A crawl with rewards found no order ID and no ActionId.
+    /// A crawl found rewards, but no order ID and no ActionId in them.
     NoLinks,
     /// A database could not be read or written.
     Storage,
@@ -33,7 +33,7 @@ pub enum Kind {
     Config,
     /// The vendor refused the credentials.
     Credentials,
-    /// The token lacks a permission.
+    /// The token lacks a permission at the vendor.
     Scope,
     /// The vendor does not know the tenant.
     Tenant,
@@ -43,7 +43,7 @@ pub enum Kind {
     OtherVersion,
     /// The order is not in the index.
     NotIndexed,
-    /// The order has several actions, or a reward offers several links.
+    /// The order has several actions, or a reward contains several links.
     Ambiguous,
     /// A check stopped the retraction before the send; nothing was sent.
     Refused,
@@ -110,7 +110,7 @@ impl Kind {
         }
     }
 
-    /// The kind's name in `{"error": {"kind": …}}`.
+    /// Returns the kind's name in `{"error": {"kind": …}}`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -140,7 +140,7 @@ impl Kind {
         }
     }
 
-    /// The hint for an error without a more specific one.
+    /// Returns the hint for an error of this kind that has no hint of its own.
     pub fn default_hint(self) -> &'static str {
         match self {
             Self::Failed => "run the same command again with -vv, which logs each step",
@@ -180,8 +180,8 @@ impl Kind {
         }
     }
 
-    /// Ranks the failures of one command: the lowest rank determines its exit code. By exit code: 130, 3, 8, 6, 7, 5,
-    /// 4, 2, then 1.
+    /// Ranks the failures of one command. The failure with the lowest rank determines the exit code. The exit codes by
+    /// rank are 130, 3, 8, 6, 7, 5, 4, 2 and 1.
     pub fn rank(self) -> u8 {
         match self.exit_code() {
             130 => 0,
@@ -204,14 +204,14 @@ pub struct Error {
     pub message: String,
     /// What the user should do next. If `None`, [`Error::remedy`] returns the kind's default.
     pub hint: Option<String>,
-    /// `None` for most errors.
+    /// The facts for programs; most errors have none.
     pub details: Option<Box<Details>>,
 }
 
-/// The facts of an error that programs act on. The command line has them only in message and hint.
+/// The facts of an error that programs act on. On the command line, only the message and the hint contain these facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Details {
-    /// The actions of the order, if the request must name one of them.
+    /// The actions of the order, if the request must name one of these actions.
     pub action_ids: Vec<String>,
     /// The checks that the request must override to be carried out; empty if no override helps.
     pub overrides: Vec<&'static str>,
@@ -239,7 +239,7 @@ impl Error {
         self
     }
 
-    /// What the user should do next: the hint, or the default hint of the kind.
+    /// Returns what the user should do next: the hint of the error, or the default hint of its kind.
     pub fn remedy(&self) -> &str {
         self.hint.as_deref().unwrap_or_else(|| self.kind.default_hint())
     }

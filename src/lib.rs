@@ -8,13 +8,13 @@ pub mod model;
 // The error type: kind, message, hint. The kind decides the exit code.
 pub mod error;
 
-// The clock: the current time and sleeping. Tests replace it.
+// The clock: gives the current time and sleeps. Tests replace the clock.
 pub mod clock;
 
 // Writes output files to paths that a user gives.
 pub mod out_file;
 
-// Extracts the links between orders and actions from reward JSON. Pure.
+// Extracts the links between orders and actions from reward JSON, without I/O.
 pub mod extract;
 
 // Parses the refund files of shops. Reads and writes plans, outcome files, and the vendor's reversal file.

@@ -8,8 +8,8 @@ use recoup::cli::Cli;
 use recoup::error::{Error, Kind};
 use recoup::report::Report;
 
-/// A crawl allocates on one thread and frees on another. With the allocators of glibc and musl, this takes a quarter of a
-/// crawl's time.
+/// A crawl allocates memory on one thread and frees it on another. With the allocators of glibc and musl, allocation
+/// takes a quarter of a crawl's time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
                 report.printed(printed);
                 return ExitCode::from(report.exit_code(0));
             }
-            // With `--json`, the error is a JSON object even if the flags could not be parsed.
+            // With `--json`, recoup prints the error as a JSON object even if the flags could not be parsed.
             if std::env::args_os().any(|arg| arg == "--json") {
                 let first =
                     error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();

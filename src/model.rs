@@ -1,8 +1,7 @@
 //! The types of the domain: order ID, ActionId, account, reward, link and coverage.
 //!
-//! Every module uses these types. The module `vendor` holds the vendor's JSON, and the module `store` holds the SQL. This
-//! module does no I/O and never waits. Account IDs are often e-mail addresses, so `Debug` prints neither an [`AccountId`] nor
-//! a [`UserId`].
+//! Every module uses these types. The module `model` contains neither the vendor's JSON nor SQL, does no I/O and never
+//! waits. Account IDs are often e-mail addresses, so `Debug` prints neither an [`AccountId`] nor a [`UserId`].
 
 pub mod budget;
 mod count;
@@ -41,8 +40,8 @@ impl OrderId {
         &self.0
     }
 
-    /// Returns the ID in lower case, without white space, a leading `#` and leading zeros. Suggestions are found by this
-    /// form. A look-up compares the exact ID instead.
+    /// Returns the ID in lower case, without white space, a leading `#` and leading zeros. A look-up compares exact
+    /// IDs, and uses the returned form only to find suggestions.
     pub fn folded(&self) -> String {
         let compact: String = self.0.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
         let bare = compact.trim_start_matches('#');
@@ -71,7 +70,7 @@ impl ActionId {
         &self.0
     }
 
-    /// Returns whether the ID has the form of the published samples: `^\d+\.\d+\.\d+$`.
+    /// Returns `true` if the ID has the form of the published samples: `^\d+\.\d+\.\d+$`.
     pub fn is_familiar(&self) -> bool {
         let mut groups = 0;
         self.0.split('.').all(|group| {
@@ -148,7 +147,8 @@ impl fmt::Display for RewardId {
 pub struct Participant {
     pub user_id: UserId,
     pub account_id: AccountId,
-    /// The e-mail address, for comparison with an address that a person typed. recoup never stores it.
+    /// The participant's e-mail address, for comparison with an address that a person typed. recoup never stores this
+    /// address.
     pub email: Option<String>,
 }
 
@@ -165,20 +165,20 @@ pub struct Link {
     pub action_id: Option<ActionId>,
 }
 
-/// The IDs that a reward carries.
+/// The IDs that a reward contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
-    /// The reward carries one order ID and one ActionId.
+    /// The reward contains one order ID and one ActionId.
     Both,
-    /// The reward carries an order ID and no ActionId.
+    /// The reward contains an order ID and no ActionId.
     OrderOnly,
-    /// The reward carries an ActionId and no order ID.
+    /// The reward contains an ActionId and no order ID.
     ActionOnly,
-    /// The reward carries no order ID and no ActionId.
+    /// The reward contains no order ID and no ActionId.
     Neither,
-    /// Different order IDs or different ActionIds. recoup shows such a reward, but does not retract it until a JSONPath is
-    /// configured.
+    /// The reward contains different order IDs or different ActionIds. recoup shows such a reward, but does not retract
+    /// it until a JSONPath is configured.
     Ambiguous,
 }
 
@@ -199,8 +199,8 @@ impl LinkKind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     Action(ActionId),
-    /// The actions of an order that have one event type. The vendor's guide says that the request reverses all of them; the
-    /// help centre says only the newest (`docs/vendor/contradictions.md` 1).
+    /// The actions of an order that have one event type. The vendor's guide says that a request by order ID reverses
+    /// all these actions. The help centre says that it reverses only the newest (`docs/vendor/contradictions.md` 1).
     Order {
         order_id: OrderId,
         /// The ID of the event type (the vendor's action tracker).
@@ -209,7 +209,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns the key of this target. The ledger permits one open request for each key.
+    /// Returns the key of this target. The ledger permits one open retraction for each key.
     pub fn key(&self) -> String {
         match self {
             Self::Action(action_id) => format!("action:{action_id}"),
@@ -226,13 +226,14 @@ impl Target {
     }
 }
 
-/// The person who acts: the user of a command and the user's machine, or a user of the service.
+/// The person who acts: the user of a command with the user's machine, or a user of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
     /// The operating system's name for the process's uid (not `$USER`), or the user of the page.
     pub person: String,
     pub host: String,
-    /// The person's other name. recoup links a person's user in the operating system with the person's user of recoup.
+    /// The person's other user name. recoup links a person's user in the operating system with the person's user of
+    /// recoup.
     pub also: Option<String>,
     /// `true` if the person is a user of recoup. recoup can tell two persons apart only if both are its users.
     pub known: bool,
@@ -244,20 +245,21 @@ impl Actor {
         Self { person: person.into(), host: host.into(), also: None, known: false }
     }
 
-    /// Returns every name of this person.
+    /// Returns every user name of this person.
     pub fn names(&self) -> Vec<String> {
         std::iter::once(&self.person).chain(&self.also).cloned().collect()
     }
 }
 
-/// Returns the FNV-1a hash. Files store these hashes, and the standard library's hasher may change between builds.
+/// Returns the FNV-1a hash. recoup stores these hashes in files, and the standard library's hasher may change between
+/// builds.
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes
         .into_iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// Returns the bytes as hexadecimal digits in lower case. This function is too short to be worth a dependency.
+/// Returns the bytes as lower-case hexadecimal digits. A dependency would cost more than this short function.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

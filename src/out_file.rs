@@ -1,10 +1,10 @@
 //! An output file that the user names. recoup replaces a regular file as a whole, and writes to any other file as a
 //! stream.
 //!
-//! The caller checks the path before its work begins. A regular file is written to a temporary file beside it, synced
-//! and renamed, so that no reader sees a partial file and a crash leaves the old one. A symbolic link to a regular file
-//! stays, and its target is replaced. A FIFO, a terminal or another character device is opened once and written as a
-//! stream, because a rename would turn it into a regular file.
+//! The caller checks the output path before its work begins. A regular file is written to a temporary file beside it,
+//! synced and renamed, so that no reader sees a partial file and a crash leaves the old one. A symbolic link to a
+//! regular file stays, and its target is replaced. A FIFO, a terminal or another character device is opened once and
+//! written as a stream, because a rename would turn it into a regular file.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -17,18 +17,19 @@ use crate::error::{Error, Kind, Result};
 /// Which files recoup accepts as output, and the permissions of a new file.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Whether an existing regular file may be replaced.
+    /// `true` if recoup may replace an existing regular file.
     pub force: bool,
-    /// Whether a FIFO or a character device is accepted.
+    /// `true` if recoup accepts a FIFO or a character device.
     pub streams: bool,
-    /// The permissions of a new file, before the umask.
+    /// The permissions of a new output file, before the umask.
     pub mode: u32,
-    /// The kind of the error if the folder is not writable.
+    /// The kind of the error if the folder of the output file is not writable.
     pub unwritable: Kind,
 }
 
 impl Default for Rules {
-    /// The rules for tables that name rewarded people: only the owner can read the file, and no file is replaced.
+    /// Rules for output tables that contain people's data: only the owner can read the file, and recoup replaces no
+    /// file.
     fn default() -> Self {
         Self { force: false, streams: true, mode: 0o600, unwritable: Kind::Usage }
     }
@@ -64,7 +65,7 @@ impl OutFile {
         Self::reserve_by(path, Rules { force, ..Rules::default() })
     }
 
-    /// Checks that the rules permit writing `path`, and creates the temporary file beside it. Dropping the value
+    /// Checks that the rules permit writing `path`, and creates the temporary file beside it. Dropping the [`OutFile`]
     /// removes a temporary file that was not renamed.
     pub fn reserve_by(path: &Path, rules: Rules) -> Result<Self> {
         let is_link = match fs::symlink_metadata(path) {
@@ -111,18 +112,18 @@ impl OutFile {
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut regular = Regular { folder: folder.to_owned(), target, rules, temporary: None };
-        // Creates the temporary file now, so that a read-only folder or a full disk fails before an hour's work and not
-        // after it.
+        // Creates the temporary file before an hour's work and not after it, so that a read-only folder or a full disk
+        // fails early.
         regular.temporary()?;
         Ok(Self { path: path.to_owned(), target: Target::Regular(regular) })
     }
 
-    /// The path as the user named it.
+    /// Returns the output path as the user named it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Fails if this is the input file, because this run and the next one need its rows.
+    /// Fails if the output path is the input file, because this run and the next run need the rows of the input.
     pub fn ensure_differs_from(&self, input: &Path) -> Result<()> {
         let Target::Regular(regular) = &self.target else { return Ok(()) };
         let same = match (fs::canonicalize(&regular.target), fs::canonicalize(input)) {
@@ -139,14 +140,14 @@ impl OutFile {
     /// Writes the whole content. If the rename fails, the content stays in the temporary file, and the error contains
     /// its path.
     ///
-    /// A second call may replace a regular file that the first call wrote.
+    /// A second call of `write` may replace a regular file that the first call wrote.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(true)
     }
 
-    /// Writes the whole content. If that fails, no temporary file remains, because the content must not exist under
-    /// another name.
+    /// Writes the whole content. If that fails, removes the temporary file too, because the content must not exist
+    /// under another name.
     pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(false)
@@ -161,7 +162,7 @@ impl OutFile {
         written.map_err(|error| self.failed(&error))
     }
 
-    /// Syncs the content and renames the temporary file. If that fails and `keep` is set, the content stays in the
+    /// Syncs the content and renames the temporary file. If that fails and `keep` is `true`, the content stays in the
     /// temporary file.
     pub fn finish(&mut self, keep: bool) -> Result<()> {
         let finished = match &mut self.target {
@@ -197,7 +198,7 @@ impl From<io::Error> for Unfinished {
 }
 
 impl Regular {
-    /// The temporary file beside the target. Creates it if there is none.
+    /// Returns the temporary file beside the target. Creates the temporary file if there is none.
     fn temporary(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,
@@ -253,21 +254,21 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         builder.mode(0o700).create(folder)?;
-        // The umask may have removed the owner's own permissions.
+        // The umask may have removed the owner's own permissions on the new folder.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
     }
     #[cfg(not(unix))]
     builder.create(folder)
 }
 
-/// Syncs a folder, so that a rename survives a power cut. Failures are ignored, because some file systems cannot sync a
-/// folder.
+/// Syncs a folder, so that a rename in it survives a power cut. Failures are ignored, because some file systems cannot
+/// sync a folder.
 pub fn sync_folder(folder: &Path) {
     drop(File::open(folder).and_then(|folder| folder.sync_all()));
 }
 
-/// Whether a file is an SQLite database. A mistyped output path must not replace the ledger, the only record of sent
-/// retractions.
+/// Returns `true` if a file is an SQLite database. A mistyped output path must not replace the ledger, the only record
+/// of sent retractions.
 fn is_database(path: &Path) -> bool {
     let mut start = [0; SQLITE_HEADER.len()];
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE_HEADER
@@ -283,10 +284,10 @@ const SQLITE_HEADER: &[u8; 16] = b"SQLite format 3\0";
 const FIFO: &str = "a FIFO";
 const CHARACTER_DEVICE: &str = "a character device";
 
-/// ENXIO: no process reads the FIFO.
+/// The error code ENXIO means that no process reads the FIFO.
 const ENXIO: i32 = 6;
 
-/// The kind of a file that is not a regular file, for errors.
+/// Returns the kind of a file that is not a regular file, for errors.
 fn file_type_name(found: &Metadata) -> &'static str {
     if found.is_dir() {
         return "a folder";

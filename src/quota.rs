@@ -34,11 +34,11 @@ pub struct Cleared {
 pub struct HostWait {
     /// The host's name, `advocate` or `brand`, and its base URL.
     pub host: String,
-    /// The time before which recoup starts no request, in RFC 3339; `null` if there is no pause.
+    /// The time before which recoup starts no request to the host, in RFC 3339; `null` if there is no pause.
     pub waiting_until: Option<String>,
     pub wait_reason: Option<&'static str>,
-    /// Whether recoup can clear the pause. It can clear a pause that the host demanded, but not one that follows from
-    /// the configured `quota`.
+    /// `true` if recoup can clear the pause. recoup can clear a pause that the host demanded, but not a pause that
+    /// follows from the configured `quota`.
     pub clearable: bool,
     pub cleared: bool,
 }
@@ -84,7 +84,7 @@ impl Cleared {
     }
 }
 
-/// Shows the pauses, asks for confirmation, and clears the pauses.
+/// Shows the pauses of the hosts, asks for confirmation, and clears the pauses.
 ///
 /// # Errors
 /// `Refused` if there is no terminal and `yes` is false; `Declined`; `Storage` if the index cannot be written.

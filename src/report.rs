@@ -4,8 +4,8 @@
 //! progress, never data, warnings or errors. Printed text may contain data of the vendor or of a shop's file, so
 //! stdout, stderr and the log escape line breaks and control characters: data cannot forge a line of a receipt.
 //!
-//! A failed write to stdout does not stop a command, because the command may be in the middle of a retraction. The
-//! first failure is reported on stderr, prevents further data, and turns exit code 0 into 1. A closed pipe counts as
+//! A failed write to stdout does not stop a command, because the command may be in the middle of a retraction. recoup
+//! reports the first failure on stderr, prints no further data, and turns exit code 0 into 1. A closed pipe counts as
 //! success, because its reader wants no more data.
 
 #![expect(clippy::disallowed_methods, reason = "only the interval of progress lines depends on it")]
@@ -43,7 +43,7 @@ pub fn set_colour(when: clap::ColorChoice) {
     choice.write_global();
 }
 
-/// Starts the log on stderr, as text or as one JSON object a line. `verbose` is the number of `-v` flags.
+/// Starts the log on stderr, as text or as one JSON object per line. `verbose` is the number of `-v` flags.
 pub fn start_log(verbose: u8, json: bool) {
     let level = match verbose {
         0 => tracing::level_filters::LevelFilter::OFF,
@@ -55,9 +55,9 @@ pub fn start_log(verbose: u8, json: bool) {
     let log =
         tracing_subscriber::fmt().with_writer(writer).with_ansi(!is_plain).with_max_level(level).with_target(false);
     // By default tracing reports a failed write with eprintln!, which panics if stderr cannot be written. The panic
-    // could hit the middle of a retraction.
+    // could happen in the middle of a retraction.
     let log = log.log_internal_errors(false);
-    // Only the first call in a process takes effect. Tests may call this again.
+    // Only the first call in a process takes effect. Tests may start the log again.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }
 
@@ -73,7 +73,7 @@ impl<W: Write> Write for LogLine<W> {
         if self.json {
             self.out.write_all(escaped_json(text.into_owned()).as_bytes())?;
         } else {
-            // Keeps escape characters, because the log itself writes them for its colours.
+            // Keeps escape characters, because the log itself writes escape sequences for its colours.
             let shown = shown(text.trim_end_matches('\n'), |c| is_unsafe(c) && c != '\u{1b}');
             self.out.write_all(format!("{shown}\n").as_bytes())?;
         }
@@ -92,16 +92,16 @@ pub struct Report {
     pub json: bool,
     /// Prints no notes and no progress.
     pub quiet: bool,
-    /// Prints nothing and logs warnings instead. A service uses this, because its output is its responses.
+    /// Prints nothing and logs warnings instead. A service uses this mode, because its output is its responses.
     silent: bool,
-    /// The newest line of progress, which the page shows.
+    /// The newest line of progress, which the service's page shows.
     latest: Mutex<String>,
     bar: Mutex<Option<ProgressBar>>,
     /// The fields to print of each JSON object; empty for all fields.
     fields: Vec<String>,
     /// The fields of all objects printed so far, if `fields` selects some.
     known_fields: Mutex<BTreeSet<String>>,
-    /// The first failed write to stdout; no data is printed after it.
+    /// The first failed write to stdout. recoup prints no data after this failure.
     stdout_error: OnceLock<io::ErrorKind>,
 }
 
@@ -119,18 +119,18 @@ impl Report {
         }
     }
 
-    /// Prints only the selected fields of each JSON object.
+    /// Returns a report that prints only the selected fields of each JSON object.
     #[must_use]
     pub fn with_fields(self, fields: Vec<String>) -> Self {
         Self { fields, ..self }
     }
 
-    /// A report that prints nothing: notes and warnings are logged, and data is dropped.
+    /// Returns a report that prints nothing: it logs notes and warnings, and drops data.
     pub fn silent() -> Self {
         Self { silent: true, ..Self::new(false, true) }
     }
 
-    /// The newest line of progress; empty if there is none.
+    /// Returns the newest line of progress; empty if there is none.
     pub fn latest(&self) -> String {
         self.latest.lock().map(|line| line.clone()).unwrap_or_default()
     }
@@ -143,7 +143,7 @@ impl Report {
     }
 
     /// Prints several lines of data, such as a [`table`]. Prints nothing under `--json`. The caller must escape line
-    /// breaks in cells.
+    /// breaks in the cells of a table.
     pub fn lines(&self, text: impl AsRef<str>) {
         text.as_ref().split('\n').for_each(|line| self.line(line));
     }
@@ -161,8 +161,8 @@ impl Report {
         Ok(())
     }
 
-    /// The selected fields of an object, in the order of the flag; `null` for a field that the object lacks. A non-null
-    /// field `error` is always added, so that a selection never hides a failure.
+    /// Returns the selected fields of an object, in the order of the flag `--fields`. A field that the object lacks is
+    /// `null`. A non-null field `error` is always added, so that a selection never hides a failure.
     fn chosen_fields(&self, object: &str) -> Result<String> {
         let all: BTreeMap<String, &RawValue> = serde_json::from_str(object)
             .map_err(|error| Error::new(Kind::Failed, format!("failed to choose fields: {error}")))?;
@@ -192,7 +192,7 @@ impl Report {
         self.write_stdout(|| write_line(io::stdout().lock(), text.as_ref()));
     }
 
-    /// Writes a file to stdout unchanged.
+    /// Writes the content of a file to stdout unchanged.
     pub fn bytes(&self, bytes: &[u8]) {
         self.write_stdout(|| {
             let mut out = io::stdout().lock();
@@ -206,12 +206,12 @@ impl Report {
         self.write_stdout(|| by_clap.and_then(|()| io::stdout().flush()));
     }
 
-    /// Whether a write of data to stdout failed. A closed pipe does not count as a failure.
+    /// Returns `true` if a write of data to stdout failed. A closed pipe does not count as a failure.
     pub fn has_lost_data(&self) -> bool {
         self.stdout_error.get().is_some_and(|kind| *kind != io::ErrorKind::BrokenPipe)
     }
 
-    /// The exit code: 1 in place of 0 if stdout lost data.
+    /// Returns the exit code: 1 in place of 0 if a write to stdout failed.
     pub fn exit_code(&self, code: u8) -> u8 {
         if code == 0 && self.has_lost_data() { Kind::Failed.exit_code() } else { code }
     }
@@ -269,7 +269,7 @@ impl Report {
         }
     }
 
-    /// Whether the user can answer a question: stdin and stderr are terminals.
+    /// Returns `true` if the user can answer a question, because stdin and stderr are terminals.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
@@ -303,7 +303,7 @@ impl Report {
     }
 
     /// Writes to stderr with the progress bar suspended. A failed write is ignored, because no other channel could
-    /// report it.
+    /// report the failure.
     fn write_stderr(&self, write: impl FnOnce() -> io::Result<()>) {
         drop(self.with_bar_suspended(write));
     }
@@ -317,7 +317,7 @@ impl Report {
     }
 }
 
-/// Asks a yes/no question on the terminal; the default is *no*. The caller has checked that there is a terminal.
+/// Asks a yes/no question on the terminal; the default is *no*. Requires a terminal, which the caller has checked.
 ///
 /// # Errors
 /// `Declined` for any answer other than yes, `Interrupted` if `stop` is cancelled. The error message ends with
@@ -329,7 +329,7 @@ pub async fn confirm(question: String, stop: &CancellationToken, unchanged: &str
     }
 }
 
-/// Asks for one line of text on the terminal. The caller has checked that there is a terminal.
+/// Asks for one line of text on the terminal. Requires a terminal, which the caller has checked.
 ///
 /// # Errors
 /// `Declined` if the answer cannot be read, `Interrupted` if `stop` is cancelled. The error message ends with
@@ -347,26 +347,26 @@ pub async fn ask(question: String, stop: &CancellationToken, unchanged: &str) ->
     }
 }
 
-/// Asks as [`ask`] does. The terminal does not show the answer, if it can hide input.
+/// Asks for one line of text like [`ask`]. The terminal does not show the typed answer, if it can hide input.
 pub async fn ask_hidden(question: String, stop: &CancellationToken, unchanged: &str) -> Result<SecretString> {
     #[cfg(unix)]
     let hidden = HiddenInput::start();
     let answer = ask(question, stop, unchanged).await;
     #[cfg(unix)]
     if hidden.is_some() {
-        // The terminal has hidden the user's line break, so this prints one.
+        // The terminal has hidden the user's line break, so recoup prints a line break.
         drop(writeln!(anstream::stderr()));
     }
     answer.map(SecretString::from)
 }
 
-/// Hides the input on the terminal until dropped.
+/// Hides the input on the terminal until the value is dropped.
 #[cfg(unix)]
 struct HiddenInput(rustix::termios::Termios);
 
 #[cfg(unix)]
 impl HiddenInput {
-    /// Starts hiding the input. Returns `None` if stdin is not a terminal.
+    /// Starts hiding the input on the terminal. Returns `None` if stdin is not a terminal.
     fn start() -> Option<Self> {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let before = tcgetattr(io::stdin()).ok()?;
@@ -380,7 +380,7 @@ impl HiddenInput {
 #[cfg(unix)]
 impl Drop for HiddenInput {
     fn drop(&mut self) {
-        // If the terminal is gone, there is nothing to restore.
+        // If the terminal is closed, there is no terminal setting to restore.
         let _restored = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Flush, &self.0);
     }
 }
@@ -395,7 +395,7 @@ fn read_answer(question: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-/// The progress of one piece of work. Dropping it removes the bar from the terminal.
+/// The progress bar of one piece of work. Dropping the value removes the bar from the terminal.
 #[derive(Debug)]
 pub struct Progress<'a> {
     report: &'a Report,
@@ -405,7 +405,7 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// Updates the progress. `text` adds details, such as rate, remaining time and pauses.
+    /// Updates the progress bar. `text` adds details, such as rate, remaining time and pauses.
     pub fn show(&self, done: u64, total: Option<u64>, text: &str) {
         let counted = match total {
             Some(total) => format!("{}: {done} of {total}", self.what),
@@ -442,7 +442,8 @@ impl Drop for Progress<'_> {
 /// The maximum width of a table, in columns; 0 for no limit.
 static TABLE_WIDTH: AtomicUsize = AtomicUsize::new(0);
 
-/// Limits tables to the width of the terminal. A service must not call this, because its tables are on its page.
+/// Limits tables to the width of the terminal. A service must not call this function, because the tables of a service
+/// are on its page.
 pub fn fit_tables_to_terminal() {
     if let Some((width, _)) = terminal_size::terminal_size_of(io::stdout()) {
         TABLE_WIDTH.store(usize::from(width.0), Ordering::Relaxed);
@@ -462,14 +463,14 @@ fn table_within<const N: usize>(
 ) -> String {
     /// The widest indentation that callers put before a table.
     const MARGIN: usize = 4;
-    /// The minimum width of the last column; narrower text is unreadable.
+    /// The minimum width of a table's last column, because narrower text is unreadable.
     const LEAST: usize = 20;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for row in rows {
         table.add_row(row.map(|cell| one_line(&cell).into_owned()));
     }
-    // Each cell has a blank on both sides.
+    // Each cell of a table has a blank on both sides.
     let mut widths: Vec<usize> =
         table.column_max_content_widths().iter().map(|width| usize::from(*width) + 2).collect();
     let last = widths.pop().unwrap_or_default();
@@ -507,8 +508,8 @@ pub fn json_line(value: &impl Serialize) -> Result<String> {
     Ok(escaped_json(text))
 }
 
-/// Escapes unsafe characters. They occur in JSON only inside strings, so an escape sequence is equivalent. The line
-/// break after the JSON stays.
+/// Escapes unsafe characters in JSON text. Unsafe characters occur in JSON only inside strings, so an escape sequence
+/// is equivalent. The line break after the JSON stays.
 fn escaped_json(text: String) -> String {
     let is_raw = |c: char| is_unsafe(c) && c != '\n';
     if !text.contains(is_raw) {
@@ -517,7 +518,7 @@ fn escaped_json(text: String) -> String {
     text.chars().map(|c| if is_raw(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
-/// Whether a character ends a line, controls a terminal, or changes the text direction.
+/// Returns `true` if a character ends a line, controls a terminal, or changes the text direction.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -566,7 +567,7 @@ mod tests {
         assert!(narrow.lines().count() > 2 && narrow.contains(order), "{narrow}");
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&narrow), words(&format!("order why {order} {why}")));
-        // The width of 40 leaves too little room for the last column.
+        // A terminal of 40 columns leaves too little room for the last column of the table.
         assert_eq!(table_within(40, ["order", "why"], rows()).lines().count(), 2);
     }
 

@@ -1,23 +1,23 @@
 //! Handles Ctrl-C and SIGTERM: the first signal stops the command gracefully, the second ends the process.
 //!
 //! The first signal cancels a token: the command starts no new work, finishes running work, saves its state and exits
-//! with 130. The second signal ends the process at once, which every store survives.
+//! with 130. The second signal ends the process at once. Every store survives that.
 
 use tokio_util::sync::CancellationToken;
 
 const INTERRUPTED: i32 = 130;
 
-/// SIGXFSZ, which has this number on every platform but MIPS: a file has reached the process's size limit (`ulimit
-/// -f`).
+/// The number of SIGXFSZ on every platform except MIPS. The system sends SIGXFSZ if a file has reached the process's
+/// size limit (`ulimit -f`).
 #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
 const FILE_TOO_LARGE: i32 = 25;
 
 /// Returns a token that the first signal cancels.
 ///
-/// This also catches SIGXFSZ, which would otherwise kill the process between two steps. The write then fails, and
-/// recoup reports it like a full disk.
+/// Also catches SIGXFSZ, which would otherwise kill the process between two steps. The write to the file then fails,
+/// and recoup reports the failure like a full disk.
 pub fn stop_token() -> CancellationToken {
-    // Dropping the stream leaves tokio's signal handler installed.
+    // tokio's signal handler stays installed after the stream is dropped.
     #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
     drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(FILE_TOO_LARGE)));
     let stop = CancellationToken::new();

@@ -36,12 +36,12 @@ use crate::store::{Identity, Place};
 /// Longest name of a user or a token, in bytes.
 const NAME_AT_MOST: usize = 64;
 
-/// When sessions expire.
+/// The two time limits of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A session without a request for this long expires.
+    /// A session expires after this long without a request.
     pub idle: Duration,
-    /// A session expires after this long, even while it is used.
+    /// A session expires after this long even if the user keeps using it.
     pub absolute: Duration,
 }
 
@@ -58,7 +58,7 @@ pub enum AuthMethod {
         id: i64,
         scopes: Vec<Right>,
     },
-    /// A trusted reverse proxy sent the user's name in a header.
+    /// The user signed in through a trusted reverse proxy, which sent the name in a header.
     Proxy,
 }
 
@@ -71,7 +71,7 @@ impl AuthMethod {
         }
     }
 
-    /// The text that the ledger records.
+    /// Returns the text by which the ledger records this user.
     pub fn describe(&self) -> String {
         match self {
             Self::Session | Self::Proxy => "page".to_owned(),
@@ -132,7 +132,7 @@ impl AccessControl {
         Ok(Self { file: AccessFile::open(place, identity)?, limits })
     }
 
-    /// Opens the users' database; `None` if it does not exist.
+    /// Opens the users' database. Returns `None` if it does not exist.
     pub fn open_existing(place: &Place, identity: &Identity, limits: Limits) -> Result<Option<Self>> {
         Ok(AccessFile::open_existing(place, identity)?.map(|file| Self { file, limits }))
     }
@@ -224,7 +224,7 @@ impl AccessControl {
         self.user(name)
     }
 
-    /// Whether no user would have the right to manage users without this one.
+    /// Returns `true` if no other user has the right to manage users.
     fn is_last_admin(&self, name: &str) -> Result<bool> {
         let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
         let users = self.users()?;
@@ -232,7 +232,7 @@ impl AccessControl {
             && users.iter().any(|user| user.name == name && may(&user)))
     }
 
-    /// Fails if no user would have the right to manage users without this one.
+    /// Fails if no user would have the right to manage users without this user.
     pub fn check_admin_is_left(&self, name: &str, hint: &str) -> Result<()> {
         if self.is_last_admin(name)? {
             return Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users")).hint(hint));
@@ -240,7 +240,7 @@ impl AccessControl {
         Ok(())
     }
 
-    /// Records a change to users or tokens.
+    /// Records a change to users or tokens in the users' database.
     pub fn log(&mut self, actor: &Actor, what: &str, now: Timestamp) -> Result<()> {
         self.file.log(actor, what, now)
     }
@@ -250,17 +250,17 @@ impl AccessControl {
         self.file.logged()
     }
 
-    /// Reserves an Idempotency-Key for a request.
+    /// Reserves an Idempotency-Key for an API request.
     pub fn begin_idempotent(&mut self, user: &str, key: &str, hash: &str, now: Timestamp) -> Result<Idempotency> {
         self.file.begin_idempotent(user, key, hash, now.as_millisecond())
     }
 
-    /// Stores the response of a request, so that a repeated request gets the same response.
+    /// Stores the response to an API request, so that a repeated request gets the same response.
     pub fn finish_idempotent(&mut self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
         self.file.finish_idempotent(user, key, status, body)
     }
 
-    /// Releases an Idempotency-Key whose request had no effect.
+    /// Releases an Idempotency-Key whose API request had no effect.
     pub fn forget_idempotent(&mut self, user: &str, key: &str) -> Result<()> {
         self.file.forget_idempotent(user, key)
     }

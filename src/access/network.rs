@@ -1,4 +1,4 @@
-//! Decides which addresses count as one client. Does no I/O.
+//! Decides which IP addresses count as one client. This module does no I/O.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -1,11 +1,11 @@
-//! Signs a user in by a header of a trusted reverse proxy. Does no I/O.
+//! Signs a user in by a header of a trusted reverse proxy. This module does no I/O.
 //!
-//! recoup trusts the header only if the configured address sent it exactly once: a second value may come from the
-//! client.
+//! recoup trusts the header only if the request comes from the proxy's configured address and has the header exactly
+//! once. A second header may come from the client.
 
 use std::net::IpAddr;
 
-/// Returns the user's name; `None` if the request does not come from the trusted proxy.
+/// Returns the user name in the header; `None` if the request does not come from the trusted proxy.
 pub fn proxied<'a>(peer: IpAddr, values: &[&'a [u8]], trusted: IpAddr) -> Option<&'a str> {
     let [only] = values else { return None };
     let name = std::str::from_utf8(only).ok()?.trim();

@@ -1,4 +1,4 @@
-//! Roles, rights, and the table that assigns rights to roles. Does no I/O.
+//! Roles, rights, and the table that assigns rights to roles. This module does no I/O.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -6,17 +6,17 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Looks orders up
+    /// May look orders up
     Viewer,
-    /// All rights of a viewer, and retracts one order
+    /// Has all rights of a viewer, and may retract one order
     Agent,
-    /// All rights of an agent, and batches, overrides, approvals
+    /// Has all rights of an agent, and may retract batches, override checks and approve
     Lead,
-    /// All rights of a lead, and users
+    /// Has all rights of a lead, and may manage users
     Admin,
 }
 
-/// A right of a role. A token's scopes are rights, too.
+/// A right that a role gives to a user. The scopes of a token are rights, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -31,9 +31,9 @@ pub enum Right {
     #[value(name = "status")]
     #[serde(rename = "status")]
     SeeHealth,
-    /// Read the metrics
+    /// Read the metrics of the service
     Metrics,
-    /// See account IDs unmasked
+    /// See the account IDs of participants unmasked
     #[value(name = "accounts")]
     #[serde(rename = "accounts")]
     SeeAccount,

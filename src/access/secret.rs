@@ -1,7 +1,7 @@
 //! Passwords, session cookies and tokens: generated at random, stored as hashes, compared in constant time.
 //!
 //! The database stores a password as argon2id (19 MiB, two passes, one lane). A cookie or a token has 256 random bits,
-//! so its SHA-256 is enough. This module neither prints nor stores a secret in plain text.
+//! so its SHA-256 is enough. This module never prints or stores a secret in plain text.
 
 use std::sync::OnceLock;
 
@@ -15,13 +15,13 @@ use secrecy::zeroize::Zeroizing;
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
-/// Shortest password, in characters.
+/// Minimum length of a password, in characters.
 pub const PASSWORD_AT_LEAST: usize = 12;
 
-/// Longest password, in bytes. The limit bounds the work of one sign-in attempt.
+/// Maximum length of a password, in bytes, to bound the time of one sign-in attempt.
 pub(super) const PASSWORD_AT_MOST: usize = 256;
 
-/// Prefix of every token, so that secret scanners can find a leaked one.
+/// Prefix of every token, by which secret scanners find a leaked token.
 pub(super) const TOKEN_PREFIX: &str = "rcp_";
 
 fn random<const N: usize>() -> Result<[u8; N]> {
@@ -32,12 +32,12 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Returns 128 random bits as text, for short-lived values such as form tokens.
+/// Returns 128 random bits as text, for short-lived values such as CSRF tokens.
 pub fn random_text() -> Result<String> {
     Ok(hex(&random::<16>()?))
 }
 
-/// Returns 256 random bits as text, and wipes their memory on drop.
+/// Returns 256 random bits as text that is wiped from memory on drop.
 pub(super) fn random_secret() -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(hex(&*Zeroizing::new(random::<32>()?))))
 }
@@ -58,20 +58,21 @@ pub fn new_password() -> Result<String> {
     Ok(groups.join("-"))
 }
 
-/// Returns the hash of a cookie or a token, for storage.
+/// Returns the hash under which the database stores a cookie or a token.
 pub(super) fn hash(secret: &str) -> Vec<u8> {
     digest(&SHA256, secret.as_bytes()).as_ref().to_vec()
 }
 
-/// Computes the CSRF token for one cookie.
+/// Computes the CSRF token that belongs to a cookie.
 pub(super) fn sign(key: &str, subject: &str) -> String {
     hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), subject.as_bytes()).as_ref())
 }
 
-/// Returns `true` if a form contains the CSRF token of this cookie.
+/// Returns `true` if a form contains the CSRF token that belongs to this cookie.
 pub(super) fn is_signature(key: &str, subject: &str, given: &str) -> bool {
     let right = sign(key, subject);
-    // A comparison of two hashes with a fresh key does not leak, through its timing, where the values differ.
+    // The comparison hashes both values with a new random key, so that its timing does not reveal where the values
+    // differ.
     let Ok(fresh) = random::<32>() else { return false };
     let fresh = hmac::Key::new(hmac::HMAC_SHA256, &fresh);
     hmac::verify(&fresh, given.as_bytes(), hmac::sign(&fresh, right.as_bytes()).as_ref()).is_ok()

@@ -1,6 +1,6 @@
-//! Sign-in on the page, and sessions.
+//! Signs users in on the page, and stores their sessions.
 //!
-//! The database stores a session under the hash of its cookie, and the session expires without a sign-out. Failed
+//! The database stores a session under the hash of its cookie, and a session expires even without a sign-out. Failed
 //! sign-ins delay further attempts from the same network and for the same user name, even if no user has that name. A
 //! browser in which the user has signed in before has a counter of its own, so that a stranger's guesses cannot lock
 //! the user out.
@@ -20,13 +20,13 @@ pub struct Session {
     pub csrf: String,
 }
 
-/// A session without its cookie.
+/// A session as other users may see it, without its cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSession {
     pub user: String,
     /// When the user signed in, RFC 3339.
     pub began_at: String,
-    /// The time of the newest request, RFC 3339, to the minute.
+    /// The time of the session's newest request, RFC 3339, to the minute.
     pub seen_at: String,
 }
 
@@ -34,7 +34,7 @@ pub struct OpenSession {
 pub struct NewSession {
     /// The session cookie. The server stores only its hash.
     pub cookie: SecretString,
-    /// A long-lived cookie which shows that this user has signed in with this browser.
+    /// A long-lived cookie, which shows that this user has signed in with this browser.
     pub browser: String,
 }
 
@@ -42,7 +42,7 @@ pub struct NewSession {
 pub struct Origin {
     /// The client's network.
     pub peer: String,
-    /// The cookie [`NewSession::browser`] of an earlier session, if the browser sent one.
+    /// The cookie [`NewSession::browser`] of an earlier session, if the browser sent it.
     pub browser: Option<String>,
 }
 
@@ -51,13 +51,13 @@ pub enum LoginRefused {
     /// The name or the password is wrong, or the user is disabled.
     Wrong,
     Throttled {
-        /// The next attempt is allowed at this time.
+        /// Sign-in is throttled; the next attempt is allowed at this time.
         until: Timestamp,
     },
 }
 
 impl AccessControl {
-    /// Signs a user in. Hashes a password, so it takes tens of milliseconds.
+    /// Signs a user in. Hashes a password, which takes tens of milliseconds.
     pub fn login(
         &mut self,
         name: &str,
@@ -80,7 +80,7 @@ impl AccessControl {
     }
 
     /// Checks the password of a signed-in user before a change that a stranger at an unattended browser must not make.
-    /// Throttles wrong guesses like sign-ins. Hashes a password.
+    /// Delays further attempts after wrong guesses, as at sign-in. Hashes a password.
     pub fn confirm_password(
         &mut self,
         name: &str,
@@ -91,7 +91,8 @@ impl AccessControl {
         Ok(self.check_password(name, password, origin, now)?.map(drop))
     }
 
-    /// Checks a password. Returns the number of the browser if the user has signed in with it before.
+    /// Checks a password. Returns the database's number of the browser if the user has signed in with this browser
+    /// before.
     fn check_password(
         &mut self,
         name: &str,
@@ -107,7 +108,7 @@ impl AccessControl {
             keys.push((format!("browser:{number}"), throttle::known_browser_delay));
         } else {
             keys.push((format!("peer:{}", origin.peer), throttle::network_delay));
-            // Counts failures for unknown names too: otherwise the answers would reveal which names are users.
+            // Failures for unknown names count too, because otherwise the responses would reveal which names are users.
             if is_name {
                 keys.push((format!("user:{name}"), throttle::user_delay));
             }
@@ -118,7 +119,7 @@ impl AccessControl {
         }
         let can_be = is_name && password.len() <= secret::PASSWORD_AT_MOST;
         let stored = if can_be { self.file.password_of(name)? } else { None };
-        // Verifies a password even for an unknown name, so that timing does not reveal which names are users.
+        // recoup verifies a password even for an unknown name, so that timing does not reveal which names are users.
         let fits = secret::verify_password(if can_be { password } else { "" }, stored.as_deref())?;
         if !fits {
             return Ok(Err(LoginRefused::Wrong));
@@ -128,14 +129,15 @@ impl AccessControl {
         Ok(Ok(browser.map(str::to_owned)))
     }
 
-    /// Returns the number of a browser in which this user has signed in before.
+    /// Returns the database's number of a browser in which this user has signed in before.
     fn known_browser<'a>(&self, name: &str, word: &'a str) -> Option<&'a str> {
         let (number, given) = word.split_once('.')?;
         secret::is_signature(self.file.csrf_key(), &browser_subject(name, number), given).then_some(number)
     }
 
-    /// Changes the user's own password. Requires the current password, and throttles wrong guesses like sign-ins. Ends
-    /// all sessions and starts a new one. Hashes a password several times, which takes tens of milliseconds each time.
+    /// Changes the user's own password. Requires the current password, and delays further attempts after wrong guesses.
+    /// Ends all sessions of the user and starts a new one. Hashes a password several times, which takes tens of
+    /// milliseconds each time.
     pub fn change_password(
         &mut self,
         name: &str,
@@ -153,7 +155,7 @@ impl AccessControl {
         self.login(name, new, origin, now)
     }
 
-    /// Returns the session of a cookie; `None` if the session has expired.
+    /// Returns the session that a cookie identifies; `None` if the session has expired.
     pub fn session(&mut self, cookie: &str, now: Timestamp) -> Result<Option<Session>> {
         let (hash, now_ms) = (secret::hash(cookie), now.as_millisecond());
         let Some(row) = self.file.session(&hash, now_ms)? else { return Ok(None) };
@@ -180,7 +182,7 @@ impl AccessControl {
             .collect())
     }
 
-    /// Ends every session of a user. Returns their number.
+    /// Ends every session of a user. Returns the number of ended sessions.
     pub fn end_sessions_of(&mut self, name: &str) -> Result<u64> {
         self.user(name)?;
         self.file.end_sessions_of(name)
@@ -190,7 +192,7 @@ impl AccessControl {
         self.file.end_session(&secret::hash(cookie))
     }
 
-    /// Returns the CSRF token for a cookie, or for another value that identifies the client.
+    /// Returns the CSRF token that belongs to a cookie, or to another value that identifies the client.
     pub fn csrf_of(&self, subject: &str) -> String {
         secret::sign(self.file.csrf_key(), subject)
     }
@@ -201,7 +203,7 @@ impl AccessControl {
     }
 }
 
-/// Returns the text that the signature in a browser's long-lived cookie covers.
+/// Returns the text that is signed in a browser's long-lived cookie.
 fn browser_subject(name: &str, number: &str) -> String {
     format!("browser:{name}:{number}")
 }

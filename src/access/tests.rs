@@ -1,4 +1,4 @@
-//! Tests the expiry of sessions, tokens and Idempotency-Keys.
+//! Tests of the expiry of sessions, tokens and Idempotency-Keys.
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;

@@ -1,40 +1,41 @@
-//! Computes the delay after failed sign-ins. Does no I/O.
+//! Computes the delay after failed sign-ins. This module does no I/O.
 //!
-//! A few failed attempts cause no delay. Failures for a name count across all networks, even if no user has that name:
-//! otherwise the answer would reveal which names are users. Failures from a network count across all names; a network
-//! has more free attempts, because a whole office may share it. If there are too many failures overall, every failure
-//! causes a delay.
+//! A few failed attempts cause no delay. Failures for a name count across all networks. They count even if no user has
+//! that name, because otherwise the response would reveal which names are users. Failures from a network count across
+//! all names; a network has more free attempts, because a whole office may share it. If there are too many failures
+//! overall, every failure causes a delay.
 
-/// Number of failed attempts for one name that cause no delay.
+/// Number of failed sign-ins for one name that cause no delay.
 const FREE_FOR_NAME: u32 = 5;
 
-/// Number of failed attempts from one network that cause no delay.
+/// Number of failed sign-ins from one network that cause no delay.
 const FREE_FOR_NETWORK: u32 = 20;
 
-/// Number of recent failures overall above which every failure causes a delay.
+/// Number of recent failed sign-ins overall above which every failure causes a delay.
 const TOO_MANY: u32 = 60;
 
-/// The overall counter decreases by one in each interval of this length, in milliseconds.
+/// The overall counter of failed sign-ins decreases by one in each interval of this length, in milliseconds.
 pub(super) const FORGOTTEN_EVERY_MS: i64 = 10_000;
 
-/// Longest delay, in milliseconds. The bound prevents an attacker from locking a user out.
+/// Longest delay of a sign-in, in milliseconds. The bound prevents an attacker from locking a user out.
 const LONGEST_MS: i64 = 15 * 60_000;
 
-/// The counter of a name or network expires after this time without a failure.
+/// The counter of failed sign-ins of a name or network expires after this time without a failure.
 pub(super) const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
-/// Returns the delay after `failures` for one name, with `overall` recent failures for all names.
+/// Returns the delay after `failures` sign-ins for one name failed, with `overall` recent failures for all names.
 pub(super) fn user_delay(failures: u32, overall: u32) -> i64 {
     after(failures, FREE_FOR_NAME, overall)
 }
 
-/// Returns the delay after `failures` from one network, with `overall` recent failures from all networks.
+/// Returns the delay after `failures` sign-ins from one network failed, with `overall` recent failures from all
+/// networks.
 pub(super) fn network_delay(failures: u32, overall: u32) -> i64 {
     after(failures, FREE_FOR_NETWORK, overall)
 }
 
-/// Returns the delay after `failures` in a browser in which this user has signed in before. Failures in other browsers
-/// do not count.
+/// Returns the delay after `failures` sign-ins in a browser in which this user has signed in before. Failures in other
+/// browsers do not count.
 pub(super) fn known_browser_delay(failures: u32, _of_everybody: u32) -> i64 {
     after(failures, FREE_FOR_NAME, 0)
 }

@@ -1,4 +1,4 @@
-//! API tokens: created, listed, revoked, and checked.
+//! Creates, lists, revokes and checks API tokens.
 //!
 //! A token allows a request only if both its scopes and its user's role allow it. The database stores only the token's
 //! hash. Every token expires.
@@ -13,7 +13,7 @@ use super::{AccessControl, AuthMethod, Principal, Right, Role, check_name, secre
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{NewToken, TokenRow};
 
-/// A token without its secret.
+/// What recoup knows of a token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Token {
     pub id: i64,
@@ -81,7 +81,7 @@ impl AccessControl {
             .hint("`recoup user token list` shows them"))
     }
 
-    /// Returns the user of a token; `None` if the token is invalid or the user is disabled.
+    /// Returns the user whom a token belongs to; `None` if the token is invalid or the user is disabled.
     pub fn token(&mut self, secret: &str, now: Timestamp) -> Result<Option<Principal>> {
         if !secret.starts_with(secret::TOKEN_PREFIX) {
             return Ok(None);

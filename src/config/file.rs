@@ -1,4 +1,4 @@
-//! Parses `recoup.toml`: its tables and profiles. An error states file, section and key.
+//! Parses `recoup.toml`: its tables and profiles. An error names the file, the section and the key.
 //!
 //! recoup checks every level of the file, including profiles that this command does not use. The file never contains a
 //! token, only the path of a token file.
@@ -65,7 +65,7 @@ tables! {
         order_id: OneOrMany,
         action_id: OneOrMany,
     }
-    /// The table `[advocate]` or `[brand]`.
+    /// The table `[advocate]` or `[brand]` of `recoup.toml`.
     struct HostTable {
         rate: Rate,
         quota: PerWindow,
@@ -164,7 +164,7 @@ pub(super) struct Level {
     pub(super) base: BTreeMap<String, toml::Value>,
 }
 
-/// The checked tables of one level.
+/// The checked tables of one level of `recoup.toml`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sections {
     pub(super) base: Base,
@@ -179,12 +179,13 @@ pub(super) struct Sections {
     pub(super) webhook: WebhookTable,
     pub(super) notices: NoticesTable,
     pub(super) refunds: RefundsTable,
-    /// The tables `[refund_format.NAME]`, by name.
+    /// The tables `[refund_format.NAME]` of `recoup.toml`, by name.
     pub(super) refund_formats: BTreeMap<String, ColumnMapping>,
 }
 
 impl Sections {
-    /// Checks the tables of one level. `above` is the prefix of a section in errors: empty, or `profile.NAME.`.
+    /// Checks the tables of one level of `recoup.toml`. `above` is the prefix of a section in errors: empty, or
+    /// `profile.NAME.`.
     pub(super) fn read(level: Level, file: &Path, above: &str) -> Result<Self> {
         let mut rest = level.base;
         let mut take = |name: &str| rest.remove(name).unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
@@ -194,7 +195,8 @@ impl Sections {
         let (refunds, refund_formats, notices) = (take("refunds"), take("refund_format"), take("notices"));
         let at = |name: &str| Location { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
-        // A relative path in the file is relative to the file's folder, not to the working directory.
+        // recoup resolves a relative path in `recoup.toml` against the folder of `recoup.toml`, not against the working
+        // directory.
         let folder = file.parent().unwrap_or(Path::new(""));
         let paths = [
             &mut base.database_file,
@@ -282,14 +284,14 @@ fn refund_formats_of<'a>(
     Ok(formats)
 }
 
-/// The position of a table in the file, for errors.
+/// The position of a table in `recoup.toml`, for errors.
 pub(super) struct Location<'a> {
     file: &'a Path,
     section: String,
 }
 
 impl Location<'_> {
-    /// Deserializes a table key by key, so that an error can name the key.
+    /// Deserializes a table of `recoup.toml` key by key, so that an error can name the key.
     fn table<T: Default + Overlay + for<'de> Deserialize<'de>>(&self, value: toml::Value) -> Result<T> {
         let toml::Value::Table(table) = value else {
             return Err(self.wrong(None, "is not a table"));
@@ -311,9 +313,9 @@ impl Location<'_> {
     }
 }
 
-/// A table that a profile can override.
+/// A table of `recoup.toml` that a profile can override.
 pub(super) trait Overlay {
-    /// Replaces each value that `over` sets, and keeps the others.
+    /// Replaces each value that `over` sets, and keeps the other values.
     fn overlay(&mut self, over: Self);
 }
 

@@ -42,16 +42,16 @@ use crate::vendor::{Credentials, FormatProblems, HostOptions, IR_VERSION, Secret
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
-/// The Brand API's default quota (`docs/vendor/brand.md` §7). The vendor publishes no quota for Advocate.
+/// The default quota of the Brand API (`docs/vendor/brand.md` §7). The vendor publishes no quota for the Advocate API.
 const BRAND_QUOTA: Quota = Quota { limit: 1_000, window_ms: 3_600_000 };
 
 #[derive(Debug, Clone, Copy)]
 pub struct RetractSettings {
     /// How long recoup checks a retraction after the send.
     pub wait: Duration,
-    /// The delay between the send and the first read of the submission.
+    /// The delay between the send and the first read of the submission at the vendor.
     pub first_poll: Duration,
-    /// The longest delay between two reads of the submission.
+    /// The longest delay between two reads of the submission at the vendor.
     pub max_poll: Duration,
     /// The maximum age of an order's rewards in the index. recoup does not retract an order with older rewards.
     pub max_index_age: Duration,
@@ -63,16 +63,16 @@ pub struct RetractSettings {
     pub max_count: u64,
     /// The maximum value that one batch may retract, in each unit of the rewards.
     pub max_value: u64,
-    /// When the resolver reads the submissions list to find requests that got no answer.
+    /// When the resolver of unknown requests reads the vendor's list of submissions.
     pub resolver: ResolverSettings,
-    /// How long recoup keeps reading an *unconfirmed* retraction again.
+    /// How long recoup keeps reading the rewards of an *unconfirmed* retraction.
     pub reread_for: Duration,
 }
 
 /// The settings for reversal files.
 #[derive(Debug, Clone, Default)]
 pub struct FileSettings {
-    /// The operator's own reason codes, in addition to the vendor's documented ones.
+    /// The operator's own reason codes for reversal files, in addition to the vendor's documented ones.
     pub reason_codes: Vec<String>,
     /// The action tracker (event type) ID for an order without one.
     pub action_tracker: Option<String>,
@@ -81,23 +81,24 @@ pub struct FileSettings {
 /// The settings for reading refund files.
 #[derive(Debug, Clone, Default)]
 pub struct RefundSettings {
-    /// The change from an order ID in a file to the vendor's order ID.
+    /// The rule that turns an order ID in a refund file into the vendor's order ID.
     pub order_text: OrderIdRewrite,
-    /// The user's formats from `recoup.toml`, by name.
+    /// The user's refund formats from `recoup.toml`, by name.
     pub formats: BTreeMap<String, ColumnMapping>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct CrawlSettings {
-    /// The number of participants in a page.
+    /// The number of participants in a page of the list.
     pub page_size: u32,
-    /// The number of participants that two consecutive pages share. They show the crawler whether the list has shifted.
+    /// The number of participants that two consecutive pages share. The shared participants show the crawler whether
+    /// the list has shifted.
     pub overlap: u32,
     /// The maximum number of passes over the list of participants.
     pub max_sweeps: u32,
-    /// The number of rows in a commit.
+    /// The number of rows that the crawler commits at once.
     pub batch: u32,
-    /// The number of rewards in a page of GraphQL.
+    /// The number of rewards in a page of GraphQL results.
     pub graphql_page_size: u32,
     /// How long the crawler waits for an export.
     pub export_wait: Duration,
@@ -105,14 +106,14 @@ pub struct CrawlSettings {
     pub reread_after: Option<Duration>,
 }
 
-/// All settings of a command, read once.
+/// All settings of a command, which reads them once.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub profile: Option<String>,
-    /// The place of the index.
+    /// The place of the index: a file or a PostgreSQL address.
     pub database: Place,
     pub ledger: Place,
-    /// The place of the users.
+    /// The place of the users' database.
     pub access: Place,
     /// The value of the header `IR-Version` for the Brand API.
     pub ir_version: String,
@@ -157,7 +158,8 @@ impl Settings {
         sources.add_overrides(global, env);
         let path = path.unwrap_or_default();
         let mut sections = Sections::read(file.top, &path, "")?;
-        // Checks all profiles, so that a mistake is reported at once and not when the profile is first used.
+        // Checks all profiles of `recoup.toml`, so that recoup reports a mistake at once and not when the profile is
+        // first used.
         let mut profiles = BTreeMap::new();
         for (name, level) in file.profile {
             let level = Sections::read(level, &path, &format!("profile.{name}."))?;
@@ -173,7 +175,7 @@ impl Settings {
         Ok(Self { sources, ..Self::from_parts(global, env, sections)? })
     }
 
-    /// The path of `recoup.toml`, which may not exist. Returns `None` without a home directory.
+    /// Returns the path of `recoup.toml`, which may not exist. Returns `None` without a home directory.
     pub fn file(global: &GlobalFlags, env: &Environment) -> Option<PathBuf> {
         let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
         named.or_else(|| env.xdg("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("recoup.toml")))
@@ -290,8 +292,8 @@ impl Settings {
         })
     }
 
-    /// Describes malformed tenants, Account SIDs and tokens: one sentence each, without any part of the value. A value
-    /// that cannot be sent at all is an error.
+    /// Describes malformed tenants, Account SIDs and tokens: one sentence each, without any part of the value. Fails if
+    /// a value cannot be sent at all.
     pub fn malformed_credentials(&self) -> Vec<Result<String>> {
         let mut found = Vec::new();
         for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
@@ -304,13 +306,13 @@ impl Settings {
         found
     }
 
-    /// The paths of the token files.
+    /// Returns the paths of the token files.
     pub fn token_files(&self) -> impl Iterator<Item = &Path> {
         let secrets = [&self.auth_token, &self.advocate_token, &self.write_token].into_iter().flatten();
         secrets.filter_map(|secret| if let Secret::File(path) = secret { Some(path.as_path()) } else { None })
     }
 
-    /// The owner of index and ledger: the tenant, the account and the base URLs of both hosts.
+    /// Returns the owner of index and ledger: the tenant, the account and the base URLs of both hosts.
     pub fn identity(&self) -> Result<Identity> {
         Ok(Identity {
             tenant: self.tenant()?.to_owned(),
@@ -320,8 +322,8 @@ impl Settings {
         })
     }
 
-    /// The configured parts of the databases' owner. Reading an index needs no tenant, but a configured tenant must
-    /// match the index. Unset parts are empty and are not compared.
+    /// Returns the configured parts of the databases' owner. Reading an index needs no tenant, but a configured tenant
+    /// must match the index. Unset parts are empty and are not compared.
     pub fn identity_if_set(&self) -> Result<Option<Identity>> {
         match (&self.tenant, &self.account_sid) {
             (None, None) => Ok(None),
@@ -335,7 +337,8 @@ impl Settings {
         }
     }
 
-    /// The URL of the vendor's webhook keys. The default is on the Advocate host (`docs/vendor/advocate.md` §5).
+    /// Returns the URL of the vendor's webhook keys. The default is on the Advocate host (`docs/vendor/advocate.md`
+    /// §5).
     pub fn jwks_url(&self) -> Result<Url> {
         if let Some(text) = &self.jwks_url {
             return base_url(text, "[webhook] jwks_url");
@@ -347,7 +350,8 @@ impl Settings {
 
     pub fn advocate_options(&self, flags: HostFlags) -> Result<HostOptions> {
         let (user, secret) = match (&self.advocate_token, &self.auth_token) {
-            // The tenant's API key requires an empty user name (`docs/vendor/contradictions.md` 42).
+            // The Advocate API requires an empty user name with the tenant's API key (`docs/vendor/contradictions.md`
+            // 42).
             (Some(key), _) => (String::new(), key.clone()),
             (None, Some(token)) => (self.account_sid()?.to_owned(), token.clone()),
             (None, None) => return Err(no_token()),
@@ -357,12 +361,12 @@ impl Settings {
         Ok(self.host_options(base, Credentials { user, secret }, &self.advocate, &defaults, flags))
     }
 
-    /// The options of a client that reads the Brand API.
+    /// Returns the options of a client that reads the Brand API.
     pub fn brand_options(&self, flags: HostFlags) -> Result<HostOptions> {
         self.brand_with(self.auth_token.as_ref(), flags)
     }
 
-    /// The options of a client that writes to the Brand API.
+    /// Returns the options of a client that writes to the Brand API.
     pub fn writer_options(&self, within: Option<Duration>) -> Result<HostOptions> {
         let flags = HostFlags { purpose: Purpose::Retraction, within, ..HostFlags::default() };
         self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()), flags)
@@ -419,21 +423,21 @@ impl Settings {
     }
 }
 
-/// One command's values for a host, which override the settings.
+/// One command's values for a host. They override the settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostFlags {
-    /// The maximum number of requests in flight.
+    /// The maximum number of requests in flight to the host.
     pub concurrency: Option<u32>,
-    /// The maximum number of requests a second.
+    /// The maximum number of requests to the host in a second.
     pub rate: Option<Rate>,
     /// The longest wait for the vendor's quota.
     pub max_wait: Option<Span>,
-    /// How long the command may take (`--wait`). This also limits each wait for the quota.
+    /// How long the command may take (`--wait`). This value also limits each wait for the quota.
     pub within: Option<Duration>,
     pub purpose: Purpose,
-    /// The maximum number of requests.
+    /// The maximum number of requests that the command sends to the host.
     pub max_requests: Option<u64>,
-    /// The time from which no request starts.
+    /// The time after which the command starts no request.
     pub until: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! `[notices]`: the channels for the service's notices. Without a webhook and a mail server, notices are off.
+//! `[notices]`: the channels for the service's notices. Without a webhook and a mail server, recoup sends no notices.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::notify::{EmailSettings, Settings, SmtpTls, WebhookSettings};
 use crate::vendor::Secret;
 
-/// The default rate limit: one notice in two seconds.
+/// The default rate limit: one notice every two seconds.
 const PER_SECOND: f64 = 0.5;
 
 /// Returns `None` if neither a webhook nor a mail server is configured.
@@ -22,7 +22,7 @@ pub(super) fn notices(
     let wrong = |key: &str, why: &str, hint: &str| {
         Error::new(Kind::Config, format!("[notices] {key}: {why}")).hint(hint.to_owned())
     };
-    // The error does not repeat the URL, because a receiver's URL may contain a token.
+    // The error does not repeat the webhook's URL, because the URL may contain a token.
     let url = |key: &str, text: String| {
         Url::parse(&text).map_err(|_error| wrong(key, "is not a URL", "write it as https://HOST/PATH"))
     };

@@ -1,6 +1,6 @@
 //! `[serve]`: the listening address, sign-in, and the readiness check of the service.
 //!
-//! This module only reads the settings. The service decides whether it may listen on the address.
+//! This module only reads the settings of the service. The service itself decides whether it may listen on the address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -13,11 +13,11 @@ use crate::model::LinkTemplate;
 
 const LISTEN: &str = "127.0.0.1:8080";
 
-/// The default limit: a hundred a second, more than a helpdesk needs, and few enough that a loop by mistake leaves room for
-/// other clients.
+/// The default limit of requests for one API token: a hundred a second. A helpdesk needs fewer, and a client in an
+/// endless loop still leaves room for other clients.
 const TOKEN_REQUESTS_PER_MINUTE: u32 = 6_000;
 
-/// The maximum number of offered reasons, so that the choice fits a screen.
+/// The maximum number of reasons that the page offers. So many fit on a screen.
 const REASONS_AT_MOST: usize = 30;
 
 /// The maximum length of an offered reason, in characters. A reason with free text must fit the form's field.
@@ -28,23 +28,23 @@ pub struct ServeSettings {
     pub listen: SocketAddr,
     /// The PEM files of certificate chain and key, if the service terminates TLS itself.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Whether a reverse proxy terminates TLS.
+    /// `true` if a reverse proxy terminates TLS.
     pub behind_proxy: bool,
-    /// The IP address of a proxy that signs users in, and the header in which it sends the user's name.
+    /// The IP address of a proxy that signs users in, and the header in which the proxy sends the user's name.
     pub sign_in_proxy: Option<(IpAddr, String)>,
     /// The time without a request after which a session expires.
     pub session_idle: Duration,
     /// The time after which a session expires, even if it is in use.
     pub session_end: Duration,
-    /// The maximum age of the index for a ready service.
+    /// The maximum age of the index while the service reports that it is ready.
     pub ready_max_age: Duration,
-    /// Requests of one API token in a minute; `None` for no limit.
+    /// The maximum number of requests of one API token in a minute; `None` for no limit.
     pub token_requests_per_minute: Option<NonZeroU32>,
-    /// The reasons that the page offers.
+    /// The reasons for a retraction that the page offers.
     pub reasons: Vec<String>,
-    /// The page of an order in the shop.
+    /// The URL of an order's page in the shop.
     pub shop_order_url: Option<LinkTemplate>,
-    /// The vendor's page of an action.
+    /// The URL of an action's page at the vendor.
     pub vendor_action_url: Option<LinkTemplate>,
 }
 
@@ -116,7 +116,7 @@ impl ServeSettings {
     }
 }
 
-/// Checks the offered reasons: each is one line of text.
+/// Checks the offered reasons for a retraction: each must be one line of text.
 fn reasons(reasons: Vec<String>) -> Result<Vec<String>> {
     let wrong = |why: String| {
         Error::new(Kind::Config, format!("[serve] reasons: {why}"))

@@ -9,7 +9,7 @@ use super::file::Level;
 use super::{Environment, GlobalFlags, Settings};
 
 /// Every key of `recoup.toml` with its default, as the user would write it; `None` for a key without a default. A test
-/// compares this list with the defaults that the code uses.
+/// compares these defaults with the defaults in the code.
 pub(super) const DEFAULTS: [(&str, Option<&str>); 95] = [
     ("tenant", None),
     ("account_sid", None),
@@ -108,7 +108,7 @@ pub(super) const DEFAULTS: [(&str, Option<&str>); 95] = [
     ("refunds.strip_order_prefix", None),
 ];
 
-/// The settings that an environment variable overrides.
+/// The settings that an environment variable can override.
 const VARIABLES: [(&str, &str); 13] = [
     ("tenant", "RECOUP_TENANT"),
     ("account_sid", "RECOUP_ACCOUNT_SID"),
@@ -141,9 +141,9 @@ const SECRETS: [(&str, &str); 5] = [
 pub struct Shown {
     /// The key of `recoup.toml`, with its table.
     pub key: String,
-    /// The value; `null` if the setting is unset and has no default.
+    /// The value of the setting; `null` if the setting is unset and has no default.
     pub value: Option<String>,
-    /// The source: a flag, a variable, the path of the configuration file (and its profile), or `default`.
+    /// The source of the value: a flag, a variable, the path of the configuration file (and its profile), or `default`.
     pub source: String,
 }
 
@@ -166,7 +166,7 @@ impl Sources {
         for (key, text) in level.flat() {
             let is_path = ["_file", "tls_cert", "tls_key", "backup_folder"].iter().any(|end| key.ends_with(end));
             let text = if is_path { folder.join(text).display().to_string() } else { text };
-            // A receiver's URL may contain a token.
+            // `config show` hides the URL of a webhook receiver, because the URL may contain a token.
             let text = if key == "notices.webhook_url" { NOT_SHOWN.to_owned() } else { text };
             self.set.insert(key, (text, source.clone()));
         }
@@ -190,7 +190,7 @@ impl Sources {
 }
 
 impl Settings {
-    /// Every setting, in the order of `docs/settings.md`.
+    /// Returns every setting, in the order of `docs/settings.md`.
     pub fn shown(&self) -> Vec<Shown> {
         let Sources { file, set } = &self.sources;
         let files = [("database", &self.database), ("ledger", &self.ledger), ("access", &self.access)];
@@ -204,7 +204,7 @@ impl Settings {
                 Some((value, source)) => (Some(value.clone()), source.clone()),
                 None => (default.map(str::to_owned), "default".to_owned()),
             };
-            // The place of a store shows no password, unlike the setting.
+            // The parsed place of a store is shown, because unlike the setting it contains no password.
             let path = files.iter().find(|(name, _)| name == key).map(|(_, place)| place.to_string());
             Shown { key: (*key).to_owned(), value: path.or(value), source }
         }));
@@ -219,7 +219,7 @@ impl Settings {
 }
 
 impl Level {
-    /// The values that this level sets. Each key includes the names of its tables.
+    /// Returns the values that this level of the configuration file sets. Each key includes the names of its tables.
     fn flat(&self) -> Vec<(String, String)> {
         self.base.iter().flat_map(|(key, value)| flat(key, value)).collect()
     }

@@ -1,4 +1,4 @@
-//! Tests settings that come from a file, the environment and a profile together.
+//! Tests of settings from a file, the environment and a profile together.
 
 use tempfile::TempDir;
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 
-/// Loads settings from this file text and these variables only.
+/// Loads settings from this file text and these environment variables only.
 fn load(dir: &TempDir, toml: &str, env: &[(&str, &str)], profile: Option<&str>) -> Result<Settings> {
     let path = dir.path().join("recoup.toml");
     std::fs::write(&path, toml).expect("the file");
@@ -60,7 +60,7 @@ fn half_an_identity_is_compared_as_far_as_it_goes() {
     assert_eq!(identity(&both), Some((text("t"), text("s"), false)));
 }
 
-/// The client options that result from a host's settings.
+/// Returns the client options that result from a host's settings.
 fn host(options: &HostOptions) -> String {
     let HostOptions { concurrency, start_concurrency, timeout, connect_timeout, attempts, backoff, .. } = options;
     let (settings, longest) = (&options.quota_settings, (options.backoff_max, options.max_wait));
@@ -101,7 +101,7 @@ fn the_defaults_that_config_show_prints_are_those_that_are_used() {
         format!("{:#?}", Settings { advocate: hosts.0, brand: hosts.1, sources, ..settings })
     };
     assert_eq!(plain(written), plain(empty));
-    // Checks that the text above sets every key of every table.
+    // Checks that `EVERY_KEY`, the text above, sets every key of every table.
     let file = include_str!("file.rs");
     let tables = file.split_once("\ntables! {").and_then(|(_, rest)| rest.split_once("\n}")).expect("the tables").0;
     let fields = tables.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));

@@ -10,11 +10,11 @@ use serde::Deserialize;
 
 use crate::model::budget::Quota;
 
-/// A duration: `500ms`, `10m`, `1h 30m`, `7d`.
+/// A duration, written as `500ms`, `10m`, `1h 30m` or `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
-/// The longest accepted duration. A longer one is probably a typing error, and could overflow a deadline.
+/// The longest accepted duration. A longer duration is probably a typing error, and could overflow a deadline.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Span {
@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Requests a second, written as `10/s`, `300/m` or `1000/h`.
+/// A request rate per second, written as `10/s`, `300/m` or `1000/h`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(pub f64);
 
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
-/// Requests per window, written as `1000/h`, `50000/d`, `300/m`, or `unlimited`.
+/// A number of requests per window, written as `1000/h`, `50000/d`, `300/m`, or `unlimited`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PerWindow(pub Option<Quota>);
 
@@ -144,17 +144,17 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
-/// The time at which a run stops: the next occurrence of a local time of day, or a point in time.
+/// The time at which a run stops: the next occurrence of a local time of day, or a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// A local time of day, such as `06:00`.
     Local(Time),
-    /// A point in time, such as `2026-05-01T06:00:00Z`.
+    /// A timestamp, such as `2026-05-01T06:00:00Z`.
     Moment(Timestamp),
 }
 
 impl Until {
-    /// The next such time after `now`, in this machine's time zone.
+    /// Returns the next occurrence of this time after `now`, in this machine's time zone.
     pub fn after(self, now: Timestamp) -> Timestamp {
         self.after_in(now, &TimeZone::system())
     }

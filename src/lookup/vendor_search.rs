@@ -82,13 +82,19 @@ pub async fn search(
     order: &OrderId,
     budget: u64,
 ) -> Result<VendorSearch> {
-    let mut search = Search { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
+    let mut search =
+        Search { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget, unusable: 0 };
     let mut searched = VendorSearch::default();
     search.query_events(&mut searched).await?;
     if !search.is_indexed()? {
         search.read_newest(&mut searched).await?;
     }
     searched.requests = search.spent();
+    if search.unusable > 0 {
+        // The order may be in one of them.
+        searched.back_to = None;
+        searched.notes.push(format!("{} could not be used: no account or no JSON", counted(search.unusable, "reward")));
+    }
     Ok(searched)
 }
 
@@ -100,6 +106,8 @@ struct Search<'a> {
     order: &'a OrderId,
     began: u64,
     budget: u64,
+    /// Number of received rewards that name no account or cannot be parsed.
+    unusable: u64,
 }
 
 impl Search<'_> {
@@ -283,8 +291,12 @@ impl Search<'_> {
     fn store(&mut self, rewards: Vec<ListedReward>, asked_at: jiff::Timestamp) -> Result<u64> {
         let mut kept = 0;
         for reward in rewards {
-            let Some(account) = reward.account else { continue };
-            let Ok(extracted) = extract::read(reward.raw.get(), &account, self.mapping) else { continue };
+            let account = reward.account.as_ref();
+            let extracted = account.and_then(|account| extract::read(reward.raw.get(), account, self.mapping).ok());
+            let Some(extracted) = extracted else {
+                self.unusable += 1;
+                continue;
+            };
             let read = ReadReward::new(extracted, reward.raw.get()).via(ApiSource::GraphQl);
             self.index.record_reward(&read, asked_at)?;
             kept += 1;

@@ -1,4 +1,4 @@
-//! Runs the tools of the MCP server. The results are the objects of `--json`, with masked participants.
+//! Runs the tools of the MCP server. The results are the objects that `--json` prints, with masked participants.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl Assistant {
 
     fn look_up(&self, order_id: OrderId) -> Result<Answer> {
         let reader = IndexReader::open(&self.index, Some(&self.identity))?;
-        // A participant's ID does not lead to orders here: the answer would reveal who placed them.
+        // The MCP look-up finds no orders by a participant's ID, because the answer would reveal who placed the orders.
         let mut answers = lookup::run(reader.as_ref(), &[order_id], ParticipantIds::Hide, self.clock.now())?;
         let ledger = Ledger::open_read_only(&self.ledger, Some(&self.identity))?;
         lookup::update_from_ledger(&mut answers, ledger.as_ref())?;
@@ -96,7 +96,7 @@ impl Assistant {
         Ok(answer)
     }
 
-    /// The user who proposes a retraction. Reads the users for each proposal, because an administrator may have
+    /// Returns the user who proposes a retraction. Reads the users for each proposal, because an administrator may have
     /// disabled this user.
     fn requester(&self, request: &RetractRequest) -> Result<Actor> {
         let os_user = &self.os_user.person;
@@ -121,8 +121,8 @@ impl Assistant {
             return Err(Error::new(Kind::Refused, message)
                 .hint("an agent may propose a retraction, and a lead one that overrides a check"));
         }
-        // Records the operating-system user as the same person, so that the person who starts the server cannot approve
-        // its proposals.
+        // recoup records the operating-system user as the same person, so that the person who starts the server cannot
+        // approve its proposals.
         let host = format!("{} (MCP)", self.os_user.host);
         Ok(Actor { also: Some(os_user.clone()), known: true, ..Actor::new(name, host) })
     }
@@ -131,8 +131,8 @@ impl Assistant {
         RunOptions { dry_run: true, yes: false, max_index_age: self.max_index_age, follows: self.follows }
     }
 
-    /// Removes the accounts from the index that the ledger marks as forgotten. Must run before rewards are read into
-    /// the index.
+    /// Removes the accounts from the index that the ledger marks as forgotten. Must run before recoup reads rewards
+    /// into the index.
     fn apply_tombstones(&self, actor: &Actor, report: &Report) -> Result<()> {
         let Self { index, ledger, identity, .. } = self;
         forget::apply_tombstones(&Files { index, ledger, identity, actor }, false, &self.clock, report)
@@ -169,7 +169,7 @@ fn request_of(arguments: JsonObject) -> Result<RetractRequest> {
     Ok(request)
 }
 
-/// Replaces participants by numbers. An assistant must not receive even a part of an e-mail address.
+/// Replaces participants' IDs by numbers, because an assistant must not receive even a part of an e-mail address.
 fn mask(answer: &mut Answer) {
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     for found in &mut answer.matches {

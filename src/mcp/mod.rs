@@ -3,7 +3,7 @@
 //! `tools` describes the four tools, and `actions` runs them. An assistant can look up orders, check whether an order
 //! can be retracted, read the status of retractions, and propose a retraction. It can never send or approve one: this
 //! module has only clients that read, and a proposal is an approval request that a person decides on the page. A tidy
-//! rule enforces this.
+//! rule enforces that the module has no other client.
 
 mod actions;
 mod tools;
@@ -33,7 +33,7 @@ const INSTRUCTIONS: &str = "recoup takes back referral rewards of refunded order
      preflight. A proposal needs a reason and the order's exact ID, and a person answers it at recoup's page: nothing is \
      sent before that. Say that an order is retracted only if retraction_status says confirmed.";
 
-/// The state of the MCP server. Both clients only read, and leave the quota's reserve for retractions.
+/// The state of the MCP server. Both of its clients only read, and leave the quota's reserve for retractions.
 pub struct Assistant {
     pub index: Place,
     pub ledger: Place,
@@ -55,7 +55,7 @@ pub struct Assistant {
     pub proposing: tokio::sync::Mutex<()>,
 }
 
-/// Serves an assistant until stdin ends or `stop` is cancelled.
+/// Serves an assistant by MCP until stdin ends or `stop` is cancelled.
 pub async fn run(assistant: Assistant) -> Result<()> {
     let stop = assistant.stop.clone();
     let failed = |why: String| Error::new(Kind::Failed, format!("the MCP server failed: {why}"));
@@ -108,7 +108,7 @@ impl ServerHandler for Assistant {
     }
 }
 
-/// Replaces the flags of the command line by the names of the arguments.
+/// In error texts, replaces command-line flags by the names of the tool's arguments.
 fn for_assistant(error: &Error) -> Error {
     let hint = match (&error.hint, error.kind) {
         (None, Kind::Usage) => "the tool's description has its arguments".to_owned(),

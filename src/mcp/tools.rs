@@ -1,4 +1,4 @@
-//! The tools that an assistant sees: names, descriptions, arguments and hints.
+//! The MCP tools that an assistant sees: names, descriptions, arguments and hints.
 //!
 //! Each description states how many requests to the vendor a call needs, because the vendor's quota is small.
 
@@ -17,7 +17,7 @@ pub(super) enum ToolName {
     ProposeRetraction,
 }
 
-/// The arguments of a retraction other than the order ID.
+/// The arguments of a proposed retraction other than the order ID.
 const CHOICE: [&str; 5] = ["action_id", "all", "disposition", "overrides", "resend"];
 
 impl ToolName {
@@ -87,7 +87,8 @@ impl ToolName {
         if self == Self::ProposeRetraction { &["order_id", "reason"] } else { &["order_id"] }
     }
 
-    /// A proposal only adds an approval request, so it is not destructive. Repeating the proposal adds nothing.
+    /// A proposal only adds an approval request, so the tool is not destructive. Repeating the proposal adds nothing,
+    /// so the tool is idempotent.
     fn annotations(self) -> ToolAnnotations {
         let reads_vendor = matches!(self, Self::Preflight | Self::ProposeRetraction);
         let hints = ToolAnnotations::with_title(self.title()).open_world(reads_vendor).idempotent(true);

@@ -24,10 +24,10 @@ pub enum SmtpTls {
 #[derive(Debug, Clone)]
 pub struct EmailSettings {
     pub host: String,
-    /// The port; `None` for the usual port of the encryption.
+    /// The port of the mail server; `None` for the usual port of the encryption.
     pub port: Option<u16>,
     pub tls: SmtpTls,
-    /// The user and the password; `None` if the mail server needs no login.
+    /// The user and the password at the mail server; `None` if the mail server needs no login.
     pub login: Option<(String, Secret)>,
     pub from: String,
     pub to: Vec<String>,
@@ -81,7 +81,7 @@ impl Email {
             mail = mail.to(to.clone());
         }
         let mail = mail.header(ContentType::TEXT_PLAIN).body(message.lines()).map_err(|error| error.to_string())?;
-        // Returns only the code of the mail server's answer, because its text may contain an e-mail address.
+        // Returns only the code of the mail server's reply, because the reply's text may contain an e-mail address.
         self.transport.send(mail).await.map(drop).map_err(|error| match error.status() {
             Some(code) => format!("the mail server answered {code}"),
             None if error.is_timeout() => "no answer in time".to_owned(),

@@ -26,11 +26,11 @@ use webhook::Webhook;
 /// Maximum pause between two attempts to deliver a notice.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(6);
 
-/// The maximum number of attempts for a notice, which take about three days with the default settings. The notice is
-/// then dropped.
+/// The maximum number of attempts to deliver a notice, which take about three days with the default settings. recoup
+/// drops the notice after the last attempt.
 const ATTEMPTS: u32 = 20;
 
-/// The time limit of one delivery.
+/// The time limit of one attempt to deliver a notice.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
@@ -39,13 +39,13 @@ pub struct Settings {
     pub page_url: Option<Url>,
     pub webhook: Option<WebhookSettings>,
     pub email: Option<EmailSettings>,
-    /// The minimum time between two deliveries.
+    /// The minimum time between the deliveries of two notices.
     pub gap: Duration,
-    /// Interval at which the service looks for events.
+    /// The interval at which the service looks for events that cause notices.
     pub check: Duration,
     /// The time after which an open retraction causes a notice.
     pub unconfirmed_after: Duration,
-    /// The pause after the first failed attempt. Each further failure doubles it.
+    /// The pause after the first failed attempt to deliver a notice. Each further failure doubles the pause.
     pub backoff: Duration,
 }
 
@@ -61,12 +61,12 @@ struct Message<'a> {
     link: Option<String>,
 }
 
-/// Result of the test notice to one channel.
+/// The result of the test notice to one channel.
 #[derive(Debug, Serialize)]
 pub struct Delivery {
     pub channel: &'static str,
     pub delivered: bool,
-    /// Why the notice was not delivered; `None` if it was.
+    /// Why the test notice was not delivered; `None` if it was delivered.
     pub error: Option<Error>,
 }
 
@@ -94,7 +94,7 @@ impl Notifier {
         &self.settings
     }
 
-    /// The names of the configured channels.
+    /// Returns the names of the configured channels for notices.
     pub fn channels(&self) -> Vec<&'static str> {
         let all = [(self.webhook.is_some(), "webhook"), (self.email.is_some(), "email")];
         all.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect()
@@ -124,7 +124,7 @@ impl Notifier {
         done
     }
 
-    /// Sends the due notices one at a time, with at least `gap` between two deliveries.
+    /// Sends the due notices one at a time, with at least `gap` between two notices.
     pub async fn deliver(&self, queue: &NoticeQueue) -> Result<()> {
         while let Some(notice) = queue.next_due(self.clock.now_ms())?.filter(|_| !self.stop.is_cancelled()) {
             match self.send(&notice).await {
@@ -148,7 +148,7 @@ impl Notifier {
         Ok(())
     }
 
-    /// Sends one notice. An error is a fragment of a sentence without the receiver's address, because an address may
+    /// Sends one notice. An error is a fragment of a sentence without the receiver's address, because the address may
     /// contain a secret.
     async fn send(&self, notice: &QueuedNotice) -> Result<(), String> {
         let link = self
@@ -173,7 +173,7 @@ impl Notifier {
 }
 
 impl Message<'_> {
-    /// The notice as the text of an e-mail.
+    /// Returns the notice as the text of an e-mail.
     fn lines(&self) -> String {
         let order = self.order_id.map(|order| format!("order {}", visible(order)));
         let lines =

@@ -1,6 +1,6 @@
 //! The outbound webhook: an HTTP POST of JSON, signed with HMAC-SHA256.
 //!
-//! The signature covers the time and the body, so that a receiver can refuse a replayed request.
+//! The HMAC covers the time and the body, so that a receiver can refuse a replayed request.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl Webhook {
             return Err(Error::new(Kind::Config, "[notices] webhook_url must be https")
                 .hint("http is accepted for 127.0.0.1, ::1 and localhost only"));
         }
-        // This has no effect if the vendor's client has already installed a provider.
+        // Installing the TLS provider has no effect if the vendor's client has already installed a provider.
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("recoup/", env!("CARGO_PKG_VERSION")))
@@ -81,7 +81,7 @@ impl Webhook {
     }
 }
 
-/// The signature header: `t=UNIX_SECONDS,v1=HEX`, where HEX is the HMAC of `UNIX_SECONDS.BODY`.
+/// Returns the signature header `t=UNIX_SECONDS,v1=HEX`, where HEX is the HMAC of `UNIX_SECONDS.BODY`.
 fn signature(key: &hmac::Key, seconds: i64, body: &str) -> String {
     let tag = hmac::sign(key, format!("{seconds}.{body}").as_bytes());
     format!("t={seconds},v1={}", hex(tag.as_ref()))
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_signature_is_the_documented_one() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"secret");
-        // The expected value is the output of: printf '1700000000.{}' | openssl dgst -sha256 -hmac secret
+        // The test expects the output of: printf '1700000000.{}' | openssl dgst -sha256 -hmac secret
         let expected = "t=1700000000,v1=b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163";
         assert_eq!(signature(&key, 1_700_000_000, "{}"), expected);
         assert_ne!(signature(&key, 1_700_000_001, "{}")[13..], expected[13..], "the time is signed too");

@@ -13,6 +13,7 @@ use super::batch::Stage as BatchStage;
 use crate::clock::signed;
 use crate::error::Result;
 use crate::model::budget::LONGEST_WAIT;
+use crate::model::counted;
 use crate::notify::{Notifier, Settings};
 use crate::status::Status;
 use crate::store::ProcessLock;
@@ -76,10 +77,14 @@ fn events(app: &App, status: &Status, after: Duration) -> Result<Vec<Notice>> {
         found.extend(approvals(&id, &ledger.approvals(now)?));
         found.extend(open_retractions(&id, status, now, signed(after)));
     }
-    for batch in
-        app.batches.list().into_iter().filter(|batch| matches!(batch.stage, BatchStage::Done | BatchStage::Failed))
-    {
-        let text = if batch.stage == BatchStage::Done { "a batch was applied" } else { "a batch could not be planned" };
+    let ended = app.batches.list()?.into_iter();
+    for batch in ended.filter(|batch| matches!(batch.stage, BatchStage::Done | BatchStage::Failed)) {
+        let Some(batch) = app.present_batch(batch) else { continue };
+        let text = match batch.stage {
+            BatchStage::Failed => "a batch could not be planned".to_owned(),
+            _ if batch.left > 0 => format!("a batch ended early: {} not attempted", counted(batch.left, "row")),
+            _ => "a batch was applied".to_owned(),
+        };
         found.push(notice(format!("batch:{}", batch.id), "batch_done", now, text, &format!("/batch/{}", batch.id)));
     }
     found.extend(troubles(status, app.options.ready_max_age, now));

@@ -1,8 +1,8 @@
-//! Makes a consistent copy of a file while other processes write to it.
+//! Makes a consistent copy of a database file while other processes write to it.
 //!
-//! `VACUUM INTO` reads one state of the file in one read transaction, so a crawl can continue to write, and the copy has no
-//! deleted rows. recoup checks every copy. recoup marks a copy of the ledger, because a restored ledger could repeat requests
-//! that were sent after the backup. This module never changes the original.
+//! `VACUUM INTO` reads one state of the file in one read transaction. Therefore a crawl can continue to write, and the
+//! copy has no deleted rows. recoup checks every copy. recoup marks a copy of the ledger, because a restored ledger
+//! could repeat requests that were sent after the backup. This module never changes the original.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use super::{Layout, check_length, index, ledger};
 use crate::error::{Error, Kind, Result};
 
 impl StoreFile {
-    /// Returns the approximate size of the copy, in bytes.
+    /// Returns the approximate size of a database's copy, in bytes.
     pub fn size(&self) -> Result<u64> {
         self.0.size()
     }
 
-    /// Copies one state of the file into an empty file.
+    /// Copies one state of the database file into an empty file.
     pub fn copy_to(&self, copy: &Path) -> Result<()> {
         let name = copy.to_str().ok_or_else(|| {
             Error::new(Kind::Usage, format!("{} is not UTF-8", copy.display())).hint("name another folder")
@@ -48,8 +48,8 @@ impl StoreFile {
     }
 }
 
-/// Marks a copy of a ledger, and verifies its chain. A copy of a copy keeps the first mark, because it lacks everything that was
-/// sent after the first copy.
+/// Marks a copy of a ledger, and verifies its chain. A copy of a copy keeps the first mark, because it lacks everything
+/// that was sent after the first copy.
 pub fn mark_ledger(copy: &Path, at: Timestamp) -> Result<Audit> {
     let conn = check(copy, &ledger::LAYOUT, Checks::All)?;
     let ledger =
@@ -71,8 +71,8 @@ pub fn mark_ledger(copy: &Path, at: Timestamp) -> Result<Audit> {
     Ok(audit)
 }
 
-/// Checks the copy of an index. The check skips the comparison of rows with SQLite's indexes: it would take as long as the copy,
-/// and the rows can be crawled again.
+/// Checks the copy of an index. The check skips the comparison of rows with SQLite's indexes, because that would take
+/// as long as the copy and the rows can be crawled again.
 pub fn check_index(copy: &Path) -> Result<()> {
     check(copy, &index::LAYOUT, Checks::WithoutIndexes).map(drop)
 }

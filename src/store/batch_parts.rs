@@ -1,4 +1,5 @@
-//! The parts of the page's batches, as rows on a server. Beside a file they are files, which `serve` keeps.
+//! Stores the parts of the page's batches as rows on a PostgreSQL server. If the stores are files, `serve` keeps the
+//! parts as files.
 //!
 //! `batches.sql` describes every column.
 
@@ -15,7 +16,7 @@ pub(super) const LAYOUT: Layout = Layout {
     application_id: 0x7265_6362, // "recb"
 };
 
-/// The parts of all batches. Each call uses a transaction of its own.
+/// The stored parts of all batches. Each call uses a transaction of its own.
 #[derive(Debug, Clone)]
 pub struct BatchParts {
     place: Place,
@@ -23,7 +24,7 @@ pub struct BatchParts {
 }
 
 impl BatchParts {
-    /// Names the store, without I/O.
+    /// Names the store of batches, without I/O.
     pub fn at(place: &Place, identity: &Identity) -> Self {
         Self { place: place.clone(), identity: identity.clone() }
     }
@@ -38,13 +39,13 @@ impl BatchParts {
         self.open()?.write(|tx| tx.run(upsert, &[&id, &part, &bytes])).map(drop)
     }
 
-    /// Returns a part; `None` if it does not exist.
+    /// Returns a part of a batch; `None` if it does not exist.
     pub fn read(&self, id: &str, part: &str) -> Result<Option<Vec<u8>>> {
         let select = "SELECT bytes FROM parts WHERE id = ?1 AND part = ?2";
         self.open()?.read(|tx| tx.opt(select, &[&id, &part], |row| row.get(0)))
     }
 
-    /// Removes a part. A missing part is no error.
+    /// Removes a part of a batch. A missing part is no error.
     pub fn remove(&self, id: &str, part: &str) -> Result<()> {
         self.open()?.write(|tx| tx.run("DELETE FROM parts WHERE id = ?1 AND part = ?2", &[&id, &part])).map(drop)
     }

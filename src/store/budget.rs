@@ -1,7 +1,8 @@
-//! The request quota of each host. All processes on one index file share the quota.
+//! The request quota of each host. All processes on one index share the quota.
 //!
-//! Each exchange is one short transaction on a separate connection. On a server, it calculates by the server's clock. This module never creates the file: until a crawl has
-//! created it, each process limits its own requests. `model::budget` contains the calculation.
+//! Each exchange with the index is one short transaction on a separate connection. On a PostgreSQL server, the exchange
+//! uses the server's clock. This module never creates the index: until a crawl has created it, each process limits its
+//! own requests. `model::budget` contains the calculation.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,13 +15,13 @@ use crate::model::budget::{
     WaitReason,
 };
 
-/// The number of minutes for which the file keeps request counts.
+/// The number of minutes for which the index keeps request counts.
 const MINUTES_KEPT: i64 = 2 * 24 * 60;
 
 /// The number of hours in [`BudgetLine::hours`].
 const HOURS_SHOWN: usize = 24;
 
-/// The budget of one host in one index. The first exchange opens the file.
+/// The budget of one host in one index. The first exchange opens the index.
 #[derive(Debug)]
 pub struct SharedBudget {
     place: Place,
@@ -32,26 +33,26 @@ pub struct SharedBudget {
 /// The quota of one host, for display.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BudgetLine {
-    /// `advocate` or `brand`, and the base URL.
+    /// The host: `advocate` or `brand`, and the base URL.
     pub host: String,
     /// The current quota.
     pub account: QuotaState,
-    /// The requests of the last sixty minutes, by purpose.
+    /// The requests of the last sixty minutes to the host, by purpose.
     pub last_hour: Spent,
-    /// The number of requests since midnight UTC.
+    /// The number of requests to the host since midnight UTC.
     pub today: Spent,
-    /// The number of requests in each of the last 24 hours, oldest first. The last of these hours ends now.
+    /// The number of requests to the host in each of the last 24 hours, oldest first. The last of these hours ends now.
     pub hours: Vec<u64>,
 }
 
-/// Requests by purpose.
+/// Number of requests by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
-    /// Requests of crawls and checks.
+    /// Number of requests of crawls and checks.
     pub crawl: u64,
-    /// Requests of people who look at orders.
+    /// Number of requests of people who look at orders.
     pub looking: u64,
-    /// Requests of retractions and their verification.
+    /// Number of requests of retractions and their verification.
     pub retraction: u64,
 }
 
@@ -62,8 +63,8 @@ impl Spent {
 }
 
 impl SharedBudget {
-    /// Creates the budget of a host in the index at this path, without I/O. The budget is unavailable if the index belongs to
-    /// another tenant than `owner`.
+    /// Creates the budget of a host in the index at this path, without I/O. Requests have no shared budget if the index
+    /// belongs to another tenant than `owner`.
     pub fn new(place: impl Into<Place>, host: impl Into<String>, owner: Option<Identity>) -> Self {
         Self { place: place.into(), host: host.into(), owner, conn: Mutex::new(None) }
     }
@@ -71,14 +72,15 @@ impl SharedBudget {
     fn open(&self) -> Result<Conn, Unavailable> {
         match Conn::open_existing(&self.place, &LAYOUT, self.owner.as_ref(), Patience::Brief) {
             Ok(Some(conn)) => Ok(conn),
-            // The first writer of the index creates the schema. Before that, there is no budget.
+            // The first writer of the index creates the schema. Before that, there is no shared budget.
             Ok(None) => Err(Unavailable::NoDatabase),
             Err(error) if error.kind == Kind::Identity => Err(Unavailable::NoDatabase),
             Err(error) => Err(Unavailable::Failed(error.message)),
         }
     }
 
-    /// Ends the stored wait for this host at a person's request (see [`QuotaState::clear`]). Returns whether there was a wait.
+    /// Ends the stored wait for this host at a person's request (see [`QuotaState::clear`]). Returns `true` if there
+    /// was a wait.
     ///
     /// # Errors
     /// [`Kind::Storage`] or [`Kind::Busy`] if the change could not be stored. The stored wait then stays in force.
@@ -129,15 +131,16 @@ impl Budget for SharedBudget {
             Ok((grant.shifted(ahead), account.shifted(ahead)))
         });
         done.map_err(|error| {
-            // The next exchange opens the file again, because a person may have replaced it or made its folder writable.
+            // The next exchange opens the index again, because a person may have replaced it or made its folder
+            // writable.
             *conn = None;
             Unavailable::Failed(error.message)
         })
     }
 }
 
-/// Returns the server's time, and how far this machine's clock is ahead of it. Several machines share a store on a server, and
-/// their clocks differ. A file's users share one clock.
+/// Returns the PostgreSQL server's time, and how far this machine's clock is ahead of it. Several machines share a
+/// store on a server, and their clocks differ. Processes that share a file also share one clock.
 fn by_server(tx: &Tx<'_>, now_ms: i64) -> Result<(i64, i64), DbError> {
     Ok(tx.server_now_ms()?.map_or((now_ms, 0), |server| (server, now_ms - server)))
 }
@@ -234,7 +237,8 @@ fn write(tx: &Tx<'_>, host: &str, account: &QuotaState) -> Result<(), DbError> {
     .map(drop)
 }
 
-/// Returns the current quota of every host that this index's processes have called. Empty if there is no index yet.
+/// Returns the current quota of every host that this index's processes have called. Returns an empty list if there is
+/// no index yet.
 pub fn budgets(place: impl Into<Place>, now_ms: i64) -> Result<Vec<BudgetLine>> {
     let Some(conn) = Conn::open_read_only(&place.into(), &LAYOUT, None)? else { return Ok(Vec::new()) };
     conn.read(|tx| {
@@ -267,7 +271,7 @@ fn spent(tx: &Tx<'_>, host: &str, from: i64) -> Result<Spent, DbError> {
     Ok(spent)
 }
 
-/// Counts the requests of each displayed hour, oldest first. The last hour ends with this minute.
+/// Counts the requests of each displayed hour, oldest first. The last hour ends with the current minute.
 fn by_hour(tx: &Tx<'_>, host: &str, minute: i64) -> Result<Vec<u64>, DbError> {
     let mut hours = vec![0; HOURS_SHOWN];
     let oldest = minute - HOURS_SHOWN as i64 * 60;

@@ -1,7 +1,8 @@
-//! Checks whether a file is damaged: runs SQLite's check of its pages, and for an index verifies the checksums of its rows.
+//! Checks whether a database file is damaged: runs SQLite's check of its pages, and for an index verifies the checksums
+//! of its rows.
 //!
-//! Other processes may write meanwhile, because each check reads one state of the file. Without the checksums, recoup would
-//! report an order with a lost link as not rewarded. This module never writes.
+//! Other processes may write meanwhile, because each check reads one state of the file. Without the checksums, recoup
+//! would report an order with a lost link as not rewarded. This module never writes.
 
 use super::db::Checks;
 use super::store_file::StoreFile;
@@ -9,12 +10,13 @@ use super::{damaged, index};
 use crate::error::Result;
 
 impl StoreFile {
-    /// Fails with [`Kind::Storage`](crate::error::Kind::Storage) if the file is damaged. The check reads the whole file.
+    /// Fails with [`Kind::Storage`](crate::error::Kind::Storage) if the database file is damaged. The check reads the
+    /// whole file.
     pub fn check_integrity(&self) -> Result<()> {
         let (conn, layout) = (&self.0, self.0.layout());
         let is_index = layout.name == index::LAYOUT.name;
-        // For an index, the check skips SQLite's comparison of rows with indexes: it takes far longer, and the rows can be
-        // crawled again.
+        // For an index, recoup skips SQLite's comparison of rows with SQL indexes, because the comparison takes far
+        // longer and the rows can be crawled again.
         let checks = if is_index { Checks::WithoutIndexes } else { Checks::All };
         let mut finding = conn.read(|tx| tx.first_damage(checks))?;
         if finding.is_none() && is_index {

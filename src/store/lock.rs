@@ -1,5 +1,5 @@
-//! Locks between processes. The operating system releases the lock of a file when its process ends. A lock on a server expires
-//! if its process ends without releasing it.
+//! Locks between processes. The operating system releases the lock of a file when its process ends. A lock on a
+//! PostgreSQL server expires if its process ends without releasing the lock.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -9,9 +9,11 @@ use super::db::{DbError, Place, Server, ServerLock};
 use super::{Layout, check_folder, create_private, index, ledger};
 use crate::error::{Error, Kind, Result};
 
-/// A lock file beside the database, which the operating system locks; on a server, a row that its holder renews.
+/// A lock between processes: a lock file beside the database, or a row on the PostgreSQL server that the process
+/// renews.
 ///
-/// A row outlives a `kill -9`, so another process can take it only when it has expired. Files need no such guess.
+/// A row stays after a `kill -9`, so another process can take the lock only when it has expired. The operating system
+/// releases a lock file at once.
 #[derive(Debug)]
 pub struct ProcessLock(Held);
 
@@ -22,7 +24,7 @@ enum Held {
 }
 
 impl ProcessLock {
-    /// Takes the lock `NAME.{purpose}.lock`; returns `None` if another process holds it.
+    /// Takes the lock `NAME.{purpose}.lock`. Returns `None` if another process holds the lock.
     pub fn try_take(place: impl Into<Place>, purpose: &str) -> Result<Option<Self>> {
         match place.into() {
             Place::File(path) => Self::take_file(&path, purpose),
@@ -50,10 +52,10 @@ impl ProcessLock {
         }
     }
 
-    /// Fails if this process could not take the lock even when no other process holds it. Does not create a missing lock
-    /// file.
+    /// Fails if this process could not take the lock even when no other process holds it. Does not create a missing
+    /// lock file.
     pub fn check(place: &Place, purpose: &str) -> Result<()> {
-        // On a server, the check of the tables shows whether this process can write.
+        // On a PostgreSQL server, the check of the tables shows whether this process can write.
         let Place::File(database) = place else { return Ok(()) };
         if lock_path(database, purpose).exists() {
             return Self::take_file(database, purpose).map(drop);
@@ -61,7 +63,7 @@ impl ProcessLock {
         check_folder(database)
     }
 
-    /// Returns whether no process holds the lock.
+    /// Returns `true` if no process holds the lock.
     pub fn is_free(place: &Place, purpose: &str) -> Result<bool> {
         match place {
             Place::File(path) => Ok(Self::take_file(path, purpose)?.is_some()),
@@ -69,8 +71,8 @@ impl ProcessLock {
         }
     }
 
-    /// Fails if this process may no longer hold the lock, or not for long enough to send a request. The operating system's
-    /// lock lasts as long as the process.
+    /// Fails if this process may no longer hold the lock, or not for long enough to send a request. A lock file stays
+    /// locked as long as the process runs.
     pub fn check_held(&self) -> Result<()> {
         match &self.0 {
             Held::Server(lock) if !lock.is_held() => Err(Error::new(
@@ -82,7 +84,7 @@ impl ProcessLock {
         }
     }
 
-    /// Returns the lock on a server; `None` for a file.
+    /// Returns the lock on a PostgreSQL server; `None` for a lock file.
     pub(super) fn server(&self) -> Option<&ServerLock> {
         match &self.0 {
             Held::Server(lock) => Some(lock),
@@ -95,7 +97,7 @@ fn is_free_on(server: &Arc<Server>, purpose: &str) -> std::result::Result<bool, 
     ServerLock::is_free(server, layout_of(purpose), purpose)
 }
 
-/// Returns the store whose table has the lock.
+/// Returns the store whose schema contains the table of locks.
 fn layout_of(purpose: &str) -> &'static Layout {
     if purpose == "crawl" || purpose.starts_with("job-") { &index::LAYOUT } else { &ledger::LAYOUT }
 }

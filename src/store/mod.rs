@@ -1,8 +1,9 @@
 //! The only code that contains SQL: the index, the ledger, the access file and the notice queue.
 //!
-//! [`index`], [`ledger`], [`access`] and [`notices`] describe the content of each store. `db` runs their SQL. This module
-//! contains their common parts: owner, paths and locks. Each store is a separate file with its own connection, and no
-//! transaction spans two stores. recoup writes the ledger first, because it can rebuild the index.
+//! [`index`], [`ledger`], [`access`] and [`notices`] describe the content of each store. `db` runs the SQL of all
+//! stores. This module contains the common parts of the stores: owner, paths and locks. Each store is a separate file
+//! with its own connection, and no transaction spans two stores. recoup writes the ledger first, because it can rebuild
+//! the index.
 
 use std::path::{Path, PathBuf};
 
@@ -30,11 +31,12 @@ pub use writable::check_writable;
 /// A kind of store: its name in messages, its schema and its durability.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// The name in messages, for example `index` or `ledger`.
+    /// The name of the store in messages, for example `index` or `ledger`.
     pub name: &'static str,
-    /// The SQL that creates the tables of a new file.
+    /// The SQL that creates the tables of a new store.
     pub schema: &'static str,
-    /// The value of `PRAGMA user_version`. Each release that changes the schema increases the value by one.
+    /// The schema version, stored in `PRAGMA user_version`. Each release that changes the schema increases the version
+    /// by one.
     pub version: usize,
     /// The value of `PRAGMA synchronous`: `FULL` for a store that cannot be rebuilt, `NORMAL` for the index.
     pub synchronous: &'static str,
@@ -44,8 +46,8 @@ pub(crate) struct Layout {
     pub application_id: i32,
 }
 
-/// The owner of a store. The first use records it; recoup later refuses another owner, so that simulator, test and live data
-/// never mix.
+/// The owner of a store. The first use records the owner. recoup later refuses another owner, so that simulator, test
+/// and live data never mix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The alias of the tenant.
@@ -80,8 +82,8 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Fails if recoup cannot create files beside a database, which crawls and retractions require. The first writer creates a
-/// missing folder.
+/// Fails if recoup cannot create files beside a database, which crawls and retractions require. The first writer
+/// creates a missing folder.
 pub fn check_folder(database: &Path) -> Result<()> {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.exists() {
@@ -107,15 +109,17 @@ pub fn real_path(path: &Path) -> PathBuf {
     }
 }
 
-/// The longest path of a database, in bytes. SQLite's limit on Unix is 512 bytes, and the suffix of a journal takes 8.
+/// The longest path of a database, in bytes. SQLite's limit on Unix is 512 bytes, and the suffix of a journal takes 8
+/// bytes.
 pub const LONGEST_PATH: usize = 504;
 
-/// The longest name of a database file, in bytes: most file systems allow 255, and the names of lock files beside it are up to 24
-/// bytes longer.
+/// The longest name of a database file, in bytes. Most file systems allow 255 bytes, and the names of lock files beside
+/// the database are up to 24 bytes longer.
 const LONGEST_NAME: usize = 231;
 
-/// Refuses a path that is too long for SQLite or for a lock file beside it, because their own errors would not give the
-/// cause. `what` is the file in the message; `setting` is the setting to change.
+/// Refuses a path that is too long for SQLite or for a lock file beside the database, because the errors of SQLite and
+/// the operating system would not name the cause. `what` names the file in the message, and `setting` the setting to
+/// change.
 ///
 /// # Errors
 /// [`Kind::Config`] if the path is too long.

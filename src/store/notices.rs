@@ -18,7 +18,7 @@ pub(super) const LAYOUT: Layout = Layout {
     application_id: 0x7265_636e, // "recn"
 };
 
-/// How long the file keeps a notice that the service no longer sends.
+/// How long the queue keeps a notice that the service no longer sends.
 const KEPT_MS: i64 = 366 * 24 * 3_600_000;
 
 /// An event about which the service sends a notice.
@@ -47,7 +47,7 @@ pub struct QueuedNotice {
     pub order_id: Option<String>,
     pub text: String,
     pub path: String,
-    /// The number of earlier attempts.
+    /// The number of earlier attempts to deliver the notice.
     pub attempts: u32,
 }
 
@@ -65,13 +65,13 @@ impl NoticeQueue {
         })
     }
 
-    /// Opens the queue; creates a missing file.
+    /// Opens the queue of notices; creates a missing queue.
     pub fn open(place: &Place, identity: &Identity) -> Result<Self> {
         Ok(Self { conn: Conn::open(place, &LAYOUT, identity)? })
     }
 
-    /// Queues each notice once for each channel. A newly configured channel skips the events that exist at that time. Returns
-    /// how many notices were queued.
+    /// Queues each notice once for each channel. A newly configured channel skips the events that exist at that time.
+    /// Returns how many notices were queued.
     pub fn add(&self, notices: &[Notice], channels: &[&str], now_ms: i64) -> Result<u64> {
         self.conn.write(|tx| {
             tx.run("DELETE FROM notices WHERE due_ms IS NULL AND seen_ms < ?1", &[&(now_ms - KEPT_MS)])?;
@@ -113,16 +113,16 @@ impl NoticeQueue {
         })
     }
 
-    /// Records an attempt to deliver a notice. `error` is `None` after a delivery. `next_ms` is `None` if no further attempt
-    /// follows.
+    /// Records an attempt to deliver a notice. `error` is `None` after a successful delivery. `next_ms` is `None` if no
+    /// further attempt follows.
     pub fn record(&self, notice: &QueuedNotice, error: Option<&str>, next_ms: Option<i64>) -> Result<()> {
         let update =
             "UPDATE notices SET attempts = attempts + 1, error = ?3, due_ms = ?4 WHERE key = ?1 AND channel = ?2";
         self.conn.write(|tx| tx.run(update, &[&notice.key, &notice.channel, &error, &next_ms])).map(drop)
     }
 
-    /// Removes every order ID, because an order may belong to a person who must be forgotten. The service still sends queued
-    /// notices, without the order ID.
+    /// Removes every order ID from the queue, because an order may belong to a person who must be forgotten. The
+    /// service still sends queued notices, without the order ID.
     pub fn forget_orders(place: &Place, identity: &Identity) -> Result<()> {
         let conn = Conn::open_existing(place, &LAYOUT, Some(identity), Patience::Usual)?;
         let Some(conn) = conn else { return Ok(()) };

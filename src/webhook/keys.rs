@@ -1,7 +1,7 @@
 //! Caches the vendor's public keys for webhooks by key ID.
 //!
-//! A delivery with a cached key ID never waits for a fetch, so a sender of unknown key IDs delays no valid delivery.
-//! Unknown key IDs cause at most one fetch a minute. If a fetch fails, the cached keys stay valid.
+//! A webhook with a cached key ID never waits for a fetch of keys, so a sender of unknown key IDs delays no valid
+//! webhook. Unknown key IDs cause at most one fetch a minute. If a fetch of keys fails, the cached keys stay valid.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,17 @@ use url::Url;
 use super::verify::{Key, Rejected, parse_jwks};
 use crate::vendor::fetch_public;
 
-/// The minimum time between two fetches.
+/// The minimum time between two fetches of the vendor's keys.
 const FETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
-/// The time-out of a fetch.
+/// The time-out of a fetch of the vendor's keys.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The age at which recoup fetches the keys again in the background. It uses the cached keys meanwhile.
+/// The age at which recoup fetches the vendor's keys again in the background. recoup uses the cached keys meanwhile.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// The age at which a delivery waits for a new fetch of the keys. This limits how long recoup trusts a revoked key.
+/// The age of the cached keys at which a webhook waits for a new fetch. This age limits how long recoup trusts a
+/// revoked key.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The maximum size of a key set, in bytes.
@@ -32,7 +33,7 @@ const MAX_SET: usize = 256 * 1024;
 pub struct Keys {
     url: Url,
     known: Mutex<Known>,
-    /// Locked while a fetch runs.
+    /// Locked while recoup fetches the keys.
     fetching: tokio::sync::Mutex<()>,
 }
 

@@ -1,8 +1,8 @@
 //! Use case: receives webhooks from the vendor. A webhook only tells recoup which account to read again.
 //!
-//! `verify` checks the signature of a delivery, and `keys` caches the vendor's keys. recoup records a valid delivery
-//! once and queues its account; [`read_queue`] reads the queued accounts. This module trusts no reward data in a
-//! delivery, marks nothing as complete, and does not let an unsigned delivery spend the vendor's quota.
+//! `verify` checks the signature of a webhook delivery, and `keys` caches the vendor's keys. recoup records a valid
+//! delivery once and queues the account in it; [`read_queue`] reads the queued accounts. This module trusts no reward
+//! data in a delivery and marks no crawl as complete. An unsigned delivery cannot spend the vendor's quota.
 
 mod keys;
 mod verify;
@@ -22,21 +22,21 @@ use crate::model::AccountId;
 use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
-/// The maximum size of a delivery, in bytes.
+/// The maximum size of a webhook delivery, in bytes.
 pub const MAX_BODY: usize = 256 * 1024;
 
-/// The maximum age of an event. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5), so an older delivery is
-/// a replay.
+/// The maximum age of a webhook event. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5), so an older
+/// delivery is a replay.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(4 * 24);
 
-/// How far the vendor's clock may be ahead of this machine's.
+/// How far the vendor's clock may be ahead of this machine's clock.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// The maximum number of accounts that one call of [`read_queue`] reads.
 const MAX_ACCOUNTS: usize = 200;
 
-/// The outer object of every event (`docs/vendor/advocate.md` §5). `data` differs by event type, so recoup searches it
-/// for the account.
+/// The outer object of every webhook event (`docs/vendor/advocate.md` §5). `data` differs by event type, so recoup
+/// searches `data` for the account.
 #[derive(Debug, Deserialize)]
 struct Envelope {
     id: String,
@@ -51,17 +51,17 @@ struct Envelope {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// The delivery contains an account, which is now queued.
+    /// The webhook contains an account, which is now queued.
     Queued,
-    /// The delivery contains no account, or its type is not about rewards.
+    /// The webhook contains no account, or its event type is not about rewards.
     Noted,
-    /// recoup has received the delivery before.
+    /// recoup has received the webhook before.
     Known,
-    /// The delivery is older than every retry of the vendor.
+    /// The webhook is older than every retry of the vendor.
     Stale,
 }
 
-/// Receives deliveries for one tenant.
+/// Receives webhook deliveries for one tenant.
 #[derive(Debug)]
 pub struct Receiver {
     keys: Arc<Keys>,
@@ -69,12 +69,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Creates a receiver. Its first delivery fetches the keys.
+    /// Creates a webhook receiver. The first delivery fetches the keys.
     pub fn new(keys: Keys, tenant: impl Into<String>) -> Self {
         Self { keys: Arc::new(keys), tenant: tenant.into() }
     }
 
-    /// Verifies a delivery. `signature` is the header `X-Hook-JWS-RFC-7797`, and `body` is the unchanged body.
+    /// Verifies a webhook delivery. `signature` is the header `X-Hook-JWS-RFC-7797`, and `body` is the unchanged body.
     pub async fn check(self: &Arc<Self>, signature: &str, body: &[u8], now: Timestamp) -> Result<(), Rejected> {
         if body.len() > MAX_BODY {
             return Err(Rejected::TooLarge);
@@ -84,7 +84,7 @@ impl Receiver {
         verify::check(&parsed, body, &key)
     }
 
-    /// Records a verified delivery in one short transaction.
+    /// Records a verified webhook delivery in one short transaction.
     pub fn record(&self, index: &mut Index, body: &[u8], now: Timestamp) -> Result<Result<Received, Rejected>> {
         let Ok(event) = serde_json::from_slice::<Envelope>(body) else { return Ok(Err(Rejected::Malformed)) };
         if event.id.is_empty() || event.id.len() > 200 || event.kind.len() > 200 {
@@ -108,7 +108,7 @@ impl Receiver {
     }
 }
 
-/// The account of an event; `None` for an event without one, such as an export or a test.
+/// Returns the account in a webhook event; `None` for an event without an account, such as an export or a test.
 fn account_of(event: &Envelope) -> Option<AccountId> {
     let data = &event.data;
     let places = [&data["accountId"], &data["user"]["accountId"], &data["reward"]["accountId"]];
@@ -127,11 +127,11 @@ fn moment(value: &serde_json::Value) -> Option<Timestamp> {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct QueueRun {
-    /// The number of accounts that were read.
+    /// The number of accounts that recoup has read.
     pub read: u64,
-    /// The number of accounts that the vendor does not know.
+    /// The number of queued accounts that the vendor does not know.
     pub unknown: u64,
-    /// The number of accounts that could not be read and stay queued.
+    /// The number of accounts that recoup could not read and that stay queued.
     pub failed: u64,
 }
 

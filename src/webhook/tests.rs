@@ -1,4 +1,4 @@
-//! Valid deliveries, and each kind of invalid delivery.
+//! Tests of valid webhook deliveries, and of each kind of invalid delivery.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use proptest::prelude::*;
@@ -66,7 +66,7 @@ fn only_the_vendors_algorithm_over_the_raw_body_holds() {
     ] {
         assert_eq!(verdict(&sign(&header, body, false), body), Err(why), "{header}");
     }
-    // The same JSON value in a different notation is a different body.
+    // The body has the same JSON value in a different notation, so the signature does not match.
     assert_eq!(verdict(&sign(&header, body, false), br#"{"id":"1","type":"test"}"#), Err(Rejected::Signature));
     assert_eq!(verdict(&sign(&header, body, false), b""), Err(Rejected::Signature));
 }
@@ -142,7 +142,8 @@ fn a_short_key_and_a_set_that_is_none_are_not_taken() {
     }
 }
 
-/// A key server that answers one request, and accepts a second one without an answer. It reports each request.
+/// A server of webhook keys that answers one request, and accepts a second request without an answer. The server
+/// reports each request.
 fn host_that_falls_silent() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
     use std::io::{Read, Write};
 
@@ -185,7 +186,7 @@ async fn a_forged_delivery_with_an_unknown_key_holds_up_none_with_a_known_one() 
     });
     is_asked.recv().await.expect("the forged delivery has the keys fetched");
     assert_eq!(keys.get("k", later).now_or_never(), Some(Ok(key())), "at once");
-    // Old keys are used while they are renewed. Very old keys are used only if they cannot be renewed.
+    // While recoup fetches new keys, it uses old keys. It uses very old keys only if the fetch fails.
     let (old, very_old) = (begin + SignedDuration::from_hours(13), begin + SignedDuration::from_hours(25));
     assert_eq!(keys.get("k", old).now_or_never(), Some(Ok(key())));
     assert_eq!(keys.get("k", very_old).now_or_never(), None);

@@ -1,11 +1,11 @@
-//! Verifies the signature of a delivery: a detached JWS over the raw body. This module does no I/O.
+//! Verifies the signature of a webhook delivery: a detached JWS over the raw body. This module does no I/O.
 //!
 //! The header `X-Hook-JWS-RFC-7797` contains `HEADER..SIGNATURE`. The signature covers `HEADER.BASE64URL(body)`,
 //! computed from the unchanged body, and `kid` identifies the key (`docs/vendor/advocate.md` §5). The vendor does not
-//! publish its algorithm, so the type of the key decides: RS256 for an RSA key, ES256 for a P-256 key. A delivery whose
-//! header states another algorithm is refused, because a sender must not choose how its signature is checked. recoup
-//! uses no JWT crate: the payload is detached and has no claims, and `jsonwebtoken` would add a second implementation
-//! of RSA and ECDSA beside ring's.
+//! publish its signature algorithm, so the type of the key decides: RS256 for an RSA key, ES256 for a P-256 key. recoup
+//! refuses a delivery whose header states another algorithm, because a sender must not choose how its signature is
+//! checked. recoup uses no JWT crate: the payload is detached and has no claims, and `jsonwebtoken` would add a second
+//! implementation of RSA and ECDSA beside ring's.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const ES256: &str = "ES256";
 /// The length of each P-256 coordinate, in bytes.
 const COORDINATE: usize = 32;
 
-/// The maximum length of header and signature together, in bytes.
+/// The maximum length of header and signature of a webhook together, in bytes.
 const MAX_SIGNATURE: usize = 8 * 1024;
 
 /// The minimum length of an RSA modulus, in bytes (2048 bits).
@@ -34,14 +34,14 @@ pub enum Rejected {
     Algorithm,
     /// The vendor has no key with this ID.
     UnknownKey,
-    /// The signature does not match the body.
+    /// The signature of the webhook does not match the body.
     Signature,
     /// recoup cannot fetch the vendor's keys now.
     NoKeys,
     TooLarge,
     /// The signature is valid, but the body is not an event.
     Malformed,
-    /// The event belongs to another tenant.
+    /// The webhook event belongs to another tenant.
     OtherTenant,
 }
 
@@ -60,14 +60,14 @@ impl Rejected {
     }
 }
 
-/// A parsed signature header.
+/// The parsed signature header of a webhook.
 #[derive(Debug)]
 pub(super) struct Parsed<'a> {
     pub(super) kid: String,
     algorithm: &'static str,
     header: &'a str,
     signature: Vec<u8>,
-    /// Whether the signature covers the body itself and not its base64url encoding (RFC 7797).
+    /// `true` if the signature covers the body itself and not its base64url encoding (RFC 7797).
     raw: bool,
 }
 
@@ -82,7 +82,7 @@ struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     Rsa {
-        /// The modulus as big-endian bytes without leading zeros. The exponent has the same format.
+        /// The RSA modulus as big-endian bytes without leading zeros. The exponent has the same format.
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
@@ -91,7 +91,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// The only algorithm that this key verifies.
+    /// Returns the only algorithm that this key verifies.
     fn algorithm(&self) -> &'static str {
         match self {
             Self::Rsa { .. } => RS256,
@@ -108,8 +108,9 @@ pub(super) fn parse(signature: &str) -> Result<Parsed<'_>, Rejected> {
     let decoded = |text: &str| Base64UrlUnpadded::decode_vec(text).map_err(|_not_base64| Rejected::Unsigned);
     let parsed: Header = serde_json::from_slice(&decoded(header)?).map_err(|_no_header| Rejected::Unsigned)?;
     let algorithm = [RS256, ES256].into_iter().find(|known| *known == parsed.alg).ok_or(Rejected::Algorithm)?;
-    // RFC 7515, section 4.1.11: a recipient must refuse a critical parameter that it does not understand, an empty
-    // list, and a list with a missing parameter. RFC 7797, section 6: if `b64` is present, the list must contain it.
+    // By RFC 7515, section 4.1.11, a recipient must refuse a critical parameter that it does not understand, an empty
+    // list, and a list with a missing parameter. By RFC 7797, section 6, the list must contain `b64` if `b64` is
+    // present.
     let is_named = match &parsed.crit {
         None => false,
         Some(names) if names.as_slice() == ["b64"] => true,
@@ -126,7 +127,7 @@ pub(super) fn parse(signature: &str) -> Result<Parsed<'_>, Rejected> {
     Ok(Parsed { kid, algorithm, header, signature, raw: parsed.b64 == Some(false) })
 }
 
-/// Checks the signature of a body.
+/// Checks the signature of a webhook's body.
 pub(super) fn check(parsed: &Parsed<'_>, body: &[u8], key: &Key) -> Result<(), Rejected> {
     if parsed.algorithm != key.algorithm() {
         return Err(Rejected::Algorithm);
@@ -170,7 +171,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// The key, if recoup supports its type.
+    /// Returns the key if recoup supports its type.
     fn key(&self) -> Option<Key> {
         let bytes = |text: &Option<String>| Base64UrlUnpadded::decode_vec(text.as_deref()?).ok();
         let key = match (self.kty.as_str(), self.crv.as_deref()) {

@@ -49,6 +49,10 @@ impl Action {
         format!("{}.{:02}", self.cents / 100, self.cents % 100)
     }
 
+    pub(crate) fn reward_ids(&self) -> Vec<String> {
+        self.rewards.iter().map(|reward| reward.id.clone()).collect()
+    }
+
     /// Returns the conversion day, which is in the middle of the ActionId.
     fn day(&self) -> u64 {
         day(self.id.as_deref().expect("an ActionId"))

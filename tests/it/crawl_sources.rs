@@ -373,6 +373,22 @@ fn a_live_look_up_without_user_events_reads_the_newest_rewards() {
 }
 
 #[test]
+fn a_live_look_up_says_that_it_could_not_use_every_reward_that_it_read() {
+    let sim = Sim::start(&["--participants", "400", "--user-events", "off"]);
+    let home = Home::new(&sim);
+    home.check(&by("graphql"), 0);
+    let order = late_order(&sim);
+    let of_order =
+        |reward: &Value| reward["order_ids"].as_array().is_some_and(|ids| ids.contains(&order.clone().into()));
+    for reward in sim.truth().iter().filter(|reward| of_order(reward)) {
+        let id = reward["reward_id"].as_str().expect("an ID");
+        sim.rewrite(id, &serde_json::json!({"set": {"user": null}}));
+    }
+    let none = home.check(&["lookup", &order, "--live", "--live-requests", "20"], 4).stdout;
+    assert!(none.contains("could not be used") && !none.contains("everything modified since"), "{none}");
+}
+
+#[test]
 fn a_plan_states_the_cost_of_each_source_before_the_crawl() {
     let sim = Sim::start(&["--participants", "1000"]);
     let home = Home::new(&sim);

@@ -149,7 +149,8 @@ fn a_cancellation_before_the_send_is_named_and_no_proof_of_it() {
     let ran = sent.verify();
     ran.expect(7);
     assert_eq!(ran.state(), "unconfirmed");
-    // The reward that was cancelled after the send proves the retraction. recoup names the reward that was cancelled before.
+    // The reward that was cancelled after the send proves the retraction. recoup names the reward that was cancelled
+    // before the send.
     sent.say(&early);
     let ran = sent.verify();
     assert_eq!(ran.state(), "confirmed");

@@ -136,6 +136,9 @@ pub struct RowOutcome {
     pub confirmed_at: Option<String>,
     pub decision: String,
     pub evidence: String,
+    /// Number of planned actions that were not sent.
+    #[serde(default)]
+    pub unsent: usize,
 }
 
 /// One retraction of a row, in its present state.
@@ -175,6 +178,7 @@ impl RowOutcome {
             confirmed_at: None,
             decision: String::new(),
             evidence: String::new(),
+            unsent: 0,
         }
     }
 
@@ -207,20 +211,34 @@ impl RowOutcome {
         done
     }
 
-    /// Returns the outcome of a row from the present states of its retractions; `None` if there are none. `planned` is the
-    /// number of actions that the plan sends. The outcome has no message.
-    pub fn of_sent(planned: usize, sent: &[SentAction]) -> Option<Self> {
+    /// Returns the outcome of a row from the present states of its retractions; `None` if there are none. `unsent` is the
+    /// number of planned actions without a retraction. The outcome has no message.
+    pub fn of_sent(unsent: usize, sent: &[SentAction]) -> Option<Self> {
         let newest = || sent.iter().filter(|one| one.state != State::Superseded);
         let outcome = |one: &SentAction| Outcome::of_state(one.state, one.is_earlier);
         let mut worst = newest().map(outcome).max_by_key(|outcome| severity(*outcome))?;
         let actions: BTreeSet<&str> = newest().map(|one| one.action.as_str()).collect();
-        if actions.len() < planned && severity(Outcome::NotAttempted) > severity(worst) {
+        if unsent > 0 && severity(Outcome::NotAttempted) > severity(worst) {
             worst = Outcome::NotAttempted;
         }
         let mut row = Self::new(worst, "");
         row.actions = actions.into_iter().map(str::to_owned).collect();
         row.retractions = newest().map(|one| one.id).collect();
+        row.unsent = unsent;
         Some(row)
+    }
+
+    /// Whether `now`, the outcome by the present states of the row's retractions, replaces this outcome. `is_new` is `true` if
+    /// `now` contains a retraction that this outcome does not.
+    pub fn is_replaced_by(&self, now: &Self, is_new: bool) -> bool {
+        match (self.outcome, now.outcome) {
+            (before, after) if before == after => false,
+            // Both are proofs. A repeated batch calls its own earlier retractions *already retracted*.
+            (Outcome::AlreadyRetracted, Outcome::Confirmed | Outcome::Partial) => false,
+            // The run decided these, for actions without a retraction. The states of the other actions cannot end them.
+            (Outcome::Stopped | Outcome::NotAttempted, after) => is_new || severity(after) > severity(self.outcome),
+            _ => true,
+        }
     }
 
     /// Returns the values of [`OUTCOME_COLUMNS`].
@@ -354,16 +372,37 @@ mod tests {
     fn an_order_is_not_confirmed_while_one_of_its_actions_is_not_sent() {
         let sent =
             |id: i64, action: &str, state| SentAction { id, action: action.to_owned(), state, is_earlier: false };
-        let now = |planned, sent: &[SentAction]| RowOutcome::of_sent(planned, sent).map(|row| row.outcome);
+        let now = |unsent, sent: &[SentAction]| RowOutcome::of_sent(unsent, sent).map(|row| row.outcome);
         let (first, second) = (sent(1, "a", State::Confirmed), sent(2, "b", State::Confirmed));
         assert_eq!(now(2, &[]), None, "nothing was sent for it");
-        assert_eq!(now(1, std::slice::from_ref(&first)), Some(Outcome::Confirmed));
-        assert_eq!(now(2, std::slice::from_ref(&first)), Some(Outcome::NotAttempted));
-        assert_eq!(now(2, &[first.clone(), second]), Some(Outcome::Confirmed));
-        assert_eq!(now(2, &[first.clone(), sent(2, "b", State::Queued)]), Some(Outcome::Pending));
-        assert_eq!(now(2, &[first.clone(), sent(2, "a", State::Confirmed)]), Some(Outcome::NotAttempted), "one action");
-        assert_eq!(now(1, &[sent(1, "a", State::Superseded), sent(2, "a", State::Queued)]), Some(Outcome::Pending));
+        assert_eq!(now(0, std::slice::from_ref(&first)), Some(Outcome::Confirmed));
+        assert_eq!(now(1, std::slice::from_ref(&first)), Some(Outcome::NotAttempted));
+        assert_eq!(now(0, &[first.clone(), second]), Some(Outcome::Confirmed));
+        assert_eq!(now(0, &[first.clone(), sent(2, "b", State::Queued)]), Some(Outcome::Pending));
+        assert_eq!(now(1, &[first.clone(), sent(2, "b", State::Unknown)]), Some(Outcome::Unknown));
+        assert_eq!(now(0, &[sent(1, "a", State::Superseded), sent(2, "a", State::Queued)]), Some(Outcome::Pending));
         let earlier = SentAction { is_earlier: true, ..first };
-        assert_eq!(now(1, &[earlier]), Some(Outcome::AlreadyRetracted));
+        assert_eq!(now(0, &[earlier]), Some(Outcome::AlreadyRetracted));
+    }
+
+    #[test]
+    fn the_ledger_replaces_every_outcome_that_came_from_a_state() {
+        let row = |outcome| RowOutcome::new(outcome, "");
+        for (before, now, is_new, is_replaced) in [
+            (Outcome::Confirmed, Outcome::Unconfirmed, false, true),
+            (Outcome::Partial, Outcome::Unconfirmed, false, true),
+            (Outcome::AlreadyRetracted, Outcome::Unconfirmed, false, true),
+            (Outcome::AlreadyRetracted, Outcome::Confirmed, false, false),
+            (Outcome::Failed, Outcome::Confirmed, false, true),
+            (Outcome::Failed, Outcome::Pending, false, true),
+            (Outcome::Failed, Outcome::Failed, true, false),
+            (Outcome::Stopped, Outcome::Confirmed, false, false),
+            (Outcome::Stopped, Outcome::Unconfirmed, false, true),
+            (Outcome::NotAttempted, Outcome::Confirmed, false, false),
+            (Outcome::NotAttempted, Outcome::Confirmed, true, true),
+            (Outcome::NotAttempted, Outcome::Unknown, false, true),
+        ] {
+            assert_eq!(row(before).is_replaced_by(&row(now), is_new), is_replaced, "{before:?} {now:?} {is_new}");
+        }
     }
 }

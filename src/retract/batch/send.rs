@@ -302,6 +302,7 @@ impl Item<'_> {
         let ids: Vec<(i64, bool)> =
             self.before.iter().map(|id| (*id, true)).chain(self.sent.iter().map(|id| (*id, false))).collect();
         if ids.is_empty() {
+            let unsent = self.unsent;
             if self.done.is_none() && self.same_as.is_none() {
                 let message = match (self.adjust, dry_run) {
                     (Some(adjustment), true) => format!("a dry run: it would be adjusted to {}", adjustment.left),
@@ -309,6 +310,9 @@ impl Item<'_> {
                     (_, false) => "it was not sent".to_owned(),
                 };
                 self.done = Some(RowOutcome::new(Outcome::NotAttempted, message));
+            }
+            if let Some(done) = &mut self.done {
+                done.unsent = unsent;
             }
             return Ok(());
         }
@@ -328,6 +332,7 @@ impl Item<'_> {
             done.outcome = stopped.outcome;
             done.message = stopped.message;
         }
+        done.unsent = self.unsent;
         self.done = Some(done);
         Ok(())
     }

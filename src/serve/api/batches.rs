@@ -85,7 +85,7 @@ fn located(reply: Reply) -> Response {
 ///
 /// Oldest first. The service keeps a batch for 90 days.
 #[utoipa::path(get, path = "/api/v1/batches", operation_id = "listBatches", tag = "batches", security(("token" = ["batch"])),
-    params(("stage" = Option<Vec<String>>, Query, description = "`explaining`, `planning`, `planned`, `applying`, `waiting`, `done` or `failed`; several for any of them"),
+    params(("stage" = Option<Vec<String>>, Query, description = "`explaining`, `planning`, `planned`, `applying`, `waiting`, `done`, `failed` or `unreadable`; several for any of them"),
            ("person" = Option<String>, Query, description = "The user who uploaded the file"),
            ("since" = Option<String>, Query, description = "Uploaded at this date or time, or later"),
            ("until" = Option<String>, Query, description = "Uploaded before this date or time"),
@@ -100,13 +100,12 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller,
     let this = Arc::clone(&app);
     let found = app.blocking(move || {
         let mut found = Vec::new();
-        for stored in this.batches.list().into_iter().rev() {
+        for stored in this.batches.list()?.into_iter().rev() {
             let is_listed = person.as_ref().is_none_or(|person| stored.person == *person)
                 && page.after.as_ref().is_none_or(|after| key(&stored) > *after)
                 && page.includes(&stored.created_at);
             if is_listed {
-                // A batch may be removed while this request reads the others.
-                let Ok(batch) = current(&this, &stored.id) else { continue };
+                let Some(batch) = this.present_batch(stored).map(for_api) else { continue };
                 if stages.is_empty() || stages.contains(&batch.stage) {
                     found.push(batch);
                 }
@@ -133,9 +132,13 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, 
 
 /// Returns a batch in its current stage, with texts that name the API's fields.
 fn current(app: &Arc<App>, id: &str) -> Result<Batch> {
-    let mut batch = app.batch_with_open(id)?;
+    app.batch_with_open(id).map(for_api)
+}
+
+/// Replaces the flags in a batch's texts by the API's fields.
+fn for_api(mut batch: Batch) -> Batch {
     batch.message = batch.message.map(|message| with_file_fields(&message, Audience::Api));
-    Ok(batch_for_api(batch))
+    batch_for_api(batch)
 }
 
 /// Apply a batch

@@ -76,7 +76,6 @@ pub(super) async fn apply(
     actions.remember_clock();
     let outcomes = work.outcomes(false)?;
     let (summary, _) = work.summary(&outcomes);
-    batch.sent += summary.sent;
     batch.counts = summary.outcomes.iter().map(|(outcome, count)| (outcome.code(), *count)).collect();
     batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
     Ok(outcomes)

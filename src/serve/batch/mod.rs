@@ -8,6 +8,7 @@
 mod jobs;
 mod outcomes;
 mod store;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(super) use jobs::{cell_of, code_of};
 pub(super) use outcomes::Outcomes;
 pub(super) use store::{BatchStore, Part};
+pub(super) use summary::Counts;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,11 +52,13 @@ pub(super) enum Stage {
     Done,
     /// The file could not be planned; nothing was sent.
     Failed,
+    /// The service cannot read what it has stored. `message` says why. The ledger has what was sent.
+    Unreadable,
 }
 
 impl Stage {
     /// Each stage with its name in JSON.
-    const NAMES: [(Self, &str); 7] = [
+    const NAMES: [(Self, &str); 8] = [
         (Self::Explaining, "explaining"),
         (Self::Planning, "planning"),
         (Self::Planned, "planned"),
@@ -62,6 +66,7 @@ impl Stage {
         (Self::Waiting, "waiting"),
         (Self::Done, "done"),
         (Self::Failed, "failed"),
+        (Self::Unreadable, "unreadable"),
     ];
 
     pub(super) fn named(word: &str) -> Option<Self> {
@@ -81,6 +86,7 @@ impl Stage {
             Self::Waiting => "waiting for approval",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Unreadable => "cannot be read",
         }
     }
 }
@@ -133,8 +139,14 @@ pub(super) struct Batch {
     /// Number of rows that were applied and whose outcome may still change: sent and not proven, or not found yet.
     #[serde(default, skip_deserializing)]
     pub(super) open: u64,
-    /// Number of retractions that were sent.
+    /// Number of rows of an applied batch that were not attempted. If it is not 0, the batch ended early, or a trial failed.
+    #[serde(default, skip_deserializing)]
+    pub(super) left: u64,
+    /// Number of retractions that all runs have sent.
     pub(super) sent: usize,
+    /// When the newest run that applied the plan ended, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ended_at: Option<String>,
     #[serde(flatten)]
     pub(super) terms: Terms,
 }
@@ -171,10 +183,17 @@ enum Job {
 
 impl Batch {
     fn new(app: &App, who: &Principal, file_options: FileOptions, terms: Terms) -> Result<Self> {
-        Ok(Self {
-            id: app.batches.new_id(app.clock.now())?,
-            person: who.name.clone(),
-            created_at: format!("{:.0}", app.clock.now()),
+        let now = app.clock.now();
+        let blank = Self::blank(app.batches.new_id(now)?, format!("{now:.0}"));
+        Ok(Self { person: who.name.clone(), file_options, terms, ..blank })
+    }
+
+    /// A batch of which only the ID and the time of the upload are known.
+    fn blank(id: String, created_at: String) -> Self {
+        Self {
+            id,
+            person: String::new(),
+            created_at,
             stage: Stage::Explaining,
             broken_off: false,
             progress: String::new(),
@@ -184,15 +203,17 @@ impl Batch {
             decisions: BTreeMap::new(),
             notes: Vec::new(),
             explained_by: None,
-            file_options,
+            file_options: FileOptions::default(),
             rows: 0,
             orders: 0,
             value: BTreeMap::new(),
             counts: BTreeMap::new(),
             open: 0,
+            left: 0,
             sent: 0,
-            terms,
-        })
+            ended_at: None,
+            terms: Terms::default(),
+        }
     }
 
     /// Records in the batch how the file was read, and sets the stage to `planning`.
@@ -274,7 +295,7 @@ impl App {
         let can_apply = match batch.stage {
             Stage::Planned | Stage::Waiting | Stage::Done => true,
             Stage::Applying => batch.broken_off,
-            Stage::Explaining | Stage::Planning | Stage::Failed => false,
+            Stage::Explaining | Stage::Planning | Stage::Failed | Stage::Unreadable => false,
         };
         if !can_apply {
             let stage = batch.stage.as_str();
@@ -364,6 +385,7 @@ impl App {
                     Ok(rows) => {
                         self.batches.write(&batch.id, Part::Outcomes, &outcomes::to_json(&rows)?)?;
                         batch.stage = Stage::Done;
+                        batch.ended_at = Some(format!("{:.3}", self.clock.now()));
                     }
                     Err(error) => {
                         let waits = error.kind == Kind::NeedsApproval;

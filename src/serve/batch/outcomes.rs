@@ -3,7 +3,7 @@
 //! A batch stores the outcomes of its last run. The retractions of a row may change their state later, so the outcomes are
 //! combined with the ledger whenever they are shown. While a batch is being applied, the plan and the ledger are enough.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Batch, Part, Stage, cell_of};
 use crate::error::{Error, Kind, Result};
@@ -12,13 +12,15 @@ use crate::refunds::{Syntax, outcome_file};
 use crate::retract::batch::{OUTCOME_COLUMNS, Outcome, RowOutcome, SentAction};
 use crate::retract::receipt::Entry;
 use crate::serve::app::App;
-use crate::store::ledger::{Ledger, StateLine};
+use crate::store::ledger::{Ledger, State, StateLine};
 
 /// The outcomes of a batch, in the order of its file.
 pub(in crate::serve) struct Outcomes {
     pub(in crate::serve) rows: Vec<RowOutcome>,
     /// Whether the ledger has a newer state of the row's retractions than the stored outcome. The row has no message then.
     newer: Vec<bool>,
+    /// Number of retractions that this batch has sent, in any run.
+    pub(super) sent: usize,
     ledger: Option<Ledger>,
 }
 
@@ -49,7 +51,7 @@ impl App {
         };
         let ledger = self.actions.ledger()?;
         let newer = vec![false; rows.len()];
-        let mut outcomes = Outcomes { rows, newer, ledger };
+        let mut outcomes = Outcomes { rows, newer, sent: 0, ledger };
         outcomes.update(&batch.id, plan)?;
         Ok(Some(outcomes))
     }
@@ -67,55 +69,36 @@ impl App {
                 .hint("apply its plan first")
         })
     }
-
-    /// Replaces the counts of a batch by those of its present outcomes, and counts its open rows. Reads the outcomes only if
-    /// they can differ from the stored counts.
-    pub(super) fn count_outcomes(&self, batch: &mut Batch) -> Result<()> {
-        let is_open = |code: &String| Outcome::ALL.into_iter().any(|one| one.is_open() && one.code() == *code);
-        let may_differ = match batch.stage {
-            Stage::Applying => true,
-            Stage::Done => batch.counts.keys().any(is_open),
-            _ => false,
-        };
-        if !may_differ {
-            return Ok(());
-        }
-        let Some(plan) = self.plan_of_batch(&batch.id)? else { return Ok(()) };
-        if let Some(outcomes) = self.outcomes(batch, &plan)? {
-            (batch.counts, batch.open) = (outcomes.counts(), outcomes.open());
-        }
-        Ok(())
-    }
 }
 
 impl Outcomes {
-    /// Replaces each outcome whose retractions have changed since it was stored.
+    /// Replaces each outcome whose retractions have another state in the ledger. No state is final: a later reading may
+    /// contradict a proof, and a request that counted as not received may turn up.
     fn update(&mut self, batch: &str, plan: &PlanFile) -> Result<()> {
         let Some(ledger) = &self.ledger else { return Ok(()) };
         let mut of_order: HashMap<String, Vec<StateLine>> = HashMap::new();
         for line in ledger.states_of_batch(batch)? {
+            self.sent += usize::from(line.state.may_have_been_sent());
             of_order.entry(line.order_id.clone()).or_default().push(line);
         }
         for (n, row) in self.rows.iter_mut().enumerate() {
             let order = plan.refunds.rows.get(n).and_then(|row| row.order_id.as_ref());
             let of_batch = order.and_then(|order| of_order.get(order.as_str())).map_or(&[] as &[_], Vec::as_slice);
-            let is_new = of_batch.iter().any(|line| !row.retractions.contains(&line.id));
             // An adjustment is a decision of its own, which the stored outcome describes.
-            if row.outcome == Outcome::Adjusted || !(is_new || row.outcome.is_open()) {
+            if row.outcome == Outcome::Adjusted || (of_batch.is_empty() && row.retractions.is_empty()) {
                 continue;
             }
-            let mut lines = of_batch.to_vec();
-            for id in &row.retractions {
-                if lines.iter().all(|line| line.id != *id) {
-                    lines.extend(ledger.state_line(*id)?);
-                }
-            }
-            let sent: Vec<SentAction> = lines.into_iter().map(|line| sent_action(line, batch)).collect();
-            let now = RowOutcome::of_sent(planned_actions(planned(plan, n)), &sent);
-            let Some(now) = now.filter(|now| now.outcome != row.outcome) else { continue };
-            row.outcome = now.outcome;
-            row.actions = now.actions;
-            row.retractions = now.retractions;
+            let sent = sent_actions(ledger, batch, of_batch, &row.retractions)?;
+            let newest = sent.iter().filter(|one| one.state != State::Superseded);
+            let (before, new): (Vec<_>, Vec<_>) = newest.partition(|one| row.retractions.contains(&one.id));
+            let unsent = if row.retractions.is_empty() { planned_actions(planned(plan, n)) } else { row.unsent };
+            let is_of_other_action = |one: &&&SentAction| before.iter().all(|earlier| earlier.action != one.action);
+            let new_actions: BTreeSet<&str> =
+                new.iter().filter(is_of_other_action).map(|one| one.action.as_str()).collect();
+            let now = RowOutcome::of_sent(unsent.saturating_sub(new_actions.len()), &sent);
+            let Some(now) = now.filter(|now| row.is_replaced_by(now, !new.is_empty())) else { continue };
+            (row.outcome, row.actions, row.retractions, row.unsent) =
+                (now.outcome, now.actions, now.retractions, now.unsent);
             row.message.clear();
             self.newer[n] = true;
         }
@@ -124,6 +107,11 @@ impl Outcomes {
 
     pub(in crate::serve) fn open(&self) -> u64 {
         self.rows.iter().filter(|row| row.outcome.is_open()).count() as u64
+    }
+
+    /// Number of rows that no run has attempted.
+    pub(in crate::serve) fn left(&self) -> u64 {
+        self.rows.iter().filter(|row| row.outcome == Outcome::NotAttempted).count() as u64
     }
 
     /// Number of rows by the code of their outcome.
@@ -165,9 +153,32 @@ impl Outcomes {
     }
 }
 
-fn sent_action(line: StateLine, batch: &str) -> SentAction {
-    let is_earlier = line.batch.as_deref() != Some(batch);
-    SentAction { id: line.id, action: line.action, state: line.state, is_earlier }
+/// Returns the retractions of a row in their present states: those of the batch for its order, those that the stored outcome
+/// names, and the later attempts that have superseded any of them.
+fn sent_actions(ledger: &Ledger, batch: &str, of_batch: &[StateLine], stored: &[i64]) -> Result<Vec<SentAction>> {
+    let mut lines = of_batch.to_vec();
+    for id in stored {
+        if lines.iter().all(|line| line.id != *id) {
+            lines.extend(ledger.state_line(*id)?);
+        }
+    }
+    let mut later = Vec::new();
+    for line in lines.iter().filter(|line| line.state == State::Superseded) {
+        later.extend(ledger.later_attempts(line.id)?);
+    }
+    let known: BTreeSet<i64> = lines.iter().map(|line| line.id).collect();
+    later.sort_by_key(|line| line.id);
+    later.dedup_by_key(|line| line.id);
+    let sent =
+        |line: StateLine, is_earlier| SentAction { id: line.id, action: line.action, state: line.state, is_earlier };
+    let is_earlier = |line: &StateLine| line.batch.as_deref() != Some(batch);
+    let later = later.into_iter().filter(|line| !known.contains(&line.id)).map(|line| sent(line, false));
+    Ok(lines
+        .into_iter()
+        .map(|line| (is_earlier(&line), line))
+        .map(|(is_earlier, line)| sent(line, is_earlier))
+        .chain(later)
+        .collect())
 }
 
 /// The outcome of a row that this run has not sent, from the plan: the planned outcome, or *not attempted*.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::summary::CountCache;
 use super::{Batch, Stage};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
@@ -67,6 +68,7 @@ pub(in crate::serve) struct BatchStore {
     ledger: Place,
     /// Stage and progress of the batches for which this process runs a job.
     running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
+    pub(super) counted: CountCache,
 }
 
 impl BatchStore {
@@ -80,7 +82,7 @@ impl BatchStore {
             }
             Place::Server(_) => Shelf::Rows(BatchParts::at(ledger, identity)),
         };
-        Self { shelf, ledger: ledger.clone(), running: Mutex::default() }
+        Self { shelf, ledger: ledger.clone(), running: Mutex::default(), counted: CountCache::default() }
     }
 
     /// Returns a new ID with enough random bits that a client cannot guess it.
@@ -154,30 +156,39 @@ impl BatchStore {
             .map_err(|error| Error::new(Kind::Storage, format!("batch {id} is damaged: {error}")))
     }
 
-    /// Returns all batches, newest first.
-    pub(in crate::serve) fn list(&self) -> Vec<Batch> {
+    /// Returns all batches, newest first. A batch that cannot be read is in the list too, as [`Stage::Unreadable`].
+    pub(in crate::serve) fn list(&self) -> Result<Vec<Batch>> {
         let ids: Vec<String> = match &self.shelf {
-            Shelf::Folder(folder) => {
-                let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-                let name = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned);
-                entries.filter_map(|entry| name(entry.ok()?)).collect()
-            }
-            Shelf::Rows(rows) => rows.ids(Part::Metadata.extension()).unwrap_or_default(),
+            Shelf::Folder(folder) => ids_in(folder).map_err(|error| failed(folder, &error))?,
+            Shelf::Rows(rows) => rows.ids(Part::Metadata.extension())?,
         };
-        let mut batches: Vec<Batch> = ids.iter().filter_map(|id| self.batch(id).ok()).collect();
+        let mut batches: Vec<Batch> = Vec::new();
+        for id in ids {
+            match self.batch(&id) {
+                Ok(batch) => batches.push(batch),
+                // It was removed since the folder was read.
+                Err(error) if error.kind == Kind::NotIndexed => {}
+                Err(error) => batches.push(unknown_batch(id).unreadable(&error)),
+            }
+        }
         batches.sort_by(|a, b| (&b.created_at, &b.id).cmp(&(&a.created_at, &a.id)));
-        batches
+        Ok(batches)
     }
 
     /// Removes batches that are older than [`KEEP`], and uploads that were not explained within [`KEEP_UPLOAD`].
     pub(super) fn remove_old(&self, now: Timestamp) {
-        for batch in self.list() {
+        let batches = self.list().unwrap_or_else(|error| {
+            tracing::warn!(kind = error.kind.name(), "old batches are not removed: {}", error.message);
+            Vec::new()
+        });
+        for batch in batches {
             let Ok(created_at) = batch.created_at.parse::<Timestamp>() else { continue };
             let age = now.duration_since(created_at);
             if age > KEEP {
                 for part in [Part::Upload, Part::Outcomes, Part::Plan, Part::Metadata] {
                     self.remove(&batch.id, part);
                 }
+                self.counted.remove(&batch.id);
             } else if age > KEEP_UPLOAD {
                 self.remove_upload(&batch.id);
             }
@@ -228,6 +239,29 @@ impl BatchStore {
     pub(super) fn running(&self, id: &str) -> Option<(Stage, Arc<Report>)> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+}
+
+/// Returns the IDs of the batches in a folder. A folder that does not exist has none.
+fn ids_in(folder: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        // A file that a person put here is no batch.
+        let id = name.to_str().and_then(|name| name.strip_suffix(".json")).filter(|id| check_id(id).is_ok());
+        ids.extend(id.map(str::to_owned));
+    }
+    Ok(ids)
+}
+
+/// Returns what an ID alone says of a batch: the day of the upload.
+fn unknown_batch(id: String) -> Batch {
+    let day = id.get(..8).and_then(|day| jiff::civil::Date::strptime("%Y%m%d", day).ok());
+    Batch::blank(id, day.map_or_else(String::new, |day| format!("{day}T00:00:00Z")))
 }
 
 /// Refuses a text that is not an ID, because it becomes a part of a path.

@@ -138,8 +138,10 @@ impl ApprovalPage {
         self.change = lines.filter_map(Value::as_str).map(str::to_owned).collect();
         if let Some(batch) = approval.subject["batch"].as_str() {
             let part = Part { path: &format!("/batch/{batch}"), code: "", page: 1 };
-            let plan = app.plan_of_batch(batch).ok().flatten();
-            self.plan = plan.as_ref().map(|plan| PlanTable::of(app, plan, None, &part)).transpose()?;
+            match app.plan_of_batch(batch) {
+                Ok(plan) => self.plan = plan.as_ref().map(|plan| PlanTable::of(app, plan, None, &part)).transpose()?,
+                Err(error) => self.error = Some(error.into()),
+            }
         } else if let Some(order) = approval.subject["order_id"].as_str().filter(|order| !order.is_empty()) {
             let answers = app.look_up(&OrderId::new(order))?;
             let masks = masks_of(&answers);

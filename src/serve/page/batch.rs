@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::refunds::formats;
 use crate::refunds::read::{LIST_FORMAT, Parsed};
 use crate::serve::app::App;
-use crate::serve::batch::{Batch, Outcomes, Stage, Terms};
+use crate::serve::batch::{Batch, Counts, Stage, Terms};
 use crate::serve::extractors::{Caller, Fields, Form, Query, check_csrf};
 use crate::serve::file_options::FileOptions;
 use crate::serve::flag_names::{with_file_fields, without_flags};
@@ -46,6 +46,8 @@ struct BatchPage {
     batch: Batch,
     path: String,
     stage: String,
+    /// CSS class of the stage.
+    tone: &'static str,
     message: String,
     running: bool,
     /// Number of sent orders and of all orders to send, while the batch is being applied.
@@ -53,7 +55,10 @@ struct BatchPage {
     planned: bool,
     /// Whether the batch's process has died while applying it, so that a user can resume it.
     can_resume: bool,
+    /// Whether the plan was applied.
     done: bool,
+    /// Whether applying the plan again can do more: some rows are open or not attempted, or the outcomes cannot be read.
+    can_repeat: bool,
     /// Whether outcomes can be downloaded.
     has_outcomes: bool,
     rows: String,
@@ -81,13 +86,14 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, 
     let page = query.get("page").and_then(|page| page.parse().ok()).unwrap_or(1_usize).max(1);
     let this = Arc::clone(&app);
     let lines = app.blocking(move || {
-        let stored = this.batches.list().into_iter().skip((page - 1) * BATCHES_SHOWN).take(BATCHES_SHOWN + 1);
-        // A batch may be removed while this request reads the others.
-        Ok(stored.filter_map(|batch| this.batch_with_open(&batch.id).ok()).map(BatchLine::of).collect::<Vec<_>>())
+        let stored = this.batches.list()?;
+        let first = (page - 1).saturating_mul(BATCHES_SHOWN);
+        let has_more = stored.len() > first.saturating_add(BATCHES_SHOWN);
+        let shown = stored.into_iter().skip(first).take(BATCHES_SHOWN);
+        let lines = shown.filter_map(|batch| this.present_batch(batch)).map(BatchLine::of);
+        Ok((lines.collect(), has_more))
     });
-    let mut batches = lines.await?;
-    let has_more = batches.len() > BATCHES_SHOWN;
-    batches.truncate(BATCHES_SHOWN);
+    let (batches, has_more) = lines.await?;
     let link = |page: usize| format!("/batch?page={page}");
     let (previous, next) = ((page > 1).then(|| link(page - 1)), has_more.then(|| link(page + 1)));
     let layout = Layout::of(&app, "Batches", Some(&caller));
@@ -149,8 +155,20 @@ impl BatchPage {
     fn of(app: &App, caller: &Caller, mut batch: Batch, query: &Fields) -> Result<Self> {
         let path = format!("/batch/{}", batch.id);
         let plan = app.plan_of_batch(&batch.id)?;
-        let mut outcomes = plan.as_ref().map(|plan| app.outcomes(&batch, plan)).transpose()?.flatten();
-        batch.open = outcomes.as_ref().map_or(0, Outcomes::open);
+        let read = plan.as_ref().map(|plan| app.outcomes(&batch, plan)).transpose();
+        let is_damaged = read.is_err() && batch.stage == Stage::Done;
+        let mut outcomes = match read {
+            Ok(outcomes) => outcomes.flatten(),
+            // The form below writes the outcomes again.
+            Err(error) if is_damaged => {
+                batch = batch.unreadable(&error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(outcomes) = &outcomes {
+            batch.set_counts(Counts::of(outcomes));
+        }
         let part = Part {
             path: &path,
             code: query.get("show").unwrap_or_default(),
@@ -169,13 +187,18 @@ impl BatchPage {
         let progress = outcomes.as_ref().zip(plan.as_ref()).filter(|_| is_applying);
         Ok(Self {
             layout,
-            stage: stage_of(&batch),
+            stage: batch.words(),
+            tone: match batch.stage {
+                Stage::Planned | Stage::Waiting => "",
+                _ => batch.tone(),
+            },
             message: batch.message.as_ref().map(text).unwrap_or_default(),
             running,
             progress: progress.map(|(outcomes, plan)| plan::progress(plan, outcomes)),
             planned: batch.stage == Stage::Planned || batch.stage == Stage::Waiting,
             can_resume: batch.broken_off && is_applying,
-            done: batch.stage == Stage::Done,
+            done: batch.stage == Stage::Done || is_damaged,
+            can_repeat: is_damaged || (batch.stage == Stage::Done && (batch.open > 0 || batch.left > 0)),
             has_outcomes: outcomes.is_some(),
             rows: count(batch.rows as u64),
             orders: count(batch.orders as u64),
@@ -192,23 +215,13 @@ impl BatchPage {
 
 impl BatchLine {
     fn of(batch: Batch) -> Self {
-        let tone = match batch.stage {
-            _ if batch.broken_off => "bad",
-            Stage::Done if batch.open == 0 => "good",
-            Stage::Failed => "bad",
-            _ => "open",
-        };
         let (rows, sent) = (count(batch.rows as u64), count(batch.sent as u64));
-        Self { stage: stage_of(&batch), tone, rows, sent, batch }
+        Self { stage: batch.words(), tone: batch.tone(), rows, sent, batch }
     }
-}
 
-/// Describes the stage. An applied batch is *done* only if no row is open.
-fn stage_of(batch: &Batch) -> String {
-    match batch.stage {
-        _ if batch.broken_off => "broken off".to_owned(),
-        Stage::Done if batch.open > 0 => format!("{} open", count(batch.open)),
-        stage => stage.as_str().to_owned(),
+    /// Why the batch cannot be read.
+    fn why(&self) -> &str {
+        self.batch.message.as_deref().unwrap_or_default()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::model::OrderId;
 use crate::model::order_text::visible;
 use crate::serve::app::App;
-use crate::serve::batch::{Batch, Stage as BatchStage};
+use crate::serve::batch::Batch;
 use crate::serve::extractors::Caller;
 use crate::serve::flag_names::without_flags;
 use crate::serve::routes::Audience;
@@ -88,7 +88,8 @@ struct BatchLine {
     id: String,
     person: String,
     created_at: String,
-    stage: &'static str,
+    stage: String,
+    tone: &'static str,
 }
 
 struct RecentOrder {
@@ -116,9 +117,13 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) 
         failed: Section::default(),
         found: Vec::new(),
         watched: 0,
-        batches: if who.may(Right::Batch) { open_batches(&app) } else { Vec::new() },
+        batches: Vec::new(),
         recent: recent(&app, who, now)?,
     };
+    if who.may(Right::Batch) {
+        let this = Arc::clone(&app);
+        page.batches = app.blocking(move || open_batches(&this)).await?;
+    }
     if let Some(ledger) = app.actions.ledger()? {
         page.read_ledger(&app, who, &ledger, now)?;
     }
@@ -188,15 +193,16 @@ fn was_retracted(ledger: &Ledger, order: &OrderId) -> Result<bool> {
     Ok(ledger.of_order(order)?.iter().any(|one| one.state.may_have_been_sent()))
 }
 
-fn open_batches(app: &App) -> Vec<BatchLine> {
-    let is_open = |batch: &Batch| batch.broken_off || !matches!(batch.stage, BatchStage::Done | BatchStage::Failed);
+/// Returns the batches that are not done, in their present stages, the newest first.
+fn open_batches(app: &App) -> Result<Vec<BatchLine>> {
     let line = |batch: Batch| BatchLine {
-        stage: if batch.broken_off { "broken off" } else { batch.stage.as_str() },
+        stage: batch.words(),
+        tone: batch.tone(),
         id: batch.id,
         person: batch.person,
         created_at: batch.created_at,
     };
-    app.batches.list().into_iter().filter(is_open).take(LINES).map(line).collect()
+    Ok(app.present_batches()?.filter(Batch::is_unfinished).take(LINES).map(line).collect())
 }
 
 /// Returns the orders that the user has opened, as far as index or ledger still have them.

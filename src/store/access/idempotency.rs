@@ -1,4 +1,4 @@
-//! Idempotency keys: the server executes each request with an `Idempotency-Key` once.
+//! Idempotency keys: the service executes each API request with an `Idempotency-Key` once.
 
 use super::AccessFile;
 use crate::error::Result;
@@ -8,23 +8,23 @@ use crate::error::Result;
 pub enum Idempotency {
     /// The key is new.
     New,
-    /// The server is executing the key's request.
+    /// The service is executing the key's request.
     InFlight,
-    /// The server has answered the key's request.
+    /// The service has answered the key's request.
     Done { status: u16, body: String },
     /// The key belongs to a different request.
     Different,
 }
 
-/// The time for which the file keeps a response.
+/// The time for which the users' database keeps a response.
 const KEPT_MS: i64 = 24 * 3_600_000;
 
-/// After this time, a request without a response counts as interrupted by a crash. The ledger has a record of every
-/// retraction that such a request has sent.
+/// After this time, recoup treats a request without a response as interrupted by a crash. The ledger has a record of
+/// every retraction that such a request has sent.
 const IN_FLIGHT_MS: i64 = 10 * 60_000;
 
 impl AccessFile {
-    /// Reserves a key for the request with this hash. Returns the previous state of the key.
+    /// Reserves an idempotency key for the request with this hash. Returns the previous state of the key.
     pub fn begin_idempotent(&self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Idempotency> {
         self.conn.write(|tx| {
             tx.run(
@@ -51,13 +51,13 @@ impl AccessFile {
         })
     }
 
-    /// Stores the response to a request.
+    /// Stores the response to a request under its idempotency key.
     pub fn finish_idempotent(&self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
         let update = "UPDATE idempotency_keys SET status = ?3, body = ?4 WHERE user_name = ?1 AND key = ?2";
         self.run(update, &[&user, &key, &status, &body])
     }
 
-    /// Deletes a key whose request had no effect.
+    /// Deletes an idempotency key whose request had no effect.
     pub fn forget_idempotent(&self, user: &str, key: &str) -> Result<()> {
         self.run("DELETE FROM idempotency_keys WHERE user_name = ?1 AND key = ?2", &[&user, &key])
     }

@@ -1,7 +1,7 @@
-//! The access file: users, sessions, tokens, sign-in attempts and idempotency keys.
+//! The users' database: users, sessions, tokens, sign-in attempts and idempotency keys.
 //!
-//! `access.sql` describes every column. Disabling a user ends their sessions and tokens in the same transaction. Other modules
-//! hash passwords and define the rights of a role.
+//! `access.sql` describes every column. Disabling a user ends their sessions and tokens in the same transaction. Other
+//! modules hash passwords and define the rights of a role.
 
 mod idempotency;
 mod sessions;
@@ -34,7 +34,7 @@ pub(super) const LAYOUT: Layout = Layout {
 /// The minimum interval between two updates of a session's or token's last use.
 const SEEN_EVERY_MS: i64 = 60_000;
 
-/// The open access file. Tasks and threads share one `AccessFile`; a mutex serialises their access.
+/// The open users' database. Tasks and threads share one `AccessFile`; a mutex serialises their access.
 #[derive(Debug)]
 pub struct AccessFile {
     conn: Conn,
@@ -42,17 +42,17 @@ pub struct AccessFile {
 }
 
 impl AccessFile {
-    /// Opens the file; creates it if it is missing.
+    /// Opens the users' database; creates it if it is missing.
     pub fn open(place: impl Into<Place>, identity: &Identity) -> Result<Self> {
         let conn = Conn::open(&place.into(), &LAYOUT, identity)?;
         let csrf_key = csrf_key(&conn)?;
         Ok(Self { conn, csrf_key })
     }
 
-    /// Opens the file; returns `None` if it does not exist, which means that there is no user yet.
+    /// Opens the users' database. Returns `None` if it does not exist, which means that there is no user yet.
     pub fn open_existing(place: &Place, identity: &Identity) -> Result<Option<Self>> {
         let exists = match place {
-            // Fails if the folder cannot be searched, because the file may still exist.
+            // Fails if the folder cannot be searched, because the users' database may still exist.
             Place::File(path) => path.try_exists().map_err(|error| {
                 Error::new(Kind::Storage, format!("failed to open the access file at {place}: {error}"))
                     .hint("check who owns the file and its folder")
@@ -62,7 +62,7 @@ impl AccessFile {
         exists.then(|| Self::open(place, identity)).transpose()
     }
 
-    /// Returns the key of CSRF tokens.
+    /// Returns the secret key with which CSRF tokens are computed.
     pub fn csrf_key(&self) -> &str {
         &self.csrf_key
     }
@@ -85,10 +85,10 @@ impl AccessFile {
     }
 }
 
-/// Reads the key of CSRF tokens. A new file gets a random key.
+/// Reads the secret key of CSRF tokens. A new database gets a random key.
 fn csrf_key(conn: &Conn) -> Result<String> {
     let select = "SELECT value FROM identity WHERE key = 'csrf_key'";
-    // Reads before it writes, so that opening the file never waits for a writer.
+    // Reads before writing, so that opening the database never waits for a writer.
     if let Some(key) = conn.read(|tx| tx.opt(select, &[], |row| row.get(0)))? {
         return Ok(key);
     }
@@ -96,7 +96,7 @@ fn csrf_key(conn: &Conn) -> Result<String> {
     conn.write(|tx| {
         let insert = "INSERT INTO identity (key, value) VALUES ('csrf_key', ?1) ON CONFLICT (key) DO NOTHING";
         tx.run(insert, &[&key])?;
-        // Reads the key again, because another process may have written its key first.
+        // Reads the secret key again, because another process may have written its key first.
         tx.one(select, &[], |row| row.get(0))
     })
 }

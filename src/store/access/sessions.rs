@@ -1,10 +1,10 @@
-//! Sessions, identified by the hash of their cookie.
+//! Sessions of users on the page, identified by the hash of their cookie.
 
 use super::{AccessFile, SEEN_EVERY_MS};
 use crate::error::Result;
 use crate::store::db::{DbError, Row};
 
-/// The session of a user who may sign in. Times are Unix milliseconds.
+/// A session of a user who may sign in. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
     pub user: String,
@@ -36,7 +36,7 @@ impl AccessFile {
         self.run(insert, &[&hash, &user, &now_ms])
     }
 
-    /// Returns the session with this hash, if its user is not disabled.
+    /// Returns the session whose cookie has this hash, if its user is not disabled.
     pub fn session(&self, hash: &[u8], now_ms: i64) -> Result<Option<SessionRow>> {
         let select = format!("{SELECT} WHERE s.hash = ?1 AND u.disabled_at IS NULL");
         let found = self.conn.read(|tx| tx.opt(&select, &[&hash], from_row))?;
@@ -49,13 +49,13 @@ impl AccessFile {
         self.conn.read(|tx| tx.rows(&select, &[], from_row))
     }
 
-    /// Ends every session of a user. Returns their number.
+    /// Ends every session of a user. Returns the number of ended sessions.
     pub fn end_sessions_of(&self, name: &str) -> Result<u64> {
         let delete = "DELETE FROM sessions WHERE user_name = ?1";
         self.conn.write(|tx| tx.run(delete, &[&name]))
     }
 
-    /// Records that a session was used, at most once a minute.
+    /// Records that a user used a session, at most once a minute.
     pub fn touch_session(&self, hash: &[u8], seen_ms: i64, now_ms: i64) -> Result<()> {
         if now_ms - seen_ms < SEEN_EVERY_MS {
             return Ok(());

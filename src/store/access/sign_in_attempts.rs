@@ -1,22 +1,23 @@
-//! Attempts to sign in. The server counts each attempt before it checks the password, so that parallel attempts count too.
+//! Attempts to sign in. The service counts each attempt before it checks the password, so that parallel attempts count
+//! too.
 
 use super::AccessFile;
 use crate::error::Result;
 use crate::store::db::{DbError, Tx};
 
-/// The key that counts the failures of all users together.
+/// The key under which failed sign-ins of all users together are counted.
 const EVERYBODY: &str = "everybody";
 
-/// The maximum number of stored keys. The oldest keys are deleted, because an attacker can try any number of names.
+/// The maximum number of stored keys. recoup deletes the oldest keys, because an attacker can try any number of names.
 const KEPT: u32 = 10_000;
 
-/// A key to count, and a function that returns the wait before the key's next attempt, in milliseconds. The function receives
-/// the failures of the key and the failures of all users.
+/// A key to count failed sign-ins by, and a function that returns the wait before the key's next attempt, in
+/// milliseconds. The function receives the failures of the key and the failures of all users.
 pub type CountedKey = (String, fn(u32, u32) -> i64);
 
 impl AccessFile {
-    /// Counts an attempt for each of these keys. If one of the keys must still wait, changes nothing and returns the end of
-    /// the wait in Unix milliseconds. The count of all users decreases by one every `forgotten_every_ms`.
+    /// Counts a sign-in attempt for each of these keys. If one of the keys must still wait, changes nothing and returns
+    /// the end of the wait in Unix milliseconds. The count of all users decreases by one every `forgotten_every_ms`.
     pub fn attempt(&self, keys: &[CountedKey], forgotten_every_ms: i64, now_ms: i64) -> Result<Option<i64>> {
         self.conn.write(|tx| {
             let mut until = None;
@@ -47,7 +48,7 @@ impl AccessFile {
         })
     }
 
-    /// Removes the counts of a successful attempt, and deletes counts whose last attempt was before `old_ms`.
+    /// Removes the counts of a successful sign-in, and deletes counts whose last attempt was before `old_ms`.
     pub fn forget_attempts(&self, keys: &[String], old_ms: i64) -> Result<()> {
         self.conn.write(|tx| {
             for key in keys {

@@ -6,7 +6,7 @@ use super::{AccessFile, SEEN_EVERY_MS, text};
 use crate::error::Result;
 use crate::store::db::{DbError, Row};
 
-/// A token to create.
+/// The values of a token to create.
 #[derive(Debug, Clone)]
 pub struct NewToken<'a> {
     pub user: &'a str,
@@ -75,8 +75,8 @@ impl AccessFile {
         })
     }
 
-    /// Returns the token with this hash, if the token is valid and its user is not disabled. Updates the time of last use at
-    /// most once a minute.
+    /// Returns the token with this hash, if the token is valid and its user is not disabled. Updates the token's time
+    /// of last use at most once a minute.
     pub fn token(&self, hash: &[u8], now_ms: i64) -> Result<Option<TokenRow>> {
         let valid = "t.hash = ?1 AND t.revoked_at IS NULL AND u.disabled_at IS NULL AND t.expires_ms > ?2";
         let select = format!("{SELECT} WHERE {valid}");
@@ -95,7 +95,7 @@ impl AccessFile {
         self.conn.read(|tx| tx.rows(&select, &[&user], from_row))
     }
 
-    /// Revokes a token; returns `false` if there is no such token, or if it is already revoked.
+    /// Revokes a token. Returns `false` if there is no such token, or if it is already revoked.
     pub fn revoke_token(&self, id: i64, now: Timestamp) -> Result<bool> {
         let update = "UPDATE tokens SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
         Ok(self.conn.write(|tx| tx.run(update, &[&id, &text(now)]))? > 0)

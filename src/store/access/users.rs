@@ -9,7 +9,7 @@ use crate::store::db::{DbError, Row, ToValue};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserRow {
     pub name: String,
-    /// `viewer`, `agent`, `lead` or `admin`.
+    /// The role: `viewer`, `agent`, `lead` or `admin`.
     pub role: String,
     /// The same person's user name in the operating system.
     pub os_user: Option<String>,
@@ -32,7 +32,7 @@ fn from_row(row: &Row<'_>) -> Result<UserRow, DbError> {
 }
 
 impl AccessFile {
-    /// Adds a user; returns `false` if another user has the name or the `os_user`.
+    /// Adds a user. Returns `false` if another user has the name or the `os_user`.
     pub fn add_user(&self, user: &UserRow, password: &str, now: Timestamp) -> Result<bool> {
         // ON CONFLICT has no target, because either of the two unique columns may conflict.
         let insert = "INSERT INTO users (name, role, password, os_user, created_at, password_at)

@@ -6,12 +6,12 @@ use super::Place;
 use crate::error::{Error, Kind};
 use crate::store::{Layout, ProcessLock, ledger};
 
-/// The reason why a transaction failed.
+/// The reason why a database transaction failed.
 #[derive(Debug)]
 pub enum DbError {
-    /// Another process holds the write lock.
+    /// Another process holds the database's write lock.
     Busy,
-    /// The transaction collided with another one; the caller may retry it.
+    /// The transaction collided with another transaction; the caller may retry it.
     Retry,
     /// The statement violates a constraint of the schema.
     Constraint(String),
@@ -25,9 +25,10 @@ pub enum DbError {
     Io(String),
     /// The process has no write permission on the file or its folder.
     ReadOnly(String),
-    /// The server did not answer, or the connection to it was lost. Nothing was committed.
+    /// The PostgreSQL server did not answer, or the connection to it was lost. The server committed nothing.
     Lost(String),
-    /// The connection was lost while the server committed, and the outcome could not be read within the limit.
+    /// The connection was lost while the PostgreSQL server committed. recoup could not find out in time whether the
+    /// commit succeeded.
     Unresolved(String),
     /// Another error of the database engine.
     Engine(String),
@@ -61,7 +62,7 @@ impl From<rusqlite::Error> for DbError {
 }
 
 impl DbError {
-    /// Converts this to the user's error for the store at `place`, with a hint.
+    /// Converts this error to the user's error for the store at `place`, with a hint.
     pub fn of(self, layout: &Layout, place: &Place) -> Error {
         let (what, cause, hint) = match self {
             Self::Ours(error) => return error,

@@ -1,7 +1,7 @@
 //! Creates database files, and opens them without harm to open connections.
 //!
-//! This module opens every database. Only SQLite may open and close a database file while a connection to it may be open;
-//! [`MAKING`] explains why.
+//! This module opens every database. Only SQLite may open and close a database file while a connection to it may be
+//! open; The comment of [`MAKING`] has the reason.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -14,14 +14,14 @@ use crate::error::{Error, Kind, Result};
 
 /// A lock that this process holds while it creates a file, and briefly before it opens one.
 ///
-/// POSIX file locks belong to the process, not to a connection, and the operating system releases all of them as soon as the
-/// process closes the file through any handle. Another process that then closes the file assumes that it is the last one, and
-/// deletes the write-ahead log. The remaining connections lose their commits. So only SQLite opens an existing file, and this
-/// process opens a file only after its creation is complete.
+/// POSIX file locks belong to the process, not to a connection. The operating system releases all locks of a file as
+/// soon as the process closes the file through any handle. Another process that then closes the database assumes that
+/// it is the last user, and deletes the write-ahead log. The remaining connections lose their commits. Therefore only
+/// SQLite opens an existing database file, and this process opens it only after its creation is complete.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// Creates the file if it is missing, readable by its owner alone. SQLite gives `-wal` and `-shm` the mode of the main file. Does
-/// not open an existing file.
+/// Creates the database file if it is missing, readable by its owner alone. SQLite gives `-wal` and `-shm` the mode of
+/// the main file. Does not open an existing file.
 pub fn create_private(path: &Path) -> std::io::Result<()> {
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if path.try_exists()? {
@@ -34,7 +34,7 @@ pub fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Opens an existing file. Sets no pragma.
+/// Opens an existing database file. Sets no pragma.
 pub fn open_file(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
     check_regular(path).map_err(|error| {
@@ -44,7 +44,7 @@ pub fn open_file(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> 
     Connection::open_with_flags(path, flags)
 }
 
-/// Fails unless the path is a regular file. Opening a FIFO would block forever, and a device does not store data.
+/// Fails if the path is not a regular file. Opening a FIFO would block forever, and a device does not store data.
 fn check_regular(path: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => {
@@ -56,8 +56,8 @@ fn check_regular(path: &Path) -> std::io::Result<()> {
 
 /// Refuses a database with hard links, and a database or a log that is not a regular file.
 ///
-/// SQLite's logs and recoup's locks are files beside the database, named after it. If two processes open one file by two
-/// names, each misses the commits and locks of the other, and both could send the same request.
+/// The names of SQLite's logs and recoup's lock files derive from the database's name. If two processes open one file
+/// by two names, each misses the commits and locks of the other, and both could send the same request.
 pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
     let name = layout.name;
     for log in ["", "-wal", "-shm", "-journal"] {
@@ -88,8 +88,8 @@ pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file in a read-only folder. The file is complete if it has no write-ahead log, and a process without write permission
-/// on the folder cannot create one.
+/// Opens a database file in a read-only folder. A process without write permission on the folder cannot create a
+/// write-ahead log. If there is none, the main file is complete.
 pub fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -113,11 +113,11 @@ mod tests {
 
     use super::*;
 
-    /// The offset of the byte that every open connection to a WAL file locks.
+    /// The offset of the byte that every open connection to a WAL database locks.
     const SHARED: &str = "1073741826";
 
-    /// If the process closed the file outside of SQLite, the operating system would release the lock. An older SQLite (for
-    /// example the system's) would then delete the log of the remaining connections.
+    /// If the process closed the file outside of SQLite, the operating system would release SQLite's lock. An older
+    /// SQLite (for example the system's) would then delete the log of the remaining connections.
     #[test]
     fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
         let dir = tempfile::tempdir().expect("a folder");

@@ -1,10 +1,10 @@
 //! The executor: the only module that runs SQL.
 //!
-//! A store passes [`Conn`] a closure over one transaction, [`Tx`], and receives the closure's value or the user's error. A
-//! closure must have no effect outside its transaction, because [`Conn`] retries a transaction that collides with another one.
-//! SQL uses the common subset of SQLite and PostgreSQL, with parameters as `?1`. Only this module uses the drivers of both
-//! engines. An operation that only a file needs (checkpoint, `VACUUM`, interrupt) is a method of [`Conn`], which says what it
-//! does on a server.
+//! A store passes [`Conn`] a closure over one transaction, [`Tx`], and receives the closure's value or the user's
+//! error. A closure must have no effect outside its transaction, because [`Conn`] retries a transaction that collides
+//! with another one. recoup's SQL uses the common subset of SQLite and PostgreSQL, with parameters as `?1`. Only this
+//! module uses the drivers of both engines. An operation that only a file needs (checkpoint, `VACUUM`, interrupt) is a
+//! method of [`Conn`]. The comment of each method describes its effect on a PostgreSQL server.
 
 mod error;
 mod file;
@@ -41,7 +41,7 @@ const BUSY_POLL: Duration = Duration::from_millis(1);
 pub(super) enum Patience {
     /// The default limit, which is longer than the largest commit of a crawl.
     Usual,
-    /// The limit for a transaction that leases requests.
+    /// The limit for a transaction that leases requests of the quota.
     Brief,
     /// Fails at once if another process holds the write lock.
     None,
@@ -57,8 +57,8 @@ impl Patience {
     }
 }
 
-/// An open store. Threads share one `Conn`; a mutex serialises their access. The mutex is reentrant, so that several reads
-/// can join one read.
+/// An open store. Threads share one `Conn`; a mutex serialises their access. The mutex is reentrant, so that several
+/// reads can join one read transaction.
 #[derive(Debug)]
 pub(super) struct Conn {
     place: Place,
@@ -74,7 +74,7 @@ enum Engine {
 }
 
 impl Conn {
-    /// Opens a store for writing; creates a missing store. A new file is readable only by its owner.
+    /// Opens a store for writing; creates a missing store. A new database file is readable only by its owner.
     pub fn open(place: &Place, layout: &'static Layout, identity: &Identity) -> Result<Self> {
         let engine = match place {
             Place::File(path) => file_engine(open_writer(path, layout, identity)?),
@@ -86,7 +86,8 @@ impl Conn {
         Ok(Self::over(engine, place, layout, Patience::Usual))
     }
 
-    /// Opens a store for reading; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
+    /// Opens a store for reading; returns `None` if it does not exist yet. Compares `identity` with the store's owner
+    /// if it is `Some`.
     pub fn open_read_only(place: &Place, layout: &'static Layout, identity: Option<&Identity>) -> Result<Option<Self>> {
         let engine = match place {
             Place::File(path) => open_reader(path, layout, identity)?.map(file_engine),
@@ -144,9 +145,9 @@ impl Conn {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Runs `work` in one write transaction, which commits all changes or none. No other process writes between the start of
-    /// the closure and the commit. An error means that nothing was committed, except for an error that says that this is
-    /// unknown because the connection was lost.
+    /// Runs `work` in one write transaction, which commits all changes or none. No other process writes between the
+    /// start of the closure and the commit. An error means that nothing was committed. The exception is the error for a
+    /// lost connection, which says that the outcome is unknown.
     pub fn write<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         let done = match &self.engine {
             Engine::Sqlite(file) => file.write(self.patience, work),
@@ -155,8 +156,9 @@ impl Conn {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Runs `work` in one write transaction that survives a power cut. SQLite also copies the commit into the main file; if a
-    /// reader prevents the copy, the commit stays in the write-ahead log. On a server every commit is durable.
+    /// Runs `work` in one write transaction that survives a power cut. SQLite also copies the commit into the main
+    /// file; if a reader prevents the copy, the commit stays in the write-ahead log. On a PostgreSQL server every
+    /// commit is durable.
     pub fn write_durably<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         match &self.engine {
             Engine::Sqlite(file) => {
@@ -167,16 +169,16 @@ impl Conn {
         }
     }
 
-    /// Copies commits from the write-ahead log into the main file, without waiting for readers. Ignores a failure: the commits
-    /// stay in the log, and the next checkpoint copies them. A server does this by itself.
+    /// Copies commits from the write-ahead log into the main file, without waiting for readers. Ignores a failure,
+    /// because the commits stay in the log and the next checkpoint copies them. Does nothing on a PostgreSQL server.
     pub fn checkpoint(&self) {
         if let Engine::Sqlite(file) = &self.engine {
             file.checkpoint();
         }
     }
 
-    /// Copies every commit into the main file and syncs it to the disk. Returns `false` if a reader of an older state blocked the
-    /// checkpoint for too long. On a server, every commit is already durable.
+    /// Copies every commit into the main file and syncs it to the disk. Returns `false` if a reader of an older state
+    /// blocked the checkpoint for too long. On a PostgreSQL server, every commit is already durable.
     pub fn checkpoint_fully(&self) -> Result<bool> {
         match &self.engine {
             Engine::Sqlite(file) => file.checkpoint_fully().map_err(|error| self.failed(error)),
@@ -184,7 +186,8 @@ impl Conn {
         }
     }
 
-    /// Makes SQLite overwrite everything that this connection deletes from now on. On a server, [`Conn::rewrite`] removes it.
+    /// Makes SQLite overwrite everything that this connection deletes from now on. On a PostgreSQL server,
+    /// [`Conn::rewrite`] removes deleted data.
     pub fn overwrite_deleted(&self) -> Result<()> {
         match &self.engine {
             Engine::Sqlite(file) => file.overwrite_deleted().map_err(|error| self.failed(error)),
@@ -192,8 +195,8 @@ impl Conn {
         }
     }
 
-    /// Rewrites the store without deleted data. SQLite also empties its write-ahead log. A server's archives and backups keep
-    /// what they hold.
+    /// Rewrites the store without deleted data. SQLite also empties its write-ahead log. The archives and backups of a
+    /// PostgreSQL server keep the deleted data.
     pub fn rewrite(&self) -> Result<()> {
         let done = match &self.engine {
             Engine::Sqlite(file) => file.rewrite(self.patience),
@@ -202,7 +205,7 @@ impl Conn {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Returns the approximate size of a copy, in bytes.
+    /// Returns the approximate size of a copy of the store, in bytes.
     pub fn size(&self) -> Result<u64> {
         let size = match &self.engine {
             Engine::Sqlite(_) => {
@@ -217,8 +220,8 @@ impl Conn {
         self.read(|tx| tx.one(size, &[], |row| row.get(0)))
     }
 
-    /// Copies one state of the store into an empty file, without deleted data. Other processes may write meanwhile. Refuses a
-    /// store on a server.
+    /// Copies one state of the store into an empty file, without deleted data. Other processes may write meanwhile.
+    /// Refuses a store on a PostgreSQL server.
     pub fn copy_into(&self, copy: &str) -> Result<(), DbError> {
         match &self.engine {
             Engine::Sqlite(file) => file.copy_into(copy),
@@ -237,8 +240,8 @@ impl Conn {
         }
     }
 
-    /// Takes the write lock, writes, and rolls back. A check of file modes is not enough: root ignores them, and they do not
-    /// show a read-only mount or a standby.
+    /// Takes the write lock, writes, and rolls back. A check of file modes is not enough: root ignores them, and they
+    /// show neither a read-only mount nor a standby server.
     pub fn try_to_write(&self) -> Result<()> {
         let tried = match &self.engine {
             Engine::Sqlite(file) => file.try_to_write(self.patience),
@@ -247,8 +250,8 @@ impl Conn {
         tried.map_err(|error| self.failed(error))
     }
 
-    /// Lets this connection write only while the process still holds `lock`. Has no effect on a file, whose lock the operating
-    /// system holds until the process ends.
+    /// Lets this connection write only while the process still holds `lock`. Has no effect on a file, because the
+    /// operating system holds the lock of a file until the process ends.
     pub fn fence(&self, lock: &ServerLock) {
         if let Engine::Postgres(session) = &self.engine {
             session.fence(lock);
@@ -260,7 +263,7 @@ impl Conn {
         error.of(self.layout, &self.place)
     }
 
-    /// Returns the driver's connection, for tests that need operations outside this interface.
+    /// Returns the SQLite driver's connection, for tests that need operations outside this interface.
     #[cfg(test)]
     pub fn raw(&self) -> parking_lot::ReentrantMutexGuard<'_, rusqlite::Connection> {
         match &self.engine {
@@ -282,7 +285,7 @@ fn failed_to_open(error: DbError, layout: &Layout, place: &Place) -> Error {
     }
 }
 
-/// Returns the error of an operation that only files have.
+/// Returns the error of an operation that only files support.
 pub fn no_files(place: &Place) -> Error {
     Error::new(Kind::Usage, format!("the stores are on a PostgreSQL server ({place}), and only files can be copied"))
         .hint("use the server's own backups: snapshots with point-in-time recovery, or pg_dump")

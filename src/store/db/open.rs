@@ -14,12 +14,12 @@ use crate::error::{Error, Kind, Result};
 
 const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole file, so the limit is larger
-/// than SQLite's default of 2 MB. SQLite allocates pages only when it reads them.
+/// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole file, so the limit is
+/// larger than SQLite's default of 2 MB. SQLite allocates memory for a page only when it reads the page.
 const WRITER_CACHE: i64 = 12 * 1024;
 const READER_CACHE: i64 = 4 * 1024;
 
-/// Opens a file for writing, creates it if it is missing (mode 0600), and checks its owner.
+/// Opens a database file for writing, creates it if it is missing (mode 0600), and checks its owner.
 pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
@@ -35,7 +35,8 @@ pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<
     open().map_err(|error| failed_to_open(error, layout, &Place::from(path)))
 }
 
-/// Opens a file for reading; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
+/// Opens a database file for reading; returns `None` if it does not exist yet. Compares `identity` with the file's
+/// owner if it is `Some`.
 pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
     if !exists(path, layout)? {
         return Ok(None);
@@ -47,7 +48,7 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
         // log after a crash.
         set_busy_handler(&mut conn, Patience::Usual)?;
         let is_made = match check_version(&conn, layout) {
-            // The process has no permission to create `-shm` beside the file.
+            // The process has no permission to create `-shm` beside the database file.
             Err(DbError::ReadOnly(_)) if !has_log(path) => {
                 conn = open_immutable(path)?;
                 set_busy_handler(&mut conn, Patience::Usual)?;
@@ -56,7 +57,7 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
             checked => checked,
         };
         if !is_made? {
-            // The first writer has created the file, but not yet its schema.
+            // The first writer has created the database file, but not yet its schema.
             return Ok(None);
         }
         plan_once(&conn)?;
@@ -69,7 +70,7 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
     open().map_err(|error| failed_to_open(error, layout, &Place::from(path)))
 }
 
-/// Opens an existing file for writing; returns `None` if the file or its schema is missing.
+/// Opens an existing database file for writing; returns `None` if the file or its schema is missing.
 pub fn open_existing(
     path: &Path,
     layout: &Layout,
@@ -101,7 +102,7 @@ pub fn exists(path: &Path, layout: &Layout) -> Result<bool> {
     path.try_exists().map_err(|error| io_error(&error, layout, path))
 }
 
-/// Returns whether the write-ahead log may hold commits that the file lacks.
+/// Returns `true` if the write-ahead log may contain commits that the main file lacks.
 fn has_log(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -118,35 +119,36 @@ fn set_cache(conn: &Connection, kib: i64) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_size", -kib)
 }
 
-/// Sets the pragmas, and creates the schema in one exclusive transaction.
+/// Sets the pragmas of a connection, and creates the schema in one exclusive transaction.
 fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     set_busy_handler(conn, Patience::Usual)?;
     plan_once(conn)?;
     set_cache(conn, WRITER_CACHE)?;
-    // The version is checked first, because the next pragma changes the file, and recoup must not change a foreign file or
-    // another version.
+    // recoup checks the version first, because the next pragma changes the file. recoup must not change the file of
+    // another program or version.
     let is_made = check_version(conn, layout)?;
-    // With a write-ahead log, readers continue while a crawl writes, and a commit is one append.
+    // With a write-ahead log, readers continue while a crawl writes. A commit then only appends to the log.
     enable_wal(conn)?;
     set_durability(conn, layout)?;
-    // A crawl sorts in memory, because the disk may be full.
+    // SQLite sorts in memory, because the disk may be full during a crawl.
     conn.pragma_update(None, "temp_store", "memory")?;
     if !is_made {
         make_schema(conn, layout)?;
     }
-    // A dangling reference is a bug, and fails at once.
+    // A dangling reference is a bug, so SQLite must fail at once.
     conn.pragma_update(None, "foreign_keys", true)?;
     Ok(())
 }
 
-/// The ledger must survive a power cut with its last row; the index may lose its last batch, but never become inconsistent.
+/// The ledger must survive a power cut with its last row. The index may lose its last batch, but must never become
+/// inconsistent.
 fn set_durability(conn: &Connection, layout: &Layout) -> rusqlite::Result<()> {
     conn.pragma_update(None, "synchronous", layout.synchronous)?;
     conn.pragma_update_and_check(None, "wal_autocheckpoint", layout.autocheckpoint_pages, |_| Ok(()))
 }
 
-/// Turns the write-ahead log on. SQLite needs exclusive access to switch the mode, and ignores the busy handler, so this
-/// function retries. Otherwise only one of several processes that open a new file at once would succeed.
+/// Turns the write-ahead log on. SQLite needs exclusive access for the switch, and ignores the busy handler. Therefore
+/// this function retries: otherwise only one of several processes that open a new file at once would succeed.
 fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
     let mut tries = 0;
     loop {
@@ -164,8 +166,8 @@ fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Makes a connection wait while another process commits.
 ///
-/// SQLite's busy time-out slows down to ten attempts a second. A crawl at full speed leaves only a few milliseconds between two
-/// commits, so those attempts would miss nearly all gaps.
+/// SQLite's busy time-out slows down to ten attempts a second. A crawl at full speed leaves only a few milliseconds
+/// between two commits, so ten attempts a second would miss nearly all gaps.
 fn set_busy_handler(conn: &mut Connection, patience: Patience) -> rusqlite::Result<()> {
     match patience {
         Patience::Usual => conn.busy_handler(Some(|tries| pause(tries, Patience::Usual.limit()))),
@@ -174,7 +176,7 @@ fn set_busy_handler(conn: &mut Connection, patience: Patience) -> rusqlite::Resu
     }
 }
 
-/// Pauses before the next attempt; returns `false` if the time limit is reached.
+/// Pauses before the next attempt to lock the file. Returns `false` if the time limit is reached.
 fn pause(tries: i32, within: Duration) -> bool {
     let is_early = BUSY_POLL * tries.unsigned_abs() < within;
     if is_early {
@@ -183,7 +185,7 @@ fn pause(tries: i32, within: Duration) -> bool {
     is_early
 }
 
-/// Creates the whole schema of a new file in one transaction.
+/// Creates the whole schema of a new database file in one transaction.
 fn make_schema(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     // Another process may have created the schema while this process waited for the lock.
@@ -201,8 +203,8 @@ fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
         .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-/// Returns whether the file has its schema; `false` for an empty file. Refuses a file with another schema version, and a file
-/// of another program.
+/// Returns `true` if the file has its schema, and `false` for an empty file. Refuses a file with another schema
+/// version, and a file of another program.
 pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError> {
     let names = || -> rusqlite::Result<(usize, i32)> {
         Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
@@ -210,7 +212,7 @@ pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError
     let (mut version, mut id) = names()?;
     let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
     if id == 0 && version == 0 && !is_empty {
-        // Another process may have created the schema between these statements. Reads the version and the application ID
+        // Another process may have created the schema between the two reads. Reads the version and the application ID
         // again, because that process has set both.
         (version, id) = names()?;
     }
@@ -246,7 +248,7 @@ fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String
 }
 
 pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbError> {
-    // Skips an empty setting, which counts as missing.
+    // An empty setting counts as missing and is not compared.
     for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
         if let Some(found) = read_identity(conn, key)?
             && found != wanted
@@ -264,7 +266,7 @@ pub fn other_owner(key: &str, found: &str, wanted: &str) -> DbError {
         .into()
 }
 
-/// Records the file's owner at the first use. Refuses another owner later.
+/// Records the store's owner at the first use. Refuses another owner later.
 fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), DbError> {
     check_identity(conn, identity)?;
     let mut is_bound = true;
@@ -374,7 +376,8 @@ mod tests {
                         start.wait();
                         let mut is_there = who % 2 == 1;
                         for _ in 0..4 {
-                            // The kinds of open alternate, so that all pairs of kinds run against every state of the file.
+                            // The test alternates the kinds of open, so that all pairs of kinds run against every state
+                            // of the file.
                             if is_there {
                                 open_writer(path, &LAYOUT, &identity("t", "s")).map(drop)
                             } else {

@@ -1,4 +1,4 @@
-//! The location of the stores: files, or schemas on a PostgreSQL server.
+//! The location of the stores: local files, or schemas on a PostgreSQL server.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,15 @@ use super::postgres::Server;
 /// The location of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A SQLite file.
+    /// An SQLite file.
     File(PathBuf),
-    /// A PostgreSQL server. Each store has its own schema there, so all stores of a tenant share one value.
+    /// A PostgreSQL server. Each store has its own schema on the server, so all stores of a tenant share one `Place`
+    /// value.
     Server(Arc<Server>),
 }
 
 impl Place {
-    /// Returns the path of a file; `None` for a server.
+    /// Returns the path of a file; `None` for a PostgreSQL server.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -28,7 +29,8 @@ impl Place {
         matches!(self, Self::Server(_))
     }
 
-    /// Returns the place of another store: the path that `beside` derives from this path, or the same server.
+    /// Returns the place of another store: the path that `beside` derives from this path, or the same PostgreSQL
+    /// server.
     #[must_use]
     pub fn beside(&self, beside: impl FnOnce(&Path) -> PathBuf) -> Self {
         match self {
@@ -38,7 +40,7 @@ impl Place {
     }
 }
 
-/// Never shows a password.
+/// Formats the place without a password.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -65,8 +65,8 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// An open file. Threads share it; a mutex serialises their access. The mutex is reentrant, so that several reads can join one
-/// read.
+/// An open database file. Threads share one; a mutex serialises their access. The mutex is reentrant, so that several
+/// reads can join one read transaction.
 #[derive(Debug)]
 pub struct File {
     conn: ReentrantMutex<Connection>,
@@ -117,7 +117,8 @@ impl File {
         let mut tries = 0;
         loop {
             match attempt(&conn) {
-                // `Busy` is not retried: SQLite returns it only after the busy handler has waited for this connection's limit.
+                // `Busy` is not retried, because SQLite returns it only after the busy handler has waited for this
+                // connection's limit.
                 Err(DbError::Retry) if BUSY_POLL * tries < patience.limit() => {
                     tries += 1;
                     std::thread::park_timeout(BUSY_POLL);
@@ -137,7 +138,8 @@ impl File {
         })?)
     }
 
-    /// `usual` is the value of `PRAGMA synchronous` outside of this call.
+    /// Runs `work` in one write transaction that survives a power cut. `usual` is the value of `PRAGMA synchronous`
+    /// outside of this call.
     pub fn write_durably<T>(
         &self,
         patience: Patience,
@@ -160,11 +162,11 @@ impl File {
 
     pub fn rewrite(&self, patience: Patience) -> Result<(), DbError> {
         self.repeat(patience, |conn| {
-            // SQLite copies the whole file, which may not fit into memory.
+            // SQLite copies the whole database file, which may not fit into memory.
             conn.pragma_update(None, "temp_store", "file")?;
             conn.execute_batch("VACUUM")?;
             let is_blocked: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-            // A reader prevents SQLite from emptying the log, so the old pages are still in it.
+            // A reader prevents SQLite from emptying the log, so deleted data may still be in the log.
             if is_blocked { Err(DbError::Busy) } else { Ok(()) }
         })
     }
@@ -182,7 +184,8 @@ impl File {
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         self.repeat(patience, |conn| {
-            // Leaves the log in place at close, so that the next real writer copies it into the file.
+            // Leaves the write-ahead log in place at close, so that the next real writer copies the log into the main
+            // file.
             conn.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
             run(&tx, "UPDATE identity SET value = value", &[])?;

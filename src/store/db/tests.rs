@@ -1,4 +1,5 @@
-//! Tests of the executor's guarantees for a store's closure, on a file and, if `TEST_POSTGRES` names one, on a server.
+//! Tests of what the executor guarantees to a store's closure. They run on a file and, if `TEST_POSTGRES` is set, on a
+//! PostgreSQL server.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! One transaction and one row, on either engine.
+//! A transaction and a result row, on either database engine.
 
 use super::postgres::PgTx;
 use super::{DbError, FromValue, ToValue, Value, sqlite};
@@ -21,7 +21,7 @@ impl<'t> Tx<'t> {
         Self(Engine::Postgres(tx))
     }
 
-    /// Runs a statement; returns the number of changed rows.
+    /// Runs a statement and returns the number of changed rows.
     pub fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
         match self.0 {
             Engine::Sqlite(conn) => sqlite::run(conn, sql, args),
@@ -87,7 +87,7 @@ impl<'t> Tx<'t> {
         }
     }
 
-    /// Returns a number that changes after another connection commits to the store.
+    /// Returns a number that changes if another connection commits to the store.
     pub fn data_version(&self) -> Result<i64, DbError> {
         let sql = match self.0 {
             Engine::Sqlite(_) => "PRAGMA data_version",
@@ -96,8 +96,8 @@ impl<'t> Tx<'t> {
         self.one(sql, &[], |row| row.get(0))
     }
 
-    /// Returns the first finding of the engine's check of the whole file; `None` if the file is intact. PostgreSQL checks its
-    /// pages by itself when it reads them, so there is nothing to find.
+    /// Returns the first fault that the engine finds in a check of the whole file; `None` if the file is intact.
+    /// PostgreSQL checks its pages itself when it reads them, so there `None` is always returned.
     pub fn first_damage(&self, checks: Checks) -> Result<Option<String>, DbError> {
         let Engine::Sqlite(_) = self.0 else { return Ok(None) };
         let sql = match checks {
@@ -108,8 +108,8 @@ impl<'t> Tx<'t> {
         Ok(Some(finding).filter(|finding| finding != "ok"))
     }
 
-    /// Returns a text that identifies this very store on its server; `None` for a file. The text changes if a standby is
-    /// promoted, if a backup or a dump is restored, and if the tables are created again.
+    /// Returns a text that identifies this very store on its PostgreSQL server; `None` for a file. The text changes if
+    /// a standby is promoted, if a backup or a dump is restored, and if the tables are created again.
     pub fn server_instance(&self) -> Result<Option<String>, DbError> {
         match self.0 {
             Engine::Sqlite(_) => Ok(None),
@@ -117,7 +117,8 @@ impl<'t> Tx<'t> {
         }
     }
 
-    /// Returns the server's time in Unix milliseconds; `None` for a file, whose users share one machine's clock.
+    /// Returns the PostgreSQL server's time in Unix milliseconds; `None` for a file, whose users share one machine's
+    /// clock.
     pub fn server_now_ms(&self) -> Result<Option<i64>, DbError> {
         match self.0 {
             Engine::Sqlite(_) => Ok(None),
@@ -129,7 +130,7 @@ impl<'t> Tx<'t> {
     }
 }
 
-/// The parts of a file that SQLite checks.
+/// The parts of a database file that SQLite checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checks {
     /// Checks pages and rows, and compares every index with its table.
@@ -138,7 +139,7 @@ pub enum Checks {
     WithoutIndexes,
 }
 
-/// One row of a query's result.
+/// One row in the result of a query.
 pub struct Row<'r>(Columns<'r>);
 
 enum Columns<'r> {
@@ -154,7 +155,7 @@ impl<'r> Row<'r> {
     /// Reads a column, counted from 0.
     ///
     /// # Errors
-    /// [`DbError::Damaged`] if the column holds a value of another type, which no strict table does.
+    /// [`DbError::Damaged`] if the column contains a value of another type, which a strict table prevents.
     pub fn get<'a, T: FromValue<'a>>(&'a self, column: usize) -> Result<T, DbError> {
         self.value(column)?.and_then(T::from_value).ok_or_else(|| {
             let name = match &self.0 {

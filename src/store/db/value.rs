@@ -1,6 +1,6 @@
-//! Converts values to and from SQL.
+//! Converts Rust values to SQL values and back.
 
-/// A value that SQLite and PostgreSQL both support.
+/// An SQL value that SQLite and PostgreSQL both support.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     Null,
@@ -10,12 +10,12 @@ pub enum Value<'a> {
     Blob(&'a [u8]),
 }
 
-/// A type that can be a parameter of a statement.
+/// A type whose values can be parameters of a statement.
 pub trait ToValue {
     fn to_value(&self) -> Value<'_>;
 }
 
-/// A type that a column can be read as.
+/// A type whose values can be read from a column.
 pub trait FromValue<'a>: Sized {
     fn from_value(value: Value<'a>) -> Option<Self>;
 }
@@ -111,7 +111,7 @@ impl FromValue<'_> for f64 {
     fn from_value(value: Value<'_>) -> Option<Self> {
         match value {
             Value::Real(number) => Some(number),
-            // SQLite stores a whole number as an integer in a column without a type.
+            // SQLite stores a whole number as an integer if its column has no type.
             Value::Integer(number) => Some(number as f64),
             _ => None,
         }

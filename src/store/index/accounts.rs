@@ -1,5 +1,5 @@
-//! Accounts: writes a page of participants with its cursor in one transaction, and reads the queue of accounts that a run has
-//! not read yet.
+//! Stores accounts: writes a page of participants with its cursor in one transaction, and reads the queue of accounts
+//! that a run has not read yet.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,13 +10,14 @@ use crate::error::Result;
 use crate::model::{AccountId, Participant, fnv1a};
 use crate::store::db::{DbError, Row, Tx};
 
-/// One page of participants, with the cursor for the page after it.
+/// One page of participants, with the cursor for the next page.
 #[derive(Debug, Clone)]
 pub struct Page {
     pub participants: Vec<Participant>,
-    /// Hashes of the rows without a user or account ID. Pages overlap, and the hash lets the pass count such a row once.
+    /// Hashes of the rows without a user or account ID. Pages overlap, and the hash lets the pass count such a row
+    /// once.
     pub unusable: Vec<u64>,
-    /// The JSON of the pagination after this page.
+    /// The JSON of the pagination's state after this page.
     pub cursor: String,
 }
 
@@ -47,7 +48,7 @@ pub struct Unread {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailedAccount {
-    /// Personal data: recoup shows the account ID only on request.
+    /// The account ID, which is personal data: recoup shows it only on request.
     pub account_id: AccountId,
     pub reason: String,
     pub failed_at: Timestamp,
@@ -60,8 +61,8 @@ macro_rules! is_listed {
     };
 }
 
-/// SQL condition: run `?1` has not read the account yet. A run over the participants reads every account; any other run reads
-/// its queue.
+/// SQL condition: run `?1` has not read the account yet. A run over the participants reads every account; any other run
+/// reads its queue of accounts.
 macro_rules! is_unread {
     () => {
         "read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND gone_at IS NULL
@@ -83,7 +84,7 @@ macro_rules! queue {
 }
 
 impl Index {
-    /// Writes a page and its cursor in one transaction.
+    /// Writes a page of participants and its cursor in one transaction.
     pub fn commit_page(&mut self, run: RunKey, pass: &ListPass, page: &Page, at: Timestamp) -> Result<PageCommitted> {
         self.write_batch(|batch| write_page(batch, run, pass, page, at))
     }
@@ -122,8 +123,8 @@ impl Index {
 }
 
 impl Index {
-    /// Queues accounts for a run, adds new ones, and writes the cursor, in one transaction. Returns how many accounts were
-    /// added to the queue.
+    /// Queues accounts for a run, adds accounts that the index lacks, and writes the cursor, in one transaction.
+    /// Returns how many accounts were added to the queue.
     pub fn queue_accounts(
         &mut self,
         run: RunKey,
@@ -147,7 +148,7 @@ impl Index {
                 match row {
                     Some((_, queued, _, _)) if queued == run.0 => continue,
                     Some((id, queued_run, read_run, gone)) => {
-                        // An account that was gone and has a reward now must be read again.
+                        // An account that the index marked as gone and that has a reward now must be read again.
                         let read_run_now = if gone { 0 } else { read_run };
                         tx.run(
                             "UPDATE accounts SET queued_run = ?2, gone_at = NULL, read_run = ?3, sum = ?4 WHERE id = ?1",
@@ -172,7 +173,7 @@ impl Index {
         })
     }
 
-    /// Queues the accounts that failed in the runs that this run refreshes.
+    /// Queues the accounts whose reading failed in the runs that this run refreshes.
     pub fn queue_failed(&mut self, run: RunKey) -> Result<u64> {
         self.conn.write(|tx| {
             let base = RunAncestry::of(tx, run)?.base;
@@ -184,8 +185,8 @@ impl Index {
         })
     }
 
-    /// Queues the accounts with rewards that the source did not list. The source lists every account with rewards, so these
-    /// accounts may be gone.
+    /// Queues the accounts with rewards that the source did not list. The source lists every account with rewards, so
+    /// an unlisted account may be gone.
     pub fn queue_unlisted(&mut self, run: RunKey) -> Result<u64> {
         self.conn.write(|tx| {
             let queued = tx.run(
@@ -198,7 +199,8 @@ impl Index {
         })
     }
 
-    /// Queues up to `limit` accounts that were last read before a time. The account with the oldest reading is first.
+    /// Queues up to `limit` accounts that were last read before a time. The account with the oldest reading comes
+    /// first.
     pub fn queue_older(&mut self, run: RunKey, before: Timestamp, limit: u64) -> Result<u64> {
         self.conn.write(|tx| {
             let base = RunAncestry::of(tx, run)?.base;
@@ -211,7 +213,7 @@ impl Index {
         })
     }
 
-    /// Returns the accounts with the oldest readings. Accounts that were never read are first.
+    /// Returns the accounts with the oldest readings. Accounts that were never read come first.
     pub fn oldest_readings(&self, limit: u64) -> Result<Vec<AccountId>> {
         let oldest =
             "SELECT account_id FROM accounts WHERE gone_at IS NULL ORDER BY read_at IS NOT NULL, read_at LIMIT ?1";
@@ -219,8 +221,8 @@ impl Index {
     }
 }
 
-/// SQL condition: the account failed in the newest run, or in a run that it refreshes. A failure in an older run of another
-/// source does not affect the current index.
+/// SQL condition: reading the account failed in the newest run, or in a run that the newest run refreshes. A failure in
+/// an older run of another source does not affect the current index.
 macro_rules! has_failed {
     () => {
         "failed_run IS NOT NULL AND failed_run >= coalesce(
@@ -246,7 +248,7 @@ impl IndexReader {
                 Ok(FailedAccount { account_id: row.get(0)?, reason: row.get(1)?, failed_at: moment(row.get(2)?) })
             })
         })?;
-        // Sorts the few rows here, because SQLite would scan the index of all accounts for an ORDER BY.
+        // Sorts the few rows in Rust, because for an ORDER BY SQLite would scan the index of all accounts.
         failed.sort_by(|one, other| one.account_id.cmp(&other.account_id));
         Ok(failed)
     }
@@ -255,15 +257,15 @@ impl IndexReader {
 /// The previous state of an account that a page lists.
 enum Seen {
     New,
-    /// The account was marked as gone, and the page lists it again. `within_run` is `true` if an earlier pass of this run
-    /// marked it.
+    /// The index marked the account as gone, and the page lists the account again. `within_run` is `true` if an earlier
+    /// pass of this run marked it.
     Returned {
         within_run: bool,
     },
     Known,
 }
 
-/// Writes a page and its cursor into the transaction of a batch.
+/// Writes a page of participants and its cursor into the transaction of a batch.
 pub(super) fn write_page(
     batch: &mut Batch<'_>,
     run: RunKey,
@@ -275,7 +277,8 @@ pub(super) fn write_page(
     let (mut seen, mut new, mut known, mut returned) = (0_u64, 0_u64, 0, 0_i64);
     for participant in &page.participants {
         if batch.forgotten.has(participant.account_id.as_str()) {
-            // A pass is complete only if it counts the row of a forgotten participant too. A keyed hash identifies that row.
+            // A pass is complete only if it also counts the row of a forgotten participant. A keyed hash identifies
+            // that row.
             let row = format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str());
             seen += see_row(tx, pass.id, batch.forgotten.number(&row).unwrap_or(0))?;
             continue;
@@ -310,7 +313,7 @@ pub(super) fn write_page(
     Ok(PageCommitted { participants, accounts_known: accounts_known as u64 })
 }
 
-/// Counts a row once in each pass. Returns 1 if the pass sees the row for the first time, and 0 otherwise.
+/// Counts a row of the list once in each pass. Returns 1 if the pass sees the row for the first time, and 0 otherwise.
 fn see_row(tx: &Tx<'_>, pass: i64, hash: i64) -> Result<u64, DbError> {
     tx.run(
         "INSERT INTO participants (hash, pass) VALUES (?1, ?2)
@@ -319,8 +322,8 @@ fn see_row(tx: &Tx<'_>, pass: i64, hash: i64) -> Result<u64, DbError> {
     )
 }
 
-/// Combines the account's row ID (upper 32 bits) with 32 bits of the user ID's hash. Accounts are numbered in list order, so
-/// consecutive pages write neighbouring rows.
+/// Combines the account's row ID (upper 32 bits) with 32 bits of the user ID's hash. Accounts are numbered in the order
+/// of the list, so consecutive pages write neighbouring rows.
 fn row_hash(account: AccountKey, participant: &Participant) -> i64 {
     let user = fnv1a(participant.user_id.as_str().bytes());
     (account.0 << 32) | i64::from((user ^ (user >> 32)) as u32)
@@ -344,9 +347,9 @@ fn see_account(
     };
     let key = AccountKey(id);
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {
-        // The list contains the account again, so its rewards must be read again. If a live request during this pass found
-        // the account gone, the account stays gone. Otherwise the contradiction between the list and Get Rewards would cause
-        // an endless loop.
+        // The list contains the account again, so recoup must read its rewards again. The exception: if a live request
+        // during this pass found the account gone, the account stays gone, because the contradiction between the list
+        // and Get Rewards would cause an endless loop.
         tx.run(
             "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0, sum = ?3 WHERE id = ?1",
             &[&id, &pass.id, &account_sum(key, account, None)],

@@ -25,14 +25,14 @@ pub(super) struct Batch<'a> {
     account_ids: NewIds,
 }
 
-/// The values of a new row of `accounts`. The other columns keep their defaults.
+/// The values of a new row of `accounts`. The columns that are not listed keep their defaults.
 #[derive(Default)]
 pub(super) struct NewAccount {
-    /// When the account was first seen, Unix milliseconds.
+    /// When a crawl first saw the account, Unix milliseconds.
     pub(super) first_seen_at: i64,
     pub(super) seen_pass: i64,
     pub(super) read_run: i64,
-    /// When the account was last read, Unix milliseconds.
+    /// When a crawl last read the account, Unix milliseconds.
     pub(super) read_at: Option<i64>,
     pub(super) queued_run: i64,
 }
@@ -71,7 +71,7 @@ impl<'a> Batch<'a> {
         Ok(AccountKey(id))
     }
 
-    /// Writes the counters and checksums of the batch. Returns the tombstones. Call this before the commit.
+    /// Writes the counters and checksums of the batch, and returns the tombstones. Must be called before the commit.
     pub(super) fn finish(self) -> Result<Forgotten, DbError> {
         self.counters.write(self.tx)?;
         self.link_sums.write(self.tx)?;
@@ -84,8 +84,8 @@ pub(super) fn account_sum(key: AccountKey, account: &AccountId, gone_at: Option<
     sum_of_values(&[&key.0, account, &gone_at])
 }
 
-/// The `id`s for new rows of one table. A batch reads only the first `id` from the table, because no other process can add
-/// rows during its transaction.
+/// The `id`s for new rows of one table. A batch reads only the first `id` from the table, because no other process can
+/// add rows during its transaction.
 pub(super) struct NewIds {
     table: &'static SummedTable,
     next: Option<i64>,
@@ -106,7 +106,7 @@ impl NewIds {
         Ok(id)
     }
 
-    /// Advances to the next `id`, after a row was written with the current one.
+    /// Advances to the next `id`, after the writer has used the current `id`.
     pub(super) fn take(&mut self) {
         self.next = self.next.map(|id| id + 1);
     }
@@ -172,7 +172,7 @@ impl CounterDeltas {
             )?;
         }
         for ((run, pattern), (rewards, links)) in self.found {
-            // A reward that was read live before the first crawl has run 0, and no run's counters include it.
+            // A reward that was read live before the first crawl has run 0, and no run's counters include this reward.
             if run == 0 || (rewards == 0 && links == 0) {
                 continue;
             }
@@ -198,8 +198,8 @@ pub(super) fn count_accounts(tx: &Tx<'_>, run: RunKey, known: i64, read: i64) ->
     Ok(())
 }
 
-/// A run and the full run that it refreshes. The counts of a run include the rewards that its full run, or any run after
-/// that, has read.
+/// A run and the full run that it refreshes. The counts of a run include the rewards that its full run, or any run
+/// after the full run, has read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunAncestry {
     pub(super) run: i64,
@@ -218,7 +218,7 @@ impl RunAncestry {
         Ok(Self { run: run.0, base, reads_all })
     }
 
-    /// Returns whether an account counts as known, if it is not gone.
+    /// Returns `true` if an account counts as known, provided that it is not gone.
     pub(super) fn knows(self, queued_run: i64, read_run: i64) -> bool {
         self.reads_all || read_run >= self.base || queued_run.abs() >= self.base
     }

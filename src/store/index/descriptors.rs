@@ -8,10 +8,10 @@ use crate::extract::Extracted;
 use crate::model::Reward;
 use crate::store::db::{DbError, ToValue, Tx};
 
-/// The largest number of distinct patterns. A shop may use data as keys (for example a basket with article numbers as keys),
-/// which gives each reward its own path.
+/// The largest number of distinct link patterns. A shop may use data as keys (for example a basket with article numbers
+/// as keys), which gives each reward its own path.
 const MAX_PATTERNS: i64 = 200;
-/// The path that replaces the path of every pattern beyond [`MAX_PATTERNS`].
+/// The path that replaces the path of every link pattern beyond [`MAX_PATTERNS`].
 const OTHER_PATHS: &str = "other paths";
 
 /// A cache of the shared rows that one transaction has found or added. Nearly every reward of a crawl needs two shared rows.
@@ -29,11 +29,11 @@ struct DescriptorRow {
     id: i64,
 }
 
-/// The kind, the path of the order ID, the path of the ActionId, and whether a search found the ActionId.
+/// The kind of links, the path of the order ID, the path of the ActionId, and whether a search found the ActionId.
 type PatternKey = (&'static str, String, String, bool);
 
 impl SharedRows {
-    /// Returns the row of a reward's link pattern; adds the row if it is missing.
+    /// Returns the row of a reward's link pattern. Adds the row if it is missing.
     pub(super) fn link_pattern(&mut self, tx: &Tx<'_>, extracted: &Extracted) -> Result<i64, DbError> {
         let [order, action] = paths_of(extracted);
         let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
@@ -48,7 +48,7 @@ impl SharedRows {
         Ok(id)
     }
 
-    /// Returns the row of a reward's texts; adds the row if it is missing.
+    /// Returns the row of a reward's texts. Adds the row if it is missing.
     pub(super) fn descriptor(&mut self, tx: &Tx<'_>, reward: &Reward) -> Result<i64, DbError> {
         let texts = texts_of(reward);
         let known = self.descriptors.entry(hash_of(reward)).or_default();
@@ -115,7 +115,7 @@ fn descriptor(tx: &Tx<'_>, reward: &Reward) -> Result<i64, DbError> {
     let mut values: Vec<&dyn ToValue> = vec![&hash];
     values.extend(texts_of(reward).map(|text| text as &dyn ToValue));
     values.push(&reward.cancellable);
-    // The query compares the texts as well as the hash, because different texts may have the same hash.
+    // The query compares the texts and not only the hash, because different texts may have the same hash.
     let found = tx.opt(
         "SELECT id FROM descriptors WHERE hash = ?1 AND reward_type IS NOT DISTINCT FROM ?2
              AND reward_source IS NOT DISTINCT FROM ?3 AND unit IS NOT DISTINCT FROM ?4

@@ -1,7 +1,7 @@
 //! Erases an account from the index.
 //!
 //! The erasure deletes the account's rewards, links and JSON, and removes the account's IDs from the rewards of other
-//! accounts. Finally the erasure rewrites the file, because SQLite leaves deleted text in the file until then.
+//! accounts. Finally the erasure rewrites the index file, because SQLite leaves deleted text in the file until then.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ use crate::model::AccountId;
 use crate::store::db::DbError;
 use crate::store::ledger::FORGOTTEN;
 
-/// The number of rewards that one transaction scans.
+/// The number of rewards that one transaction of an erasure scans.
 const BATCH: u64 = 2000;
 
 /// The counts of erased rows.
@@ -26,19 +26,19 @@ const BATCH: u64 = 2000;
 pub struct Erased {
     /// The number of erased accounts; 0 if the index never had the account.
     pub accounts: u64,
-    /// Erased rewards, each with its JSON.
+    /// Number of erased rewards, each with its JSON.
     pub rewards: u64,
     pub links: u64,
-    /// Rewards of other accounts from which the ID of the erased account was removed.
+    /// Number of rewards of other accounts from which the ID of the erased account was removed.
     pub renamed: u64,
-    /// `true` if the file was rewritten without the deleted data.
+    /// `true` if the index file was rewritten without the deleted data.
     pub repacked: bool,
 }
 
 impl Index {
-    /// Erases accounts. The accounts must have tombstones, because the next crawl would otherwise add them again. `erased`
-    /// holds the counts of the rows that [`Index::import_tombstones`] has already deleted. `each` receives the number of
-    /// rewards scanned so far.
+    /// Erases accounts. The accounts must have tombstones, because the next crawl would otherwise add the accounts
+    /// again. `erased` has the counts of the rows that [`Index::import_tombstones`] has already deleted. `each`
+    /// receives the number of rewards scanned so far.
     pub fn erase(&mut self, accounts: &[AccountId], mut erased: Erased, mut each: impl FnMut(u64)) -> Result<Erased> {
         self.conn.overwrite_deleted()?;
         for account in accounts {
@@ -49,7 +49,7 @@ impl Index {
         Ok(erased)
     }
 
-    /// Rewrites the file without deleted data, and empties its write-ahead log.
+    /// Rewrites the index file without deleted data, and empties its write-ahead log.
     pub fn rewrite(&mut self) -> Result<()> {
         self.conn.rewrite()
     }
@@ -70,7 +70,8 @@ impl Index {
                 match scrub(&stored.decompress(&mut decompressor)?, ids) {
                     Scrubbed::Unchanged => {}
                     Scrubbed::Changed(raw) => changed.push((stored.reward, raw)),
-                    // Stores `{}`. A later extraction finds no links in it and counts the reward as unreadable.
+                    // Replaces the JSON of the reward by `{}`. A later extraction finds no links in `{}` and counts the
+                    // reward as unreadable.
                     Scrubbed::Impossible => changed.push((stored.reward, "{}".to_owned())),
                 }
             }
@@ -85,7 +86,7 @@ impl Index {
     }
 }
 
-/// Deletes the rows of one account and corrects the counters. Adds the deleted rows to the counts.
+/// Deletes the rows of one account and corrects the counters. Adds the number of deleted rows to `erased`.
 pub(super) fn erase_rows(batch: &mut Batch<'_>, account: &AccountId, mut erased: Erased) -> Result<Erased, DbError> {
     let tx = batch.tx;
     tx.run("DELETE FROM webhook_queue WHERE account_id = ?1", &[account])?;

@@ -1,4 +1,4 @@
-//! The indexed state of rewards, for comparison with another list of rewards.
+//! Returns the indexed state of rewards, for comparison with another list of rewards.
 
 use jiff::Timestamp;
 
@@ -17,8 +17,8 @@ pub struct IndexedSnapshot {
 }
 
 impl Index {
-    /// Returns the snapshots of rewards that this run, or a run that it refreshes, has read. Leaves out readings of older
-    /// runs, because their source may use another clock.
+    /// Returns the snapshots of rewards that this run, or a run that it refreshes, has read. Leaves out readings of
+    /// older runs, because an older run's source may use another clock.
     pub fn snapshots(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<IndexedSnapshot>> {
         self.conn.read(|tx| {
             let mut snapshots = Vec::with_capacity(rewards.len());

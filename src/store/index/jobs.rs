@@ -1,4 +1,4 @@
-//! The schedule's record: when each job last started, ended and succeeded.
+//! Records when each scheduled job last started, ended and succeeded.
 
 use jiff::Timestamp;
 
@@ -8,13 +8,13 @@ use crate::store::db::{DbError, Row};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
-    /// `refresh`, `verify`, `webhooks` or `backup`.
+    /// The job: `refresh`, `verify`, `webhooks` or `backup`.
     pub name: String,
     pub started_at: Timestamp,
     /// When the job last ended, with or without success.
     pub finished_at: Option<Timestamp>,
     pub ok_at: Option<Timestamp>,
-    /// The error of the last execution; `None` if it succeeded.
+    /// The error of the job's last execution; `None` if it succeeded.
     pub error: Option<String>,
 }
 
@@ -30,8 +30,8 @@ fn from_row(row: &Row<'_>) -> Result<JobRow, DbError> {
 }
 
 impl Index {
-    /// Starts a job. `before` is the job's last start according to the caller's earlier read. If another process has started
-    /// the job since that read, changes nothing and returns `false`.
+    /// Starts a job. `before` is the job's last start according to the caller's earlier read. If another process has
+    /// started the job since then, changes nothing and returns `false`.
     pub fn begin_job(&mut self, name: &str, before: Option<Timestamp>, now: Timestamp) -> Result<bool> {
         self.conn.write(|tx| {
             let started = "SELECT started_at FROM jobs WHERE name = ?1";
@@ -48,7 +48,7 @@ impl Index {
         })
     }
 
-    /// Records the end of a job; `error` is `None` if it succeeded.
+    /// Records the end of a scheduled job; `error` is `None` if the job succeeded.
     pub fn end_job(&mut self, name: &str, error: Option<&str>, now: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             tx.run(

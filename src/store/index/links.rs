@@ -4,11 +4,12 @@
 //! that suggestions ignore, so one index serves exact look-ups and suggestions. Different IDs may have the same key, so
 //! callers compare the IDs byte for byte.
 //!
-//! A damaged SQLite index could hide a link, and recoup would then report the link's order as *absent*. The table `link_sums`
-//! prevents that: it holds a sum over the index entries of each bucket of keys (the upper 14 bits). A look-up reads the whole
-//! bucket of its key and compares the sum, so a lost, changed or added entry is an error. Each link also holds the number of
-//! links of its reward, which reveals a lost row of the table itself. Two changes stay undetected: damage to both a bucket
-//! and its sum that makes them agree again, and a deliberate change by a person.
+//! A damaged SQLite index could hide a link, and recoup would then report the link's order as *absent*. The table
+//! `link_sums` prevents such a report: for each bucket of keys (the upper 14 bits) it has a sum over the index entries.
+//! A look-up reads the whole bucket of its key and compares the sum, so a lost, changed or added entry is an error.
+//! Each link also has the number of links of its reward, which reveals a lost row of the table `links` itself. Two
+//! changes stay undetected: damage to both a bucket and its sum that makes them agree again, and a deliberate change by
+//! a person.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -21,12 +22,12 @@ use crate::store::db::{DbError, Row, ToValue, Tx};
 /// The number of key bits below the bucket number. An index of ten million links has about 600 entries in each of its 16,384
 /// buckets.
 const BUCKET_SHIFT: u32 = 50;
-/// The one ASCII white space character of Unicode that [`u8::is_ascii_whitespace`] excludes.
+/// The only ASCII white space character of Unicode that [`u8::is_ascii_whitespace`] excludes.
 const VERTICAL_TAB: u8 = 11;
 
-/// Returns the key of an order ID. Order IDs that differ only in case, white space, a leading `#` and leading zeros have the
-/// same key. The key omits letters beyond ASCII: files store keys, and another version of Unicode may fold the case of those
-/// letters differently.
+/// Returns the key of an order ID. Order IDs that differ only in case, white space, a leading `#` and leading zeros
+/// have the same key. The key omits letters beyond ASCII, because another version of Unicode may fold the case of these
+/// letters differently and stored keys must stay valid.
 pub(super) fn order_key(order: &str) -> i64 {
     let kept = order.bytes().filter(|byte| byte.is_ascii() && !byte.is_ascii_whitespace() && *byte != VERTICAL_TAB);
     fnv1a(kept.map(|byte| byte.to_ascii_lowercase()).skip_while(|byte| matches!(byte, b'#' | b'0'))).cast_signed()
@@ -44,7 +45,7 @@ pub(super) enum KeyIndex {
 }
 
 impl KeyIndex {
-    /// Returns the SQL query for the entries of this index between two keys.
+    /// Returns the SQL query for the entries of this SQL index between two keys.
     pub(super) fn entries(self) -> &'static str {
         match self {
             Self::Order => "SELECT order_key, reward, n FROM links WHERE order_key >= ?1 AND order_key <= ?2",
@@ -60,8 +61,8 @@ impl KeyIndex {
     }
 }
 
-/// Returns the amount that one index entry adds to its bucket's sum. The amount has 32 bits, so 2^31 entries cannot overflow
-/// the sum.
+/// Returns the amount that one index entry adds to its bucket's sum. The amount has 32 bits, so 2^31 entries cannot
+/// overflow the sum.
 fn entry_sum(key: i64, reward: i64, n: i64) -> i64 {
     let bytes = [key, reward, n].into_iter().flat_map(i64::to_le_bytes);
     i64::from(fnv1a(bytes) as u32)
@@ -89,7 +90,7 @@ impl LinkSumChanges {
         self.add(KeyIndex::Action, action, reward, n, sign);
     }
 
-    /// Writes the changes. Call this in the transaction that wrote the links.
+    /// Writes the changed sums. Must be called in the transaction that wrote the links.
     pub(super) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
         for (bucket, [orders, actions]) in self.0 {
             tx.run(
@@ -128,7 +129,7 @@ fn link_from(row: &Row<'_>) -> Result<Link, DbError> {
     Ok(Link { order_id: row.get(4)?, action_id: row.get(6)? })
 }
 
-/// Replaces a reward's links if the new links differ.
+/// Replaces a reward's links if the new links differ from the stored links.
 pub(super) fn write_links(
     tx: &Tx<'_>,
     sums: &mut LinkSumChanges,
@@ -187,8 +188,8 @@ pub(super) fn rewards_by_key(tx: &Tx<'_>, index: KeyIndex, key: i64) -> Result<B
     Ok(rewards)
 }
 
-/// Describes the first part of the index file that does not match its checksum; `None` if all parts match. Reads every row
-/// except the raw JSON.
+/// Describes the first part of the index file that does not match its checksum; `None` if all parts match. Reads every
+/// row except the raw JSON.
 pub(in crate::store) fn first_damage(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
     for table in summed_tables() {
         let mut damaged = 0;
@@ -208,8 +209,8 @@ pub(in crate::store) fn first_damage(tx: &Tx<'_>) -> Result<Option<String>, DbEr
     if incomplete > 0 {
         return Ok(Some(format!("links are missing from {}", counted(incomplete, "reward"))));
     }
-    // Computes the sums twice, once from the rows of the table and once from each SQL index. A difference means that an entry
-    // is missing.
+    // Computes the sums of a bucket twice, once from the rows of the table and once from each SQL index. A difference
+    // means that an entry is missing.
     let mut of_rows = LinkSumChanges::default();
     tx.each(&format!("SELECT {} FROM links ORDER BY reward, n", LINKS.selected), &[], |row| {
         of_rows.add_link(&link_from(row)?, row.get(1)?, row.get(2)?, 1);
@@ -264,7 +265,8 @@ mod tests {
         index.commit_rewards(run, &page, moment(ms)).expect("commits");
     }
 
-    /// Returns three lists of reward IDs: those of an order, those of an order with its actions, and those of an action.
+    /// Returns three lists of reward IDs: the rewards of an order, the rewards of an order with its actions, and the
+    /// rewards of an action.
     fn found(reader: &IndexReader, order: &str, action: &str) -> [Vec<String>; 3] {
         let order = OrderId::new(order);
         let ids = |rewards: Vec<super::super::IndexedReward>| {
@@ -392,7 +394,7 @@ mod tests {
     }
 
     proptest! {
-        /// Suggestions are found by key, so the key must ignore every difference that suggestions ignore.
+        /// recoup finds suggestions by key, so the key must ignore every difference that suggestions ignore.
         #[test]
         fn order_ids_that_fold_alike_have_one_key(order in "[ \\t#0a-cA-C\u{e9}\u{c9}\u{a0}\u{3000}-]{0,8}") {
             let folded = OrderId::new(order.as_str()).folded();

@@ -17,25 +17,26 @@ use crate::store::db::{DbError, Row, Tx};
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexedReward {
     pub reward: Reward,
-    /// The account that lists the reward. `reward.account_id` is the account in the reward's own JSON.
+    /// The account in whose list the vendor returned the reward. `reward.account_id` is the account in the reward's own
+    /// JSON.
     pub listed_by: AccountId,
     pub link_kind: LinkKind,
     pub order_ids: Vec<OrderId>,
     pub action_ids: Vec<ActionId>,
-    /// `true` if a search found the ActionId; `false` if the ActionId was at a configured path.
+    /// `true` if a search found the ActionId, and `false` if the ActionId was at a configured path.
     pub action_by_search: bool,
     /// `true` if the vendor no longer lists the reward or its account.
     pub gone: bool,
-    /// The API that supplied the links.
+    /// The API from which recoup read the links.
     pub via: ApiSource,
-    /// `true` if the reward has several order IDs or several ActionIds. recoup retracts no such reward until a JSONPath is
-    /// configured.
+    /// `true` if the reward has several order IDs or several ActionIds. recoup does not retract such a reward until a
+    /// JSONPath is configured.
     pub ambiguous: bool,
     /// When recoup requested the reward.
     pub read_at: Timestamp,
 }
 
-/// A reward that carries an order ID, with one ActionId linked to that order.
+/// A reward that contains an order ID, with one ActionId linked to that order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
     /// The ActionId; `None` if the reward links no ActionId to this order.
@@ -43,8 +44,8 @@ pub struct Match {
     pub indexed: IndexedReward,
 }
 
-/// The orders of a participant's rewards. `user_id` is null if it equals the account ID, so that each half of the union can
-/// use an SQL index.
+/// The SQL query for the orders of a participant's rewards. `user_id` is null if it equals the account ID, so that each
+/// half of the union can use an SQL index.
 const ORDERS_OF_PARTICIPANT: &str = "SELECT order_id FROM links WHERE order_id IS NOT NULL AND reward IN (
          SELECT rewards.id FROM accounts JOIN rewards ON rewards.account = accounts.id WHERE accounts.account_id = ?1
          UNION SELECT id FROM rewards WHERE user_id = ?1 AND user_id <> '')
@@ -53,7 +54,7 @@ const ORDERS_OF_PARTICIPANT: &str = "SELECT order_id FROM links WHERE order_id I
 const ROW_OF_REWARD: &str = "SELECT id FROM rewards WHERE reward_id = ?1";
 
 impl IndexReader {
-    /// Returns the rewards that carry exactly this order ID, oldest row first.
+    /// Returns the rewards that contain exactly this order ID, oldest row first.
     pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
         self.conn.read(|tx| {
             let mut matches = Vec::new();
@@ -66,9 +67,9 @@ impl IndexReader {
         })
     }
 
-    /// Returns the rewards that carry exactly this order ID, or an ActionId that another reward links to this order, oldest
-    /// row first. The referrer's reward may carry only the order ID, and the friend's reward only the ActionId, or the
-    /// reverse.
+    /// Returns the rewards that contain exactly this order ID, or an ActionId that another reward links to this order,
+    /// oldest row first. The referrer's reward may contain only the order ID and the friend's reward only the ActionId,
+    /// or the reverse.
     pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
         self.conn.read(|tx| {
             let mut rewards = with_order(tx, order)?;
@@ -81,7 +82,7 @@ impl IndexReader {
         })
     }
 
-    /// Returns every reward that carries exactly this ActionId, oldest row first.
+    /// Returns every reward that contains exactly this ActionId, oldest row first.
     pub fn rewards_of_action(&self, action: &ActionId) -> Result<Vec<IndexedReward>> {
         self.conn.read(|tx| with_action(tx, action)?.into_iter().map(|(row, links)| indexed(tx, row, &links)).collect())
     }
@@ -91,14 +92,14 @@ impl IndexReader {
         self.conn.read(|tx| {
             let folded = order.folded();
             let others = order_ids_by_key(tx, order)?.into_iter();
-            // Filters the order IDs: a key ignores more differences than a suggestion does, and a found reward may carry
-            // further orders.
+            // A key ignores more differences than a suggestion does, and a found reward may contain further orders.
+            // Therefore the order IDs are filtered.
             Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
         })
     }
 
-    /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. This order
-    /// ID itself is first.
+    /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. This
+    /// order ID itself comes first.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.conn.read(|tx| {
             let form = skeleton(order.as_str());
@@ -121,7 +122,7 @@ impl IndexReader {
         })
     }
 
-    /// Returns some order IDs that show the shop's format.
+    /// Returns some order IDs that show the format of the shop's IDs.
     pub fn some_order_ids(&self, limit: usize) -> Result<Vec<OrderId>> {
         let select = "SELECT order_id FROM links WHERE order_id IS NOT NULL LIMIT ?1";
         self.conn.read(|tx| tx.rows(select, &[&(limit as u64)], |row| row.get(0)))
@@ -134,7 +135,7 @@ impl IndexReader {
 }
 
 impl Index {
-    /// Returns whether a reward carries exactly this order ID.
+    /// Returns `true` if a reward contains exactly this order ID.
     pub fn has_order(&self, order: &OrderId) -> Result<bool> {
         self.conn.read(|tx| Ok(!with_order(tx, order)?.is_empty()))
     }
@@ -167,7 +168,7 @@ static REWARD_OF_ROW: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Reads the reward of a row. Fails if one of its rows in the joined tables is damaged or missing.
+/// Reads the reward of a row. Fails if one of the reward's rows in the joined tables is damaged or missing.
 pub(super) fn indexed(tx: &Tx<'_>, row: i64, links: &[Link]) -> Result<IndexedReward, DbError> {
     let found = tx.opt(&REWARD_OF_ROW, &[&row], |row| {
         let mut at = 0;
@@ -185,10 +186,10 @@ pub(super) fn indexed(tx: &Tx<'_>, row: i64, links: &[Link]) -> Result<IndexedRe
     Ok(found)
 }
 
-/// Reads a reward from the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`. In the row, the checksum of
-/// each table is before the table's other columns.
+/// Reads a reward from the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`. The checksum of each
+/// table comes before the table's other columns.
 fn from_row(row: &Row<'_>, links: &[Link]) -> Result<IndexedReward, DbError> {
-    // The positions of the other three tables' checksums.
+    // The positions of the checksums of the tables `accounts`, `link_patterns` and `descriptors`.
     const ACCOUNT: usize = 23;
     const PATTERN: usize = ACCOUNT + 4;
     const DESCRIPTOR: usize = PATTERN + 6;

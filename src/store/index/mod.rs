@@ -1,9 +1,9 @@
 //! The index: accounts, rewards, links, and the progress of a crawl.
 //!
-//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes uses one transaction, in which it
-//! also updates the counters. `schema.sql` describes every column. This module sends no request to the vendor. This module
-//! deletes only accounts that a person asks to forget. If the vendor no longer lists an account or a reward, this module
-//! marks it as gone.
+//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes uses one transaction, in
+//! which it also updates the counters. `schema.sql` describes every column. This module sends no request to the vendor,
+//! and deletes only accounts that a person asks to forget. If the vendor no longer lists an account or a reward, this
+//! module marks it as gone.
 
 mod accounts;
 mod batch;
@@ -64,8 +64,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
 
-// The write-ahead log may reach 64 MB. IDs arrive in random order, so a crawl writes pages across the whole file. With a log
-// of 4 MB, SQLite's default, SQLite would copy each page dozens of times.
+// The write-ahead log may reach 64 MB. IDs arrive in random order, so a crawl writes pages across the whole index. With
+// a log of 4 MB, SQLite's default, SQLite would copy each page dozens of times.
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
@@ -84,7 +84,8 @@ impl AccountKey {
     pub const START: Self = Self(0);
 }
 
-/// The open index of a writer. Several processes may open the index; each waits for the others' transactions.
+/// The open index of a writer. Several processes may open the index for writing; each waits for the others'
+/// transactions.
 #[derive(Debug)]
 pub struct Index {
     conn: Conn,
@@ -96,8 +97,8 @@ pub struct Index {
 #[derive(Debug)]
 pub struct IndexReader {
     conn: Conn,
-    /// The cached coverage, with the file's `data_version` at the time of caching. Every answer needs the coverage, and few
-    /// commits change it.
+    /// The cached coverage of the index, with the store's `data_version` at the time of caching. recoup caches the
+    /// coverage, because every answer needs it and few commits change it.
     coverage: Mutex<Option<(i64, Coverage)>>,
 }
 
@@ -110,18 +111,18 @@ impl Index {
         Ok(Self { conn, forgotten: Forgotten::default(), compressor })
     }
 
-    /// Lets this index be written only while the process holds `lock`. A crawl that was silent for too long on a server cannot
-    /// commit after another one has taken over.
+    /// Lets this process write the index only while it holds `lock`. A crawl on a PostgreSQL server that was silent for
+    /// too long cannot commit after another crawl has taken over.
     pub fn fence(&self, lock: &ProcessLock) {
         if let Some(lock) = lock.server() {
             self.conn.fence(lock);
         }
     }
 
-    /// Runs `work` in one write transaction with the tombstones, then writes the counters and checksums of the batch.
+    /// Runs `work` in one write transaction with the tombstones. Then writes the counters and checksums of the batch.
     fn write_batch<T>(&mut self, mut work: impl FnMut(&mut Batch<'_>) -> Result<T, DbError>) -> Result<T> {
-        // Only a commit returns the cached tombstones, because a rollback may remove tombstones that a failed attempt has
-        // added to the cache.
+        // Only a commit returns the cached tombstones, because a rollback may remove tombstones that a failed attempt
+        // has added to the cache.
         let mut cached = Some(std::mem::take(&mut self.forgotten));
         let compressor = &mut self.compressor;
         let (value, forgotten) = self.conn.write(|tx| {
@@ -135,10 +136,11 @@ impl Index {
         Ok(value)
     }
 
-    /// Records the ledger that this index is used with, and the ledger's newest event. Refuses another ledger. The record
-    /// later reveals an older copy of the same ledger, which could send orders twice, so the record must be as durable as the
-    /// ledger. A reader may keep the record out of the index's main file. A copy of the main files of both stores is still
-    /// safe then, because the ledger's own file records every send.
+    /// Records the ledger that this index is used with, and the ledger's newest event. Refuses another ledger. The
+    /// record later reveals an older copy of the same ledger, from which recoup could send orders twice. Therefore the
+    /// record must be as durable as the ledger. While a process reads the index, the record may stay out of the index's
+    /// main file. A copy of the main files of both stores is still safe then, because the ledger's own file records
+    /// every send.
     pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         let kept: String = self.conn.write_durably(|tx| {
             tx.run(
@@ -168,7 +170,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Opens the index for reading; returns `None` if there is none yet.
+    /// Opens the index for reading; returns `None` if there is no index yet.
     pub fn open(place: impl Into<Place>, identity: Option<&Identity>) -> Result<Option<Self>> {
         let conn = Conn::open_read_only(&place.into(), &LAYOUT, identity)?;
         Ok(conn.map(|conn| Self { conn, coverage: Mutex::default() }))
@@ -182,14 +184,14 @@ impl IndexReader {
         Conn::exists(place, &LAYOUT)
     }
 
-    /// Runs `work` on one state of the file, even if a crawl writes meanwhile. Several queries in one `work` are also faster,
-    /// because they take the read lock only once.
+    /// Runs `work` on one state of the index, even if a crawl writes meanwhile. Several queries in one `work` are also
+    /// faster, because they take the read lock only once.
     pub fn at_one_moment<T>(&self, mut work: impl FnMut(&Self) -> Result<T>) -> Result<T> {
         self.conn.read(|_joined| Ok(work(self)?))
     }
 
-    /// Returns the recorded ledger and its newest event at the time of the record; `None` before the first retraction. The
-    /// hash is empty if the ledger had no event.
+    /// Returns the recorded ledger and its newest event at the time of the record; `None` before the first retraction.
+    /// The hash is empty if the ledger had no event.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {
         self.conn.read(|tx| {
             let value = |key: &str| tx.opt(VALUE_OF, &[&key], |row| row.get::<String>(0));
@@ -214,7 +216,7 @@ impl IndexReader {
     }
 }
 
-/// Converts Unix milliseconds; an invalid value becomes the epoch.
+/// Converts Unix milliseconds to a time. An invalid value becomes the epoch.
 fn moment(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -235,7 +237,7 @@ fn known_sequence(tx: &Tx<'_>) -> Result<Option<i64>, DbError> {
     Ok(text.map(|text| text.split(' ').next().and_then(|sequence| sequence.parse().ok()).unwrap_or(0)))
 }
 
-/// Stores IDs as their exact text.
+/// SQLite stores an ID as its exact text.
 macro_rules! text_columns {
     ($($name:ident),*) => {$(
         impl ToValue for $name {

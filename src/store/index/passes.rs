@@ -16,7 +16,7 @@ pub struct ListPass {
     /// The ID of the pass. IDs increase over all runs, so a later pass has a larger ID.
     pub id: i64,
     pub began_at: Timestamp,
-    /// The JSON of the pagination at the last commit of a page.
+    /// The JSON of the pagination's state at the last commit of a page.
     pub cursor: String,
 }
 
@@ -26,41 +26,41 @@ pub struct PassResult {
     pub participants: u64,
     /// The number of accounts that the pass saw for the first time.
     pub accounts_new: u64,
-    /// Accounts that the list no longer has, and that the pass marked as gone.
+    /// Number of accounts that the list no longer has, and that the pass marked as gone.
     pub accounts_vanished: u64,
-    /// Accounts that an earlier pass of the run marked as gone and that this pass lists again.
+    /// Number of accounts that an earlier pass of the run marked as gone and that this pass lists again.
     pub accounts_returned: u64,
-    /// Accounts that the list no longer has, if their number is implausibly large. With such a number, the pass marks no
-    /// account as gone.
+    /// Number of accounts that the list no longer has, if the number is implausibly large. In this case, the pass marks
+    /// no account as gone.
     pub accounts_withheld: u64,
     /// The number of distinct rows without a user or account ID.
     pub rows_unusable: u64,
-    /// The `totalCount` at the end of the pass.
+    /// The vendor's `totalCount` of participants at the end of the pass.
     pub total: Option<u64>,
-    /// `true` if the pass saw every participant that was listed during the whole pass.
+    /// `true` if the pass saw every participant that the vendor listed during the whole pass.
     pub whole: bool,
-    /// `true` if no row shifted while the pass was reading.
+    /// `true` if no row of the list shifted while the pass was reading.
     pub quiet: bool,
 }
 
 /// The evidence that the pagination has collected at the end of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassEvidence {
-    /// The `totalCount` at the end of the pass.
+    /// The vendor's `totalCount` of participants at the end of the pass.
     pub total: Option<u64>,
-    /// `true` if the pages were continuous. The pass then saw every participant that was listed during the whole pass, so all
-    /// other participants are gone.
+    /// `true` if the pages were continuous. The pass then saw every participant that was listed during the whole pass.
+    /// Therefore all other participants are gone.
     pub whole: bool,
-    /// `true` if the pagination detected no shifted row.
+    /// `true` if the pagination detected no shifted row of the list.
     pub still: bool,
-    /// `true` if the total stayed the same and equals the number of distinct rows. Such a pass is proven even if the order of
-    /// the list changes.
+    /// `true` if the total stayed the same and equals the number of distinct rows. Such a pass is proven even if the
+    /// order of the list changes.
     pub counted: bool,
 }
 
 /// SQL condition: pass `?1`, which started at `?2`, did not list the account. If the pass is not proven (`?3` = 0), the
-/// account must also be unknown to Get Rewards. An account first seen after the start is not missing: it may be on a page
-/// that the pass had read before.
+/// account must also be unknown to Get Rewards. An account that was first seen after the start counts as listed,
+/// because it may be on a page that the pass had read before.
 macro_rules! is_missing {
     () => {
         "gone_at IS NULL AND seen_pass < ?1 AND first_seen_at < ?2 AND (?3 = 1 OR unknown = 1)"
@@ -76,7 +76,7 @@ macro_rules! pass_result_columns {
 }
 
 impl Index {
-    /// Resumes the run's unfinished pass, or starts a new one with this cursor. Returns the pass, and `true` if it is
+    /// Resumes the run's unfinished pass, or starts a new pass with this cursor. Returns the pass, and `true` if it is
     /// resumed.
     pub fn begin_pass(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(ListPass, bool)> {
         self.conn.write(|tx| {
@@ -92,14 +92,15 @@ impl Index {
         })
     }
 
-    /// Ends a pass. A proven pass marks the accounts that it did not list as gone. An unproven pass marks an unlisted account
-    /// only if Get Rewards does not know it. If the list lost most of its accounts at once, the pass marks none.
+    /// Ends a pass. A proven pass marks the accounts that it did not list as gone. An unproven pass marks an unlisted
+    /// account only if Get Rewards does not know it. If the list lost most of its accounts at once, the pass marks no
+    /// account.
     pub fn end_pass(&mut self, run: RunKey, pass: i64, verdict: PassEvidence, at: Timestamp) -> Result<PassResult> {
         self.conn.write(|tx| {
             let started_at: i64 =
                 tx.one("SELECT started_at FROM passes WHERE id = ?1", &[&pass], |row| row.get(0))?;
-            // A pass of this run lists an account that an earlier pass marked as gone. So the order of the list is not
-            // stable, and continuous pages are no proof.
+            // A pass of this run lists an account that an earlier pass marked as gone. Therefore the order of the list
+            // is not stable, and continuous pages prove nothing.
             let unstable: bool = tx.one(
                 "SELECT EXISTS (SELECT 1 FROM passes WHERE run = ?1 AND accounts_returned > 0)",
                 &[&run.0],
@@ -162,7 +163,7 @@ impl Index {
         self.conn.read(|tx| tx.one(sql, &[&pass], |row| row.get(0)))
     }
 
-    /// Returns how many accounts have been marked as gone since a time.
+    /// Returns how many accounts the index has marked as gone since a time.
     pub fn accounts_gone_since(&self, at: Timestamp) -> Result<u64> {
         let count = "SELECT count(*) FROM accounts WHERE gone_at >= ?1";
         self.conn.read(|tx| tx.one(count, &[&at.as_millisecond()], |row| row.get(0)))
@@ -172,7 +173,7 @@ impl Index {
 /// The number of accounts that one pass may mark as gone in a tenant of any size.
 const FEW: i64 = 20;
 
-/// Returns whether it is plausible that `missed` of the `known` rows are gone at once.
+/// Returns `true` if `missed` of the `known` rows can plausibly be gone at once.
 pub(super) fn is_few(missed: i64, known: i64) -> bool {
     missed <= FEW || missed <= known / 2
 }

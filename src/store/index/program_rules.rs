@@ -1,4 +1,4 @@
-//! A cache of the vendor's program rules.
+//! A cache of the vendor's program rules in the index.
 
 use jiff::Timestamp;
 
@@ -16,7 +16,7 @@ pub struct RuleRead {
 }
 
 impl Index {
-    /// Stores the rules of a program; replaces an earlier reading.
+    /// Stores the rules of a program, and replaces an earlier reading of them.
     pub fn put_program_rule(&mut self, program_id: &str, answer: &str, read_at: Timestamp) -> Result<()> {
         self.conn.write(|tx| PROGRAM_RULES.put(tx, &[&program_id, &answer, &read_at.as_millisecond()]))
     }

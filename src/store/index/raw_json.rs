@@ -1,10 +1,10 @@
-//! The compressed JSON of each reward, unchanged from the vendor. recoup can extract links from it again with a better
-//! mapping, without a second crawl.
+//! The compressed JSON of each reward, unchanged from the vendor. recoup can extract links from this JSON again with a
+//! better mapping, without a second crawl.
 //!
 //! Rewards are small and similar, so recoup compresses each one separately, with zstd and a built-in dictionary.
-//! `benches/dictionary.rs` describes how the dictionary was made. The dictionary is trained on the simulator's output and the
-//! vendor's published examples, so it holds no personal data. [`FORMAT`] must change together with the dictionary: a process with
-//! another dictionary then refuses the JSON instead of misreading it.
+//! `benches/dictionary.rs` describes how the dictionary was made. The dictionary is trained on the simulator's output
+//! and the vendor's published examples, so it contains no personal data. [`FORMAT`] must change together with the
+//! dictionary. Therefore a process with another dictionary refuses the JSON instead of misreading it.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::extract::Extracted;
 use crate::model::AccountId;
 use crate::store::db::{DbError, Row, Tx, Value};
 
-/// The version of the dictionary and the settings, stored with each blob.
+/// The version of the dictionary and the compression settings, stored with each compressed reward.
 const FORMAT: i64 = 1;
 const DICTIONARY: &[u8] = include_bytes!("rewards.dict");
 /// zstd's default level. With a dictionary, a higher level takes longer and saves little space.
@@ -46,7 +46,7 @@ impl JsonCompressor {
         Ok(Self(compressor))
     }
 
-    /// Stores the JSON of a reward; replaces the stored JSON.
+    /// Stores the JSON of a reward, and replaces the JSON stored before.
     pub(super) fn put(&mut self, tx: &Tx<'_>, reward: i64, raw: &str) -> Result<(), DbError> {
         let json = self.0.compress(raw.as_bytes());
         let json = json

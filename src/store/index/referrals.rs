@@ -1,4 +1,4 @@
-//! The referrals of rewards: reads the referral IDs in rewards, and stores the newest reading of each referral (IDs and dates
+//! Stores referrals: reads the referral IDs in rewards, and stores the newest reading of each referral (IDs and dates
 //! only).
 
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::model::RewardId;
 use crate::store::db::{DbError, Tx};
 
-/// A stored referral. All times are Unix milliseconds; all except `read_at` are by the vendor's clock.
+/// A stored referral. All times are Unix milliseconds. All times except `read_at` are by the vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferralRead {
     pub referral_id: String,
@@ -23,7 +23,7 @@ pub struct ReferralRead {
 }
 
 impl Index {
-    /// Stores a referral; replaces an earlier reading.
+    /// Stores a referral, and replaces an earlier reading of it.
     pub fn put_referral(&mut self, referral: &ReferralRead) -> Result<()> {
         let ReferralRead { referral_id, started_at, converted_at, modified_at, read_at } = referral;
         self.conn.write(|tx| REFERRALS.put(tx, &[referral_id, started_at, converted_at, modified_at, read_at]))

@@ -1,4 +1,4 @@
-//! Tests of refreshes: counters, rewards that did not change, and accounts that are due.
+//! Tests of refreshes: counters, rewards that did not change, and accounts that are due for another reading.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -92,7 +92,7 @@ fn another_api_that_shows_no_link_does_not_take_it_back() {
         let kept = index.raw_after(0, 9).expect("reads").into_iter().find(|(_, _, raw)| raw.contains(id));
         assert!(kept.expect("kept").2.contains("1.2.3"), "it can be extracted again");
     }
-    // A reading from the API that gave a link may remove the link.
+    // A new reading may remove a link only if it is from the API that gave the link.
     let second = refresh(&mut index, 4000);
     index.commit_rewards(second, &page(vec![reward("a", "r1", None, 50)]), at(4001)).expect("commits");
     assert!(reader.find(&OrderId::new("o1")).expect("finds").is_empty());

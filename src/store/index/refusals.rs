@@ -17,8 +17,8 @@ pub struct Refusal {
 }
 
 impl Index {
-    /// Records that the vendor refused the credentials of a command. If `message` is `None`, deletes the record, because the
-    /// vendor has accepted the credentials.
+    /// Records that the vendor refused the credentials of a command. If `message` is `None`, deletes the record,
+    /// because the vendor has accepted the credentials.
     pub fn remember_refusal(&mut self, command: &str, message: Option<&str>, at: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             match message {
@@ -35,7 +35,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Returns all refusals, ordered by command.
+    /// Returns all commands with refused credentials, ordered by command.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
         self.conn.read(|tx| {
             tx.rows("SELECT command, at, message FROM refusals ORDER BY command", &[], |row| {

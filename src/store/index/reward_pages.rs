@@ -1,7 +1,7 @@
 //! Pages of the list of all rewards (GraphQL, exports). One transaction writes the rewards of a page and its cursor.
 //!
-//! A page of this list does not contain all rewards of an account, so it marks no reward as gone. After a proven full pass,
-//! [`Index::mark_unseen_gone`] marks the rewards that the list did not contain.
+//! A page of this list may lack rewards of an account, so writing a page marks no reward as gone. After a proven full
+//! pass, [`Index::mark_unseen_gone`] marks the rewards that the list did not contain.
 
 use std::collections::HashMap;
 
@@ -26,11 +26,11 @@ pub struct RewardListPage {
     pub rewards: Vec<(AccountId, ReadReward)>,
     /// The number of rewards that recoup cannot store, because they have no account or cannot be read.
     pub unusable: u64,
-    /// The JSON of the pagination after this page.
+    /// The JSON of the pagination's state after this page.
     pub cursor: String,
 }
 
-/// The counts after the writer has committed a page.
+/// The counts after the writer has committed a page of rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RewardListCommitted {
     /// The number of rewards that this run, or a run that it refreshes, has read.
@@ -43,12 +43,13 @@ pub struct RewardListCommitted {
 pub struct Unseen {
     /// The number of rewards that were marked as gone.
     pub gone: u64,
-    /// Unlisted rewards, if their number is implausibly large. With such a number, no reward is marked as gone.
+    /// Number of rewards that the pass did not list, if the number is implausibly large. In this case, the pass marks
+    /// no reward as gone.
     pub withheld: u64,
 }
 
 impl Index {
-    /// Writes a page and its cursor in one transaction. `asked_at` is the time of the request.
+    /// Writes a page of rewards and its cursor in one transaction. `asked_at` is the time of the request.
     pub fn commit_rewards(
         &mut self,
         run: RunKey,
@@ -90,7 +91,7 @@ impl Index {
         })
     }
 
-    /// Returns the event fields that carry order IDs in the indexed rewards, the most frequent field first.
+    /// Returns the event fields that contain order IDs in the indexed rewards, the most frequent field first.
     pub fn order_fields(&self) -> Result<Vec<String>> {
         let paths: Vec<String> = self.conn.read(|tx| {
             tx.rows(
@@ -132,8 +133,8 @@ impl Index {
     }
 }
 
-/// Returns the row of an account that has a reward. Adds the account if it is missing. Updates the run's counters if the
-/// account is new to the run.
+/// Returns the row of an account that has a reward. Adds the account if it is missing. Updates the run's counters if
+/// the account is new to the run.
 fn see_account(
     batch: &mut Batch<'_>,
     ancestry: RunAncestry,

@@ -94,8 +94,8 @@ pub(super) struct RewardWrite<'a> {
 }
 
 impl RewardWrite<'_> {
-    /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows that row. If the
-    /// reward was in another account, this method finds the row itself.
+    /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows that row. If
+    /// the reward was in another account, this method finds the earlier row itself.
     pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
         let Some(reward) = batch.forgotten.admit(self.reward) else {
             let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
@@ -126,18 +126,19 @@ impl RewardWrite<'_> {
                 known.into_iter().next().ok_or_else(|| damaged("the index of rewards"))?
             }
         };
-        // Responses may be written in another order than their requests. An older response never overwrites a newer one.
+        // Responses may be written in another order than their requests. An older response never overwrites a newer
+        // response.
         if previous.read_at > asked_at {
             return Ok(());
         }
         if previous.read_run >= ancestry.base && !previous.gone {
             batch.counters.remove(&previous);
         }
-        // Get Rewards omits the date, so the date from another API is kept.
+        // Get Rewards omits this date, so the index keeps the date from another API.
         columns.date_modified = columns.date_modified.or(previous.date_modified);
         if previous.source != *source && link_detail(&extracted.links) < link_detail(&previous.links) {
-            // This API gives less link detail than the earlier one. The earlier links are kept, and so is the JSON that
-            // contains them.
+            // The response gives fewer links than an earlier response of another API. The index keeps the earlier links
+            // and the JSON that contains them.
             let links = previous.links.len() as i64;
             batch.counters.shift(ancestry.run, previous.pattern, (1, links), previous.unreadable);
             columns.pattern = previous.pattern;
@@ -211,7 +212,7 @@ impl RewardWrite<'_> {
 static INSERT_NEW: LazyLock<String> =
     LazyLock::new(|| format!("{} ON CONFLICT (reward_id) DO NOTHING", REWARDS.insert));
 
-/// The columns whose values may come from an earlier reading.
+/// The columns whose values may come from an earlier reading of the reward.
 struct Columns {
     pattern: i64,
     descriptor: i64,
@@ -221,8 +222,8 @@ struct Columns {
     date_modified: Option<i64>,
 }
 
-/// Returns the level of detail of links: 0 for none, 1 for an order ID or an ActionId, 2 for one of each, 3 for several of one
-/// kind.
+/// Returns the level of detail of a reward's links: 0 for no ID, 1 for an order ID or an ActionId, 2 for an order ID
+/// and an ActionId, 3 for several IDs of one kind.
 fn link_detail(links: &[Link]) -> u8 {
     let orders: HashSet<_> = links.iter().filter_map(|link| link.order_id.as_ref()).collect();
     let actions: HashSet<_> = links.iter().filter_map(|link| link.action_id.as_ref()).collect();

@@ -1,7 +1,8 @@
 //! Writes the responses for a batch of accounts as rows, links and counters, in one transaction.
 //!
-//! A reward that its account no longer lists is marked as gone. A reward that another account listed before moves to the new
-//! account. The response to an earlier request never overwrites the response to a later one.
+//! If an account no longer lists a reward, the index marks the reward as gone. A reward that another account listed
+//! before moves to the new account. The response to an earlier request never overwrites the response to a later
+//! request.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -27,14 +28,14 @@ pub struct ReadReward {
     pub(super) source: ApiSource,
 }
 
-/// The API that supplied a reward. The APIs differ in the detail of their links, so a reading from one API does not remove a
-/// link from another API.
+/// The API from which recoup read a reward. The APIs differ in the detail of their links, so a reading from one API
+/// does not remove a link from another API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiSource {
     /// The REST API: Get Rewards, or a reward by its ID.
     Rest,
     GraphQl,
-    /// A row of an export's file.
+    /// A row of a REWARD export's file.
     Export,
 }
 
@@ -64,8 +65,8 @@ impl ReadReward {
     /// Returns the rewards in a response of Get Rewards, and the number of rewards without an ID, which recoup cannot store.
     ///
     /// # Errors
-    /// [`Kind::Vendor`] if a reward has another account. The response then belongs to another request, and the caller must
-    /// store none of it.
+    /// [`Kind::Vendor`] if a reward has another account. The response then belongs to another request, so the caller must
+    /// store nothing of it.
     pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> Result<(Vec<Self>, u64)> {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
@@ -82,7 +83,7 @@ impl ReadReward {
         Ok((rewards, unusable))
     }
 
-    /// Sets the API that supplied the reward. The default is Get Rewards.
+    /// Sets the API from which recoup read the reward. The default is Get Rewards.
     #[must_use]
     pub fn via(mut self, source: ApiSource) -> Self {
         self.source = source;
@@ -115,7 +116,7 @@ pub enum Entry {
     },
 }
 
-/// The response for one account.
+/// The vendor's response for one account.
 #[derive(Debug, Clone)]
 pub enum AccountAnswer {
     /// All rewards of the account. `unusable` counts the rewards without an ID, which recoup cannot store.
@@ -151,7 +152,8 @@ impl Index {
         })
     }
 
-    /// Writes the response for one account that was read outside of a crawl. The response counts towards the newest run.
+    /// Writes the response for one account that was read outside of a crawl. The response counts towards the newest
+    /// run.
     pub fn record_live(
         &mut self,
         account: &AccountId,
@@ -191,7 +193,7 @@ fn newest_run(tx: &Tx<'_>) -> Result<RunKey, DbError> {
     tx.one("SELECT coalesce(max(id), 0) FROM runs", &[], |row| row.get(0)).map(RunKey)
 }
 
-/// Returns the account's row; adds the row if it is missing.
+/// Returns the account's row. Adds the row if it is missing.
 fn account_key(batch: &mut Batch<'_>, run: RunKey, account: &AccountId, at: Timestamp) -> Result<AccountKey, DbError> {
     let found = batch.tx.opt("SELECT id FROM accounts WHERE account_id = ?1", &[account], |row| row.get(0))?;
     if let Some(id) = found {
@@ -282,7 +284,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
             let newly_read = was_gone || !was_read;
             batch.counters.count_accounts(ancestry.run, i64::from(!was_known), i64::from(newly_read));
             let unusable = *unusable as i64;
-            // A second reading in the same run replaces the first reading's count.
+            // A second reading of an account in the same run replaces the count of the first reading.
             batch.counters.count_unusable(ancestry.run, unusable - if was_read { previous.unusable } else { 0 });
             if was_gone || previous.failed {
                 tx.run(
@@ -291,7 +293,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
                     &[&read.key.0, &run.0, &asked_at, &unusable, &account_sum(read.key, &previous.account_id, None)],
                 )?;
             } else {
-                // This statement writes no column that an SQL index or the checksum covers.
+                // The UPDATE changes no column that an SQL index or the checksum covers.
                 tx.run(
                     "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4 WHERE id = ?1",
                     &[&read.key.0, &run.0, &asked_at, &unusable],
@@ -302,7 +304,8 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
     Ok(())
 }
 
-/// Keeps one reading of each reward. If a response contains several, keeps the strongest evidence against a cancellation.
+/// Keeps one reading of each reward. If a response contains a reward several times, keeps the strongest evidence
+/// against a cancellation.
 pub(super) fn one_statement_each<'a>(
     rewards: impl Iterator<Item = &'a ReadReward>,
     now_ms: i64,
@@ -327,7 +330,8 @@ pub(super) fn is_chosen(chosen: &HashMap<&RewardId, &ReadReward>, reward: &ReadR
     chosen.get(&reward.extracted.reward.reward_id).is_some_and(|chosen| std::ptr::eq(*chosen, reward))
 }
 
-/// Records that this run failed to read the account. A later attempt of the run, or the next pass, may clear the failure.
+/// Records that this run failed to read the account. A later attempt of the run, or the next pass, may clear the
+/// failure.
 fn mark_failed(tx: &Tx<'_>, run: RunKey, read: &AccountRead, reason: &str, unknown: bool) -> Result<(), DbError> {
     tx.run(
         "UPDATE accounts SET failed_run = ?2, failed_at = ?3, failed_reason = ?4, unknown = ?5 WHERE id = ?1",

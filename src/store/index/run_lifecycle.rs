@@ -1,4 +1,4 @@
-//! Starts, advances, finishes and withdraws runs.
+//! Starts, advances, finishes and withdraws runs of the crawler.
 //!
 //! The module `runs` describes and reads runs. recoup must never store a run with a gap as complete.
 
@@ -10,7 +10,7 @@ use super::sums::{RUNS, next_id};
 use crate::error::Result;
 use crate::store::db::{DbError, Tx};
 
-/// SQL: counts the accounts of some runs again from the rows of `accounts`.
+/// SQL that counts the accounts of some runs again from the rows of `accounts`.
 macro_rules! recount {
     ($runs:literal) => {
         concat!(
@@ -24,7 +24,7 @@ macro_rules! recount {
     };
 }
 
-/// Recounts the accounts of the newest run and of the newest finished run.
+/// Counts the accounts of the newest run and of the newest finished run again.
 pub(super) fn recount_newest(tx: &Tx<'_>) -> Result<(), DbError> {
     let newest =
         recount!("id = (SELECT max(id) FROM runs) OR id = (SELECT max(id) FROM runs WHERE state = 'finished')");
@@ -32,7 +32,7 @@ pub(super) fn recount_newest(tx: &Tx<'_>) -> Result<(), DbError> {
 }
 
 impl Index {
-    /// Resumes the unfinished run of this source, or starts a new one. Returns the run, and `true` if it is resumed.
+    /// Resumes the unfinished run of this source, or starts a new run. Returns the run, and `true` if it is resumed.
     pub fn begin_run(&mut self, new: NewRun<'_>, at: Timestamp) -> Result<(RunKey, bool)> {
         self.conn.write(|tx| {
             let open = "SELECT id FROM runs WHERE state = 'running' AND source = ?1 ORDER BY id DESC LIMIT 1";
@@ -45,8 +45,8 @@ impl Index {
             let insert = "INSERT INTO runs (id, source, state, started_at) VALUES (?1, ?2, 'running', ?3)";
             tx.run(insert, &[&run, &new.source, &at.as_millisecond()])?;
             match new.refreshes {
-                // A refresh starts with the counters of the refreshed run, because that run's readings count until this run
-                // replaces them.
+                // A refresh starts with the counters of the refreshed run, because that run's readings count until this
+                // run replaces them.
                 Some(before) => RUNS.update(
                     tx,
                     "UPDATE runs SET (base, cursor, watermark, rewards_known, accounts_known, accounts_read) =
@@ -65,8 +65,8 @@ impl Index {
         })
     }
 
-    /// Removes a run that has read nothing, so that answers use the previous run. If the run has read an account or a reward,
-    /// changes nothing and returns `false`; the next crawl then resumes the run.
+    /// Removes a run that has read nothing, so that answers use the previous run. If the run has read an account or a
+    /// reward, changes nothing and returns `false`; the next crawl then resumes the run.
     pub fn withdraw_run(&mut self, run: RunKey) -> Result<bool> {
         self.conn.write(|tx| {
             let has_read = "SELECT (base = id AND accounts_read > 0)
@@ -80,7 +80,7 @@ impl Index {
             }
             tx.run("DELETE FROM passes WHERE run = ?1", &[&run.0])?;
             tx.run("DELETE FROM runs WHERE id = ?1", &[&run.0])?;
-            // The next crawl can resume the unfinished run that this run replaced.
+            // The next crawl can resume the unfinished run that the removed run had replaced.
             RUNS.update(
                 tx,
                 "UPDATE runs SET state = 'running' WHERE state = 'replaced' AND id = (SELECT max(id) FROM runs)",
@@ -90,8 +90,8 @@ impl Index {
         })
     }
 
-    /// Sets the account counters by counting rows. Each commit only adds differences to the counters, so the crawler counts
-    /// the rows again at the end of a run.
+    /// Sets the account counters of a run by counting rows. Each commit only adds differences to the counters, so the
+    /// crawler counts the rows again at the end of a run.
     pub fn recount(&mut self, run: RunKey) -> Result<()> {
         self.conn.write(|tx| RUNS.update(tx, recount!("id = ?1"), &[&run.0]).map(drop))
     }
@@ -104,7 +104,7 @@ impl Index {
         })
     }
 
-    /// Replaces the gaps of a finished run, after links were extracted again.
+    /// Replaces the gaps of a finished run, after recoup has extracted links again.
     pub fn set_gaps(&mut self, run: RunKey, gaps: &[String]) -> Result<()> {
         let text = serde_json::Value::from(gaps).to_string();
         self.conn.write(|tx| {
@@ -120,8 +120,8 @@ impl Index {
         })
     }
 
-    /// Counts requests for accounts that were read again only because of their age. [`Index::add_requests`] counts these requests
-    /// too.
+    /// Counts requests for accounts that the crawler read again only because of their age. [`Index::add_requests`]
+    /// counts these requests too.
     pub fn add_reread_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
         self.conn.write(|tx| {
             let add = "UPDATE runs SET requests_reread = requests_reread + ?2 WHERE id = ?1";
@@ -134,8 +134,8 @@ impl Index {
         self.conn.write(|tx| tx.run("UPDATE runs SET cursor = ?2 WHERE id = ?1", &[&run.0, &cursor]).map(drop))
     }
 
-    /// Moves the start of a run to an earlier time, because its data may be that old. Answers are true as of the start of the
-    /// run on which they are based.
+    /// Moves the start of a run to an earlier time, because the run's data may be that old. Answers are true as of the
+    /// start of the run on which they are based.
     pub fn move_start_back(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             let earlier = "UPDATE runs SET started_at = ?2 WHERE id = ?1 AND started_at > ?2";
@@ -143,8 +143,8 @@ impl Index {
         })
     }
 
-    /// Sets the watermark from which a refresh of this run starts, and the vendor's count of rewards. Without a watermark, no
-    /// refresh can start from this run.
+    /// Sets the watermark from which a refresh of this run starts, and the vendor's count of rewards. Without a
+    /// watermark, no refresh can start from this run.
     pub fn set_watermark(&mut self, run: RunKey, watermark: Option<i64>, rewards_known: Option<u64>) -> Result<()> {
         self.conn.write(|tx| {
             let update = "UPDATE runs SET watermark = ?2, rewards_known = ?3 WHERE id = ?1";

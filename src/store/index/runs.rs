@@ -1,4 +1,4 @@
-//! Runs: the progress of a crawl, its counters, and the coverage of the index.
+//! Runs of the crawler: the progress of a crawl, its counters, and the coverage of the index.
 
 use std::sync::{LazyLock, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::store::db::{DbError, Row, Tx};
 pub struct RunKey(pub(super) i64);
 
 impl RunKey {
-    /// Returns the number of this run for cursors.
+    /// Returns the number of this run, for use in cursors.
     pub fn number(self) -> i64 {
         self.0
     }
@@ -29,7 +29,7 @@ pub enum RunState {
     Running,
     /// The run has ended, completely or with gaps.
     Finished,
-    /// Another run has replaced the run before its end.
+    /// Another run has replaced this run before its end.
     Replaced,
 }
 
@@ -42,25 +42,25 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
     /// `true` if the run has read every known account and found no gap.
     pub complete: bool,
-    /// A text for each gap.
+    /// A text for each gap of the run.
     pub gaps: Vec<String>,
-    /// The full run that this run refreshes. A full run has its own key here.
+    /// The full run that this run refreshes. A full run refreshes itself.
     pub base: RunKey,
     /// The newest `dateModified` that the run read, in Unix milliseconds by the vendor's clock. A refresh starts from this time.
     pub watermark: Option<i64>,
-    /// The position of the source, as JSON.
+    /// The position in the source, as JSON.
     #[serde(skip)]
     pub cursor: Option<String>,
-    /// The number of rewards according to the vendor; `None` if the vendor gives none.
+    /// The number of rewards according to the vendor; `None` if the vendor gives no number.
     pub rewards_known: Option<u64>,
     pub requests: u64,
-    /// The part of `requests` for accounts that were read again only because of their age.
+    /// The part of `requests` for accounts that the crawler read again only because of their age.
     pub requests_reread: u64,
     /// The number of rewards whose newest reading is from this run.
     pub rewards_of_its_own: u64,
     /// The number of forgotten accounts' rewards that this run, or a run that it refreshes, has skipped.
     pub rewards_left_out: u64,
-    /// The number of forgotten accounts. Counts all runs.
+    /// The number of forgotten accounts over all runs.
     pub accounts_forgotten: u64,
     /// The number of known accounts that the vendor still has.
     pub accounts_known: u64,
@@ -72,27 +72,27 @@ pub struct Run {
     pub accounts_unknown: u64,
     /// The number of rewards without an ID.
     pub rewards_unusable: u64,
-    /// Values under a matching key that recoup cannot read exactly, and therefore does not index.
+    /// Number of values under a matching key that recoup cannot read exactly, and therefore does not index.
     pub values_unreadable: u64,
-    /// The link patterns of the run's rewards. The pattern with the most rewards is first.
+    /// The link patterns of the run's rewards. The pattern with the most rewards comes first.
     pub coverage: Vec<PatternCount>,
 }
 
 /// The number of rewards and links of one link pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PatternCount {
-    /// `both`, `order_only`, `action_only`, `neither` or `ambiguous`.
+    /// The kind of links: `both`, `order_only`, `action_only`, `neither` or `ambiguous`.
     pub kind: String,
-    /// The JSONPath of the order ID.
+    /// The JSONPath of the order ID in the reward.
     pub order_path: Option<String>,
-    /// The JSONPath of the ActionId.
+    /// The JSONPath of the ActionId in the reward.
     pub action_path: Option<String>,
     pub rewards: u64,
     pub links: u64,
 }
 
 impl Run {
-    /// Returns whether the run reads only the changes since another run.
+    /// Returns `true` if the run reads only the changes since another run.
     pub fn is_refresh(&self) -> bool {
         self.base != self.run
     }
@@ -102,13 +102,13 @@ impl Run {
         self.coverage.iter().map(|pattern| pattern.rewards).sum()
     }
 
-    /// Returns the number of rewards including the skipped rewards of forgotten accounts, for comparison with the vendor's
-    /// own count.
+    /// Returns the number of rewards including the skipped rewards of forgotten accounts, for comparison with the
+    /// vendor's own count.
     pub fn rewards_met(&self) -> u64 {
         self.rewards() + self.rewards_left_out
     }
 
-    /// Returns the number of rewards that carry an order ID.
+    /// Returns the number of rewards that contain an order ID.
     pub fn with_order(&self) -> u64 {
         self.coverage.iter().filter(|pattern| pattern.order_path.is_some()).map(|pattern| pattern.rewards).sum()
     }
@@ -129,7 +129,8 @@ pub struct NewRun<'a> {
 }
 
 impl<'a> NewRun<'a> {
-    /// Creates the parameters of a full run of a source. If the source has an unfinished run, that run is resumed instead.
+    /// Creates the parameters of a full run of a source. If the source has an unfinished run, recoup resumes that run
+    /// instead.
     pub fn of(source: &'a str) -> Self {
         Self { source, refreshes: None, fresh: false }
     }
@@ -146,7 +147,7 @@ impl Index {
         self.conn.read(|tx| Ok(select_runs(tx, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
     }
 
-    /// Returns the number of accounts that are not gone, and the number of those that have rewards. The count scans two
+    /// Returns the number of accounts that are not gone, and how many of these have rewards. The count scans two
     /// tables, so it is too slow for a look-up.
     pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
@@ -154,27 +155,28 @@ impl Index {
         self.conn.read(|tx| tx.one(sql, &[], |row| Ok((row.get(0)?, row.get(1)?))))
     }
 
-    /// Returns the newest finished run if it is of this source and a refresh can start from it.
+    /// Returns the newest finished run if its source is `source` and a refresh can start from it.
     pub fn refreshable(&self, source: &str) -> Result<Option<Run>> {
         let newest = self.newest_finished_run()?;
         let Some(newest) = newest.filter(|run| run.source == source && run.watermark.is_some()) else {
             return Ok(None);
         };
-        // A later run of another source has read some of the same rewards and counts them, so this run's counts are no longer
-        // correct.
+        // A later run of another source has read some of the same rewards and counts them, so the counts of this run
+        // are no longer correct.
         let crossed = "SELECT EXISTS (SELECT 1 FROM runs JOIN run_link_patterns ON run = runs.id
              WHERE runs.id > ?1 AND base <> ?2 AND rewards <> 0)";
         let crossed: bool = self.conn.read(|tx| tx.one(crossed, &[&newest.run.0, &newest.base.0], |row| row.get(0)))?;
         Ok((!crossed).then_some(newest))
     }
 
-    /// Returns the newest finished run before `run` that refreshes the same full run, or that full run.
+    /// Returns the newest finished run before `run` that refreshes the same full run. If there is none, returns the
+    /// full run.
     pub fn run_before(&self, run: RunKey, base: RunKey) -> Result<Option<Run>> {
         let condition = format!("id >= {} AND state = 'finished' AND id < ?1", base.0);
         self.conn.read(|tx| Ok(select_runs(tx, &condition, run.0, 1)?.pop()))
     }
 
-    /// Returns the unfinished run, which the next crawl resumes; `None` if there is none.
+    /// Returns the unfinished run, which the next crawl resumes; `None` if there is no unfinished run.
     pub fn unfinished_run(&self) -> Result<Option<Run>> {
         self.conn.read(|tx| Ok(select_runs(tx, "id > ?1 AND state = 'running'", 0, 1)?.pop()))
     }
@@ -190,8 +192,8 @@ impl IndexReader {
         self.conn.read(|tx| select_runs(tx, "id > ?1", 0, limit))
     }
 
-    /// Returns the part of the tenant that the newest finished run has read. Before the first finished run, uses the running
-    /// one.
+    /// Returns the part of the tenant that the newest finished run has read. Before the first finished run, uses the
+    /// unfinished run.
     pub fn coverage(&self) -> Result<Coverage> {
         let cached = self.coverage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (version, coverage) = self.conn.read(|tx| {
@@ -246,7 +248,7 @@ fn read_coverage(tx: &Tx<'_>) -> Result<Coverage, DbError> {
         tx.one("SELECT count(*) FROM skipped_rewards WHERE run BETWEEN ?1 AND ?2", &[&base, &id], |row| row.get(0))?;
     Ok(Coverage {
         rewards_read: rewards,
-        // The vendor's count includes the rewards of forgotten accounts. The index omits forgotten rewards on purpose, so
+        // The vendor's count includes the rewards of forgotten accounts. The index omits these rewards on purpose, so
         // they are not a gap.
         rewards_known: rewards_known.map_or(rewards, |known| (known as u64).saturating_sub(skipped).max(rewards)),
         accounts_forgotten: tx.one("SELECT count(*) FROM tombstones", &[], |row| row.get(0))?,

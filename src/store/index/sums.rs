@@ -1,10 +1,10 @@
 //! A checksum for each row that answers depend on, so that a look-up detects a damaged file.
 //!
-//! SQLite keeps no checksums of its pages. A flipped byte on the disk could turn an order ID or a date into another one, and
-//! recoup would give a wrong answer without any error. So each of these rows has a column `sum`, a hash of its other columns.
-//! recoup computes the hash in Rust on every write and compares it on every read. If a row does not match its hash, recoup
-//! reports an error, and the user must crawl again. The module `links` adds checksums over buckets of links, which reveal
-//! missing rows.
+//! SQLite keeps no checksums of its pages. A flipped byte on the disk could turn an order ID or a date into another
+//! one, and recoup would give a wrong answer without any error. Therefore each row that answers depend on has a column
+//! `sum`, a hash of its other columns. recoup computes the hash in Rust on every write and compares it on every read.
+//! If a row does not match its hash, recoup reports an error, and the user must crawl again. The module `links` adds
+//! checksums over buckets of links, which reveal missing rows.
 //!
 //! The checksums detect only accidents: a person who changes the file on purpose can change the checksums too.
 
@@ -21,8 +21,8 @@ pub(super) struct SummedTable {
     columns: Vec<&'static str>,
     /// The number of leading columns that form the primary key.
     key: usize,
-    /// The column list for [`SummedTable::verify`]: `sum`, then the other columns. Each column is qualified with the table
-    /// name.
+    /// The column list for [`SummedTable::verify`]: `sum`, then the other columns. The table name qualifies each
+    /// column.
     pub(super) selected: String,
     /// The INSERT statement for a whole row, without a conflict clause.
     pub(super) insert: String,
@@ -85,8 +85,8 @@ pub(super) fn summed_tables() -> [&'static SummedTable; 9] {
 }
 
 impl SummedTable {
-    /// Creates the statements of a table. `fixed` is the number of leading columns that never change. Updates omit them, so
-    /// SQLite need not update the SQL indexes of those columns.
+    /// Creates the SQL statements for a table. `fixed` is the number of leading columns that never change. Updates omit
+    /// these columns, so SQLite need not update the SQL indexes of these columns.
     fn new(name: &'static str, key: usize, fixed: usize, columns: &'static str) -> Self {
         let columns: Vec<&str> = columns.split(", ").collect();
         let numbers: Vec<String> = (1..=columns.len() + 1).map(|n| format!("?{n}")).collect();
@@ -117,7 +117,8 @@ impl SummedTable {
     }
 
     /// Runs an INSERT or UPDATE of some columns, then updates the checksums of the written rows. Returns the number of
-    /// written rows. The crawl's frequent statements write a row together with its checksum instead.
+    /// written rows. The frequent statements of a crawl do not use this function: they write a row together with its
+    /// checksum.
     pub(super) fn update(&self, tx: &Tx<'_>, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
         let sql = format!("{sql} RETURNING {}", self.columns.join(", "));
         let written = tx.rows(&sql, args, |row| {
@@ -133,7 +134,8 @@ impl SummedTable {
         Ok(written.len() as u64)
     }
 
-    /// Fails unless the row matches its checksum. `at` is the position of the first [`SummedTable::selected`] column.
+    /// Fails if the row does not match its checksum. `at` is the position of the first [`SummedTable::selected`]
+    /// column.
     pub(super) fn verify(&self, row: &Row<'_>, at: usize) -> Result<(), DbError> {
         if self.matches(row, at)? { Ok(()) } else { Err(self.damaged()) }
     }
@@ -147,7 +149,7 @@ impl SummedTable {
         Ok(sum.is_some() && row.get::<i64>(at).ok() == sum)
     }
 
-    /// Returns the checksum of a row's columns; `None` if one of them is a text that is not UTF-8.
+    /// Returns the checksum of a row's columns; `None` if a column contains text that is not UTF-8.
     fn sum_of(&self, row: &Row<'_>, at: usize) -> Result<Option<i64>, DbError> {
         let mut sum = RowSum::default();
         for column in at..at + self.columns.len() {
@@ -162,13 +164,13 @@ pub(super) struct RowSum(u64);
 
 impl Default for RowSum {
     fn default() -> Self {
-        // The start value is not 0, so that a null at the start of a row changes the checksum.
+        // The start value of the hash is not 0, so that a null at the start of a row changes the checksum.
         Self(0xCBF2_9CE4_8422_2325)
     }
 }
 
 impl RowSum {
-    /// Adds a value: its type, its length if its type has no fixed length, and its bytes.
+    /// Adds a value to the hash: its type, its length if its type has no fixed length, and its bytes.
     pub(super) fn add(&mut self, value: Value<'_>) {
         match value {
             Value::Null => self.mix(0),
@@ -203,7 +205,8 @@ impl RowSum {
         }
     }
 
-    /// Mixes in eight bytes. Each step is reversible, so two rows that differ in one word never have the same checksum.
+    /// Mixes eight bytes into the hash. Each step is reversible, so two rows that differ in one word never have the
+    /// same checksum.
     fn mix(&mut self, word: u64) {
         let product = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = product ^ (product >> 32);
@@ -240,7 +243,7 @@ pub(super) fn next_id(tx: &Tx<'_>, table: &SummedTable) -> Result<i64, DbError> 
     tx.one(&format!("SELECT coalesce(max(id), 0) + 1 FROM {}", table.name), &[], |row| row.get(0))
 }
 
-/// Returns the error for a part of the file that does not match its checksum.
+/// Returns the error for a part of the index that does not match its checksum.
 pub(super) fn damaged(what: &str) -> DbError {
     DbError::Damaged(format!("{what} does not match its checksum"))
 }
@@ -261,7 +264,8 @@ mod tests {
             select.query_map([], |row| row.get(0)).expect("runs").collect::<Result<_, _>>().expect("rows")
         };
         let mut listed: BTreeSet<String> = summed_tables().iter().map(|table| table.name.to_owned()).collect();
-        // `raw_rewards` is extra: the module `raw_json` computes its checksums, over the uncompressed JSON.
+        // The test adds `raw_rewards`, because the module `raw_json` computes its checksums, over the uncompressed
+        // JSON.
         listed.insert("raw_rewards".to_owned());
         let with_sum = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'sum'";
         assert_eq!(names(with_sum).into_iter().collect::<BTreeSet<_>>(), listed);

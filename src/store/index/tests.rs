@@ -253,7 +253,7 @@ fn an_account_that_get_rewards_does_not_know_waits_for_the_list_to_agree() {
     assert_eq!((state.accounts_known, state.accounts_failed, state.accounts_unknown), (2, 2, 2), "none has vanished");
     let (pass, _) = index.begin_pass(run, "", at(4)).expect("begins");
     index.commit_page(run, &pass, &page(&["a"]), at(5)).expect("commits");
-    // Even an unproven pass marks the account as gone, because neither the list nor Get Rewards knows it.
+    // Even an unproven pass marks the account as gone, because neither the list nor Get Rewards knows the account.
     let end = index.end_pass(run, pass.id, PassEvidence { whole: false, ..WHOLE }, at(6)).expect("ends");
     assert_eq!(end.accounts_vanished, 1);
     let state = index.run(run).expect("reads").expect("one");

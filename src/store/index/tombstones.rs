@@ -1,8 +1,9 @@
 //! Forgotten accounts: crawls, look-ups and retractions skip them, and the index stores none of their data.
 //!
-//! The index stores keyed hashes of the accounts' IDs (HMAC-SHA-256), and the key of the ledger in which they were forgotten.
-//! So a writer recognises a forgotten account without another file. The hashes reveal no ID: a reader of the file can only
-//! test whether a given ID is forgotten. Every writer of accounts and rewards checks the tombstones.
+//! The index stores keyed hashes of the accounts' IDs (HMAC-SHA-256), and the key of the ledger in which the accounts
+//! were forgotten. Therefore a writer recognises a forgotten account without another file. The hashes reveal no ID: a
+//! reader of the index can only test whether a given ID is forgotten. Every writer of accounts and rewards checks the
+//! tombstones.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ use crate::store::ledger::{FORGOTTEN, Tombstones, mac_of};
 #[derive(Debug, Default)]
 pub struct ImportedTombstones {
     pub accounts: Vec<AccountId>,
-    /// The counts of rows that the import deleted. [`Index::erase`] deletes the rest of these accounts' data.
+    /// The counts of rows that the import deleted. [`Index::erase`] deletes the remaining data of these accounts.
     pub erased: Erased,
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Forgotten {
 }
 
 impl Forgotten {
-    /// Reads the tombstones again if another process has added some. Tombstones are never deleted.
+    /// Reads the tombstones again if another process has added some. recoup never deletes tombstones.
     pub(super) fn refresh(&mut self, tx: &Tx<'_>) -> Result<(), DbError> {
         let count = tx.one("SELECT count(*) FROM tombstones", &[], |row| row.get(0))?;
         if count != self.count {
@@ -57,8 +58,8 @@ impl Forgotten {
         mac.as_ref().first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
     }
 
-    /// Returns the reward in the form that the index may store. Returns `None` if the reward belongs to a forgotten account.
-    /// If a forgotten account's ID occurs inside another account's reward, replaces that ID.
+    /// Returns the reward in the form that the index may store. Returns `None` if the reward belongs to a forgotten
+    /// account. If another account's reward contains the ID of a forgotten account, replaces that ID.
     pub(super) fn admit<'a>(&self, reward: &'a ReadReward) -> Option<Cow<'a, ReadReward>> {
         if self.keys.is_empty() {
             return Some(Cow::Borrowed(reward));
@@ -133,7 +134,7 @@ fn collect(json: &serde_json::Value, each: &mut impl FnMut(&str)) {
     }
 }
 
-/// Counts a reward that a crawl skips, so that the vendor's totals can be compared with the index.
+/// Counts a forgotten account's reward that a crawl skips, so that the vendor's totals can be compared with the index.
 pub(super) fn skip_reward(
     tx: &Tx<'_>,
     forgotten: &Forgotten,
@@ -167,9 +168,9 @@ impl Index {
         })
     }
 
-    /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction. An older copy of an
-    /// index may still have an account that was forgotten since. [`Index::erase`] then deletes the rest of the account's
-    /// data. If no tombstone is new, this method scans no rows.
+    /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction. An older copy of
+    /// an index may still have an account that was forgotten since. [`Index::erase`] then deletes the rest of the
+    /// account's data. If the index has all tombstones already, this method scans no rows.
     pub fn import_tombstones(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<ImportedTombstones> {
         self.write_batch(|batch| {
             let mut new = HashSet::new();
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn scrubbing_replaces_an_id_only_if_it_is_a_whole_string() {
         let ids = ["bob@shop.example".to_owned()];
-        // The JSON before and after the replacement; `None` if the caller must delete all of it.
+        // Each entry: the JSON before and after the replacement; `None` if the caller must delete all of the JSON.
         let table = [
             (r#"{"a":"bob@shop.example","n":1.50}"#, Some(r#"{"a":"(forgotten)","n":1.50}"#)),
             (

@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::model::fnv1a;
 use crate::store::db::{DbError, Tx};
 
-/// The key in `identity`. The value has three parts, separated by spaces: the offset in seconds or [`NO_DATE`], the time of
-/// the measurement, and a checksum of both.
+/// The key of the offset in `identity`. The value has three parts, separated by spaces: the offset in seconds or
+/// [`NO_DATE`], the time of the measurement, and a checksum of both.
 const KEY: &str = "clock_ahead";
 
-/// The text in place of the offset if the newest response had no `Date`.
+/// The text in place of the offset if the vendor's newest response had no `Date`.
 const NO_DATE: &str = "none";
 
-/// The maximum age of an offset. recoup ignores an older one, because the clock may have been set since.
+/// The maximum age of a measured offset. recoup ignores an older offset, because the clock may have been set since.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(48);
 
 /// The largest step back of this machine's clock that counts as normal time synchronisation.
@@ -46,7 +46,7 @@ pub enum JudgedBy {
     Suspect,
 }
 
-/// The current time, and the clock that supplied it.
+/// The current time, and the clock that it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JudgedNow {
     pub at: Timestamp,
@@ -54,7 +54,7 @@ pub struct JudgedNow {
 }
 
 impl JudgedBy {
-    /// Returns a warning for the user; `None` if the clock is trusted.
+    /// Returns a warning about the clock for the user; `None` if the clock is trusted.
     pub fn warning(self) -> Option<&'static str> {
         let warning = "expiry is judged by this machine's clock, which is behind the newest crawl: set it, then run `recoup doctor`";
         (self == Self::Suspect).then_some(warning)
@@ -62,7 +62,7 @@ impl JudgedBy {
 }
 
 impl ClockOffset {
-    /// Parses a stored offset. Returns `None` if the value is damaged; the offset is then unknown.
+    /// Parses a stored offset. Returns `None` if the stored value is damaged; the offset is then unknown.
     fn read(value: &str) -> Option<Self> {
         let (said, sum) = value.rsplit_once(' ')?;
         if sum != format!("{:x}", fnv1a(said.bytes())) {
@@ -85,7 +85,7 @@ impl ClockOffset {
         holds.then(|| local.saturating_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN))
     }
 
-    /// Returns whether a new offset is so close to this one that the caller need not store it.
+    /// Returns `true` if a new offset is so close to this offset that the caller need not store it.
     fn says(&self, seconds: Option<i64>, at: Timestamp) -> bool {
         let is_same = match (self.seconds, seconds) {
             (Some(before), Some(now)) => before.abs_diff(now) <= 1,

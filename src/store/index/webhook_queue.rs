@@ -1,6 +1,6 @@
-//! Webhooks: accepted deliveries, and the queue of accounts to read again.
+//! Stores webhooks: accepted deliveries, and the queue of accounts to read again.
 //!
-//! A delivery and its account are written in one transaction. A forgotten account is never queued.
+//! One transaction writes a delivery and its account. A forgotten account is never queued.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,17 +8,19 @@ use super::{Index, IndexReader};
 use crate::error::Result;
 use crate::model::AccountId;
 
-/// How long the index remembers a delivery. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
+/// How long the index remembers a webhook delivery. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// The number of failed readings after which an account leaves the queue. The next crawl reads such an account anyway.
 const TRIES: i64 = 10;
 
-/// The delay after the first failed reading, in milliseconds. The delay doubles with each further failure.
+/// The delay after the first failed reading of a queued account, in milliseconds. The delay doubles with each further
+/// failure.
 const RETRY_MS: i64 = 30_000;
 
 impl Index {
-    /// Accepts a delivery and queues its account. If the delivery was accepted before, changes nothing and returns `false`.
+    /// Accepts a webhook delivery and queues its account. If the delivery was accepted before, changes nothing and
+    /// returns `false`.
     pub fn take_delivery(
         &mut self,
         id: &str,
@@ -46,8 +48,8 @@ impl Index {
         })
     }
 
-    /// Returns the queued accounts that are due, the longest overdue first. Each account has its due time, which
-    /// [`Index::account_was_read`] needs.
+    /// Returns the queued accounts that are due, the longest overdue first. Returns each account with its due time,
+    /// because [`Index::account_was_read`] needs the due time.
     pub fn waiting_accounts(&mut self, limit: usize, now: Timestamp) -> Result<Vec<(AccountId, i64)>> {
         self.write_batch(|batch| {
             let mut found: Vec<(AccountId, i64)> = batch.tx.rows(
@@ -61,7 +63,8 @@ impl Index {
         })
     }
 
-    /// Removes an account from the queue after its reading, unless a newer delivery has changed its due time.
+    /// Removes an account from the queue after recoup has read it. If a newer delivery has changed its due time, the
+    /// account stays queued.
     pub fn account_was_read(&mut self, account: &AccountId, due: i64) -> Result<()> {
         let delete = "DELETE FROM webhook_queue WHERE account_id = ?1 AND due = ?2";
         self.conn.write(|tx| tx.run(delete, &[account, &due]).map(drop))
@@ -85,7 +88,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Returns how many accounts are queued.
+    /// Returns how many accounts are queued for another reading.
     pub fn waiting_count(&self) -> Result<u64> {
         self.conn.read(|tx| tx.one("SELECT count(*) FROM webhook_queue", &[], |row| row.get(0)))
     }

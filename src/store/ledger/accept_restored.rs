@@ -1,7 +1,8 @@
-//! Accepts a restored ledger, so that recoup may send from it again.
+//! Accepts a restored ledger, so that recoup may send from this ledger again.
 //!
-//! One transaction does three things. It records each submission of the vendor that the ledger lacks as a sent retraction,
-//! removes the mark of a copy, and adds an event with the person and the submissions. No other code removes the mark.
+//! One transaction does three things. It records each submission of the vendor that the ledger lacks as a sent
+//! retraction, removes the mark of a copy, and adds an event with the person and the submissions. No other code removes
+//! the mark.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,16 +12,16 @@ use super::{Begun, Entry, First, Ledger, NewRetraction, State, insert, insert_ev
 use crate::error::{Error, Kind, Result};
 use crate::store::db::{DbError, Tx};
 
-/// The mark that `recoup backup` writes into a copy.
+/// The mark that `recoup backup` writes into a copy of the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CopyOf {
     pub ledger_id: String,
-    /// The number of the original's newest event at the time of the copy.
+    /// The number of the original ledger's newest event at the time of the copy.
     pub sequence: i64,
-    /// The hash of the original's newest event at the time of the copy.
+    /// The hash of the original ledger's newest event at the time of the copy.
     pub hash: String,
-    /// When the copy was made, RFC 3339.
+    /// When the copy of the ledger was made, RFC 3339.
     pub at: String,
 }
 
@@ -28,15 +29,15 @@ pub struct CopyOf {
 #[derive(Debug, Clone)]
 pub struct Found {
     pub retraction: NewRetraction,
-    /// JSON: the batch ID, the time of arrival, and the request.
+    /// JSON with the batch ID, the time of arrival, and the request.
     pub details: Value,
 }
 
 const FOUND: &str = "found at the vendor; sent from a ledger that was lost";
 
 impl Ledger {
-    /// Accepts this ledger for further use. Returns the number of each new retraction, in the order of `found`; `None` for a
-    /// retraction that the ledger already has.
+    /// Accepts this ledger for further use. Returns the number of each new retraction, in the order of `found`. The
+    /// number is `None` for a retraction that the ledger already has.
     pub fn accept_restored(
         &self,
         found: &[Found],
@@ -67,13 +68,13 @@ impl Ledger {
         })
     }
 
-    /// Fails if the ledger is on another server than the one that it was created on or accepted on.
+    /// Fails if the ledger is on another PostgreSQL server than the server that it was created on or accepted on.
     pub(super) fn refuse_other_server(&self) -> Result<()> {
         self.conn.read(refuse_copy)
     }
 
-    /// Returns the mark of a copy made by `recoup backup`, or of a ledger that its server does not know. recoup sends nothing
-    /// from a copy until a person accepts it.
+    /// Returns the mark of a ledger copy made by `recoup backup`, or of a ledger that its PostgreSQL server does not
+    /// know. recoup sends nothing from a copy until a person accepts it.
     pub fn copy_of(&self) -> Result<Option<CopyOf>> {
         self.conn.read(copy_of)
     }
@@ -81,7 +82,7 @@ impl Ledger {
 
 fn copy_of(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     let mark = "SELECT value FROM identity WHERE key = 'copy_of'";
-    // An unreadable mark must still prevent requests.
+    // A mark that cannot be parsed must still prevent requests.
     let marked = tx.opt(mark, &[], |row| Ok(serde_json::from_str(row.get(0)?).unwrap_or_default()))?;
     if marked.is_some() {
         return Ok(marked);
@@ -89,18 +90,18 @@ fn copy_of(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     other_server(tx)
 }
 
-/// The key of the server in `identity`, on PostgreSQL.
+/// The key in `identity` under which a ledger on PostgreSQL stores the identity of its server.
 const SERVER: &str = "server";
 
-/// Records the server that the ledger belongs to.
+/// Records the PostgreSQL server that the ledger belongs to.
 pub(super) fn set_server(tx: &Tx<'_>, server: &str) -> Result<(), DbError> {
     let upsert =
         "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     tx.run(upsert, &[&SERVER, &server]).map(drop)
 }
 
-/// Returns the mark of a ledger that is not on the server that it belongs to: a promoted standby may lack the newest events, and
-/// a restored backup lacks all events since.
+/// Returns the mark of a ledger that is not on the PostgreSQL server that it belongs to. A promoted standby may lack
+/// the newest events, and a restored backup lacks all events since the backup.
 fn other_server(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     let Some(server) = tx.server_instance()? else { return Ok(None) };
     let known: Option<String> = tx.opt("SELECT value FROM identity WHERE key = ?1", &[&SERVER], |row| row.get(0))?;
@@ -113,8 +114,8 @@ fn other_server(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     Ok(Some(CopyOf { ledger_id: super::ledger_id(tx)?, sequence, hash: super::hex(&hash), at }))
 }
 
-/// Fails if this file is a copy that no person has accepted. Such a copy could repeat requests that were sent after the
-/// backup.
+/// Fails if this ledger is a copy that no person has accepted. Such a copy could repeat requests that were sent after
+/// the backup.
 pub(super) fn refuse_copy(tx: &Tx<'_>) -> Result<(), DbError> {
     let Some(of) = copy_of(tx)? else { return Ok(()) };
     Err(Error::new(

@@ -1,9 +1,9 @@
-//! Approvals: the policy, the requests for a second person's approval, and the answers. The ledger stores each of them as an
-//! event that concerns the ledger as a whole.
+//! Approvals: the policy, the requests for a second person's approval, and the answers. The ledger stores each of these
+//! as an event that concerns the ledger as a whole.
 //!
-//! The newest policy is in force. The number of an approval is the number of its request's event. Events never change, so an
-//! auditor can later see who approved a request. No person can approve their own request, even if they sign in under another
-//! name.
+//! The newest policy is in force. The number of an approval is the number of its request's event. Events never change,
+//! so an auditor can later see who approved a request. No person can approve their own request, even if they sign in
+//! under another name.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::error::{Error, Kind, Result};
 use crate::model::counted;
 use crate::store::db::{DbError, Tx};
 
-/// The kind of the events that set the policy.
+/// The kind of the events that set the approval policy.
 const POLICY: &str = "policy";
 
 /// The kind of the events that belong to an approval.
 pub(super) const APPROVAL: &str = "approval";
 
-/// A request lapses if it is unanswered for this long.
+/// A request for approval lapses if it is unanswered for this long.
 const ASKED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// An approval lapses if it is unused for this long.
@@ -32,7 +32,7 @@ const HOLDS_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// The conditions under which a retraction needs a second person's approval. By default, no retraction needs approval.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Every request needs approval.
+    /// Every retraction and adjustment needs approval.
     pub always: bool,
     /// Overriding a stop needs approval, and so does sending a request again.
     pub overrides: bool,
@@ -78,7 +78,7 @@ impl Stage {
         }
     }
 
-    /// Returns whether an approval may move from this stage to `next`.
+    /// Returns `true` if an approval may move from this stage to `next`.
     fn may_become(self, next: Self) -> bool {
         match self {
             Self::Asked => matches!(next, Self::Approved | Self::Declined | Self::Withdrawn),
@@ -95,7 +95,7 @@ pub struct NewApproval<'a> {
     pub name: &'a str,
     /// The reason why the plan needs a second person's approval.
     pub why: &'a str,
-    /// JSON of the plan, for the code that executes it.
+    /// The plan as JSON, for the code that executes it.
     pub subject: Value,
     /// The reason in the requester's words.
     pub reason: Option<&'a str>,
@@ -140,23 +140,23 @@ pub struct Approval {
 }
 
 impl Ledger {
-    /// Returns the policy in force.
+    /// Returns the approval policy in force.
     pub fn policy(&self) -> Result<Policy> {
         let policy = "SELECT details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id DESC LIMIT 1";
         let newest = self.conn.read(|tx| tx.opt(policy, &[&POLICY], |row| row.get::<String>(0)))?;
         let Some(text) = newest else { return Ok(Policy::default()) };
-        // A policy that cannot be parsed must not turn the limits off.
+        // An approval policy that cannot be parsed must not turn the limits off.
         serde_json::from_str(&text)
             .map_err(|error| Error::new(Kind::Storage, format!("the approval limits cannot be read: {error}")))
     }
 
-    /// Sets the policy for every user of this ledger.
+    /// Sets the approval policy for every user of this ledger.
     pub fn set_policy(&self, policy: &Policy, now: Timestamp) -> Result<()> {
         self.note_ledger(POLICY, &policy.describe(), &json!(policy), now)
     }
 
-    /// Requests approval of a plan. Returns the open request if the same person has already requested approval of the same
-    /// plan.
+    /// Requests approval of a plan. If the same person has already requested approval of the same plan, returns the
+    /// open request.
     pub fn ask_approval(&self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
         let has_words = |one: &Approval| (one.reason.as_deref(), one.ticket.as_deref()) == (new.reason, new.ticket);
@@ -168,7 +168,7 @@ impl Ledger {
             "reason": new.reason, "ticket": new.ticket,
         });
         let message = format!("a second person is needed: {}", new.why);
-        // The check and the insert share one transaction, so that two processes do not add two requests.
+        // The check and the insert share one transaction, so that two processes do not add two requests for one plan.
         let id = self.transact(|tx, actor| match all(tx, now)?.into_iter().find(|one| is_same(one)) {
             Some(open) => Ok(open.id),
             None => insert_event(tx, &Entry::of_ledger(APPROVAL, &message, &details), actor, now),
@@ -186,7 +186,7 @@ impl Ledger {
     }
 
     /// Moves an approval to its next stage on behalf of the ledger's actor. No person can approve or decline their own
-    /// request. The requester and the approver may withdraw an approval.
+    /// request. Both requester and approver may withdraw an approval.
     pub fn decide(&self, id: i64, next: Stage, words: Option<&str>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
         self.transact(|tx, actor| {
@@ -227,7 +227,7 @@ impl Ledger {
 }
 
 impl Policy {
-    /// Describes the policy in one sentence.
+    /// Describes the approval policy in one sentence.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if self.always {
@@ -264,19 +264,19 @@ impl Approval {
         }
     }
 
-    /// Returns whether the approval is valid: approved and not lapsed.
+    /// Returns `true` if the approval is approved and has not lapsed.
     pub fn holds(&self, now: Timestamp) -> bool {
         let decided = self.decided_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
         decided.is_some_and(|at| now.duration_since(at) <= HOLDS_FOR)
     }
 
-    /// Returns whether the approval was requested under one of these names.
+    /// Returns `true` if the approval was requested under one of these names.
     pub fn is_of(&self, names: &[String]) -> bool {
         shares(&self.names, names)
     }
 }
 
-/// Returns whether two lists of names have a name in common, which means that they belong to one person.
+/// Returns `true` if two lists of names have a name in common, which means that both belong to one person.
 fn shares(these: &[String], those: &[String]) -> bool {
     these.iter().any(|name| those.contains(name))
 }
@@ -322,7 +322,7 @@ fn all(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Approval>, DbError> {
             Some(of) => {
                 if let Some(one) = known.get_mut(&of) {
                     one.stage = stage;
-                    // The use of an approval does not change its approver.
+                    // The event that an approval was used does not change its approver.
                     if stage != Stage::Used {
                         (one.decided_at, one.decided_by, one.decider_names) = (Some(at), Some(person), names);
                         one.words = text("reason");

@@ -1,9 +1,9 @@
-//! The hash chain. Every event holds a hash over itself and the previous event. The first event of a retraction also holds a hash
-//! over the retraction's row.
+//! The hash chain of the ledger. Every event contains a hash over itself and the previous event. The first event of a
+//! retraction also contains a hash over the retraction's row.
 //!
-//! The audit reports an altered, removed, added or reordered row with its number. A chain alone does not reveal that its tail
-//! was truncated or that all of it was rewritten. To detect such a change, the audit needs a [`Head`] that is stored
-//! elsewhere, for example on a receipt. This module never writes.
+//! The audit reports an altered, removed, added or reordered row with its number. A chain alone does not reveal that
+//! its tail was truncated or that all of it was rewritten. To detect such a change, the audit needs a [`Head`] that is
+//! stored elsewhere, for example on a receipt. This module never writes.
 
 use std::collections::BTreeMap;
 
@@ -32,17 +32,18 @@ pub struct Audit {
     pub ledger_id: String,
     pub events: u64,
     pub retractions: u64,
-    /// The number of personal values in the ledger's file.
+    /// The number of personal values that the ledger stores.
     pub personal_kept: u64,
     pub head: Head,
-    /// The number of the event with the expected hash; `null` if the caller expected no hash, or if no event has it.
+    /// The number of the event with the expected hash; `null` if the caller expected no hash, or if no event has the
+    /// expected hash.
     pub head_found: Option<i64>,
     /// The faults found, in the order of the events.
     pub faults: Vec<Fault>,
     pub outside_chain: &'static [&'static str],
 }
 
-/// The data that the chain does not cover, with their other protection.
+/// The data of the ledger that the chain does not cover, with their other protection.
 const OUTSIDE: &[&str] = &[
     "whom the ledger belongs to, and the mark of a copy: every command compares the first with the settings",
     "that a personal value is there: each one fits its commitment, and one that is missing reads as forgotten",
@@ -50,7 +51,7 @@ const OUTSIDE: &[&str] = &[
     "SQLite's indexes: its integrity check compares them with the tables",
 ];
 
-/// A difference between the ledger and the rows that recoup wrote.
+/// A difference between the rows of the ledger and the rows that recoup wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The number of the damaged event; `null` if the fault is not in an event.
@@ -59,7 +60,7 @@ pub struct Fault {
     pub what: String,
 }
 
-/// The hashed columns of a row of `events`.
+/// The columns of `events` that the hash covers.
 pub(super) struct Link<'a> {
     pub id: i64,
     pub retraction_id: Option<i64>,
@@ -73,13 +74,13 @@ pub(super) struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// Returns the hash of this row and the previous hash `before`.
+    /// Returns the hash of this event, which includes the previous event's hash `before`.
     pub fn hash(&self, before: &Hash) -> Hash {
         let mut context = Context::new(&SHA256);
         context.update(b"recoup event 1\n");
         context.update(before);
         context.update(&self.id.to_be_bytes());
-        // A retraction's number is never 0.
+        // The number of a retraction is never 0.
         context.update(&self.retraction_id.unwrap_or(0).to_be_bytes());
         let texts =
             [self.at, self.state.unwrap_or_default(), self.kind, self.message, self.details, self.person, self.host];
@@ -108,7 +109,7 @@ fn finish(context: Context) -> Hash {
     hash
 }
 
-/// Returns the start of the chain: the hash that the first event uses as its previous hash.
+/// Returns the start of the chain, which the first event uses as its previous hash.
 pub(super) fn genesis(ledger_id: &str) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(b"recoup ledger 1\n");
@@ -145,7 +146,7 @@ pub(super) fn rewards_by_retraction(tx: &Tx<'_>) -> Result<BTreeMap<i64, Vec<Str
 pub(super) fn row_hash(tx: &Tx<'_>, retraction_id: i64) -> Result<String, DbError> {
     let select = "SELECT reward_id FROM retraction_rewards WHERE retraction_id = ?1";
     let mut rewards: Vec<String> = tx.rows(select, &[&retraction_id], |row| row.get(0))?;
-    // Rust sorts the IDs, because the database's order depends on its collation.
+    // Rust sorts the IDs, because the order of the database depends on its collation.
     rewards.sort();
     row_hash_with(tx, retraction_id, &rewards)
 }
@@ -214,19 +215,19 @@ impl Walk {
         Ok(Self { before, at: 0, newest: BTreeMap::new(), faults: Vec::new() })
     }
 
-    /// Returns whether the last verified event is still in the table, unchanged.
+    /// Returns `true` if the last verified event is still in the table, unchanged.
     pub fn still_holds(&self, tx: &Tx<'_>) -> Result<bool, DbError> {
         Ok(self.at == 0 || hash_at(tx, self.at)?.as_deref() == Some(&hex(&self.before)))
     }
 
-    /// Verifies the events after the last verified one. Returns the number of the event with the hash `expected`.
+    /// Verifies the events after the last verified event. Returns the number of the event with the hash `expected`.
     pub fn go_on(
         &mut self,
         tx: &Tx<'_>,
         rewards: &BTreeMap<i64, Vec<String>>,
         expected: Option<&str>,
     ) -> Result<Option<i64>, DbError> {
-        // No index has all of these columns, so SQLite reads the table.
+        // No SQL index has all columns of this query, so SQLite reads the table itself.
         let select = "SELECT id, retraction_id, at, state, kind, message, details, person, host, hash FROM events
              WHERE id > ?1 ORDER BY id";
         let mut found = None;
@@ -280,13 +281,13 @@ impl Walk {
                 && matches!(to, State::Planned | State::Sending | State::HandedOver | State::Superseded)
                 && !from.may_become(to)
             {
-                // The writer of this event read an older state, which would allow a second request.
+                // The writer of this event saw an older state of the retraction, which would allow a second request.
                 fault(format!("{} may not follow {}", to.as_str(), from.as_str()));
             }
             let state = state.or(from);
             self.newest.insert(retraction_id, Newest { event: id, state });
         }
-        // Continues from the stored hash, so that one altered row is only one fault.
+        // The verification continues from the stored hash, so that one altered row is only one fault.
         self.before = stored.try_into().unwrap_or(computed);
         self.at = id;
         Ok(())

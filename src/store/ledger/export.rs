@@ -1,7 +1,8 @@
 //! Exports the ledger event by event, for audits with other tools. This module never writes.
 //!
-//! Each exported event contains the fields of its retraction, so that every line is complete. By default, the export has
-//! commitments in place of account and user IDs, because these are often e-mail addresses and an export leaves the machine.
+//! Each exported event contains the fields of its retraction, so that every line is complete. By default, the export
+//! has commitments in place of account and user IDs. These IDs are often e-mail addresses, and an export leaves the
+//! machine.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -24,20 +25,20 @@ pub enum PersonalIds {
 pub struct Exported {
     /// The number of the event.
     pub event: i64,
-    /// RFC 3339, UTC.
+    /// The time of the event, RFC 3339 in UTC.
     pub at: String,
-    /// `null` if the event concerns the ledger as a whole.
+    /// The number of the retraction; `null` if the event concerns the ledger as a whole.
     pub retraction: Option<i64>,
     pub order_id: Option<String>,
     pub action_id: Option<String>,
-    /// Present only if the retraction has no ActionId.
+    /// The action tracker, present only if the retraction has no ActionId.
     pub action_tracker_id: Option<String>,
     /// The program of the rewards; `null` if the rewards have no program.
     pub program_id: Option<String>,
-    /// `reversal`, `modification`, `file` or `reward`.
+    /// The channel of the request: `reversal`, `modification`, `file` or `reward`.
     #[serde(rename = "road")]
     pub channel: Option<String>,
-    /// 1 for the first attempt; each resend adds 1.
+    /// The number of the attempt: 1 for the first attempt, and 1 more for each resend.
     pub attempt: Option<i64>,
     pub batch: Option<String>,
     /// The disposition code sent to the vendor.
@@ -47,27 +48,28 @@ pub struct Exported {
     pub ticket: Option<String>,
     /// The user who ran the command that wrote the event.
     pub person: String,
-    /// That user's machine.
+    /// The machine of the user who ran the command.
     pub host: String,
-    /// `null` if the event does not change the state.
+    /// The new state of the retraction; `null` if the event does not change the state.
     pub state: Option<String>,
-    /// `state`, or the kind of a note.
+    /// The kind of the event: `state`, or the kind of a note.
     pub kind: String,
     pub message: String,
-    /// The request, the response, and the readings.
+    /// JSON with the request, the response, and the readings.
     pub details: Value,
     /// The hash of the chain up to this event, in hexadecimal.
     pub hash: String,
 }
 
-/// The number of events in one read.
+/// The number of events that the export reads at once.
 const PAGE: i64 = 500;
 
 impl Ledger {
     /// Exports every event in order, up to the newest one at the time of the call. Returns the number of events.
     ///
-    /// Reads one page at a time and calls `each` between two reads. Otherwise a slow `each`, for example a pager, would keep
-    /// a read transaction open and block requests to the vendor. Events never change, so the pages are consistent.
+    /// Reads one page of events at a time and calls `each` between two reads. Otherwise a slow `each`, for example a
+    /// pager, would keep a read transaction open and block requests to the vendor. Events never change, so the pages
+    /// are consistent.
     pub fn each_event(&self, ids: PersonalIds, mut each: impl FnMut(Exported) -> Result<()>) -> Result<u64> {
         let newest = self.head()?.sequence;
         let (mut last, mut count) = (0, 0);
@@ -98,7 +100,7 @@ fn page(tx: &Tx<'_>, after: i64, newest: i64, ids: PersonalIds) -> Result<Vec<Ex
 fn exported(tx: &Tx<'_>, row: &Row<'_>, ids: PersonalIds) -> Result<Exported, DbError> {
     let reason: Option<&str> = row.get(11)?;
     let details: &str = row.get(18)?;
-    // The export shows damaged details unchanged, because an audit must not stop at them.
+    // The export contains damaged details unchanged, because an audit must not stop at damaged details.
     let details = serde_json::from_str(details).unwrap_or_else(|_damaged| Value::String(details.to_owned()));
     Ok(Exported {
         event: row.get(0)?,

@@ -1,7 +1,7 @@
-//! Forgets an account: deletes its values, stores a keyed hash, and records the deletion with its ticket.
+//! Forgets an account in the ledger: deletes its values, stores a keyed hash, and records the deletion with its ticket.
 //!
-//! The hashed rows hold only commitments, so the chain still verifies. The event does not contain the account. The caller
-//! rewrites the file afterwards, because SQLite leaves deleted text in its pages until then.
+//! The hashed rows contain only commitments, so the chain still verifies. The event does not contain the account. The
+//! caller rewrites the ledger afterwards, because SQLite leaves deleted text in its pages until then.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     /// Deletes every value of this account, and adds a tombstone and an event with `details`. If the account is already
-    /// forgotten and the ledger has no value of it, changes nothing and returns `None`.
+    /// forgotten and the ledger has none of its values, changes nothing and returns `None`.
     pub fn forget(&self, account: &AccountId, details: &Value, now: Timestamp) -> Result<Option<ForgottenHere>> {
         self.conn.overwrite_deleted()?;
         self.transact(|tx, actor| {
@@ -65,7 +65,7 @@ impl Ledger {
         })
     }
 
-    /// Returns the key and every tombstone.
+    /// Returns the HMAC key and every tombstone.
     pub fn tombstones(&self) -> Result<Tombstones> {
         self.conn.read(|tx| {
             let macs = tx.rows("SELECT mac FROM tombstones ORDER BY mac", &[], |row| row.get(0))?;
@@ -73,8 +73,8 @@ impl Ledger {
         })
     }
 
-    /// Adds tombstones that an index has stored from a lost or newer ledger, so that the accounts stay forgotten. A ledger
-    /// without tombstones also adopts the index's key. Returns the number of new tombstones.
+    /// Adds tombstones that an index has imported from a lost or newer ledger, so that the accounts stay forgotten. A
+    /// ledger without tombstones also adopts the index's key. Returns the number of new tombstones.
     pub fn bury(&self, kept: &[Tombstones], now: Timestamp) -> Result<u64> {
         self.conn.overwrite_deleted()?;
         self.transact(|tx, _| {
@@ -95,13 +95,13 @@ impl Ledger {
         })
     }
 
-    /// Rewrites the file without deleted data, and empties its write-ahead log. The rows stay unchanged.
+    /// Rewrites the ledger without deleted data, and empties its write-ahead log. The rows stay unchanged.
     pub fn rewrite(&self) -> Result<()> {
         self.conn.rewrite()
     }
 }
 
-/// Adds a tombstone; returns `false` if it already exists.
+/// Adds a tombstone. Returns `false` if the tombstone already exists.
 fn bury(tx: &Tx<'_>, mac: &[u8], now: Timestamp) -> Result<bool, DbError> {
     let insert = "INSERT INTO tombstones (mac, at) VALUES (?1, ?2) ON CONFLICT (mac) DO NOTHING";
     Ok(tx.run(insert, &[&mac, &text(now)])? > 0)
@@ -112,7 +112,7 @@ fn bury(tx: &Tx<'_>, mac: &[u8], now: Timestamp) -> Result<bool, DbError> {
 fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64, DbError> {
     let mut erased = 0;
     for id in retractions {
-        // A reason or a vendor response may name the customer.
+        // A reason or a vendor response may name the customer, so both are deleted.
         let texts = "DELETE FROM personal WHERE kind IN (?1, ?2) AND retraction_id = ?3";
         erased += tx.run(texts, &[&REASON, &RESPONSE, id])?;
     }
@@ -121,7 +121,7 @@ fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64,
     Ok(erased)
 }
 
-/// Deletes the values of accounts with a tombstone, which remain if the ledger is an older copy.
+/// Deletes the values of accounts with a tombstone. Such values remain if the ledger is an older copy.
 fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
     let accounts = "SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)";
     for value in tx.rows(accounts, &[&REASON, &RESPONSE], |row| row.get::<String>(0))? {
@@ -148,7 +148,7 @@ fn erase_approval_reasons(tx: &Tx<'_>, retractions: &BTreeSet<i64>) -> Result<u6
     let (mut concerned, mut erased) = (BTreeSet::new(), 0);
     for (id, details) in events {
         let details: Value = serde_json::from_str(&details).unwrap_or_default();
-        // An answer contains only the number of its request, which is an earlier event.
+        // The event of an answer contains only the number of its request, which is an earlier event.
         let subject = |key: &str| details["subject"][key].as_str();
         let is_of = match details["approval"].as_i64() {
             Some(of) => concerned.contains(&of),
@@ -170,7 +170,7 @@ fn retractions_of(tx: &Tx<'_>, account: &AccountId) -> Result<BTreeSet<i64>, DbE
     Ok(tx.rows(ids, &[&account.as_str()], |row| row.get(0))?.into_iter().collect())
 }
 
-/// Returns whether a value belongs to a forgotten account. This is fast if the ledger has no tombstones.
+/// Returns `true` if a value belongs to a forgotten account. The check is fast if the ledger has no tombstones.
 pub(super) fn is_forgotten(tx: &Tx<'_>, value: &str) -> Result<bool, DbError> {
     if !tx.one("SELECT EXISTS (SELECT 1 FROM tombstones)", &[], |row| row.get::<bool>(0))? {
         return Ok(false);

@@ -16,13 +16,13 @@ pub struct Filter {
     pub order_id: Option<OrderId>,
     pub ticket: Option<String>,
     pub person: Option<String>,
-    /// The newest state; every state if it is empty.
+    /// The newest state of the retraction; empty for every state.
     pub states: Vec<State>,
-    /// Recorded at this time or later.
+    /// The list has only retractions recorded at this time or later.
     pub since: Option<Timestamp>,
-    /// Recorded before this time.
+    /// The list has only retractions recorded before this time.
     pub until: Option<Timestamp>,
-    /// Only retractions with a larger number.
+    /// The list has only retractions with a larger number.
     pub after: i64,
     /// The maximum number of results.
     pub limit: usize,

@@ -1,16 +1,16 @@
 //! Keeps the ledger's main file complete, because people copy `NAME-ledger.db` without the `-wal` beside it.
 //!
-//! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. So the ledger runs a
-//! checkpoint after every commit. recoup sends a request only after a full checkpoint has synced the request's *sending*
-//! event to the disk. A rollback journal would be no better. With a journal, SQLite also writes the main file page by page,
-//! so a process that dies between two pages leaves a file that needs the journal. With a journal, readers also block a
-//! process that must record a response.
+//! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. Therefore recoup runs
+//! a checkpoint after every commit to the ledger. recoup sends a request only after a full checkpoint has synced the
+//! request's *sending* event to the disk. A rollback journal has the same problem: SQLite also writes the main file
+//! page by page, so a process that dies between two pages leaves a file that needs the journal. With a journal, readers
+//! also block a process that must record a response.
 //!
-//! In both modes, a copy of the main file made during a write mixes old and new pages. recoup must not accept such a copy as
-//! an intact older ledger. So each commit writes the number and the hash of its newest event (the head) into one row of
-//! `identity`, on one page that is either old or new. Before a checkpoint, the main file holds every *sending* event whose
-//! request was sent, and its head is not older than these events. So a file whose chain reaches its head has all of these
-//! events. recoup refuses any other file, and never appends to it.
+//! With either log, a copy of the main file made during a write mixes old and new pages. recoup must not accept such a
+//! copy as an intact older ledger. Therefore each commit writes the number and the hash of its newest event (the head)
+//! into one row of `identity`, on one page that is either old or new. Before a checkpoint, the main file contains every
+//! *sending* event whose request was sent, and its head is not older than these events. Therefore a file whose chain
+//! reaches its head has all *sending* events. recoup refuses any other file, and never appends to it.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ use crate::store::db::{DbError, Tx};
 const HEAD: &str = "head";
 
 impl Ledger {
-    /// Describes why the newest event is not the stored head; `None` if it is.
+    /// Describes why the ledger's newest event is not the stored head; `None` if it is.
     pub fn gap(&self) -> Result<Option<String>> {
         self.conn.read(|tx| {
             let (sequence, hash) = chain::newest(tx)?;
@@ -31,8 +31,8 @@ impl Ledger {
         })
     }
 
-    /// Copies all commits into the main file and syncs it to the disk. On a server, only checks that it is still the same one.
-    /// Callers must send no request unless this succeeds.
+    /// Copies all commits into the ledger's main file and syncs it to the disk. On a PostgreSQL server, only checks
+    /// that the server is still the same. Callers may send a request only if this function succeeds.
     ///
     /// # Errors
     /// [`Kind::Busy`] if another process reads an older state of the ledger for too long. [`Kind::Identity`] if the file was
@@ -62,8 +62,8 @@ impl Ledger {
 /// The device and the inode of a file.
 pub(super) type FileId = (u64, u64);
 
-/// Returns the device and inode of the file at a path, to detect that another file has replaced it. `None` if there is no
-/// file, or on a system without inodes.
+/// Returns the device and inode of the file at a path, to detect that another file has replaced it. Returns `None` if
+/// there is no file, or on a system without inodes.
 #[cfg(unix)]
 pub(super) fn file_id(path: &Path) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    /// Runs the steps that precede a request: records it, and syncs the main file.
+    /// Runs the steps that precede a request: records the request, and syncs the main file.
     fn send(ledger: &Ledger, n: usize) -> Result<()> {
         ledger.intend(&order(n), &[], "sending", &Value::Null, NOW)?;
         ledger.put_into_main_file()
@@ -151,8 +151,8 @@ mod tests {
     /// The size of a page in a test of torn files: small enough that the b-trees gain a level after some hundred events.
     const PAGE: usize = 512;
 
-    /// Returns files that mix pages of `old` and `new`. The new pages are each prefix, each suffix, and each single page of the
-    /// differing pages.
+    /// Returns files that mix pages of `old` and `new`. The new pages are each prefix, each suffix, and each single
+    /// page of the pages that differ.
     fn half_copies(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
         let page = |bytes: &[u8], n: usize| bytes.get(n * PAGE..(n + 1) * PAGE).map(<[u8]>::to_vec);
         let differ: Vec<usize> = (0..new.len() / PAGE).filter(|n| page(old, *n) != page(new, *n)).collect();

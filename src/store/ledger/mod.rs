@@ -1,9 +1,10 @@
 //! The ledger: an append-only record of retractions and their events.
 //!
-//! A retraction is written once. The state of a retraction is the newest state among its events. Every append checks, in one
-//! transaction, that it follows the newest event, so two processes can never both move a retraction from *planned* to
-//! *sending*. Events form a hash chain (`chain`). Personal data is stored beside the chain, behind commitments (`redaction`).
-//! This module never changes or removes a row of the record. A retraction may become *sending* only after *planned*.
+//! A retraction is written once. The state of a retraction is the newest state among its events. Every append checks,
+//! in one transaction, that it follows the newest event. Therefore two processes can never both move a retraction from
+//! *planned* to *sending*. Events form a hash chain (`chain`). Personal data is stored outside of the chain, behind
+//! commitments (`redaction`). This module never changes or removes a row of retractions or events. A retraction may
+//! become *sending* only after *planned*.
 
 mod accept_restored;
 mod approvals;
@@ -70,21 +71,21 @@ pub type Note = (&'static str, String, Value);
 pub struct Ledger {
     conn: Conn,
     actor: Actor,
-    /// The verified part of the chain. To avoid a deadlock, lock this only inside a transaction.
+    /// The verified part of the chain. To avoid a deadlock, lock this mutex only inside a transaction.
     walked: Mutex<Option<chain::Walk>>,
-    /// The identity of the opened file, to detect that another file has replaced it.
+    /// The identity of the opened ledger file, to detect that another file has replaced it.
     file: Option<main_file::FileId>,
 }
 
 impl Ledger {
-    /// Opens the ledger for writing; creates it if it is missing. `actor` is recorded with every event.
+    /// Opens the ledger for writing; creates it if it is missing. Every event records `actor`.
     pub fn open(place: impl Into<Place>, identity: &Identity, actor: &Actor) -> Result<Self> {
         let ledger = Self::over(Conn::open(&place.into(), &LAYOUT, identity)?, actor.clone());
         ledger.make_names()?;
         Ok(ledger)
     }
 
-    /// Opens the ledger for reading; returns `None` if there is none.
+    /// Opens the ledger for reading; returns `None` if there is no ledger.
     pub fn open_read_only(place: impl Into<Place>, identity: Option<&Identity>) -> Result<Option<Self>> {
         let conn = Conn::open_read_only(&place.into(), &LAYOUT, identity)?;
         Ok(conn.map(|conn| Self::over(conn, Actor::new("", ""))))
@@ -99,8 +100,9 @@ impl Ledger {
         self.conn.place()
     }
 
-    /// Records that a request is about to be sent. Checks the ledger, then writes the retraction, its notes and *sending*, in
-    /// one transaction. The commit is durable when this returns. Callers must send the request only if this succeeds.
+    /// Records that a request is about to be sent. Checks the ledger, then writes the retraction, its notes and
+    /// *sending*, in one transaction. The commit is durable when this function returns. Callers must send the request
+    /// only if this function succeeds.
     ///
     /// # Errors
     /// [`Kind::Busy`] if the vendor may have received an earlier attempt on the same target; [`Kind::Tampered`] or
@@ -116,8 +118,9 @@ impl Ledger {
         self.record_send(new, notes, State::Sending, message, request, now)
     }
 
-    /// Records that a line is about to be written into a reversal file, like [`Ledger::intend`] for a request. The state
-    /// becomes *handed over*. Callers must write the line only if this succeeds. The errors are those of [`Ledger::intend`].
+    /// Records that a line is about to be written into a reversal file, like [`Ledger::intend`] for a request. The
+    /// state becomes *handed over*. Callers must write the line only if this function succeeds. The errors are those of
+    /// [`Ledger::intend`].
     pub fn hand_over(
         &self,
         new: &NewRetraction,
@@ -153,8 +156,9 @@ impl Ledger {
         self.get(id)
     }
 
-    /// Writes a retraction as *planned*, the next attempt on its target. An earlier attempt that is still *planned* becomes
-    /// *superseded*. Other code uses [`Ledger::intend`], which writes *planned* and *sending* in one transaction.
+    /// Writes a retraction as *planned*, the next attempt on its target. An earlier attempt that is still *planned*
+    /// becomes *superseded*. Code that sends uses [`Ledger::intend`], which writes *planned* and *sending* in one
+    /// transaction.
     ///
     /// # Errors
     /// [`Kind::Busy`] if the vendor may have received an earlier attempt, which prevents another attempt.
@@ -238,7 +242,8 @@ impl Ledger {
         let mut was_intact = false;
         let value = self.conn.write(|tx| {
             let value = work(tx, &self.actor)?;
-            // This transaction holds the write lock, so it writes last, and its own writes leave the file intact.
+            // This transaction has the write lock, so no other process writes before it ends, and its own writes leave
+            // the ledger intact.
             was_intact = self.is_known_intact();
             Ok(value)
         })?;
@@ -247,10 +252,10 @@ impl Ledger {
         Ok(value)
     }
 
-    /// Writes the random ledger ID and tombstone key into a new file.
+    /// Writes the random ledger ID and the key of tombstones into a new ledger.
     fn make_names(&self) -> Result<()> {
         let names = "SELECT count(*) FROM identity WHERE key IN ('ledger_id', 'tombstone_key')";
-        // Reads before it writes, so that opening the ledger never waits for a writer.
+        // Reads before writing, so that opening the ledger never waits for a writer.
         if self.conn.read(|tx| tx.one(names, &[], |row| row.get::<i64>(0)))? == 2 {
             return Ok(());
         }
@@ -260,7 +265,7 @@ impl Ledger {
             if let Some(server) = tx.server_instance()?
                 && tx.run(insert, &[&"ledger_id", &id])? == 1
             {
-                // Only a new ledger belongs to this server without a question.
+                // Only a new ledger belongs to this PostgreSQL server without a person's acceptance.
                 accept_restored::set_server(tx, &server)?;
             }
             tx.run(insert, &[&"ledger_id", &id])?;
@@ -269,7 +274,8 @@ impl Ledger {
     }
 }
 
-/// Logs a new event. Only the debug log contains the message, because it may quote the vendor and name a person.
+/// Logs a new event of the ledger. Only the debug log contains the message, because it may quote the vendor and name a
+/// person.
 fn log_step(retraction: i64, state: State, message: &str) {
     tracing::info!(retraction, state = state.as_str(), "ledger event");
     tracing::debug!(retraction, "{message}");
@@ -294,7 +300,7 @@ enum Begun {
     Refused(i64, State),
 }
 
-/// An event to write.
+/// An event to append to the ledger.
 struct Entry<'a> {
     retraction_id: Option<i64>,
     state: Option<State>,
@@ -359,7 +365,8 @@ fn insert(
         let message = "it was never sent, and a later attempt supersedes it";
         insert_event(tx, &Entry::state(id, State::Superseded, message, &Value::Null), actor, now)?;
     }
-    // The row needs the commitments, and the commitments need the retraction's number, so the number is chosen first.
+    // The row needs the commitments, and the commitments need the retraction's number. Therefore the number is chosen
+    // first.
     let id: i64 = tx.one("SELECT coalesce(max(id), 0) + 1 FROM retractions", &[], |row| row.get(0))?;
     let reason =
         new.reason.as_deref().map(|reason| redaction::redact_text(tx, Some(id), "reason", reason)).transpose()?;
@@ -400,8 +407,8 @@ fn insert(
     Ok(Begun::Written(id))
 }
 
-/// Supersedes earlier attempts on the same target when attempt `by` is sent. A modification supersedes no attempt: an action
-/// can be modified several times, and an earlier modification with an unknown outcome stays unknown.
+/// Supersedes earlier attempts on the same target when attempt `by` is sent. A modification supersedes no attempt,
+/// because an action can be modified several times, and an earlier modification with an unknown outcome stays unknown.
 fn supersede(tx: &Tx<'_>, by: i64, channel: Channel, actor: &Actor, now: Timestamp) -> Result<(), DbError> {
     if channel == Channel::Modification {
         return Ok(());
@@ -430,7 +437,7 @@ fn newest_of(tx: &Tx<'_>, retraction_id: i64) -> Result<(Option<i64>, Option<Sta
     ))
 }
 
-/// Appends an event to the chain. Returns its number.
+/// Appends an event to the chain. Returns the number of the event.
 fn insert_event(tx: &Tx<'_>, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> Result<i64, DbError> {
     let (last, before) = main_file::newest_to_follow(tx)?;
     let (at, details) = (text(now), redaction::redact(tx, entry.retraction_id, entry.details)?.to_string());

@@ -1,4 +1,4 @@
-//! The present states of a batch's retractions, without their events. This module never writes.
+//! Returns the present states of a batch's retractions, without their events. This module never writes.
 
 use super::read::STATE_OF_R;
 use super::rows::state_of;
@@ -14,13 +14,13 @@ pub struct StateLine {
     /// The ActionId, or the action tracker if the request had no ActionId.
     pub action: String,
     pub state: State,
-    /// The batch that sent it; `None` if it was sent alone.
+    /// The batch that sent the retraction; `None` if no batch sent it.
     pub batch: Option<String>,
 }
 
 impl Ledger {
-    /// Returns the retractions of a batch of the service, oldest first. A batch may have thousands, so their events are not
-    /// read.
+    /// Returns the retractions of a batch of the service, oldest first. A batch may have thousands of retractions, so
+    /// this function does not read their events.
     pub fn states_of_batch(&self, batch: &str) -> Result<Vec<StateLine>> {
         self.state_lines("WHERE r.batch = ?1", &[&batch])
     }
@@ -28,6 +28,12 @@ impl Ledger {
     /// Returns the present state of a retraction; `None` if the ledger does not have it.
     pub fn state_line(&self, id: i64) -> Result<Option<StateLine>> {
         Ok(self.state_lines("WHERE r.id = ?1", &[&id])?.pop())
+    }
+
+    /// Returns the later attempts on the target of a retraction, oldest first. Any of them may be a resend on another way than
+    /// the batch.
+    pub fn later_attempts(&self, id: i64) -> Result<Vec<StateLine>> {
+        self.state_lines("WHERE r.id > ?1 AND r.target = (SELECT target FROM retractions WHERE id = ?1)", &[&id])
     }
 
     fn state_lines(&self, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<StateLine>> {

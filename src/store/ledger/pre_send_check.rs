@@ -1,9 +1,10 @@
-//! The check before a send: compares the ledger's tables with its chain, and its indexes with its tables.
+//! The check before a send: compares the ledger's tables with its chain, and its SQL indexes with its tables.
 //!
-//! Before a send, recoup looks up earlier retractions through SQLite's indexes, and no hash covers an index: one stale page
-//! can show a sent retraction as *planned*. So the check computes the chain from the tables up to the stored head. The check
-//! also compares the indexes with the tables for this target, its order and its rewards. SQLite's check of all pages covers
-//! the rest of the file, because damage in one place suggests damage in others. This module never writes.
+//! Before a send, recoup looks up earlier retractions through SQLite's indexes, and no hash covers an SQL index: one
+//! stale page can show a sent retraction as *planned*. Therefore the check computes the chain from the tables up to the
+//! stored head. The check also compares the SQL indexes with the tables for this target, its order and its rewards.
+//! SQLite's check of all pages covers the rest of the file, because damage in one place suggests damage in others. This
+//! module never writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -47,9 +48,9 @@ impl<'a> About<'a> {
 }
 
 impl Ledger {
-    /// Fails if this file is a restored copy, if its chain has a fault, or if an index and the tables disagree about this
-    /// retraction. Callers must run this first in the transaction that writes *sending*. Each process verifies the whole
-    /// chain once; later calls verify only new events.
+    /// Fails if this ledger is a restored copy, if its chain has a fault, or if an index and the tables disagree about
+    /// this retraction. Callers must run this first in the transaction that writes *sending*. Each process verifies the
+    /// whole chain once; later calls verify only new events.
     pub(super) fn check_before_sending<'a>(
         &self,
         tx: &Tx<'_>,
@@ -63,8 +64,8 @@ impl Ledger {
         self.check_pages(tx)
     }
 
-    /// Fails if SQLite finds damage anywhere in the file, or if an event is not what was written. Reads the file again only if
-    /// another process has changed it since.
+    /// Fails if SQLite finds damage anywhere in the ledger, or if an event is not what recoup wrote. Reads the file
+    /// again only if another process has changed it since the last check.
     pub fn check_integrity(&self) -> Result<()> {
         self.conn.read(|tx| {
             if self.is_known_intact() {
@@ -85,8 +86,9 @@ impl Ledger {
         })
     }
 
-    /// Fails if SQLite finds a damaged page, or an index that differs from its table. Reads all pages at the first call, and
-    /// again after another process has changed the file. Reading all pages takes half a second for 100,000 events.
+    /// Fails if SQLite finds a damaged page, or an SQL index that differs from its table. Reads all pages at the first
+    /// call, and again after another process has changed the file. Reading all pages takes half a second for 100,000
+    /// events.
     fn check_pages(&self, tx: &Tx<'_>) -> Result<(), DbError> {
         if self.is_known_intact() {
             return Ok(());
@@ -105,14 +107,14 @@ impl Ledger {
         known.is_some() && known == Stamp::of(self.place())
     }
 
-    /// Records the file's new stamp after a write of this process. `was_intact` is `true` if the file was intact before the
-    /// write.
+    /// Records the ledger file's new stamp after a write of this process. `was_intact` is `true` if the file was intact
+    /// before the write.
     pub(super) fn keep_intact(&self, was_intact: bool) {
         keep_stamp(self.place(), if was_intact { Stamp::of(self.place()) } else { None });
     }
 }
 
-/// The stamp of each main file that is intact, from this process's last check or its newest write.
+/// The stamp of each ledger file that is intact, from this process's last check or its newest write.
 static INTACT: Mutex<BTreeMap<PathBuf, Stamp>> = Mutex::new(BTreeMap::new());
 
 fn keep_stamp(place: &Place, stamp: Option<Stamp>) {
@@ -124,12 +126,12 @@ fn keep_stamp(place: &Place, stamp: Option<Stamp>) {
     }
 }
 
-/// The length and modification time of a file. If a file's stamp has changed, a process has written to the file.
+/// The length and modification time of a file. If the stamp of a file has changed, a process has written to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp(u64, SystemTime);
 
 impl Stamp {
-    /// Returns the stamp of a file; `None` for a server, which has none.
+    /// Returns the stamp of a ledger file; `None` for a ledger on a PostgreSQL server.
     fn of(place: &Place) -> Option<Self> {
         let found = std::fs::metadata(place.path()?).ok()?;
         Some(Self(found.len(), found.modified().ok()?))
@@ -153,7 +155,8 @@ fn verify_chain(
 ) -> Result<Result<Walk, String>, DbError> {
     let mut walk = match walked.take() {
         Some(walk) if walk.still_holds(tx)? => walk,
-        // A file may have been replaced by another one, and is then read from its beginning. A server's ledger only grows.
+        // Another file may have replaced a ledger file, so recoup reads it from the beginning. A ledger on a server
+        // only grows.
         Some(walk) if tx.server_instance()?.is_some() => {
             let what = format!("event {}, which this process has seen, is not there any more", walk.at);
             *walked = Some(walk);
@@ -169,7 +172,7 @@ fn verify_chain(
     Ok(main_file::gap(tx, walk.at, &walk.before)?.map_or(Ok(walk), Err))
 }
 
-/// Returns the first fault as a sentence; `None` if there is none.
+/// Returns the first fault of a verification as a sentence; `None` if there is no fault.
 fn finding<'a>(
     tx: &Tx<'_>,
     walked: &mut Option<Walk>,
@@ -204,8 +207,8 @@ fn finding<'a>(
 /// The numbers of related retractions, for each property that they share with this retraction.
 type Related = BTreeMap<&'static str, BTreeSet<i64>>;
 
-/// Finds retractions of the same target, order, action or reward by reading every row. No index has all of these columns, so
-/// SQLite reads the table itself.
+/// Finds retractions of the same target, order, action or reward by reading every row. No SQL index has all of these
+/// columns, so SQLite reads the table itself.
 fn related_by_table(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<String>>, about: &About<'_>) -> Result<Related, DbError> {
     let shares = |of: &Vec<String>| of.iter().any(|reward| about.rewards.contains(reward));
     let mut related = Related::from(["target", "order", "action", "reward"].map(|key| (key, BTreeSet::new())));
@@ -229,7 +232,7 @@ fn related_by_table(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<String>>, about: &A
     Ok(related)
 }
 
-/// Finds retractions of the same target, order, action or reward by index, as recoup does before a send.
+/// Finds retractions of the same target, order, action or reward by SQL index, as recoup does before a send.
 fn related_by_index(tx: &Tx<'_>, about: &About<'_>) -> Result<Related, DbError> {
     let by = |select: &str, value: Option<&str>| -> Result<BTreeSet<i64>, DbError> {
         Ok(tx.rows(select, &[&value], |row| row.get(0))?.into_iter().collect())
@@ -308,8 +311,8 @@ mod tests {
             let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
             std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(at as u64)).expect("the page");
             std::io::Write::write_all(&mut file, &[0; 4096]).expect("damaged");
-            // Sets the modification time, because the test is faster than the file system's clock, which ticks every few
-            // milliseconds.
+            // Sets the file's modification time, because the test is faster than the file system's clock, which ticks
+            // every few milliseconds.
             let written = file.metadata().and_then(|found| found.modified()).expect("a moment");
             file.set_modified(written + std::time::Duration::from_secs(1)).expect("a moment");
             drop(file);
@@ -339,7 +342,7 @@ mod tests {
             let path = dir.path().join("l.db");
             let ledger = open(&path).expect("opens");
             send(&ledger, "0.0.0").expect("sent");
-            // Saves the index page from before the first attempt was planned.
+            // Saves the page of the SQL index from before the first attempt was planned.
             let before = root(&path, index).1;
             let planned = ledger.begin(&retraction("1.2.3"), NOW).expect("planned");
             let only_planned = root(&path, index).1;
@@ -352,7 +355,7 @@ mod tests {
             std::fs::write(&path, file).expect("damaged");
 
             let ledger = open(&path).expect("opens");
-            // The chain is intact, because it does not cover the index.
+            // The chain is intact, because it does not cover the SQL index.
             assert_eq!(ledger.audit(None).expect("reads").faults, [], "{index}");
             let error = send(&ledger, "1.2.3").expect_err(index);
             assert_eq!(error.kind, Kind::Tampered, "{index}: {}", error.message);

@@ -1,4 +1,4 @@
-//! Reads retractions, events and the head. This module never writes.
+//! Reads retractions, events and the head of the ledger. This module never writes.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ impl Ledger {
         })
     }
 
-    /// Returns the newest attempt to reverse a target by the API; `None` if there is none.
+    /// Returns the newest attempt to reverse a target by the API; `None` if there is no attempt.
     pub fn newest(&self, target: &Target) -> Result<Option<Retraction>> {
         Ok(self.attempts(target)?.pop())
     }
@@ -82,7 +82,8 @@ impl Ledger {
         self.conn.read(|tx| tx.rows(counts, &[], |row| Ok((state_of(row, 0)?, row.get(1)?))))
     }
 
-    /// Returns whether any retraction was ever confirmed. Until then, the proposal of a retraction explains the program rule.
+    /// Returns `true` if any retraction was ever confirmed. Until then, the proposal of a retraction explains the
+    /// program rule.
     pub fn has_confirmed(&self) -> Result<bool> {
         let exists = "SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))";
         self.conn.read(|tx| tx.one(exists, &[], |row| row.get(0)))
@@ -103,19 +104,19 @@ impl Ledger {
         self.conn.read(super::ledger_id)
     }
 
-    /// Returns the number and hash of the newest event. If an index or a receipt contains a later event, this ledger is an
-    /// older copy.
+    /// Returns the number and hash of the ledger's newest event. If an index or a receipt contains a later event, this
+    /// ledger is an older copy.
     pub fn head(&self) -> Result<Head> {
         let (sequence, hash) = self.conn.read(chain::newest)?;
         Ok(Head { sequence, hash: hex(&hash) })
     }
 
-    /// Returns the hash of one event, in hexadecimal; `None` if there is no event of that number.
+    /// Returns the hash of one event, in hexadecimal; `None` if the ledger has no event of that number.
     pub fn hash_at(&self, sequence: i64) -> Result<Option<String>> {
         self.conn.read(|tx| chain::hash_at(tx, sequence))
     }
 
-    /// Verifies the whole chain; `expected` is the hash of a head stored elsewhere.
+    /// Verifies the whole chain of the ledger. `expected` is the hash of a head stored elsewhere.
     pub fn audit(&self, expected: Option<&str>) -> Result<Audit> {
         self.conn.read(|tx| chain::audit(tx, expected))
     }
@@ -131,7 +132,8 @@ impl Ledger {
     }
 }
 
-/// Returns the retractions that match the filter, with their events, oldest first. The filter calls a retraction `r`.
+/// Returns the retractions that match the SQL filter, with their events, oldest first. The filter calls a retraction
+/// `r`.
 pub(super) fn select(tx: &Tx<'_>, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<Retraction>, DbError> {
     let retractions = format!("SELECT {RETRACTION} FROM retractions r {filter} ORDER BY r.id");
     let events = format!("SELECT {EVENT} FROM events WHERE retraction_id = ?1 ORDER BY id");

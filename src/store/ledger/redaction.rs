@@ -1,9 +1,9 @@
 //! Replaces personal data in hashed rows by commitments.
 //!
-//! A hashed row must never change, but personal data must be erasable. So the row holds SHA-256 over a random salt and the
-//! value, and the table `personal` holds the value. `recoup forget` deletes the value without breaking the chain. Each
-//! retraction has its own salt for a value, so after the deletion, no commitment reveals that two retractions concerned one
-//! person.
+//! A hashed row must never change, but personal data must be erasable. Therefore the row contains SHA-256 over a random
+//! salt and the value (a commitment). The table `personal` contains the value itself. `recoup forget` deletes the value
+//! without breaking the chain. Each retraction has its own salt for a value, so after the deletion, no commitment
+//! reveals that two retractions concerned one person.
 
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
@@ -12,11 +12,12 @@ use super::chain::Fault;
 use super::{hex, random};
 use crate::store::db::{DbError, Tx};
 
-/// The JSON keys of plans and details with personal text. Reasons and responses are personal too, because they may name a
-/// customer.
+/// The JSON keys of plans and details whose text is personal. Reasons and responses are personal too, because they may
+/// name a customer.
 const PERSONAL: [&str; 4] = ["account_id", "user_id", REASON, RESPONSE];
 
-/// The key of a person's reason. Receipts show the reason; `recoup forget` erases it with an account of the retraction.
+/// The key of a person's reason. Receipts show the reason. `recoup forget` erases the reason with an account of the
+/// retraction.
 pub(super) const REASON: &str = "reason";
 
 /// The key of the vendor's unchanged response. `recoup forget` erases the response with an account of the retraction.
@@ -38,9 +39,9 @@ fn commitment(salt: &[u8], kind: &str, value: &str) -> String {
     format!("{MARK}{}", hex(context.finish().as_ref()))
 }
 
-/// Stores one value and returns its commitment. A retraction has one commitment for each distinct value.
+/// Stores one personal value and returns its commitment. A retraction has one commitment for each distinct value.
 pub(super) fn redact_text(tx: &Tx<'_>, retraction: Option<i64>, kind: &str, value: &str) -> Result<String, DbError> {
-    // Does not store the IDs of a forgotten account again.
+    // The IDs of a forgotten account are not stored again.
     if kind != REASON && kind != RESPONSE && super::forget::is_forgotten(tx, value)? {
         return Ok(FORGOTTEN.to_owned());
     }
@@ -76,7 +77,7 @@ pub(super) fn restore_reasons(tx: &Tx<'_>, json: &Value) -> Result<Value, DbErro
     map(json, &mut |key, text| if key == REASON { restore_text(tx, text) } else { Ok(text.to_owned()) })
 }
 
-/// Returns the value behind a commitment. Returns any other text unchanged.
+/// Returns the value behind a commitment. Returns a text that is no commitment unchanged.
 pub(super) fn restore_text(tx: &Tx<'_>, text: &str) -> Result<String, DbError> {
     if !is_commitment(text) {
         return Ok(text.to_owned());

@@ -35,7 +35,8 @@ impl Channel {
         }
     }
 
-    /// Returns whether this channel reverses the whole action. recoup must never send two such requests for one action.
+    /// Returns `true` if this channel reverses the whole action. recoup must never send two such requests for one
+    /// action.
     pub fn takes_all_back(self) -> bool {
         matches!(self, Self::Reversal | Self::File)
     }
@@ -63,7 +64,7 @@ pub struct NewRetraction {
     /// The program of the rewards; `None` if the rewards have no program.
     pub program_id: Option<String>,
     pub rewards: Vec<RewardId>,
-    /// JSON: the previous state of the rewards, the coverage, and the warnings.
+    /// JSON with the previous state of the rewards, the coverage of the index, and the warnings.
     pub plan: Value,
 }
 
@@ -84,11 +85,11 @@ pub struct Retraction {
     pub order_id: OrderId,
     #[serde(rename = "road")]
     pub channel: Channel,
-    /// `None` if the request uses the order ID and action tracker instead.
+    /// The ActionId; `None` if the request uses the order ID and action tracker instead.
     pub action_id: Option<ActionId>,
     pub action_tracker_id: Option<String>,
     pub state: State,
-    /// The number of the attempt: 1 for the first; each resend adds 1.
+    /// The number of the attempt: 1 for the first attempt, and 1 more for each resend.
     pub attempt: i64,
     /// The program of the rewards; `None` if the rewards have no program.
     pub program_id: Option<String>,
@@ -102,14 +103,14 @@ pub struct Retraction {
     pub host: String,
     /// When the retraction was recorded, RFC 3339.
     pub created_at: String,
-    /// JSON: the previous state of the rewards, the coverage, and the warnings.
+    /// JSON with the previous state of the rewards, the coverage of the index, and the warnings.
     pub plan: Value,
     /// The events of the retraction, oldest first.
     pub events: Vec<Event>,
 }
 
 impl Retraction {
-    /// Returns the newest value of a key in the details of the events.
+    /// Returns the newest value under a key in the details of the events.
     pub fn detail(&self, key: &str) -> Option<&Value> {
         self.events.iter().rev().find_map(|event| event.details.get(key).filter(|value| !value.is_null()))
     }
@@ -129,13 +130,13 @@ impl Retraction {
         })
     }
 
-    /// Returns the time of sending, RFC 3339; `None` if the retraction was not sent.
+    /// Returns the time at which recoup sent the request, RFC 3339; `None` if the retraction was not sent.
     pub fn sent_at(&self) -> Option<&str> {
         let sent = |event: &&Event| event.state == State::Sending && event.changes_state();
         self.events.iter().rfind(sent).map(|event| event.at.as_str())
     }
 
-    /// Returns the message of the newest event that changed the state; an empty text if there is none.
+    /// Returns the message of the newest event that changed the state; an empty text if there is no such event.
     pub fn message(&self) -> &str {
         self.events.iter().rfind(|event| event.changes_state()).map_or("", |event| event.message.as_str())
     }
@@ -157,11 +158,11 @@ pub struct Event {
     /// The time of the event, RFC 3339.
     pub at: String,
     pub state: State,
-    /// `state`, or the kind of a note. A note leaves the state unchanged.
+    /// The kind of the event: `state`, or the kind of a note. A note leaves the state unchanged.
     pub kind: String,
-    /// A text for the receipt.
+    /// The text of the event for the receipt.
     pub message: String,
-    /// JSON: the request, the response, and the readings.
+    /// JSON with the request, the response, and the readings.
     pub details: Value,
     /// The user who ran the command that wrote the event.
     pub person: String,
@@ -174,7 +175,7 @@ impl Event {
         self.at.parse().ok()
     }
 
-    /// Returns whether the event changes the state. A note changes nothing.
+    /// Returns `true` if the event changes the state of the retraction, and `false` for a note.
     pub fn changes_state(&self) -> bool {
         self.kind == super::STATE
     }
@@ -211,7 +212,7 @@ pub(super) fn read_retraction(tx: &Tx<'_>, row: &Row<'_>) -> Result<Retraction, 
 /// The columns for [`read_event`].
 pub(super) const EVENT: &str = "id, at, state, kind, message, details, person, host";
 
-/// Reads an event. `before` is the retraction's state before the event.
+/// Reads an event from a row. `before` is the retraction's state before the event.
 pub(super) fn read_event(tx: &Tx<'_>, row: &Row<'_>, before: State) -> Result<Event, DbError> {
     Ok(Event {
         id: row.get(0)?,

@@ -9,20 +9,21 @@ use crate::store::db::ToValue;
 
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// A part of an order ID, an ActionId, a ticket, a person or a reason. The case of the letters A to Z does not matter.
+    /// Finds retractions with this text in an order ID, an ActionId, a ticket, a person or a reason. The case of the
+    /// letters A to Z does not matter.
     pub text: Option<String>,
-    /// The newest state; every state if it is empty.
+    /// The newest state of the retraction; empty for every state.
     pub states: Vec<State>,
     /// The person who asked for the retraction.
     pub person: Option<String>,
-    /// Recorded at this time or later.
+    /// The search finds only retractions recorded at this time or later.
     pub since: Option<Timestamp>,
-    /// Recorded before this time.
+    /// The search finds only retractions recorded before this time.
     pub until: Option<Timestamp>,
-    /// The least and the greatest worth of the rewards, in hundredths of a currency. Rewards in another unit, such as a
-    /// discount in percent, have no such worth.
+    /// The minimum and the maximum value of the rewards, in hundredths of a currency. Rewards in another unit, such as
+    /// a discount in percent, have no such value.
     pub cents: (Option<i64>, Option<i64>),
-    /// Excludes retractions with this number or a larger one.
+    /// Excludes retractions with this number or a larger number.
     pub before: Option<i64>,
     /// The maximum number of results.
     pub limit: usize,
@@ -35,7 +36,7 @@ pub struct SearchResult {
     pub count: u64,
     /// The matching retractions before [`Search::before`], newest first, at most [`Search::limit`].
     pub retractions: Vec<Retraction>,
-    /// The largest number on the next page, plus one; `None` if there is no further retraction.
+    /// The largest retraction number on the next page, plus one; `None` if there is no further retraction.
     pub next: Option<i64>,
 }
 
@@ -83,14 +84,14 @@ impl Ledger {
         })
     }
 
-    /// Returns everyone who has asked for a retraction, in alphabetical order.
+    /// Returns every person who has asked for a retraction, in alphabetical order.
     pub fn persons(&self) -> Result<Vec<String>> {
         let persons = "SELECT DISTINCT person FROM retractions ORDER BY person";
         self.conn.read(|tx| tx.rows(persons, &[], |row| row.get(0)))
     }
 }
 
-/// Returns the pattern that matches a part of a text.
+/// Returns the SQL pattern that matches texts with this part.
 fn pattern(text: &str) -> String {
     let mut escaped = String::from("%");
     for letter in text.chars() {
@@ -103,7 +104,7 @@ fn pattern(text: &str) -> String {
     escaped
 }
 
-/// Returns the worth of a plan's rewards in cents; `None` if no reward is in cents.
+/// Returns the value of a plan's rewards in cents; `None` if no reward is in cents.
 fn cents_of(plan: &str) -> Option<i64> {
     let plan: serde_json::Value = serde_json::from_str(plan).ok()?;
     let rewards = plan["rewards"].as_array()?.iter();

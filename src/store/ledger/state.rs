@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    /// Returns whether `next` may follow this state. The arms for *planned* and *sending* prevent a second send.
+    /// Returns `true` if `next` may follow this state. The arms for *planned* and *sending* prevent a second send.
     pub fn may_become(self, next: Self) -> bool {
         use State::{
             Confirmed, Failed, HandedOver, NotReceived, Partial, Planned, Processed, Queued, Released, Sending,
@@ -88,9 +88,9 @@ impl State {
         match self {
             // Only a planned retraction may be sent, because its request was certainly not sent before.
             Planned => matches!(next, Sending | HandedOver | Superseded),
-            // Only *sending* may return to *planned*, if the response proves that the vendor did nothing.
+            // A *sending* retraction may return to *planned* only if the response proves that the vendor did nothing.
             Sending => matches!(next, Planned | Queued | Confirmed | Failed | Unknown),
-            // A second *queued* reports progress.
+            // A second *queued* event reports progress.
             Queued => matches!(next, Queued | Confirmed | Partial | Unconfirmed | Failed | Processed),
             Unconfirmed => {
                 matches!(next, Unconfirmed | Confirmed | Partial | Failed | Processed | Released | Superseded)
@@ -100,14 +100,14 @@ impl State {
             // A proof that the vendor received the request outranks two lists without it.
             NotReceived => matches!(next, Confirmed | Partial | Queued | Superseded),
             HandedOver => matches!(next, Confirmed | Partial | Unconfirmed | Failed | Released),
-            // A later reading may contradict the proof.
+            // A later reading of the rewards may contradict the proof.
             Confirmed | Partial => matches!(next, Unconfirmed),
             Failed | Released => matches!(next, Superseded),
             Processed | Superseded => false,
         }
     }
 
-    /// Returns whether `recoup verify` must check a retraction in this state.
+    /// Returns `true` if `recoup verify` must check a retraction in this state.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Sending | Self::Queued | Self::Unknown | Self::Unconfirmed | Self::HandedOver)
     }
@@ -117,21 +117,21 @@ impl State {
         Self::ALL.into_iter().filter(|state| state.is_open() || *state == Self::Planned)
     }
 
-    /// Returns whether the vendor may have received the request, which prevents a second request for the same action.
+    /// Returns `true` if the vendor may have received the request, which prevents a second request for the same action.
     pub fn may_have_been_sent(self) -> bool {
         !matches!(self, Self::Planned | Self::Failed | Self::NotReceived | Self::Released | Self::Superseded)
     }
 
-    /// Returns whether a person may send the request again after this outcome.
+    /// Returns `true` if a person may send the request again after this outcome.
     pub fn may_be_resent(self) -> bool {
         matches!(self, Self::Failed | Self::NotReceived | Self::Unconfirmed)
     }
 
-    /// Returns whether another attempt may be recorded after this state. A person decides whether to send the recorded
-    /// attempt.
+    /// Returns `true` if another attempt may be recorded after this state. A person decides whether to send the
+    /// recorded attempt.
     pub fn may_be_sent_again(self, channel: Channel) -> bool {
         match self {
-            // The same action may be modified several times.
+            // A person may send a modification again, because an action can be modified several times.
             Self::Processed => channel == Channel::Modification,
             Self::Unconfirmed => true,
             other => !other.may_have_been_sent(),

@@ -1,7 +1,7 @@
 //! Summaries of all retractions: their states and the readings of their rewards.
 //!
-//! Summaries serve queries over thousands of retractions, which do not need plans or event messages. Summaries contain no
-//! personal data, because this module does not resolve commitments. This module never writes.
+//! Summaries are for queries over thousands of retractions that do not need plans or event messages. Summaries contain
+//! no personal data, because this module does not resolve commitments. This module never writes.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -18,15 +18,15 @@ use crate::store::db::{DbError, Row};
 pub struct Outline {
     pub id: i64,
     pub channel: Channel,
-    /// The order ID. Empty if the order is unknown.
+    /// The order ID of the retraction, empty if the order is unknown.
     pub order_id: OrderId,
-    /// `None` if the request uses the order ID and action tracker instead.
+    /// The ActionId; `None` if the request uses the order ID and action tracker instead.
     pub action_id: Option<ActionId>,
     pub created_at: Timestamp,
     pub state: State,
     /// When the retraction entered its current state.
     pub since: Timestamp,
-    /// The readings, oldest first. The first reading precedes the request.
+    /// The readings of the rewards, oldest first. The first reading precedes the request.
     pub readings: Vec<Reading>,
 }
 
@@ -44,16 +44,16 @@ pub struct SeenReward {
     pub state: String,
     #[serde(default)]
     pub unit: Option<String>,
-    /// The earned amount, in `unit`.
+    /// The earned amount of the reward, in `unit`.
     #[serde(default)]
     pub assigned: Option<i64>,
-    /// The redeemed part of the amount, in `unit`.
+    /// The redeemed part of the reward's amount, in `unit`.
     #[serde(default)]
     pub redeemed: Option<i64>,
 }
 
 impl Ledger {
-    /// Returns the summary of every retraction, oldest first. All summaries come from one state of the file.
+    /// Returns the summary of every retraction, oldest first. All summaries come from one state of the ledger.
     pub fn summaries(&self) -> Result<Vec<Outline>> {
         let retractions = "SELECT id, road, order_id, action_id, created_at, plan FROM retractions ORDER BY id";
         let events = "SELECT at, state, details FROM events WHERE retraction_id = ?1 ORDER BY id";
@@ -85,7 +85,7 @@ impl Outline {
         let at = moment_of(event, 0)?;
         if event.get::<Option<&str>>(1)?.is_some() {
             let state = state_of(event, 1)?;
-            // An event that repeats the state reports progress.
+            // An event that repeats the state reports progress, and does not change the time of the state.
             if state != self.state {
                 (self.state, self.since) = (state, at);
             }
@@ -98,7 +98,7 @@ impl Outline {
     }
 }
 
-/// Returns the list under the key `rewards`; an empty list if the key is missing or its value has another type.
+/// Returns the list under the key `rewards`. Returns an empty list if the key is missing or its value has another type.
 fn rewards_of(row: &Row<'_>, column: usize) -> Result<Vec<SeenReward>, DbError> {
     let mut json: Value = serde_json::from_str(row.get(column)?).unwrap_or_default();
     let rewards = json.get_mut("rewards").map(Value::take).unwrap_or_default();

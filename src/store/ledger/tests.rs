@@ -132,7 +132,7 @@ fn what_is_personal_stands_in_no_hashed_row_and_reads_as_it_was() -> Result<()> 
 
 #[test]
 fn an_altered_removed_added_or_moved_row_is_found_where_it_is() -> Result<()> {
-    // Changes to the file that bypass the triggers, each with the event at which the audit finds it.
+    // Each entry: a change to the ledger that bypasses the triggers, and the event at which the audit finds it.
     let table: &[(&str, Option<i64>)] = &[
         ("UPDATE events SET message = 'never sent' WHERE id = 3", Some(3)),
         ("UPDATE events SET state = 'failed' WHERE id = 4", Some(4)),
@@ -335,7 +335,7 @@ fn of_many_that_intend_one_action_at_once_one_may_send() -> Result<()> {
         let (shared, path, intend) = (&shared, &path, &intend);
         let threads = (0..8).map(|n| {
             scope.spawn(move || match n % 2 {
-                // Half of the threads share one handle; the others simulate separate processes.
+                // Half of the threads share one `Ledger`; each other thread has its own, like a separate process.
                 0 => intend(shared),
                 _ => intend(&Ledger::open(path, &identity(), &ann()).expect("opens")),
             })

@@ -1,8 +1,8 @@
 //! Watched refunds: refunds whose order is not in the index yet. After every crawl, recoup looks up these orders, until the
 //! index has the order or the wait expires.
 //!
-//! The list of watched refunds is not part of the record: recoup deletes its rows, and no event mentions them. This module
-//! never sends a request.
+//! The list of watched refunds is not part of the append-only record: recoup deletes its rows, and no event mentions
+//! the watched refunds. This module never sends a request.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::store::db::{DbError, Row};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Watched {
     pub order_id: OrderId,
-    /// RFC 3339, as in all times of this struct.
+    /// When the refund was added to the watched refunds, RFC 3339.
     pub added_at: String,
     pub expires_at: String,
     /// The time of the refund; `None` if the shop did not give it.
@@ -27,13 +27,13 @@ pub struct Watched {
     /// The person who added the refund.
     pub person: String,
     pub host: String,
-    /// The time at which the order was last looked up.
+    /// The time at which recoup last looked the order up.
     pub looked_at: Option<String>,
     /// The time at which a look-up first found the order in the index.
     pub found_at: Option<String>,
 }
 
-/// A refund to add to the watched refunds.
+/// The values of a refund to watch.
 #[derive(Debug, Clone)]
 pub struct NewWatched<'a> {
     pub order_id: &'a OrderId,
@@ -46,11 +46,11 @@ pub struct NewWatched<'a> {
 /// The result of looking up all watched refunds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
-    /// Orders that the index has for the first time.
+    /// Watched orders that the index has for the first time.
     pub found: Vec<OrderId>,
-    /// Orders removed from the list because their wait expired.
+    /// Watched orders that were removed because their wait expired.
     pub expired: Vec<OrderId>,
-    /// Orders removed from the list because they were found a month ago.
+    /// Watched orders that were removed because the index found them a month ago.
     pub dropped: Vec<OrderId>,
     pub waiting: u64,
 }
@@ -62,7 +62,7 @@ const COLUMNS: &str =
 const FOUND_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Ledger {
-    /// Adds refunds to the watched refunds. Leaves a refund that is already watched unchanged.
+    /// Adds refunds to the list of watched refunds. Leaves a refund that is already on the list unchanged.
     pub fn watch(&self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
         self.transact(|tx, actor| {
             let insert =
@@ -105,8 +105,8 @@ impl Ledger {
         })
     }
 
-    /// Marks the watched orders that `is_there` finds in the index. Removes orders whose wait expired, or that were found a
-    /// month ago.
+    /// Marks the watched orders that `is_there` finds in the index. Removes orders whose wait expired, or that were
+    /// found a month ago.
     pub fn look_for_watched(
         &self,
         now: Timestamp,

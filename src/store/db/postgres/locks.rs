@@ -1,8 +1,8 @@
 //! Locks between processes on several machines.
 //!
-//! A lock is a row that its holder renews. Only the server's clock decides whether it has expired. Whoever takes the row raises
-//! its epoch, so a holder that was silent for too long can find out. The holder measures its own time with a clock that also
-//! counts while the machine sleeps.
+//! A lock is a row that its holder renews. Only the PostgreSQL server's clock decides whether a lock has expired. A
+//! process that takes a lock raises the lock's epoch. By the epoch, a holder that was silent for too long detects that
+//! it has lost the lock. The holder measures its own time with a clock that also counts while the machine sleeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use super::{Fence, Server, Session, schema};
 use crate::model::hex;
 use crate::store::random;
 
-/// The share of a lock's time that must be left before a request is sent.
+/// The share of a lock's time that must be left before recoup sends a request.
 const LEFT_TO_SEND: u32 = 3;
 
 const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
-/// A held lock. It is renewed until it is dropped.
+/// A lock that this process holds and renews until the value is dropped.
 #[derive(Debug)]
 pub struct ServerLock {
     session: Session,
@@ -35,7 +35,8 @@ pub struct ServerLock {
 }
 
 impl ServerLock {
-    /// Takes a lock of a store, and creates the store's tables if they are missing. Returns `None` if another process holds it.
+    /// Takes a lock of a store, and creates the store's tables if they are missing. Returns `None` if another process
+    /// holds the lock.
     pub fn try_take(server: &Arc<Server>, layout: &Layout, name: &str) -> Result<Option<Self>, DbError> {
         let session = Session::new(server, layout);
         if !schema::check_version(&session, layout)? {
@@ -75,7 +76,7 @@ impl ServerLock {
         Ok(Some(Self { session, fence, until, renewal }))
     }
 
-    /// Returns whether no process holds the lock.
+    /// Returns `true` if no process holds the lock.
     pub fn is_free(server: &Arc<Server>, layout: &Layout, name: &str) -> Result<bool, DbError> {
         let session = Session::new(server, layout);
         if !schema::check_version(&session, layout)? {
@@ -85,7 +86,7 @@ impl ServerLock {
         session.read(Patience::Usual, |tx| Ok(tx.opt(&held, &[&name], |_| Ok(()))?.is_none()))
     }
 
-    /// Returns whether enough of the lock's time is left to send a request.
+    /// Returns `true` if enough of the lock's time is left to send a request.
     pub fn is_held(&self) -> bool {
         boot_time() + self.session.server.lock_ttl / LEFT_TO_SEND < *self.until.lock()
     }
@@ -106,7 +107,7 @@ impl Drop for ServerLock {
     }
 }
 
-/// Renews a lock until it is stopped, or until another process has taken the lock.
+/// Renews a lock until the holder stops the renewal, or until another process has taken the lock.
 struct Renewal {
     server: Arc<Server>,
     sql: String,
@@ -128,7 +129,7 @@ impl Renewal {
                     *self.until.lock() = Duration::ZERO;
                     return;
                 }
-                // The next attempt uses a new connection. The lock expires if none succeeds.
+                // The next attempt to renew the lock uses a new connection. The lock expires if no attempt succeeds.
                 Ok(Err(_)) | Err(_) => client = None,
             }
         }

@@ -1,12 +1,12 @@
 //! PostgreSQL: transactions on a server, in which each store has its own schema.
 //!
-//! No connection keeps a state between two transactions, so a pooler in transaction mode may stand in between: every transaction
-//! sets its schema itself, and no statement has a name.
+//! recoup works behind a connection pooler in transaction mode, because no connection keeps state between two
+//! transactions: every transaction sets its schema itself, and no statement has a name.
 //!
-//! A write locks the one row of `store_state` first. All writes of a store therefore follow each other, as on SQLite, and a
-//! closure needs no other proof on this engine. Every write also leaves a random number in `commits`. If the connection is lost
-//! while the server commits, the next connection locks that row, which waits for the end of the lost transaction, and then
-//! looks for the number.
+//! A write transaction first locks the only row of `store_state`. Therefore all writes of a store follow each other, as
+//! on SQLite. Every write transaction also inserts a random number into `commits`. If the connection is lost while the
+//! server commits, the next connection locks the row of `store_state`, which waits for the end of the lost transaction.
+//! Then that connection looks for the number in `commits`.
 
 mod locks;
 mod pool;
@@ -33,19 +33,19 @@ pub use locks::ServerLock;
 use pool::{Lease, Pool, wait};
 pub use server::Server;
 
-/// How long a read waits for a connection and for the begin of its transaction. A person waits for the answer.
+/// How long a read waits for a connection and for the start of its transaction, because a person waits for the result.
 const READ_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a write waits for a connection.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a statement may take. The largest one reads a whole table.
+/// How long a statement may take. The longest statement reads a whole table.
 const STATEMENT_LIMIT: Duration = Duration::from_mins(5);
 
-/// How long a commit may take before its outcome is read by another connection.
+/// How long a commit may take before recoup reads its outcome by another connection.
 const COMMIT_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long the outcome of a lost commit is looked for.
+/// How long recoup tries to find out whether a lost commit succeeded.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the row of a lock is waited for. Its holder keeps it locked only while it renews the lock or commits.
@@ -57,14 +57,15 @@ const NONCES_KEPT: Duration = Duration::from_hours(24);
 /// The number of rows that a query for a large result reads at once.
 const ROWS_AT_ONCE: u32 = 1000;
 
-/// A store on a server. Threads share it; a mutex serialises their access, and several reads of a thread join one read.
+/// A store on a PostgreSQL server. Threads share one store; a mutex serialises their access, and several reads of a
+/// thread join one read transaction.
 #[derive(Debug)]
 pub struct Session {
     server: Arc<Server>,
     pool: Arc<Pool>,
     schema: String,
     active: ReentrantMutex<RefCell<Option<Arc<PgTx>>>>,
-    /// The lock without which this session may not write.
+    /// The lock that this session must hold to write.
     fence: Mutex<Option<Fence>>,
     interrupted: Arc<AtomicBool>,
 }
@@ -78,7 +79,7 @@ struct Fence {
     instance: String,
 }
 
-/// What a transaction begins with.
+/// The statements with which a transaction begins.
 enum Begin<'a> {
     Read,
     Write {
@@ -111,7 +112,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Opens a store; returns `None` if it does not exist yet. Compares `identity` if it is `Some`.
+    /// Opens a store; returns `None` if it does not exist yet. Compares `identity` with the store's owner if it is
+    /// `Some`.
     pub fn open_existing(
         server: &Arc<Server>,
         layout: &Layout,
@@ -164,7 +166,7 @@ impl Session {
                     return Err(error);
                 }
             };
-            // The server answers a commit after a failed statement with a rollback, and calls that a success.
+            // If a statement has failed, the server answers a commit with a rollback and reports success.
             if tx.failed.load(Relaxed) {
                 return Err(DbError::Engine("a statement of this transaction failed".to_owned()));
             }
@@ -174,10 +176,10 @@ impl Session {
                     tx.lease.keep();
                     Ok(value)
                 }
-                // With these two answers, the server has rolled the transaction back.
+                // With these two error codes, the server has rolled the transaction back.
                 Err(error @ (DbError::Retry | DbError::Constraint(_))) => Err(error),
                 Err(error) => {
-                    // Closes the lost connection before the next one looks for its commit.
+                    // Closes the lost connection before the next connection looks for its commit.
                     drop(tx);
                     match self.was_committed(&nonce, began) {
                         Ok(true) => Ok(value),
@@ -211,7 +213,7 @@ impl Session {
         Ok(())
     }
 
-    /// Lets this session write only while `lock` is held.
+    /// Lets this session write only while the process holds `lock`.
     pub fn fence(&self, lock: &ServerLock) {
         *self.fence.lock() = Some(lock.as_fence());
     }
@@ -247,8 +249,8 @@ impl Session {
             let was_idle = lease.was_idle;
             match wait(limit + wait_for_lock, lease.client()?.batch_execute(&sql)) {
                 Ok(()) => {}
-                // The server closed this connection while no one used it. The loop ends, because each such connection is
-                // closed, and a new one is not tried twice.
+                // The server has closed the idle connection. The loop ends, because it closes each such connection and
+                // never tries a new connection twice.
                 Err(DbError::Lost(_)) if was_idle => continue,
                 Err(error) => return Err(error),
             }
@@ -265,7 +267,7 @@ impl Session {
         }
     }
 
-    /// Everything is in one message, because it costs a round trip.
+    /// All statements are in one message, because each message costs a round trip.
     fn begin_sql(&self, begin: &Begin<'_>, wait_for_lock: Duration) -> String {
         let schema = &self.schema;
         match begin {
@@ -321,7 +323,7 @@ impl Session {
             self.schema
         );
         wait(WRITE_LIMIT + Duration::from_secs(10), client.batch_execute(&begin))?;
-        // A statement of its own: its snapshot is newer than the lock.
+        // The query is a separate statement, because its snapshot must be newer than the lock.
         let find = "SELECT EXISTS (SELECT 1 FROM commits WHERE nonce = $1)";
         let rows = wait(WRITE_LIMIT, client.query_typed(find, &[(&nonce, Type::TEXT)]))?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
@@ -343,7 +345,7 @@ fn run_in<T>(
     tx: &Arc<PgTx>,
     work: &mut impl FnMut(&Tx<'_>) -> Result<T, DbError>,
 ) -> Result<T, DbError> {
-    /// Ends the transaction for nested reads, also if the closure panics.
+    /// Ends the transaction for nested reads, even if the closure panics.
     struct Ended<'a>(&'a RefCell<Option<Arc<PgTx>>>);
     impl Drop for Ended<'_> {
         fn drop(&mut self) {
@@ -377,7 +379,7 @@ fn check_fence(tx: &PgTx, fence: &Fence) -> Result<(), DbError> {
         .into())
 }
 
-/// Returns the driver's text of a failed commit.
+/// Returns the driver's text about a failed commit.
 fn cause_of(error: &DbError) -> String {
     match error {
         DbError::Lost(cause) | DbError::Full(cause) | DbError::Io(cause) | DbError::Engine(cause) => cause.clone(),
@@ -385,7 +387,8 @@ fn cause_of(error: &DbError) -> String {
     }
 }
 
-/// Repeats a transaction that collided with another one, and once a transaction whose connection was lost before its commit.
+/// Retries a transaction that collided with another transaction, and retries once a transaction whose connection was
+/// lost before its commit.
 fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>) -> Result<T, DbError> {
     let (mut tries, mut was_lost) = (0, false);
     loop {
@@ -400,13 +403,13 @@ fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>
     }
 }
 
-/// An open transaction.
+/// An open transaction on a PostgreSQL server.
 #[derive(Debug)]
 pub struct PgTx {
     lease: Lease,
-    /// A statement failed. The server then refuses every other statement of the transaction.
+    /// `true` if a statement has failed. The server then refuses every other statement of the transaction.
     failed: AtomicBool,
-    /// The number of cursors, for their names.
+    /// The number of cursors so far, from which the next cursor gets its name.
     cursors: AtomicU64,
     interrupted: Arc<AtomicBool>,
 }
@@ -422,7 +425,7 @@ impl PgTx {
         self.exec(self.lease.client()?.query_typed(&sql, &typed(&parameters)))
     }
 
-    /// Reads a part of the rows at a time, so that `read` may run statements of its own.
+    /// Reads the rows in parts, so that `read` may run statements of its own.
     pub fn each(
         &self,
         sql: &str,
@@ -461,7 +464,7 @@ impl PgTx {
         done
     }
 
-    /// Ends the transaction. If that fails, the connection is closed, which ends it too.
+    /// Ends the transaction. If that fails, closes the connection, which also ends the transaction.
     fn end(&self, how: &str) {
         if let Ok(client) = self.lease.client()
             && wait(READ_LIMIT, client.batch_execute(how)).is_ok()
@@ -482,7 +485,7 @@ fn dollars(sql: &str) -> String {
         .collect()
 }
 
-/// A parameter. Its type is sent with it, so that no statement has to be prepared.
+/// A parameter with its type, so that no statement has to be prepared.
 #[derive(Debug)]
 struct Parameter<'a>(Value<'a>);
 
@@ -504,7 +507,7 @@ fn typed<'a>(parameters: &'a [Parameter<'a>]) -> Vec<(&'a (dyn ToSql + Sync), Ty
         .iter()
         .map(|parameter| {
             let ty = match parameter.0 {
-                // The server derives the type from the place.
+                // The server derives the type of a null from its position in the statement.
                 Value::Null => Type::UNKNOWN,
                 Value::Integer(_) => Type::INT8,
                 Value::Real(_) => Type::FLOAT8,

@@ -1,7 +1,8 @@
-//! Connections: one thread of their own that moves the bytes, and a pool for each server.
+//! Connections to PostgreSQL servers: one thread that transfers the bytes of all connections, and a pool for each
+//! server.
 //!
-//! Callers are ordinary threads, also those of a runtime. They wait for each statement with a deadline, so a server that does
-//! not answer cannot hold them for ever.
+//! Callers are ordinary threads or threads of an async runtime. They wait for each statement with a deadline, so a
+//! server that does not answer cannot block them for ever.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,10 +18,10 @@ use tokio_postgres::error::SqlState;
 use super::super::DbError;
 use super::Server;
 
-/// The most connections of one process to one server.
+/// The maximum number of connections of one process to one server.
 const MOST: usize = 16;
 
-/// The thread that moves the bytes of all connections.
+/// The runtime of the thread that transfers the bytes of all connections.
 static RUNTIME: LazyLock<std::io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("recoup-postgres").build());
 
@@ -33,7 +34,7 @@ pub fn runtime() -> Result<&'static Handle, DbError> {
     }
 }
 
-/// Waits for a future of the driver on this thread, at most this long.
+/// Waits on this thread for a future of the driver, at most this long.
 pub fn wait<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, DbError> {
     let handle = runtime()?;
     let waited = or_block_in_place(|| {
@@ -46,7 +47,7 @@ pub fn wait<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_postg
     }
 }
 
-/// Runs `work`, and lets a runtime that owns this thread move its other tasks away first.
+/// Runs `work`. First lets an async runtime that owns this thread move its other tasks to another thread.
 fn or_block_in_place<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current() {
         Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
@@ -54,7 +55,7 @@ fn or_block_in_place<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// The connections of this process to one server.
+/// The connections of this process to one PostgreSQL server.
 #[derive(Default)]
 pub struct Pool {
     state: Mutex<State>,
@@ -64,16 +65,16 @@ pub struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Client>,
-    /// Connections that exist, also those in use.
+    /// The number of existing connections, including those in use.
     open: usize,
 }
 
-/// A connection that is in use. It goes back to its pool if [`Lease::keep`] was called, and is closed otherwise, so that no
+/// A connection in use. It returns to its pool if [`Lease::keep`] was called. Otherwise it is closed, so that no
 /// connection in an unknown state is used again.
 pub struct Lease {
     pool: Arc<Pool>,
     client: Option<Client>,
-    /// The connection was open before, so the server may have closed it.
+    /// `true` if the connection was already open, so the server may have closed it.
     pub was_idle: bool,
     is_kept: AtomicBool,
 }
@@ -95,7 +96,8 @@ impl Pool {
         Arc::clone(POOLS.lock().entry(server.key().to_owned()).or_default())
     }
 
-    /// Takes a connection, or opens one. Waits at most `limit` for another user to return one, and as long again for the server.
+    /// Takes a connection from the pool, or opens a new connection. Waits at most `limit` until another thread returns
+    /// a connection, and as long again for the server.
     pub fn take(self: &Arc<Self>, server: &Server, limit: Duration) -> Result<Lease, DbError> {
         let mut state = self.state.lock();
         loop {
@@ -114,7 +116,7 @@ impl Pool {
             }
         }
         drop(state);
-        // From here on, dropping the lease gives the place back.
+        // From now on, dropping the lease frees its place in the pool.
         let mut lease = Lease::new(self, None);
         lease.client = Some(connect(server, limit)?);
         Ok(lease)
@@ -126,7 +128,7 @@ pub fn connect(server: &Server, limit: Duration) -> Result<Client, DbError> {
     let handle = runtime()?;
     let (client, connection) = wait(limit, server.config_within(limit).connect(server.tls.clone()))?;
     handle.spawn(async move {
-        // The client of this connection reports the same error to whoever waits for an answer.
+        // The error needs no report here, because the client of this connection returns it to the waiting caller.
         drop(connection.await);
     });
     Ok(client)
@@ -141,7 +143,7 @@ impl Lease {
         self.client.as_ref().ok_or_else(|| DbError::Lost("the connection is closed".to_owned()))
     }
 
-    /// Lets the connection go back to its pool. The caller has ended its transaction.
+    /// Returns the connection to its pool. The caller must have ended the transaction.
     pub fn keep(&self) {
         self.is_kept.store(true, Relaxed);
     }
@@ -160,7 +162,7 @@ impl Drop for Lease {
 
 impl From<tokio_postgres::Error> for DbError {
     fn from(error: tokio_postgres::Error) -> Self {
-        // The server's detail may quote a row, so only its message is used.
+        // The error uses only the server's message, because the server's detail may quote a row.
         let Some(answer) = error.as_db_error() else {
             return if error.is_closed() || is_io(&error) {
                 Self::Lost(text_of(&error))
@@ -186,9 +188,9 @@ impl From<tokio_postgres::Error> for DbError {
             return Self::Lost(text());
         }
         match code.code().get(..2) {
-            // The connection, the name of the database, and a server that starts, stops or cancels.
+            // Error codes about the connection, the name of the database, and a server that starts, stops or cancels.
             Some("08" | "3D" | "57") => Self::Lost(text()),
-            // A raised exception: the triggers of the ledger.
+            // Constraint violations, and exceptions that a trigger of the ledger raises.
             Some("23" | "P0") => Self::Constraint(text()),
             Some("28") => Self::Lost(format!("the server refuses the user or the password: {}", text())),
             Some("58") => Self::Io(text()),

@@ -1,15 +1,15 @@
 //! Creates the schema of a store, and binds it to one tenant.
 //!
-//! The tables are those of the one description of each store (`schema.sql`, `ledger.sql`, `access.sql`, `notices.sql`), in
-//! PostgreSQL's types. Three tables of recoup's own come with them: `store_state`, whose row every writer locks, `commits`, and
-//! `locks`.
+//! Each store has the tables of its SQL file (`schema.sql`, `ledger.sql`, `access.sql`, `notices.sql`) in PostgreSQL's
+//! types. On a PostgreSQL server each store has three further tables: `store_state`, whose row every writer locks,
+//! `commits`, and `locks`.
 
 use super::super::open::{other_owner, other_version};
 use super::super::{DbError, Identity, Layout, Patience, Tx};
 use super::{STATEMENT_LIMIT, Session, WRITE_LIMIT, wait};
 use crate::error::{Error, Kind};
 
-/// The oldest version of the server that recoup is tested with.
+/// The oldest version of PostgreSQL with which recoup is tested.
 const OLDEST_SERVER: i64 = 140_000;
 
 const OWN_TABLES: &str = "
@@ -37,7 +37,7 @@ END
 $$;
 ";
 
-/// Returns whether the store has its tables. Refuses another version and foreign tables.
+/// Returns `true` if the store has its tables. Refuses another schema version, and tables of another program.
 pub fn check_version(session: &Session, layout: &Layout) -> Result<bool, DbError> {
     // With the name of the schema, the server refuses a user without the right to use it. Without the name, it would say that
     // there is no table.
@@ -91,7 +91,7 @@ pub fn create(session: &Session, layout: &Layout) -> Result<(), DbError> {
     if has_tables {
         return Err(foreign(schema, layout));
     }
-    // The statement needs a right that the user does not need if an administrator has created the schema.
+    // `CREATE SCHEMA` needs a right that the user does not need if an administrator has created the schema.
     let create = if exists { String::new() } else { format!("CREATE SCHEMA {schema};") };
     let ddl = format!(
         "{create} SET LOCAL search_path TO {schema}; {OWN_TABLES} {}
@@ -105,11 +105,11 @@ pub fn create(session: &Session, layout: &Layout) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Returns the statements of a store's description in PostgreSQL's words.
+/// Returns the statements of a store's SQL file, translated for PostgreSQL.
 pub fn translated(schema: &str) -> String {
     let bare: Vec<&str> = schema.lines().map(|line| line.split("--").next().unwrap_or_default().trim_end()).collect();
     let (mut statements, mut truncated) = (Vec::new(), Vec::new());
-    // A trigger has a semicolon inside of it.
+    // The body of a trigger contains a semicolon.
     for statement in bare.join("\n").replace("); END;", ") END;").split(';') {
         let statement = statement.trim();
         if let Some(trigger) = statement.strip_prefix("CREATE TRIGGER ") {
@@ -145,7 +145,7 @@ fn in_types_of_postgres(statement: &str) -> String {
         (" INTEGER", " BIGINT"),
         (" REAL", " DOUBLE PRECISION"),
         (" BLOB", " BYTEA"),
-        // Byte order, as in SQLite.
+        // The collation compares bytes, as SQLite does.
         (" TEXT", " TEXT COLLATE \"C\""),
     ] {
         text = text.replace(sqlite, postgres);
@@ -158,7 +158,7 @@ fn read_identity(tx: &Tx<'_>, key: &str) -> Result<Option<String>, DbError> {
 }
 
 pub fn check_identity(tx: &Tx<'_>, identity: &Identity) -> Result<(), DbError> {
-    // Skips an empty setting, which counts as missing.
+    // An empty setting counts as missing and is not compared.
     for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
         if let Some(found) = read_identity(tx, key)?
             && found != wanted

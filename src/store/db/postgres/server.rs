@@ -1,7 +1,7 @@
 //! The address of a PostgreSQL server, and TLS to it.
 //!
-//! The address is a URL as libpq reads it, with parameters of recoup's own: `schema` names the tenant's schemas, and
-//! `lock_seconds` says how long a lock outlives a process that died.
+//! The address is a URL like libpq's, with two additional parameters: `schema` is the prefix of the tenant's schemas,
+//! and `lock_seconds` is the time after which the lock of a dead process expires.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -29,28 +29,29 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 /// The default prefix of the schemas.
 const SCHEMA: &str = "recoup";
 
-/// The longest prefix of the schemas, in bytes. PostgreSQL allows 63 bytes, and the suffix of a store takes up to 8.
+/// The longest prefix of the schemas' names, in bytes. PostgreSQL allows 63 bytes, and the suffix of a store takes up
+/// to 8.
 const LONGEST_SCHEMA: usize = 50;
 
-/// The default time that a lock outlives a process that died or lost its connection.
+/// The default time after which the lock expires of a process that died or lost its connection.
 const LOCK_SECONDS: u64 = 60;
 
-/// A PostgreSQL server, with everything that a connection to it needs.
+/// A PostgreSQL server, with everything that a connection to the server needs.
 #[derive(Clone)]
 pub struct Server {
-    /// The whole address. It may hold a password.
+    /// The whole address. It may contain a password.
     url: SecretString,
     pub(super) config: tokio_postgres::Config,
     pub(super) tls: MakeRustlsConnect,
     /// The address without its password.
     shown: String,
-    /// The prefix of the schemas of this tenant.
+    /// The prefix of the names of this tenant's schemas.
     prefix: String,
     pub(super) lock_ttl: Duration,
 }
 
 impl Server {
-    /// Returns whether a text is the address of a PostgreSQL server and not the path of a file.
+    /// Returns `true` if a text is the address of a PostgreSQL server and not the path of a file.
     pub fn is_address(text: &str) -> bool {
         SCHEMES.iter().any(|scheme| text.starts_with(scheme))
     }
@@ -78,7 +79,7 @@ impl Server {
         self.config.get_password().is_some()
     }
 
-    /// Reads an address.
+    /// Parses the address of a PostgreSQL server.
     ///
     /// # Errors
     /// [`Kind::Config`] if the address or one of its parameters is not valid. The error never repeats the address.
@@ -100,7 +101,7 @@ impl Server {
         }
         check_schema(&prefix)?;
         let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
-        // The driver's own error may quote the address, so it is left out.
+        // The driver's own error is left out, because it may quote the address.
         let mut config = tokio_postgres::Config::from_str(&format!("{bare}{query}"))
             .map_err(|_quotes_the_address| invalid("it is not a valid postgres:// address"))?;
         if config.get_hosts().is_empty() {
@@ -170,7 +171,7 @@ fn invalid(what: &str) -> Error {
         .hint("write postgres://USER@HOST:PORT/DATABASE?schema=NAME; docs/postgres.md describes every part")
 }
 
-/// Splits an address into its part before `?`, and its parameters.
+/// Splits an address into the part before `?` and its parameters.
 fn parameters(address: &str) -> (&str, Vec<(String, String)>) {
     // The driver takes everything before the first `@` as user and password.
     let credentials = address.find('@').unwrap_or_default();
@@ -217,17 +218,18 @@ fn shown(config: &tokio_postgres::Config, prefix: &str) -> String {
     format!("postgres://{user}{}/{database}?schema={prefix}", hosts.join(","))
 }
 
-/// How the connection is encrypted and whom it trusts, in libpq's words.
+/// How the connection to the server is encrypted and which server certificates are trusted, in libpq's words.
 #[derive(Debug, PartialEq, Eq)]
 enum Mode {
     Disable,
-    /// Encrypts if the server can, and checks no certificate.
+    /// Encrypts if the server can, and does not check the server's certificate.
     Prefer,
-    /// Encrypts, and checks no certificate.
+    /// Encrypts, and does not check the server's certificate.
     Require,
-    /// Checks the certificate, but not the name in it. The path names a file of certificates; without it the system's are used.
+    /// Checks the server's certificate, but not the host name in it. The path names a file of trusted certificates;
+    /// without a path the system's are trusted.
     VerifyCa(Option<PathBuf>),
-    /// Checks the certificate and the name in it.
+    /// Checks the server's certificate and the host name in it.
     VerifyFull(Option<PathBuf>),
 }
 
@@ -235,10 +237,11 @@ impl Mode {
     fn of(word: Option<&str>, root: Option<PathBuf>, config: &tokio_postgres::Config) -> Result<Self> {
         Ok(match word {
             None if is_local(config) && root.is_none() => Self::Prefer,
-            // libpq would encrypt without a check here, and then anyone on the way could read the ledger.
+            // libpq would encrypt without checking the certificate. An attacker in the network could then read the
+            // ledger.
             None | Some("verify-full") => Self::VerifyFull(root),
             Some("verify-ca") => Self::VerifyCa(root),
-            // As libpq does: a file of certificates turns `require` into `verify-ca`.
+            // As in libpq, a file of trusted certificates turns `require` into `verify-ca`.
             Some("require") if root.is_some() => Self::VerifyCa(root),
             Some("require") => Self::Require,
             Some("prefer") => Self::Prefer,
@@ -279,7 +282,7 @@ impl Mode {
     }
 }
 
-/// Returns whether every host is this machine.
+/// Returns `true` if every host in the address is this machine.
 fn is_local(config: &tokio_postgres::Config) -> bool {
     let names = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
@@ -308,11 +311,12 @@ fn verifier(
     Ok(built.map_err(|error| failed(&error))?)
 }
 
-/// Checks less than TLS usually does, as libpq's `require` and `verify-ca` say.
+/// A certificate check that is weaker than usual for TLS, for libpq's `require` and `verify-ca`.
 #[derive(Debug)]
 struct Lenient {
     provider: Arc<CryptoProvider>,
-    /// Checks the certificate, and this type ignores only the name in it. `None` accepts every certificate.
+    /// The usual check of a certificate, of which this type ignores only the result for the host name. `None` accepts
+    /// every certificate.
     of: Option<Arc<dyn ServerCertVerifier>>,
 }
 

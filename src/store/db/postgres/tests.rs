@@ -1,4 +1,5 @@
-//! Tests on a real server, which `TEST_POSTGRES` names. Without it they are skipped with a reason.
+//! Tests on a PostgreSQL server, whose address is in `TEST_POSTGRES`. Without this variable, the tests are skipped with
+//! a reason.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,7 +22,7 @@ const LAYOUT: Layout = Layout {
     application_id: 7,
 };
 
-/// Returns a server with new schemas.
+/// Returns a PostgreSQL server with new schemas.
 fn server() -> Option<Arc<Server>> {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     #[expect(clippy::disallowed_methods, reason = "the server of the tests is no setting")]
@@ -91,7 +92,7 @@ fn writes_follow_each_other_and_reads_see_one_moment() {
         for conn in [&conn, &other, &conn, &other] {
             scope.spawn(move || {
                 for _ in 0..10 {
-                    // Without the lock of the row, two writers would read the same count.
+                    // Without a lock on the row, two writers would read the same count.
                     conn.write(|tx| {
                         let n = count(tx)?;
                         tx.run("INSERT INTO things (id, name) VALUES (?1, 'n')", &[&(n + 1000)]).map(drop)
