@@ -113,7 +113,7 @@ fn indexed_on_server(address: &str) -> BTreeMap<String, Row> {
     String::from_utf8(ran.stdout).expect("UTF-8").lines().map(row).collect()
 }
 
-pub fn open(home: &Home) -> Connection {
+fn open(home: &Home) -> Connection {
     Connection::open_with_flags(home.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the index")
 }
 
