@@ -1,9 +1,10 @@
 //! Compares a crawl with a bare loop that sends the same requests without retries, cursor, rate limit or raw rewards.
 //!
-//! `cargo bench --bench crawl -- [--participants N] [--rounds N]`. Starts `recoup simulate`. Each round reads every
-//! account with the loop and with `recoup crawl`, 64 requests at a time. The benchmark prints requests per second,
-//! client CPU time per account (Linux, 10 ms resolution) and the ratios. Each side counts every request: the loop sends
-//! one per account, recoup also reads the pages of the list of participants. The loop shares no code with recoup.
+//! `cargo bench --bench crawl -- [--participants N] [--rounds N]`. Starts `recoup simulate`. Each round of the
+//! benchmark reads every account with a bare loop and with `recoup crawl`, 64 requests at a time. The benchmark prints
+//! requests per second, client CPU time per account (Linux, 10 ms resolution) and the ratios. The benchmark counts
+//! every request: the bare loop sends one per account, recoup also reads the pages of the list of participants. The
+//! bare loop shares no code with recoup.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time, and waits for a process")]
 
@@ -74,7 +75,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Reads `--participants` and `--rounds`. Ignores `--bench`, which cargo adds.
+/// Reads the arguments `--participants` and `--rounds`. Ignores `--bench`, which cargo adds.
 fn options() -> Outcome<(u64, u32)> {
     let (mut participants, mut rounds) = (20_000, 3);
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
@@ -257,7 +258,7 @@ fn crawl(url: &str, home: &Path) -> Outcome<Took> {
 }
 
 /// Returns user and system CPU time from two fields of Linux' `/proc/PID/stat` that begin at `field`, counted from 0.
-/// Fields 13 and 14 are of the process itself, fields 15 and 16 of its children that have ended.
+/// Fields 13 and 14 are the times of the process itself, fields 15 and 16 those of its children that have ended.
 fn cpu_of(process: &str, field: usize) -> Option<Duration> {
     /// Linux counts CPU time in hundredths of a second on every platform.
     const TICK: Duration = Duration::from_millis(10);

@@ -1,8 +1,8 @@
 //! Writes sample rewards to train `src/store/index/rewards.dict`, the dictionary that raw rewards are compressed with.
 //!
-//! The dictionary is compiled in, so it must hold no personal data: train it on the simulator only, never on a tenant.
-//! Each of the four indexes below comes from `recoup crawl` against `recoup simulate --participants 2000`, with one
-//! `--source` and one `--link-in`:
+//! The dictionary is compiled into recoup, so it must contain no personal data: train it on the simulator only, never
+//! on a tenant. Each of the four indexes below comes from `recoup crawl` against `recoup simulate --participants 2000`,
+//! with one `--source` and one `--link-in`:
 //!
 //! ```sh
 //! # for each of --link-in reward, event, meta, none and --tidy: crawl --source participants, graphql, export
@@ -10,9 +10,9 @@
 //! zstd --train -r samples --maxdict=16384 -o src/store/index/rewards.dict
 //! ```
 //!
-//! A larger dictionary adds more bytes to the program than it saves in the index. After a new training, increase
-//! `FORMAT` in `src/store/index/raw_json.rs`, because recoup must refuse an index that was compressed with another
-//! dictionary.
+//! A larger dictionary adds more bytes to the program than it saves in the index. After training a new dictionary,
+//! increase `FORMAT` in `src/store/index/raw_json.rs`, because recoup must refuse an index that was compressed with
+//! another dictionary.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// Number of sample rewards from each index.
 const SAMPLES: usize = 1500;
 
-/// The examples of Get Rewards and of a reward within a referral in the vendor's reference. Tenants differ, so these
-/// examples are repeated until they are as many as the samples of one index.
+/// The examples of Get Rewards and of a reward within a referral in the vendor's reference. Tenants differ, so the
+/// benchmark repeats the vendor's examples until they are as many as the samples of one index.
 const PUBLISHED: [&str; 4] = [
     r#"{"id":"582142aae4b05442a5fa01a5","type":"CREDIT","dateGiven":1478574762838,"dateExpires":null,"dateCancelled":null,"dateScheduledFor":null,"accountId":"613611","userId":"876343","cancellable":true,"rewardSource":"REFERRED","unit":"CENTS","discountPercent":null,"name":"Dollar Credit","description":null,"assignedCredit":2500,"redeemedCredit":0,"redemptions":[{"id":"5462600de4b09b1c41238f2f","dateRedeemed":1415733261275,"quantityRedeemed":2000}],"currency":null,"amount":null,"fuelTankCode":null,"fueltankType":null}"#,
     r#"{"id":"5462600de4b09b1c41108f2e","type":"PCT_DISCOUNT","dateGiven":1415733261275,"dateExpires":null,"dateCancelled":null,"dateScheduledFor":null,"accountId":"613611","userId":"876343","cancellable":true,"rewardSource":"REFERRED","unit":"%","discountPercent":20,"name":null,"description":null,"assignedCredit":null,"redeemedCredit":null,"redemptions":null,"currency":null,"amount":null,"fuelTankCode":null,"fueltankType":null}"#,

@@ -1,8 +1,8 @@
 //! Kills crawls at random times, then compares the index with the simulator's data and counts the repeated requests.
 //!
 //! `cargo bench --bench kills -- [--kills N] [--participants N] [--source SOURCE]`. The benchmark sends SIGKILL to one
-//! crawl after the other, lets the last crawl finish, and compares the index with the simulator row for row. It prints
-//! the repeated requests per kill, and panics if a row differs.
+//! crawl after the other, lets the last crawl finish, and compares the index with the simulator row for row. The
+//! benchmark prints the repeated requests per kill, and panics if a row differs.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 

@@ -1,9 +1,9 @@
 //! Measures the latency of a look-up in a large index, within a running process and as a process of its own.
 //!
 //! `cargo bench --bench lookup -- [--links N]`. The benchmark builds an index of N links in a temporary folder, two
-//! rewards for each order, with the writer that a crawl uses. It looks up random orders of the index, and orders that
-//! the index does not have. It prints the bytes per link, and the median, the 99th percentile and the maximum of the
-//! latency.
+//! rewards for each order, with the writer that a crawl uses. The benchmark looks up random orders of the index, and
+//! orders that the index does not have. The benchmark prints the bytes per link, and the median, the 99th percentile
+//! and the maximum of the latency.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 

@@ -2,7 +2,7 @@
 //!
 //! Wall time is one reading of the system clock plus the time that tokio's clock has counted since. Pausing tokio's
 //! clock therefore pauses wall time and sleeping. A step of the system clock cannot move a deadline backwards. Callers
-//! must not compare this time with `SystemTime::now()`.
+//! must not compare a time of this clock with `SystemTime::now()`.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts a clock at the current system time. Must be called inside a tokio runtime if tokio's time is paused.
+    /// Starts a clock at the current system time. A caller with paused tokio time must be inside a tokio runtime.
     #[expect(clippy::disallowed_methods, reason = "the one reader of the time of day")]
     pub fn system() -> Self {
         Self::starting_at(Timestamp::now())

@@ -2,7 +2,7 @@
 //! -9`.
 //!
 //! Without the feature, crash points do nothing. An abort runs no destructor and flushes no buffer, so a test sees the
-//! state that a power cut leaves.
+//! state after a power cut.
 
 #[cfg(feature = "failpoints")]
 static ARMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();

@@ -1,7 +1,7 @@
 //! Use case: a demonstration of crawl, look-up and retraction against the built-in simulator.
 //!
 //! The demonstration ignores configuration and environment, stores its databases in a temporary folder, and connects to
-//! this machine only. It runs the code of the real commands.
+//! this machine only. The demonstration runs the code of the real commands.
 
 use std::time::Duration;
 

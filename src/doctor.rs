@@ -1,8 +1,8 @@
 //! Use case: checks everything that recoup needs, and says what to do about each failure.
 //!
 //! `recoup doctor` reads a few participants, a sample of their rewards, the rules of every program, and the whole index
-//! and ledger. It stores the program rules in the index, as a retraction does. `recoup doctor` changes nothing at the
-//! vendor, and its output contains no participant's ID.
+//! and ledger. `recoup doctor` stores the program rules in the index, as a retraction does. `recoup doctor` changes
+//! nothing at the vendor, and its output contains no participant's ID.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -72,7 +72,7 @@ impl Check {
 /// Runs every check and passes each result to the report as soon as it is known. Returns the failed check that decides
 /// the exit code.
 ///
-/// `asked` receives the Advocate client, because the client's responses carry the vendor's clock.
+/// The parameter `asked` receives the Advocate client, because the client's responses show the vendor's clock.
 pub async fn run(
     settings: &Settings,
     clock: &Clock,
@@ -118,7 +118,7 @@ pub async fn run(
         None => format!("{} does not exist yet; the first `recoup crawl` creates it", settings.database),
     }))?;
     for (name, place) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
-        // A PostgreSQL server has no folder. The check of the ledger writes to the server.
+        // A PostgreSQL server has no folder to check. The check of the ledger writes to the server.
         if let Some(file) = place.path() {
             say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
         }
@@ -221,7 +221,7 @@ fn token_file_check(_path: &Path) -> Option<Check> {
     None
 }
 
-/// Checks the integrity of a whole database file. The check takes as long as reading the file.
+/// Checks the integrity of a whole database file, which takes as long as reading the file.
 async fn inspect(
     file: StoreFile,
     name: &'static str,
@@ -264,7 +264,7 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
 }
 
 /// Reads the rules of every program and stores them in the index, so that the next retraction does not use older rules.
-/// The second value is the error if the index could not be updated.
+/// Returns the rules, and the error if the index could not be updated.
 async fn rules(
     advocate: &Advocate,
     settings: &Settings,
@@ -286,8 +286,9 @@ async fn rules(
     Ok((programs.iter().map(|program| program.judge(&[], &read_at)).collect(), stored.err()))
 }
 
-/// Returns one check for each program, and one more if the index could not be updated. The check of the index is no
-/// failure, because a user may have only read access to the index. A program that is not live needs no rule.
+/// Returns one check for each program, and one more if the index could not be updated. A failed update of the index is
+/// only a remark, because a user may have only read access to the index. A program that is not live needs no refund
+/// rule.
 fn rule_checks(rules: Result<(Vec<ProgramRule>, Option<Error>)>) -> Vec<Check> {
     const NAME: &str = "program rule";
     let (rules, not_stored) = match rules {
@@ -380,7 +381,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
 
 fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
-    // `recoup retract` uses the same text if the difference between the clocks stops retractions.
+    // `recoup retract` prints the same text if the difference between the clocks stops retractions.
     if let Some(trouble) = clock_error(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }

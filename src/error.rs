@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of the exit codes.
+    /// Every kind of error, in the order of the exit codes.
     pub const ALL: [Self; 24] = [
         Self::Failed,
         Self::Network,
@@ -180,8 +180,8 @@ impl Kind {
         }
     }
 
-    /// Ranks the failures of one command. The failure with the lowest rank determines the exit code. The exit codes by
-    /// rank are 130, 3, 8, 6, 7, 5, 4, 2 and 1.
+    /// Ranks the failures of one command. The failure with the lowest rank determines the exit code of the command. The
+    /// exit codes in the order of their ranks are 130, 3, 8, 6, 7, 5, 4, 2 and 1.
     pub fn rank(self) -> u8 {
         match self.exit_code() {
             130 => 0,
@@ -202,7 +202,7 @@ pub struct Error {
     pub kind: Kind,
     /// What failed, as a lower-case sentence without a full stop.
     pub message: String,
-    /// What the user should do next. If `None`, [`Error::remedy`] returns the kind's default.
+    /// What the user should do next. If the hint is `None`, [`Error::remedy`] returns the default hint of the kind.
     pub hint: Option<String>,
     /// The facts for programs; most errors have none.
     pub details: Option<Box<Details>>,
@@ -260,7 +260,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Serializes the error as `{"kind", "message", "hint"}`. The hint is never `null`.
+/// Serializes the error as `{"kind", "message", "hint"}`, in which the hint is never `null`.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Error", 3)?;

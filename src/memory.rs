@@ -3,7 +3,7 @@
 use std::io;
 
 /// Sets the core dump limit to zero. On Linux, also makes the process non-dumpable, so that other processes of the same
-/// user cannot read its memory. Must be called before recoup reads a secret.
+/// user cannot read its memory. Callers must call this function before recoup reads a secret.
 #[cfg(unix)]
 pub fn keep_private() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};

@@ -158,7 +158,7 @@ impl fmt::Debug for Participant {
     }
 }
 
-/// An order ID and an ActionId from one reward. One of the two IDs may be missing.
+/// The order ID and the ActionId that a reward links. One of the two IDs may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Link {
     pub order_id: Option<OrderId>,

@@ -1,10 +1,10 @@
 //! An output file that the user names. recoup replaces a regular file as a whole, and writes to any other file as a
 //! stream.
 //!
-//! The caller checks the output path before its work begins. A regular file is written to a temporary file beside it,
-//! synced and renamed, so that no reader sees a partial file and a crash leaves the old one. A symbolic link to a
-//! regular file stays, and its target is replaced. A FIFO, a terminal or another character device is opened once and
-//! written as a stream, because a rename would turn it into a regular file.
+//! The caller checks the output path before its work begins. recoup writes a regular file under a temporary name beside
+//! it, syncs and renames it, so that no reader sees a partial file and a crash leaves the old file. recoup keeps a
+//! symbolic link to a regular file, and replaces its target. recoup opens a FIFO, a terminal or another character
+//! device once and writes a stream, because a rename would turn it into a regular file.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -35,7 +35,7 @@ impl Default for Rules {
     }
 }
 
-/// An output path that was checked. For a regular file, its temporary file exists.
+/// A checked output path. If the path is a regular file, recoup has created its temporary file.
 #[derive(Debug)]
 pub struct OutFile {
     path: PathBuf,
@@ -60,7 +60,7 @@ struct Regular {
 }
 
 impl OutFile {
-    /// Prepares a private output file. `force` permits replacing an existing regular file.
+    /// Prepares a private output file. `force` permits recoup to replace an existing regular file.
     pub fn reserve(path: &Path, force: bool) -> Result<Self> {
         Self::reserve_by(path, Rules { force, ..Rules::default() })
     }
@@ -146,14 +146,14 @@ impl OutFile {
         self.finish(true)
     }
 
-    /// Writes the whole content. If that fails, removes the temporary file too, because the content must not exist
+    /// Writes the whole content. If the write fails, removes the temporary file too, because the content must not exist
     /// under another name.
     pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(false)
     }
 
-    /// Appends to the content. A regular file does not change before [`OutFile::finish`].
+    /// Appends to the content. A regular output file does not change before [`OutFile::finish`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let written = match &mut self.target {
             Target::Stream(stream) => stream.write_all(bytes),
@@ -162,8 +162,8 @@ impl OutFile {
         written.map_err(|error| self.failed(&error))
     }
 
-    /// Syncs the content and renames the temporary file. If that fails and `keep` is `true`, the content stays in the
-    /// temporary file.
+    /// Syncs the content and renames the temporary file. If the rename fails and `keep` is `true`, the content stays in
+    /// the temporary file.
     pub fn finish(&mut self, keep: bool) -> Result<()> {
         let finished = match &mut self.target {
             // A FIFO or a terminal cannot be synced.
@@ -198,7 +198,7 @@ impl From<io::Error> for Unfinished {
 }
 
 impl Regular {
-    /// Returns the temporary file beside the target. Creates the temporary file if there is none.
+    /// Returns the temporary file beside the output file. Creates the temporary file if there is none.
     fn temporary(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,
@@ -243,7 +243,8 @@ impl Regular {
     }
 }
 
-/// Creates a folder and its parents. Only the owner has access, whatever the umask. An existing folder stays unchanged.
+/// Creates a folder and its parents. Only the owner has access to new folders, whatever the umask is. An existing
+/// folder stays unchanged.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -261,7 +262,7 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Syncs a folder, so that a rename in it survives a power cut. Failures are ignored, because some file systems cannot
+/// Syncs a folder, so that a rename in it survives a power cut. Ignores a failure, because some file systems cannot
 /// sync a folder.
 pub fn sync_folder(folder: &Path) {
     drop(File::open(folder).and_then(|folder| folder.sync_all()));
@@ -312,8 +313,8 @@ fn file_type_name(found: &Metadata) -> &'static str {
     "no regular file"
 }
 
-/// Opens a FIFO, and waits a few seconds for a reader. A blocking open could wait forever, and no signal would
-/// interrupt it.
+/// Opens a FIFO, and waits a few seconds for a reader. Opening a FIFO in blocking mode could wait forever, and no
+/// signal would interrupt the wait.
 #[cfg(unix)]
 fn open_fifo(path: &Path) -> io::Result<File> {
     const LOOKS: u32 = 500;

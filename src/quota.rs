@@ -1,7 +1,8 @@
 //! Use case: shows and clears the pauses that keep recoup from sending requests to a host.
 //!
-//! A pause that a host demanded is stored in the index, so a mistaken pause would stop every later command. This use
-//! case sends no request, and does not reset the requests that recoup itself has counted against a configured quota.
+//! A pause that a host demanded is stored in the index, so a mistaken pause would stop every later command. Clearing a
+//! pause sends no request to the host, and does not reset the requests that recoup itself has counted against a
+//! configured quota.
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;

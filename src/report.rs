@@ -1,6 +1,6 @@
 //! Output of all commands: data on stdout, everything else on stderr, a progress bar on a terminal.
 //!
-//! Only this module prints. One run prints data either as text or as JSON, never both. `--quiet` suppresses notes and
+//! Only this module prints. A command prints data either as text or as JSON, never both. `--quiet` suppresses notes and
 //! progress, never data, warnings or errors. Printed text may contain data of the vendor or of a shop's file, so
 //! stdout, stderr and the log escape line breaks and control characters: data cannot forge a line of a receipt.
 //!
@@ -54,10 +54,10 @@ pub fn start_log(verbose: u8, json: bool) {
     let writer = move || LogLine { out: io::stderr(), json };
     let log =
         tracing_subscriber::fmt().with_writer(writer).with_ansi(!is_plain).with_max_level(level).with_target(false);
-    // By default tracing reports a failed write with eprintln!, which panics if stderr cannot be written. The panic
-    // could happen in the middle of a retraction.
+    // By default tracing reports a failed write with eprintln!, which panics if stderr cannot be written. A panic could
+    // happen in the middle of a retraction.
     let log = log.log_internal_errors(false);
-    // Only the first call in a process takes effect. Tests may start the log again.
+    // `try_init` takes effect only at its first call in a process. Tests may call it again.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }
 
@@ -92,7 +92,7 @@ pub struct Report {
     pub json: bool,
     /// Prints no notes and no progress.
     pub quiet: bool,
-    /// Prints nothing and logs warnings instead. A service uses this mode, because its output is its responses.
+    /// Prints nothing and logs warnings instead, for a service, whose output is its responses.
     silent: bool,
     /// The newest line of progress, which the service's page shows.
     latest: Mutex<String>,
@@ -206,7 +206,7 @@ impl Report {
         self.write_stdout(|| by_clap.and_then(|()| io::stdout().flush()));
     }
 
-    /// Returns `true` if a write of data to stdout failed. A closed pipe does not count as a failure.
+    /// Returns `true` if a write of data to stdout failed. A closed pipe does not count as a failed write.
     pub fn has_lost_data(&self) -> bool {
         self.stdout_error.get().is_some_and(|kind| *kind != io::ErrorKind::BrokenPipe)
     }
@@ -450,7 +450,7 @@ pub fn fit_tables_to_terminal() {
     }
 }
 
-/// Formats a table without borders. Only the last column wraps if the table is wider than the terminal, because an
+/// Formats a table without borders. If the table is wider than the terminal, only its last column wraps, because an
 /// order ID that spans two lines cannot be copied.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     table_within(TABLE_WIDTH.load(Ordering::Relaxed), header, rows)
@@ -509,7 +509,7 @@ pub fn json_line(value: &impl Serialize) -> Result<String> {
 }
 
 /// Escapes unsafe characters in JSON text. Unsafe characters occur in JSON only inside strings, so an escape sequence
-/// is equivalent. The line break after the JSON stays.
+/// is equivalent. The line break after the JSON text stays.
 fn escaped_json(text: String) -> String {
     let is_raw = |c: char| is_unsafe(c) && c != '\n';
     if !text.contains(is_raw) {

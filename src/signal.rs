@@ -1,7 +1,7 @@
 //! Handles Ctrl-C and SIGTERM: the first signal stops the command gracefully, the second ends the process.
 //!
 //! The first signal cancels a token: the command starts no new work, finishes running work, saves its state and exits
-//! with 130. The second signal ends the process at once. Every store survives that.
+//! with 130. The second signal ends the process at once. Every store survives the sudden end of a process.
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,8 @@ const FILE_TOO_LARGE: i32 = 25;
 
 /// Returns a token that the first signal cancels.
 ///
-/// Also catches SIGXFSZ, which would otherwise kill the process between two steps. The write to the file then fails,
-/// and recoup reports the failure like a full disk.
+/// Also catches SIGXFSZ, which would otherwise kill the process between two steps. With SIGXFSZ caught, the write to
+/// the file fails, and recoup reports the failure like a full disk.
 pub fn stop_token() -> CancellationToken {
     // tokio's signal handler stays installed after the stream is dropped.
     #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]

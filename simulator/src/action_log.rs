@@ -1,8 +1,10 @@
-//! Changes of actions since the start, and the log of them that the vendor calls action updates.
+//! The changes of actions since the simulator's start, and the log of these changes that the vendor calls action
+//! updates.
 //!
-//! An unchanged action is computed from a formula. A modified or reversed action has an entry in a map under a lock. An
-//! action of a Performance program cannot change after its locking date. The vendor does not publish what the locking date
-//! of an Advocate program's event means; the simulator ignores it. This module does not know rewards or HTTP.
+//! The simulator computes an unchanged action from a formula. A modified or reversed action has an entry in a map under
+//! a lock. An action of a Performance program cannot change after its locking date. The vendor does not publish what
+//! the locking date of an Advocate program's event means. The simulator ignores the locking date of an Advocate
+//! program's event. The module of the action log does not know rewards or HTTP.
 
 use std::{collections::HashMap, sync::RwLock};
 
@@ -15,12 +17,12 @@ use super::{
 
 /// The ID of the Performance program.
 pub(super) const PERFORMANCE: u64 = 20_817;
-/// The lowest ID of an action update.
+/// The lowest ID of an action update in the simulator.
 const FIRST_UPDATE: u64 = 95_000_000;
 
 #[derive(Debug, Clone, Default)]
 struct Entry {
-    /// The current items of the order; empty if the action is unchanged.
+    /// The current items of the action's order; empty if the action is unchanged.
     items: Vec<Item>,
     reversed: Option<i64>,
     changes: Vec<Change>,
@@ -36,7 +38,7 @@ struct Change {
     quantity: u64,
 }
 
-/// One entry of the log of an action.
+/// One entry in the log of an action.
 #[derive(Debug, Clone)]
 pub(super) struct Update {
     pub(super) number: u64,
@@ -54,11 +56,12 @@ pub(super) struct ActionState {
     pub(super) state: &'static str,
     pub(super) reversed: Option<i64>,
     pub(super) cents: i64,
-    /// Amount by which the last change raised or lowered the action. The whole amount if the action is unchanged.
+    /// The amount by which the last change raised or lowered the action. For an unchanged action, the whole amount of
+    /// the action.
     pub(super) delta: i64,
 }
 
-/// The changed actions.
+/// The actions that have changed since the simulator's start.
 #[derive(Debug, Default)]
 pub(super) struct ActionLog(RwLock<HashMap<ActionKey, Entry>>);
 
@@ -73,7 +76,7 @@ impl Data {
         self.campaign(key.buyer) == PERFORMANCE && self.locks(key) < now
     }
 
-    /// Returns the currency of an action. A few buyers pay in another currency than the others.
+    /// Returns the currency of an action's amount. A few simulated buyers pay in another currency than the others.
     pub(super) fn currency(&self, buyer: u64) -> &'static str {
         match self.hash(super::random::Tag::Item, buyer, u64::MAX) % 10 {
             0 => "EUR",
@@ -84,9 +87,9 @@ impl Data {
 }
 
 impl ActionLog {
-    /// Reverses an action. Returns whether Advocate then takes back the action's event and rewards. If the action's amount
-    /// was 0 from the start, Advocate takes nothing back, because the vendor treats the reversal as a modification that
-    /// changes nothing.
+    /// Reverses an action in the simulator. Returns `true` if Advocate then takes back the action's event and rewards.
+    /// If the action's amount was 0 from the start, Advocate takes nothing back, because the vendor treats the reversal
+    /// as a modification that changes nothing.
     pub(super) fn reverse(&self, data: &Data, key: ActionKey, at: i64, code: &str) -> bool {
         let intended = data.amount(key.buyer, key.order) as i64;
         let mut entries = write(&self.0);
@@ -107,7 +110,8 @@ impl ActionLog {
         intended > 0
     }
 
-    /// Modifies an action. Returns whether the action's amount is now 0, in which case Advocate takes the event back.
+    /// Modifies an action in the simulator. Returns `true` if the action's amount is now 0. If the amount of an action
+    /// is 0, Advocate takes its event back.
     pub(super) fn modify(&self, data: &Data, key: ActionKey, at: i64, code: &str, wanted: &Wanted) -> bool {
         let mut entries = write(&self.0);
         let entry = entries.entry(key).or_default();
@@ -122,7 +126,7 @@ impl ActionLog {
         items::apply(&mut after, wanted, at, code);
         let left = items::total(&after);
         let is_taken_back = before > 0 && left == 0;
-        // The locking date applies to the Brand API only, so the prices of the Advocate event may still change.
+        // The locking date applies to the Brand API only. Therefore the prices of the Advocate event may still change.
         if data.is_locked(key, at) {
             return is_taken_back;
         }
@@ -180,7 +184,7 @@ impl ActionLog {
             };
             log.push(line(change.at, state, &change.code, change.delta, change.sku, change.quantity));
         }
-        // Unique IDs that increase with time.
+        // The IDs of action updates are unique and increase with time.
         let number = Data::number(key.buyer, key.order) * 2 + key.action;
         for (place, update) in log.iter_mut().enumerate() {
             update.number = FIRST_UPDATE + number * 2000 + place as u64;

@@ -1,6 +1,7 @@
-//! Writes the Brand API's actions, their items and their updates as JSON.
+//! Writes the actions of the Brand API, their items and their updates as JSON.
 //!
-//! Keys follow the published examples. Numbers are text unless `--tidy` is set. This module changes no data.
+//! The JSON keys of an action follow the published examples. The numbers of an action are text if `--tidy` is not set.
+//! Writing actions changes no data.
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use super::{
     world::World,
 };
 
-/// Answers `GET /Actions/{rest}`: one action, its items, or one item.
+/// Answers `GET /Actions/{rest}`: one action, all its items, or one of its items.
 pub(super) fn one(world: &World, sid: &str, json: bool, rest: &str, query: &str) -> Reply {
     let parts: Vec<&str> = rest.splitn(3, '/').collect();
     let Some(action) = world.action(&query::segment(parts[0])) else {
@@ -42,16 +43,16 @@ pub(super) fn one(world: &World, sid: &str, json: bool, rest: &str, query: &str)
     }
 }
 
-/// The date ranges in the query of a list.
+/// The date ranges in the query for a list of actions or updates.
 struct Dates {
-    /// Range of the time of the last change, or of the recording of an unchanged action.
+    /// The range of the time of an action's last change, or of its recording if it is unchanged.
     updated: Option<(i64, i64)>,
     event: Option<(i64, i64)>,
     locking: Option<(i64, i64)>,
 }
 
-/// Parses the dates of a query. The error is the invalid parameter and what is wrong with it. Both lists of the vendor have
-/// the same rules.
+/// Parses the date ranges of a query for actions or updates. The parse error contains the invalid parameter and what is
+/// wrong with it. The vendor's lists of actions and of updates have the same rules for dates.
 fn dates(query: &str) -> Result<Dates, (&'static str, &'static str)> {
     let date = |key: &str| query::value(query, key).map(|text| time::parse(&text));
     let now = time::now_ms();
@@ -92,8 +93,8 @@ fn of_program(world: &World, campaign: u64, mut each: impl FnMut(ActionKey)) {
     }
 }
 
-/// `GET /Actions`: the actions of a program within a date range, newest first. The date of an action is the date of its
-/// event; later changes do not affect it.
+/// Answers `GET /Actions`: the actions of a program within a date range, newest first. The date of an action is the
+/// date of its event, whatever changes later.
 pub(super) fn list(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     let refuse = |field: &str, message: &str| brand_error(json, 400, "Validation Failed", Some((field, message)));
     let Some(campaign) = query::number(query, "CampaignId") else { return refuse("CampaignId", "Required") };
@@ -119,7 +120,7 @@ pub(super) fn list(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     page(json, sid, ("Actions", query), "Actions", values, size)
 }
 
-/// `GET /ActionUpdates`: the updates of a program within a date range, newest first.
+/// Answers `GET /ActionUpdates`: the updates of a program within a date range, newest first.
 pub(super) fn updates(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     let refuse = |field: &str, message: &str| brand_error(json, 400, "Validation Failed", Some((field, message)));
     let Some(campaign) = query::number(query, "CampaignId") else { return refuse("CampaignId", "Required") };
@@ -141,7 +142,7 @@ pub(super) fn updates(world: &World, sid: &str, json: bool, query: &str) -> Repl
     page(json, sid, ("ActionUpdates", query), "ActionUpdates", values, 20_000)
 }
 
-/// `GET /ActionUpdates/{id}`: one update.
+/// Answers `GET /ActionUpdates/{id}`: one action update.
 pub(super) fn update(world: &World, sid: &str, json: bool, id: &str) -> Reply {
     let found = id.rsplit_once('.').and_then(|(action, number)| {
         let key = world.action(action)?;
@@ -155,7 +156,7 @@ pub(super) fn update(world: &World, sid: &str, json: bool, id: &str) -> Reply {
     }
 }
 
-/// Writes money as text, as the vendor does, or as a number with `--tidy`.
+/// Writes an amount as text, as the vendor does, or as a number with `--tidy`.
 fn money(world: &World, cents: i64) -> Value {
     let value = cents as f64 / 100.0;
     if world.style.tidy { json!(value) } else { json!(format!("{value:.2}")) }
@@ -180,13 +181,14 @@ fn value(world: &World, sid: &str, key: ActionKey) -> Value {
         "Uri": format!("/Advertisers/{sid}/Actions/{id}"),
     });
     if world.style.tidy {
-        // Without the key, because the schema's type is a date, and an empty text is not a date.
+        // Omits the key `ClearedDate`, because the schema's type is a date, and an empty text is not a date.
         value.as_object_mut().map(|object| object.remove("ClearedDate"));
     }
     value
 }
 
-/// Writes one item. In the schema, quantity and sale amount are text and the payout is a number.
+/// Writes one item of an action. In the vendor's schema, quantity and sale amount of an item are text, and the payout
+/// is a number.
 fn item_value(world: &World, sid: &str, id: &str, key: ActionKey, item: &Item) -> Value {
     let (at, reason) = item.adjusted.clone().map_or((String::new(), String::new()), |(at, code)| (time::iso(at), code));
     let currency = world.data.currency(key.buyer);
@@ -200,7 +202,7 @@ fn item_value(world: &World, sid: &str, id: &str, key: ActionKey, item: &Item) -
         value.as_object_mut().map(|object| object.remove("AdjustmentDate"));
     }
     if world.style.tidy {
-        // Without the URI, because a SKU may contain characters that a URI may not.
+        // Omits the item's URI, because a SKU may contain characters that a URI may not.
         value.as_object_mut().map(|object| object.remove("Uri"));
     }
     value

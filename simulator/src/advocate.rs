@@ -1,6 +1,8 @@
-//! The Advocate API: users, the rewards of an account, one reward, and its cancellation (if `writes` permits it).
+//! The simulator's Advocate API: users, the rewards of an account, one reward, and the reward's cancellation (if
+//! `writes` permits it).
 //!
-//! Responses are written as bytes from [`World`]. The caller has already applied authentication, limits and faults.
+//! The simulator writes Advocate responses as bytes from [`World`]. The caller of the Advocate API has already applied
+//! authentication, limits and faults to the request.
 
 use super::{
     names::hex,
@@ -15,7 +17,7 @@ use super::{
     world::World,
 };
 
-/// Options of the Advocate API.
+/// Options of the simulated Advocate API.
 #[derive(Debug)]
 pub(super) struct Advocate {
     max_limit: u64,
@@ -28,7 +30,7 @@ impl Advocate {
         Self { max_limit: options.max_limit, query_returns_all: options.query_returns_all, envelope: options.envelope }
     }
 
-    /// Returns the endpoint of a path below the tenant.
+    /// Returns the Advocate endpoint of a path below the tenant.
     pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
         let (get, post) = (method == hyper::Method::GET, method == hyper::Method::POST);
         match path {
@@ -131,8 +133,8 @@ impl Advocate {
     }
 }
 
-/// Whether the participant's e-mail address, name or ID contains the text. The vendor does not publish how its query
-/// searches.
+/// Returns `true` if the participant's e-mail address, name or ID contains the text. The vendor does not publish how
+/// the query of `/users` searches.
 fn matches(world: &World, person: u64, text: &str) -> bool {
     let data = &world.data;
     let name = format!("{} {}", data.first_name(person), data.last_name(person));
@@ -167,12 +169,12 @@ pub(super) fn write_user(out: &mut Vec<u8>, world: &World, person: u64) {
     user.end();
 }
 
-/// Whether the user object has an e-mail address. A few participants have none.
+/// Returns `true` if the user object has an e-mail address. A few simulated participants have no e-mail address.
 pub(super) fn shows_email(world: &World, person: u64) -> bool {
     world.style.tidy || world.data.hash(Tag::Look, person, 1) >> 4 & 31 > 0
 }
 
-/// Answers `account/{accountId}/user/{userId}`.
+/// Answers a request for `account/{accountId}/user/{userId}`.
 fn user(world: &World, path: &str) -> Reply {
     let parts: Vec<&str> = path.split('/').collect();
     let found = match parts[..] {
@@ -188,7 +190,7 @@ fn user(world: &World, path: &str) -> Reply {
     Reply::new(200, JSON, out)
 }
 
-/// Answers `reward/{id}` and `reward/{id}/cancel`.
+/// Answers a request for `reward/{id}` or `reward/{id}/cancel`.
 pub(super) fn reward(world: &World, path: &str, cancel: bool) -> Reply {
     let id = path.trim_start_matches("reward/");
     let id = if cancel { id.strip_suffix("/cancel").unwrap_or_default() } else { id };

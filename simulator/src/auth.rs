@@ -1,20 +1,20 @@
-//! Basic credentials, and which paths each credential may use.
+//! The simulator's Basic credentials, and which paths each credential may use.
 //!
-//! The accepted `Authorization` headers are computed once and compared as text, so no request is decoded. No credential is
-//! logged or recorded.
+//! The simulator computes the accepted `Authorization` headers once and compares them as text. Therefore the simulator
+//! decodes no Authorization header. The simulator logs and records no credential.
 
 use base64ct::{Base64, Encoding};
 
 use super::{options::Options, record::Host};
 
-/// The permissions of a credential.
+/// The permissions of a credential in the simulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Full,
     ReadOnly,
     BrandOnly,
     AdvocateOnly,
-    /// REST without GraphQL and exports.
+    /// The credential may use REST, but neither GraphQL nor exports.
     RestOnly,
 }
 
@@ -27,7 +27,7 @@ impl Scope {
         }
     }
 
-    /// Whether the credential may use a path below the tenant or the SID.
+    /// Returns `true` if the credential may use a path below the tenant or the SID.
     pub(super) fn allows(self, path: &str) -> bool {
         self != Self::RestOnly || !(path == "graphql" || path.starts_with("export"))
     }
@@ -59,7 +59,7 @@ impl Keys {
         }
     }
 
-    /// Returns the header of the token with all permissions.
+    /// Returns the `Authorization` header of the token with all permissions.
     #[cfg(test)]
     pub(super) fn full(&self) -> &str {
         &self.headers[0].0

@@ -1,7 +1,8 @@
-//! The GET endpoints of the Brand API, and the envelope of its lists.
+//! The GET endpoints of the simulated Brand API, and the envelope of its lists.
 //!
-//! The vendor does not publish whether Advocate events appear as actions. In the simulator they do, so that a client finds
-//! actions. Responses are small JSON trees, because the client may request XML.
+//! The vendor does not publish whether Advocate events appear as actions. In the simulator, Advocate events appear as
+//! actions, because a client must find actions. The simulator builds Brand responses as small JSON trees, because the
+//! client may request XML.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use super::{
     reply::{Reply, brand, brand_error},
 };
 
-/// Returns the endpoint of a path below the SID.
+/// Returns the Brand endpoint of a path below the SID.
 pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
     let get = method == hyper::Method::GET;
     match path.split_once('/').unwrap_or((path, "")) {
@@ -35,7 +36,7 @@ pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
     }
 }
 
-/// Answers a GET below `/Advertisers/{sid}/`.
+/// Answers a GET of the Brand API below `/Advertisers/{sid}/`.
 pub(super) fn answer(simulator: &Simulator, json: bool, path: &str, query: &str) -> Reply {
     let Simulator { world, reversals, files, .. } = simulator;
     let sid = &reversals.sid;
@@ -69,8 +70,9 @@ pub(super) fn answer(simulator: &Simulator, json: bool, path: &str, query: &str)
     }
 }
 
-/// Builds one page of a list in the vendor's envelope: numbers as text, and relative links that repeat the query. The link
-/// is empty on the first or last page. A list that is short or has no published limit accepts any page size.
+/// Builds one page of a list in the vendor's envelope: numbers as text, and relative links that repeat the query. The
+/// link to the previous or next page is empty on the first or last page. A list accepts any page size if it is short or
+/// has no published limit.
 pub(super) fn page(
     json: bool,
     sid: &str,

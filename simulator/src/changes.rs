@@ -1,19 +1,21 @@
-//! Changes accounts while the simulator runs: adds orders and cancels rewards, at the request of a control path or while
-//! rewards are read.
+//! Changes accounts while the simulator runs: adds orders and cancels rewards, at the request of a control path or
+//! while a client reads rewards.
 //!
-//! The seed and the number of earlier changes decide which accounts change, never the time. This module does not decide how
-//! a changed reward is written.
+//! The seed and the number of earlier changes decide which accounts change, never the time. The `changes` module does
+//! not decide how the simulator writes a changed reward.
 
 use std::sync::atomic::Ordering;
 
 use super::{random::Tag, time, world::World};
 
-/// Number of reads of rewards between two changes. A read of all rewards counts as this number.
+/// The number of reads of rewards between two changes of accounts. One read of all rewards counts as the number of
+/// reads between two changes.
 pub(super) const READS: u64 = 3;
 
 impl World {
-    /// Changes one reward in each of `wanted` accounts: alternately adds an order and cancels a reward. Returns the number
-    /// of changed accounts; it is smaller than `wanted` only if the tenant has fewer accounts.
+    /// Changes one reward in each of `wanted` accounts: alternately adds an order and cancels a reward. Returns the
+    /// number of changed accounts. The number of changed accounts is smaller than `wanted` only if the tenant has fewer
+    /// accounts.
     pub(super) fn change_accounts(&self, wanted: u64) -> u64 {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let data = &self.data;
@@ -47,7 +49,7 @@ impl World {
         self.place_order(buyer, time::now_ms()).is_some()
     }
 
-    /// Adds this number of changes that happen while rewards are read.
+    /// Adds a number of changes that happen while a client reads rewards.
     pub(super) fn churn_rewards(&self, changes: u64) {
         self.churn_left.fetch_add(changes, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
-//! The connection and the response body, and how the simulator breaks them on purpose.
+//! The simulator's connection and response body, and how the simulator breaks them on purpose.
 //!
-//! hyper always closes a connection cleanly. To reset a connection, this module closes the socket below hyper with zero
-//! linger. The caller decides what breaks, by a flag or by the kind of body.
+//! The library hyper always closes a connection cleanly. To reset a connection, the simulator closes the socket below
+//! hyper with zero linger. The caller decides by a flag or by the kind of body what the simulator breaks.
 
 use std::{
     fmt,
@@ -23,7 +23,8 @@ use tokio::{
     time::Sleep,
 };
 
-/// A connection. If its flag is set, it is reset and not closed cleanly.
+/// A connection of the simulator. If the flag of a connection is set, the simulator resets it instead of closing it
+/// cleanly.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -61,7 +62,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Skips the clean shutdown: the client would receive it before the reset.
+        // Skips the clean shutdown, because the client would receive it before the reset.
         if self.reset.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
@@ -81,7 +82,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The error of a body that is broken on purpose. hyper then closes the connection.
+/// The error of a response body that the simulator breaks on purpose. hyper then closes the connection.
 #[derive(Debug)]
 pub(super) struct Broken;
 
@@ -93,15 +94,16 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// A response body.
+/// The body of a simulated response.
 pub(super) enum Payload {
-    /// The whole body in one piece.
+    /// The whole response body in one piece.
     Whole(Option<Bytes>),
-    /// A part of the body that is shorter than the declared length. Then the connection ends.
+    /// A part of the response body that is shorter than the declared length. After a part of the response body, the
+    /// connection ends.
     Cut { part: Option<Bytes>, declared: u64, pause: Pin<Box<Sleep>> },
-    /// A complete body in pieces.
+    /// A complete response body in pieces.
     Pieces(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
-    /// The first pieces of a body. Then the connection ends.
+    /// The first pieces of a response body. After the first pieces of the response body, the connection ends.
     Broken { pieces: Box<dyn Iterator<Item = Bytes> + Send + Sync>, pause: Pin<Box<Sleep>> },
 }
 
@@ -110,16 +112,16 @@ impl Payload {
         Self::Whole((!body.is_empty()).then(|| Bytes::from(body)))
     }
 
-    /// Returns the first half of a body with the declared length of the whole.
+    /// Returns the first half of a response body with the declared length of the whole body.
     pub(super) fn cut(mut body: Vec<u8>) -> Self {
         let declared = body.len() as u64 + 1;
         body.truncate(body.len() / 2);
-        // hyper drops unsent data when a body fails, so the pause lets hyper send the first half.
+        // hyper drops unsent data if a body fails. Therefore a pause lets hyper send the first half of the body.
         let pause = Box::pin(tokio::time::sleep(Duration::from_millis(5)));
         Self::Cut { part: Some(Bytes::from(body)), declared, pause }
     }
 
-    /// Returns pieces after which the connection ends without the body's end marker.
+    /// Returns pieces of a body. After the pieces of the body, the connection ends without the body's end marker.
     pub(super) fn broken(pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static) -> Self {
         Self::Broken { pieces: Box::new(pieces), pause: Box::pin(tokio::time::sleep(Duration::from_millis(5))) }
     }

@@ -1,8 +1,8 @@
 //! The control paths below `/_simulator/`: they return the record and the truth, and change settings and data while the
 //! simulator runs.
 //!
-//! Control paths need no credentials, and limits, faults and the record do not apply to them. They are for tests and
-//! training. The vendor has none.
+//! Control paths need no credentials. Limits, faults and the record do not apply to control paths. Control paths are
+//! for tests and training. The vendor has no control paths.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{
     time, truth,
 };
 
-/// Answers `/_simulator/{path}`.
+/// Answers a request for `/_simulator/{path}`.
 pub(super) fn answer(
     simulator: &Arc<Simulator>,
     method: &Method,
@@ -118,7 +118,7 @@ fn file(simulator: &Simulator, query: &str, body: &str) -> Reply {
     Reply::json(200, &json!({"batch_id": taken.id, "rows": taken.rows, "errors": taken.errors}))
 }
 
-/// Changes all settings in the query. If one of them is invalid, changes none.
+/// Changes all settings in the query of a control request. If one setting in the query is invalid, changes no setting.
 fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     let mut live = super::lock::read(&simulator.reversals.live).clone();
     let mut exports = super::lock::read(&simulator.exports.live).clone();

@@ -1,9 +1,9 @@
-//! Computes the data set by formulas: accounts, referrals, orders, and the rewards for the orders.
+//! Computes the simulator's data by formulas: accounts, referrals, orders, and the rewards for the orders.
 //!
-//! Everything is a hash of the seed and a few small numbers, so a million participants need no memory. Finding the rewards
-//! of an account and finding the accounts of an action both take a few multiplications, because referrals are an invertible
-//! affine permutation of the participants. Only new orders change the data (`new_orders`). This module does not know JSON or
-//! HTTP.
+//! All simulated data are hashes of the seed and a few small numbers. Therefore a million participants need no memory.
+//! Finding the rewards of an account, and the accounts of an action, takes a few multiplications, because referrals are
+//! an invertible affine permutation of the participants. Only new orders change the formulas' data (`new_orders`). The
+//! module of the formulas does not know JSON or HTTP.
 
 use super::{
     keys::{ActionKey, Class, RewardKey, Side},
@@ -14,18 +14,20 @@ use super::{
 };
 
 pub(super) const DAY: i64 = 86_400_000;
-/// 2008-01-01 in Unix milliseconds. The second group of digits in an ActionId is the number of days since then.
+/// The day 2008-01-01 in Unix milliseconds. The second group of digits in an ActionId is the number of days since
+/// 2008-01-01.
 const ACTION_EPOCH: i64 = 1_199_145_600_000;
-/// Maximum number of orders of one participant. A power of two, so that an order's number can hold the buyer and the order.
+/// Maximum number of orders of one simulated participant. The maximum is a power of two, because an order's number
+/// contains the buyer and the order.
 const ORDERS: u64 = 1024;
 /// Number of participants in a block. Only participants of the same block share an account.
 const BLOCK: u64 = 16;
 
-/// The formulas and their parameters.
+/// The formulas of the simulated data, and their parameters.
 #[derive(Debug)]
 pub(super) struct Data {
     pub(super) seed: u64,
-    /// Number of participants at the start. A participant who joins later has this or a higher number.
+    /// Number of participants at the simulator's start. A participant who joins later has this or a higher number.
     pub(super) people: u64,
     /// Midnight UTC of the day in `--today`.
     pub(super) today: i64,
@@ -64,7 +66,7 @@ impl Data {
 
     // ---- people and accounts -----------------------------------------------------------------------------------
 
-    /// Returns the participant who owns this participant's account. The account's ID is made from its owner.
+    /// Returns the participant who owns this participant's account. The ID of an account is made from its owner.
     pub(super) fn owner(&self, person: u64) -> u64 {
         if person >= self.people {
             return person;
@@ -82,13 +84,13 @@ impl Data {
             let first = owner / BLOCK * BLOCK;
             (first, (first + BLOCK).min(self.people))
         };
-        // Hashed once here and not in every step, because each Get Rewards runs this code.
+        // Hashes the block of participants once and not for every member, because each Get Rewards runs this function.
         let pattern = self.hash(Tag::Share, owner / BLOCK, 0);
         let late = owner >= self.people;
         (from..to).filter(move |person| late || from + shared(pattern, person - from) == owner)
     }
 
-    /// Returns the participant who referred this buyer; `None` if both are in the same account.
+    /// Returns the participant who referred this buyer; `None` if the two are in the same account.
     pub(super) fn referrer(&self, buyer: u64) -> Option<u64> {
         if buyer >= self.people {
             return None;
@@ -113,12 +115,12 @@ impl Data {
 
     // ---- orders and actions ------------------------------------------------------------------------------------
 
-    /// Whether this buyer has 500 orders. Such buyers are rare.
+    /// Returns `true` if this buyer has 500 orders. A buyer with 500 orders is rare.
     fn is_heavy(&self, buyer: u64) -> bool {
         self.people >= 500 && buyer < self.people && buyer % 20_000 == self.heavy
     }
 
-    /// Returns the fixed class of a few buyers in each 500, so that a small tenant has orders of every class.
+    /// Returns the fixed class of a few buyers in each 500, because a small tenant must have orders of every class.
     fn planted(&self, buyer: u64) -> Option<Class> {
         match (buyer + self.special) % 500 {
             0 => Some(Class::TwoActions),
@@ -135,7 +137,7 @@ impl Data {
         self.first_orders(buyer) + self.new_orders.count(buyer)
     }
 
-    /// Returns how many orders this buyer has by the formulas, not counting new orders.
+    /// Returns how many orders this buyer has by the formulas, without new orders.
     pub(super) fn first_orders(&self, buyer: u64) -> u64 {
         if self.is_heavy(buyer) {
             return 500;
@@ -163,8 +165,8 @@ impl Data {
         self.new_orders.at(buyer, order.checked_sub(self.first_orders(buyer))?)
     }
 
-    /// Adds an order of this buyer that rewards only the buyer. Returns the reward's key, or `None` if the buyer has no free
-    /// order number.
+    /// Adds an order of this buyer. The order rewards only the buyer. Returns the key of the new order's reward, or
+    /// `None` if the buyer has no free order number.
     pub(super) fn place_late(&self, buyer: u64, at: i64) -> Option<RewardKey> {
         let order = self.orders(buyer);
         if order >= ORDERS {
@@ -193,8 +195,8 @@ impl Data {
         }
     }
 
-    /// Returns one of the two classes that were added to the formulas later. They replace plain orders, so that
-    /// a seed still has the same number of orders.
+    /// Returns one of the two classes of orders that were added to the formulas later. Orders of the later classes
+    /// replace plain orders, because a seed must still have the same number of orders.
     fn late_class(&self, buyer: u64, order: u64) -> Class {
         match (buyer + self.special) % 500 {
             100..115 if order == 0 && self.first_orders(buyer) > 1 => Class::Shared,
@@ -203,8 +205,8 @@ impl Data {
         }
     }
 
-    /// Returns the number of conversions of an order. An order without an ActionId also has one, because the order gave
-    /// rewards.
+    /// Returns the number of conversions of an order. An order without an ActionId also has a conversion, because the
+    /// order gave rewards.
     pub(super) fn actions(&self, buyer: u64, order: u64) -> u64 {
         if self.class(buyer, order) == Class::TwoActions { 2 } else { 1 }
     }
@@ -225,7 +227,8 @@ impl Data {
         buyer * ORDERS + order
     }
 
-    /// Returns buyer and order of a number: the inverse of [`Data::number`]. `None` if the formulas allow no such buyer.
+    /// Returns buyer and order of an order's number, as the inverse of [`Data::number`]. Returns `None` if the formulas
+    /// allow no such buyer.
     pub(super) fn numbered(number: u64) -> Option<(u64, u64)> {
         let buyer = number / ORDERS;
         u32::try_from(buyer).is_ok().then_some((buyer, number % ORDERS))
@@ -248,7 +251,7 @@ impl Data {
         }
     }
 
-    /// Returns the ActionId of an action; `None` if its order has none.
+    /// Returns the ActionId of an action; `None` if the action's order has no ActionId.
     pub(super) fn action_id(&self, key: ActionKey) -> Option<String> {
         let number = 100_000 + Self::number(key.buyer, key.order) * 2 + key.action;
         match self.class(key.buyer, key.order) {
@@ -261,7 +264,8 @@ impl Data {
         }
     }
 
-    /// Returns the action of an ActionId. Decodes the text and checks the result by writing the ActionId again.
+    /// Returns the action that has an ActionId. Decodes the ActionId and checks the result by writing the ActionId
+    /// again.
     pub(super) fn find_action(&self, text: &str) -> Option<ActionKey> {
         let number = match text.strip_prefix("ACT-") {
             Some(hex) => u64::from_str_radix(hex, 16).ok()?,
@@ -275,7 +279,7 @@ impl Data {
 
     // ---- rewards -----------------------------------------------------------------------------------------------
 
-    /// Returns when the order of this reward was placed; `None` if it is no new order.
+    /// Returns when the order of this reward was placed; `None` if it is not a new order.
     pub(super) fn late_reward(&self, key: RewardKey) -> Option<i64> {
         self.late(key.buyer, key.order).filter(|_| key.side != Side::Manual)
     }
@@ -287,12 +291,13 @@ impl Data {
         })
     }
 
-    /// Whether the order rewards the friend, and whether it rewards the referrer.
+    /// Returns whether the order rewards the friend, and whether it rewards the referrer.
     fn sides(&self, buyer: u64, order: u64) -> (bool, bool) {
         if self.referrer(buyer).is_none() || self.late(buyer, order).is_some() {
             return (true, false);
         }
-        // A buyer with 500 orders rewards the referrer for one order in ten, so that only one account is heavy.
+        // Of a buyer's 500 orders, only one in ten rewards the referrer, because only one account must have many
+        // rewards.
         if self.is_heavy(buyer) {
             return (true, order.is_multiple_of(10));
         }
@@ -308,7 +313,7 @@ impl Data {
         self.rewarded.map_or(roll % 100 < 12, |rewarded| roll % 10_000 < rewarded.manual)
     }
 
-    /// Whether the formulas contain this reward.
+    /// Returns `true` if the formulas contain this reward.
     pub(super) fn is_real(&self, key: RewardKey) -> bool {
         let RewardKey { buyer, order, action, side } = key;
         match side {
@@ -349,8 +354,8 @@ impl Data {
     }
 }
 
-/// Returns the position in its block of the owner of a participant's account. Some pairs and one triple of distant
-/// participants share an account, so that the members of one account are on different pages.
+/// Returns the position in its block of the participant who owns a participant's account. Some pairs and one triple of
+/// distant participants share an account. Therefore the members of one account are on different pages.
 fn shared(pattern: u64, position: u64) -> u64 {
     match (pattern % 4, position) {
         (0, 14) => 3,

@@ -1,6 +1,7 @@
-//! Example orders: a few of each kind that a client must treat differently.
+//! Example orders of the simulator: a few of each kind that a client must treat differently.
 //!
-//! Examples are chosen from the current [`World`], so a retracted order is never an example of a retractable one.
+//! The simulator chooses examples from the current [`World`]. Therefore an order is never an example of a retractable
+//! order after its retraction.
 
 use serde_json::{Value, json};
 
@@ -11,74 +12,77 @@ use super::{
     world::World,
 };
 
-/// Number of participants that are searched: enough to find every kind, and few enough for a fast response.
+/// The number of participants that the simulator searches for examples: enough to find every kind, and few enough for a
+/// fast response.
 const SEARCHED: usize = 200_000;
-/// Maximum number of examples of each kind.
+/// Maximum number of example orders of each kind.
 const EACH: usize = 5;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Examples {
-    /// One action with two cancellable rewards. The examples are as young and as far from the locking date as possible, so
-    /// that nothing prevents a retraction. Their rewards are credits, so that a test can redeem them first.
+    /// Orders that have one action with two cancellable rewards. The plain examples are as young and as far from the
+    /// locking date as possible, because nothing must prevent their retraction. The rewards of the plain examples are
+    /// credits, because a test must be able to redeem them first.
     pub plain: Vec<Example>,
     pub two_actions: Vec<Example>,
     pub no_action: Vec<Example>,
-    /// One action with one redeemed and one cancellable reward.
+    /// Orders that have one action with one redeemed and one cancellable reward.
     pub redeemed: Vec<Example>,
-    /// One action whose rewards are all redeemed.
+    /// Orders that have one action, with every reward redeemed.
     pub all_redeemed: Vec<Example>,
-    /// One action whose rewards are all cancelled.
+    /// Orders that have one action, with every reward cancelled.
     pub already_cancelled: Vec<Example>,
-    /// Rewards that contain two different order IDs.
+    /// Orders with rewards that contain two different order IDs.
     pub ambiguous: Vec<Example>,
-    /// An action whose ActionId has an unusual form.
+    /// Orders that have an action with an ActionId of an unusual form.
     pub unfamiliar_action: Vec<Example>,
-    /// An action whose amount was 0 from the start. Reversing it cancels no reward.
+    /// Orders that have an action whose amount was 0 from the start. The reversal of an action with amount 0 cancels no
+    /// reward.
     pub zero_amount: Vec<Example>,
-    /// One action with a partly redeemed reward and no fully redeemed one.
+    /// Orders that have one action with a partly redeemed reward and no fully redeemed reward.
     pub partly_redeemed: Vec<Example>,
-    /// One action with an expired reward.
+    /// Orders that have one action with an expired reward.
     pub expired: Vec<Example>,
-    /// One action with a gift card, which cannot be cancelled.
+    /// Orders that have one action with a gift card, which cannot be cancelled.
     pub gift_card: Vec<Example>,
-    /// One action whose rewards are marked as not cancellable.
+    /// Orders that have one action with rewards that are marked as not cancellable.
     pub not_cancellable: Vec<Example>,
-    /// One action whose rewards also contain the order ID of the buyer's next order.
+    /// Orders that have one action with rewards that also contain the order ID of the buyer's next order.
     pub shared: Vec<Example>,
-    /// Like `plain`, but between 31 days and two years old.
+    /// Orders like `plain`, but between 31 days and two years old.
     pub old_conversion: Vec<Example>,
-    /// Like `plain`, but more than two years old.
+    /// Orders like `plain`, but more than two years old.
     pub old_event: Vec<Example>,
-    /// Like `plain`, but of a Performance program and past its locking date.
+    /// Orders like `plain`, but of a Performance program and past its locking date.
     pub locked: Vec<Example>,
-    /// A participant with orders whose account ID is an e-mail address.
+    /// A participant who has orders and an e-mail address as account ID.
     pub email: Option<Participant>,
 }
 
-/// One order with its actions and rewards.
+/// One example order with its actions and rewards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     pub order_id: String,
-    /// Event type, which a reversal by order ID needs.
+    /// The event type of the order. A reversal by order ID needs it.
     pub action_tracker_id: u64,
     pub action_ids: Vec<String>,
-    /// IDs of all rewards of these actions.
+    /// The IDs of all rewards of the order's actions.
     pub reward_ids: Vec<String>,
-    /// Whether the action's locking date has passed or is near.
+    /// Whether the locking date of the order's action has passed or is near.
     is_locked: bool,
 }
 
-/// One participant with the order IDs on the rewards of their account.
+/// One participant with the order IDs in the rewards of their account.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Participant {
     pub email: String,
     pub account_id: String,
-    /// Order IDs on the account's rewards.
+    /// The order IDs in the rewards of the participant's account.
     pub order_ids: Vec<String>,
 }
 
 impl Examples {
-    /// Returns the examples as JSON, in the form of `/_simulator/examples`.
+    /// Returns the example orders as JSON, in the form of `/_simulator/examples`.
     pub fn to_json(&self) -> Value {
         let list = |examples: &[Example]| -> Vec<Value> {
             let one = |example: &Example| {
@@ -98,10 +102,11 @@ impl Examples {
         Value::Object(all)
     }
 
-    /// Chooses examples from the current data.
+    /// Chooses example orders from the current data.
     pub(super) fn find(world: &World) -> Self {
         let mut found = Self::default();
-        // Orders that are plain except for their age. They are used if there are too few plain ones.
+        // Orders that are plain except for their age. The simulator uses orders of another age if it finds too few
+        // plain orders.
         let mut spare = Vec::new();
         for buyer in world.everyone().take(SEARCHED) {
             for order in 0..world.data.orders(buyer) {
@@ -159,10 +164,10 @@ impl Examples {
         let redeemed = count(&|facts| facts.state == State::Redeemed);
         let is_partly = count(&|facts| facts.state == State::PartlyRedeemed) > 0;
         let is_expired = count(&|facts| facts.state == State::Expired) > 0;
-        // Whether a reward is uncancelled and no reversal can cancel it.
+        // Returns `true` if a reward is uncancelled and no reversal can cancel it.
         let stuck = |facts: &&Facts| !facts.cancellable && matches!(facts.state, State::Pending | State::Available);
         let stuck: Vec<&Facts> = facts.iter().filter(stuck).collect();
-        // Age in days, counted from `--today`, which may be a day behind the clock.
+        // The age of the order in days, counted from `--today`, which may be a day behind the clock.
         let age = (data.today - data.ordered(buyer, order)).div_euclid(DAY);
         let is_locked = data.is_locked(actions[0], data.today + 2 * DAY);
         let whole = cancellable == facts.len();

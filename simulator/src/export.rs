@@ -1,7 +1,8 @@
-//! Exports of the Advocate API: creates, reads and lists them, and finds their files for download.
+//! Exports of the simulated Advocate API: creates, reads and lists them, and finds their files for download.
 //!
-//! An export stores only its parameters. Its file is written from the current data during the download, so a thousand
-//! exports need no memory. Its status is computed when a client reads it, without a background task.
+//! A simulated export stores only its parameters. The simulator writes an export's file from the current data during
+//! the download. Therefore a thousand exports need no memory. The simulator computes the status of an export when a
+//! client reads the status, without a background task.
 
 use std::{
     collections::HashMap,
@@ -27,7 +28,7 @@ use super::{
 
 /// Time from the completion of an export to its expiry, in milliseconds: 28 days.
 const KEPT: i64 = 28 * super::data::DAY;
-/// Default page size of the list.
+/// Default page size of the list of exports.
 const PAGE: u64 = 10;
 
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether the setting's name and value are valid.
+    /// Changes one setting of the simulated exports. Returns `true` if the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "export" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
@@ -70,12 +71,13 @@ impl Status {
     }
 }
 
-/// One export.
+/// One simulated export.
 #[derive(Debug)]
 struct Export {
     id: String,
     content: Content,
-    /// The body of the request, which responses repeat.
+    /// The body of the request that created the export. The responses about an export repeat the body of the request
+    /// that created it.
     stub: Value,
     asked: Instant,
     created: i64,
@@ -108,18 +110,18 @@ impl Export {
     }
 }
 
-/// A signed link to a file, with its expiry.
+/// A signed link to an export's file, with the link's expiry.
 #[derive(Debug)]
 struct Link {
     export: usize,
     until: Instant,
 }
 
-/// A file to send.
+/// An export's file to send.
 pub(super) struct File {
     pub(super) content: Content,
     pub(super) columns: ExportColumns,
-    /// Whether the download breaks off in the middle.
+    /// Whether the download of the file breaks off in the middle.
     pub(super) breaks: bool,
 }
 
@@ -129,13 +131,13 @@ pub(super) struct Exports {
     seed: u64,
     storage: SocketAddr,
     link_life: Duration,
-    /// Sorted by creation, oldest first.
+    /// The exports, sorted by creation, oldest first.
     kept: Mutex<Vec<Export>>,
     links: Mutex<HashMap<String, Link>>,
 }
 
 impl Exports {
-    /// `storage` is the address of the host that serves the files.
+    /// Creates the simulated exports. `storage` is the address of the host that serves the export files.
     pub(super) fn new(options: &Options, storage: SocketAddr) -> Self {
         let live = Live {
             on: options.export,
@@ -165,7 +167,7 @@ impl Exports {
         }
     }
 
-    /// Answers one of the endpoints of [`Exports::endpoint`].
+    /// Answers a request to one of the endpoints of [`Exports::endpoint`].
     pub(super) fn answer(&self, record: &Record, endpoint: Endpoint, path: &str, query: &str, body: &str) -> Reply {
         let live = read(&self.live).clone();
         if live.on == OnOff::Off {
@@ -232,7 +234,7 @@ impl Exports {
         Reply::json(200, &json!({"count": data.len(), "totalCount": kept.len(), "data": data}))
     }
 
-    /// Answers `export/{id}/download` with the URL of the file.
+    /// Answers `export/{id}/download` with the URL of the export's file.
     fn locate(&self, live: &Live, id: &str) -> Reply {
         self.with(id, live, |place, export| {
             if export.status == Status::Completed && live.fault == ExportFault::Expire {
@@ -278,7 +280,7 @@ impl Exports {
         Some(File { content: export.content, columns: live.columns, breaks })
     }
 
-    /// Returns hex digits that look random. They depend only on the seed and the arguments.
+    /// Returns hex digits that look random. The hex digits depend only on the seed and the arguments.
     fn random(&self, length: usize, a: u64, b: u64) -> String {
         let mut digits = vec![0; length];
         for (place, part) in digits.chunks_mut(8).enumerate() {

@@ -1,7 +1,8 @@
-//! Writes an export file: its columns, and its rows in pieces.
+//! Writes the file of a simulated export: its columns, and its rows in pieces.
 //!
-//! The vendor publishes no column names, so these follow the fields of the API. Rows are written from [`World`] while the
-//! file is sent, so that the file of a million participants is never in memory.
+//! The vendor publishes no column names for exports. Therefore the simulated columns follow the fields of the API. The
+//! simulator writes the rows from [`World`] while it sends the file. Therefore the file of a million participants is
+//! never in memory.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::{
     world::World,
 };
 
-/// Number of participants in each piece.
+/// The number of participants in each piece of an export file.
 const PIECE: u64 = 500;
 
 /// The kind of objects in an export.
@@ -31,13 +32,14 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content {
     kind: Kind,
-    /// Only rewards modified, or users created, at or after this time, in Unix milliseconds.
+    /// The export contains only rewards modified, or users created, at or after this time, in Unix milliseconds.
     since: Option<i64>,
     user_fields: bool,
     referral_fields: bool,
 }
 
-/// The accepted parameters: those in the vendor's document, and the filters of its `RewardFilterInput`.
+/// The parameters that an export accepts: the parameters in the vendor's document, and the filters of its
+/// `RewardFilterInput`.
 const PARAMS: [&str; 10] = [
     "createdSince",
     "createdBefore",
@@ -71,7 +73,7 @@ const FILTERED: [&str; 16] = [
 const COMPARED: [&str; 9] = ["eq", "in", "ne", "nin", "exists", "gte", "lt", "timeframe", "interval"];
 
 impl Content {
-    /// Parses `params`. The error contains the unknown parameter or value.
+    /// Parses the `params` of an export. The parse error contains the unknown parameter or value.
     pub(super) fn read(kind: Kind, params: &Value) -> Result<Self, String> {
         let object = |value: &Value, what: &str| match value {
             Value::Null => Ok(Vec::new()),
@@ -144,7 +146,7 @@ impl Content {
         columns
     }
 
-    /// Returns the file in pieces. With `breaks`, returns at most half of it.
+    /// Returns the export file in pieces. With `breaks`, returns at most half of the export file.
     pub(super) fn pieces(
         self,
         world: Arc<World>,
@@ -173,14 +175,14 @@ impl Content {
                     self.write(&mut piece, &columns, &world, person);
                 }
                 let _flushed = piece.flush();
-                // Skips empty pieces, because each piece costs a write.
+                // Skips empty pieces of the file, because each piece costs a write.
                 if !piece.get_ref().is_empty() {
                     break;
                 }
             }
             let mut piece = piece.into_inner().ok()?;
             if breaks && offset >= half {
-                // Cuts the file in the middle of a row, so that the break is visible.
+                // Cuts the export file in the middle of a row, because a client must be able to see the break.
                 piece.truncate(piece.len() - 5);
             }
             Some(Bytes::from(piece))
@@ -217,7 +219,7 @@ impl Content {
     }
 }
 
-/// Parses Unix milliseconds from a number or a text.
+/// Parses a time in Unix milliseconds from a number or a text.
 fn moment(key: &str, value: &Value) -> Result<i64, String> {
     let ms = value.as_i64().or_else(|| value.as_str()?.parse().ok());
     ms.ok_or_else(|| format!("{key} is no moment in Unix milliseconds."))
@@ -226,7 +228,7 @@ fn moment(key: &str, value: &Value) -> Result<i64, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     Id,
-    /// The user's ID. In a file of users, the column's name is `id`.
+    /// The column of the user's ID. In an export of users, the name of the user ID's column is `id`.
     User,
     Type,
     Unit,
@@ -314,7 +316,7 @@ impl Row<'_> {
         let _written = out.write_record(None::<&[u8]>);
     }
 
-    /// Writes a cell of a column that files of users and of rewards have.
+    /// Writes a cell of a column that exports of users and of rewards have.
     fn write_shared(&self, cell: &mut Vec<u8>, column: Column, world: &World) {
         match column {
             Column::User | Column::UserId => self.data.write_user_id(cell, self.user),
@@ -331,7 +333,7 @@ impl Row<'_> {
 }
 
 impl Reward {
-    /// Writes a cell of a column that only files of rewards have.
+    /// Writes a cell of a column that only exports of rewards have.
     fn write(&self, cell: &mut Vec<u8>, column: Column, data: &Data) {
         let Self { key, facts, link, .. } = self;
         let by_program = key.side != Side::Manual;
@@ -370,7 +372,8 @@ impl Reward {
     }
 }
 
-/// The vendor writes a list of statuses. In the simulator the list always has one element.
+/// The vendor writes a list of statuses into an export's cell. In the simulator, the list of statuses always has one
+/// element.
 fn statuses(state: State) -> &'static str {
     match state {
         State::Pending => "PENDING",

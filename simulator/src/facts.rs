@@ -1,8 +1,8 @@
-//! Computes the facts of one reward: type, dates, amounts, and the state that follows from them.
+//! Computes the facts of one simulated reward: type, dates, amounts, and the state that follows from them.
 //!
-//! The REST reward has no status field, so clients derive the state from dates and amounts. All correct clients must derive
-//! the same state, so only one condition holds at a time, and the dates of pending and expired rewards are days away from
-//! today.
+//! A reward from REST has no status field. Therefore clients derive the state from dates and amounts. All correct
+//! clients must derive the same state of a reward. Therefore a reward meets the condition of only one state, and the
+//! dates of pending and expired rewards are days away from today.
 
 use super::{
     data::{DAY, Data},
@@ -22,7 +22,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Returns the state's name in `/_simulator/truth`.
+    /// Returns the name of the reward's state in `/_simulator/truth`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -34,8 +34,8 @@ impl State {
         }
     }
 
-    /// Whether a reward in this state can be cancelled, if its type allows it. The vendor does not publish what happens to a
-    /// partly redeemed reward; the simulator does not cancel it.
+    /// Returns `true` if a reward in this state can be cancelled, provided that its type allows it. The vendor does not
+    /// publish what happens to a partly redeemed reward. The simulator does not cancel it.
     fn cancellable(self) -> bool {
         matches!(self, Self::Pending | Self::Available)
     }
@@ -62,42 +62,42 @@ impl Kind {
     }
 }
 
-/// Changes of a reward since the start. An unchanged reward has none.
+/// The changes of a reward since the simulator's start. An unchanged reward has none of the changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Touch {
     pub(super) cancelled: Option<i64>,
     pub(super) redeemed: Option<i64>,
     pub(super) deleted: bool,
     pub(super) moved_to: Option<u64>,
-    /// When the reward last changed, in Unix milliseconds; `None` if it has not changed since the start.
+    /// When the reward last changed, in Unix milliseconds; `None` if it has not changed since the simulator's start.
     pub(super) modified: Option<i64>,
 }
 
-/// The current facts of one reward.
+/// The current facts of one simulated reward.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
     pub(super) kind: Kind,
     pub(super) state: State,
-    /// Whether a retraction or a cancellation cancels the reward. Gift cards, and rewards marked as not cancellable, are
-    /// never cancelled.
+    /// Whether a retraction or a cancellation cancels the reward. The simulator never cancels gift cards, and rewards
+    /// marked as not cancellable.
     pub(super) cancellable: bool,
     pub(super) created: i64,
     pub(super) scheduled: Option<i64>,
     pub(super) expires: Option<i64>,
     pub(super) cancelled: Option<i64>,
-    /// `None` for a reward that is not a credit.
+    /// The amount that the reward earned; `None` if the reward is not a credit.
     pub(super) assigned: Option<i64>,
     pub(super) redeemed: Option<i64>,
     pub(super) redeemed_at: i64,
-    /// When the reward last changed, in Unix milliseconds. Many rewards have the same value.
+    /// When the reward last changed, in Unix milliseconds. Many simulated rewards last changed at the same time.
     pub(super) modified: i64,
     pub(super) source: &'static str,
-    /// Random number for the choices in the reward's JSON.
+    /// A random number for the choices in the reward's JSON.
     pub(super) look: u64,
 }
 
 impl Data {
-    /// Computes the facts of one reward from the formulas and its changes.
+    /// Computes the facts of one reward from the formulas and the reward's changes.
     pub(super) fn facts(&self, key: RewardKey, touch: Touch, tidy: bool) -> Facts {
         let packed = key.pack();
         let created = self.created(key);
@@ -123,7 +123,7 @@ impl Data {
         };
         let late = self.late_reward(key).is_some();
         if key.side.is_unlisted() || (late && state != State::Pending) {
-            // A new order's reward is neither expired nor redeemed.
+            // The reward of a new order is neither expired nor redeemed.
             state = State::Available;
         }
         let spread = self.hash(Tag::Value, packed, 1);
@@ -181,25 +181,27 @@ impl Data {
         }
     }
 
-    /// Returns when a reward was cancelled or redeemed: within ten days after its creation, and not after today. The times
-    /// differ from reward to reward, so that not all of the newest rewards have the same time.
+    /// Returns when a reward was cancelled or redeemed: within ten days after its creation, and not after today. The
+    /// times of cancellations and redemptions differ from reward to reward, because the newest rewards must not all
+    /// have the same time.
     fn ended(&self, packed: u64, created: i64) -> i64 {
         let room = (self.today - created).clamp(1, 10 * DAY);
         created + (self.hash(Tag::State, packed, 1) % room as u64) as i64
     }
 
-    /// Returns an invertible number that orders rewards of the same millisecond. This order differs from the order of reward
-    /// IDs.
+    /// Returns an invertible number by which rewards of the same millisecond are sorted. The order of the invertible
+    /// numbers differs from the order of reward IDs.
     pub(super) fn tie(&self, key: RewardKey) -> u64 {
         self.scramble(key.pack()).reverse_bits()
     }
 
-    /// Returns the reward of a number: the inverse of [`Data::tie`].
+    /// Returns the reward of an invertible number, as the inverse of [`Data::tie`].
     pub(super) fn tied(&self, tie: u64) -> Option<RewardKey> {
         RewardKey::unpack(self.unscramble(tie.reverse_bits()))
     }
 
-    /// Returns when a migration modified this reward. Two migrations modified a tenth of the older rewards.
+    /// Returns the time at which a simulated migration modified this reward; `None` if no migration did. Two migrations
+    /// modified a tenth of the older rewards.
     fn migrated(&self, packed: u64, created: i64) -> Option<i64> {
         let roll = self.hash(Tag::Migration, packed, 0);
         if created > self.today - 30 * DAY || !roll.is_multiple_of(10) {

@@ -1,7 +1,7 @@
 //! Decides which GET requests break, and how, by a hash of the seed, the request, and the number of its earlier faults.
 //!
-//! The same requests break in any order of arrival, and a repeated request finally succeeds. Only requests that broke are
-//! stored, so without faults nothing is stored or locked.
+//! The same requests break in any order of arrival, and a repeated request finally succeeds. The simulator stores only
+//! requests that broke. Therefore the simulator stores and locks nothing without faults.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ impl Faults {
         *write(&self.rates) = rates;
     }
 
-    /// Returns the fault of this attempt of a request; `None` if it succeeds.
+    /// Returns the fault of this attempt of a request; `None` if the attempt succeeds.
     pub(super) fn draw(&self, path: &str, query: &str) -> Option<FaultKind> {
         if !self.on.load(Ordering::Acquire) {
             return None;
@@ -46,7 +46,7 @@ impl Faults {
         let attempt = broken.get(&key).copied().unwrap_or(0);
         let roll = hash(self.seed, Tag::Fault, key, attempt);
         let kind = pick(&read(&self.rates), (roll >> 11) as f64 / (1_u64 << 53) as f64);
-        // A request that never broke is not stored, because every repetition of it succeeds.
+        // Does not store a request that never broke, because every repetition of it succeeds.
         if kind.is_some() || attempt > 0 {
             broken.insert(key, attempt + 1);
         }
@@ -64,7 +64,8 @@ fn pick(rates: &[(FaultKind, f64)], mut roll: f64) -> Option<FaultKind> {
     None
 }
 
-/// Hashes a request. Unlike the hasher of a `HashMap`, this one has fixed keys, so that every run has the same faults.
+/// Hashes a request by its path and query. The hash of a request has fixed keys, unlike the hasher of a `HashMap`.
+/// Therefore every run of the simulator has the same faults.
 fn request(path: &str, query: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(path.as_bytes());

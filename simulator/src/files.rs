@@ -1,8 +1,9 @@
-//! Reversal files, which the vendor accepts by FTP or e-mail: their rows, their effect, and their status.
+//! Simulates reversal files, which the vendor accepts by FTP or e-mail: their rows, their effect, and their status.
 //!
-//! The simulator has no FTP server; a control path accepts the file. Columns are found by name in any spelling. Every row of
-//! an Advocate program has the error ACTION_NOT_FOUND although its reward is cancelled, as the refund guide says. A row
-//! whose action does not exist has the same error. The header is line 1.
+//! The simulator has no FTP server. A control path accepts the reversal file. The simulator finds the columns of a
+//! reversal file by name in any spelling. Every row of an Advocate program has the error ACTION_NOT_FOUND although its
+//! reward is cancelled, as the refund guide says. A file's row also has that error if its action does not exist. The
+//! header of a reversal file is line 1.
 
 use std::{
     sync::{Arc, Mutex, RwLock},
@@ -37,7 +38,7 @@ struct File {
     errors: Vec<RowError>,
 }
 
-/// The error of one row.
+/// The error of one row of a reversal file.
 #[derive(Debug)]
 struct RowError {
     line: usize,
@@ -56,7 +57,7 @@ pub(super) struct Files {
     taken: Mutex<Vec<File>>,
 }
 
-/// A file with the result of parsing it.
+/// A reversal file with the result of parsing it.
 #[derive(Debug, Default)]
 pub(super) struct AcceptedFile {
     pub(super) id: String,
@@ -77,7 +78,7 @@ impl Files {
         }
     }
 
-    /// Accepts a file and starts its effect; `None` if the file has no usable header.
+    /// Accepts a reversal file and starts its effect; `None` if the file has no usable header.
     pub(super) fn take(
         &self,
         world: &Arc<World>,
@@ -132,7 +133,7 @@ impl Files {
         Some(taken)
     }
 
-    /// Answers `GET /FTPFileSubmissions`: the files, newest first.
+    /// Answers `GET /FTPFileSubmissions`: the submitted files, newest first.
     pub(super) fn list(&self, sid: &str, json: bool, query: &str) -> Reply {
         let date = |key: &str| query::value(query, key).map(|text| time::parse(&text));
         let names = ["SubmissionDateStart", "SubmissionDateEnd", "CompletedDateStart", "CompletedDateEnd"];
@@ -152,8 +153,8 @@ impl Files {
         page(json, sid, ("FTPFileSubmissions", query), "FTPFileSubmissions", values, 100)
     }
 
-    /// Answers one file or its errors. `documented` is true for the path in the vendor's documents, and false for the path
-    /// in a sample.
+    /// Answers a request for one submitted file or for its errors. `documented` is true for the path in the vendor's
+    /// documents, and false for the path in a sample.
     pub(super) fn one(&self, sid: &str, json: bool, documented: bool, rest: &str, query: &str) -> Reply {
         let (id, what) = rest.split_once('/').unwrap_or((rest, ""));
         let files = hold(&self.taken);
@@ -178,7 +179,7 @@ impl Files {
         file.at + (self.delays[0] + self.delays[1]).as_millis() as i64
     }
 
-    /// Writes a number, or text as in the sample of an older version.
+    /// Writes a number as a JSON number, or as text like the sample of an older version.
     fn number(&self, number: u64) -> Value {
         if self.tidy { json!(number) } else { json!(number.to_string()) }
     }
@@ -219,7 +220,7 @@ impl Files {
     }
 }
 
-/// The cells of one row by column.
+/// The cells of one row of a reversal file, by column.
 struct Line<'a> {
     action: &'a str,
     order: &'a str,
@@ -229,7 +230,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Returns the actions of the row, and the row's error.
+    /// Returns the actions of the file's row, and the row's error.
     fn read(&self, world: &World) -> (Vec<ActionKey>, Option<&'static str>) {
         if self.action.is_empty() && self.order.is_empty() {
             return (Vec::new(), Some("OID_MISSING"));

@@ -1,8 +1,8 @@
-//! The items of an order, and how a modification changes them.
+//! The items of a simulated order, and how a modification changes them.
 //!
-//! The items are computed by a formula and add up to the order's amount, in hundredths. Pure: this module stores no changes
-//! and does not know HTTP. The vendor does not publish what happens to an unknown SKU, or to an amount below 0. The
-//! simulator ignores an unknown SKU and raises a negative amount to 0.
+//! A formula computes the items of an order. The prices of the items add up to the order's amount, in hundredths. The
+//! module of the items stores no changes and does not know HTTP. The vendor does not publish what happens to an unknown
+//! SKU, or to an amount below 0. The simulator ignores an unknown SKU and raises a negative amount to 0.
 
 use super::{data::Data, keys::ActionKey, random::Tag};
 
@@ -12,9 +12,9 @@ pub(super) struct Item {
     pub(super) name: &'static str,
     pub(super) category: &'static str,
     pub(super) quantity: u64,
-    /// The price of all pieces of this item, in hundredths.
+    /// The price of all units of this item, in hundredths.
     pub(super) cents: i64,
-    /// When the item was last changed, in Unix milliseconds, and the reason.
+    /// When the item was last changed, in Unix milliseconds, and why.
     pub(super) adjusted: Option<(i64, String)>,
 }
 
@@ -26,13 +26,13 @@ pub(super) struct ItemWanted {
     pub(super) delta: Option<i64>,
 }
 
-/// What a modification requests.
+/// The change that a modification requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// The new amount of the whole order.
     Amount(i64),
     Items(Vec<ItemWanted>),
-    /// A change without an effect on items, such as the customer's status.
+    /// A change that has no effect on items, such as the customer's status.
     Other,
 }
 
@@ -48,7 +48,7 @@ const GOODS: [(&str, &str); 8] = [
 ];
 
 impl Data {
-    /// Returns the original items of an action's order: one to three, with different SKUs.
+    /// Returns the original items of an action's order: one to three items with different SKUs.
     pub(super) fn items(&self, key: ActionKey) -> Vec<Item> {
         let total = self.amount(key.buyer, key.order) as i64;
         let roll = self.hash(Tag::Item, key.buyer, key.order);
@@ -75,7 +75,7 @@ pub(super) fn total(items: &[Item]) -> i64 {
     items.iter().map(|item| item.cents).sum()
 }
 
-/// Applies the requested change to the items.
+/// Applies the requested change to the items of an order.
 pub(super) fn apply(items: &mut [Item], wanted: &Wanted, at: i64, reason: &str) {
     match wanted {
         Wanted::Other => {}
@@ -99,7 +99,7 @@ fn adjust(item: &mut Item, change: &ItemWanted, at: i64, reason: &str) {
         _ if change.quantity == Some(0) => 0,
         (Some(amount), _) => amount.max(0),
         (None, Some(delta)) => (item.cents + delta).max(0),
-        // Without a requested amount, a new quantity is priced at the unit price.
+        // If the change has no amount, the new quantity is priced at the unit price.
         (None, None) if before > 0 => item.cents * item.quantity as i64 / before as i64,
         (None, None) => item.cents,
     };
@@ -118,8 +118,8 @@ fn spread(items: &mut [Item], amount: i64, at: i64, reason: &str) {
     }
 }
 
-/// Parses the fields of a PUT: `Sku`, `Sku2`, … with `Quantity`, `Amount` or `ItemSubTotalDelta` of the same number, or an
-/// amount without a SKU.
+/// Parses the fields of a PUT that modifies an action: `Sku`, `Sku2`, … with `Quantity`, `Amount` or
+/// `ItemSubTotalDelta` of the same number, or an amount without a SKU.
 pub(super) fn wanted(get: impl Fn(&str) -> Option<String>) -> Result<Wanted, (&'static str, &'static str)> {
     let money = |name: &str| {
         let parse =

@@ -1,33 +1,34 @@
 //! The keys from which the formulas compute the data: a reward, an action, and the class of an order.
 
-/// The recipient of a reward.
+/// The recipient of a simulated reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Side {
-    /// The buyer.
+    /// The buyer of the order receives the reward.
     Friend,
-    /// The participant who referred the buyer.
+    /// The participant who referred the buyer receives the reward.
     Referrer,
-    /// A participant who got the reward manually, without an order.
+    /// A participant received the reward manually, without an order.
     Manual,
-    /// The buyer, with one more reward for the same action. Only the referral, and the reward's own ID, lead to the reward.
+    /// The buyer receives one more reward for the same action. A client finds the additional reward only by the
+    /// referral or by the reward's own ID.
     Third,
-    /// The buyer, with one more reward for the same referral and without a link to an order.
+    /// The buyer receives one more reward for the same referral, without a link to an order.
     Loose,
 }
 
 impl Side {
-    /// Whether the reward contains its order ID and ActionId.
+    /// Returns `true` if the reward contains its order ID and ActionId.
     pub(super) fn is_linked(self) -> bool {
         !matches!(self, Self::Manual | Self::Loose)
     }
 
-    /// Whether lists of rewards do not contain this reward.
+    /// Returns `true` if lists of rewards do not contain this reward.
     pub(super) fn is_unlisted(self) -> bool {
         matches!(self, Self::Third | Self::Loose)
     }
 }
 
-/// One reward: its buyer, order and action, and its recipient.
+/// The key of one reward: its buyer, order and action, and its recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct RewardKey {
     pub(super) buyer: u64,
@@ -37,7 +38,7 @@ pub(super) struct RewardKey {
 }
 
 impl RewardKey {
-    /// Packs all four parts into one number below 2^48.
+    /// Packs all four parts of the reward's key into one number below 2^48.
     pub(super) fn pack(self) -> u64 {
         let side = match self.side {
             Side::Friend => 0,
@@ -49,7 +50,7 @@ impl RewardKey {
         self.buyer | self.order << 32 | self.action << 42 | side << 44
     }
 
-    /// Unpacks a number: the inverse of [`RewardKey::pack`].
+    /// Unpacks a number into a reward's key, as the inverse of [`RewardKey::pack`].
     pub(super) fn unpack(packed: u64) -> Option<Self> {
         let side = match packed >> 44 {
             0 => Side::Friend,
@@ -71,13 +72,13 @@ pub(super) struct ActionKey {
 }
 
 impl ActionKey {
-    /// Returns the key of this action's reward for one side. The reward may not exist.
+    /// Returns the key of this action's reward for one recipient. The reward of the returned key may not exist.
     pub(super) fn reward(self, side: Side) -> RewardKey {
         RewardKey { buyer: self.buyer, order: self.order, action: self.action, side }
     }
 }
 
-/// How an order differs from a plain one.
+/// How a simulated order differs from a plain order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Plain,
@@ -86,8 +87,8 @@ pub(super) enum Class {
     Unfamiliar,
     Ambiguous,
     ZeroAmount,
-    /// The rewards also contain the order ID of the buyer's second order, which exists and has its own action.
+    /// The rewards also contain the ID of the buyer's second order, which exists and has its own action.
     Shared,
-    /// The rewards are marked as not cancellable.
+    /// The rewards of the order are marked as not cancellable.
     Kept,
 }

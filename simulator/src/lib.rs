@@ -1,10 +1,10 @@
-//! impact.com's Advocate and Brand APIs in one process, to try, test and train without an account.
+//! Simulates impact.com's Advocate and Brand APIs in one process, to try, test and train without an account.
 //!
-//! The simulator is written from the vendor's documents. It depends on no code of recoup and shares no type with it, so that
-//! one misreading cannot hide another. It prints nothing and binds only 127.0.0.1. `recoup simulate` and the program
-//! `impact-simulator` start it.
+//! The simulator is written from the vendor's documents. The simulator depends on no code of recoup and shares no type
+//! with it, because one misreading must not hide another. The simulator prints nothing and binds only 127.0.0.1.
+//! `recoup simulate` and the program `impact-simulator` start the simulator.
 //!
-//! In reading order:
+//! The modules of the simulator in reading order:
 //! - flags: `options`
 //! - the data set as formulas: `random`, `data`, `rewarded`, `names`, `orders`, `items`, `new_orders`, `facts`
 //! - changes since the start: `participants`, `timeline`, `action_log`, `programs`, `referrals`, `world`, `changes`,
@@ -14,7 +14,7 @@
 //! - limits and faults: `auth`, `limit`, `faults`, `rewrites`, `connection`
 //! - what tests see: `record`, `truth`, `examples`, `control`
 //!
-//! `serve` handles each request: it records, authenticates, limits, breaks and answers the request.
+//! `serve` handles each request to the simulator: it records, authenticates, limits, breaks and answers the request.
 
 #![expect(clippy::disallowed_methods, reason = "the simulator stands for the vendor, whose clock is not recoup's")]
 
@@ -91,7 +91,7 @@ pub use options::{
     OnOff, Options, OrderScope, ProgramRule, ReferralAfter, ReferralRewards, SubmissionsList, UserEvents,
 };
 
-/// State that all connections share.
+/// The state that all connections of the simulator share.
 #[derive(Debug)]
 struct Simulator {
     tenant: String,
@@ -108,23 +108,23 @@ struct Simulator {
     files: files::Files,
     exports: export::Exports,
     webhooks: webhooks::Webhooks,
-    /// Writes that have already got a 429, so that a repetition is accepted.
+    /// The writes that have already got a 429. The simulator accepts a write that it has already answered with 429.
     made_to_wait: Mutex<HashSet<String>>,
 }
 
-/// The host to which a connection was made.
+/// The host to which a client made a connection.
 #[derive(Debug, Clone, Copy)]
 enum Origin {
-    /// The host of both vendor APIs.
+    /// The simulated host of both vendor APIs.
     Api,
-    /// The host of export files.
+    /// The simulated host of export files.
     Storage,
 }
 
 /// A running simulator.
 #[derive(Debug)]
 pub struct Running {
-    /// The bound address, with the port that the system chose if port 0 was requested.
+    /// The address to which the simulator is bound, with the port that the system chose if port 0 was requested.
     pub addr: SocketAddr,
     simulator: Arc<Simulator>,
     server: JoinHandle<()>,
@@ -134,12 +134,13 @@ pub struct Running {
 impl Running {
     /// Waits until the simulator has stopped.
     pub async fn finished(self) {
-        // Each task ends when the simulator is stopped. The runtime has already reported a panic.
+        // Each task of the simulator ends when the simulator is stopped. The runtime has already reported a panic of
+        // the task.
         let _ended = tokio::join!(self.server, self.storage);
     }
 
-    /// Returns `http://127.0.0.1:PORT` without a trailing slash. The Advocate API is at `/api/v1`, the Brand API at
-    /// `/Advertisers`.
+    /// Returns `http://127.0.0.1:PORT` without a trailing slash. The simulated Advocate API is at `/api/v1`, and the
+    /// Brand API at `/Advertisers`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.addr)
     }
@@ -150,14 +151,15 @@ impl Running {
     }
 }
 
-/// Binds 127.0.0.1 and serves until `stop` is cancelled.
+/// Binds 127.0.0.1 and serves requests until `stop` is cancelled.
 pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Running> {
     if options.clock != SignedDuration::ZERO {
         time::set_clock(options.clock);
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     let addr = listener.local_addr()?;
-    // The files have another port and so another origin: a client must not send the API's credentials there.
+    // Export files have another port and therefore another origin, because a client must not send the API's credentials
+    // there.
     let storage = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let simulator = Arc::new(Simulator {
         world: Arc::new(world::World::new(&options, time::midnight(options.today))),
@@ -181,7 +183,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
     Ok(Running { addr, simulator, server, storage })
 }
 
-/// Accepts connections until `stop` is cancelled, then closes the open ones.
+/// Accepts connections until `stop` is cancelled, then closes the open connections.
 async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -190,7 +192,8 @@ async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>
             Some(_ended) = connections.join_next() => {}
             taken = listener.accept() => match taken {
                 Ok((stream, _)) => drop(connections.spawn(connection(stream, origin, simulator.clone()))),
-                // The process has probably used up its file handles. The pause keeps the loop from spinning.
+                // The simulator's process has probably used up its file handles. The pause keeps the accept loop from
+                // spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
         }
@@ -198,8 +201,8 @@ async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>
 }
 
 async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>) {
-    // With Nagle's algorithm, a small response waits for the client's acknowledgement. A failure only makes responses
-    // slower.
+    // With Nagle's algorithm, a small response would wait for the client's acknowledgement. If `TCP_NODELAY` cannot be
+    // set, responses are only slower.
     let _slower_without = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let connection = connection::Connection::new(stream, reset.clone());
@@ -216,11 +219,11 @@ async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>
             answered
         }
     });
-    // Responses are small, so one flat write is faster than a vectored one: a fifth more responses a second.
+    // Responses are small. Therefore one flat write is faster than a vectored write: a fifth more responses a second.
     let server = http1::Builder::new()
         .writev(false)
         .auto_date_header(time::has_date())
         .serve_connection(TokioIo::new(connection), service);
-    // The client or a fault has broken the connection, so an error is expected.
+    // The client or a fault has broken the connection. Therefore an error at the end of a connection is expected.
     let _ended = server.await;
 }

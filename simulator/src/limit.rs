@@ -1,7 +1,7 @@
-//! Enforces the request limits, reports them in headers, and checks whether the client obeys them.
+//! Enforces the simulator's request limits, reports them in headers, and checks whether the client obeys them.
 //!
-//! Each vendor host has its own limits. A client that sends a request before the end of a requested wait is recorded as a
-//! violation. Without `--rate` and `--quota` this module does nothing.
+//! Each simulated vendor host has its own request limits. If a client sends a request before the end of a requested
+//! wait, the simulator records a violation. Without `--rate` and `--quota`, the simulator enforces no request limits.
 
 use std::{
     sync::{
@@ -17,8 +17,8 @@ use super::{
     record::Host,
 };
 
-/// During this time after a refusal, a request is no violation, because the client may have sent it before the refusal
-/// arrived.
+/// The time after a refusal during which a request is not a violation, because the client may have sent it before the
+/// refusal arrived.
 const IN_FLIGHT_TOLERANCE: Duration = Duration::from_millis(250);
 /// Tolerance for inexact clocks and timers of the client.
 const TIMER_TOLERANCE: Duration = Duration::from_millis(50);
@@ -34,10 +34,10 @@ pub(super) struct Limits {
     pause: [Pause; 2],
 }
 
-/// How much of its limits a host has used.
+/// How much of its request limits a host has used.
 #[derive(Debug)]
 struct Used {
-    /// Tokens in a bucket that holds the requests of one second.
+    /// The tokens in a bucket for the requests of one second.
     tokens: f64,
     filled: Instant,
     window_began: Option<Instant>,
@@ -51,7 +51,7 @@ struct Pause {
     until: AtomicU64,
 }
 
-/// State of a host's limits after one request.
+/// The state of a host's request limits after one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LimitState {
     pub(super) over: bool,
@@ -78,7 +78,7 @@ impl Limits {
         }
     }
 
-    /// Counts a request. Returns `None` if no limits are configured.
+    /// Counts a request against the host's limits. Returns `None` if the simulator has no limits.
     pub(super) fn admit(&self, host: Host, now: Instant) -> Option<LimitState> {
         if self.rate.is_none() && self.quota.is_none() {
             return None;
@@ -121,7 +121,8 @@ impl Limits {
         Some(standing)
     }
 
-    /// Returns the headers that report a limit state. If the request is refused, records that the client must wait.
+    /// Returns the headers that report the state of the request limits. If the simulator refuses the request, this
+    /// function records that the client must wait.
     pub(super) fn headers(&self, host: Host, standing: LimitState, now: Instant) -> Vec<(&'static str, String)> {
         let seconds = standing.reset.as_secs_f64().ceil() as u64;
         let epoch = (unix_seconds() + standing.reset.as_secs_f64()).ceil() as u64;
@@ -154,8 +155,8 @@ impl Limits {
             LimitHeader::RetryAfter | LimitHeader::RetryAfterDate | LimitHeader::None => Vec::new(),
         };
         if standing.over && !headers.is_empty() {
-            // Every header is rounded up, so a client that obeys the header sends its next request after the true end of the
-            // wait.
+            // Every header is rounded up. Therefore a client that obeys the header sends its next request after the
+            // true end of the wait.
             self.set_pause(host, now, standing.reset);
         }
         headers
@@ -165,15 +166,15 @@ impl Limits {
     pub(super) fn set_pause(&self, host: Host, now: Instant, wait: Duration) {
         let pause = &self.pause[host as usize];
         let at = now.saturating_duration_since(self.start);
-        // A second refusal during a wait does not restart the wait: otherwise every request of a client that never waits
-        // would count as in flight.
+        // A second refusal during a wait does not restart the wait, because otherwise every request of a client that
+        // never waits would count as in flight.
         if at.as_millis() as u64 >= pause.until.load(Relaxed) {
             pause.at.store(at.as_millis() as u64, Relaxed);
         }
         pause.until.fetch_max((at + wait).as_millis() as u64, Relaxed);
     }
 
-    /// Returns how long before the end of the wait a request arrives; `None` if it is not too early.
+    /// Returns how long before the end of the wait a request arrives; `None` if the request is not too early.
     pub(super) fn too_early(&self, host: Host, now: Instant) -> Option<Duration> {
         let pause = &self.pause[host as usize];
         let until = pause.until.load(Relaxed);

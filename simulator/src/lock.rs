@@ -1,7 +1,7 @@
-//! Locks that ignore poisoning.
+//! Locks that ignore poisoning after a panic.
 //!
-//! With poisoning, one request that panics would make the server fail every later request. Each change of the data behind
-//! these locks is a single step, so a panic leaves the data consistent.
+//! With poisoning, one request that panics would make the simulator fail every later request. Each change of the data
+//! behind the simulator's locks is a single step. Therefore a panic leaves the data consistent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
-/// impact.com's Advocate and Brand APIs in one local process, to try, train and test without an account
+/// Simulates impact.com's Advocate and Brand APIs in one local process, to try, train and test without an account
 #[derive(Debug, Parser)]
 #[command(name = "impact-simulator", version)]
 struct Arguments {

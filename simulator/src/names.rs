@@ -1,8 +1,8 @@
-//! IDs of accounts, users and rewards: e-mail addresses, hashes, numbers, and unusual text. Each ID can be decoded without a
-//! table.
+//! IDs of simulated accounts, users and rewards: e-mail addresses, hashes, numbers, and unusual text. The simulator can
+//! decode each of its IDs without a table.
 //!
-//! Decoding guesses the number in the text, writes that number's ID, and compares. So decoding can fail, but it never
-//! returns a wrong number.
+//! To decode an ID, the simulator guesses the number in the text, writes that number's ID, and compares the two.
+//! Therefore decoding an ID can fail, but it never returns a wrong number.
 
 use std::io::Write as _;
 
@@ -35,7 +35,7 @@ const LAST: [&str; 16] = [
     "quist",
 ];
 
-/// An odd multiplier that scrambles numbers, and its inverse modulo 2^64.
+/// An odd multiplier that scrambles numbers, and the multiplier's inverse modulo 2^64.
 const SCRAMBLE: u64 = 0x9e37_79b9_7f4a_7c15;
 const UNSCRAMBLE: u64 = 0xf1de_83e1_9937_733d;
 
@@ -53,7 +53,8 @@ impl Data {
         self.write_name(out, owner, 600_000);
     }
 
-    /// Writes the user ID. The vendor's user ID usually equals the account ID; in the simulator a numeric one differs.
+    /// Writes the user ID of a participant. The vendor's user ID usually equals the account ID. In the simulator, a
+    /// numeric user ID differs from the account ID.
     pub(super) fn write_user_id(&self, out: &mut Vec<u8>, person: u64) {
         self.write_name(out, person, 600_001);
     }
@@ -83,18 +84,19 @@ impl Data {
         text(|out| self.write_user_id(out, person))
     }
 
-    /// Returns the participant's e-mail address. If the user ID is an e-mail address, both are the same.
+    /// Returns the participant's e-mail address. If the user ID is an e-mail address, it is also the participant's
+    /// e-mail address.
     pub(super) fn email(&self, person: u64) -> String {
         let id = self.user_id(person);
         if id.contains('@') { id } else { format!("{}_{person}@mail.example", self.last_name(person)) }
     }
 
-    /// Returns the participant of this account ID, even if the participant owns no account.
+    /// Returns the participant with this account ID, even if the participant owns no account.
     pub(super) fn find_account(&self, id: &str) -> Option<u64> {
         self.find_name(id, 600_000)
     }
 
-    /// Returns the participant of this user ID.
+    /// Returns the participant with this user ID.
     pub(super) fn find_user(&self, id: &str) -> Option<u64> {
         self.find_name(id, 600_001)
     }
@@ -109,7 +111,7 @@ impl Data {
             let digits = local.bytes().rev().take_while(u8::is_ascii_digit).count();
             local[local.len() - digits..].parse().ok()?
         };
-        // Larger numbers belong to no participant and would overflow in the code below.
+        // A larger number belongs to no participant, and would overflow in the code below.
         if number > u64::from(u32::MAX) {
             return None;
         }
@@ -118,7 +120,7 @@ impl Data {
         (again == id.as_bytes()).then_some(number)
     }
 
-    /// Writes a reward ID in the vendor's form: 24 hex digits, of which the first eight are the creation time in seconds.
+    /// Writes a reward ID in the vendor's form: 24 hex digits. The first eight digits are the creation time in seconds.
     pub(super) fn write_reward_id(&self, out: &mut Vec<u8>, key: RewardKey) {
         let second = (self.created(key) / 1000) as u32;
         let rest = self.scramble(key.pack());
@@ -137,7 +139,7 @@ impl Data {
         text(|out| self.write_reward_id(out, key))
     }
 
-    /// Returns the reward of a reward ID; `None` if the formulas contain no such reward.
+    /// Returns the reward with this reward ID; `None` if the formulas contain no such reward.
     pub(super) fn find_reward(&self, id: &str) -> Option<RewardKey> {
         if id.len() != 24 || !id.is_ascii() {
             return None;
@@ -154,7 +156,7 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
-    /// Returns the order of a referral ID.
+    /// Returns the order with this referral ID.
     pub(super) fn find_referral(&self, id: &str) -> Option<(u64, u64)> {
         let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 1 << 60;
         let (buyer, order) = Self::numbered(number)?;
@@ -172,7 +174,7 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
-    /// Returns the action of an event ID.
+    /// Returns the action with this event ID.
     pub(super) fn find_event(&self, id: &str) -> Option<ActionKey> {
         let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 2 << 60;
         let (buyer, order) = Self::numbered(number / 2)?;
@@ -204,7 +206,8 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// Writes the low digits of a number in lower-case hex. Faster than `write!`, because every reward needs this.
+/// Writes the low digits of a number in lower-case hex. `hex` is faster than `write!`, which matters because every
+/// reward needs a hex ID.
 pub(super) fn hex(out: &mut [u8], mut value: u64) {
     for digit in out.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value & 15) as usize];

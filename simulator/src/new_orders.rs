@@ -1,7 +1,8 @@
-//! Orders that are placed while the simulator runs, in addition to those of the formulas.
+//! Orders that are placed while the simulator runs, in addition to the orders of the formulas.
 //!
-//! New orders are stored with the formulas and not in `World`, so that every function that looks up an order, its reward or
-//! its action finds them. Without new orders a look-up costs one atomic read. A new order is never removed.
+//! The simulator stores new orders with the formulas and not in `World`, because every function that looks up an order,
+//! its reward or its action must find them. If there are no new orders, a look-up of new orders costs one atomic read.
+//! The simulator never removes a new order.
 
 use std::{
     collections::HashMap,
@@ -29,7 +30,7 @@ impl NewOrders {
         read(&self.placed).get(&buyer).map_or(0, |placed| placed.len() as u64)
     }
 
-    /// Returns when this buyer's new order with the zero-based index `place` was placed.
+    /// Returns when this buyer placed the new order with the zero-based index `place`.
     pub(super) fn at(&self, buyer: u64, place: u64) -> Option<i64> {
         if !self.any.load(Ordering::Acquire) {
             return None;
@@ -37,7 +38,7 @@ impl NewOrders {
         read(&self.placed).get(&buyer)?.get(place as usize).copied()
     }
 
-    /// Whether any buyer has a new order.
+    /// Returns `true` if any buyer has a new order.
     pub(super) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }

@@ -1,7 +1,7 @@
-//! Order IDs in every form that shops use. Each ID is unique.
+//! Writes simulated order IDs in every form that shops use. Each simulated order ID is unique.
 //!
-//! Each ID contains the order's own number, so no two orders share an ID. Some pairs of IDs differ only in case, so that a
-//! client that ignores case finds the wrong order.
+//! Each order ID contains the order's own number. Therefore no two orders share an ID. Some pairs of order IDs differ
+//! only in case. Therefore a client that ignores case finds the wrong order.
 
 use std::fmt::Write as _;
 
@@ -34,15 +34,16 @@ impl Data {
         }
     }
 
-    /// Whether the order ID is written as a JSON number. This is so for some purely numeric IDs.
+    /// Returns `true` if the order ID is written as a JSON number. Some purely numeric order IDs are written as JSON
+    /// numbers.
     pub(super) fn order_id_is_number(&self, buyer: u64, order: u64) -> bool {
         self.shape(buyer, order) == 15
             && (self.hash(Tag::Shape, buyer, order) >> 32).is_multiple_of(4)
             && self.order_id(buyer, order).bytes().all(|b| b.is_ascii_digit())
     }
 
-    /// Returns the second order ID in an order's rewards. An ambiguous order's second ID belongs to no order; a shared
-    /// order's second ID belongs to the buyer's next order.
+    /// Returns the second order ID in the rewards of an order. An ambiguous order's second ID belongs to no order. A
+    /// shared order's second ID belongs to the buyer's next order.
     pub(super) fn second_order_id(&self, buyer: u64, order: u64) -> Option<String> {
         match self.class(buyer, order) {
             Class::Ambiguous => Some(format!("WEB-{}", Self::number(buyer, order))),
@@ -51,9 +52,9 @@ impl Data {
         }
     }
 
-    /// Returns the order of an order ID, or of the second ID of an ambiguous order. Guesses the number in the text and
-    /// checks it by writing the ID again. Considers only buyers for whom `is_here` is true, because the formulas have no
-    /// last buyer.
+    /// Returns the order with this order ID, or with this second ID of an ambiguous order. Guesses the number in the
+    /// order ID, and checks it by writing the ID again. Considers only buyers for whom `is_here` is true, because the
+    /// formulas have no last buyer.
     pub(super) fn find_order(&self, id: &str, is_here: impl Fn(u64) -> bool) -> Option<(u64, u64)> {
         let hexed = |hex: String| u64::from_str_radix(&hex, 16).ok().map(|number| self.unscramble(number));
         let mut numbers = Vec::new();
@@ -93,7 +94,7 @@ impl Data {
         uuid(a, b)
     }
 
-    /// Returns an ID of 64 characters, the maximum length in the vendor's files.
+    /// Returns an order ID of 64 characters, the maximum length in the vendor's files.
     fn long(&self, number: u64) -> String {
         let mut id = format!("{:016x}", self.scramble(number));
         for part in 0..3 {
@@ -103,7 +104,8 @@ impl Data {
     }
 }
 
-/// Formats two numbers as a version 4 UUID. Only the second one loses bits, so the first one keeps the ID unique.
+/// Formats two numbers as a version 4 UUID. Only the second of the two numbers loses bits in the UUID. Therefore the
+/// first number keeps the UUID unique.
 pub(super) fn uuid(a: u64, b: u64) -> String {
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}",

@@ -1,8 +1,8 @@
-//! The current participants in the order of `/users`, some of whom join or leave during the run.
+//! The current participants in the order of `/users`. Some participants join or leave during the run.
 //!
-//! The initial participants are sorted by number. Later participants are inserted at the beginning, in the middle, at the
-//! end, and just before and after the position that the client reads. Only the differences are stored, so a page of a
-//! million participants costs two binary searches.
+//! The initial participants are sorted by number. The simulator inserts later participants at the beginning, in the
+//! middle, at the end, and just before and after the position that the client reads. The simulator stores only the
+//! differences from the initial participants. Therefore a page of a million participants costs two binary searches.
 
 use super::{data::Data, random::Tag};
 
@@ -10,17 +10,18 @@ use super::{data::Data, random::Tag};
 #[derive(Debug)]
 pub(super) struct Participants {
     people: u64,
-    /// Participants who joined, sorted: the initial number directly after their position, and their own number.
+    /// The participants who joined, sorted: the initial number directly after their position, and their own number.
     joined: Vec<(u64, u64)>,
-    /// Initial participants who left, sorted.
+    /// The initial participants who left, sorted.
     gone: Vec<u64>,
-    /// Number of participants who are still to join or leave.
+    /// The number of participants who will still join or leave.
     left: u64,
-    /// Total number of requested changes. They are spread over the pages of a pass.
+    /// The total number of requested changes of participants. The simulator spreads the changes over the pages of one
+    /// read of `/users`.
     asked: u64,
     happened: u64,
     due: f64,
-    /// Participants who joined (true) or left (false) since the last call of `take_fresh`.
+    /// The participants who joined (true) or left (false) since the last call of `take_fresh`.
     fresh: Vec<(u64, bool)>,
 }
 
@@ -65,14 +66,14 @@ impl Participants {
         }
     }
 
-    /// Returns the number of current participants before an initial number.
+    /// Returns how many current participants precede an initial number.
     fn before(&self, number: u64) -> u64 {
         let joined = self.joined.partition_point(|(before, _)| *before < number) as u64;
         let gone = self.gone.partition_point(|gone| *gone < number) as u64;
         number + joined - gone
     }
 
-    /// Returns at most `limit` participants from `offset`, and the total number.
+    /// Returns at most `limit` participants from `offset`, and the total number of participants.
     pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         let total = self.total();
         let size = limit.min(total.saturating_sub(offset));
@@ -120,8 +121,9 @@ impl Participants {
         (page, total)
     }
 
-    /// Makes some participants join or leave when one page of a pass is read. Returns whether any did. The changes are
-    /// spread over the first three quarters of the pass, so that none happens near the end of the pass.
+    /// Makes some participants join or leave when a client reads one page of `/users`. Returns `true` if a participant
+    /// joined or left. The changes of participants are spread over the first three quarters of a read of `/users`,
+    /// because none must happen near its end.
     pub(super) fn churn(&mut self, data: &Data, offset: u64, limit: u64) -> bool {
         if offset == 0 && self.happened == 0 {
             return false;

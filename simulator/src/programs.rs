@@ -1,8 +1,8 @@
-//! The tenant's only program, its rules in GraphQL, and what its refund rule takes back.
+//! The simulated tenant's only program, its rules in GraphQL, and what its refund rule takes back.
 //!
-//! The rules follow the schema that the vendor publishes for referral programs with objectives
-//! (`docs/vendor/program-rules.md`). The visible rules and their effect are two settings, because a client must not take one
-//! for the other.
+//! The program's rules follow the schema that the vendor publishes for referral programs with objectives
+//! (`docs/vendor/program-rules.md`). The visible rules and their effect are two settings, because a client must not
+//! infer one from the other.
 
 use std::sync::RwLock;
 
@@ -15,9 +15,9 @@ use super::{
     options::{OnOff, Options, ProgramRule},
 };
 
-/// ID of the program to which every reward of an order belongs.
+/// The ID of the program to which every reward of an order belongs.
 pub(super) const ID: &str = "friends-and-family";
-/// Keys of the program's rewards, as its rules list them.
+/// The keys of the program's rewards, as its rules list them.
 const REWARD_KEYS: [&str; 3] = ["referredReward", "referrerReward", "bonusReward"];
 
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether the setting's name and value are valid.
+    /// Changes one setting of the simulated program. Returns `true` if the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "rule-missing" => value.parse().map(|missing| self.missing = missing).is_ok(),
@@ -48,7 +48,7 @@ pub(super) struct Programs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Effect {
     pub(super) reward_keys: &'static [&'static str],
-    /// Whether the referral becomes started again.
+    /// Whether the referral becomes *started* again.
     pub(super) conversion: bool,
 }
 
@@ -67,17 +67,17 @@ impl Programs {
         Effect { reward_keys, conversion }
     }
 
-    /// Whether the tenant's GraphQL schema has no rules.
+    /// Returns `true` if the tenant's GraphQL schema has no program rules.
     pub(super) fn lacks_rules(&self) -> bool {
         read(&self.live).rule == ProgramRule::NoField
     }
 
-    /// Whether the token may not read the rules.
+    /// Returns `true` if the token may not read the program's rules.
     pub(super) fn hides_rules(&self) -> bool {
         read(&self.live).rule == ProgramRule::Forbidden
     }
 
-    /// Returns the program with every field of the schema.
+    /// Returns the program with every field of the GraphQL schema.
     pub(super) fn program(&self, today: i64) -> Value {
         let Live { missing, rule, .. } = *read(&self.live);
         let other = rule == ProgramRule::OtherTemplate;

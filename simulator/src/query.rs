@@ -1,18 +1,18 @@
 //! Parses query strings, form bodies and path segments.
 //!
-//! Values are decoded like forms: `+` is a space. If a client forgets to encode the plus of an e-mail address, the address
-//! is therefore a different account, as with the vendor.
+//! The simulator decodes query values like forms: `+` is a space. If a client does not encode the plus of an e-mail
+//! address, the address therefore means a different account, as at the vendor.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Returns the first value of a key, decoded.
+/// Returns the first value of a query key, decoded.
 pub(super) fn value<'a>(query: &'a str, key: &str) -> Option<Cow<'a, str>> {
     raw(query, key).map(decode)
 }
 
-/// Returns the first value of a key without decoding it.
+/// Returns the first value of a query key without decoding it.
 pub(super) fn raw<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| match pair.split_once('=') {
         Some((name, value)) if name == key => Some(value),
@@ -20,12 +20,12 @@ pub(super) fn raw<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     })
 }
 
-/// Returns the value of a key as a number; `None` if the key is missing or its value is no number.
+/// Returns the value of a query key as a number; `None` if the key is missing or its value is not a number.
 pub(super) fn number(query: &str, key: &str) -> Option<u64> {
     value(query, key)?.parse().ok()
 }
 
-/// Returns every pair of a form, decoded, in the order of the form.
+/// Returns every pair of a form body, decoded, in the order of the form.
 pub(super) fn pairs(form: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(form.as_bytes()).into_owned().collect()
 }
@@ -38,7 +38,7 @@ fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// Decodes a path segment. A plus stays a plus.
+/// Decodes a path segment of a URL. A plus in a path segment stays a plus.
 pub(super) fn segment(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }

@@ -1,8 +1,10 @@
-//! Deterministic randomness: hashes of the seed, and an invertible permutation.
+//! Deterministic random numbers of the simulator: hashes of the seed, and an invertible permutation.
 //!
-//! Not suitable for secrets. A change in this module changes the data of every seed.
+//! The simulator's random numbers are not suitable for secrets. A change in the module of random numbers changes the
+//! data of every seed.
 
-/// The purpose of a hash. Each decision has its own purpose, so that decisions are independent of each other.
+/// The purpose of a hash of the seed. Each decision has its own hash purpose, because decisions must be independent of
+/// each other.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 pub(super) enum Tag {
@@ -35,7 +37,7 @@ pub(super) enum Tag {
     File,
 }
 
-/// Returns a multiplier near the golden ratio that is invertible modulo `people`, and its inverse.
+/// Returns a multiplier near the golden ratio that is invertible modulo `people`, and the multiplier's inverse.
 pub(super) fn permutation(people: u64) -> (u64, u64) {
     let mut step = (people as f64 * 0.618) as u64 + 1;
     loop {
@@ -46,7 +48,7 @@ pub(super) fn permutation(people: u64) -> (u64, u64) {
     }
 }
 
-/// Returns the inverse of `a` modulo `m` by Euclid's algorithm; `None` if they share a divisor.
+/// Returns the inverse of `a` modulo `m` by Euclid's algorithm; `None` if `a` and `m` share a divisor.
 fn inverse(a: u64, m: u64) -> Option<u64> {
     let (mut r, mut next_r) = (i128::from(m), i128::from(a % m));
     let (mut t, mut next_t) = (0_i128, 1_i128);

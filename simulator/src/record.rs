@@ -1,6 +1,8 @@
-//! Records the received requests, for tests and training: counts, peaks, every write, and violations by the client.
+//! Records the requests that the simulator received, for tests and training: counts, peaks, every write, and violations
+//! by the client.
 //!
-//! Counters are atomic. Only faults, writes and violations take a lock; they are rare. Recording never changes a response.
+//! The counters of the record are atomic. Only faults, writes and violations, which are rare, take a lock of the
+//! record. Recording a request never changes its response.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::lock::hold;
 
-/// One of the two vendor APIs.
+/// One of the two simulated vendor APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Host {
     Advocate,
@@ -77,7 +79,7 @@ const ENDPOINTS: [(Endpoint, &str); 24] = [
     (Endpoint::Other, "other"),
 ];
 
-/// The root fields of GraphQL whose uses are counted.
+/// The root fields of GraphQL that the simulator counts.
 const GRAPHQL: [&str; 7] = ["rewards", "userEvents", "reward", "users", "programs", "program", "referral"];
 
 /// The method and purpose of a write.
@@ -85,7 +87,7 @@ const GRAPHQL: [&str; 7] = ["rewards", "userEvents", "reward", "users", "program
 pub(super) enum Verb {
     Delete,
     Put,
-    /// The cancellation of a reward.
+    /// The write cancels a reward.
     Cancel,
 }
 
@@ -111,7 +113,8 @@ struct Write {
 struct Peak {
     in_flight: AtomicU64,
     in_flight_max: AtomicU64,
-    /// The second since the start in the upper half, and its number of requests in the lower half.
+    /// The second since the simulator's start in the upper half, and the number of requests in that second in the lower
+    /// half.
     second: AtomicU64,
     busiest: AtomicU64,
 }
@@ -147,7 +150,7 @@ pub(super) struct Record {
     hosts: [Peak; 2],
     rate_limited: AtomicU64,
     downloads: AtomicU64,
-    /// Number of uses of each root field of GraphQL, in the order of [`GRAPHQL`].
+    /// How often clients used each root field of GraphQL, in the order of [`GRAPHQL`].
     graphql: [AtomicU64; GRAPHQL.len()],
     rare: Mutex<Rare>,
 }
@@ -158,16 +161,16 @@ struct Rare {
     deletes: Vec<Write>,
     puts: Vec<Write>,
     cancels: Vec<Write>,
-    /// Accepted reversal files.
+    /// The reversal files that the simulator accepted.
     files: Vec<Value>,
     exports: Vec<Value>,
     violations: Vec<String>,
     duplicate_dispatch: u64,
-    /// Actions for which a reversal was sent and not refused.
+    /// The actions for which a client sent a reversal that the simulator did not refuse.
     dispatched: HashSet<String>,
 }
 
-/// A request in progress. It ends when this value is dropped.
+/// A request in progress. The request ends when this value is dropped.
 pub(super) struct InFlight<'a> {
     record: &'a Record,
     host: Host,
@@ -196,7 +199,7 @@ impl Record {
 
     pub(super) fn begin(&self, host: Host, endpoint: Endpoint, now: Instant) -> InFlight<'_> {
         self.counts[endpoint as usize].fetch_add(1, Relaxed);
-        // Seconds are counted from 1, so that 0 marks an unused slot.
+        // Seconds are counted from 1, because 0 marks an unused slot.
         let second = now.saturating_duration_since(self.start).as_secs() + 1;
         self.both.start(second);
         self.hosts[host as usize].start(second);
@@ -225,8 +228,8 @@ impl Record {
         *hold(&self.rare).faults.entry(kind).or_default() += 1;
     }
 
-    /// Records a violation: something that no client should do. Stores at most a thousand violations, so that a broken
-    /// client cannot fill the memory.
+    /// Records a violation, which is something that no client should do. Stores at most a thousand violations, because
+    /// a broken client must not fill the memory.
     pub(super) fn violation(&self, what: impl Into<String>) {
         let mut rare = hold(&self.rare);
         if rare.violations.len() < 1000 {
@@ -248,8 +251,8 @@ impl Record {
         hold(&self.rare).files.push(file);
     }
 
-    /// Records that the client has sent a reversal of these actions. The client must not send a reversal twice unless it
-    /// knows that the first one was refused; a second one is recorded as a violation.
+    /// Records that the client has sent a reversal of these actions. If a client sends a reversal of an action again
+    /// and the first reversal was not refused, the simulator records a violation.
     pub(super) fn dispatch(&self, what: &str, actions: &[String], refused: bool) {
         let mut rare = hold(&self.rare);
         for action in actions {

@@ -1,8 +1,9 @@
-//! Referrals: the order converts its referral, which becomes started again when every action of the order is taken back.
+//! Simulates referrals: an order converts its referral, which becomes started again when every action of the order is
+//! taken back.
 //!
-//! A referral belongs to one order and its ID encodes that order (`names`). In REST a referral contains two of its rewards,
-//! as in the vendor's document; in GraphQL it contains all of them. That a retraction empties `dateConverted` is inferred
-//! and not published by the vendor.
+//! A simulated referral belongs to one order, and its ID encodes that order (`names`). In REST, a referral contains two
+//! of its rewards, as in the vendor's document. In GraphQL, a referral contains all of its rewards. The vendor does not
+//! publish that a retraction empties `dateConverted`. The simulator infers that a retraction empties `dateConverted`.
 
 use std::{collections::HashMap, sync::RwLock};
 
@@ -28,7 +29,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether the setting's name and value are valid.
+    /// Changes one setting of the simulated referrals. Returns `true` if the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "referral-after" => ReferralAfter::from_str(value, true).map(|after| self.after = after).is_ok(),
@@ -55,7 +56,7 @@ impl Referrals {
         write(&self.taken_back).entry(action).or_insert(now);
     }
 
-    /// Whether the tenant has rewards of this side.
+    /// Returns `true` if the tenant has rewards for this recipient.
     pub(super) fn has(&self, side: Side) -> bool {
         match side {
             Side::Third => read(&self.live).rewards == ReferralRewards::Third,
@@ -79,7 +80,7 @@ pub(super) struct Dates {
 }
 
 impl World {
-    /// Returns the order of a referral ID; `None` if its buyer is not a current participant.
+    /// Returns the order with this referral ID; `None` if the order's buyer is not a current participant.
     pub(super) fn referral(&self, id: &str) -> Option<(u64, u64)> {
         self.data.find_referral(id).filter(|(buyer, _)| self.is_here(*buyer))
     }
@@ -90,7 +91,7 @@ impl World {
         let (started, converted) = (ordered - days as i64 * DAY, ordered + 60_000);
         let taken_back = read(&self.referrals.taken_back);
         let actions = (0..self.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action });
-        // If the order has two actions, the referral is taken back only with both.
+        // If the order has two actions, the referral is taken back only after both are taken back.
         let back: Option<Vec<i64>> = actions.map(|action| taken_back.get(&action).copied()).collect();
         match back.and_then(|back| back.into_iter().max()) {
             Some(at) if self.referrals.after() == ReferralAfter::Started => {
@@ -101,7 +102,7 @@ impl World {
     }
 }
 
-/// Answers `referrals/{id}`.
+/// Answers a request for `referrals/{id}`.
 pub(super) fn answer(world: &World, path: &str) -> Reply {
     match world.referrals.after() {
         ReferralAfter::Forbidden => return advocate_error(403, "This token may not do that.", None, None),
@@ -129,7 +130,7 @@ fn write_referral(out: &mut Vec<u8>, world: &World, buyer: u64, order: u64) {
     for (name, side) in [("referredReward", Side::Friend), ("referrerReward", Side::Referrer)] {
         match rewards.iter().find(|(key, _)| key.side == side) {
             Some((key, touch)) => drop(world.style.write(referral.key(name), data, *key, *touch)),
-            // In the vendor's document only the referrer's field may be null.
+            // In the vendor's document, only the referrer's field of a referral may be null.
             None if side == Side::Friend && world.style.tidy => {}
             None => referral.null(name),
         }

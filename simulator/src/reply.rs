@@ -1,7 +1,8 @@
-//! A response before it is sent, in the form of its API: Advocate errors, Brand errors, Brand objects as JSON or XML.
+//! A simulated response before it is sent, in the form of its API: Advocate errors, Brand errors, Brand objects as JSON
+//! or XML.
 //!
-//! The Brand API answers in XML unless the client requests JSON. The simulator does the same, so that a client without the
-//! header fails here too. This module does not know the data.
+//! The vendor's Brand API answers in XML if the client does not request JSON. The simulator also answers in XML,
+//! because a client without the header must fail here too. The module of responses does not know the data.
 
 use hyper::{Response, StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
@@ -26,14 +27,14 @@ impl Reply {
         Self::new(status, JSON, value.to_string())
     }
 
-    /// Returns an HTML error page, as a proxy in front of the vendor sends it.
+    /// Returns an HTML error page, as a proxy in front of the vendor would send it.
     pub(super) fn html(status: u16) -> Self {
         let page = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n");
         Self::new(status, "text/html", page)
     }
 
-    /// Returns the HTML page of a firewall between client and vendor. The page contains the refused URL, as some firewalls'
-    /// pages do.
+    /// Returns the HTML page of a firewall between client and vendor. The firewall's page contains the refused URL, as
+    /// the pages of some firewalls do.
     pub(super) fn firewall() -> Self {
         let page = "<!DOCTYPE html><html><head><title>Access denied | Example Firewall</title></head>\
             <body><p>Blocked: ann@example.com from 192.0.2.7</p></body></html>\n";
@@ -50,7 +51,7 @@ impl Reply {
         self.send_as(body)
     }
 
-    /// Sends the head of this response with another body.
+    /// Sends the status and headers of this response with another body.
     pub(super) fn send_as(self, body: Payload) -> Response<Payload> {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -68,8 +69,8 @@ impl Reply {
     }
 }
 
-/// Returns an Advocate error: `{message, statusCode, apiErrorCode, rsCode}`. The last two exist only if a document lists
-/// them.
+/// Returns an Advocate error: `{message, statusCode, apiErrorCode, rsCode}`. `apiErrorCode` and `rsCode` are only
+/// present if a document of the vendor lists them.
 pub(super) fn advocate_error(status: u16, message: &str, api: Option<&str>, rs: Option<&str>) -> Reply {
     let mut body = json!({"message": message, "statusCode": status});
     if let Some(api) = api {
@@ -81,7 +82,7 @@ pub(super) fn advocate_error(status: u16, message: &str, api: Option<&str>, rs: 
     Reply::json(status, &body)
 }
 
-/// Returns a Brand error: `{Status, Message}`, and the faulty field if there is one.
+/// Returns a Brand error: `{Status, Message}`, and the faulty field if the error is about a field.
 pub(super) fn brand_error(json: bool, status: u16, message: &str, field: Option<(&str, &str)>) -> Reply {
     let mut body = json!({"Status": "ERROR", "Message": message});
     if let Some((field, message)) = field {
@@ -96,7 +97,8 @@ pub(super) fn brand(json: bool, status: u16, element: &str, value: &Value) -> Re
         return Reply::json(status, value);
     }
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ImpactRadiusResponse>");
-    // In these elements the keys describe the response itself, so no inner element wraps them.
+    // In the elements `Error`, `Queued` and `Page`, the JSON keys describe the response itself. Therefore no inner
+    // element wraps the keys of these three elements.
     if matches!(element, "Error" | "Queued" | "Page") {
         write_members(&mut out, value);
     } else {

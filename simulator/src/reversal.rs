@@ -1,8 +1,9 @@
-//! Reverses and modifies actions: validates a form, queues a submission, and applies its effect later.
+//! Reverses and modifies simulated actions: validates a form, queues a submission, and applies its effect later.
 //!
-//! A submission becomes Queued, then In Progress, then Complete. Only then are the rewards of its actions cancelled, and
-//! only if the program rule exists (`programs`). The submission may have the error ACTION_NOT_FOUND, which the refund guide
-//! calls normal. The response to the client does not affect the processing.
+//! A simulated submission becomes Queued, then In Progress, then Complete. When a submission is Complete, the rewards
+//! of its actions are cancelled, but only if the program rule exists (`programs`). A submission may have the error
+//! ACTION_NOT_FOUND, which the refund guide calls normal. The response to the client does not affect the processing of
+//! a submission.
 
 use std::{
     collections::HashMap,
@@ -31,7 +32,7 @@ pub(super) struct Live {
     pub(super) cancel_fault: DeleteFault,
     pub(super) submission_error: String,
     pub(super) submissions_list: SubmissionsList,
-    /// How long lists do not contain a new submission.
+    /// How long lists of submissions do not contain a new submission.
     pub(super) submissions_late: Duration,
 }
 
@@ -55,7 +56,8 @@ pub(super) struct Reversals {
     tidy: bool,
     known: Vec<String>,
     scope: OrderScope,
-    /// Delays until In Progress, from there until Complete, and from there until the rewards are cancelled.
+    /// The delays until a submission is In Progress, from there until it is Complete, and from there until its rewards
+    /// are cancelled.
     delays: [Duration; 3],
     short_ids: bool,
     uri_host: String,
@@ -73,9 +75,10 @@ pub(super) struct Request {
     tracker: u64,
     zero: bool,
     code: String,
-    /// The requested change, for a modification.
+    /// The requested change of the action, if the form is a modification.
     wanted: Wanted,
-    /// For the record: the ActionIds in the form, or the order ID if the form has none.
+    /// The ActionIds in the form, or the order ID if the form has no ActionId. The record shows the names of the
+    /// actions in a form.
     pub(super) names: Vec<String>,
     actions: Vec<ActionKey>,
 }
@@ -83,7 +86,7 @@ pub(super) struct Request {
 /// The change to one action.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
-    /// `zero` if the form contains `Amount=0`.
+    /// The reversal of an action. `zero` is `true` if the form contains `Amount=0`.
     Reverse {
         zero: bool,
     },
@@ -99,7 +102,7 @@ pub(super) fn status(began: Instant, [queue, complete]: [Duration; 2]) -> &'stat
     }
 }
 
-/// Why a form is refused: the message, the field, and what is wrong with the field.
+/// Why the simulator refuses a form: the message, the field, and what is wrong with the field.
 pub(super) type Refusal = (&'static str, &'static str);
 
 impl Reversals {
@@ -127,7 +130,7 @@ impl Reversals {
         }
     }
 
-    /// Parses a form. The error contains the invalid field.
+    /// Parses the form of a reversal or modification. The error contains the invalid field of the form.
     pub(super) fn read(
         &self,
         world: &World,
@@ -174,7 +177,7 @@ impl Reversals {
         Ok(Request { put, form: form.to_owned(), order_id, tracker, zero, code, wanted, names, actions })
     }
 
-    /// Queues a request and starts its effect in the background.
+    /// Queues a reversal or modification, and starts its effect in the background.
     pub(super) fn process(&self, world: &Arc<World>, request: Request) -> Value {
         let live = read(&self.live).clone();
         let at = time::now_ms();
@@ -209,7 +212,7 @@ impl Reversals {
         json!({"Status": "QUEUED", "QueuedUri": format!("{}{}", self.uri_host.trim_end_matches('/'), self.uri(&id))})
     }
 
-    /// After the delays, changes each action and then its rewards.
+    /// Changes each action after the delays, and then the action's rewards.
     pub(super) fn follow_up(&self, world: &Arc<World>, acts: Vec<(ActionKey, Act)>, code: &str) {
         let (world, stop) = (world.clone(), self.stop.clone());
         let ([queue, complete, cancel], code) = (self.delays, code.to_owned());
@@ -218,8 +221,8 @@ impl Reversals {
             let now = time::now_ms();
             let mut taken_back = Vec::new();
             for (action, act) in acts {
-                // A modification takes the event back only if nothing is left of the action. A reversal takes it back only
-                // with `Amount=0`.
+                // A modification takes the event back only if nothing is left of the action. A reversal takes the event
+                // back only if the form contains `Amount=0`.
                 let takes_back = match act {
                     Act::Reverse { zero } => world.action_log.reverse(&world.data, action, now, &code) && zero,
                     Act::Modify(wanted) => world.action_log.modify(&world.data, action, now, &code, &wanted),
@@ -235,7 +238,7 @@ impl Reversals {
         }));
     }
 
-    /// Returns the delays until In Progress, and from there until Complete.
+    /// Returns the delays until a submission is In Progress, and from there until it is Complete.
     pub(super) fn delays(&self) -> [Duration; 2] {
         [self.delays[0], self.delays[1]]
     }
@@ -249,7 +252,7 @@ impl Reversals {
         hold(&self.submissions).get(place).map(|(id, submission)| self.value(id, submission))
     }
 
-    /// Returns the submissions that lists contain already, newest first.
+    /// Returns the submissions that lists already contain, newest first.
     pub(super) fn listed(&self) -> Vec<Value> {
         let late = read(&self.live).submissions_late;
         let submissions = hold(&self.submissions);
@@ -282,7 +285,7 @@ impl Reversals {
             "Uri": self.uri(id),
         });
         if self.tidy && !done {
-            // Without the key, because the schema's type is a date, and an empty text is not a date.
+            // Omits the key `CompletionDate`, because the schema's type is a date, and an empty text is not a date.
             value.as_object_mut().map(|object| object.remove("CompletionDate"));
         }
         value

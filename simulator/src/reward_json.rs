@@ -1,8 +1,8 @@
 //! Writes one reward in the form of the REST API, directly as bytes.
 //!
-//! The keys and their order follow the vendor's published examples, with their irregularities: nulls or missing keys,
-//! numbers as text, unknown types and extra keys. `--tidy` omits the irregularities. No JSON tree is built, because a crawl
-//! reads a million rewards.
+//! The keys of a REST reward and their order follow the vendor's published examples, with their irregularities: nulls
+//! or missing keys, numbers as text, unknown types and extra keys. `--tidy` omits the irregularities of the vendor's
+//! rewards. The simulator builds no JSON tree of a reward, because a crawl reads a million rewards.
 
 use super::{
     data::Data,
@@ -13,7 +13,7 @@ use super::{
     random::Tag,
 };
 
-/// The options of the notation of rewards.
+/// The options of the notation of rewards in REST.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub(super) tidy: bool,
@@ -21,7 +21,7 @@ pub(super) struct Style {
     pub(super) names: LinkNames,
 }
 
-/// The keys of one spelling: order ID, second order ID, ActionId.
+/// The JSON keys of one spelling: order ID, second order ID, ActionId.
 pub(super) type Names = (&'static str, &'static str, &'static str);
 
 const SPELLINGS: [Names; 4] = [
@@ -31,7 +31,7 @@ const SPELLINGS: [Names; 4] = [
     ("Oid", "OrderNumber", "ActionID"),
 ];
 
-/// The order IDs of a reward and its ActionId. An ambiguous or shared reward has two order IDs.
+/// The order IDs and the ActionId in a reward. An ambiguous or shared reward has two order IDs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Link {
     pub(super) orders: Vec<String>,
@@ -46,14 +46,15 @@ impl Style {
             return Link::default();
         }
         let mut orders = vec![data.order_id(buyer, order)];
-        // The unusual keys have no form for a second order ID.
+        // The unusual spelling of keys has no form for a second order ID.
         if self.names != LinkNames::Unusual {
             orders.extend(data.second_order_id(buyer, order));
         }
         Link { orders, action: data.action_id(ActionKey { buyer, order, action }) }
     }
 
-    /// Returns the spelling of the fields of an action's event. It is the same for each reward of the action.
+    /// Returns the spelling of the fields in an action's event. The spelling of the event's fields is the same for each
+    /// reward of an action.
     pub(super) fn event_names(self, data: &Data, action: ActionKey) -> Names {
         self.spelling(data.hash(Tag::Look, action.reward(Side::Friend).pack(), 0))
     }
@@ -72,7 +73,8 @@ impl Style {
     /// Writes the reward as one JSON object, and returns its facts.
     pub(super) fn write(self, out: &mut Vec<u8>, data: &Data, key: RewardKey, touch: Touch) -> Facts {
         let facts = data.facts(key, touch, self.tidy);
-        // Of sixteen rewards, one has only the keys of the oldest example, eleven write their nulls, and four omit them.
+        // Of sixteen rewards, one has only the keys of the oldest example, eleven have keys with null, and four omit
+        // these keys.
         let style = if self.tidy { 15 } else { facts.look & 15 };
         let mut object = Object::new(out, (1..12).contains(&style), !self.tidy && (facts.look >> 8).is_multiple_of(32));
         object.order_numbers = !self.tidy;
@@ -117,8 +119,8 @@ impl Style {
         facts
     }
 
-    /// Writes the order ID and the ActionId at the place that `--link-in` sets. A reward without an order has an empty value
-    /// or no key.
+    /// Writes the order ID and the ActionId into the part of the reward that `--link-in` sets. A reward without an
+    /// order has an empty order ID or no key for it.
     fn write_link(self, object: &mut Object<'_>, look: u64, data: &Data, key: RewardKey) {
         let names = self.spelling(look);
         let manual = !key.side.is_linked();
@@ -156,7 +158,7 @@ impl Style {
     }
 }
 
-/// Writes the fields of the event behind an order's reward, as in GraphQL.
+/// Writes the fields of the event that caused an order's reward, as in GraphQL.
 pub(super) fn write_event_fields(object: &mut Object<'_>, style: Style, data: &Data, action: ActionKey) {
     object.order_numbers = !style.tidy;
     if style.link_in != LinkIn::None {
@@ -197,7 +199,7 @@ fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: Rewa
     object.text(names.2, data.action_id(ActionKey { buyer, order, action }).as_deref());
 }
 
-/// Returns the key of the program's reward for this side.
+/// Returns the key of the program's reward for this recipient.
 pub(super) fn program_reward_key(side: Side) -> &'static str {
     match side {
         Side::Friend => "referredReward",
@@ -248,7 +250,8 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Opens an object. With `nulls`, absent values are written as null; otherwise their keys are omitted.
+    /// Opens a JSON object. With `nulls`, a JSON object has null for absent values; otherwise it omits the keys of
+    /// absent values.
     pub(super) fn new(out: &'a mut Vec<u8>, nulls: bool, numbers_as_text: bool) -> Self {
         out.push(b'{');
         Self { out, first: true, nulls, numbers_as_text, order_numbers: false }
@@ -269,7 +272,7 @@ impl<'a> Object<'a> {
         self.out.push(b'}');
     }
 
-    /// Writes a key. The caller then writes its value.
+    /// Writes a key of the JSON object. The caller writes the value after the JSON key.
     pub(super) fn key(&mut self, key: &str) -> &mut Vec<u8> {
         if !self.first {
             self.out.push(b',');
@@ -320,7 +323,7 @@ pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.push(b'"');
     write(out);
-    // Few texts need escaping, so only these are written a second time.
+    // Few texts need escaping. Therefore only texts that need escaping are written a second time.
     if out[start + 1..].iter().any(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
         let plain = out.split_off(start + 1);
         out.truncate(start);

@@ -1,8 +1,8 @@
-//! Computes how many participants must order so that a given share of the accounts has a reward.
+//! Computes how many participants must order to give a certain share of the accounts a reward.
 //!
-//! The result is an approximation from the shares in the formulas, accurate to a few hundredths.
+//! The computed number is an approximation from the shares in the formulas, accurate to a few hundredths.
 
-/// For `--rewarded`: of 10,000 participants, how many order and how many have a manual reward.
+/// The numbers for `--rewarded`: of 10,000 participants, how many order and how many have a manual reward.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rewarded {
     pub(super) buyers: u64,
@@ -10,7 +10,8 @@ pub(super) struct Rewarded {
 }
 
 impl Rewarded {
-    /// Computes both numbers so that about this share of the accounts has a reward: as a buyer, as a referrer, or manually.
+    /// Computes how many participants order and how many have a manual reward, for about this share of accounts with a
+    /// reward.
     pub(super) fn new(share: f64) -> Self {
         // An account has slightly more than one member, and each member can get a reward in three ways.
         let person = 1.0 - (1.0 - share).powf(1.0 / MEMBERS);
@@ -21,8 +22,8 @@ impl Rewarded {
     }
 }
 
-/// Average number of participants per account: in each block of 16, on average 1.25 share the account of another
+/// The average number of participants per account: in each block of 16, on average 1.25 share the account of another
 /// participant.
 const MEMBERS: f64 = 16.0 / 14.75;
-/// Share of the orders that reward the friend. The share for the referrer is the same.
+/// The share of the orders that reward the friend. The share of the orders that reward the referrer is the same.
 const REWARDED_SIDES: f64 = 0.95;

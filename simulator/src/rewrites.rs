@@ -1,7 +1,8 @@
-//! Falsifies responses about a reward: the body of another reward, a contradictory body, or an implausible time.
+//! Falsifies simulated responses about a reward: the body of another reward, a contradictory body, or an implausible
+//! time.
 //!
-//! The data stay correct; only the written response is changed. A test sets a rewrite with `/_simulator/rewrite`, to check
-//! that a client does not trust false responses.
+//! A rewrite leaves the data correct and changes only the written response. A test sets a rewrite with
+//! `/_simulator/rewrite`, to check that a client does not trust false responses.
 
 use std::{
     collections::HashMap,
@@ -22,28 +23,28 @@ use super::{
     world::World,
 };
 
-/// Suffix of the second of two equal keys, because a JSON map cannot hold both. It is removed from the written text, in
-/// which it is escaped.
+/// The suffix that marks the second of two equal JSON keys, because a JSON map cannot contain both. The simulator
+/// removes the escaped suffix from the written text.
 const DUPLICATE_SUFFIX: &str = "\u{1}";
 const AGAIN_WRITTEN: &str = "\\u0001\":";
 
 #[derive(Debug, Clone, Default)]
 struct Rewrite {
-    /// New values of keys.
+    /// The new values of the reward's JSON keys.
     set: Map<String, Value>,
-    /// Keys that are written a second time, with these values.
+    /// The JSON keys of the reward that the simulator writes a second time, with these values.
     repeat: Map<String, Value>,
-    /// Lists contain the reward a second time, with these values.
+    /// The values with which lists contain the reward a second time.
     also: Option<Map<String, Value>>,
-    /// Whether lists of rewards do not contain this reward.
+    /// Whether lists of rewards omit this reward.
     hidden: bool,
-    /// ID of the reward whose body answers a request for this reward.
+    /// The ID of the reward whose body answers a request for this reward.
     another: Option<String>,
-    /// The only API whose responses are changed, `rest` or `graphql`; `None` for both.
+    /// The only API whose responses the rewrite changes, `rest` or `graphql`; `None` for both APIs.
     only: Option<String>,
 }
 
-/// The active rewrites, by reward ID.
+/// The active rewrites of responses, by reward ID.
 #[derive(Debug, Default)]
 pub(super) struct Rewrites {
     on: AtomicBool,
@@ -51,8 +52,8 @@ pub(super) struct Rewrites {
 }
 
 impl Rewrites {
-    /// Sets the rewrite of one reward from a JSON object with the keys `set`, `repeat`, `also`, `hidden`, `as` and `only`.
-    /// An empty body removes the rewrite. Returns whether the body is valid.
+    /// Sets the rewrite of one reward from a JSON object with the keys `set`, `repeat`, `also`, `hidden`, `as` and
+    /// `only`. An empty body removes the rewrite of the reward. Returns `true` if the rewrite's JSON is valid.
     pub(super) fn set(&self, id: &str, body: &str) -> bool {
         let mut by_id = write(&self.by_id);
         if body.trim().is_empty() {

@@ -1,7 +1,8 @@
-//! Handles one request: records, authenticates, limits, breaks and answers it, in that order.
+//! Handles one request to the simulator: records, authenticates, limits, breaks and answers it, in that order.
 //!
-//! Credentials are checked before the limit, so that a wrong token uses no quota. The limit is checked before the faults, so
-//! that a fault never hides a client that sends too fast. Other modules write the response.
+//! The simulator checks credentials before the limit, because a wrong token must use no quota. The simulator checks the
+//! limit before the faults, because a fault must never hide a client that sends too fast. Other modules of the
+//! simulator write the response.
 
 use std::{sync::Arc, time::Instant};
 
@@ -28,20 +29,20 @@ use super::{
 
 /// Maximum size of a form, in bytes.
 const MAX_FORM: usize = 1 << 20;
-/// Maximum size of the body of a control path, in bytes: enough for a large reversal file.
+/// Maximum size of the body of a control request, in bytes. The maximum size is enough for a large reversal file.
 const MAX_CONTROL: usize = 64 << 20;
 /// Maximum time without a response for the fault `hang`.
 const MAX_SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// A request to one of the vendor APIs, before its body is read.
+/// A request to one of the simulated vendor APIs, before its body is read.
 struct ApiRequest<'a> {
     host: Host,
-    /// The path below the tenant or the SID.
+    /// The path of the request below the tenant or the SID.
     path: &'a str,
-    /// The tenant or the SID.
+    /// The tenant or the SID in the path of the request.
     owner: &'a str,
     query: &'a str,
-    /// Whether the client requests JSON. The Advocate API has no other format.
+    /// Whether the client requests JSON. The Advocate API has no other format than JSON.
     json: bool,
 }
 
@@ -54,7 +55,7 @@ impl ApiRequest<'_> {
     }
 }
 
-/// Answers a request. If it returns an error, the connection is reset.
+/// Answers one request to the simulator. If the answer to a request fails, the simulator resets the connection.
 pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>) -> Result<Response<Payload>, Broken> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
@@ -116,7 +117,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         return Ok(request.error(429, "Rate limit exceeded.", rs).with(limits).send());
     }
     let fault = match endpoint {
-        // Each GraphQL query counts as its own request, because all of them have the same path.
+        // Each GraphQL query counts as a request of its own for the faults, because all queries have the same path.
         Endpoint::Graphql => simulator.faults.draw(path, &form),
         _ if method == Method::GET => simulator.faults.draw(path, query),
         _ => None,
@@ -168,7 +169,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
     })
 }
 
-/// Returns the API to which a path belongs.
+/// Returns the vendor API to which a path belongs.
 fn route<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<ApiRequest<'a>> {
     let (host, rest) = match path.strip_prefix("/api/v1/") {
         Some(rest) => (Host::Advocate, rest),
@@ -180,7 +181,7 @@ fn route<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<ApiRe
     Some(ApiRequest { host, path, owner, query, json })
 }
 
-/// Returns the effective method of a request. A POST can state another method in its query or form.
+/// Returns the HTTP method that a request means. A POST can state another method in its query or form.
 fn effective_method(method: Method, query: &str, form: &str) -> Method {
     if method != Method::POST {
         return method;
@@ -192,7 +193,7 @@ fn effective_method(method: Method, query: &str, form: &str) -> Method {
     }
 }
 
-/// Checks the credentials, their permissions, and the tenant or SID.
+/// Checks the credentials of a request, their permissions, and the tenant or SID.
 fn authenticate(
     simulator: &Simulator,
     request: &ApiRequest<'_>,
@@ -275,7 +276,7 @@ fn damage_response(simulator: &Simulator, mut reply: Reply, fault: FaultKind, en
         FaultKind::Empty => Payload::whole(Vec::new()),
         FaultKind::Duplicate if endpoint == Endpoint::Rewards => match duplicated(&body) {
             Some(body) => Payload::whole(body),
-            // Without an item there is nothing to repeat, so the response is sent undamaged.
+            // A list without items cannot repeat an item. Therefore the simulator sends the response undamaged.
             None => return reply.send_as(Payload::whole(body)),
         },
         _ => return reply.send_as(Payload::whole(body)),

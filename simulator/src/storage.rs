@@ -1,7 +1,8 @@
-//! The host of export files. Its origin differs from the API's, as with the vendor's storage.
+//! The simulated host of export files. The origin of the export files differs from the API's, as at the vendor.
 //!
-//! A client can download a file with its signed URL until the URL expires. A client that sends its credentials to this host
-//! has leaked them, which is recorded as a violation. The API's limits and faults do not apply.
+//! A client can download a file with its signed URL until the URL expires. A client that sends its credentials to the
+//! host of export files has leaked the credentials. The simulator records that as a violation. The limits and faults of
+//! the API do not apply to export files.
 
 use std::sync::Arc;
 

@@ -7,13 +7,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
-/// How far this clock is ahead of the machine's, in milliseconds. A static, because a process with a shifted clock runs only
-/// one simulator.
+/// How far the simulator's clock is ahead of the machine's clock, in milliseconds. The shift is a static, because a
+/// process with a shifted clock runs only one simulator.
 static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
-/// Whether responses omit the `Date` header.
+/// Whether the simulator's responses omit the `Date` header.
 static DATELESS: AtomicBool = AtomicBool::new(false);
 
-/// Sets how far this clock is ahead of the machine's.
+/// Sets how far the simulator's clock is ahead of the machine's clock.
 pub(super) fn set_clock(ahead: SignedDuration) {
     AHEAD_MS.store(i64::try_from(ahead.as_millis()).unwrap_or(0), Ordering::Release);
 }
@@ -23,12 +23,12 @@ pub(super) fn set_date(on: bool) {
     DATELESS.store(!on, Ordering::Release);
 }
 
-/// Whether hyper writes the `Date` header.
+/// Returns `true` if hyper writes the `Date` header.
 pub(super) fn has_date() -> bool {
     !DATELESS.load(Ordering::Acquire)
 }
 
-/// Returns the `Date` header for a shifted clock; `None` if hyper writes the machine's time.
+/// Returns the `Date` header of a shifted clock; `None` if hyper writes the machine's time.
 pub(super) fn moved_date() -> Option<String> {
     let is_moved = AHEAD_MS.load(Ordering::Acquire) != 0 && has_date();
     let now = Duration::from_millis(u64::try_from(now_ms()).unwrap_or(0));
@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
 }
 
-/// Returns midnight UTC of a day, or of today for `None`.
+/// Returns midnight UTC of a day; `None` stands for today.
 pub(super) fn midnight(day: Option<Date>) -> i64 {
     let today = || Timestamp::from_millisecond(now_ms()).unwrap_or_else(|_out_of_range| Timestamp::now());
     let day = day.unwrap_or_else(|| today().to_zoned(TimeZone::UTC).date());

@@ -1,24 +1,25 @@
-//! All rewards sorted by their last modification: a sorted list from the formulas, and the differences since.
+//! All simulated rewards sorted by their last modification: a sorted list from the formulas, and the differences since
+//! the start.
 //!
-//! The list is built on first use and never changes. The differences are two sorted lists, so a page costs a few binary
-//! searches and its own length. Rewards of the same millisecond have an arbitrary and stable order. This module does not
-//! know what a reward is.
+//! The timeline's list is built on first use and never changes. The differences from the list are two sorted lists.
+//! Therefore a page of the timeline costs a few binary searches and its own length. Rewards that were modified in the
+//! same millisecond have an arbitrary and stable order. The timeline does not know what a reward is.
 
-/// A time in Unix milliseconds, and the number of the reward. The number can be decoded to the reward, and it sorts the
-/// rewards of the same millisecond.
+/// An entry of the timeline: a time in Unix milliseconds, and the number of the reward. The simulator decodes the
+/// number to the reward, and sorts the rewards of the same millisecond by it.
 pub(super) type Entry = (i64, u64);
 
-/// The differences between the list and the current rewards.
+/// The differences between the timeline's list and the current rewards.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
-    /// Current entries that are not in the list, sorted.
+    /// The current entries of the timeline that are not in its list, sorted.
     added: Vec<Entry>,
-    /// Outdated entries of the list, sorted.
+    /// The outdated entries of the timeline's list, sorted.
     removed: Vec<Entry>,
 }
 
 impl Differences {
-    /// Replaces an entry. `old` is `None` for a new reward; `new` is `None` for a removed one.
+    /// Replaces an entry of the timeline. `old` is `None` for a new reward, and `new` is `None` for a removed reward.
     pub(super) fn put(&mut self, old: Option<Entry>, new: Option<Entry>) {
         if old == new {
             return;
@@ -48,10 +49,10 @@ fn before(list: &[Entry], entry: Entry) -> usize {
     list.partition_point(|one| *one < entry)
 }
 
-/// All rewards by modification time: the list from the formulas, and the differences from it.
+/// All rewards by modification time: the list from the formulas, and the differences from that list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeline<'a> {
-    /// The entries from the formulas, sorted.
+    /// The entries that the formulas computed, sorted.
     pub(super) list: &'a [Entry],
     pub(super) shift: &'a Differences,
 }
@@ -61,7 +62,7 @@ impl Timeline<'_> {
         self.list.len() + self.shift.added.len() - self.shift.removed.len()
     }
 
-    /// Returns the number of entries before this time.
+    /// Returns the number of timeline entries before this time.
     pub(super) fn rank(&self, moment: i64) -> usize {
         self.before((moment, 0))
     }
@@ -70,13 +71,13 @@ impl Timeline<'_> {
         before(self.list, entry) + before(&self.shift.added, entry) - before(&self.shift.removed, entry)
     }
 
-    /// Returns the entries from position `from` up to position `to` (exclusive), in order.
+    /// Returns the timeline entries from position `from` up to position `to` (exclusive), in order.
     pub(super) fn slice(&self, from: usize, to: usize) -> Vec<Entry> {
         let mut slice = Vec::with_capacity(to.saturating_sub(from));
         if from >= to {
             return slice;
         }
-        // Searches for the last entry of the list that has at most `from` entries before it.
+        // Searches for the last entry of the timeline's list that has at most `from` entries before it.
         let (mut low, mut high) = (0, self.list.len());
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -90,8 +91,8 @@ impl Timeline<'_> {
         let first = self.list.get(low).copied().unwrap_or((i64::MAX, u64::MAX));
         let mut added = before(&self.shift.added, first);
         let mut skip = from.saturating_sub(self.before(first));
-        // Starts at the beginning and skips `from` entries, because the position is before the list's first entry or after
-        // its last one.
+        // Starts at the beginning of the timeline and skips `from` entries, because the position is before the list's
+        // first entry or after its last entry.
         if self.before(first) > from {
             (low, added, skip) = (0, 0, from);
         }

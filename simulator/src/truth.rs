@@ -1,8 +1,8 @@
-//! The true data: every existing reward, every account, and every action with its changes.
+//! The true data of the simulator: every existing reward, every account, and every action with its changes.
 //!
-//! A reward's line contains the real order and action for every `--link-in`. With unusual names, an ambiguous reward has
-//! only one order ID. The lines are written from [`World`] and not from served responses. They are written in pieces, so
-//! that a million participants fit in memory.
+//! The line of a reward contains the real order and action for every `--link-in`. With unusual names of keys, an
+//! ambiguous reward has only one order ID. The simulator writes the true data from [`World`] and not from its
+//! responses. The simulator writes the true data in pieces, because a million participants must fit in memory.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
     world::World,
 };
 
-/// Number of participants in each piece.
+/// The number of participants in each piece of the true data.
 const PIECE: u64 = 500;
 
 /// Returns one line for each existing reward, or with `accounts` for each account.
@@ -32,7 +32,7 @@ pub(super) fn lines(world: Arc<World>, accounts: bool) -> impl Iterator<Item = B
         for owner in people.into_iter().filter(|person| world.data.owner(*person) == *person) {
             if accounts { write_account(&mut out, &world, owner) } else { write_rewards(&mut out, &world, owner) }
         }
-        // An empty piece would cost a write, so it becomes a blank line.
+        // An empty piece would cost a write. Therefore an empty piece becomes a blank line.
         Some(Bytes::from(if out.is_empty() { b"\n".to_vec() } else { out }))
     })
 }
@@ -95,8 +95,8 @@ pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send +
     })
 }
 
-/// Describes one action: its amount, whether it is reversed, and its rewards with their cancellation times. The rewards of a
-/// shared order belong to the action that gave them.
+/// Describes one action: its amount, whether it is reversed, and its rewards with their cancellation times. The rewards
+/// of a shared order belong to the action that gave them.
 pub(super) fn action(world: &World, key: ActionKey) -> Value {
     let data = &world.data;
     let standing = world.action_log.state(data, key);

@@ -1,7 +1,8 @@
-//! Webhooks: subscriptions, the key set, and deliveries with a valid or forged signature.
+//! Simulates webhooks: subscriptions, the key set, and deliveries with a valid or forged signature.
 //!
-//! The two private keys beside this file were made for the simulator and protect nothing. The signature covers the body as
-//! base64url, with RS256; the vendor does not publish its algorithm. The simulator delivers only to this machine.
+//! The simulator's two private keys were made for the simulator and protect nothing. The signature of a webhook covers
+//! the body as base64url, with RS256. The vendor does not publish its algorithm. The simulator delivers webhooks only
+//! to this machine.
 
 use std::{
     io::{Read, Write},
@@ -25,9 +26,10 @@ use super::{
     time,
 };
 
-/// The private key whose public key is in the key set.
+/// The private key of the public key in the key set.
 const KEY: &[u8] = include_bytes!("hook_key.p8");
-/// The private key after a rotation. Before the rotation, deliveries signed with it are forged.
+/// The private key after a rotation of the keys. Before the rotation, a delivery that is signed with this key is
+/// forged.
 const OTHER: &[u8] = include_bytes!("other_hook_key.p8");
 
 /// The tenant's webhook subscriptions and signing keys.
@@ -43,7 +45,7 @@ struct State {
 }
 
 impl Webhooks {
-    /// Answers `/.well-known/jwks.json`.
+    /// Answers a request for `/.well-known/jwks.json`.
     pub(super) fn jwks(&self) -> Reply {
         let mut state = hold(&self.0);
         state.asked_for_keys += 1;
@@ -54,7 +56,7 @@ impl Webhooks {
         Reply::json(200, &json!({ "keys": keys }))
     }
 
-    /// Answers `/subscription` and the paths below it.
+    /// Answers a request for `/subscription` or a path below it.
     pub(super) fn answer(&self, method: &hyper::Method, tenant: &str, path: &str, form: &str) -> Reply {
         let rest = path.strip_prefix("subscription").unwrap_or_default().trim_start_matches('/');
         match (method.as_str(), rest) {
@@ -99,7 +101,7 @@ impl Webhooks {
                     return advocate_error(404, "No such subscription.", None, None);
                 }
                 let (signature, body) = self.delivery(tenant, "type=test");
-                // Delivers in the background, because the vendor responds before it delivers.
+                // Delivers the webhook in the background, because the vendor responds before it delivers.
                 let address = address.into_owned();
                 std::thread::spawn(move || deliver(&address, &signature, &body));
                 Reply::new(204, "application/json", "")
@@ -108,8 +110,8 @@ impl Webhooks {
         }
     }
 
-    /// Answers `/_simulator/webhook`: returns a delivery that the caller can post itself. The request has `type`, `account`
-    /// and `id`, and in `how` the damage.
+    /// Answers `/_simulator/webhook` with a delivery that the caller can post itself. The request for a delivery has
+    /// `type`, `account` and `id`, and in `how` the damage of the delivery.
     pub(super) fn control(&self, tenant: &str, asked: &str) -> Reply {
         if query::value(asked, "rotate").is_some() {
             hold(&self.0).rotated = true;
@@ -175,7 +177,7 @@ fn sign(key: &[u8], text: &[u8]) -> String {
     }
 }
 
-/// Posts a delivery to an address on this machine and ignores the response.
+/// Posts a webhook delivery to an address on this machine and ignores the response.
 fn deliver(address: &str, signature: &str, body: &str) {
     let Some((host, path)) = address.strip_prefix("http://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
     else {
@@ -189,6 +191,6 @@ fn deliver(address: &str, signature: &str, body: &str) {
         body.len()
     );
     let mut answer = Vec::new();
-    // A missing response is no error.
+    // A delivery without a response is no error.
     let _sent = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
 }

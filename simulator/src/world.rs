@@ -1,8 +1,8 @@
-//! The current data: the formulas, and the changes since the start.
+//! The current data of the simulator: the formulas, and the changes since the start.
 //!
-//! The changes are few (reversed actions, participants who joined or left, rewards that a test changed) and are stored in
-//! maps under locks. An atomic flag tells whether any reward has changed, so that a crawl of an unchanged tenant takes no
-//! lock. This module does not know HTTP.
+//! The changes of the data are few: reversed actions, participants who joined or left, rewards that a test changed.
+//! Maps under locks store the changes of the data. An atomic flag tells whether any reward has changed. Therefore a
+//! crawl of an unchanged tenant takes no lock. The module of the current data does not know HTTP.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,11 +32,11 @@ use super::{
 #[derive(Debug, Default)]
 struct Changes {
     touched: HashMap<u64, Touch>,
-    /// Rewards that a control path has moved to another account.
+    /// The rewards that a control path has moved to another account.
     moved: Vec<RewardKey>,
-    /// The differences that these changes make in the order by modification time.
+    /// The differences that the changes make in the order by modification time.
     shift: Differences,
-    /// The time of the last change. Later changes never get an earlier time.
+    /// The time of the last change of a reward. A later change of a reward never gets an earlier time.
     last: i64,
 }
 
@@ -54,17 +54,17 @@ pub(super) struct World {
     pub(super) action_log: ActionLog,
     pub(super) programs: Programs,
     pub(super) referrals: Referrals,
-    /// Accounts for which Get Rewards always fails.
+    /// The accounts for which Get Rewards always fails.
     failing: HashSet<u64>,
     pub(super) deleted_accounts: DeletedAccounts,
     changed: AtomicBool,
     changes: RwLock<Changes>,
-    /// The rewards of the formulas sorted by modification time, built on first use.
+    /// The rewards of the formulas sorted by modification time. The list is built on first use.
     moments: OnceLock<Vec<Entry>>,
-    /// Number of rewards that are still to change while rewards are read.
+    /// The number of rewards that will still change while a client reads rewards.
     pub(super) churn_left: AtomicU64,
     pub(super) reads: AtomicU64,
-    /// Number of earlier changes of accounts.
+    /// The number of earlier changes of accounts.
     pub(super) turns: AtomicU64,
     churned: AtomicBool,
     participants: RwLock<Participants>,
@@ -100,8 +100,8 @@ impl World {
 
     // ---- people ------------------------------------------------------------------------------------------------
 
-    /// Returns at most `limit` participants from `offset`, and the total number. The call may make some participants join or
-    /// leave.
+    /// Returns at most `limit` participants from `offset`, and the total number of participants. A read of a page may
+    /// make some participants join or leave.
     pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         if self.churn_is_due() {
             let mut participants = write(&self.participants);
@@ -120,7 +120,7 @@ impl World {
         read(&self.participants).has_churn_left()
     }
 
-    /// Adds this number of participants who join or leave while `/users` is read.
+    /// Adds a number of participants who join or leave while a client reads `/users`.
     pub(super) fn churn_more(&self, events: u64) {
         write(&self.participants).churn_more(events);
     }
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Returns the account with this ID; `None` if it does not exist.
+    /// Returns the account with this ID; `None` if the account does not exist.
     pub(super) fn account(&self, id: &str) -> Option<u64> {
         let owner = self.data.find_account(id)?;
         (self.data.owner(owner) == owner && self.is_here(owner)).then_some(owner)
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// Returns the reward with this ID; `None` if it does not exist.
+    /// Returns the reward with this ID; `None` if the reward does not exist.
     pub(super) fn reward(&self, id: &str) -> Option<(RewardKey, Touch)> {
         let key = self.data.find_reward(id)?;
         let touch = self.touch_of(key);
@@ -196,7 +196,7 @@ impl World {
         is_there.then_some((key, touch))
     }
 
-    /// Returns the existing rewards of an action, without those that lists leave out.
+    /// Returns the existing rewards of an action, without the rewards that lists omit.
     pub(super) fn rewards_of_action(&self, action: ActionKey) -> Vec<(RewardKey, Touch)> {
         self.rewards_of_sides(action, &[Side::Friend, Side::Referrer])
     }
@@ -226,7 +226,7 @@ impl World {
         read(&self.changes).touched.get(&key.pack()).copied().unwrap_or_default()
     }
 
-    /// Changes one reward. The change's time is never before an earlier change.
+    /// Changes one reward of the simulator. The time of a reward's change is never before an earlier change.
     fn touch(&self, key: RewardKey, now: i64, change: impl FnOnce(&mut Touch, i64)) {
         let mut changes = write(&self.changes);
         let now = changes.moment(now);
@@ -248,8 +248,8 @@ impl World {
         (!touch.deleted).then(|| (modified, self.data.tie(key)))
     }
 
-    /// Places one more order of this buyer now. Returns the reward of the order, or `None` if the buyer has no free order
-    /// number.
+    /// Places one more order of this buyer now. Returns the reward of the new order, or `None` if the buyer has no free
+    /// order number.
     pub(super) fn place_order(&self, buyer: u64, now: i64) -> Option<RewardKey> {
         let mut changes = write(&self.changes);
         let now = changes.moment(now);
@@ -259,7 +259,8 @@ impl World {
         Some(key)
     }
 
-    /// Adds the rewards of a participant who has just joined. They were created earlier, and are modified now.
+    /// Adds the rewards of a participant who has just joined. The rewards of the new participant were created earlier,
+    /// and are modified now.
     fn add_rewards_of(&self, person: u64) {
         let mut changes = write(&self.changes);
         let now = changes.moment(time::now_ms());
@@ -283,13 +284,13 @@ impl World {
         }
     }
 
-    /// Calls `look` with all rewards sorted by modification time. The locks are held during the call, so `look` must not
-    /// call a method of `World` that locks.
+    /// Calls `look` with all rewards sorted by modification time. The locks are held during the call. Therefore `look`
+    /// must not call a method of `World` that takes a lock.
     pub(super) fn timeline<T>(&self, look: impl FnOnce(Timeline<'_>, &dyn Fn(RewardKey) -> Touch) -> T) -> T {
         let list = self.moments.get_or_init(|| {
             let mut list = Vec::new();
             for person in 0..self.data.people {
-                // A new order's rewards are in the changes and not in this list.
+                // The rewards of a new order are in the timeline's differences and not in its list.
                 self.data.rewards_of(person, |key| {
                     if self.data.late_reward(key).is_none() {
                         list.extend(self.entry(key, Touch::default()));
@@ -305,7 +306,7 @@ impl World {
         look(Timeline { list, shift: &changes.shift }, &touch)
     }
 
-    /// Cancels one reward, if it is cancellable. Returns whether it was.
+    /// Cancels one reward, if it is cancellable. Returns `true` if the reward was cancellable.
     pub(super) fn cancel_reward(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         if facts.cancellable {
@@ -314,7 +315,7 @@ impl World {
         facts.cancellable
     }
 
-    /// Redeems one reward in full, if it is a redeemable credit. Returns whether it was.
+    /// Redeems one reward in full, if it is a redeemable credit. Returns `true` if the reward was a redeemable credit.
     pub(super) fn redeem(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         let possible = facts.cancellable && facts.assigned.is_some();
@@ -338,13 +339,14 @@ impl World {
 
     // ---- actions -----------------------------------------------------------------------------------------------
 
-    /// Returns the action with this ID; `None` if its buyer never was a participant.
+    /// Returns the action with this ID; `None` if the action's buyer never was a participant.
     pub(super) fn action(&self, id: &str) -> Option<ActionKey> {
         let action = self.data.find_action(id)?;
         (action.buyer < self.data.people || self.is_here(action.buyer)).then_some(action)
     }
 
-    /// Cancels the cancellable rewards of an action, and takes its referral back. Returns the number of cancelled rewards.
+    /// Cancels the cancellable rewards of an action, and takes its referral back. Returns the number of rewards that
+    /// the function cancelled.
     pub(super) fn cancel_action(&self, action: ActionKey, now: i64) -> usize {
         self.referrals.take_back(action, now);
         self.cancel_rewards_of(action, now, |_| true)

@@ -1,8 +1,8 @@
 //! DELETE and PUT of actions, and POST to cancel a reward: checks and records the request, processes it, and answers. A
-//! configured fault may prevent the processing or falsify the answer.
+//! configured fault may prevent the processing of a write or falsify the answer.
 //!
-//! With `--delete-fault`, `--put-fault` and `--cancel-fault`, the response may differ from what happens. The record says for
-//! each request whether it was processed. This module records forbidden requests as violations.
+//! With `--delete-fault`, `--put-fault` and `--cancel-fault`, the response may differ from what happens. The record
+//! says for each write whether the simulator processed it. The simulator records forbidden writes as violations.
 
 use std::{sync::Arc, time::Instant};
 
@@ -19,16 +19,17 @@ use super::{
 /// How the simulator answers a write.
 pub(super) enum Outcome {
     Reply(Reply),
-    /// Resets the connection.
+    /// The simulator resets the connection.
     Reset,
-    /// Sends no response.
+    /// The simulator sends no response.
     Hang,
 }
 
-/// Marker in the `Location` of a redirect. A request with this marker shows that the client has followed the redirect.
+/// A marker in the `Location` of a redirect. A request with this marker shows that the client has followed the
+/// redirect.
 const REDIRECT_MARKER: &str = "redirected=1";
 
-/// The received request.
+/// A write that the simulator received.
 pub(super) struct Sent<'a> {
     pub(super) put: bool,
     pub(super) json: bool,
@@ -75,7 +76,7 @@ pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) 
     })
 }
 
-/// Answers a POST of `/reward/{id}/cancel`. With a fault, the response may differ from what happens.
+/// Answers a POST of `/reward/{id}/cancel`. With `--cancel-fault`, the response may differ from what happens.
 pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instant) -> Outcome {
     let Simulator { record, world, .. } = simulator;
     let id = path.trim_start_matches("reward/").trim_end_matches("/cancel");
@@ -104,7 +105,7 @@ pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instan
     })
 }
 
-/// Returns the fault that applies to a write. A 429 applies only to the first attempt.
+/// Returns the fault that applies to a write. A 429 applies only to the first attempt of a write.
 fn current_fault(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
     let live = read(&simulator.reversals.live);
     let fault = match verb {
@@ -150,10 +151,11 @@ fn faulty_response(
     }
 }
 
-/// What a fault does, and how it answers.
+/// What a fault does with a write, and how it answers.
 struct Plan {
     processed: bool,
-    /// Whether the response proves that nothing was processed, so that the client may send the request again.
+    /// Whether the response proves that the simulator processed nothing. If the response proves that the simulator
+    /// processed nothing, the client may send the request again.
     refused: bool,
     answered: &'static str,
 }
@@ -184,7 +186,7 @@ fn plan(fault: DeleteFault) -> Plan {
     Plan { processed, refused, answered }
 }
 
-/// Records the violations in a request.
+/// Records the violations in a write.
 fn check(simulator: &Simulator, sent: &Sent<'_>, params: &[(String, String)], verb: &str) {
     let record = &simulator.record;
     let get = |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());

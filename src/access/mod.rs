@@ -83,9 +83,9 @@ impl AuthMethod {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     pub name: String,
-    /// The user's role at the time of this request. It may differ from the role at sign-in.
+    /// The user's role at the time of this request, which may differ from the role at sign-in.
     pub role: Role,
-    /// The same person's user name in the operating system.
+    /// The user's name in the operating system.
     pub os_user: Option<String>,
     pub by: AuthMethod,
 }
@@ -105,7 +105,7 @@ impl Principal {
 pub struct User {
     pub name: String,
     pub role: Role,
-    /// The same person's user name in the operating system.
+    /// The user's name in the operating system.
     pub os_user: Option<String>,
     /// When the user was created, RFC 3339.
     pub created_at: String,
@@ -132,7 +132,7 @@ impl AccessControl {
         Ok(Self { file: AccessFile::open(place, identity)?, limits })
     }
 
-    /// Opens the users' database. Returns `None` if it does not exist.
+    /// Opens the users' database. Returns `None` if the database does not exist.
     pub fn open_existing(place: &Place, identity: &Identity, limits: Limits) -> Result<Option<Self>> {
         Ok(AccessFile::open_existing(place, identity)?.map(|file| Self { file, limits }))
     }

@@ -1,9 +1,9 @@
-//! Decides which IP addresses count as one client. This module does no I/O.
+//! Decides, without I/O, which IP addresses count as one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Returns the network by which recoup counts sign-in attempts. A provider gives each customer a whole IPv6 /64, so an
-/// IPv6 address counts as its /64.
+/// Returns the network by which recoup counts sign-in attempts. A provider gives each customer a whole IPv6 /64, so
+/// recoup counts an IPv6 address as its /64.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

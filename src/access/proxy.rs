@@ -1,7 +1,7 @@
-//! Signs a user in by a header of a trusted reverse proxy. This module does no I/O.
+//! Signs a user in by a header of a trusted reverse proxy, without I/O.
 //!
-//! recoup trusts the header only if the request comes from the proxy's configured address and has the header exactly
-//! once. A second header may come from the client.
+//! recoup trusts the header with the user's name only if the request comes from the proxy's configured address and has
+//! the header exactly once. A second header with a user's name may come from the client.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Roles, rights, and the table that assigns rights to roles. This module does no I/O.
+//! Defines roles, rights, and the table that assigns rights to roles, without I/O.
 
 use clap::ValueEnum;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Passwords, session cookies and tokens: generated at random, stored as hashes, compared in constant time.
 //!
 //! The database stores a password as argon2id (19 MiB, two passes, one lane). A cookie or a token has 256 random bits,
-//! so its SHA-256 is enough. This module never prints or stores a secret in plain text.
+//! so a SHA-256 hash protects it. This module never prints or stores a secret in plain text.
 
 use std::sync::OnceLock;
 
@@ -100,8 +100,8 @@ pub(super) fn hash_password(password: &str) -> Result<String> {
     Ok(hash.to_string())
 }
 
-/// Compares a password with its stored hash. Without a stored hash, the function takes equally long and returns
-/// `false`, so that timing does not reveal whether the user exists.
+/// Compares a password with its stored hash. If the user has no stored hash, the comparison takes equally long and
+/// returns `false`, so that timing does not reveal whether the user exists.
 pub(super) fn verify_password(password: &str, kept: Option<&str>) -> Result<bool> {
     static DUMMY_HASH: OnceLock<String> = OnceLock::new();
     let dummy = if let Some(hash) = DUMMY_HASH.get() {

@@ -2,8 +2,8 @@
 //!
 //! The database stores a session under the hash of its cookie, and a session expires even without a sign-out. Failed
 //! sign-ins delay further attempts from the same network and for the same user name, even if no user has that name. A
-//! browser in which the user has signed in before has a counter of its own, so that a stranger's guesses cannot lock
-//! the user out.
+//! browser in which the user has signed in before has its own counter of failed sign-ins, so that a stranger's guesses
+//! cannot lock the user out.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -32,7 +32,7 @@ pub struct OpenSession {
 
 #[derive(Debug)]
 pub struct NewSession {
-    /// The session cookie. The server stores only its hash.
+    /// The session cookie, of which the server stores only the hash.
     pub cookie: SecretString,
     /// A long-lived cookie, which shows that this user has signed in with this browser.
     pub browser: String,
@@ -57,7 +57,7 @@ pub enum LoginRefused {
 }
 
 impl AccessControl {
-    /// Signs a user in. Hashes a password, which takes tens of milliseconds.
+    /// Signs a user in. Signing in takes tens of milliseconds, because it hashes a password.
     pub fn login(
         &mut self,
         name: &str,
@@ -136,8 +136,8 @@ impl AccessControl {
     }
 
     /// Changes the user's own password. Requires the current password, and delays further attempts after wrong guesses.
-    /// Ends all sessions of the user and starts a new one. Hashes a password several times, which takes tens of
-    /// milliseconds each time.
+    /// Ends all sessions of the user and starts a new one. Hashes a password several times; each hash takes tens of
+    /// milliseconds.
     pub fn change_password(
         &mut self,
         name: &str,

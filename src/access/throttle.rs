@@ -1,9 +1,9 @@
-//! Computes the delay after failed sign-ins. This module does no I/O.
+//! Computes the delay after failed sign-ins, without I/O.
 //!
-//! A few failed attempts cause no delay. Failures for a name count across all networks. They count even if no user has
-//! that name, because otherwise the response would reveal which names are users. Failures from a network count across
-//! all names; a network has more free attempts, because a whole office may share it. If there are too many failures
-//! overall, every failure causes a delay.
+//! A few failed sign-ins cause no delay. Failed sign-ins for a name count across all networks. Failed sign-ins for an
+//! unknown name count too, because otherwise the response would reveal which names are users. Failed sign-ins from a
+//! network count across all names. A network has more free attempts than a name, because a whole office may share a
+//! network. If too many sign-ins fail overall, every failed sign-in causes a delay.
 
 /// Number of failed sign-ins for one name that cause no delay.
 const FREE_FOR_NAME: u32 = 5;
@@ -17,7 +17,7 @@ const TOO_MANY: u32 = 60;
 /// The overall counter of failed sign-ins decreases by one in each interval of this length, in milliseconds.
 pub(super) const FORGOTTEN_EVERY_MS: i64 = 10_000;
 
-/// Longest delay of a sign-in, in milliseconds. The bound prevents an attacker from locking a user out.
+/// Longest delay of a sign-in, in milliseconds. A longer delay would let an attacker lock a user out.
 const LONGEST_MS: i64 = 15 * 60_000;
 
 /// The counter of failed sign-ins of a name or network expires after this time without a failure.
@@ -34,8 +34,8 @@ pub(super) fn network_delay(failures: u32, overall: u32) -> i64 {
     after(failures, FREE_FOR_NETWORK, overall)
 }
 
-/// Returns the delay after `failures` sign-ins in a browser in which this user has signed in before. Failures in other
-/// browsers do not count.
+/// Returns the delay after `failures` sign-ins in a browser in which this user has signed in before. Failed sign-ins in
+/// other browsers do not count.
 pub(super) fn known_browser_delay(failures: u32, _of_everybody: u32) -> i64 {
     after(failures, FREE_FOR_NAME, 0)
 }

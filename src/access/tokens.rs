@@ -33,7 +33,7 @@ pub struct Token {
 }
 
 impl AccessControl {
-    /// Creates a token. Returns its number and its secret, which is not stored.
+    /// Creates a token. Returns the token's number and its secret, which recoup does not store.
     pub fn add_token(
         &mut self,
         owner: &str,

@@ -41,7 +41,7 @@ pub struct BatchArgs {
     /// Also adjust orders that were refunded in part, as `recoup adjust` does
     #[arg(long)]
     pub partials: bool,
-    // This flattened group must be last, because clap lists any later flag under the group's heading.
+    // The flattened `ColumnArgs` must be last, because clap lists any later flag under their heading.
     #[command(flatten)]
     pub columns: super::ColumnArgs,
 }

@@ -1,4 +1,5 @@
-//! Commands and flags as types. `config` and the use cases interpret the flags. No flag contains a secret.
+//! Commands and flags as types. The module `config` and the use cases interpret the flags. No command-line flag
+//! contains a secret.
 
 mod adjust;
 mod approval;
@@ -60,30 +61,30 @@ pub struct Cli {
 pub enum Command {
     /// Run the whole job against a built-in simulator
     ///
-    /// Crawls, looks up, retracts and confirms. Needs no account.
+    /// The demonstration crawls, looks up, retracts and confirms. The demonstration needs no account at the vendor.
     #[command(after_help = help::examples("demo"))]
     Demo(DemoArgs),
     /// Simulate both vendor APIs on this machine
     ///
-    /// To try, to train and to test.
+    /// Use the simulator to try recoup, to train people and to test.
     #[command(after_help = help::examples("simulate"))]
     Simulate(Box<impact_simulator::Options>),
     /// Write recoup.toml and a token file, then check both
     ///
-    /// Asks for what the flags leave out if there is a terminal. Never overwrites a file.
+    /// On a terminal, recoup asks for what the flags leave out. recoup never overwrites a file.
     #[command(after_help = help::examples("init"))]
     Init(InitArgs),
     /// Show the effective settings and where each comes from
     #[command(subcommand, after_help = help::examples("config"))]
     Config(ConfigCommand),
-    /// Check credentials, both hosts, the clock and both files
+    /// Check credentials, both hosts, the clock, index and ledger
     ///
-    /// Also scopes, the mapping, and the rule of each program.
+    /// Also checks the token's scopes, the mapping, and the refund rule of each program.
     #[command(after_help = help::examples("doctor"))]
     Doctor,
     /// Build or refresh the index of all rewards
     ///
-    /// An unfinished run is resumed.
+    /// The command resumes an unfinished run.
     #[command(after_help = help::examples("crawl"))]
     Crawl(CrawlArgs),
     /// Look up an order: what is known, as of when, how certain
@@ -91,20 +92,20 @@ pub enum Command {
     Lookup(LookupArgs),
     /// Take back the rewards of an order, with proof
     ///
-    /// Checks, shows, asks, sends once, and verifies.
+    /// recoup checks the order, shows the plan, asks, sends once, and verifies.
     #[command(after_help = help::examples("retract"))]
     Retract(Box<RetractArgs>),
     /// Change an action after a partial refund, item by item
     ///
-    /// Checks, shows, asks, sends once, and follows.
+    /// recoup checks the action, shows the change, asks, sends once, and follows.
     #[command(after_help = help::examples("adjust"))]
     Adjust(Box<AdjustArgs>),
     /// Retract with the vendor's reversal file
     ///
-    /// You hand the file in yourself.
+    /// You submit the file to the vendor yourself.
     #[command(after_help = help::examples("file"))]
     File(FileArgs),
-    /// Update open retractions by reading; sends nothing
+    /// Update open retractions by reading, without sending anything
     #[command(after_help = help::examples("verify"))]
     Verify(VerifyArgs),
     /// Manage refunded orders that are not in the index yet
@@ -112,7 +113,7 @@ pub enum Command {
     Watch(WatchCommand),
     /// Cancel one reward that a retraction did not cancel
     ///
-    /// Takes its ID. Does not reverse the action.
+    /// The command takes the reward's ID, and does not reverse the action.
     #[command(after_help = help::examples("cancel-reward"))]
     CancelReward(CancelRewardArgs),
     /// Show how a shop's file is read, and what it proves
@@ -135,7 +136,7 @@ pub enum Command {
     Webhook(WebhookCommand),
     /// Test the notices that the service sends
     ///
-    /// By webhook and by e-mail; docs/notices.md says how to set them up.
+    /// The service sends notices by webhook and by e-mail; docs/notices.md describes the setup.
     #[command(subcommand, after_help = help::examples("notify"))]
     Notify(NotifyCommand),
     /// Manage users of the page and the API
@@ -146,17 +147,17 @@ pub enum Command {
     Approval(ApprovalCommand),
     /// Run the service for the support team
     ///
-    /// It has the page, the JSON API, the schedule, webhooks and metrics.
+    /// The service has the page, the JSON API, the schedule, webhooks and metrics.
     #[command(after_help = help::examples("serve"))]
     Serve(ServeArgs),
     /// Serve an assistant by the Model Context Protocol
     ///
-    /// It can look up, check and propose. A person answers each proposal; nothing is sent before that.
+    /// An assistant can look up, check and propose. recoup sends nothing before a person approves the proposal.
     #[command(after_help = help::examples("mcp"))]
     Mcp(McpArgs),
     /// Open the page of the service in a browser
     ///
-    /// Prints its address. The service must run on this machine.
+    /// The command prints the address of the page. The service must run on this machine.
     #[command(after_help = help::examples("open"))]
     Open(OpenArgs),
     /// Verify or export the ledger
@@ -168,12 +169,12 @@ pub enum Command {
     /// Accept a restored ledger
     #[command(after_help = help::examples("ledger"))]
     Ledger(LedgerArgs),
-    /// Remove an account from both files permanently
+    /// Remove an account from index and ledger permanently
     #[command(after_help = help::examples("forget"))]
     Forget(ForgetArgs),
     /// Record that a retraction was a mistake
     ///
-    /// Shows what to issue again.
+    /// The command shows which rewards to issue again.
     #[command(after_help = help::examples("mistake"))]
     Mistake(MistakeArgs),
     /// Print completions for a shell
@@ -230,13 +231,13 @@ pub struct CrawlArgs {
     /// The number of participants per page [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub page_size: Option<u32>,
-    /// The longest wait for the vendor's limit. If a wait would take longer, save the state and exit 8 [default: 1h]
+    /// The longest wait for the vendor's limit; before a longer wait, save the state and exit 8 [default: 1h]
     #[arg(long, value_name = "TIME")]
     pub max_wait: Option<Span>,
     /// Save the state and exit 8 instead of waiting for the vendor's limit; the same as --max-wait 0s
     #[arg(long, conflicts_with = "max_wait")]
     pub park: bool,
-    /// The maximum number of requests to send. After the last, save the state and exit 8
+    /// The maximum number of requests to send; after the last request, save the state and exit 8
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_requests: Option<u64>,
     /// Start no request after the next occurrence of this local time of day, or after this timestamp; then exit 8

@@ -94,9 +94,9 @@ pub struct AuditVerifyArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// One JSON object on each line
+    /// Write one JSON object on each line
     Ndjson,
-    /// A CSV table for a spreadsheet, in which no cell is a formula
+    /// Write a CSV table for a spreadsheet, in which no cell is a formula
     Csv,
 }
 

@@ -27,7 +27,7 @@ pub struct RetractArgs {
     /// Send a retraction again that failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,
-    // This flattened group must be last, because clap lists any later flag under the group's heading.
+    // The flattened `BatchArgs` must be last, because clap lists any later flag under their heading.
     #[command(flatten)]
     pub batch: BatchArgs,
 }

@@ -1,8 +1,8 @@
 //! `recoup approval`: lists and decides approvals on the command line, and sets the limits above which a retraction
 //! needs approval.
 //!
-//! The operating-system user must be linked to a user of recoup who has the required right. While no user exists,
-//! anyone may set the limits.
+//! The operating-system user who runs the command must be linked to a user of recoup who has the required right. While
+//! recoup has no user, anyone may set the limits.
 
 use super::{CommandContext, Exit};
 use crate::access::{AccessControl, Limits, Right};
@@ -85,7 +85,7 @@ fn limits(context: &CommandContext<'_>, args: &LimitsArgs) -> Result<Exit> {
 }
 
 /// Fails if the operating-system user is not linked to a user of recoup who has `right`. With `or_no_users`, succeeds
-/// while no user exists.
+/// while recoup has no user.
 fn check_right(context: &CommandContext<'_>, right: Right, or_no_users: bool) -> Result<()> {
     let CommandContext { settings, actor, .. } = context;
     let access = AccessControl::open_existing(&settings.access, &settings.identity()?, Limits::default())?;

@@ -19,7 +19,7 @@ use crate::store::Identity;
 use crate::store::ledger::{Ledger, NewWatched};
 
 /// The largest number of rows for which recoup reads each action before it sends the retraction. For larger batches
-/// recoup skips this request.
+/// recoup does not read the actions, to save requests.
 const READ_ACTIONS: usize = 100;
 
 const WATCH_FOR: Duration = Duration::from_hours(30 * 24);
@@ -72,7 +72,7 @@ pub(super) async fn run(
     let undated =
         planned.as_ref().map_or_else(|| refunds::input::written_at(input, clock.now()), |planned| planned.made_at);
     // For a large batch recoup skips the read of each action, and makes two Brand requests for each order instead of
-    // three. The action could only add a warning, because the rewards decide.
+    // three. Reading the action could only add a warning, because the rewards decide whether a retraction is sent.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
     let mut batch = Batch::plan(ctx, &refunds, options, undated).await?;
@@ -143,8 +143,8 @@ pub(super) async fn run(
     problem.map_or(Ok(Exit::Done), Err)
 }
 
-/// Returns the error for outcomes that cannot be written. It states how many retractions were sent and how to get the
-/// outcomes again.
+/// Returns the error for outcomes that cannot be written. The error states how many retractions were sent and how to
+/// get the outcomes again.
 fn unwritten_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error {
     let sent = match sent {
         0 => "nothing was sent".to_owned(),
@@ -206,7 +206,7 @@ fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batc
     let wait = args.watch_for.map_or(WATCH_FOR, |span| span.0);
     let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
     let not_found: Vec<_> = batch.not_found_yet().collect();
-    // recoup retracts a watched order later and without the file. Therefore the file alone must prove the refund now.
+    // The file must prove the refund now, because recoup retracts a watched order later and without the file.
     let to_compare = not_found.iter().filter(|(order, _)| matches!(order.decision, Decision::ToCompare { .. })).count();
     if to_compare > 0 {
         report.note(format!(

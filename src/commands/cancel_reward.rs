@@ -9,7 +9,7 @@ use crate::model::RewardId;
 use crate::model::budget::Purpose;
 use crate::retract::cancel::{self, CancelOptions, CancellerSettings};
 
-/// The maximum length of an accepted reward ID. The vendor's reward IDs are much shorter.
+/// The maximum length of an accepted reward ID. The reward IDs of the vendor are much shorter than this maximum.
 const REWARD_ID_AT_MOST: usize = 255;
 
 pub(super) async fn run(context: &CommandContext<'_>, args: CancelRewardArgs) -> Result<Exit> {

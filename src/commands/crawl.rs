@@ -59,7 +59,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &CrawlArgs) -> Resul
     };
     report.object(&outcome)?;
     report.lines(outcome.describe());
-    // An error here is only reported, because the crawl itself has succeeded.
+    // An error of the look-up of watched orders is only a warning, because the crawl itself has succeeded.
     if let Err(error) = super::watch::look_up_watched(context) {
         report.warn(format!("watched orders were not looked up: {error}"));
     }

@@ -78,8 +78,8 @@ async fn release(context: &CommandContext<'_>, args: FileReleaseArgs) -> Result<
     let lock_wait = context.settings.retract.lock_wait;
     let options = release::ReleaseOptions { id: args.id, ticket: args.ticket, reason: args.reason, lock_wait };
     let receipt = with_clients(context, flags(), async |ctx| release::run(ctx, &options).await).await?;
-    // The receipt of the released line counts as unproven. The command still succeeds, because its only task was to
-    // release the line.
+    // The receipt of the released line counts as unproven. `recoup file release` still succeeds, because its only task
+    // was to release the line.
     context.show(&receipt, receipt.lines())?;
     Ok(Exit::Done)
 }

@@ -1,5 +1,5 @@
-//! `recoup forget`: forgets accounts. Also removes forgotten accounts from the index for every command that writes to
-//! it.
+//! `recoup forget`: forgets accounts. This module also removes forgotten accounts from the index for every command that
+//! writes to the index.
 
 use super::{CommandContext, Exit};
 use crate::cli::ForgetArgs;
@@ -17,8 +17,8 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ForgetArgs) -> Resul
     Ok(Exit::Done)
 }
 
-/// Removes the accounts from the index that the ledger marks as forgotten. Must run before a command reads rewards into
-/// the index. With `create`, creates a missing index.
+/// Removes the accounts from the index that the ledger marks as forgotten. A command must call this function before it
+/// reads rewards into the index. With `create`, creates a missing index.
 pub(super) fn apply_tombstones(context: &CommandContext<'_>, create: bool) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;

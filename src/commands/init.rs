@@ -1,6 +1,7 @@
 //! `recoup init`: writes a commented `recoup.toml` and a private token file, then runs `recoup doctor`.
 //!
-//! If there is a terminal, the command asks for each value that the flags leave out. It never overwrites a file.
+//! If there is a terminal, `recoup init` asks for each value that the flags leave out. `recoup init` never overwrites a
+//! file.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -140,7 +141,7 @@ impl Asker<'_> {
     }
 }
 
-/// Writes a file that only its owner can read. Fails if the file exists.
+/// Writes a file that only its owner can read. Fails if the file already exists.
 fn write_new(path: &Path, text: &str) -> Result<()> {
     OutFile::reserve_by(path, Rules { streams: false, ..Rules::default() })?.write_or_leave_nothing(text.as_bytes())
 }

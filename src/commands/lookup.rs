@@ -82,8 +82,8 @@ fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
                     at(Error::new(Kind::Usage, error.to_string()).hint("order IDs are UTF-8 text, one per line"))
                 })?;
                 let line = line.strip_suffix('\r').unwrap_or(&line);
-                // A spreadsheet writes a byte order mark at the start of a UTF-8 file. The mark is not part of the
-                // first order ID.
+                // A spreadsheet writes a byte order mark at the start of a UTF-8 file. The byte order mark is not part
+                // of the first order ID.
                 let line = if n == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
                 if !line.is_empty() {
                     orders.push(lookup::parse_typed(line).map_err(at)?);

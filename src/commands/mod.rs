@@ -68,7 +68,7 @@ struct CommandContext<'a> {
     report: &'a Report,
     /// The person who runs the command, as the ledger records it.
     actor: &'a Actor,
-    /// The first client of the Advocate host. Its responses show the vendor's clock.
+    /// The first client of the Advocate host, whose responses show the vendor's clock.
     first_advocate: OnceLock<Advocate>,
 }
 
@@ -132,8 +132,8 @@ pub fn main(cli: Cli) -> u8 {
     let report = Report::new(json, cli.global.quiet).with_fields(cli.global.fields.clone());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
-        // A single-threaded runtime is faster here: a command works for only microseconds between two responses, so
-        // waking a second thread costs more than it saves.
+        // A runtime with one worker thread is faster for most commands. A command works for only microseconds between
+        // two responses, so waking a second thread costs more than it saves.
         runtime.worker_threads(1);
     }
     let ended = runtime.enable_all().build().map_or_else(
@@ -339,7 +339,7 @@ fn example_lines(examples: &impact_simulator::Examples) -> Vec<String> {
 }
 
 /// Warns if this process could not share the quota with other processes and so counted only its own requests. Also
-/// warns about an implausibly long wait.
+/// warns if the wait for the vendor's limit is implausibly long.
 fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
         report.warn(format!("the quota was not shared with other processes: {why}"));

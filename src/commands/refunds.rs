@@ -1,4 +1,4 @@
-//! `recoup refunds`: shows how recoup reads a shop's file. The command needs neither index nor network.
+//! `recoup refunds`: shows how recoup reads a shop's file. `recoup refunds` needs neither index nor network.
 
 use std::collections::BTreeMap;
 

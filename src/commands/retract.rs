@@ -211,8 +211,8 @@ pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSett
     }
 }
 
-/// Runs a use case with clients for both hosts. Afterwards warns if this process could not share the quota with other
-/// processes.
+/// Runs a use case with clients for both hosts. After the use case, warns if this process could not share the quota
+/// with other processes.
 pub(super) async fn with_clients<T>(
     context: &CommandContext<'_>,
     flags: HostFlags,

@@ -1,4 +1,4 @@
-//! Runs the scheduled jobs of the service. They use the use cases of the commands, without output.
+//! Runs the scheduled jobs of the service. A job runs the use case of a command, without output.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Work for Scheduled {
             super::remember_clock(&context);
             match done {
                 Ok(_) => Ok(()),
-                // These errors are not failures of a job: the quota is used up, a retraction is not confirmed yet,
-                // another process is busy, or this process is stopping. The job's next run continues.
+                // A job does not fail if the quota is used up, a retraction is not confirmed yet, another process is
+                // busy, or this process is stopping. The next run of the job continues the work.
                 Err(error)
                     if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
                 {
@@ -91,7 +91,7 @@ impl Work for Scheduled {
     }
 }
 
-/// Formats an RFC 3339 time to the second. Returns an empty text for `None`.
+/// Formats an RFC 3339 time to the second. Returns an empty text if the time is `None`.
 pub(super) fn short_time(text: Option<&String>) -> String {
     text.and_then(|text| text.parse::<Timestamp>().ok()).map_or_else(String::new, |at| format!("{at:.0}"))
 }

@@ -1,6 +1,6 @@
 //! `recoup user`: manages the users of the page and the API, and their tokens.
 //!
-//! The command prints a generated password or a new token once, on stdout, and reads a password only from stdin. No
+//! `recoup user` prints a generated password or a new token once, on stdout, and reads a password only from stdin. No
 //! flag and no log contains a password or a token.
 
 use std::io::BufRead;
@@ -96,8 +96,8 @@ fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddA
     Ok(Exit::Done)
 }
 
-/// Asks before the command creates a new users' database beside an index that is in use. The existing users may be at
-/// another path.
+/// Asks before the command creates a new users' database beside an index that is in use. The database of the existing
+/// users may be at another path.
 async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     let CommandContext { settings, report, stop, .. } = context;
     if !IndexReader::exists(&settings.database)? || !report.can_ask() {
@@ -110,7 +110,7 @@ async fn confirm_new_file(context: &CommandContext<'_>) -> Result<()> {
     report::confirm(question, stop, "no user was added").await
 }
 
-/// Reads a password from stdin or generates one. Also returns whether it was generated.
+/// Reads a password from stdin or generates a password. Also returns whether the password was generated.
 fn password(from_stdin: bool) -> Result<(String, bool)> {
     if !from_stdin {
         return Ok((new_password()?, true));

@@ -1,6 +1,7 @@
 //! `recoup webhook`: manages webhook subscriptions at the vendor, and reads the accounts that webhooks have queued.
 //!
-//! The command shows a change to the subscriptions at the vendor, asks for confirmation, and sends the change once.
+//! `recoup webhook` shows a change to the subscriptions at the vendor, asks for confirmation, and sends the change
+//! once.
 
 use serde_json::json;
 use url::Url;
@@ -91,7 +92,8 @@ pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
     let identity = settings.identity()?;
     super::forget::apply_tombstones(context, true)?;
     let mut index = Index::open(&settings.database, &identity)?;
-    // The queue is usually empty. Therefore this function creates a client only if the queue has an account.
+    // Creates a client of the vendor's API only if the queue of webhooks has an account, because the queue is usually
+    // empty.
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
         webhook::QueueRun::default()
     } else {

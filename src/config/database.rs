@@ -69,7 +69,7 @@ impl Places {
     }
 }
 
-/// Returns the PostgreSQL server if the setting in force names one. A flag overrides an environment variable, which
+/// Returns the PostgreSQL server if the effective setting names one. A flag overrides an environment variable, which
 /// overrides the configuration file.
 fn server(
     global: &GlobalFlags,

@@ -39,7 +39,7 @@ impl Environment {
     /// Reads the environment of this process.
     ///
     /// # Errors
-    /// `Kind::Config` if a variable that recoup reads is not UTF-8. Ignoring the variable would silently use another
+    /// `Kind::Config` if a variable that recoup reads is not UTF-8. If recoup ignored such a variable, it would silently use another
     /// setting.
     #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
     pub fn of_process() -> Result<Self> {

@@ -1,7 +1,7 @@
-//! Parses `recoup.toml`: its tables and profiles. An error names the file, the section and the key.
+//! Parses `recoup.toml`: its tables and profiles. An error in `recoup.toml` names the file, the section and the key.
 //!
-//! recoup checks every level of the file, including profiles that this command does not use. The file never contains a
-//! token, only the path of a token file.
+//! recoup checks every level of `recoup.toml`, including profiles that the command does not use. `recoup.toml` never
+//! contains a token, only the path of a token file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

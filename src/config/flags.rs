@@ -1,4 +1,4 @@
-//! The flags that every command accepts. They are in the module `config` because they override settings; `cli` adds
+//! The flags that every command accepts. The module `config` has these flags because they override settings; `cli` adds
 //! them to its parser.
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The settings. Flags override environment variables, which override `recoup.toml`, which overrides the defaults.
 //!
-//! Only this module reads the environment. For a secret it stores a variable or the path of a file, and the client
-//! reads the value. A secret is never a flag, never in `recoup.toml` itself, and never printed.
+//! Only this module reads the environment. For each secret, the settings contain the value of a variable, or the path
+//! of a file that the client reads. A secret is never a flag, never in `recoup.toml` itself, and never printed.
 
 mod database;
 mod environment;
@@ -129,7 +129,7 @@ pub struct Settings {
     pub notices: Option<notify::Settings>,
     /// The URL of the vendor's webhook keys; `None` for the default path on the Advocate host.
     jwks_url: Option<String>,
-    /// The crash point to arm. It has an effect only in a build with the feature `failpoints`.
+    /// The crash point to arm, which has an effect only in a build with the feature `failpoints`.
     pub crash_at: Option<String>,
     tenant: Option<String>,
     account_sid: Option<String>,
@@ -293,7 +293,7 @@ impl Settings {
     }
 
     /// Describes malformed tenants, Account SIDs and tokens: one sentence each, without any part of the value. Fails if
-    /// a value cannot be sent at all.
+    /// an HTTP header cannot contain a value.
     pub fn malformed_credentials(&self) -> Vec<Result<String>> {
         let mut found = Vec::new();
         for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
@@ -323,7 +323,7 @@ impl Settings {
     }
 
     /// Returns the configured parts of the databases' owner. Reading an index needs no tenant, but a configured tenant
-    /// must match the index. Unset parts are empty and are not compared.
+    /// must match the index. An unset part of the owner is empty, and recoup does not compare it.
     pub fn identity_if_set(&self) -> Result<Option<Identity>> {
         match (&self.tenant, &self.account_sid) {
             (None, None) => Ok(None),
@@ -337,7 +337,7 @@ impl Settings {
         }
     }
 
-    /// Returns the URL of the vendor's webhook keys. The default is on the Advocate host (`docs/vendor/advocate.md`
+    /// Returns the URL of the vendor's webhook keys. The default URL is on the Advocate host (`docs/vendor/advocate.md`
     /// §5).
     pub fn jwks_url(&self) -> Result<Url> {
         if let Some(text) = &self.jwks_url {
@@ -423,7 +423,7 @@ impl Settings {
     }
 }
 
-/// One command's values for a host. They override the settings.
+/// One command's values for a host, which override the settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostFlags {
     /// The maximum number of requests in flight to the host.
@@ -432,7 +432,7 @@ pub struct HostFlags {
     pub rate: Option<Rate>,
     /// The longest wait for the vendor's quota.
     pub max_wait: Option<Span>,
-    /// How long the command may take (`--wait`). This value also limits each wait for the quota.
+    /// How long the command may take (`--wait`). Each wait for the quota has the same time limit.
     pub within: Option<Duration>,
     pub purpose: Purpose,
     /// The maximum number of requests that the command sends to the host.

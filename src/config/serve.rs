@@ -13,11 +13,11 @@ use crate::model::LinkTemplate;
 
 const LISTEN: &str = "127.0.0.1:8080";
 
-/// The default limit of requests for one API token: a hundred a second. A helpdesk needs fewer, and a client in an
-/// endless loop still leaves room for other clients.
+/// The default limit of requests for one API token: a hundred a second. A helpdesk needs fewer requests, and a client
+/// in an endless loop still leaves room for other clients.
 const TOKEN_REQUESTS_PER_MINUTE: u32 = 6_000;
 
-/// The maximum number of reasons that the page offers. So many fit on a screen.
+/// The maximum number of reasons that the page offers, which is as many as fit on a screen.
 const REASONS_AT_MOST: usize = 30;
 
 /// The maximum length of an offered reason, in characters. A reason with free text must fit the form's field.

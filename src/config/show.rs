@@ -1,4 +1,5 @@
-//! The effective settings and the source of each, for `recoup config show`. The output contains no secret.
+//! The effective settings and the source of each, for `recoup config show`. The output of `recoup config show` contains
+//! no secret.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -136,7 +137,7 @@ const SECRETS: [(&str, &str); 5] = [
     ("notices.smtp_password_file", "RECOUP_SMTP_PASSWORD"),
 ];
 
-/// One setting of `recoup config show`.
+/// A setting in the output of `recoup config show`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Shown {
     /// The key of `recoup.toml`, with its table.
@@ -219,7 +220,8 @@ impl Settings {
 }
 
 impl Level {
-    /// Returns the values that this level of the configuration file sets. Each key includes the names of its tables.
+    /// Returns the values that this level of the configuration file sets. Each key includes the names of its tables in
+    /// the file.
     fn flat(&self) -> Vec<(String, String)> {
         self.base.iter().flat_map(|(key, value)| flat(key, value)).collect()
     }

@@ -1,8 +1,9 @@
-//! Reads accounts: sends one Get Rewards request for each account in a run's queue, several at a time.
+//! Reads accounts from the vendor: sends one Get Rewards request for each account in a run's queue, several at a time.
 //!
-//! Every source that knows accounts uses this module: the list of participants, an export, and a refresh that reads accounts
-//! again. The index stores the queue, so a killed crawl resumes with the rest of the queue. The fetching task extracts the
-//! links and sends the response to the writer. Errors and logs never contain an account.
+//! Every source of the crawl that knows accounts uses `accounts`: the list of participants, an export, and a refresh
+//! that reads accounts again. The index stores the queue of accounts. Therefore a killed crawl resumes with the rest of
+//! the queue. The task that fetches an account also extracts the links from the response, and sends the result to the
+//! writer. Errors and logs of the crawl never contain an account.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,41 +22,40 @@ use crate::model::AccountId;
 use crate::store::index::{AccountAnswer, AccountKey, AccountRead, Entry, PageCommitted, ReadReward, Unread};
 use crate::vendor::advocate::Rewards;
 
-/// The number of queued accounts in memory at once, for a tenant of any size.
+/// The maximum number of queued accounts in memory, for a tenant of any size.
 const QUEUE_CHUNK: usize = 4096;
-/// The number of failures in a row after which the run halts and keeps its queue, because the likely cause is an outage and
-/// not the accounts.
+/// The number of failures in a row after which the run halts and keeps its queue, because the vendor is probably down.
 const OUTAGE: u32 = 32;
-/// The number of unknown accounts in a row, without a known one, after which the run halts, because the vendor's address is
-/// wrong.
+/// The number of unknown accounts in a row, without a known account, after which the run halts, because the vendor's
+/// address is wrong.
 const MAX_UNKNOWN: u32 = 10 * OUTAGE;
 /// The number of refused accounts in a row after which the run halts, because the token is wrong.
 const MAX_REFUSALS: u32 = 3;
 
-/// Reads the accounts of one run's queue.
+/// Reads the accounts in the queue of one run.
 pub(super) struct AccountReader {
     run: Arc<ActiveRun>,
     /// `true` if an account is gone as soon as Get Rewards does not know it and this run has not listed it. In a run by
-    /// participants, the next pass over the list decides instead.
+    /// participants, the next read of the participant list decides whether an account is gone.
     unlisted_is_gone: bool,
     failures_in_a_row: AtomicU32,
     refusals_in_a_row: AtomicU32,
     unknown_in_a_row: AtomicU32,
-    /// An account that Get Rewards knows. If Get Rewards still knows this account, unknown accounts are deleted ones and the
-    /// vendor's address is right.
+    /// An account that Get Rewards knew earlier in this run. If Get Rewards still knows this account, the vendor's
+    /// address is right, and unknown accounts are deleted accounts.
     known_account: Mutex<Option<AccountId>>,
     has_answered: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Queue {
-    /// Accounts that this run has not read.
+    /// The accounts that this run has not read.
     Unread,
-    /// Accounts that failed in this run.
+    /// The accounts that failed in this run.
     Failed,
 }
 
-/// A reading of the whole queue, in the order of account keys.
+/// One read of the whole queue, in the order of account keys.
 struct Pass {
     queue: Queue,
     chunk: VecDeque<Unread>,
@@ -63,7 +63,7 @@ struct Pass {
     after: AccountKey,
     /// Receives each committed page of participants, which may extend the queue.
     pages: watch::Receiver<PageCommitted>,
-    /// Cancelled when no further page will follow.
+    /// A token that is cancelled when the list of participants has no further page.
     list_ended: CancellationToken,
 }
 
@@ -92,24 +92,27 @@ impl AccountReader {
     /// is empty.
     pub(super) async fn follow(self: &Arc<Self>, list_ended: CancellationToken) -> Result<()> {
         self.pass(Queue::Unread, list_ended.clone()).await?;
-        // The second pass reads accounts that the list added before the position of the first pass, and accounts that the
-        // vendor refused before any response proved that the token works.
+        // The second pass over the queue reads accounts that the participant list added before the position of the
+        // first pass. The second pass over the queue also reads accounts that the vendor refused before any response
+        // proved that the token works.
         self.pass(Queue::Unread, list_ended).await
     }
 
-    /// Reads the queue once. Passes never overlap, and the account keys of a pass only grow, so the crawler requests no
-    /// account twice. After a halt, the pass finishes the requests in flight and stores their responses.
+    /// Reads the queue of accounts once. Two passes over the queue never overlap, and the account keys of a pass only
+    /// grow. Therefore the crawler requests no account twice. After a halt, the pass over the queue finishes the
+    /// requests in flight and stores their responses.
     async fn pass(self: &Arc<Self>, queue: Queue, list_ended: CancellationToken) -> Result<()> {
         if self.run.halt.is_cancelled() {
             return Ok(());
         }
-        // The reader must see the previous pass's responses. Otherwise this pass would request the accounts of the previous
-        // pass again.
+        // The reader of the queue must see the responses of the previous pass. Without the flush, a pass would request
+        // the accounts of the previous pass again.
         self.run.writer.flush().await?;
         self.accounts(queue, list_ended)
             .take_until(self.run.halt.cancelled())
             .map(|account| {
-                // Spawns a task for each account. In a single task, one core would parse all responses.
+                // Spawns a task for each account. If one task read all accounts, one processor core would parse all
+                // responses.
                 let reader = Arc::clone(self);
                 AbortOnDropHandle::new(tokio::spawn(async move { reader.fetch(queue, account).await }))
             })
@@ -142,7 +145,8 @@ impl AccountReader {
             if let Some(account) = pass.chunk.pop_front() {
                 return Ok(Some(account));
             }
-            // Checks both before it reads the queue, so it does not miss a page that is committed during the read.
+            // Checks whether the participant list has ended and marks its pages as seen before the read of the queue,
+            // because a page that the writer commits during the read must count as new.
             let list_ended = pass.list_ended.is_cancelled();
             pass.pages.mark_unchanged();
             let (run, queue, after) = (self.run.run, pass.queue, pass.after);
@@ -155,7 +159,8 @@ impl AccountReader {
                         Queue::Failed => index.failed(run, after, QUEUE_CHUNK)?,
                     };
                     let last = chunk.last().map_or(after, |account| account.key);
-                    // A chunk below the maximum size ends the queue, so the next read begins after the newest account.
+                    // A chunk below the maximum size ends the queue. Therefore the next read of the queue begins after
+                    // the newest account.
                     let through = if chunk.len() == QUEUE_CHUNK { last } else { newest.max(last) };
                     Ok((chunk, through))
                 })
@@ -174,7 +179,7 @@ impl AccountReader {
         }
     }
 
-    /// Requests one account, extracts its links, and sends the response to the writer.
+    /// Requests one account from Get Rewards, extracts its links, and sends the response to the writer.
     async fn fetch(&self, queue: Queue, account: Unread) -> Result<()> {
         let asked_at = self.run.clock.now();
         let answer = match self.run.advocate.rewards(&account.account, None).await {
@@ -186,7 +191,8 @@ impl AccountReader {
                 Err(error) => AccountAnswer::Failed(error.message),
             },
             Ok(Rewards::NoSuchAccount) => {
-                // An account that only an earlier run has listed may be deleted, and many may be deleted at once.
+                // An account that only an earlier run has listed may be deleted, and the vendor may have deleted many
+                // accounts at once.
                 if account.listed && queue == Queue::Unread {
                     self.note_unknown().await?;
                 }
@@ -199,14 +205,14 @@ impl AccountReader {
                     return Err(error);
                 }
                 if !self.has_answered.load(Ordering::Relaxed) {
-                    // The vendor refused the request because of either the account or the token. The account stays in the
-                    // queue, and the next pass requests it again.
+                    // The vendor refused the request because of either the account or the token. A refused account
+                    // stays in the queue, and the next pass requests it again.
                     return Ok(());
                 }
                 AccountAnswer::Failed(error.message)
             }
             Err(error) if concerns_one_request(&error) => {
-                // Accounts that have failed before and fail again do not prove an outage.
+                // If an account has failed before and fails again, that does not prove an outage.
                 if queue == Queue::Unread {
                     self.note_failure(&error);
                 }
@@ -227,15 +233,16 @@ impl AccountReader {
         self.run.meter.add_account();
     }
 
-    /// Counts an unknown account. Any number of accounts may have been deleted since they were listed. So this function
-    /// regularly requests an account that Get Rewards has known. The function halts the run only if Get Rewards knows no
-    /// account at all.
+    /// Counts an account that Get Rewards does not know. The vendor may have deleted any number of accounts since it
+    /// listed them. Therefore this function regularly requests an account that Get Rewards has known. This function
+    /// halts the run only if Get Rewards knows no account at all.
     async fn note_unknown(&self) -> Result<()> {
         let unknown = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         let known = lock(&self.known_account).clone();
         match known {
             Some(known) if unknown.is_multiple_of(OUTAGE) => {
-                // The known account may be deleted as well. Any other error will also occur for the next account.
+                // The vendor may have deleted the known account as well. If the request fails for another reason, the
+                // next account will show the same error.
                 if matches!(self.run.advocate.rewards(&known, None).await, Ok(Rewards::NoSuchAccount)) {
                     *lock(&self.known_account) = None;
                 }

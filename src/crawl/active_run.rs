@@ -1,7 +1,8 @@
-//! The objects that every source uses: the vendor's client, the writer, the reader, the run, and the signal that halts it.
+//! The objects that every source of a crawl uses: the vendor's client, the writer, the reader, the run, and the signal
+//! that halts the run.
 //!
-//! A failure that concerns the whole run (credentials, quota, a full disk) halts the run and is stored here. Such a failure
-//! never marks an account as failed.
+//! A failure that concerns the whole run (credentials, quota, a full disk) halts the run. `ActiveRun` stores the
+//! failure that halted the run. A failure that concerns the whole run never marks an account as failed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,27 +18,29 @@ use crate::extract::Mapping;
 use crate::store::index::{IndexReader, Run, RunKey};
 use crate::vendor::advocate::Advocate;
 
-/// A run with its client, writer and reader. Dropping an `ActiveRun` closes the writer's channel.
+/// A run of a crawl with its client, writer and reader. Dropping an `ActiveRun` closes the writer's channel.
 pub(super) struct ActiveRun {
     pub(super) advocate: Advocate,
     pub(super) mapping: Mapping,
     pub(super) clock: Clock,
     pub(super) writer: Writer,
-    /// Reads the committed state. Call [`Writer::flush`] first to read an entry that the writer has not committed.
+    /// Reads the committed state of the index. Call [`Writer::flush`] before a read of the index that must see all
+    /// earlier entries.
     pub(super) reader: Arc<IndexReader>,
     pub(super) run: RunKey,
     pub(super) options: Options,
-    /// The folder of the index, for temporary files. This folder's disk has room for the rewards that the crawl is about to
-    /// store. `None` uses the system's folder, because an index on a server has none.
+    /// The folder of the index, for temporary files. The disk of the index folder has room for the rewards that the
+    /// crawl is about to store. `None` uses the system's folder, because an index on a PostgreSQL server has no folder.
     pub(super) folder: Option<PathBuf>,
     pub(super) meter: Meter,
-    /// A signal cancels this token, and so does the first failure that concerns the whole run.
+    /// The token that halts the run. A signal cancels the halt token, and so does the first failure that concerns the
+    /// whole run.
     pub(super) halt: CancellationToken,
     pub(super) fatal: Mutex<Option<Error>>,
 }
 
 impl ActiveRun {
-    /// Halts the run. The run reports only the first error, because later errors follow from it.
+    /// Halts the run with an error. The run reports only its first error, because later errors follow from it.
     pub(super) fn halt_with(&self, error: Error) {
         lock(&self.fatal).get_or_insert(error);
         self.halt.cancel();
@@ -48,13 +51,13 @@ impl ActiveRun {
         lock(&self.fatal).take()
     }
 
-    /// Returns the run's row, after the writer has committed all entries.
+    /// Returns the run's row in the index, after the writer has committed all entries.
     pub(super) async fn row(&self) -> Result<Run> {
         let run = self.run;
         self.writer.call(move |index| index.run(run)?.ok_or_else(super::missing_run)).await
     }
 
-    /// Reads from the index on a blocking thread. The writer can write meanwhile.
+    /// Reads from the index on a blocking thread. The writer can write to the index meanwhile.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&IndexReader) -> Result<T> + Send + 'static,
@@ -70,9 +73,9 @@ impl ActiveRun {
 pub(super) enum SourceError {
     /// A signal halted the run, or the error that [`ActiveRun::take_fatal`] returns.
     Halted,
-    /// This source cannot read this tenant, but another source may.
+    /// This source cannot read the tenant, but another source may.
     Unsupported(Error),
-    /// An error that concerns the whole run.
+    /// An error of the source that concerns the whole run.
     Fatal(Error),
 }
 
@@ -84,7 +87,7 @@ impl From<Error> for SourceError {
     }
 }
 
-/// Returns whether a failure concerns only one request. Any other failure concerns the whole run.
+/// Returns `true` if a failure concerns only one request. Any other failure of a request concerns the whole run.
 pub(super) fn concerns_one_request(error: &Error) -> bool {
     matches!(error.kind, Kind::Network | Kind::Vendor)
 }

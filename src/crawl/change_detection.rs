@@ -1,9 +1,11 @@
-//! Change detection for a refresh by export: finds the rows with changes, whose accounts the crawler must request.
+//! Change detection for a refresh by export: finds the export rows with changes. The crawler must request the accounts
+//! of export rows with changes.
 //!
-//! A refresh begins ten minutes before the newest `dateModified` that the previous run read, so its export repeats rewards
-//! that the index has. After a mass modification, an export repeats thousands of rewards. A row contains no change if the
-//! index read the reward after its last modification ([`is_current`]), and every comparable column agrees ([`agree`]). If a
-//! value is missing, different or not comparable, the crawler requests the account.
+//! A refresh begins ten minutes before the newest `dateModified` that the previous run read. Therefore the export of a
+//! refresh repeats rewards that the index has. After a mass modification, an export repeats thousands of rewards that
+//! the index has. An export row contains no change if the index read the reward after its last modification
+//! ([`is_current`]), and every comparable column agrees ([`agree`]). If a value of the export row is missing, different
+//! or not comparable, the crawler requests the account.
 
 use std::collections::HashMap;
 
@@ -15,7 +17,7 @@ use crate::extract::{self, Mapping};
 use crate::model::{AccountId, Reward, RewardId};
 use crate::store::index::{ApiSource, Index, IndexedSnapshot, RunKey};
 
-/// Returns the accounts of the rows with changes.
+/// Returns the accounts of the export rows with changes.
 pub(super) fn changed_accounts(
     index: &Index,
     run: RunKey,
@@ -40,7 +42,8 @@ pub(super) fn changed_accounts(
         let Some(row) = reward else { return true };
         let Some(copied) = copies.get(&row.reward_id) else { return true };
         let indexed = &copied.indexed;
-        // A copy from an earlier export has less data than Get Rewards returns, so no row is compared with it.
+        // A copy of a reward from an earlier export has less data than Get Rewards returns. Therefore no export row is
+        // compared with a copy from an export.
         let is_comparable = indexed.listed_by == *account && !indexed.gone && indexed.via != ApiSource::Export;
         let copy = &indexed.reward;
         !(is_comparable && is_current(row, copy, copied.began_at, margin_ms) && agree(row, copy, columns, now_ms))
@@ -48,39 +51,42 @@ pub(super) fn changed_accounts(
     Ok(rows.into_iter().filter(|(account, reward)| is_new(account, reward)).map(|(account, _)| account).collect())
 }
 
-/// Returns whether the row proves that the index read the reward after its last modification.
+/// Returns `true` if the export row proves that the index read the reward after its last modification.
 ///
-/// This function compares only times of the vendor's clock. There are two proofs:
-/// - The copy has the time of the modification as one of its own dates. The reward was created, redeemed or cancelled at that
-///   time, and the copy shows it, so the copy is from a later reading. A date that may be in the future proves nothing.
-/// - The modification precedes the run that read the copy by more than the margin. A run by export begins, by the server's
-///   clock, when it requests its export, and calls Get Rewards after that. The margin is the longest time until a
-///   modification becomes visible. A refresh begins earlier by the same margin.
+/// This function compares only times of the vendor's clock. An export row can prove in two ways that the index is
+/// newer:
+/// - The index's copy of the reward has the time of the modification as one of its own dates. The reward was created,
+///   redeemed or cancelled at the time of the modification, and the copy shows it. Therefore the index's copy of the
+///   reward is from a later reading. A date of the reward that may be in the future proves nothing.
+/// - The modification precedes the run that read the index's copy by more than the margin. A run by export begins, by
+///   the vendor's clock, when it requests its export, and calls Get Rewards after that. The margin is the longest time
+///   until a modification becomes visible in an export. A refresh also begins earlier by the margin.
 ///
-/// If a reward was modified shortly before its reading, and its dates do not show the modification, the crawler requests it
-/// again.
+/// If a reward was modified shortly before its reading, and its dates do not show the modification, the crawler
+/// requests it again.
 fn is_current(row: &Reward, copy: &Reward, run_began: Timestamp, margin_ms: i64) -> bool {
     let Some(modified) = row.date_modified else { return false };
     let shown = [copy.date_created, copy.date_redeemed, copy.date_cancelled];
     shown.contains(&Some(modified)) || modified.saturating_add(margin_ms) <= run_began.as_millisecond()
 }
 
-/// Returns whether a row and a copy agree in every column that can be compared. The owner, the redeemed amount and the dates
-/// that decide the state must be equal; two missing values are equal. Fields that never change, such as the type, are
-/// compared only if the copy has them, because Get Rewards omits some.
+/// Returns `true` if an export row and the index's copy agree in every column that can be compared. The owner, the
+/// redeemed amount and the dates that decide the state must be equal. Two missing values are equal. Fields that never
+/// change, such as the type, are compared only if the copy has them, because Get Rewards omits some of these fields.
 fn agree(row: &Reward, copy: &Reward, columns: &Columns, now_ms: i64) -> bool {
     let has_any = |names: &[&str]| names.iter().any(|name| columns.has(name));
     let same = |column: &str, is_same: bool| is_same || !columns.has(column);
     let amounts = ["assignedcredit", "value", "amount", "discountpercent"];
     row.account_id == copy.account_id
         && same("userid", row.user_id == copy.user_id)
-        // A reward without redemptions has the amount 0 or no amount.
+        // A reward without redemptions has the redeemed amount 0 or no redeemed amount.
         && same("redeemedcredit", row.redeemed.unwrap_or(0) == copy.redeemed.unwrap_or(0))
         && same("dategiven", row.date_given == copy.date_given)
         && same("datescheduledfor", row.date_scheduled_for == copy.date_scheduled_for)
         && same("dateexpires", row.date_expires == copy.date_expires)
         && same("datecancelled", row.date_cancelled == copy.date_cancelled)
-        // The file has statuses and the copy has dates, so this compares the states that they give.
+        // The export file has statuses and the index's copy has dates. Therefore the comparison uses the states that
+        // the statuses and the dates give.
         && row.state(now_ms) == copy.state(now_ms)
         && (copy.assigned.is_none() || row.assigned == copy.assigned || !has_any(&amounts))
         && same("type", copy.reward_type.is_none() || row.reward_type == copy.reward_type)

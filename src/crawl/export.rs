@@ -1,11 +1,12 @@
 //! The source `export`: a REWARD export lists the accounts that have rewards, then Get Rewards reads those accounts.
 //!
-//! If the rows of the file carry the order ID and the ActionId, the crawler stores the rows as rewards and requests no
-//! account. The vendor does not publish the columns (`docs/vendor/advocate.md` §4), so the crawler recognises them by name.
-//! If the file has no account column, the crawler requests a USER export, which lists every participant. The crawler
-//! downloads into an unnamed temporary file beside the index. The operating system deletes the file when the process ends; by
-//! then the queue or the index has its content. A refresh requests an export of the rewards that were modified since the
-//! previous run.
+//! If the rows of the export contain the order ID and the ActionId, the crawler stores the rows as rewards and requests
+//! no account. The vendor does not publish the columns of an export (`docs/vendor/advocate.md` §4). Therefore the
+//! crawler recognises the columns of an export by name. If the export has no account column, the crawler requests a
+//! USER export, which lists every participant. The crawler downloads the export into an unnamed temporary file beside
+//! the index. The operating system deletes the temporary file when the process ends. Before the process ends, the queue
+//! or the index has the content of the temporary file. A refresh by export requests the rewards that were modified
+//! since the previous run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,39 +26,41 @@ use crate::model::{AccountId, LinkKind, RewardId};
 use crate::store::index::{ApiSource, Index, ReadReward, RewardListPage, Run};
 use crate::vendor::exports::{Export, ExportStatus, ExportType};
 
-/// The crawler uses an existing export of the same content if it is younger than this.
+/// The maximum age of an existing export of the same content that the crawler uses instead of a new export.
 const REUSE_MS: i64 = 3_600_000;
-/// The first pause between two status requests of a pending export. The pauses grow up to [`LONGEST_PAUSE`].
+/// The first pause between two requests for the status of a pending export. The pauses between status requests grow up
+/// to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The maximum number of exports that one run creates. The run creates another one if an export expires or its download
-/// breaks.
+/// The maximum number of exports that one run creates. The run creates another export if an export expires or its
+/// download breaks.
 const ATTEMPTS: u32 = 3;
-/// The number of rows in one transaction.
+/// The number of export rows in one transaction.
 const BATCH: usize = 500;
-/// The number of existing exports among which the crawler looks for a matching one.
+/// The number of existing exports among which the crawler looks for an export of the same content.
 const HISTORY: u32 = 25;
 
-/// The position of the source, stored as the cursor of its run.
+/// The position of the source `export`, which the index stores as the cursor of the run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     run: i64,
-    /// The parameter `dateModified_gte` of a refresh, Unix milliseconds.
+    /// The parameter `dateModified_gte` of a refresh, in Unix milliseconds.
     from: Option<i64>,
     /// The ID of the export that the crawler is waiting for or reading.
     export: Option<String>,
-    /// `true` if the REWARD export has no accounts, so that a USER export must list every participant.
+    /// `true` if the REWARD export has no accounts. If a REWARD export has no accounts, a USER export must list every
+    /// participant.
     lists_users: bool,
-    /// `true` if the crawler has read the file: its accounts are in the queue, or its rewards are in the index.
+    /// `true` if the crawler has read the export file: its accounts are in the queue, or its rewards are in the index.
     listed: bool,
-    /// `true` if the rows carry the links, so that the crawler stores them as rewards.
+    /// `true` if the export's rows contain the links. The crawler stores export rows with links as rewards.
     direct: bool,
-    /// The number of rows in the file.
+    /// The number of rows in the export file.
     rows: u64,
-    /// The newest `dateModified` in the file, Unix milliseconds.
+    /// The newest `dateModified` in the export file, in Unix milliseconds.
     newest: Option<i64>,
-    /// The number of rewards missing from the file, if it is implausibly large. With such a number, the crawler marks no
-    /// reward as gone.
+    /// The number of rewards missing from the export file, if the number is implausibly large. If the number of missing
+    /// rewards is implausible, the crawler marks no reward as gone.
     withheld: u64,
 }
 
@@ -94,7 +97,8 @@ impl State {
     }
 }
 
-/// Queues the accounts of an export and reads the queue. Then reads the accounts that failed before or are due by age.
+/// Queues the accounts of an export, and reads the accounts in the queue. After the accounts of the export, reads the
+/// accounts that failed before or are due by age.
 pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     let run = active.row().await?;
     let mut state = State::of(&run);
@@ -124,10 +128,11 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
         active.writer.call(move |index| index.queue_unlisted(key)).await?;
     }
     let cursor = state.encode()?;
-    // A USER export has no `dateModified` of rewards, so no refresh can begin from it.
+    // A USER export has no `dateModified` of rewards. Therefore no refresh can begin from a USER export.
     let newest = state.newest.filter(|_| !state.lists_users);
     let watermark = graphql::plausible(newest, active.clock.now_ms());
-    // The vendor's count of rewards: the rows of a full file, or else the total from GraphQL if this tenant has it.
+    // The vendor's count of rewards: the number of rows of a full export, or else the total from GraphQL if this tenant
+    // has it.
     let known = if is_full && !state.lists_users {
         Some(state.rows)
     } else {
@@ -143,7 +148,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// Adds the gaps that the export leaves in a finished run.
+/// Adds the gaps that the export leaves in the finished run.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
     gaps.count(
         State::of(run).withheld,
@@ -156,7 +161,7 @@ fn unsupported(why: &str) -> SourceError {
     SourceError::Unsupported(Error::new(Kind::Vendor, why.to_owned()).hint(OTHER_SOURCES))
 }
 
-/// Returns an export to download: the run's own, a recent one of the same content, or a new one.
+/// Returns an export to download: the export of this run, a recent export of the same content, or a new export.
 async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResult<Export> {
     let mut export = find_or_create(active, run, state).await.map_err(|error| match error.kind {
         Kind::Vendor | Kind::Scope => SourceError::Unsupported(error),
@@ -168,14 +173,16 @@ async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResul
         .writer
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
-            // The content of an export is as old as the export, so the run's start moves back to the export's creation.
+            // The content of an export is as old as the export. Therefore the run's start moves back to the export's
+            // creation.
             created.map_or(Ok(()), |at| index.move_start_back(key, at))
         })
         .await?;
     let (began, mut pause) = (tokio::time::Instant::now(), FIRST_PAUSE);
     loop {
         match &export.status {
-            // An expired export is returned too: its download fails. The caller then creates another one.
+            // Also returns an expired export, because its download fails. If an export has expired, the caller creates
+            // another export.
             ExportStatus::Completed | ExportStatus::Expired => return Ok(export),
             ExportStatus::Aborted => return Err(unsupported("the vendor gave up on making the export")),
             ExportStatus::Pending | ExportStatus::Other(_) => {}
@@ -188,7 +195,8 @@ async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResul
             () = active.halt.cancelled() => return Err(SourceError::Halted),
         }
         pause = pause.mul_f64(1.6).min(LONGEST_PAUSE);
-        // An outage must not make the crawler abandon a pending export: the next crawl waits for the same export.
+        // An outage of the vendor must not make the crawler abandon a pending export. After an outage, the next crawl
+        // waits for the same export.
         let Some(newer) = active.advocate.export(&export.id).await? else {
             return Err(unsupported("the vendor no longer knows its own export"));
         };
@@ -206,7 +214,8 @@ async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<
     let (kind, params) = (state.kind(), state.params());
     let name = format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), kind.as_str().to_lowercase());
     let now_ms = active.clock.now_ms();
-    // The next refresh begins at the creation of this export, so it reads rewards that were modified after that.
+    // The next refresh begins at the creation of this export. Therefore the next refresh reads the rewards that were
+    // modified after the creation of the export.
     let is_recent = |export: &Export| export.date_created.is_some_and(|created| now_ms - created < REUSE_MS);
     let matches = |export: &Export| {
         let same_content =
@@ -219,14 +228,15 @@ async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<
         return Ok(export);
     }
     match active.advocate.create_export(kind, &name, &params).await {
-        // The vendor may have created the export although its response was lost. A repeated request would create a second
-        // one.
+        // The vendor may have created the export although its response was lost. A repeated request could create a
+        // second export.
         Err(error) if concerns_one_request(&error) => find(active.advocate.exports(HISTORY).await?).ok_or(error),
         created => created,
     }
 }
 
-/// Compares the parameters of two exports. The vendor writes empty parameters as null, as `{}`, or omits them.
+/// Compares the parameters of two exports. The vendor writes empty parameters of an export as null or as `{}`, or omits
+/// them.
 fn same_params(one: &Value, other: &Value) -> bool {
     let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
     one == other || (is_empty(one) && is_empty(other))
@@ -238,12 +248,13 @@ fn date_created(export: &Export) -> Option<jiff::Timestamp> {
 
 enum Listed {
     All,
-    /// The vendor no longer offers the file for download.
+    /// The vendor no longer offers the export's file for download.
     NotAvailable,
     NoAccounts,
 }
 
-/// Downloads the file. Adds its accounts to the queue, or its rewards to the index.
+/// Downloads the file of an export. Adds the accounts of the file to the queue, or the rewards of the file to the
+/// index.
 async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceResult<Listed> {
     let file = active.folder.as_ref().map_or_else(tempfile::tempfile, tempfile::tempfile_in);
     let mut file = file.map_err(|error| {
@@ -269,7 +280,7 @@ async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceR
         }
         Err(error) => return Err(error.into()),
     }
-    // Another source may work if the file is not the expected CSV.
+    // If the export is not the expected CSV, another source of the crawl may work.
     let malformed = |error: Error| match error.kind {
         Kind::Vendor => SourceError::Unsupported(error),
         _ => SourceError::Fatal(error),
@@ -281,10 +292,10 @@ async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceR
     }
     state.direct = columns.has_links && !state.lists_users;
     (state.rows, state.newest) = (0, None);
-    // The rows are as old as the export, regardless of when the crawler reads them.
+    // The rows of an export are as old as the export, whenever the crawler reads them.
     let now = active.clock.now();
     let asked_at = date_created(export).map_or(now, |created| created.min(now));
-    // Change detection requires a run that began by the server's clock.
+    // Change detection requires a run with a start by the vendor's clock.
     let detects_changes = state.from.is_some() && columns.can_compare && export.date_created.is_some();
     loop {
         if active.halt.is_cancelled() {
@@ -303,7 +314,7 @@ async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceR
         }
     }
     state.listed = true;
-    // A file without `dateModified` counts as new as its creation, by the server's clock.
+    // A file without `dateModified` counts as new as its creation, by the vendor's clock.
     let created = export.date_created.filter(|_| !columns.has_date_modified);
     state.newest = state.newest.or(created).or(state.from);
     Ok(Listed::All)
@@ -340,7 +351,8 @@ async fn store_rewards(
     asked_at: jiff::Timestamp,
 ) -> Result<()> {
     let mut page = RewardListPage { rewards: Vec::with_capacity(rows.len()), unusable: 0, cursor: state.encode()? };
-    // A row with only an order ID or only an ActionId may be an old reward, so the crawler reads its account by Get Rewards.
+    // An export row with only an order ID or only an ActionId may be an old reward. Therefore the crawler reads the
+    // account of such a row by Get Rewards.
     let mut unlinked = Vec::new();
     for row in rows {
         let json = row.json(&columns.header);

@@ -1,8 +1,8 @@
 //! Reads the rows of an export file, one batch at a time.
 //!
-//! The vendor does not publish the column names, so this module recognises them in any case and with any separator. A file
-//! that is not CSV is an error, and so is a row that is longer or shorter than the header. Otherwise the crawler would accept
-//! a truncated list as complete.
+//! The vendor does not publish the column names of an export. Therefore the crawler recognises column names in any case
+//! and with any separator. An export file that is not CSV is an error, and so is a row that is longer or shorter than
+//! the header. If a malformed export were no error, the crawler would accept a truncated export as complete.
 
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
@@ -14,25 +14,27 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::{AccountId, LinkKind, RewardId};
 
-/// The columns of a file, and the uses that they allow.
+/// The columns of an export file, and the uses that they allow.
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
-    /// The column names in order. The column of the reward ID is renamed to `id`.
+    /// The column names of the export file, in order. recoup renames the column of the reward ID to `id`.
     pub(super) header: Vec<String>,
     account: Option<usize>,
     modified: Option<usize>,
-    /// The column names in lower case without separators.
+    /// The column names of the export file in lower case without separators.
     folded: Vec<String>,
     pub(super) has_accounts: bool,
     pub(super) has_date_modified: bool,
-    /// `true` if rows carry the order ID, the ActionId and the state, so that the crawler does not need Get Rewards.
+    /// `true` if the export's rows contain the order ID, the ActionId and the state. If the rows contain the links and
+    /// the state, the crawler does not need Get Rewards.
     pub(super) has_links: bool,
-    /// `true` if rows have the reward ID, `dateModified` and the state, so that they can be compared with the index.
+    /// `true` if the export's rows have the reward ID, `dateModified` and the state. recoup can compare such an export
+    /// with the index.
     pub(super) can_compare: bool,
 }
 
 impl Columns {
-    /// Returns whether the file has a column. `name` must be in lower case without separators.
+    /// Returns `true` if the export file has a column. `name` must be in lower case without separators.
     pub(super) fn has(&self, name: &str) -> bool {
         self.folded.iter().any(|found| found == name)
     }
@@ -48,7 +50,7 @@ impl Columns {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) account: Option<AccountId>,
-    /// The reward's `dateModified`, Unix milliseconds.
+    /// The reward's `dateModified`, in Unix milliseconds.
     pub(super) date_modified: Option<i64>,
     cells: Vec<String>,
 }
@@ -59,7 +61,7 @@ impl Row {
         self.cells.get(at).filter(|cell| !cell.is_empty()).map(|cell| RewardId::new(cell.as_str()))
     }
 
-    /// Returns the row as the JSON of a reward, with a string for each cell that is not empty.
+    /// Returns the export row as the JSON of a reward, with a string for each cell that is not empty.
     pub(super) fn json(&self, header: &[String]) -> String {
         let filled = header.iter().zip(&self.cells).filter(|(_, cell)| !cell.is_empty());
         let map: Map<String, Value> = filled.map(|(name, cell)| (name.clone(), Value::from(cell.as_str()))).collect();
@@ -70,7 +72,7 @@ impl Row {
 pub(super) struct ExportReader(csv::Reader<BufReader<File>>);
 
 impl ExportReader {
-    /// Reads the file from its start.
+    /// Creates a reader that starts at the beginning of the export file.
     pub(super) fn new(mut file: File) -> Result<Self> {
         file.seek(SeekFrom::Start(0))
             .map_err(|error| Error::new(Kind::Storage, format!("failed to read the downloaded export: {error}")))?;
@@ -91,10 +93,11 @@ impl ExportReader {
         if let Some(id) = id {
             "id".clone_into(&mut header[id]);
         }
-        // Extracts from a row in which every cell is filled, to find out which IDs a row can carry.
+        // Extracts the links of a row in which every cell is filled, because that shows which IDs a row can contain.
         let sample: Map<String, Value> = header.iter().map(|name| (name.clone(), Value::from("1.2.3"))).collect();
         let sample = extract::read(&Value::Object(sample).to_string(), &AccountId::new(""), mapping);
-        // Without a state column, a cancelled reward would look valid, so the rows only list accounts.
+        // If an export had no column for the state, a cancelled reward would look valid. Therefore recoup uses the rows
+        // of an export without states only as a list of accounts.
         let has_state = find(&["datecancelled", "statuses", "status"]).is_some();
         Ok(Columns {
             has_links: has_state && sample.is_ok_and(|sample| sample.kind == LinkKind::Both),
@@ -108,7 +111,7 @@ impl ExportReader {
         })
     }
 
-    /// Returns the next rows; an empty list at the end of the file.
+    /// Returns the next rows of the export file; an empty list at the end of the file.
     pub(super) fn next_batch(&mut self, columns: &Columns, most: usize) -> Result<Vec<Row>> {
         let mut batch = Vec::with_capacity(most);
         let mut record = csv::StringRecord::new();
@@ -128,13 +131,14 @@ fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Parses Unix milliseconds or RFC 3339. Returns Unix milliseconds.
+/// Parses a date of an export: Unix milliseconds or RFC 3339. The parsed date is in Unix milliseconds.
 fn parse_time(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse().ok().or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond))
 }
 
-/// Returns the error for a malformed file, without the CSV reader's message, which may quote a cell with a person's name.
+/// Returns the error for a malformed export, without the CSV reader's message, because that message may quote a cell
+/// with a person's name.
 fn broken(error: &csv::Error) -> Error {
     let at = error.position().map(|place| format!(" at line {}", place.line())).unwrap_or_default();
     let what = match error.kind() {

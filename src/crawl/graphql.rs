@@ -1,8 +1,9 @@
 //! The source `graphql`: reads the rewards of the whole tenant page by page, with the events that caused them.
 //!
-//! [`ModifiedWalk`] chooses the queries. This module sends them, halves the page size while the server refuses pages,
-//! requests damaged rewards again by ID, and sends each page with its cursor to the writer. A refresh begins shortly before
-//! the newest `dateModified` of the previous run. Get Rewards reads accounts that failed or are due by age.
+//! [`ModifiedWalk`] chooses the GraphQL queries of a crawl. `graphql` sends the queries, halves the page size while the
+//! vendor refuses pages, requests damaged rewards again by ID, and sends each page with its cursor to the writer. A
+//! refresh by GraphQL begins shortly before the newest `dateModified` of the previous run. Get Rewards reads the
+//! accounts that failed before or are due by age.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +23,20 @@ use crate::model::{counted, grouped};
 use crate::store::index::{ApiSource, ReadReward, RewardListCommitted, RewardListPage, Run};
 use crate::vendor::graphql::{Graph, ListedReward, Refusal, RewardPage, RewardQuery, Sort};
 
-/// A refresh begins this many milliseconds before the newest `dateModified`, because a modification may become visible this
-/// much later.
+/// A refresh begins this many milliseconds before the newest `dateModified`, because a modification may become visible
+/// this much later.
 pub(super) const MARGIN_MS: i64 = 600_000;
-/// Attempts to read a page at one size, if a smaller size is possible. A page that is too large fails at every attempt.
+/// The number of attempts to read a page at one size, if a smaller size is possible. A page that is too large fails at
+/// every attempt.
 const ATTEMPTS: u32 = 2;
-/// Repeated requests of the smallest page while the server returns errors without a reason.
+/// How often the crawler requests the smallest page again while the vendor returns errors without a reason.
 const UNNAMED_RETRIES: u32 = 6;
-/// The pause after the first refused page. Each further pause is twice as long.
+/// The pause after the first page that the vendor refused. Each further pause after a refused page is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Requests of a page with damaged rewards, before the crawler postpones those rewards.
+/// The number of requests for a page with damaged rewards, before the crawler postpones those rewards.
 const DAMAGED_ATTEMPTS: u32 = 4;
-/// The largest credible time by which a server's clock is ahead, in milliseconds.
+/// The largest credible time by which the vendor's clock is ahead, in milliseconds.
 const DAY_MS: i64 = 86_400_000;
 /// The number of rewards in one request by ID.
 const ID_CHUNK: usize = 50;
@@ -43,21 +45,22 @@ const MAX_OWED: usize = 10_000;
 
 pub(super) const OTHER_SOURCES: &str = "use --source participants, which always works, or --source auto";
 
-/// The position of the source, stored as the cursor of its run.
+/// The position of the source `graphql`, which the index stores as the cursor of the run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
-    /// The run of this position. A refresh may find the position of the previous run instead.
+    /// The run to which the stored position belongs. A refresh may find the position of the previous run instead of its
+    /// own.
     run: i64,
     walk: ModifiedWalk,
     page_size: PageSize,
-    /// IDs of damaged rewards, which the crawler requests again.
+    /// The IDs of damaged rewards that the crawler must request again.
     owed: Vec<String>,
     /// The number of damaged rewards without an ID.
     lost: u64,
-    /// How many times in a row the count of rewards at one `dateModified` was too small.
+    /// How many times in a row the index had too few rewards of one `dateModified`.
     failed_checks: u32,
-    /// The number of rewards that the walk did not see, if it is implausibly large. With such a number, the crawler marks no
-    /// reward as gone.
+    /// The number of rewards that the run did not see, if the number is implausibly large. If the number of unseen
+    /// rewards is implausible, the crawler marks no reward as gone.
     withheld: u64,
 }
 
@@ -71,7 +74,8 @@ impl State {
             .map_err(|error| Error::new(Kind::Failed, format!("failed to store the position of the walk: {error}")))
     }
 
-    /// Returns the stored state of a run, or a new state with the damaged rewards that the previous run still had to request.
+    /// Returns the stored position of a run, or a new position with the damaged rewards that the previous run still had
+    /// to request.
     fn of(run: &Run, largest_page: u32) -> Self {
         let stored = Self::decode(run);
         let number = run.run.number();
@@ -96,20 +100,22 @@ pub(super) fn refresh_from(run: &Run) -> Option<i64> {
     run.watermark.filter(|_| run.is_refresh()).map(|watermark| watermark - MARGIN_MS)
 }
 
-/// Returns the newest `dateModified` if a refresh can begin there. A time in the far future is useless: a refresh would miss
-/// every reward that is modified before it.
+/// Returns the newest `dateModified` if a refresh can begin there. A `dateModified` in the far future is useless,
+/// because a refresh would miss every reward that is modified before it.
 pub(super) fn plausible(newest: Option<i64>, now_ms: i64) -> Option<i64> {
     newest.filter(|newest| *newest < now_ms + DAY_MS)
 }
 
-/// Reads all rewards, or the changed ones. Then reads the accounts that failed before or are due by age.
+/// Reads all rewards by GraphQL, or only the changed rewards. After the rewards, reads the accounts that failed before
+/// or are due by age.
 pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     let run = active.row().await?;
     let mut state = State::of(&run, active.options.graphql_page_size);
     request_owed(active, &mut state).await?;
     walk(active, &mut state).await?;
     if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
-        // A second walk on the same server would have the same doubt, so another source must read the tenant.
+        // A second read by GraphQL would leave the same doubt about missed rewards. Therefore another source must read
+        // the tenant.
         return Err(SourceError::Unsupported(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_SOURCES)));
     }
     request_owed(active, &mut state).await?;
@@ -127,7 +133,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
             state.withheld = active.writer.call(move |index| index.mark_unseen_gone(key, at)).await?.withheld;
         }
     }
-    // Only a full run can find a damaged reward without an ID, so the next run must not be a refresh.
+    // Only a full run can find a damaged reward without an ID. Therefore the next run must not be a refresh.
     let watermark = plausible(newest, active.clock.now_ms()).filter(|_| is_proven && state.lost == 0);
     let cursor = state.encode()?;
     active
@@ -140,7 +146,7 @@ pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
     Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// Adds the gaps that the walk leaves in a finished run.
+/// Adds the gaps that the source `graphql` leaves in the finished run.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
     let Some(state) = State::decode(run) else { return };
     if let Some(doubt) = state.walk.doubt() {
@@ -196,7 +202,7 @@ async fn walk(active: &ActiveRun, state: &mut State) -> SourceResult<()> {
     Ok(())
 }
 
-/// Compares the number of rewards with one `dateModified` in the index and on the server.
+/// Compares the number of rewards with one `dateModified` in the index with their number at the vendor.
 async fn verify(active: &ActiveRun, state: &mut State, check: Check) -> Result<()> {
     let kept = active.writer.call(move |index| index.modified_at(check.modified_at)).await?;
     tracing::info!(kept, expected = check.expected, "compared the rewards of one dateModified");
@@ -205,7 +211,7 @@ async fn verify(active: &ActiveRun, state: &mut State, check: Check) -> Result<(
     Ok(())
 }
 
-/// Requests one page at a size that the server accepts.
+/// Requests one page of rewards at a size that the vendor accepts.
 async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> SourceResult<RewardPage> {
     let (mut pause, mut refused_smallest) = (FIRST_PAUSE, 0);
     loop {
@@ -221,10 +227,12 @@ async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> 
         };
         match active.advocate.graph_rewards(&request).await {
             Ok(Graph::Answer(page)) => return Ok(page),
-            // Either the page is too large or the server is overloaded. A smaller page after a pause helps in both cases.
+            // Either the requested page is too large or the vendor's server is overloaded. If a page is too large or
+            // the server is overloaded, a smaller page after a pause helps.
             Ok(Graph::Refused(Refusal::Unnamed)) if !size.is_smallest() => size.refused(),
             Ok(Graph::Refused(Refusal::Unnamed)) if refused_smallest < UNNAMED_RETRIES => refused_smallest += 1,
-            // The crawl keeps this source and the rewards that it has read. The next crawl resumes here.
+            // The crawl keeps the source `graphql` and the rewards that it has read. The next crawl resumes at the
+            // refused page.
             Ok(Graph::Refused(Refusal::Unnamed)) => {
                 return Err(Error::new(Kind::Vendor, Refusal::Unnamed.as_str()).into());
             }
@@ -243,7 +251,7 @@ async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> 
     }
 }
 
-/// Requests damaged rewards of this run or the previous one again, by ID.
+/// Requests the damaged rewards of this run or the previous run again, by ID.
 async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
     let mut still_owed = 0;
     while state.owed.len() > still_owed && !active.halt.is_cancelled() {
@@ -251,8 +259,8 @@ async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
         let ids = &state.owed[still_owed..until];
         let asked_at = active.clock.now();
         match active.advocate.graph_rewards_of(&json!({"id_in": ids})).await {
-            // A reward that the response lacks is gone, and a full run detects that. If the process is killed before the
-            // commit, the stored cursor still has these IDs.
+            // A reward that the vendor's response lacks is gone, and a full run detects that. If the process is killed
+            // before the commit, the stored cursor still has the IDs of the damaged rewards.
             Ok(Graph::Answer(found)) => {
                 state.owed.drain(still_owed..until);
                 commit(active, state, found, asked_at).await?;
@@ -265,8 +273,9 @@ async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
     Ok(())
 }
 
-/// Returns how many rewards a walk up to `newest` should have seen. The next refresh reads rewards that were modified or
-/// created after `newest`. This function counts such rewards after the total, so that their number is never too small.
+/// Returns how many rewards a run that ends at `newest` should have seen. The next refresh reads the rewards that were
+/// modified or created after `newest`. `count_expected` counts the rewards after `newest` later than the total, because
+/// their number must never be too small.
 async fn count_expected(active: &ActiveRun, newest: Option<i64>) -> Result<Option<u64>> {
     let known = active.row().await?.rewards_met();
     let Some(total) = count(active, Value::Null).await? else { return Ok(None) };
@@ -284,7 +293,7 @@ pub(super) async fn count(active: &ActiveRun, filter: Value) -> Result<Option<u6
     }
 }
 
-/// Extracts the links of a page. Commits the page with its cursor.
+/// Extracts the links of a page of rewards. Commits the page of rewards with its cursor.
 async fn commit(
     active: &ActiveRun,
     state: &State,

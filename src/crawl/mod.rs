@@ -1,5 +1,5 @@
-//! A crawl: reads the rewards of a whole tenant into the index once. A user can stop or kill a crawl at any time; the next
-//! crawl resumes it.
+//! A crawl: reads the rewards of a whole tenant into the index once. A user can stop or kill a crawl at any time. The
+//! next crawl resumes a stopped crawl.
 //!
 //! ```text
 //!   plan          probes the sources and chooses one                                     plan.rs, plan/cost.rs
@@ -20,9 +20,10 @@
 //!   finish        counts, names the gaps, marks the run complete or not                  result.rs
 //! ```
 //!
-//! Only the index records the remaining work, so a killed crawl resumes from its last commit. A failure that concerns the
-//! whole run (credentials, quota, a signal, a full disk) never marks an account as failed. A run with a gap is never
-//! complete. `reextract` extracts the links again without the network.
+//! Only the index records the remaining work of a crawl. Therefore a killed crawl resumes from its last commit. A
+//! failure that concerns the whole run (credentials, quota, a signal, a full disk) never marks an account as failed. A
+//! run of a crawl with a gap is never complete. `reextract` extracts the links from the stored rewards again, without
+//! the network.
 
 mod accounts;
 mod active_run;
@@ -66,20 +67,20 @@ pub use result::{CrawlResult, LinkCounts};
 use writer::Writer;
 
 const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of rewards whose JSON keys the error lists if no reward has a link.
+/// The number of rewards with JSON keys in the error message, if no reward has a link.
 const KEY_SAMPLE: usize = 1000;
-/// The gap of a run without any order ID: no look-up can find an order.
+/// The gap of a run that found no order ID. If a run has found no order ID, no look-up can find an order.
 const NO_LINKS: &str = "no reward carried an order ID";
-/// The gap of a run with values that recoup did not index. The text follows the number of values.
+/// The gap of a run with values that recoup did not index. The text of the gap follows the number of values.
 const UNREADABLE: &str = "under the key of an order ID or ActionId could not be taken exactly, and not indexed";
 
-/// Runs a crawl, or resumes the unfinished one.
+/// Runs a crawl, or resumes an unfinished crawl.
 ///
-/// If the result is not `complete`, it lists its gaps, and the caller chooses an exit code.
+/// If the result of the crawl is not `complete`, it lists its gaps, and the caller chooses an exit code.
 ///
 /// # Errors
-/// Every error that concerns the run as a whole, such as `Interrupted` and `Parked`. The index keeps the rewards that the run
-/// has read, and the next crawl resumes the run.
+/// Fails with every error that concerns the run as a whole, such as `Interrupted` and `Parked`. After an error, the
+/// index keeps the rewards that the run has read, and the next crawl resumes the run.
 #[expect(clippy::too_many_arguments, reason = "a struct of them would be built once and taken apart at once")]
 pub async fn run(
     index_place: &Place,
@@ -131,7 +132,7 @@ struct Crawl<'a> {
 }
 
 impl Crawl<'_> {
-    /// Returns the sources to try, best first.
+    /// Returns the sources of the crawl to try, best first.
     async fn choose_sources(&self) -> Result<Vec<Source>> {
         if let Some(source) = self.options.source {
             return Ok(vec![source]);
@@ -143,8 +144,8 @@ impl Crawl<'_> {
         Ok(plan.order())
     }
 
-    /// Reads the tenant from one source. `requests_before` is the number of the client's earlier requests, which this run
-    /// must not count.
+    /// Reads the tenant's rewards from one source. `requests_before` is the number of the client's earlier requests.
+    /// The run must not count requests that the client sent before the run.
     async fn read_from(&self, source: Source, requests_before: u64) -> SourceResult<CrawlResult> {
         let mut index = Index::open(self.index_place, self.identity)?;
         index.fence(self.lock);
@@ -164,7 +165,8 @@ impl Crawl<'_> {
             sent.saturating_sub(std::mem::replace(&mut counted, sent))
         };
         let (writer, writer_task) = Writer::start(index, run, self.options.batch, new_requests);
-        // The source `graphql` reads rewards without accounts. The first page from GraphQL contains the number of rewards.
+        // The source `graphql` reads rewards without accounts. The first page from GraphQL contains the number of
+        // rewards.
         let (known, read, what) = match source {
             Source::GraphQl => (0, 0, "rewards read"),
             Source::Participants | Source::Export => (before.accounts_known, before.accounts_read, "accounts read"),
@@ -183,8 +185,8 @@ impl Crawl<'_> {
             halt: self.stop.child_token(),
             fatal: Mutex::default(),
         });
-        // Spawns a task, so that reading runs on the same threads as the connections. Otherwise each response would wake the
-        // main thread.
+        // Spawns a task, because reading must run on the same threads as the connections. If the main thread read the
+        // accounts, each response would wake it.
         let reading = {
             let active = Arc::clone(&active);
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -202,9 +204,10 @@ impl Crawl<'_> {
             () = meter.show(what, self.report, self.advocate, self.clock) => Ok(()),
         };
         let fatal = active.take_fatal();
-        // Dropping this closes the writer's channel and the reader.
+        // Dropping the run closes the writer's channel and the reader.
         drop(active);
-        // A failed write is the cause of the other errors, so it is reported first.
+        // A failed write of a crawl is the cause of its other errors. Therefore the crawl reports the failed write
+        // first.
         let mut index = writer_task.join().await?;
         let failure = match (fatal, read) {
             (Some(error), _) => Some(SourceError::Fatal(error)),
@@ -212,8 +215,8 @@ impl Crawl<'_> {
             (None, Err(error)) => Some(error),
         };
         if let Some(failure) = failure {
-            // A run that has read nothing must not hide the previous run. If the withdrawal fails too, the first error is
-            // reported.
+            // A run that has read nothing must not hide the previous run. If the withdrawal of the run fails too, the
+            // crawl reports the first error.
             if !resumed {
                 drop(index.withdraw_run(run));
             }
@@ -261,7 +264,8 @@ impl Crawl<'_> {
         gaps.count(index.unread_count(run)?, "accounts were not read");
         gaps.count(state.rewards_unusable, "rewards without an id or an account could not be kept");
         if state.values_unreadable > 0 {
-            // Re-extraction recognises this gap by the end of its text, so the end is the same for one value and for many.
+            // Re-extraction recognises this gap by the end of its text. Therefore the end of the gap's text is the same
+            // for one value and for many.
             gaps.add(format!("{} {UNREADABLE}", counted(state.values_unreadable, "value")));
         }
         match Source::from_name(&state.source) {
@@ -272,8 +276,8 @@ impl Crawl<'_> {
         if no_links.is_some() {
             gaps.add(NO_LINKS.to_owned());
         }
-        // A run by export may start at the date of its export, by the vendor's clock. If the export's date is earlier than
-        // the crawl, it stays the start of the run.
+        // A run by export may start at the date of its export, by the vendor's clock. If the export's date is earlier
+        // than the crawl, it remains the start of the run.
         let started = if resumed { started_at.min(self.began) } else { self.began };
         let ahead = self.advocate.host_clock().and_then(|heard| heard.ahead).unwrap_or_default();
         index.move_start_back(run, by_the_earlier_clock(started, ahead))?;
@@ -291,18 +295,19 @@ impl Crawl<'_> {
     }
 }
 
-/// Returns the start of a run by this machine's clock or the vendor's, whichever is earlier. `ahead` is the number of seconds
-/// by which this machine's clock is ahead of the vendor's.
+/// Returns the start of a run by this machine's clock or the vendor's clock, whichever gives the earlier time. `ahead`
+/// is the number of seconds by which this machine's clock is ahead of the vendor's.
 ///
-/// Other clocks date orders and refunds. If the recorded start of a run were too late, an order that is newer than the run
-/// could seem older, and recoup would report it as not a referral.
+/// The dates of orders and refunds are from other clocks than this machine's. If the recorded start of a run were too
+/// late, an order that is newer than the run could seem older, and recoup would report the order as not a referral.
 fn by_the_earlier_clock(at: jiff::Timestamp, ahead: i64) -> jiff::Timestamp {
-    // `ahead` is the minimum that the vendor's response allows. Both ends of the interval are rounded to whole seconds.
+    // `ahead` is the minimum by which this machine's clock can be ahead, according to the vendor's response. Both
+    // limits of the clock difference are rounded to whole seconds.
     let most = if ahead > 0 { ahead.saturating_add(2) } else { 0 };
     at.saturating_sub(jiff::SignedDuration::from_secs(most)).unwrap_or(jiff::Timestamp::MIN)
 }
 
-/// Returns the error for a run whose rewards carry no order ID, with the JSON keys of those rewards.
+/// Returns the error for a run that found rewards without any order ID, with the JSON keys of those rewards.
 fn no_links_error(index: &Index, run: &Run) -> Result<Error> {
     let mut sample = KeySample::default();
     for (_, _, raw) in index.raw_after(0, KEY_SAMPLE)? {
@@ -320,7 +325,7 @@ fn no_links_error(index: &Index, run: &Run) -> Result<Error> {
     ))
 }
 
-/// Takes the lock that allows one crawl per index.
+/// Takes the lock that allows only one crawl per index.
 async fn take_lock(
     index_place: &Place,
     wait: bool,
@@ -361,7 +366,7 @@ fn interrupted(hint: &str) -> Error {
     Error::new(Kind::Interrupted, "interrupted; what was read is kept").hint(hint)
 }
 
-/// Adds a hint on how to resume to an error of the host.
+/// Adds a hint on how to resume the crawl to an error of the vendor's host.
 fn with_resume_hint(error: Error) -> Error {
     match (error.kind, &error.hint) {
         (Kind::Interrupted, None) => interrupted(RESUME),

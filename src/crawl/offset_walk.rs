@@ -1,11 +1,13 @@
-//! Reads a list by offset without missing a row that stays, even if rows are added and removed meanwhile.
+//! Reads a list by offset without missing a row that stays in the list, even if rows are added and removed meanwhile.
 //!
-//! This module does no I/O: the walk returns the next offset and receives the page; the caller sends the requests.
-//! Overlapping pages prove that the walk has no gap. A page is a snapshot of the list at one moment. If it contains a row
-//! whose predecessors the walk has all seen, the page continues the walk without a gap. Rows inserted before the position
-//! push known rows into the page, which costs duplicates. Rows removed before the position pull unknown rows out of the page.
-//! The overlap is then missing, and the walk steps back until it finds a known row, or starts again. A short page does not
-//! end the walk, because the server may lower `limit`. The walk never uses the field `count` as a total.
+//! `offset_walk` does no I/O. [`OffsetWalk`] returns the next offset and receives the page, and its caller sends the
+//! requests. If each page repeats rows of the previous page, the read of the list has no gap. A page of the list is a
+//! snapshot of the list at one moment. If a page contains a row and recoup has seen all rows before that row, the page
+//! continues the read without a gap. Rows that are inserted before the current offset push known rows into the page,
+//! and only cost duplicates. Rows that are removed before the current offset pull unknown rows out of the page. If a
+//! page repeats no known row, [`OffsetWalk`] steps back until it finds a known row, or starts again. A short page does
+//! not end the read of the list, because the vendor may lower `limit`. [`OffsetWalk`] never uses the field `count` of a
+//! page as a total.
 
 mod prefetch;
 
@@ -13,29 +15,30 @@ use serde::{Deserialize, Serialize};
 
 pub use prefetch::Prefetch;
 
-/// The maximum number of steps back, one page each, before the walk starts again.
+/// The maximum number of steps back in the list, one page each, before the read starts again.
 const MAX_STEPS_BACK: u32 = 20;
-/// The number of restarts after which the walk accepts a page without proof.
+/// The number of restarts after which [`OffsetWalk`] accepts a page without proof.
 const MAX_RESTARTS: u32 = 10;
-/// The number of pages in a row without an identifiable row after which the walk gives up, if the list has no total or the
-/// walk is past the total. This ends the walk if a server returns the same page for every offset.
+/// The number of pages in a row without an identifiable row after which [`OffsetWalk`] gives up, if the list has no
+/// total or the offset is past the total. This limit ends the read if a server returns the same page for every offset.
 const MAX_BLIND: u32 = 20;
-/// The number of pages without a new row after which the walk accepts the end of the list.
+/// The number of pages without a new row after which [`OffsetWalk`] accepts the end of the list.
 const MAX_STALLS: u32 = 3;
 
-/// The position of a walk. The writer stores the position with each page, so that a killed crawl resumes the walk.
+/// The position in a list that recoup reads by offset. The writer stores the position with each page. Therefore a
+/// killed crawl resumes at the page after its last commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetWalk {
     overlap: u64,
     phase: Phase,
     offset: u64,
-    /// The offset after the last proven row, at the time when its page was read.
+    /// The offset after the last proven row, at the time when recoup read the row's page.
     reached: u64,
     /// Fingerprints of the rows of the last proven page, in order.
     tail: Vec<u64>,
     /// The `totalCount` of the last proven page.
     total_then: Option<u64>,
-    /// The number of rows on the longest page.
+    /// The number of rows on the longest page of the list.
     widest: u64,
     steps_back: u32,
     restarts: u32,
@@ -48,25 +51,27 @@ pub struct OffsetWalk {
     short: bool,
 }
 
-/// The purpose of the next request.
+/// The purpose of the next request for a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Phase {
-    /// Reads the first page. The first page needs no proof, because no row precedes it.
+    /// The request reads the first page of the list. The first page needs no proof, because no row precedes it.
     Start,
-    /// Reads new rows, after some rows that the walk knows.
+    /// The request reads new rows, after some rows that recoup knows.
     Forward,
-    /// Looks for a known row, because the overlap was missing.
+    /// The request looks for a known row, because the last page repeated no row.
     Back,
-    /// Expects an empty page that confirms the end, because the walk has seen `totalCount` rows.
+    /// The request expects an empty page that confirms the end of the list, because recoup has seen `totalCount` rows.
     End,
-    /// Expects an empty page that confirms the end, because the last page had no new row. `totalCount` may be larger.
+    /// The request expects an empty page that confirms the end of the list, because the last page had no new row. The
+    /// vendor's `totalCount` may be larger than the number of rows that recoup has seen.
     Stalled,
     Done,
 }
 
 impl OffsetWalk {
-    /// Starts at the first row. Consecutive pages share `overlap` rows, or half of a page if that is less.
+    /// Starts to read a list at its first row. Consecutive pages share `overlap` rows, or half of a page if that is
+    /// less.
     pub fn new(overlap: u32) -> Self {
         Self {
             overlap: u64::from(overlap.max(1)),
@@ -88,47 +93,47 @@ impl OffsetWalk {
         }
     }
 
-    /// Returns the offset of the next page; `None` at the end of the walk.
+    /// Returns the offset of the next page; `None` at the end of the list.
     pub fn next_offset(&self) -> Option<u64> {
         (self.phase != Phase::Done).then_some(self.offset)
     }
 
-    /// Returns the offsets of the pages after the next one, assuming that each is as long as the longest page so far and that
-    /// the list does not change. The proof requires a row that two neighbouring pages share, regardless of the order of their
-    /// requests. So a page that was requested early is as good as a page that was requested in order.
+    /// Returns the offsets of the pages after the next page, if each is as long as the longest page so far and the list
+    /// does not change. The proof requires a row that two neighbouring pages share, in whatever order recoup requested
+    /// them. Therefore a page that recoup requested early is as good as a page that it requested in order.
     fn likely_offsets(&self) -> impl Iterator<Item = u64> + use<> {
         let shared = self.shared_by(self.widest);
         let step = self.widest - shared;
         let total = self.last_total.filter(|_| self.phase == Phase::Forward && step > 0).unwrap_or(0);
         let first = self.offset.saturating_add(step);
-        // If a page begins this close to the end, the page before it contains all of its rows.
+        // If a page begins this close to the end of the list, the page before it contains all of its rows.
         std::iter::successors(Some(first), move |offset| Some(offset.saturating_add(step)))
             .take_while(move |offset| offset.saturating_add(shared) < total)
     }
 
-    /// Returns the newest `totalCount`.
+    /// Returns the newest `totalCount` of the list.
     pub fn total(&self) -> Option<u64> {
         self.last_total
     }
 
-    /// Returns whether the walk is proven to have seen every row that was in the list throughout. The proof assumes that the
-    /// list keeps its order.
+    /// Returns `true` if it is proven that recoup has seen every row that was in the list throughout the read. The
+    /// proof assumes that the list does not change its order.
     pub fn is_proven(&self) -> bool {
         self.phase == Phase::Done && !self.unproven && !self.short
     }
 
-    /// Returns whether the walk is proven, and neither a row nor the total has changed meanwhile.
+    /// Returns `true` if the read is proven, and neither a row nor the total of the list has changed meanwhile.
     pub fn is_still(&self) -> bool {
         self.is_proven() && !self.moved && self.first_total == self.last_total
     }
 
-    /// Returns whether the first and the last page had the same total.
+    /// Returns `true` if the first and the last page had the same total.
     pub fn kept_its_total(&self) -> bool {
         !self.short && self.first_total.is_some() && self.first_total == self.last_total
     }
 
-    /// Receives the page at [`OffsetWalk::next_offset`]: the fingerprints of its usable rows, the number of all its rows, and
-    /// its `totalCount`.
+    /// Receives the page at [`OffsetWalk::next_offset`]: the fingerprints of its usable rows, the number of all its
+    /// rows, and its `totalCount`.
     pub fn take(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         self.first_total = self.first_total.or(total);
         self.last_total = total.or(self.last_total);
@@ -138,7 +143,7 @@ impl OffsetWalk {
                 if self.is_continued_by(keys) {
                     self.advance(keys, rows, total);
                 } else if self.tail.is_empty() && rows > 0 {
-                    // The last page had no usable row, so this page cannot overlap with it.
+                    // The last page had no usable row. Therefore the next page cannot repeat a row of the last page.
                     self.unproven = true;
                     self.advance(keys, rows, total);
                 } else {
@@ -146,14 +151,14 @@ impl OffsetWalk {
                 }
             }
             Phase::End if rows > 0 && self.stalls == 0 => {
-                // Either the total was too small, or the list has grown.
+                // Either the total of the list was too small, or the list has grown.
                 self.stalls += 1;
                 self.moved = true;
                 self.forward();
             }
             Phase::End | Phase::Stalled if rows > 0 => {
-                // The pages are too short to overlap. The walk continues without proof, unless the server returns the same
-                // page for every offset.
+                // The pages of the list are too short to share a row. The read of the list continues without proof, if
+                // the server does not return the same page for every offset.
                 self.unproven = true;
                 self.moved = true;
                 if !keys.is_empty() && keys.iter().all(|key| self.tail.contains(key)) {
@@ -174,8 +179,8 @@ impl OffsetWalk {
         }
     }
 
-    /// Handles a page without a new row although the total is larger than the number of rows seen. Retries a few times, then
-    /// marks the list as short.
+    /// Handles a page without a new row although the total is larger than the number of rows seen. Requests a page
+    /// without a new row again a few times, then marks the list as short.
     fn stall(&mut self) {
         self.stalls += 1;
         if self.stalls < MAX_STALLS {
@@ -186,10 +191,10 @@ impl OffsetWalk {
         }
     }
 
-    /// Returns whether the page overlaps with the last proven one.
+    /// Returns `true` if the page repeats a row of the last proven page.
     fn is_continued_by(&mut self, keys: &[u64]) -> bool {
-        // `tail` holds the rows up to `reached`, so the offset of each row in `tail` is known. A row at another offset has
-        // shifted.
+        // `tail` has the rows up to `reached`. Therefore the offset of each row in `tail` is known. A row that is now
+        // at another offset has shifted.
         let shift =
             |nth: usize, place: usize| self.reached + nth as u64 != self.offset + place as u64 + self.tail.len() as u64;
         let known = self.tail.iter().enumerate();
@@ -198,7 +203,7 @@ impl OffsetWalk {
         for (nth, place) in places {
             self.moved |= shift(nth, place);
             if before.is_some_and(|before| place < before) {
-                // The proof requires a stable order, and the order has changed.
+                // The proof requires a stable order of the list, and the order has changed.
                 self.unproven = true;
                 self.moved = true;
             }
@@ -229,7 +234,8 @@ impl OffsetWalk {
         } else if is_new && rows > 0 {
             self.forward();
         } else if rows >= self.widest && self.stalls < MAX_STALLS {
-            // The page is full of known rows: rows inserted before the position have pushed every new row out of it.
+            // The page is full of known rows, because rows inserted before the current offset have pushed every new row
+            // out of it.
             self.stalls += 1;
             self.forward();
         } else {
@@ -237,20 +243,20 @@ impl OffsetWalk {
         }
     }
 
-    /// Requests the next rows, with some known rows before them.
+    /// Requests the next rows of the list, with some known rows before them.
     fn forward(&mut self) {
         let shared = self.shared_by(self.tail.len() as u64);
         (self.phase, self.offset) = (Phase::Forward, self.reached.saturating_sub(shared));
     }
 
-    /// Returns how many rows of a page the next page repeats: at most half, so that the walk progresses even with short
-    /// pages.
+    /// Returns how many rows of a page the next page repeats. The number is at most half of the page, because the read
+    /// must progress even with short pages.
     fn shared_by(&self, rows: u64) -> u64 {
         self.overlap.min((rows / 2).max(1))
     }
 
-    /// Handles a missing overlap. First requests the offset that the change of the total suggests, then steps back page by
-    /// page, then starts again.
+    /// Handles a page that repeats no known row. First requests the offset that the change of the total suggests, then
+    /// steps back page by page, then starts the list again.
     fn step_back(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         self.moved = true;
         if self.restarts >= MAX_RESTARTS && rows > 0 {

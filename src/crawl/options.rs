@@ -6,31 +6,31 @@ use super::Source;
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The source to read; `None` lets the plan choose.
+    /// The source that the crawl reads; `None` lets the plan choose the source.
     pub source: Option<Source>,
-    /// The number of participants per page of `/users`.
+    /// The number of participants on a page of `/users`.
     pub page_size: u32,
-    /// The number of rows that two pages of `/users` share. A shared row proves that the walk has missed no row between the
-    /// pages.
+    /// The number of rows that two pages of `/users` share. A shared row proves that recoup has missed no row between
+    /// the two pages of `/users`.
     pub overlap: u32,
     /// The maximum number of passes over the list of participants.
     pub max_sweeps: u32,
-    /// The maximum number of requests in flight. The client may allow fewer requests.
+    /// The maximum number of requests in flight. The client of the vendor may allow fewer requests in flight.
     pub concurrency: usize,
-    /// The request rate per second for a plan's cost estimate. The client enforces the limit.
+    /// The request rate per second, for the cost estimate of a plan. The client of the vendor enforces the rate limit.
     pub rate: Option<f64>,
-    /// The maximum number of uncommitted rows.
+    /// The maximum number of rewards and participants that the writer has not committed.
     pub batch: usize,
-    /// `true` waits for another crawl to end; `false` fails instead.
+    /// `true` makes the crawl wait for another crawl to end; `false` makes it fail instead.
     pub wait_for_lock: bool,
     /// `true` starts a new run even if an earlier run is unfinished or could be refreshed.
     pub full: bool,
-    /// The number of rewards per page of GraphQL. The crawler halves this number while the server refuses pages.
+    /// The number of rewards on a page of GraphQL. The crawler halves the page size while the vendor refuses pages.
     pub graphql_page_size: u32,
     /// The maximum wait for the vendor to create an export.
     pub export_wait: Duration,
-    /// The maximum age of an account's reading. The crawler reads an account again before its reading is older; `None` sets
-    /// no maximum.
+    /// The maximum age of an account's reading. The crawler reads an account again before its reading exceeds the
+    /// maximum age; `None` sets no maximum.
     pub reread_after: Option<Duration>,
 }
 

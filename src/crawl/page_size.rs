@@ -1,20 +1,22 @@
-//! Finds the page size for a server that does not publish its limit. A refusal halves the size, and many successes double it.
+//! Finds the page size that a server accepts, if the server does not publish its limit. A refused page halves the page
+//! size, and many successful pages double it.
 //!
-//! This module does no I/O. After a refusal, the crawler rarely tries the larger size again.
+//! `page_size` does no I/O. After a server has refused a page size, the crawler rarely tries that size again.
 
 use serde::{Deserialize, Serialize};
 
-/// The number of successful pages after which a larger size is tried.
+/// The number of successful pages after which the crawler tries a larger page size.
 const PATIENCE: u32 = 8;
-/// The smallest page size. A server that refuses this size refuses every page.
+/// The smallest page size that the crawler tries. If a server refuses the smallest page size, it refuses every page.
 const SMALLEST: u32 = 10;
 
-/// The current page size. The cursor contains it, so that a resumed run need not find the server's limit again.
+/// The current page size. The cursor of a run contains the page size. Therefore a resumed run need not find the
+/// server's limit again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PageSize {
     size: u32,
     largest: u32,
-    /// The number of successful pages at this size.
+    /// The number of successful pages at the current page size.
     successes: u32,
     patience: u32,
 }
@@ -41,8 +43,8 @@ impl PageSize {
         }
     }
 
-    /// Records that a page was refused or timed out. If the refusal follows soon after a growth, the next growth waits twice
-    /// as long.
+    /// Records that the server refused a page, or that the page timed out. If the server refuses a page soon after the
+    /// page size has grown, the next growth waits twice as long.
     pub(super) fn refused(&mut self) {
         if self.size < self.largest && self.successes < PATIENCE {
             self.patience = self.patience.saturating_mul(2).min(1024);

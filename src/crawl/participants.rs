@@ -1,10 +1,11 @@
-//! The source `participants`: reads the pages of `/users`, then calls Get Rewards for each distinct account. The vendor's
-//! guide describes this.
+//! The source `participants`: reads the pages of `/users`, then calls Get Rewards for each distinct account. The
+//! vendor's guide describes the source `participants`.
 //!
-//! The source calls Get Rewards by account and not by user, because rewards belong to accounts (`docs/vendor/advocate.md`
-//! §9). One task reads the list while another reads the accounts on it. Then the first task reads the list again, until a
-//! pass finds nothing new or the limit of passes is reached. A complete run covers every reward that existed when its last
-//! full pass began.
+//! The source `participants` calls Get Rewards by account and not by user, because rewards belong to accounts
+//! (`docs/vendor/advocate.md` §9). One task reads the list of participants while another task reads the accounts on it.
+//! The task that reads the list of participants repeats the list until it finds nothing new or has reached the maximum
+//! number of reads. A complete run covers every reward that existed when its last full read of the participant list
+//! began.
 
 use std::sync::Arc;
 
@@ -19,13 +20,14 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Participant, grouped};
 use crate::store::index::{Entry, Index, Page, PassEvidence, PassResult, Run, fingerprint};
 
-/// The minimum number of passes: one, and one that confirms it.
+/// The minimum number of reads of the participant list: one read, and a second read that confirms it.
 const MIN_PASSES: usize = 2;
-/// The number of pages requested at once. Requests in sequence would take one round trip per page, which is slow for a list
-/// of millions.
+/// The number of pages of participants that the crawler requests at once. Requests in sequence would take one round
+/// trip per page, which is slow for a list of millions of participants.
 const MAX_PREFETCH: usize = 4;
 
-/// Reads the list and its accounts until a pass finds nothing new. Then retries the accounts that failed.
+/// Reads the list of participants and its accounts until a read of the list finds nothing new. After the last read of
+/// the list, retries the accounts that failed.
 pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
     let accounts = AccountReader::new(Arc::clone(run), false);
     let max_passes = (run.options.max_sweeps as usize).max(MIN_PASSES);
@@ -37,7 +39,8 @@ pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
             return accounts.drain().await;
         }
         let list_ended = CancellationToken::new();
-        // Runs in a separate task. In the task that reads accounts, every response of an account would wake it.
+        // Reads the list of participants in a separate task. If the task that reads accounts also read the list, every
+        // response of an account would wake it.
         let listing = {
             let (run, list_ended) = (Arc::clone(run), list_ended.clone());
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -56,13 +59,13 @@ pub(super) async fn read(run: &Arc<ActiveRun>) -> Result<()> {
     }
 }
 
-/// Reads the list once. Resumes an unfinished pass of the run from its stored position.
+/// Reads the list of participants once. Resumes an unfinished read of the participant list from its stored position.
 async fn read_list(run: &ActiveRun) -> Result<()> {
     let (key, started_at) = (run.run, run.clock.now());
     let fresh = OffsetWalk::new(run.options.overlap);
     let cursor = encode(&fresh)?;
     let (pass, resumed) = run.writer.call(move |index| index.begin_pass(key, &cursor, started_at)).await?;
-    // If the cursor has another format, the pass begins again.
+    // If the stored cursor has another format, the read of the participant list begins again.
     let mut walk = if resumed { serde_json::from_str(&pass.cursor).unwrap_or(fresh) } else { fresh };
     let mut pages = Prefetch::new(run.options.concurrency.min(MAX_PREFETCH));
     let request = |offset| {
@@ -97,12 +100,13 @@ async fn read_list(run: &ActiveRun) -> Result<()> {
     Ok(())
 }
 
-/// Returns the evidence from a finished pass that has seen `seen` distinct rows.
+/// Returns the evidence of a finished read of the participant list that has seen `seen` distinct rows.
 fn verdict(walk: &OffsetWalk, seen: u64) -> PassEvidence {
     let all_counted = walk.total().is_none_or(|total| seen >= total);
     let counted = walk.kept_its_total() && walk.total().is_some_and(|total| seen == total);
-    // If the list changed during the pass, only continuous overlap proves the pass: a count does not. If the order of the
-    // list is not stable, a count still proves it: n distinct participants of n are all of them.
+    // If the participant list changed during the read, only pages that share rows prove that the read is complete. A
+    // count does not prove it. If the order of the participant list is not stable, a count still proves the read,
+    // because n distinct participants of n are all participants.
     let whole = if walk.is_still() { all_counted } else { walk.is_proven() || (walk.kept_its_total() && all_counted) };
     PassEvidence { total: walk.total(), whole, still: walk.is_still() && all_counted, counted }
 }
@@ -111,7 +115,7 @@ fn unexpected(error: &tokio::task::JoinError) -> Error {
     Error::new(Kind::Failed, format!("reading the list of participants ended unexpectedly: {error}"))
 }
 
-/// Adds the gaps that the list leaves in a finished run.
+/// Adds the gaps that the participant list leaves in the finished run.
 pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
     let passes = index.passes(run.run)?;
     let Some(last) = passes.last() else { return Ok(()) };
@@ -120,8 +124,9 @@ pub(super) fn gaps(index: &Index, run: &Run, gaps: &mut Gaps) -> Result<()> {
         last.accounts_withheld,
         "known accounts, most of them, are no longer listed; none was marked as gone (if they are, start a new index)",
     );
-    // One proven pass is enough, because it began after the run. If a pass lists accounts again that had seemed gone, the
-    // list has no stable order, and the passes before that one prove nothing.
+    // One proven read of the participant list is enough, because the read began after the run. If the list shows
+    // accounts again that had seemed gone, it has no stable order. If the participant list has no stable order, earlier
+    // reads of the list prove nothing.
     let since = passes.iter().position(|pass| pass.accounts_returned > 0).unwrap_or(0);
     if !passes[since..].iter().any(|pass| pass.whole) {
         let seen = grouped(last.participants);

@@ -1,9 +1,10 @@
-//! Chooses the source of a crawl by the APIs that the token may use, the rewards that carry a link, and the cost of each
-//! source.
+//! Chooses the source of a crawl by the APIs that the token may use, the rewards that contain a link, and the cost of
+//! each source.
 //!
-//! The plan sends a few probing requests. The plan chooses the source with the most complete links, and the cheapest of
-//! several such sources. The plan reports the facts that it could not determine. If a source fails during the crawl, the
-//! crawl uses the plan's next source. The source `participants` is always possible.
+//! The plan of a crawl sends a few probing requests. The plan chooses the source with the most complete links. If
+//! several sources have equal links, the plan chooses the cheapest of them. The plan of a crawl reports the facts that
+//! it could not determine. If a source fails during the crawl, the crawl uses the plan's next source. The source
+//! `participants` is always possible.
 
 mod cost;
 
@@ -27,16 +28,18 @@ use cost::{by_export, by_graphql, by_participants};
 
 /// The number of rewards from GraphQL in which the plan searches for links.
 const SAMPLE: u32 = 50;
-/// The maximum number of accounts that the plan requests from Get Rewards. The plan stops at the first reward with a link.
+/// The maximum number of accounts that the plan requests from Get Rewards. The plan of a crawl stops at the first
+/// reward with a link.
 const SAMPLE_ACCOUNTS: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// Reads the list of participants, then calls Get Rewards for each account. The vendor's guide describes this.
+    /// This source reads the list of participants, then calls Get Rewards for each account. The vendor's guide
+    /// describes the source `participants`.
     Participants,
-    /// Reads all rewards of the tenant by GraphQL.
+    /// This source reads all rewards of the tenant by GraphQL.
     GraphQl,
-    /// Reads a REWARD export, then calls Get Rewards for the accounts in it.
+    /// This source reads a REWARD export, then calls Get Rewards for the accounts in it.
     Export,
 }
 
@@ -63,16 +66,16 @@ impl Serialize for Source {
     }
 }
 
-/// The IDs in the sampled rewards of a source, from the least useful to the most.
+/// The IDs in the sampled rewards of a source, from the least useful to the most useful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkPresence {
     Nothing,
-    /// The rewards carry an order ID or an ActionId, but not both.
+    /// The sampled rewards contain an order ID or an ActionId, but not both.
     Half,
-    /// The source has no reward to sample.
+    /// The source has no reward that the plan could sample.
     Unseen,
-    /// A reward carries both an order ID and an ActionId.
+    /// A sampled reward contains both an order ID and an ActionId.
     Link,
 }
 
@@ -86,21 +89,21 @@ impl LinkPresence {
         }
     }
 
-    /// Returns what the sample carries after one more reward.
+    /// Returns which IDs the sample contains after one more reward.
     fn and(self, reward: Self) -> Self {
         if self == Self::Unseen { reward } else { self.max(reward) }
     }
 }
 
-/// A source with its estimated cost.
+/// A source of the crawl with its estimated cost.
 #[derive(Debug, Clone, Serialize)]
 pub struct Estimate {
     pub source: Source,
     pub possible: bool,
-    /// The reason why the source is not possible, or a remark.
+    /// The reason why the crawl cannot use the source, or a remark.
     pub note: String,
     pub carries: LinkPresence,
-    /// `true` if the crawl would read only changes.
+    /// `true` if the crawl from this source would read only changes.
     pub refresh: bool,
     pub requests: Option<u64>,
     pub seconds: Option<f64>,
@@ -113,10 +116,10 @@ pub struct Plan {
     #[serde(rename = "goes_on")]
     pub resumes: Option<i64>,
     pub source: Source,
-    /// The estimates of all sources. The chosen source is first.
+    /// The cost estimates of all sources. The source that the plan has chosen is first.
     #[serde(rename = "ways")]
     pub estimates: Vec<Estimate>,
-    /// The number of participants of the tenant, if the vendor gives it.
+    /// The number of participants of the tenant, if the vendor states the number.
     pub participants: Option<u64>,
     pub rewards: Option<u64>,
     /// The number of requests that the plan itself has sent.
@@ -124,12 +127,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns the sources to try, best first.
+    /// Returns the sources of the crawl to try, best first.
     pub fn order(&self) -> Vec<Source> {
         self.estimates.iter().filter(|estimate| estimate.possible).map(|estimate| estimate.source).collect()
     }
 
-    /// Returns the plan as text.
+    /// Returns the plan of the crawl as text.
     pub fn lines(&self) -> Vec<String> {
         if let Some(run) = self.resumes {
             return vec![format!(
@@ -174,10 +177,11 @@ struct IndexFacts {
     refreshable: Vec<Run>,
 }
 
-/// The results of the probing requests. The result of an unusable source is the reason why it is unusable.
+/// The results of the plan's probing requests. The result for an unusable source is the reason why the source is
+/// unusable.
 struct Probe {
     participants: Option<u64>,
-    /// The number of participants that the server returns per page.
+    /// The number of participants that the vendor returns on a page.
     page: u64,
     graph: Result<GraphProbe, String>,
     exports: Result<(), String>,
@@ -193,14 +197,16 @@ struct GraphProbe {
     changed: Option<u64>,
     /// The average duration of a request to GraphQL, in seconds.
     latency: f64,
-    /// Some accounts that have rewards.
+    /// Some accounts of the tenant that have rewards.
     accounts: Vec<AccountId>,
 }
 
-/// Sends a few requests and estimates the cost of each source. Does not change the index.
+/// Sends a few requests to the vendor and estimates the cost of each source. Planning a crawl does not change the
+/// index.
 ///
 /// # Errors
-/// Every error that concerns the crawl as a whole: credentials, tenant, quota, a signal, or a host that is down.
+/// Fails with every error that concerns the crawl as a whole: credentials, tenant, quota, a signal, or a host that is
+/// down.
 pub async fn plan(
     index_place: &Place,
     identity: &Identity,
@@ -221,8 +227,8 @@ pub async fn plan(
         by_graphql(&probe, &facts, options),
         by_export(&probe, &facts, options),
     ];
-    // The source with the most complete links is first, then the cheapest. The sort is stable, so `participants` precedes an
-    // equal source.
+    // The source with the most complete links is first. Sources with equal links are sorted by cost. The sort is
+    // stable. Therefore `participants` precedes a source that is equal.
     estimates.sort_by_key(|it| (!it.possible, std::cmp::Reverse(it.carries), it.requests.unwrap_or(u64::MAX)));
     Ok(Plan {
         resumes: None,
@@ -234,7 +240,7 @@ pub async fn plan(
     })
 }
 
-/// Returns the plan for an unfinished run: its source first, then the other sources in case that source fails.
+/// Returns the plan for an unfinished run: the run's source first, then the other sources in case that source fails.
 fn resume(run: &Run, source: Source) -> Plan {
     let others = Source::ALL.into_iter().filter(|other| *other != source);
     let estimate = |source| Estimate {
@@ -252,7 +258,7 @@ fn resume(run: &Run, source: Source) -> Plan {
 }
 
 fn index_facts(index_place: &Place, identity: &Identity) -> Result<IndexFacts> {
-    // Stops here if there is no index, because opening it for writing would create the file.
+    // Stops here if the index is missing, because opening it for writing would create the file.
     if IndexReader::open(index_place, Some(identity))?.is_none() {
         return Ok(IndexFacts::default());
     }
@@ -278,7 +284,8 @@ async fn probe(advocate: &Advocate, mapping: &Mapping, options: &Options, facts:
     let listed = users.users.into_iter().map(|user| user.account_id);
     let with_rewards = graph.as_ref().map(|graph| graph.accounts.clone()).unwrap_or_default();
     let get_rewards = probe_get_rewards(advocate, mapping, with_rewards.into_iter().chain(listed)).await?;
-    // If a page has fewer rows than requested and the list has more, the number of rows is the server's own limit.
+    // If a page of participants has fewer rows than requested and the list has more, the number of rows is the vendor's
+    // own limit.
     let is_short = users.total.is_some_and(|total| total > users.rows.max(1));
     let page = if is_short { users.rows.max(1) } else { u64::from(options.page_size) };
     Ok(Probe { participants: users.total, page, graph, exports, get_rewards, latency })
@@ -313,7 +320,8 @@ async fn probe_graphql(
     let latency = began.elapsed().as_secs_f64();
     let (mut carries, mut accounts) = (LinkPresence::Unseen, Vec::new());
     for reward in &page.rewards {
-        // The index cannot store a reward without an account, so its link is useless.
+        // The index cannot store a reward without an account. Therefore the link of a reward without an account is
+        // useless.
         let Some(account) = &reward.account else {
             carries = carries.and(LinkPresence::Nothing);
             continue;
@@ -334,7 +342,7 @@ async fn probe_graphql(
     Ok(GraphProbe { rewards: page.total.unwrap_or(page.rows), carries, changed, latency, accounts })
 }
 
-/// Requests a few accounts from Get Rewards, starting with accounts that are known to have rewards.
+/// Requests a few accounts from Get Rewards, starting with accounts that have rewards.
 async fn probe_get_rewards(
     advocate: &Advocate,
     mapping: &Mapping,

@@ -17,16 +17,16 @@ use crate::vendor::{WaitReason, implausible_wait};
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The counters that the progress line shows. Clones share them.
+/// The counters that the progress line of a crawl shows. Clones of the meter share its counters.
 #[derive(Debug, Clone)]
 pub(super) struct Meter(Arc<Counters>);
 
 #[derive(Debug)]
 struct Counters {
-    /// Known accounts, or known rewards for the source `graphql`.
+    /// The number of known accounts, or of known rewards for the source `graphql`.
     known: AtomicU64,
     read: AtomicU64,
-    /// The `totalCount` of the list of participants; 0 if the vendor does not give it.
+    /// The `totalCount` of the list of participants; 0 if the vendor does not state it.
     total: AtomicU64,
     /// The part of `read` that earlier processes of the same run have read.
     read_before: u64,
@@ -55,7 +55,7 @@ impl Meter {
         self.0.read.fetch_add(1, Relaxed);
     }
 
-    /// Redraws the line until the caller drops this future.
+    /// Redraws the progress line until the caller drops this future.
     pub(super) async fn show(&self, what: &'static str, report: &Report, advocate: &Advocate, clock: &Clock) {
         let progress = report.progress(what);
         let began = Instant::now();
@@ -81,8 +81,8 @@ impl Meter {
         }
     }
 
-    /// Returns the progress line. `active` is the time of this process without its waits for the quota; the rate is measured
-    /// over it.
+    /// Returns the progress line of the crawl. `active` is the time of this process without its waits for the quota.
+    /// The progress line measures the rate over the time without waits.
     fn line(&self, active: Duration, advocate: &Advocate, now_ms: i64) -> (u64, Option<u64>, String) {
         let page = *self.0.pages.borrow();
         let (read, total, listed) = (self.0.read.load(Relaxed), self.0.total.load(Relaxed), page.participants);
@@ -91,8 +91,9 @@ impl Meter {
         let mut expected = known;
         if listed > 0 && listed < total {
             parts.push(format!("{} of {} listed", grouped(listed), counted(total, "participant")));
-            // Estimates the total number of accounts from the ratio of accounts to listed participants so far. If there are
-            // more accounts than listed participants, an earlier pass has added them, and the ratio is meaningless.
+            // Estimates the total number of accounts from the ratio of accounts to listed participants so far. If the
+            // run knows more accounts than listed participants, an earlier read of the list has added them, and the
+            // ratio is meaningless.
             if known <= listed {
                 expected = known.saturating_mul(total) / listed;
             }

@@ -1,8 +1,9 @@
 //! Re-extraction: extracts the links from the stored rewards again, with the current mapping and without the network.
 //!
-//! Re-extraction reads the rewards in batches, one transaction each. An interrupted re-extraction can be repeated with the
-//! same result. Re-extraction changes links and their counts, but never a reward or its reading time. Re-extraction updates
-//! the gaps of the run that answers use. While re-extraction is in progress, that run is not complete.
+//! Re-extraction reads the stored rewards in batches, with one transaction for each batch. If a re-extraction is
+//! interrupted, a user can repeat it with the same result. Re-extraction changes links and their counts, but never a
+//! reward or its reading time. Re-extraction updates the gaps of the run that answers use. While a re-extraction is in
+//! progress, the run that answers use is not complete.
 
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,7 @@ pub async fn run(
         done += rewards.len() as u64;
         let mut batch = Vec::with_capacity(rewards.len());
         for (row, account, raw) in &rewards {
-            // A reward that cannot be read keeps its links, and the gap counts it.
+            // A stored reward that cannot be read keeps its links, and the gap counts it.
             let Ok(extracted) = extract::read(raw, account, mapping) else {
                 unreadable += 1;
                 continue;
@@ -71,7 +72,7 @@ pub async fn run(
         }
         index.reextract(&batch)?;
         progress.show(done, Some(run.rewards().max(done)), "");
-        // Lets the runtime handle Ctrl-C, because nothing else in this loop yields.
+        // Lets the runtime handle Ctrl-C, because nothing else in this loop yields to it.
         tokio::task::yield_now().await;
     }
     drop(progress);
@@ -129,7 +130,8 @@ mod tests {
     }
 
     impl Fixture {
-        /// Creates an index with one reward. `finished` is the list of gaps of its run; `None` leaves the run unfinished.
+        /// Creates an index with one reward for a test. `finished` is the list of gaps of the index's run; `None`
+        /// leaves the run unfinished.
         fn new(finished: Option<&[&str]>) -> Self {
             let identity = Identity::of_a_test();
             let fixture = Self { dir: TempDir::new().expect("a folder"), identity, stop: CancellationToken::new() };

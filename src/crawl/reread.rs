@@ -1,8 +1,9 @@
-//! The accounts that a refresh reads besides the changes: accounts that failed before, and accounts with an old reading.
+//! The accounts that a refresh reads besides the changes: accounts that failed before, and accounts with an old
+//! reading.
 //!
-//! With `--reread-after`, each run reads a share of the accounts, oldest reading first. The share is large enough that no
-//! reading exceeds the limit. So a tenant that was read in one night is not due again in one night. The run counts these
-//! requests separately.
+//! With `--reread-after`, each run reads a share of the accounts again, oldest reading first. The share of accounts is
+//! so large that no reading exceeds the limit. Therefore the accounts of a tenant that was read in one night are not
+//! all due again in one night. The run counts the requests for accounts that are due by age separately.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub(super) async fn read_due_accounts(active: &Arc<ActiveRun>, run: &Run) -> Res
             let due = index.queue_older(key, too_old, u64::MAX)?;
             let since = index.run_before(key, base)?.map(|before| before.started_at);
             let share = share(known, since.unwrap_or(started_at), started_at, limit);
-            // `queue_older` skips accounts that this run has read already.
+            // `queue_older` skips the accounts that this run has already read.
             Ok(due + index.queue_older(key, started_at, share.saturating_sub(due))?)
         })
         .await?;
@@ -50,8 +51,8 @@ pub(super) async fn read_due_accounts(active: &Arc<ActiveRun>, run: &Run) -> Res
     drained
 }
 
-/// Returns how many accounts are due for the time since the previous run, if the limit is the time in which all accounts are
-/// due once.
+/// Returns how many accounts are due for the time since the previous run, if all accounts are due once within the
+/// limit.
 fn share(known: u64, before: Timestamp, now: Timestamp, limit: Duration) -> u64 {
     let since = Duration::try_from(now.duration_since(before)).unwrap_or(Duration::ZERO);
     let part = since.as_secs_f64() / limit.as_secs_f64().max(1.0);

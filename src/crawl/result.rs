@@ -6,12 +6,12 @@ use crate::model::time_left::duration;
 use crate::model::{counted, grouped};
 use crate::store::index::{PatternCount, Run, RunKey};
 
-/// The result of a crawl or of a re-extraction. For a refresh, all counts except `rewards_refreshed` and the requests include
-/// the runs that it refreshes.
+/// The result of a crawl or of a re-extraction. For a refresh, all counts but `rewards_refreshed` and the requests
+/// include the runs that it refreshes.
 #[derive(Debug, Clone, Serialize)]
 pub struct CrawlResult {
     pub run: RunKey,
-    /// `participants`, `graphql` or `export` for a crawl; `raw` for a re-extraction.
+    /// The source of the run: `participants`, `graphql` or `export` for a crawl; `raw` for a re-extraction.
     pub source: String,
     pub resumed: bool,
     /// `true` if a re-extraction ran on an unfinished run.
@@ -20,45 +20,45 @@ pub struct CrawlResult {
     /// The number of accounts that the run has read.
     pub accounts: u64,
     pub accounts_known: u64,
-    /// Accounts that this run found to be missing at the vendor.
+    /// The number of accounts that this run found to be missing at the vendor.
     pub accounts_gone: u64,
-    /// Accounts that a person asked to forget. The absence of a forgotten account is not a gap.
+    /// The number of accounts that recoup was told to forget. The absence of a forgotten account is not a gap.
     pub accounts_forgotten: u64,
     pub refresh: bool,
     /// The number of rewards that this run itself has read.
     pub rewards_refreshed: u64,
     /// The number of requests that all processes of the run have sent.
     pub requests: u64,
-    /// The part of `requests` for accounts that were read again only because of their age.
+    /// The number of requests for accounts that the run read again only because of their age.
     pub requests_reread: u64,
     pub rewards: u64,
     pub links: u64,
     pub coverage: LinkCounts,
-    /// Accounts that the run failed to read.
+    /// The number of accounts that the run failed to read.
     pub failed_accounts: u64,
     /// The number of rewards without an ID and participants without an account.
     pub unusable: u64,
-    /// Values under the key of an order ID or ActionId that recoup cannot read exactly.
+    /// The number of values under the key of an order ID or ActionId that recoup cannot read exactly.
     pub unreadable: u64,
-    /// The number of passes over the list of participants.
+    /// How often the run has read the list of participants.
     pub sweeps: u64,
     /// `true` if the run has read every known account and `gaps` is empty.
     pub complete: bool,
     /// The reasons why the index may lack rewards, each as a sentence.
     pub gaps: Vec<String>,
-    /// The duration of this process, in seconds.
+    /// The duration of the crawl's process, in seconds.
     pub seconds: f64,
 }
 
-/// The number of rewards by the IDs that they carry.
+/// The number of rewards by the IDs that the rewards contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LinkCounts {
-    /// Rewards with one order ID and one ActionId.
+    /// The number of rewards with one order ID and one ActionId.
     pub both: u64,
     pub order_only: u64,
     pub action_only: u64,
     pub neither: u64,
-    /// Rewards with several order IDs or several ActionIds.
+    /// The number of rewards with several order IDs or several ActionIds.
     pub ambiguous: u64,
     /// The counts of rewards and links for each pair of JSON paths.
     pub paths: Vec<PatternCount>,
@@ -69,7 +69,8 @@ pub struct LinkCounts {
 pub(super) struct Gaps(Vec<String>);
 
 impl Gaps {
-    /// Adds a gap of `count` items; adds none if `count` is 0. `text` must begin with a plural noun.
+    /// Adds a gap of `count` items to the run; adds none if `count` is 0. The `text` of the gap must begin with a
+    /// plural noun.
     pub(super) fn count(&mut self, count: u64, text: &str) {
         match count {
             0 => {}
@@ -87,7 +88,7 @@ impl Gaps {
     }
 }
 
-/// Converts a plural to a singular: "accounts were not read" becomes "account was not read".
+/// Converts the text of a gap to the singular: "accounts were not read" becomes "account was not read".
 fn singular(text: &str) -> String {
     let Some((noun, rest)) = text.split_once("s ") else { return text.to_owned() };
     let verb = |many: &str, single: &str| rest.strip_prefix(many).map(|rest| format!("{single} {rest}"));
@@ -132,7 +133,7 @@ impl CrawlResult {
         }
     }
 
-    /// Returns advice for a result that is not complete.
+    /// Returns advice for a crawl result that is not complete.
     pub fn hint(&self) -> &'static str {
         if self.unfinished {
             "run `recoup crawl` to resume it"
@@ -145,7 +146,7 @@ impl CrawlResult {
         }
     }
 
-    /// Returns the result as text.
+    /// Returns the crawl result as text.
     pub fn describe(&self) -> String {
         let mut lines = Vec::new();
         if self.refresh {

@@ -1,10 +1,12 @@
 //! The only writer of a crawl: one task that receives responses from a bounded channel and commits them in batches.
 //!
-//! A batch ends when half of `batch` rows have arrived, 200 ms after its first message, or at a [`Message::Call`]. The
-//! fetching tasks use the other half during the commit. The channel's capacity is a number of rows, because an account may
-//! have one reward or ten thousand. Each message occupies its part of the capacity until its batch is committed, so a `kill
-//! -9` loses at most `batch` rows and the requests in flight. A transaction begins when its rows are in memory, so it never
-//! waits for the channel, the network or a parser. A failed write ends the task, and [`WriterTask::join`] returns the error.
+//! The writer ends a batch when half of `batch` rows have arrived, 200 ms after the batch's first message, or at a
+//! [`Message::Call`]. The fetching tasks use the other half of `batch` during the commit. The capacity of the writer's
+//! channel is a number of rows, because an account may have one reward or ten thousand. Each message occupies its part
+//! of the channel's capacity until its batch is committed. Therefore a `kill -9` loses at most `batch` rows and the
+//! requests in flight. A transaction of the writer begins when its rows are in memory. Therefore a transaction of the
+//! writer never waits for the channel, the network or a parser. A failed write ends the writer task, and
+//! [`WriterTask::join`] returns the error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +18,24 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{AccountAnswer, Entry, Index, PageCommitted, RunKey};
 
-/// The maximum time that a response waits for its batch to fill.
+/// The maximum time that a response waits until the writer commits its batch.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
-/// The largest `batch`. A semaphore can count this many rows on every platform.
+/// The largest `batch` of the writer. A semaphore can count this many rows on every platform.
 const MAX_BATCH: usize = 1_000_000;
 
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
 
 enum Message {
     Entry(Entry, OwnedSemaphorePermit),
-    /// Ends the batch. The call runs after the commit.
+    /// Ends the batch of the writer. The writer runs the call after the commit of the batch.
     Call(Call),
 }
 
-/// A handle to the writer task. Clones send to the same task.
+/// A handle to the writer task. Clones of a writer send to the same task.
 #[derive(Clone)]
 pub(super) struct Writer {
     messages: mpsc::Sender<Message>,
-    /// One permit for each row that can still be added to the channel or the current batch.
+    /// One permit for each row that the channel or the current batch can still take.
     room: Arc<Semaphore>,
     capacity: u32,
     /// The newest committed page of participants.
@@ -43,8 +45,8 @@ pub(super) struct Writer {
 pub(super) struct WriterTask(JoinHandle<Result<Index>>);
 
 impl Writer {
-    /// Starts the writer task. `batch` is the maximum number of uncommitted rows. `new_requests` returns the number of
-    /// requests sent since the last call of `new_requests`; each commit adds that number to the run.
+    /// Starts the writer task. `batch` is the maximum number of uncommitted rows. `new_requests` returns how many
+    /// requests the client has sent since its last call. Each commit adds that number to the run.
     pub(super) fn start(
         index: Index,
         run: RunKey,
@@ -59,47 +61,51 @@ impl Writer {
         (Self { messages, room, capacity: capacity as u32, pages }, WriterTask(task))
     }
 
-    /// Adds a response or a page to the next batch. Waits while the channel is full.
+    /// Adds a response or a page to the writer's next batch. Waits while the writer's channel is full.
     pub(super) async fn put(&self, entry: Entry) -> Result<()> {
-        // An entry that is larger than the channel takes the whole capacity. Such an entry waits only for the commit of the
-        // earlier entries, which happens within the flush interval, so it cannot deadlock.
+        // An entry that is larger than the channel takes the channel's whole capacity. An entry larger than the channel
+        // waits only for the commit of the earlier entries, which happens within the flush interval. Therefore an entry
+        // larger than the channel cannot deadlock.
         let rows = u32::try_from(rows_of(&entry)).unwrap_or(u32::MAX).min(self.capacity);
         let room = Arc::clone(&self.room).acquire_many_owned(rows).await.map_err(|_closed| stopped())?;
         self.messages.send(Message::Entry(entry, room)).await.map_err(|_closed| stopped())
     }
 
-    /// Runs `work` on the index after all earlier entries are committed.
+    /// Runs `work` on the index after the writer has committed all earlier entries.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        // `work` runs even if the caller was cancelled and no longer waits for the result.
+        // The writer runs `work` even if the caller was cancelled and no longer waits for the result.
         let call: Call = Box::new(move |index| drop(sender.send(work(index))));
         self.messages.send(Message::Call(call)).await.map_err(|_closed| stopped())?;
         receiver.await.map_err(|_dropped| stopped())?
     }
 
-    /// Waits until all earlier entries are committed, so that a reader sees them.
+    /// Waits until the writer has committed all earlier entries. A reader of the index sees all entries that the writer
+    /// has committed.
     pub(super) async fn flush(&self) -> Result<()> {
         self.call(|_| Ok(())).await
     }
 
-    /// Returns a receiver of the newest committed page of participants. The receiver is notified of every later page.
+    /// Returns a receiver of the newest committed page of participants. The receiver is notified of every later page of
+    /// participants.
     pub(super) fn pages(&self) -> watch::Receiver<PageCommitted> {
         self.pages.clone()
     }
 }
 
 impl WriterTask {
-    /// Waits until all entries are committed and returns the index. Drop every [`Writer`] first, or this waits forever.
+    /// Waits until the writer has committed all entries, and returns the index. Callers must first drop every
+    /// [`Writer`], because this function waits for that.
     pub(super) async fn join(self) -> Result<Index> {
         self.0.await.map_err(|error| ended(&error))?
     }
 }
 
-/// Returns the error for a sender whose task has ended. [`WriterTask::join`] returns the task's own error, which has the
-/// cause.
+/// Returns the error for a sender if the writer task has ended. [`WriterTask::join`] returns the writer task's own
+/// error, which has the cause.
 pub(super) fn stopped() -> Error {
     Error::new(Kind::Storage, "the index writer has stopped")
 }

@@ -1,8 +1,8 @@
 //! Reads the fields of a reward from the JSON of either API.
 //!
-//! This module accepts keys in any case and with any separators, numbers as strings, and missing keys as nulls. This module
-//! refuses a reward without an `id`, with two accounts, or with two undocumented spellings of a key that disagree. The
-//! documented spelling of a key outranks every other spelling, even if its value is null.
+//! recoup accepts a reward's keys in any case and with any separators, numbers as strings, and missing keys as nulls.
+//! recoup refuses a reward without an `id`, with two accounts, or with two undocumented spellings of a key that
+//! disagree. The documented spelling of a reward's key outranks every other spelling, even if its value is null.
 
 use crate::error::{Error, Kind, Result};
 use crate::model::strict_json::{Json, Object};
@@ -60,12 +60,12 @@ pub(super) fn reward(value: &Json<'_>, requested_account: &AccountId) -> Result<
     })
 }
 
-/// Returns the ID of the reward's referral. Accepts only the documented key.
+/// Returns the ID of the reward's referral. Accepts only the documented key of the referral ID.
 pub(super) fn referral_id(json: &Json<'_>) -> Option<String> {
     text(json.as_object()?.get("referralId")?)
 }
 
-/// Declares the fields of a reward. Each field has its documented spelling, and that spelling in lower case.
+/// Declares the fields of a reward. Each reward field has its documented spelling, and that spelling in lower case.
 macro_rules! names {
     ($($name:ident $exact:literal $folded:literal),* $(,)?) => {
         #[derive(Clone, Copy)]
@@ -123,15 +123,15 @@ names! {
     Status b"status" b"status",
 }
 
-/// The length of the longest documented spelling.
+/// The length of the longest documented spelling of a key.
 const LONGEST: usize = 16;
 
-/// The values of a reward for each [`Known`] field, from one pass over the reward's keys.
+/// The values of a reward for each [`Known`] field, read in one pass over the reward's keys.
 struct Named<'a> {
     values: [Option<&'a Json<'a>>; NAMES],
-    /// `true` if the documented spelling is present, with a value or null.
+    /// `true` if the documented spelling of the key is present, with a value or null.
     is_exact: [bool; NAMES],
-    /// `true` if another spelling has a different value than the documented one.
+    /// `true` if another spelling of the key has a different value than the documented spelling.
     is_contradicted: [bool; NAMES],
 }
 
@@ -150,7 +150,7 @@ const DECIDES_STATE: &[Known] = &[
 
 impl<'a> Named<'a> {
     /// # Errors
-    /// [`Kind::Vendor`] if two spellings of a field disagree and neither is the documented one.
+    /// Fails with [`Kind::Vendor`] if two spellings of a field disagree and neither is the documented spelling.
     fn of(map: &'a Object<'a>) -> Result<Self> {
         let mut named = Self { values: [None; NAMES], is_exact: [false; NAMES], is_contradicted: [false; NAMES] };
         let mut others: [Option<&'a Json<'a>>; NAMES] = [None; NAMES];
@@ -179,7 +179,7 @@ impl<'a> Named<'a> {
         Ok(named)
     }
 
-    /// Returns whether one of these fields has two spellings with different values.
+    /// Returns `true` if one of these fields has two spellings with different values.
     fn contradicts(&self, names: &[Known]) -> bool {
         names.iter().any(|name| self.is_contradicted[*name as usize])
     }
@@ -197,7 +197,8 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Returns the key in lower case without separators, and its length. Returns `None` if the key is longer than every spelling.
+/// Returns a key in lower case without separators, and its length. Returns `None` if the key is longer than every
+/// documented spelling.
 fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     let (mut folded, mut length) = ([0; LONGEST], 0);
     for byte in key.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b' ')) {
@@ -207,7 +208,8 @@ fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     Some((folded, length))
 }
 
-/// Returns the value of a key in any spelling. Prefers the documented spelling, even if its value is null.
+/// Returns the value of a reward's key in any spelling. Prefers the documented spelling of the key, even if its value
+/// is null.
 fn get<'a>(map: &'a Object<'a>, name: &str) -> Option<&'a Json<'a>> {
     let found = map.get(name).or_else(|| map.iter().find(|(key, _)| same_name(key, name)).map(|(_, value)| value));
     found.filter(|value| !value.is_null())
@@ -235,8 +237,8 @@ fn text(value: &Json<'_>) -> Option<String> {
     }
 }
 
-/// Returns a whole number, even if the JSON has it as text or with a decimal point. Returns `None` for a fraction, because
-/// rounding could give a wrong amount.
+/// Returns a whole number, even if the JSON has it as text or with a decimal point. Returns `None` for a fraction,
+/// because rounding could give a wrong amount.
 fn whole(value: &Json<'_>) -> Option<i64> {
     match value {
         Json::Number(number) => number.as_i64().or_else(|| number.as_f64().filter(|_| number.is_f64()).and_then(exact)),
@@ -250,12 +252,13 @@ fn exact(float: f64) -> Option<i64> {
     (float.fract() == 0.0 && float.abs() < SAFE).then_some(float as i64)
 }
 
-/// Parses a date to Unix milliseconds. Returns `None` for 0 and below, because some systems write 0 for "never".
+/// Parses a date of a reward to Unix milliseconds. Returns `None` for a date of 0 and below, because some systems write
+/// 0 for "never".
 fn date(value: &Json<'_>) -> Option<i64> {
     moment(value).filter(|ms| *ms > 0)
 }
 
-/// Parses Unix milliseconds or an RFC 3339 text. Returns Unix milliseconds.
+/// Parses a time from Unix milliseconds or an RFC 3339 text. Returns the time in Unix milliseconds.
 fn moment(value: &Json<'_>) -> Option<i64> {
     let written = || {
         let moment: Timestamp = value.as_str()?.trim().parse().ok()?;
@@ -273,8 +276,9 @@ fn truth(value: &Json<'_>) -> Option<bool> {
     }
 }
 
-/// Returns the redeemed amount. The published sample has `redeemedCredit: 0` beside a redemption of 2,000, so this returns
-/// the larger of the two. A redeemed reward cannot be cancelled, and a person must know that before a retraction.
+/// Returns the redeemed amount of the reward. The published sample has `redeemedCredit: 0` beside a redemption of
+/// 2,000. Therefore this function returns the larger of the two redeemed amounts. A redeemed reward cannot be
+/// cancelled. A person must know that before a retraction.
 fn redeemed(map: &Named<'_>) -> std::result::Result<Option<i64>, Unreadable> {
     let stated = match map.get(Known::RedeemedCredit) {
         Some(value) if !is_blank(value) => Some(whole(value).filter(|amount| *amount >= 0).ok_or(Unreadable)?),
@@ -294,11 +298,11 @@ fn redeemed(map: &Named<'_>) -> std::result::Result<Option<i64>, Unreadable> {
     Ok(stated.max(listed))
 }
 
-/// The error for a value that is present but cannot be read.
+/// The error for a value of a reward that is present but cannot be read.
 #[derive(Debug, Clone, Copy)]
 struct Unreadable;
 
-/// Returns whether every date that decides the state is either absent or readable.
+/// Returns `true` if every date that decides the reward's state is either absent or readable.
 fn are_dates_readable(map: &Named<'_>) -> bool {
     let dates = DECIDES_STATE
         .iter()
@@ -310,10 +314,10 @@ fn is_blank(value: &Json<'_>) -> bool {
     value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// Returns GraphQL's `statuses`, or else a single `status`, in capitals and joined by commas. The JSON has statuses as a
-/// list, or as the text of an export's cell. If both keys are present, a `status` other than CANCELLED is added: it may
-/// contradict a cancellation, but a second key must not add one. Adds [`UNREADABLE`] for a value without any word, and for an
-/// unreadable amount or date.
+/// Returns the reward's statuses from GraphQL, or else a single `status`, in capitals and joined by commas. The JSON of
+/// a reward has statuses as a list, or as the text of an export's cell. If both `statuses` and `status` are present, a
+/// `status` other than CANCELLED is added. A second key may contradict a cancellation, but must not add a cancellation.
+/// Adds [`UNREADABLE`] for a status without any word, and for an unreadable amount or date.
 fn statuses(map: &Named<'_>, is_rest_readable: bool) -> Option<String> {
     let is_stated = map.is_exact[Known::Statuses as usize];
     let stated = map.get(Known::Statuses);

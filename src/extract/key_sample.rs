@@ -1,5 +1,5 @@
-//! A sample of the keys in rewards, without their values. A crawl that finds no link prints the sample, so that a person sees
-//! which path to configure.
+//! A sample of the keys in rewards, without their values. A crawl that finds no link prints the sample of keys, because
+//! a person must see which path to configure.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::search::{Step, path_text};
 
-/// The maximum number of paths in a sample.
+/// The maximum number of paths in a sample of keys.
 const MAX_PATHS: usize = 200;
 
 #[derive(Debug, Default, Clone)]
@@ -17,14 +17,14 @@ pub struct KeySample {
 }
 
 impl KeySample {
-    /// Adds the paths of one reward. Ignores a text that is not JSON.
+    /// Adds the paths of one reward's keys to the sample. Ignores a reward that is not JSON.
     pub fn observe(&mut self, raw: &str) {
         if let Ok(value) = serde_json::from_str::<Value>(raw) {
             self.walk(&value, &mut Vec::new());
         }
     }
 
-    /// Returns the paths in one line, with `[*]` for the elements of an array.
+    /// Returns the paths of the sampled keys in one line, with `[*]` for the elements of an array.
     pub fn describe(&self) -> String {
         let mut text = self.paths.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         if self.is_truncated {

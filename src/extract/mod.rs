@@ -1,9 +1,10 @@
 //! Converts the JSON of a reward into a [`Reward`] and its links between orders and actions.
 //!
-//! This module does no I/O. The vendor does not publish where a reward has the order ID and the ActionId. So `search` looks
-//! for their keys at any depth, unless a JSONPath is configured ([`Mapping`]). Each value is reported with its path. No value
-//! is repaired: an order ID that JSON has damaged, such as a float, counts as unreadable. A reward with two different values
-//! is ambiguous, and recoup chooses neither of them.
+//! Extraction does no I/O. The vendor does not publish which part of a reward contains the order ID and the ActionId.
+//! Therefore `search` looks for the keys of both IDs at any depth, if no JSONPath is configured ([`Mapping`]).
+//! Extraction reports each found ID with its path. Extraction repairs no ID: an order ID that JSON has damaged, such as
+//! a float, counts as unreadable. A reward with two different order IDs or ActionIds is ambiguous, and recoup chooses
+//! neither of them.
 
 mod fields;
 mod key_sample;
@@ -18,17 +19,19 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, strict_json};
 use search::{Found, Search};
 
-/// The largest number of pairs in the links of an ambiguous reward. With more, the links have one ID each.
+/// The largest number of pairs in the links of an ambiguous reward. If an ambiguous reward has more pairs, each of its
+/// links has only one ID.
 const MAX_COMBINATIONS: usize = 1000;
 
-/// The configured paths of the order ID and the ActionId. If an ID has no path, recoup searches for it by key.
+/// The configured JSONPaths of the order ID and the ActionId. If an ID has no configured path, recoup searches for it
+/// by key.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     order_id: Vec<Configured>,
     action_id: Vec<Configured>,
 }
 
-/// A path, and its text in the configuration for reports.
+/// A configured path, and its text in the configuration for reports.
 #[derive(Debug, Clone)]
 struct Configured {
     text: String,
@@ -36,10 +39,10 @@ struct Configured {
 }
 
 impl Mapping {
-    /// Parses RFC 9535 paths. For each ID, the first path with a value is used.
+    /// Parses the configured RFC 9535 paths. For each ID, recoup uses the first configured path that leads to a value.
     ///
     /// # Errors
-    /// [`Kind::Config`] if a path is invalid.
+    /// Fails with [`Kind::Config`] if a path is invalid.
     pub fn new(order_id: &[String], action_id: &[String]) -> Result<Self> {
         Ok(Self { order_id: parse_all("order_id", order_id)?, action_id: parse_all("action_id", action_id)? })
     }
@@ -57,28 +60,30 @@ fn parse_all(name: &str, paths: &[String]) -> Result<Vec<Configured>> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extracted {
     pub reward: Reward,
-    /// One link for each pair of an order ID and an ActionId. Empty if the reward has no order ID and no ActionId.
+    /// One link for each pair of an order ID and an ActionId. The list of links is empty if the reward has neither an
+    /// order ID nor an ActionId.
     pub links: Vec<Link>,
     pub kind: LinkKind,
-    /// The path of the order ID as a JSONPath for the configuration. If the reward has different order IDs, this has all
-    /// their paths, joined by commas.
+    /// The path of the order ID as a JSONPath for the configuration. If the reward has different order IDs,
+    /// `order_path` contains the paths of all of them, joined by commas.
     pub order_path: Option<String>,
-    /// The path of the ActionId, in the same form.
+    /// The path of the ActionId as a JSONPath for the configuration.
     pub action_path: Option<String>,
     /// `true` if a search found the ActionId, `false` if it was at a configured path.
     pub action_by_search: bool,
-    /// The number of values under a matching key that are not an exact ID: floats, booleans, texts longer than any order ID,
-    /// and objects without a known key.
+    /// The number of values under an ID's key that are not an exact ID: floats, booleans, texts longer than any order
+    /// ID, and objects without a known key.
     pub unreadable: u64,
     /// The ID of the reward's referral. `None` if the reward has no referral, for example because a person gave it.
     pub referral_id: Option<String>,
 }
 
-/// Reads one reward from either API. `requested_account` is the account of a reward that states none.
+/// Extracts one reward from the JSON of either API. `requested_account` is the account of a reward that states no
+/// account.
 ///
 /// # Errors
-/// [`Kind::Vendor`] if the text is not a JSON object with an `id`, or if the reward has a repeated key or a contradiction.
-/// The message quotes no part of the reward.
+/// Fails with [`Kind::Vendor`] if the text is not a JSON object with an `id`, or if the reward has a repeated key or a
+/// contradiction. The error message quotes no part of the reward.
 pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
     let json =
         strict_json::parse(raw).map_err(|why| Error::new(Kind::Vendor, format!("a reward cannot be read: {why}")))?;
@@ -109,7 +114,8 @@ pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Resu
     })
 }
 
-/// Returns the values at the first configured path that leads to a value. Returns `None` if no path is configured.
+/// Returns the values at the first configured path that leads to a value. Returns `None` if no path is configured for
+/// the ID.
 fn at_paths(value: &Value, paths: &[Configured]) -> Option<Found> {
     let mut found = Found::default();
     for Configured { text, path } in paths {

@@ -1,7 +1,7 @@
 //! Searches a reward for order IDs and ActionIds by key, at any depth and in any spelling.
 //!
-//! A key matches only as a whole, because `programId`, `rewardId` and `actionTrackerId` are other IDs. `$` is not a
-//! separator, because `$oid` is MongoDB's object ID.
+//! A key matches only as a whole, because `programId`, `rewardId` and `actionTrackerId` are the keys of other IDs. `$`
+//! does not separate words of a key, because `$oid` is MongoDB's object ID.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use crate::model::OrderId;
 use crate::model::strict_json::Json;
 
-/// Returns whether a folded key means an order ID.
+/// Returns `true` if a folded key means an order ID.
 fn is_order(key: &[u8]) -> bool {
     matches!(
         key,
@@ -31,19 +31,20 @@ fn is_order(key: &[u8]) -> bool {
     )
 }
 
-/// Returns whether a folded key means an ActionId.
+/// Returns `true` if a folded key means an ActionId.
 fn is_action(key: &[u8]) -> bool {
     matches!(key, b"actionid" | b"actionids" | b"impactactionid" | b"iractionid" | b"originalactionid")
 }
 
-/// Returns whether a folded key inside `order: {…}` means the order ID. Inside `action: {…}`, only `id` means the ActionId.
+/// Returns `true` if a folded key inside `order: {…}` means the order ID. Inside `action: {…}`, only `id` means the
+/// ActionId.
 fn is_order_part(key: &[u8]) -> bool {
     matches!(key, b"id" | b"number" | b"no" | b"ref" | b"reference")
 }
 
-/// The length of the longest key that can match.
+/// The length of the longest key that can mean an ID.
 const MAX_KEY: usize = 32;
-/// The largest number of paths in a report about different values.
+/// The largest number of paths in a report about different values of one ID.
 const MAX_PATHS: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +53,12 @@ enum Field {
     Action,
 }
 
-/// The different values of one ID, each with the first path that has it.
+/// The different values of one ID in a reward, each with the first path that leads to it.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) values: Vec<(String, String)>,
     pub(super) unreadable: u64,
-    /// The number of values found, including repeated and unreadable ones.
+    /// The number of values found for the ID, including repeated and unreadable values.
     taken: u64,
 }
 
@@ -79,7 +80,8 @@ impl Found {
         }
     }
 
-    /// Returns the path of the value. If there are different values, returns their paths, joined by commas.
+    /// Returns the path of the ID's value. If an ID has different values in a reward, returns the paths of all values,
+    /// joined by commas.
     pub(super) fn path(&self) -> Option<String> {
         if let [(_, path)] = self.values.as_slice() {
             return Some(path.clone());
@@ -96,9 +98,9 @@ impl Found {
 
 /// A JSON value, read as an ID.
 pub(super) enum Leaf<'a> {
-    /// The value is null or a blank text.
+    /// The JSON value is null or a blank text.
     Absent,
-    /// The unchanged text, or the digits of an integer.
+    /// The unchanged text of the value, or the digits of an integer.
     Text(Cow<'a, str>),
     /// The value is not an exact ID: a float, which may have lost digits, a boolean, an object, a very long text, or a text
     /// with NUL, which PostgreSQL cannot store.
@@ -144,7 +146,7 @@ impl<'a> From<&'a Value> for Leaf<'a> {
     }
 }
 
-/// The IDs that a search has found.
+/// The order IDs and ActionIds that a search has found in a reward.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     pub(super) order: Found,
@@ -200,7 +202,8 @@ fn walk<'a>(json: &'a Json<'a>, trail: &mut Vec<Step<'a>>, search: &mut Search) 
     }
 }
 
-/// Records the values under a matching key: the value itself, each element of a list, or the matching keys of an object.
+/// Records the values under a key that means an ID: the value itself, each element of a list, or the matching keys of
+/// an object.
 fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
     match json {
         Json::Object(object) => {
@@ -208,7 +211,8 @@ fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search:
             walk(json, trail, search);
             let found = search.of(field);
             if found.taken == before && object.values().any(has_content) {
-                // The object has content but no known key, so its ID is unreadable.
+                // The object has content but no known key. Therefore the ID in an object without a known key is
+                // unreadable.
                 found.taken += 1;
                 found.unreadable += 1;
             }
@@ -224,7 +228,7 @@ fn take<'a>(json: &'a Json<'a>, field: Field, trail: &mut Vec<Step<'a>>, search:
     }
 }
 
-/// Returns whether a value contains anything besides nulls and blank texts.
+/// Returns `true` if a JSON value contains anything besides nulls and blank texts.
 fn has_content(json: &Json<'_>) -> bool {
     match json {
         Json::Null => false,
@@ -235,7 +239,7 @@ fn has_content(json: &Json<'_>) -> bool {
     }
 }
 
-/// Returns the ID that a key means. `inside` is the key of the enclosing object.
+/// Returns the ID that a key of a reward means. `inside` is the key of the enclosing object.
 fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     let mut buffer = [0; MAX_KEY];
     let folded = fold(key, &mut buffer)?;
@@ -257,7 +261,8 @@ fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     }
 }
 
-/// Returns the key in lower case without separators. Returns `None` if the key has other characters, or is too long.
+/// Returns a key in lower case without separators. Returns `None` if the key has other characters, or is too long to
+/// mean an ID.
 fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b [u8]> {
     let mut length = 0;
     for byte in key.bytes() {
@@ -271,8 +276,8 @@ fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b [u8]> {
     Some(&buffer[..length])
 }
 
-/// Returns the trail as a JSONPath. Replaces a key that looks like data, such as an address or a long token, by `[*]`: a
-/// printed path must not contain an address, and rewards of one shape must have the same path.
+/// Returns the steps to a value as a JSONPath. Replaces a key that looks like data, such as an address or a long token,
+/// by `[*]`. A printed path must not contain an address, and rewards of one shape must have the same path.
 pub(super) fn path_text(trail: &[Step<'_>]) -> String {
     let mut path = String::with_capacity(64);
     path.push('$');

@@ -1,4 +1,4 @@
-//! Tests that read rewards in every published and every likely form.
+//! Tests the extraction of rewards in every published and every likely form.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -248,7 +248,7 @@ fn another_spelling_or_a_status_that_contradicts_a_cancellation_makes_it_unclear
         reward.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
         assert_eq!(search(&reward).reward.state(NOW), expected, "{rest}");
     }
-    // If the documented key is null, another spelling does not cancel the reward.
+    // If the documented key of the cancellation is null, another spelling does not cancel the reward.
     let alias = search(&json!({"id": "r", "dateCancelled": null, "date_cancelled": at})).reward;
     assert_eq!((alias.date_cancelled, alias.state(NOW)), (None, RewardState::Unclear));
 }

@@ -1,7 +1,8 @@
-//! Finds orders of the index that a pasted text may mean. The page and the commands offer these orders and never act on
-//! one automatically.
+//! Finds orders of the index that a pasted text may mean. The page and the commands offer the candidate orders and
+//! never act on a candidate automatically.
 //!
-//! Every query is an index look-up by key. A plain order ID needs one look-up, and a long URL needs about a dozen.
+//! Every query for candidates is an index look-up by key. A plain order ID needs one index look-up for its candidates,
+//! and a long URL needs about a dozen.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +14,15 @@ use crate::model::OrderId;
 use crate::model::order_text::{self, Candidate, difference, has_url, invisible_marks, is_email, joined, skeleton};
 use crate::store::index::IndexReader;
 
-/// Maximum number of candidates.
+/// Maximum number of candidate orders for one pasted text.
 const MAX_CANDIDATES: usize = 5;
 
 /// An order of the index that the user may have meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KnownCandidate {
-    /// The order ID in the index.
+    /// The candidate's order ID in the index.
     pub order_id: OrderId,
-    /// The difference from the pasted text: "without U+202C behind it", "with a # in front".
+    /// The candidate's difference from the pasted text: "without U+202C behind it", "with a # in front".
     pub because: String,
 }
 
@@ -32,15 +33,15 @@ impl KnownCandidate {
     }
 }
 
-/// Returns the orders that the text may mean, most likely first. The result excludes an order with exactly this ID.
+/// Returns the orders that the text may mean, most likely first. The result excludes an order that has exactly this ID.
 pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandidate>> {
     let candidates = order_text::candidates(order_id.as_str());
     let itself = Candidate { text: order_id.as_str().to_owned(), because: String::new() };
     let mut looked_up = BTreeSet::new();
     let mut found: Vec<KnownCandidate> = Vec::new();
     for candidate in std::iter::once(itself).chain(candidates.iter().cloned()) {
-        // One look-up finds every order ID with the same key. Keys ignore non-ASCII characters, so texts with the same
-        // ASCII characters need only one look-up.
+        // One look-up finds every order ID with the same key. The keys of order IDs ignore non-ASCII characters.
+        // Therefore texts with the same ASCII characters need only one look-up.
         let ascii: String = candidate.text.chars().filter(char::is_ascii).collect();
         let form = (skeleton(&candidate.text), OrderId::new(ascii).folded());
         if candidate.text.len() > OrderId::MAX_BYTES || !looked_up.insert(form) {
@@ -65,9 +66,9 @@ pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandid
     Ok(found)
 }
 
-/// Returns why the absence of an order from the index proves nothing; `None` if the absence is proof. The text begins
-/// with "unclear: ". An absence is unclear if the index has an order that the user may have meant, if the text is
-/// another kind of ID, a URL or an e-mail address, or if the text has invisible characters.
+/// Returns why the absence of an order from the index proves nothing; `None` if the absence is proof. The returned text
+/// begins with "unclear: ". The absence of an order is unclear if the index has an order that the user may have meant,
+/// if the text is another kind of ID, a URL or an e-mail address, or if the text has invisible characters.
 ///
 /// The caller must first check that the index lacks the order.
 pub fn why_unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {

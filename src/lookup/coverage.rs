@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::model::{Coverage, counted, grouped};
 
-/// Formats the coverage, such as "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
+/// Formats the coverage of the index, such as "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
 pub fn describe_coverage(coverage: &Coverage) -> String {
     let extent = describe_extent(coverage);
     match coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) {
@@ -13,7 +13,7 @@ pub fn describe_coverage(coverage: &Coverage) -> String {
     }
 }
 
-/// Formats the coverage without its time, such as "48,210 of 48,212 accounts read".
+/// Formats the coverage of the index without its time, such as "48,210 of 48,212 accounts read".
 pub fn describe_extent(coverage: &Coverage) -> String {
     let read = format!("{} of {} read", grouped(coverage.accounts_read), counted(coverage.accounts_known, "account"));
     if coverage.as_of.as_deref().is_none_or(|text| text.parse::<Timestamp>().is_err()) {
@@ -28,7 +28,7 @@ pub fn describe_extent(coverage: &Coverage) -> String {
 }
 
 /// Returns why the absence of an order from the index does not prove that it is not a referral; `None` if the absence
-/// is proof. The proof needs a complete index that has rewards and is newer than the refund.
+/// is proof. The absence is proof only if the index is complete, has rewards and is newer than the refund.
 pub fn why_absence_is_unproven(coverage: &Coverage, refunded: Timestamp) -> Option<String> {
     let as_of: Option<Timestamp> = coverage.as_of.as_deref().and_then(|at| at.parse().ok());
     if !coverage.complete || coverage.rewards_read == 0 {

@@ -1,19 +1,19 @@
-//! Finds the orders of a ticket, or of an ActionId that the index does not have, in the ledger.
+//! Finds the orders of a ticket, or of an ActionId that the index lacks, in the ledger.
 
 use super::other_id::{MAX_ORDERS, distinct};
 use crate::error::Result;
 use crate::model::{ActionId, OrderId, Target};
 use crate::store::ledger::{Filter, Ledger, Retraction};
 
-/// Maximum number of retractions of one ticket that are read.
+/// Maximum number of retractions that recoup reads for one ticket.
 const MAX_RETRACTIONS: usize = 500;
 
 /// The kind of an ID in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LedgerIdKind {
-    /// A person wrote it as the ticket of a retraction.
+    /// The ID is a ticket that a person wrote for a retraction.
     Ticket,
-    /// recoup sent a request about this action.
+    /// The ID is an action that recoup sent a request about.
     Action,
 }
 
@@ -21,14 +21,14 @@ pub enum LedgerIdKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerId {
     pub kind: LedgerIdKind,
-    /// At most 20 orders, the newest retraction first.
+    /// At most 20 orders of the ID, newest retraction first.
     pub orders: Vec<OrderId>,
     /// `true` if the ID has more orders than `orders` contains.
     pub more: bool,
 }
 
-/// Finds a ticket or an ActionId in the ledger; `None` if the ledger has neither. Ignores surrounding blanks, because recoup
-/// never acts on the result.
+/// Finds a ticket or an ActionId in the ledger; `None` if the ledger has neither. Ignores blanks around the text,
+/// because recoup never acts on the result.
 pub fn find_in_ledger(ledger: &Ledger, text: &str) -> Result<Option<LedgerId>> {
     let text = text.trim();
     if text.is_empty() {
@@ -54,7 +54,7 @@ impl LedgerId {
 }
 
 impl LedgerIdKind {
-    /// Returns the kind with its article, for use in a sentence.
+    /// Returns the kind of the ID with its article, for use in a sentence.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Ticket => "the ticket of a retraction",

@@ -1,7 +1,7 @@
-//! Reward states in the ledger that are newer than the index.
+//! Updates an answer with reward states in the ledger that are newer than the index.
 //!
-//! A retraction reads its rewards and records the states in the ledger first. The index is a cache that may have missed them: it
-//! was busy, restored, or crawled before.
+//! A retraction reads its rewards and records their states in the ledger first. The index may lack the newest reward
+//! states, because it is a cache: it was busy, restored, or crawled before.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::{RewardId, RewardState};
 use crate::store::ledger::Ledger;
 
-/// Replaces each state by the ledger's if the ledger's reading is newer.
+/// Replaces the state of each reward by the ledger's state if the ledger's reading is newer.
 pub fn update_from_ledger(answers: &mut [Answer], ledger: Option<&Ledger>) -> Result<()> {
     let rewards: Vec<RewardId> =
         answers.iter().flat_map(|answer| &answer.matches).map(|found| found.reward_id.clone()).collect();

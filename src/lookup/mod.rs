@@ -1,9 +1,10 @@
-//! Looks up the rewards of an order. Each answer says as of which time it is valid and how certain it is.
+//! Looks up the rewards of an order. Each answer about an order says as of which time it is valid and how certain it
+//! is.
 //!
-//! Answers come from the index. [`read_participant`] and [`search`] first read from the vendor and update the index.
-//! The index matches order IDs byte for byte. If the index lacks an order, the answer offers similar orders, and recoup
-//! never acts on a similar order. A negative answer includes its coverage: *not a referral order*, *not in what has
-//! been read so far* and *unclear* are different answers.
+//! The answers to look-ups come from the index. [`read_participant`] and [`search`] first read rewards from the vendor
+//! and update the index. The index matches order IDs byte for byte. If the index lacks an order, the answer offers
+//! similar orders, and recoup never acts on a similar order. A negative answer includes the coverage of the index: *not
+//! a referral order*, *not in what has been read so far* and *unclear* are different answers.
 
 pub mod candidates;
 mod coverage;
@@ -43,26 +44,26 @@ pub enum AnswerKind {
     Found,
     /// The index is complete and does not have the order.
     NotAReferral,
-    /// The index lacks the order, and is incomplete, so a later crawl may add the order.
+    /// The index lacks the order and is incomplete. Therefore a later crawl may add the order.
     NotFoundYet,
-    /// The index lacks an order with this text, and the text may be something other than an order ID.
+    /// The index lacks an order with the given text, and the text may be something other than an order ID.
     Unclear,
-    /// The text is a list of order IDs. `orders` has an answer for each order ID.
+    /// The given text is a list of order IDs. `orders` has an answer for each order ID of the list.
     Several,
 }
 
 /// The answer of a look-up for one order ID.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Answer {
-    /// The order ID as given.
+    /// The order ID as the user gave it.
     pub order_id: OrderId,
     pub verdict: AnswerKind,
     /// Every reward of the order, once for each ActionId.
     pub matches: Vec<Found>,
-    /// The referrals of these rewards, as recoup last read them.
+    /// The referrals of the order's rewards, as recoup last read them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrals: Vec<KnownReferral>,
-    /// Similar order IDs.
+    /// Order IDs in the index that are similar to the given order ID.
     pub suggestions: Vec<OrderId>,
     /// Orders that the text may mean, if the index lacks exactly this ID. recoup never acts on a candidate.
     pub candidates: Vec<KnownCandidate>,
@@ -72,15 +73,15 @@ pub struct Answer {
     /// Why the verdict is `unclear`: a sentence that begins with "unclear: ".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unclear: Option<String>,
-    /// The answers to each ID, if the verdict is `several`.
+    /// The answers to each order ID, if the verdict is `several`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(no_recursion)]
     pub orders: Vec<Answer>,
-    /// What the index has read, and as of which time.
+    /// How much of the tenant the index has read, and as of which time.
     pub coverage: Coverage,
     /// The clock that recoup uses to compute reward states.
     pub clock: JudgedBy,
-    /// How far recoup searched the vendor for the order; absent without a search.
+    /// How far recoup searched the vendor for the order; absent if recoup did not search the vendor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub searched: Option<VendorSearch>,
 }
@@ -93,25 +94,25 @@ pub struct Found {
     pub reward_id: RewardId,
     pub account_id: AccountId,
     pub user_id: Option<UserId>,
-    /// The newest known state of the reward, of index and ledger.
+    /// The newest known state of the reward, from the index and the ledger.
     pub state: RewardState,
-    /// `CREDIT`, `PCT_DISCOUNT` …
+    /// The type of the reward: `CREDIT`, `PCT_DISCOUNT` …
     pub reward_type: Option<String>,
-    /// `FRIEND_SIGNUP`, `REFERRED` …
+    /// The source of the reward: `FRIEND_SIGNUP`, `REFERRED` …
     pub reward_source: Option<String>,
-    /// `CENTS`, `%` …
+    /// The unit of the reward's amounts: `CENTS`, `%` …
     pub unit: Option<String>,
-    /// The amount earned, in `unit`.
+    /// The amount that the reward earned, in `unit`.
     pub assigned: Option<i64>,
-    /// The amount redeemed, in `unit`.
+    /// The redeemed amount of the reward, in `unit`.
     pub redeemed: Option<i64>,
-    /// ISO 4217 code.
+    /// The ISO 4217 code of the reward's currency.
     pub currency: Option<String>,
     /// `false` if the vendor says that the reward cannot be cancelled.
     pub cancellable: Option<bool>,
     pub program_id: Option<String>,
     pub name: Option<String>,
-    /// RFC 3339, like every date of this type.
+    /// When the reward was created, RFC 3339, like every date of a reward in an answer.
     pub date_created: Option<String>,
     pub date_given: Option<String>,
     /// When the reward becomes available.
@@ -125,7 +126,7 @@ pub struct Found {
     pub ambiguous: bool,
     /// `true` if the vendor no longer lists the reward or its account.
     pub gone: bool,
-    /// When that state was read.
+    /// When recoup read the reward's state.
     pub read_at: String,
 }
 
@@ -143,7 +144,7 @@ pub fn order_id(text: &str) -> Result<OrderId> {
     Ok(OrderId::new(text))
 }
 
-/// Answers each order from the index; returns `None` if there is no index yet.
+/// Answers each order from the index; returns `None` if the index does not exist yet.
 pub fn run(
     reader: Option<&IndexReader>,
     orders: &[OrderId],
@@ -156,7 +157,7 @@ pub fn run(
     let Some(reader) = reader else {
         return orders.iter().map(|order| Ok(nothing(order, &Coverage::default())?.with_verdict())).collect();
     };
-    // Uses one read transaction, so that answers and coverage match even if a crawl commits meanwhile.
+    // Uses one read transaction, because answers and coverage must match even if a crawl commits meanwhile.
     reader.at_one_moment(|reader| {
         let (coverage, now) = (reader.coverage()?, reader.judged_now(now)?);
         let answer = |order: &OrderId| {
@@ -208,7 +209,7 @@ impl Found {
         }
     }
 
-    /// Returns the warnings that the table shows for this reward.
+    /// Returns the warnings that a table of rewards shows for this reward.
     fn warnings(&self) -> String {
         let mut warnings = Vec::new();
         if self.ambiguous {
@@ -252,7 +253,7 @@ impl Answer {
         Self { verdict: AnswerKind::Several, orders, ..Self::nothing(text, coverage) }
     }
 
-    /// Sets the verdict from the other fields.
+    /// Sets the verdict of the answer from its other fields.
     fn with_verdict(mut self) -> Self {
         self.verdict = if self.is_found() {
             AnswerKind::Found
@@ -274,12 +275,12 @@ impl Answer {
         !self.matches.is_empty()
     }
 
-    /// Returns `true` if there is no index, so that the answer is meaningless.
+    /// Returns `true` if the answer is meaningless because the index does not exist.
     pub fn is_without_index(&self) -> bool {
         self.coverage.as_of.is_none() && self.coverage.accounts_read == 0
     }
 
-    /// Formats the answer: a table, or a negative sentence, with the coverage.
+    /// Formats the answer to a look-up: a table, or a negative sentence, with the coverage of the index.
     pub fn describe(&self) -> String {
         let basis = describe_coverage(&self.coverage);
         let order = visible(self.order_id.as_str());
@@ -338,7 +339,7 @@ impl Answer {
     }
 }
 
-/// A time to the minute.
+/// Formats a time to the minute.
 fn minute(at: &str) -> String {
     at.parse::<Timestamp>().map_or_else(|_| at.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
 }

@@ -1,4 +1,4 @@
-//! Splits pasted text into the order IDs to look up.
+//! Splits a pasted text into the order IDs to look up.
 
 use crate::error::Result;
 use crate::lookup::{candidates, order_id};
@@ -9,7 +9,8 @@ use crate::store::index::IndexReader;
 /// Maximum number of separators inside one order ID.
 const MAX_SEPARATORS: usize = 3;
 
-/// Checks a pasted text. Only a list, which [`split_lists`] splits, may be longer than an order ID.
+/// Checks a pasted text that may be an order ID or a list of order IDs. Only a list of order IDs, which [`split_lists`]
+/// splits, may be longer than an order ID.
 pub fn parse_typed(text: &str) -> Result<OrderId> {
     if text.len() > OrderId::MAX_BYTES && split(text).len() > 1 {
         return Ok(OrderId::new(text));
@@ -17,8 +18,9 @@ pub fn parse_typed(text: &str) -> Result<OrderId> {
     order_id(text)
 }
 
-/// Splits each text that is a list of order IDs. A text stays whole if the index has an order with exactly this ID. An
-/// order ID that contains a separator stays whole, too. `reader` is `None` if there is no index yet.
+/// Splits each pasted text that is a list of order IDs. A pasted text stays whole if the index has an order with
+/// exactly this ID. An order ID that contains a separator also stays whole. `reader` is `None` if the index does not
+/// exist yet.
 pub fn split_lists(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<Vec<OrderId>> {
     let mut orders = Vec::new();
     for text in texts {
@@ -32,7 +34,7 @@ pub fn split_lists(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<
     Ok(orders)
 }
 
-/// Splits a text into the longest runs of pieces that the index has, and the pieces between them.
+/// Splits a pasted text into the longest runs of pieces that the index has, and the pieces between them.
 fn split_text(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Result<Vec<OrderId>> {
     let can_be_one = text.as_str().len() <= OrderId::MAX_BYTES;
     let is_known = |order: &OrderId| reader.find(order).map(|found| !found.is_empty());
@@ -61,8 +63,8 @@ fn split_text(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) ->
     Ok(if is_one { vec![text.clone()] } else { orders })
 }
 
-/// Returns `true` if the index has an order that the whole text may mean and no piece of the text means, such as order
-/// 1001 for `1,001`.
+/// Returns `true` if the index has an order that the whole text may mean and no piece of it means, such as order 1001
+/// for `1,001`.
 fn means_one_order(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Result<bool> {
     let pieces: Vec<String> = pieces.iter().map(|(_, piece)| skeleton(piece)).collect();
     let is_of_a_piece = |order: &OrderId| pieces.iter().any(|piece| piece.contains(&skeleton(order.as_str())));

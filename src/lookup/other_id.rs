@@ -7,7 +7,7 @@ use crate::model::order_text::whole_candidates;
 use crate::model::{ActionId, OrderId, RewardId};
 use crate::store::index::IndexReader;
 
-/// Maximum number of orders.
+/// Maximum number of orders of one ID.
 pub(super) const MAX_ORDERS: usize = 20;
 
 /// The kind of an ID that is not an order ID.
@@ -23,7 +23,7 @@ pub enum OtherIdKind {
 }
 
 impl OtherIdKind {
-    /// Returns the kind with its article, for use in a sentence.
+    /// Returns the kind of the ID with its article, for use in a sentence.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Action => "an ActionId",
@@ -37,23 +37,24 @@ impl OtherIdKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct OtherId {
     pub kind: OtherIdKind,
-    /// At most 20 orders; empty if the rewards of the ID have no order.
+    /// At most 20 orders of the ID; empty if its rewards have no order.
     pub orders: Vec<OrderId>,
     /// `true` if the ID has more orders than `orders` contains.
     pub more: bool,
 }
 
-/// Whether a look-up may find orders by a participant's ID. A match reveals the participant behind the orders.
+/// Whether a look-up may find orders by a participant's ID. If an ID matches, the orders reveal the participant behind
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParticipantIds {
-    /// The caller may see accounts.
+    /// The caller of the look-up may see accounts.
     Match,
-    /// The caller may not see accounts.
+    /// The caller of the look-up may not see accounts.
     Hide,
 }
 
-/// Finds the kind and the orders of an ID; `None` if the index does not have the ID. Ignores surrounding blanks, quotes
-/// and invisible characters, because recoup never acts on the result.
+/// Finds the kind and the orders of an ID; `None` if the index lacks the ID. Ignores blanks, quotes and invisible
+/// characters around the ID, because recoup never acts on the result.
 pub(super) fn find(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
     let others = whole_candidates(text).into_iter().map(|candidate| candidate.text);
     // Only order IDs have a leading #.
@@ -79,7 +80,7 @@ fn find_exact(reader: &IndexReader, text: &str, participants: ParticipantIds) ->
     }
     let mut orders = reader.orders_of_participant(text, MAX_ORDERS + 1)?;
     if orders.is_empty() && text.contains('@') {
-        // The vendor keeps most addresses in lower case.
+        // The vendor stores most e-mail addresses in lower case.
         orders = reader.orders_of_participant(&text.to_lowercase(), MAX_ORDERS + 1)?;
     }
     Ok((!orders.is_empty()).then(|| OtherId::new(OtherIdKind::Participant, orders)))

@@ -1,7 +1,7 @@
-//! Reads the rewards of one participant from the vendor. This works even before the first crawl.
+//! Reads the rewards of one participant from the vendor. recoup can read one participant even before the first crawl.
 //!
-//! The vendor's search may return every participant, so this module reads a bounded number of pages and compares each
-//! participant exactly. The index stores the results, and marks no reward as gone.
+//! The vendor's search may return every participant. Therefore recoup reads a bounded number of pages and compares each
+//! participant exactly. The index stores the rewards of the participant, and marks no reward as gone.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::model::{Participant, counted};
 use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
-/// Maximum number of pages that recoup reads.
+/// Maximum number of pages of participants that recoup reads.
 const MAX_PAGES: u32 = 10;
-/// Number of participants by which two pages overlap.
+/// Number of participants that two consecutive pages share.
 const OVERLAP: u64 = 5;
-/// Number of participants on a page.
+/// Number of participants on a page of the vendor's search.
 const PAGE_SIZE: u32 = 100;
 
 /// The result of reading one participant.
@@ -24,20 +24,21 @@ const PAGE_SIZE: u32 = 100;
 pub struct ParticipantRead {
     /// Number of participants that the vendor returned and recoup compared.
     pub participants_seen: u64,
-    /// `true` if the search had more pages than the limit.
+    /// `true` if the vendor's search had more pages than recoup reads.
     pub cut_short: bool,
     /// Number of accounts whose rewards recoup requested.
     pub accounts: u64,
     /// Number of accounts that the vendor lists but Get Rewards does not know.
     pub unknown: u64,
-    /// Number of rewards of these accounts.
+    /// Number of rewards in the participant's accounts.
     pub rewards: u64,
-    /// Number of matching accounts that were forgotten. recoup did not request their rewards.
+    /// Number of matching accounts that a person asked recoup to forget. recoup did not request the rewards of
+    /// forgotten accounts.
     pub forgotten: u64,
 }
 
 impl ParticipantRead {
-    /// Formats the result as text.
+    /// Formats the result of reading a participant as text.
     pub fn describe(&self) -> String {
         let cut = if self.cut_short { ", and there were more than are read" } else { "" };
         let compared = format!("{} compared{cut}", counted(self.participants_seen, "participant"));
@@ -61,8 +62,8 @@ impl ParticipantRead {
     }
 }
 
-/// Reads a participant from the vendor into the index. `who` is a user ID, an account ID or an e-mail address. The
-/// caller gets the answer from [`super::run`].
+/// Reads the rewards of a participant from the vendor into the index. `who` is a user ID, an account ID or an e-mail
+/// address. After the read of a participant, the caller gets the answer from [`super::run`].
 pub async fn read_participant(
     advocate: &Advocate,
     index: &mut Index,
@@ -89,7 +90,8 @@ pub async fn read_participant(
             break;
         }
         result.cut_short = page_number == MAX_PAGES;
-        // Pages overlap, so that recoup misses no participant if another participant disappears during the read.
+        // Consecutive pages share participants, because recoup must miss none if another participant disappears during
+        // the read.
         offset = if page.rows > OVERLAP { reached - OVERLAP } else { reached };
     }
     result.participants_seen = seen.len() as u64;
@@ -101,7 +103,8 @@ pub async fn read_participant(
         let asked_at = clock.now();
         result.accounts += 1;
         match advocate.rewards(&account, None).await? {
-            // The vendor listed the account a moment ago, so this answer does not prove that the account is gone.
+            // The vendor listed the account a moment ago. Therefore a 404 for an account that was just listed does not
+            // prove that the account is gone.
             Rewards::NoSuchAccount => result.unknown += 1,
             Rewards::Listed(raw) => {
                 let (rewards, unusable) = ReadReward::all(raw, &account, mapping)?;
@@ -113,7 +116,7 @@ pub async fn read_participant(
     Ok(result)
 }
 
-/// Compares IDs byte for byte, and e-mail addresses without regard to case.
+/// Compares a participant's IDs byte for byte, and the e-mail address without regard to case.
 fn matches(user: &Participant, who: &str) -> bool {
     user.user_id.as_str() == who
         || user.account_id.as_str() == who

@@ -1,5 +1,5 @@
-//! The referrals of an order's rewards, as recoup last read them for a retraction. A look-up does not request them from
-//! the vendor.
+//! Returns the referrals of an order's rewards, as recoup last read them for a retraction. A look-up does not request
+//! referrals from the vendor.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,13 +17,13 @@ pub struct KnownReferral {
     pub state: Option<ReferralState>,
     /// When recoup last read the referral, RFC 3339; `null` if recoup never read it.
     pub read_at: Option<String>,
-    /// When the referral converted; `null` if it was not converted when last read.
+    /// When the referral converted; `null` if the referral was not converted when recoup last read it.
     pub converted_at: Option<String>,
-    /// The vendor's date of the newest change, from the last reading of the referral.
+    /// The vendor's date of the referral's newest change, from the last reading.
     pub modified_at: Option<String>,
 }
 
-/// Returns the referrals of these rewards, each once.
+/// Returns the referrals of these rewards, each referral once.
 pub fn of<'a>(reader: &IndexReader, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<KnownReferral>> {
     let known = |id: String| {
         let read = reader.referral(&id)?;

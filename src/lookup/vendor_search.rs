@@ -1,9 +1,10 @@
-//! Searches the vendor for an order that the index does not have.
+//! Searches the vendor for an order that the index lacks.
 //!
 //! recoup queries GraphQL `userEvents` for the order ID (`docs/vendor/advocate.md` §3), and reads the rewards of the
-//! event. Only an attempt shows whether a tenant allows this query. If the tenant refuses the query, recoup reads the
-//! newest rewards, within a budget of requests. The index stores the results. If the search does not find the order,
-//! the answer says how far the search went; the order may still exist.
+//! found event. Only an attempt shows whether a tenant allows the query for events. If the tenant refuses the query for
+//! events, recoup reads the newest rewards, within a budget of requests. The index stores the rewards that a search of
+//! the vendor finds. If the search of the vendor does not find the order, the answer says how far the search went. The
+//! order may still exist.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +19,12 @@ use crate::store::index::{ApiSource, Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 use crate::vendor::graphql::{Graph, ListedReward, RewardPage, RewardQuery, Sort, UserEvent};
 
-/// Names of the event field that contains the order ID. recoup tries them after the names that the index has seen. The
-/// vendor's reserved events use the first name.
+/// Names of the event field that contains the order ID. recoup first tries the names of event fields that the index has
+/// seen. The vendor's reserved events use the field name `order_id`.
 const ORDER_ID_FIELDS: [&str; 6] = ["order_id", "orderId", "OrderId", "oid", "Oid", "orderNumber"];
 /// Maximum number of events that recoup requests for one field name.
 const MAX_EVENTS: u32 = 10;
-/// Number of rewards on a page.
+/// Number of rewards on a page of the search.
 const PAGE_SIZE: u32 = 100;
 /// Maximum delay of a reward after its event, in milliseconds: one day.
 const MAX_DELAY_MS: i64 = 86_400_000;
@@ -31,7 +32,7 @@ const MAX_DELAY_MS: i64 = 86_400_000;
 /// How far recoup searched the vendor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct VendorSearch {
-    /// Number of requests.
+    /// Number of requests that the search sent.
     pub requests: u64,
     /// Whether the vendor allowed a query for the order ID.
     pub asked_directly: bool,
@@ -39,18 +40,18 @@ pub struct VendorSearch {
     pub fields: Vec<String>,
     /// Number of events that contain exactly this order ID.
     pub events: u64,
-    /// Number of rewards that recoup read, of any order.
+    /// Number of rewards of any order that the search read.
     pub rewards: u64,
-    /// Number of accounts that recoup read.
+    /// Number of accounts that the search read.
     pub accounts: u64,
-    /// recoup read every reward that was modified since this time, RFC 3339.
+    /// The search read every reward that was modified since this time, RFC 3339.
     pub back_to: Option<String>,
     /// Why the search stopped, or why the vendor refused the query for the order ID.
     pub notes: Vec<String>,
 }
 
 impl VendorSearch {
-    /// Formats the result as text.
+    /// Formats the result of the search as text.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if self.asked_directly {
@@ -70,7 +71,7 @@ impl VendorSearch {
     }
 }
 
-/// Searches for one order with at most `budget` requests.
+/// Searches the vendor for one order with at most `budget` requests.
 ///
 /// # Errors
 /// Fails with `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, or with `Storage` if the index fails.
@@ -123,8 +124,8 @@ impl Search<'_> {
         self.index.has_order(self.order)
     }
 
-    /// Finds events of the order, and reads their rewards: from the buyer's account, from the same referral, and from
-    /// the same day.
+    /// Finds events of the order at the vendor, and reads their rewards: from the buyer's account, from the same
+    /// referral, and from the same day.
     async fn query_events(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let mut names = self.index.order_fields()?;
         names.extend(ORDER_ID_FIELDS.map(str::to_owned));
@@ -146,7 +147,7 @@ impl Search<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            // The server may return events that do not match the query, so recoup checks each event again.
+            // The vendor may return events that do not match the query. Therefore recoup checks each event again.
             let answered = events.len();
             let events: Vec<UserEvent> = events.into_iter().filter(|event| self.carries(event)).collect();
             if answered > 0 && events.is_empty() {
@@ -224,8 +225,8 @@ impl Search<'_> {
         Ok(kept)
     }
 
-    /// Reads the newest rewards back to the watermark of the index. Without GraphQL, rereads the accounts whose last
-    /// reading is oldest.
+    /// Reads the vendor's newest rewards back to the watermark of the index. Without GraphQL, reads the accounts again
+    /// whose last reading is oldest.
     async fn read_newest(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let known = self.index.newest_finished_run()?.filter(|run| run.complete).and_then(|run| run.watermark);
         let (mut offset, mut oldest, mut is_whole) = (0, None::<i64>, true);
@@ -254,7 +255,7 @@ impl Search<'_> {
         if !self.has_budget() {
             return Ok(());
         }
-        // Get Rewards offers no sort order and no list of changes, so recoup rereads whole accounts.
+        // Get Rewards offers no sort order and no list of changes. Therefore recoup reads whole accounts again.
         let most = self.budget.saturating_sub(self.spent());
         for account in self.index.oldest_readings(most)? {
             if !self.has_budget() || self.is_indexed()? {
@@ -278,7 +279,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Reads one page of rewards; returns `None` if GraphQL is not available.
+    /// Reads one page of rewards by GraphQL; returns `None` if GraphQL is not available.
     async fn page(&mut self, filter: Value, sort: Sort, offset: u64) -> Result<Option<RewardPage>> {
         let query = RewardQuery { filter, sort, limit: PAGE_SIZE, offset, attempts: u32::MAX };
         match self.advocate.graph_rewards(&query).await {

@@ -1,4 +1,5 @@
-//! Runs the tools of the MCP server. The results are the objects that `--json` prints, with masked participants.
+//! Runs the tools of the MCP server. The results of the tools are the objects that `--json` prints, with masked
+//! participants.
 
 use std::collections::BTreeMap;
 
@@ -131,8 +132,8 @@ impl Assistant {
         RunOptions { dry_run: true, yes: false, max_index_age: self.max_index_age, follows: self.follows }
     }
 
-    /// Removes the accounts from the index that the ledger marks as forgotten. Must run before recoup reads rewards
-    /// into the index.
+    /// Removes the accounts from the index that the ledger marks as forgotten. Callers must call this function before
+    /// they read rewards into the index.
     fn apply_tombstones(&self, actor: &Actor, report: &Report) -> Result<()> {
         let Self { index, ledger, identity, .. } = self;
         forget::apply_tombstones(&Files { index, ledger, identity, actor }, false, &self.clock, report)
@@ -155,7 +156,7 @@ impl Assistant {
     }
 }
 
-/// Parses the arguments of a tool. `tool.check` has already refused unknown arguments.
+/// Parses the arguments of a tool. `tool.check` has already refused arguments that the tool does not know.
 fn request_of(arguments: JsonObject) -> Result<RetractRequest> {
     let request: RetractRequest = serde_json::from_value(Value::Object(arguments)).map_err(|error| {
         Error::new(Kind::Usage, format!("the arguments are not valid: {error}"))

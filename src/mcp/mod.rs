@@ -1,9 +1,9 @@
 //! Use case: serves the Model Context Protocol (MCP) on stdin and stdout, for assistants.
 //!
-//! `tools` describes the four tools, and `actions` runs them. An assistant can look up orders, check whether an order
-//! can be retracted, read the status of retractions, and propose a retraction. It can never send or approve one: this
-//! module has only clients that read, and a proposal is an approval request that a person decides on the page. A tidy
-//! rule enforces that the module has no other client.
+//! The module `tools` describes the four MCP tools, and `actions` runs them. An assistant can look up orders, check
+//! whether an order can be retracted, read the status of retractions, and propose a retraction. An assistant can never
+//! send or approve a retraction: this module has only clients that read, and a proposal is an approval request that a
+//! person decides on the page. A tidy rule enforces that the module has no other client.
 
 mod actions;
 mod tools;
@@ -33,7 +33,7 @@ const INSTRUCTIONS: &str = "recoup takes back referral rewards of refunded order
      preflight. A proposal needs a reason and the order's exact ID, and a person answers it at recoup's page: nothing is \
      sent before that. Say that an order is retracted only if retraction_status says confirmed.";
 
-/// The state of the MCP server. Both of its clients only read, and leave the quota's reserve for retractions.
+/// The state of the MCP server. The clients of the MCP server only read, and leave the quota's reserve for retractions.
 pub struct Assistant {
     pub index: Place,
     pub ledger: Place,
@@ -48,7 +48,7 @@ pub struct Assistant {
     pub os_user: Actor,
     /// The user of recoup who proposes retractions; `None` for the user that is linked to the operating-system user.
     pub proposes_as: Option<String>,
-    /// The maximum age of an order's rewards in the index. The tools refuse an order with older rewards.
+    /// The maximum age of an order's rewards in the index. The MCP tools refuse an order with older rewards.
     pub max_index_age: Duration,
     pub follows: FollowSettings,
     /// Serializes proposals, so that two proposals of the same plan become one request.

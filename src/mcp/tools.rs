@@ -1,6 +1,7 @@
 //! The MCP tools that an assistant sees: names, descriptions, arguments and hints.
 //!
-//! Each description states how many requests to the vendor a call needs, because the vendor's quota is small.
+//! The description of each tool states how many requests to the vendor a call needs, because the vendor's quota is
+//! small.
 
 use clap::ValueEnum;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};

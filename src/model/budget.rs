@@ -1,9 +1,10 @@
-//! The request quota of one vendor host: the requests used, the requests left, and the earliest time of the next request.
+//! The request quota of one vendor host: the requests used, the requests left, and the earliest time of the next
+//! request.
 //!
-//! All processes on one index share a [`QuotaState`]. Only [`QuotaState::exchange`] changes it: a process reports the
-//! requests that it sent since its last lease and the limits that the host stated, and takes the next lease. A lease covers
-//! about half a second of requests, so that no process commits a transaction for each request. This module does no I/O: a
-//! [`Budget`] stores the state, in a file or in memory.
+//! All processes that use one index share a [`QuotaState`]. Only [`QuotaState::exchange`] changes the shared quota
+//! state. A process reports the requests that it sent since its last lease and the limits that the host stated, and
+//! takes the next lease. A lease covers about half a second of requests, because no process should commit a transaction
+//! for each request. `budget` does no I/O. A [`Budget`] stores the quota state, in a file or in memory.
 
 mod quota_state;
 mod shift;
@@ -16,23 +17,25 @@ pub use shift::Shifted;
 /// The default share of a window's quota that only retractions may use.
 pub const RESERVE: f64 = 0.1;
 
-/// The longest wait that recoup accepts from a host, in milliseconds. The longest published window is a day, so a longer wait
-/// is an error of the host, and recoup caps it.
+/// The longest wait that recoup accepts from a host, in milliseconds. The longest published quota window is a day.
+/// Therefore a wait of more than a day is an error of the host, and recoup caps the wait.
 pub const LONGEST_WAIT: i64 = 24 * 3_600_000;
 
-/// A limit whose window is at most this long, in milliseconds, counts as a rate and not as a quota. The host rounds a reset
-/// up to whole seconds, and may round up a second time if it writes the reset as an epoch second.
+/// A limit counts as a rate and not as a quota if its window is at most this long, in milliseconds. The host rounds a
+/// reset up to whole seconds, and may round up a second time if it writes the reset as an epoch second.
 pub const RATE_WINDOW: i64 = 2_500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// Crawls and checks. They never use the share of the quota that is reserved for retractions, and wait for a free slot of the
-    /// rate.
+    /// The requests of crawls and checks. Crawls and checks never use the share of the quota that is reserved for
+    /// retractions, and wait for a free slot of the rate.
     #[default]
     Crawl,
-    /// A person looks at an order. Looking never uses the reserved share either, and does not wait behind a crawl.
+    /// The requests of a person who looks at an order. A person who looks at an order never uses the reserved share of
+    /// the quota, and does not wait behind a crawl.
     Looking,
-    /// Retractions and their verification. They may use the reserved share of the quota, and do not wait behind a crawl.
+    /// The requests of retractions and their verification. Retractions may use the reserved share of the quota, and do
+    /// not wait behind a crawl.
     Retraction,
 }
 
@@ -49,20 +52,21 @@ impl Purpose {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The host fails, or it answered 429 without a valid time to wait until.
+    /// The host fails, or it answered 429 without a valid retry time.
     BackingOff,
-    /// The requests of this window that this purpose may send are used up.
+    /// This purpose has used up its requests of the quota window.
     QuotaUsed,
-    /// Only the reserve is left, and looking may not use it.
+    /// Only the reserve of the quota is left. A person who looks at an order may not use the reserve.
     OnlyReserve,
-    /// The host named the time.
+    /// The host asked recoup to wait until a stated time.
     AskedTo,
-    /// The host asked for a wait longer than [`LONGEST_WAIT`], so recoup waits only that long.
+    /// The host asked for a wait longer than [`LONGEST_WAIT`]. Therefore recoup waits only for the longest accepted
+    /// wait.
     Implausible,
 }
 
 impl WaitReason {
-    /// Returns the text for progress lines, for `recoup status` and for the index.
+    /// Returns the wait reason as text for progress lines, for `recoup status` and for the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BackingOff => "backing off",
@@ -80,7 +84,7 @@ impl WaitReason {
     }
 }
 
-/// The number of requests that one window allows.
+/// The number of requests that a host allows in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     pub limit: u64,
@@ -90,10 +94,11 @@ pub struct Quota {
 /// The configured limits of a host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QuotaSettings {
-    /// The maximum request rate, per second.
+    /// The maximum request rate of the host, per second.
     pub rate: Option<f64>,
     pub quota: Option<Quota>,
-    /// `true` if `quota` is the vendor's published default. A limit in the host's response headers replaces a default quota.
+    /// `true` if `quota` is the vendor's published default. A limit in the host's response headers replaces the
+    /// published default quota.
     pub quota_is_default: bool,
     /// The share of a window's quota that only retractions may use, 0 to 0.9.
     pub reserve: f64,
@@ -108,7 +113,7 @@ impl Default for QuotaSettings {
 /// A time before which no request may start, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// The end of the wait, Unix milliseconds.
+    /// The end of the pause, in Unix milliseconds.
     pub until_ms: i64,
     pub reason: WaitReason,
 }
@@ -128,25 +133,25 @@ impl Pause {
 /// The limit that the headers of one response state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaHeader {
-    /// The number of requests that the window allows.
+    /// The number of requests that the quota window allows.
     pub limit: u64,
-    /// The number of requests left in the window.
+    /// The number of requests left in the quota window.
     pub remaining: u64,
-    /// When the window ends, Unix milliseconds.
+    /// When the quota window ends, in Unix milliseconds.
     pub resets_at_ms: i64,
-    /// The length of the window in milliseconds, if the header's name contains it.
+    /// The length of the quota window in milliseconds, if the header's name contains it.
     pub window_ms: Option<i64>,
-    /// When the response arrived, Unix milliseconds.
+    /// When the response with the limit arrived, in Unix milliseconds.
     pub at_ms: i64,
-    /// The requests of this process that were in flight when the response arrived. The host may not have counted these
-    /// requests yet.
+    /// The requests of this process that were in flight when the response arrived. The host may not have counted the
+    /// requests in flight yet.
     pub outstanding: u64,
 }
 
-/// A 429 response that means that the rate is too high.
+/// A 429 response by which the host says that the request rate is too high.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimited {
-    /// When the response arrived, Unix milliseconds.
+    /// When the 429 response arrived, in Unix milliseconds.
     pub at_ms: i64,
     /// The requests per second that the host seems to accept; `None` if recoup has seen too few responses for an estimate.
     pub estimate: Option<f64>,
@@ -157,11 +162,11 @@ pub struct RateLimited {
 pub struct UsageReport {
     /// The number of requests that the process has started.
     pub sent: u64,
-    /// The part of `sent` that no lease has counted yet.
+    /// The part of the sent requests that no lease has counted yet.
     pub uncounted: u64,
-    /// Leased requests that the process will not start.
+    /// The number of leased requests that the process will not start.
     pub unspent: u64,
-    /// The number of the window whose quota has counted the `unspent` requests.
+    /// The number of the quota window that has counted the `unspent` requests.
     pub unspent_window: u64,
     /// The wait that the host asked for.
     pub pause: Option<Pause>,
@@ -170,12 +175,12 @@ pub struct UsageReport {
 }
 
 impl UsageReport {
-    /// Adds a later report to this one.
+    /// Adds a later usage report to this report.
     pub fn merge(&mut self, later: &Self) {
         self.sent += later.sent;
         self.uncounted += later.uncounted;
         if later.unspent > 0 {
-            // Requests that were left over from an older window are void.
+            // Unspent requests from an older quota window are void.
             self.unspent = later.unspent + if self.unspent_window == later.unspent_window { self.unspent } else { 0 };
             self.unspent_window = later.unspent_window;
         }
@@ -192,26 +197,26 @@ fn later_of(one: Option<Pause>, other: Option<Pause>) -> Option<Pause> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseRequest {
     pub purpose: Purpose,
-    /// The number of requests that this process could start in half a second. With 0, the exchange only reports and gives no
-    /// lease.
+    /// The number of requests that this process could start in half a second. With a want of 0, the exchange only
+    /// reports usage and gives no lease.
     pub want: u64,
 }
 
-/// A lease: a number of requests, and the time at which the first may start.
+/// A lease of requests: their number, and the time at which the first request may start.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Grant {
     /// The number of leased requests; 0 if no request may start.
     pub requests: u64,
-    /// `true` if the quota of the window has already counted the requests. If the window has no limit, the quota does not
-    /// count leased requests.
+    /// `true` if the quota of the window has already counted the leased requests. If the quota window has no limit, the
+    /// quota does not count leased requests.
     pub counted: bool,
-    /// The number of the window that has counted the requests.
+    /// The number of the quota window that has counted the leased requests.
     pub window: u64,
     /// When the lease expires, Unix milliseconds.
     pub void_at_ms: Option<i64>,
     /// The time slot of the first request, Unix microseconds.
     pub starts_us: i64,
-    /// The time between two slots, in microseconds; 0 if there is no rate limit.
+    /// The time between two slots of the request rate, in microseconds; 0 if there is no rate limit.
     pub spacing_us: f64,
     /// The reason why no request may start, and the end of the wait.
     pub pause: Option<Pause>,
@@ -220,19 +225,20 @@ pub struct Grant {
 /// The reason why a budget is unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
-    /// The index does not exist yet.
+    /// The index of this process does not exist yet.
     NoDatabase,
-    /// The index is busy, read-only or damaged. This variant contains the error message.
+    /// The index is busy, read-only or damaged. The variant's text is the error message of the index.
     Failed(String),
 }
 
-/// Stores the quota state of one host. Each exchange is atomic.
+/// Stores the quota state of one host. Each exchange with a budget is atomic.
 pub trait Budget: fmt::Debug + Send + Sync {
-    /// Runs [`QuotaState::exchange`] once on the stored state. Returns the new state with the lease. May block for a short
-    /// time.
+    /// Runs [`QuotaState::exchange`] once on the stored quota state. Returns the new quota state with the lease. An
+    /// exchange may block for a short time.
     ///
     /// # Errors
-    /// After an error nothing is recorded, so the caller must report the same requests again.
+    /// After an error, the budget has recorded nothing. Therefore the caller must report the same requests again at the
+    /// next exchange.
     fn exchange(
         &self,
         report: &UsageReport,

@@ -13,8 +13,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// Formats a number with its noun: `1 order`, `2,000 orders`. Every message uses this function, so that no message contains
-/// `1 orders`.
+/// Formats a number with its noun: `1 order`, `2,000 orders`. Every message uses this function, because no message may
+/// contain `1 orders`.
 pub fn counted(number: impl TryInto<u64>, noun: &str) -> String {
     match number.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {noun}"),

@@ -1,8 +1,8 @@
 //! An exact decimal number for amounts of money.
 //!
-//! A binary fraction cannot hold a cent exactly, so recoup stores no amount as `f64`. This type never rounds: it refuses a
-//! text that it cannot hold exactly. Decimal crates accept exponents and round excess digits, so this type has its own
-//! parser.
+//! A binary fraction cannot represent a cent exactly. Therefore recoup stores no amount as `f64`. A `Decimal` never
+//! rounds: it refuses a text that it cannot represent exactly. Decimal crates accept exponents and round excess digits.
+//! Therefore `Decimal` has its own parser.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,21 +10,23 @@ use std::ops::{Add, Neg, Sub};
 
 use serde::{Serialize, Serializer};
 
-/// The largest number of digits after the point. The vendor writes two (`docs/vendor/brand.md` §1, Transport).
+/// The largest number of digits after an amount's decimal point. The vendor writes two digits after the decimal point
+/// (`docs/vendor/brand.md` §1, Transport).
 const PLACES: usize = 6;
 const UNIT: i128 = 1_000_000;
-/// The largest number of digits before the point. The vendor writes eight. The sum of a year's orders cannot overflow.
+/// The largest number of digits before an amount's decimal point. The vendor writes eight digits before the decimal
+/// point. With this many digits, the sum of a year's orders cannot overflow.
 const WHOLE: usize = 24;
 
-/// An amount in any currency or unit. The text of an amount has at least two digits after the point.
+/// An amount in any currency or unit. The text of an amount has at least two digits after the decimal point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(i128);
 
 impl Decimal {
     pub const ZERO: Self = Self(0);
 
-    /// Parses `12`, `12.5`, `-0.50` or `+3`, even with white space around it. Returns `None` for any other text, for example
-    /// one with an exponent, a comma, or more than six significant digits after the point.
+    /// Parses an amount such as `12`, `12.5`, `-0.50` or `+3`, even with white space around it. Returns `None` for any
+    /// other text, for example a text with an exponent, a comma, or more than six significant digits after the point.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (negative, digits) = match text.as_bytes().first()? {
@@ -47,7 +49,7 @@ impl Decimal {
         Some(Self(if negative { -units } else { units }))
     }
 
-    /// Converts an amount in cents.
+    /// Converts a number of cents to an amount.
     pub fn from_hundredths(hundredths: i64) -> Self {
         Self(i128::from(hundredths) * (UNIT / 100))
     }
@@ -61,7 +63,7 @@ impl Decimal {
         self.0 == 0
     }
 
-    /// Returns the absolute value. Many exports write a refund as a negative amount.
+    /// Returns the absolute value of the amount. Many exports write a refund as a negative amount.
     #[must_use]
     pub fn abs(self) -> Self {
         Self(self.0.abs())

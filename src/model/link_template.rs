@@ -5,10 +5,10 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-/// The characters that a link escapes: all but the unreserved ones of RFC 3986.
+/// The characters that a link escapes: all but the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A checked template. Every link that it makes leads to the host of the template, whatever the ID is.
+/// A checked template for links. Every link from the template leads to the template's host, whatever the ID is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkTemplate {
     before: String,
@@ -16,7 +16,8 @@ pub struct LinkTemplate {
 }
 
 impl LinkTemplate {
-    /// Parses a template. `placeholder` is the place of the ID with its braces. The error is a sentence about the text.
+    /// Parses a link template. `placeholder` is the text that stands for the ID, with its braces. The parse error is a
+    /// sentence about the template's text.
     pub fn parse(text: &str, placeholder: &str) -> Result<Self, String> {
         let Some((before, after)) = text.split_once(placeholder) else {
             return Err(format!("has no {placeholder}"));
@@ -31,7 +32,7 @@ impl LinkTemplate {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("contains a user name or a password".to_owned());
         }
-        // An ID in the host name would lead to another host.
+        // An ID in the host name of the link would lead to another host.
         let rest = before.split_once("://").map_or("", |(_, rest)| rest);
         if !rest.contains(['/', '?', '#']) {
             return Err(format!("has {placeholder} in its host name"));

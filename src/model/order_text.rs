@@ -1,7 +1,7 @@
-//! Finds the order IDs that a person may mean by a typed or pasted text. This module does no I/O.
+//! Finds the order IDs that a person may mean by a typed or pasted text. `order_text` does no I/O.
 //!
-//! recoup never repairs an order ID. [`candidates`] returns texts that may be the order ID, each with a description of its
-//! difference from the pasted text. The caller offers the candidates that the index contains, and never acts on a candidate
+//! recoup never repairs an order ID. [`candidates`] returns texts that may be the order ID, each with its difference
+//! from the pasted text. The caller offers the candidates that the index contains, and never acts on a candidate
 //! without the person's choice.
 
 mod edits;
@@ -17,18 +17,20 @@ pub use parts::{has_url, split, split_indices};
 
 use super::OrderId;
 
-/// The largest number of candidates for one text. A long URL would give too many.
+/// The largest number of candidates for one pasted text. A long URL would give too many candidates.
 const MAX_CANDIDATES: usize = 40;
 
 /// A text that may be the order ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub text: String,
-    /// A description of the difference from the pasted text, such as "without U+202C behind it" or "the end of the URL".
+    /// A description of the candidate's difference from the pasted text, such as "without U+202C behind it" or "the end
+    /// of the URL".
     pub because: String,
 }
 
-/// Returns the candidates for a text, the likeliest first. Leaves out the text itself and empty texts.
+/// Returns the order IDs that a text may mean, the likeliest first. The candidates contain neither the pasted text
+/// itself nor an empty text.
 pub fn candidates(text: &str) -> Vec<Candidate> {
     let mut found = Candidates::of_whole(text);
     let plain = edits::plain(text);
@@ -47,8 +49,9 @@ pub fn whole_candidates(text: &str) -> Vec<Candidate> {
     Candidates::of_whole(text).into_list()
 }
 
-/// Returns the text in lower case and ordinary width, without marks, blanks, a leading `#` and leading zeros. Order IDs that
-/// look alike have the same form, which finds candidates. A look-up compares the exact ID instead.
+/// Returns the text in lower case and ordinary width, without marks, blanks, a leading `#` and leading zeros. Order IDs
+/// that look alike have the same skeleton. recoup finds candidate orders by the skeletons of their IDs. A look-up of an
+/// order compares the exact ID instead of the skeleton.
 pub fn skeleton(text: &str) -> String {
     let folded = OrderId::new(text).folded();
     let is_plain = folded.bytes().all(|byte| byte.is_ascii_graphic());
@@ -62,8 +65,8 @@ pub fn ordinary(text: &str) -> String {
     edits::plain(text).text
 }
 
-/// Describes the difference between a text and a known order ID with the same [`skeleton`]. Returns an empty text if they are
-/// equal.
+/// Describes the difference between a text and a known order ID with the same [`skeleton`]. Returns an empty text if
+/// the text and the order ID are equal.
 pub fn difference(text: &str, known: &str) -> String {
     let mut differences = Vec::new();
     if text == known {
@@ -98,19 +101,19 @@ pub fn difference(text: &str, known: &str) -> String {
     differences.join(", ")
 }
 
-/// Returns whether a text looks like an e-mail address.
+/// Returns `true` if a text looks like an e-mail address.
 pub fn is_email(text: &str) -> bool {
     let Some((person, domain)) = text.trim().rsplit_once('@') else { return false };
     let is_domain = domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
     !person.is_empty() && is_domain && !text.trim().contains(char::is_whitespace)
 }
 
-/// Joins two descriptions with a comma. Skips an empty description.
+/// Joins two descriptions of a candidate with a comma. Skips a description that is empty.
 pub fn joined(one: &str, other: &str) -> String {
     [one, other].into_iter().filter(|because| !because.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// An ordered list of candidates without duplicates.
+/// An ordered list of order ID candidates without duplicates.
 struct Candidates {
     seen: BTreeSet<String>,
     first: Vec<Candidate>,

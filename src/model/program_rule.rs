@@ -1,10 +1,11 @@
-//! Finds the refund rule among a program's rules. Without that rule, a reversal takes back no reward. This module does no
-//! I/O.
+//! Finds the refund rule among a program's rules. If a program has no refund rule, a reversal takes back no reward.
+//! `program_rule` does no I/O.
 //!
-//! The vendor's guide calls the rule *Friend refunds a purchase*. In the published schema it seems to be an objective with an
-//! event trigger of the intent `REFUND` and an action of the type `retraction`. This is inferred
-//! (`docs/vendor/program-rules.md`), so the result is only supporting evidence: recoup still reads the rewards. *Rule found*
-//! requires both parts. *No such rule* requires that recoup understands the whole document.
+//! The vendor's guide calls the refund rule *Friend refunds a purchase*. In the vendor's schema, the refund rule seems
+//! to be an objective with an event trigger of the intent `REFUND` and an action of the type `retraction`. recoup
+//! infers this form of the refund rule (`docs/vendor/program-rules.md`). Therefore the result is only supporting
+//! evidence, and recoup still reads the rewards. recoup reports *rule found* only if the rule has the trigger and the
+//! action. recoup reports *no such rule* only if it understands the whole rule document.
 
 mod document;
 #[cfg(test)]
@@ -20,9 +21,9 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuledProgram {
     pub id: String,
-    /// Empty if the vendor's response has no name.
+    /// The name of the program; empty if the vendor's response has no name.
     pub name: String,
-    /// `LIVE`, `PAUSED` or `ARCHIVED`.
+    /// The status of the program: `LIVE`, `PAUSED` or `ARCHIVED`.
     pub status: Option<String>,
     pub rules: Rules,
 }
@@ -35,11 +36,11 @@ pub enum Rules {
         /// The event keys of the purchases that the program rewards.
         #[serde(default)]
         purchases: Vec<String>,
-        /// An unknown word or part of the document, which may be a further rule.
+        /// A word or part of the rule document that recoup does not know, and that may be a further rule.
         doubt: Option<String>,
     },
     NotReadable {
-        /// The reason, as a phrase that follows "rule not readable:".
+        /// Why recoup cannot read the rules, as a phrase that follows "rule not readable:".
         why: String,
     },
 }
@@ -47,12 +48,12 @@ pub enum Rules {
 /// The part of a refund rule that takes a reward, a referral, a conversion or an event back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retraction {
-    /// The name of the rule.
+    /// The name of the refund rule.
     pub name: String,
     /// The event key of the refund event that triggers the rule.
     pub event_key: String,
     pub takes: Takes,
-    /// The reasons why the rule does not run on every refund, each as a sentence.
+    /// Why the refund rule does not run on every refund, with each reason as a sentence.
     pub limits: Vec<String>,
 }
 
@@ -60,14 +61,14 @@ pub struct Retraction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "takes", rename_all = "snake_case")]
 pub enum Takes {
-    /// Takes back the rewards with these keys.
+    /// The rule takes back the rewards with one of these keys.
     Rewards {
         keys: Vec<String>,
     },
     Referral,
-    /// Takes back the conversion of the referral.
+    /// The rule takes back the conversion of the referral.
     Conversion,
-    /// Takes back the earlier event with this key.
+    /// The rule takes back the earlier event with this key.
     Event {
         key: String,
     },
@@ -97,7 +98,7 @@ pub enum RewardKey {
 #[serde(rename_all = "snake_case")]
 pub enum RuleState {
     Found,
-    /// The rule exists, but does not take every reward back.
+    /// The refund rule exists, but does not take every reward back.
     FoundBut,
     /// recoup understands all rules of the program, and none is a refund rule.
     NoSuchRule,
@@ -116,40 +117,42 @@ impl RuleState {
     }
 }
 
-/// The refund rule of one program, compared with the rewards of an action. Contains no personal data.
+/// The refund rule of one program, compared with the rewards of an action. The comparison contains no personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProgramRule {
-    /// The ID of the program. Empty if the rewards have no program ID.
+    /// The ID of the program. The program ID is empty if the rewards have no program ID.
     pub program_id: String,
-    /// The name of the program. Empty if recoup does not know it.
+    /// The name of the program. The program name is empty if recoup does not know it.
     pub program: String,
-    /// `LIVE`, `PAUSED` or `ARCHIVED`; `null` if recoup does not know it.
+    /// The status of the program: `LIVE`, `PAUSED` or `ARCHIVED`; `null` if recoup does not know it.
     pub status: Option<String>,
     pub state: RuleState,
-    /// A sentence for each refund rule, with its name, its event, and the rewards that it takes back.
+    /// One sentence for each refund rule, with the rule's name, its event, and the rewards that it takes back.
     pub rules: Vec<String>,
-    /// The reasons why the rule does not take every reward back, if the state is `found_but`.
+    /// The reasons why the refund rule does not take every reward back, if the state is `found_but`.
     pub reasons: Vec<String>,
-    /// The rewards of the action that the rule may leave in place.
+    /// The rewards of the action that the refund rule may leave in place.
     pub left_out: Vec<String>,
-    /// The parts of the rule that recoup could not compare with the rewards, because the vendor's response lacks the data.
+    /// The parts of the refund rule that recoup could not compare with the rewards, because the vendor's response lacks
+    /// the data.
     #[schema(value_type = Vec<String>)]
     pub not_compared: Vec<NotCompared>,
-    /// The reason why recoup cannot read the rules, if the state is `not_readable`.
+    /// Why recoup cannot read the program's rules, if the state is `not_readable`.
     pub why: Option<String>,
-    /// When recoup read the rules, RFC 3339.
+    /// When recoup read the program's rules, RFC 3339.
     pub read_at: String,
 }
 
-/// A part of the rule that recoup could not compare with the rewards, because the vendor's response lacks the data. The JSON
-/// of this enum is a phrase.
+/// A part of a refund rule that recoup could not compare with the rewards, because the vendor's response lacks the
+/// data. In JSON, a part of the rule that recoup could not compare is a phrase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum NotCompared {
     ProgramStatus,
     /// Get Rewards does not state the event of a reward.
     PurchaseEvent,
-    /// The key of one reward. Contains the reward's ID.
+    /// The key of one reward, which the vendor's response lacks. The variant's text is the ID of a reward without a
+    /// known key.
     RewardKey(String),
     /// A phrase that another version of recoup wrote.
     Other(String),
@@ -186,7 +189,7 @@ impl From<String> for NotCompared {
 }
 
 impl RuledProgram {
-    /// Reads a program from the JSON of a `Program` object; `None` if it has no ID.
+    /// Reads a program from the JSON of a `Program` object; `None` if the JSON has no ID.
     pub fn of(text: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Named {
@@ -208,12 +211,13 @@ impl RuledProgram {
         })
     }
 
-    /// Returns a program whose rules could not be read.
+    /// Returns a program without readable rules.
     pub fn unread(id: impl Into<String>, why: impl Into<String>) -> Self {
         Self { id: id.into(), name: String::new(), status: None, rules: Rules::NotReadable { why: why.into() } }
     }
 
-    /// Compares the refund rule with these rewards. Without rewards, the result is only about the rule.
+    /// Compares the program's refund rule with these rewards. If the caller passes no rewards, the result is only about
+    /// the refund rule.
     pub fn judge(&self, rewards: &[RuledReward], read_at: &str) -> ProgramRule {
         let mut rule = ProgramRule {
             program_id: self.id.clone(),
@@ -251,7 +255,8 @@ impl RuledProgram {
         if rewards.is_empty() && retractions.iter().all(|one| !one.limits.is_empty()) {
             reasons.extend(retractions.iter().flat_map(|one| one.limits.clone()));
         }
-        // A reward from the REST API does not state its event. The rule must then be for an event that the program rewards.
+        // A reward from the REST API does not state its event. If the event of a reward is unknown, the refund rule
+        // must be for an event that the program rewards.
         let is_event_known = !rewards.is_empty() && rewards.iter().all(|reward| reward.event_key.is_some());
         let is_for_a_purchase = |one: &Retraction| purchases.is_empty() || purchases.contains(&one.event_key);
         if !is_event_known && !retractions.iter().any(is_for_a_purchase) {
@@ -282,7 +287,7 @@ impl RuledProgram {
     }
 }
 
-/// Returns the reason why no retraction covers the reward.
+/// Returns the reason why no refund rule covers the reward.
 fn why_out_of_reach(retractions: &[Retraction], reward: &RuledReward) -> String {
     let id = &reward.reward_id;
     if let Some(event) =
@@ -303,8 +308,8 @@ fn why_out_of_reach(retractions: &[Retraction], reward: &RuledReward) -> String 
 }
 
 impl Retraction {
-    /// Returns whether the retraction covers the reward, ignoring its limits. A reward counts as covered if its key or event
-    /// is unknown.
+    /// Returns `true` if the refund rule covers the reward, even if the rule has limits. A reward counts as covered if
+    /// its key or event is unknown.
     fn reaches(&self, reward: &RuledReward) -> bool {
         let is_event = |key: &str| reward.event_key.as_deref().is_none_or(|event| event == key);
         is_event(&self.event_key)
@@ -334,7 +339,7 @@ impl Retraction {
     }
 }
 
-/// Shortens a text of the vendor for a receipt. Hides the text if it may contain a person's address.
+/// Shortens a text of the vendor for a receipt. Hides a text of the vendor if the text may contain a person's address.
 fn short(text: &str) -> String {
     const SHOWN: usize = 80;
     if text.contains('@') {
@@ -355,7 +360,7 @@ impl ProgramRule {
         }
     }
 
-    /// Describes the result without the program's name.
+    /// Describes the result of the rule check without the program's name.
     pub fn words(&self) -> String {
         let state = self.state.as_str();
         let mut words = match self.state {
@@ -374,12 +379,12 @@ impl ProgramRule {
         words
     }
 
-    /// Describes the result with the program's name.
+    /// Describes the result of the rule check with the program's name.
     pub fn line(&self) -> String {
         format!("{}: {}", self.title(), self.words())
     }
 
-    /// Describes the result with the program's name and the time of reading.
+    /// Describes the result of the rule check with the program's name and the time of reading.
     pub fn dated_line(&self) -> String {
         format!("{} (read {})", self.line(), self.read_at)
     }

@@ -1,4 +1,4 @@
-//! A reward and its state.
+//! The fields of a reward, and the state that recoup derives from them.
 
 use std::fmt;
 
@@ -6,29 +6,30 @@ use serde::Serialize;
 
 use super::{AccountId, RewardId, UserId};
 
-/// The fields of a reward that recoup uses. The index stores the reward's whole JSON as well.
+/// The fields of a reward that recoup uses. The index also stores the reward's whole JSON.
 ///
-/// REST has no status (`docs/vendor/advocate.md` §8), so [`Reward::state`] derives it. Dates are Unix milliseconds, and
-/// amounts are in the reward's own unit.
+/// A reward from REST has no status (`docs/vendor/advocate.md` §8). Therefore [`Reward::state`] derives the status. The
+/// dates of a reward are Unix milliseconds, and its amounts are in the reward's own unit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reward {
     pub reward_id: RewardId,
-    /// The account that the JSON states, or else the account of the request.
+    /// The account that the reward's JSON states, or else the account of the request.
     pub account_id: AccountId,
     pub user_id: Option<UserId>,
-    /// `CREDIT`, `PCT_DISCOUNT`, `FUELTANK`, `INTEGRATION` or another type. The vendor may add types.
+    /// The type of the reward: `CREDIT`, `PCT_DISCOUNT`, `FUELTANK`, `INTEGRATION` or another type. The vendor may add
+    /// types of rewards.
     pub reward_type: Option<String>,
-    /// `FRIEND_SIGNUP`, `REFERRED`, `MANUAL` …
+    /// The source of the reward: `FRIEND_SIGNUP`, `REFERRED`, `MANUAL` …
     pub reward_source: Option<String>,
-    /// `CENTS`, `%`, `MONTH` …
+    /// The unit of the reward's amounts: `CENTS`, `%`, `MONTH` …
     pub unit: Option<String>,
     pub program_id: Option<String>,
     pub name: Option<String>,
-    /// An ISO 4217 code.
+    /// The ISO 4217 code of the reward's currency.
     pub currency: Option<String>,
-    /// The earned amount in `unit`: `assignedCredit`, `value`, `amount` or `discountPercent`.
+    /// The amount that the reward earned, in `unit`: `assignedCredit`, `value`, `amount` or `discountPercent`.
     pub assigned: Option<i64>,
-    /// The redeemed amount in `unit`.
+    /// The redeemed amount of the reward, in `unit`.
     pub redeemed: Option<i64>,
     /// `false` if the vendor marks the reward as not cancellable.
     pub cancellable: Option<bool>,
@@ -36,27 +37,27 @@ pub struct Reward {
     pub date_given: Option<i64>,
     pub date_scheduled_for: Option<i64>,
     pub date_expires: Option<i64>,
-    /// When the reward was cancelled; `None` if it is not cancelled.
+    /// When the reward was cancelled; `None` if the reward is not cancelled.
     pub date_cancelled: Option<i64>,
     pub date_redeemed: Option<i64>,
-    /// When the reward was last modified; `None` from REST, which has no such field.
+    /// When the reward was last modified; `None` from REST, because it has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_modified: Option<i64>,
-    /// GraphQL's statuses, joined by commas; `None` from REST. Contains [`UNREADABLE`] if a value that decides the state
-    /// cannot be read.
+    /// GraphQL's statuses of the reward, joined by commas; `None` from REST. The statuses of a reward contain
+    /// [`UNREADABLE`] if a value that decides the reward's state cannot be read.
     pub statuses: Option<String>,
 }
 
 /// The status that recoup adds to a reward if a value that decides its state cannot be read. The vendor publishes five
-/// statuses (`RewardStatus` of the GraphQL schema). Any other status, such as this one, makes the state unclear.
+/// statuses of rewards (`RewardStatus` of the GraphQL schema). Any other status makes the state of the reward unclear.
 pub const UNREADABLE: &str = "UNREADABLE";
 
-/// The earliest time at which a reward can have ended: 2008-01-01, in Unix milliseconds. ActionIds count days from that date.
-/// An earlier date is a default value, or is in seconds instead of milliseconds.
+/// The earliest time at which a reward can have ended: 2008-01-01, in Unix milliseconds. ActionIds count days from
+/// 2008-01-01. An earlier date of a reward is a default value, or is in seconds instead of milliseconds.
 const EARLIEST_END_MS: i64 = 1_199_145_600_000;
 
-/// The largest error of recoup's estimate of the vendor's time, in milliseconds. Both the `Date` header and the stored offset
-/// have a precision of a second.
+/// The largest error of recoup's estimate of the vendor's time, in milliseconds. The `Date` header and the stored clock
+/// offset have a precision of a second.
 pub const VENDOR_TIME_INEXACT_MS: i64 = 5_000;
 
 /// The state of a reward, derived from its dates, amounts and statuses.
@@ -67,14 +68,15 @@ pub enum RewardState {
     Pending,
     /// The participant has earned the reward and not used it.
     Available,
-    /// The participant has used part of the credit. The vendor does not publish whether the rest can be cancelled.
+    /// The participant has used part of the credit. The vendor does not publish whether it can cancel the rest of a
+    /// partly redeemed reward.
     PartlyRedeemed,
-    /// The participant has used all of the reward, so it cannot be cancelled.
+    /// The participant has used all of the reward. Therefore the vendor cannot cancel a fully redeemed reward.
     Redeemed,
     Expired,
     Cancelled,
-    /// The dates, amounts or statuses of the reward cannot be read or contradict each other. An unclear reward is no
-    /// evidence.
+    /// The dates, amounts or statuses of the reward are unreadable or contradict each other. An unclear reward is no
+    /// evidence for a retraction.
     Unclear,
 }
 
@@ -89,12 +91,12 @@ impl RewardState {
         Self::Unclear,
     ];
 
-    /// The reverse of [`RewardState::as_str`].
+    /// Returns the reward state for a word of [`RewardState::as_str`].
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// The word in tables, JSON and the ledger.
+    /// Returns the word for the reward state in tables, JSON and the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -115,11 +117,12 @@ impl fmt::Display for RewardState {
 }
 
 impl Reward {
-    /// Returns the state at `now_ms`, in Unix milliseconds by the vendor's clock.
+    /// Returns the state of the reward at `now_ms`, in Unix milliseconds by the vendor's clock.
     ///
-    /// A fully redeemed reward is redeemed, regardless of its other fields. Otherwise a cancellation outranks a redemption,
-    /// and a redemption outranks an expiry. A contradiction gives [`RewardState::Unclear`]: an end that a status denies, an
-    /// end at an impossible time, a redemption after the cancellation or without an amount, or an unknown status.
+    /// A fully redeemed reward has the state *redeemed*, whatever its other fields say. For any other reward, a
+    /// cancellation outranks a redemption, and a redemption outranks an expiry. A contradiction gives
+    /// [`RewardState::Unclear`]: an end that a status denies, an end at an impossible time, a redemption after the
+    /// cancellation or without an amount, or an unknown status.
     pub fn state(&self, now_ms: i64) -> RewardState {
         let says = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
         let is_active = says("AVAILABLE") || says("PENDING");
@@ -155,7 +158,7 @@ impl Reward {
         }
         match self.date_expires {
             Some(at) if !self.can_end_at(at, now_ms) => RewardState::Unclear,
-            // The reward may have expired after its statuses were read.
+            // The reward may have expired after recoup read its statuses.
             Some(at) if at <= now_ms => RewardState::Expired,
             Some(_) if says("EXPIRED") => RewardState::Unclear,
             None if says("EXPIRED") => {
@@ -185,16 +188,17 @@ impl Reward {
         }
     }
 
-    /// Returns whether the reward can have ended at this time. A reward ends after it was given. A pending reward, which is
-    /// given later, may end after its creation.
+    /// Returns `true` if the reward can have ended at this time. A reward ends after the vendor gave it. A pending
+    /// reward may end after its creation, because the vendor gives it later.
     fn can_end_at(&self, at_ms: i64, now_ms: i64) -> bool {
         let given = self.date_given.filter(|given| *given <= now_ms).or(self.date_created);
         at_ms >= EARLIEST_END_MS && given.is_none_or(|given| at_ms >= given)
     }
 
-    /// Returns a weight for choosing between several readings of one reward. The smallest weight is the strongest evidence
-    /// against a cancellation. Of two ended rewards, the one with the larger redeemed amount has the smaller weight. If those
-    /// are equal, the earlier end has the smaller weight.
+    /// Returns a weight for choosing between several readings of one reward. The reading with the smallest weight is
+    /// the strongest evidence against a cancellation. Of two readings in which the reward ended, the reading with the
+    /// larger redeemed amount has the smaller weight. If the redeemed amounts of two readings are equal, the reading
+    /// with the earlier end has the smaller weight.
     pub fn weight(&self, now_ms: i64) -> (u8, i64, i64) {
         let rank = match self.state(now_ms) {
             RewardState::Available | RewardState::Pending => 0,
@@ -211,7 +215,7 @@ impl Reward {
 
 #[cfg(test)]
 impl Reward {
-    /// Returns a credit of 500 without a unit and without dates.
+    /// Returns a reward for tests: a credit of 500 without a unit and without dates.
     pub fn of_a_test() -> Self {
         Self {
             reward_id: RewardId::new("r"),
@@ -273,7 +277,7 @@ mod tests {
         for (at, state) in [(NOW - DAY, RewardState::Cancelled), (NOW - 10 * DAY, RewardState::Unclear)] {
             assert_eq!(Reward { date_cancelled: Some(at), ..pending.clone() }.state(NOW), state);
         }
-        // If the reward has no given date, the state uses its creation date.
+        // If the vendor states no date at which it gave the reward, recoup uses the reward's creation date.
         let older = Reward { date_given: None, date_cancelled: Some(NOW - 10 * DAY), ..reward() };
         assert_eq!(older.state(NOW), RewardState::Unclear);
         for (at, state) in [
@@ -326,7 +330,7 @@ mod tests {
         let (before, after) = (Some(NOW - 2 * DAY), Some(NOW - DAY / 2));
         for (redeemed, date_redeemed, state) in [
             (0, None, Cancelled),
-            // A part was redeemed earlier, and the rest was cancelled.
+            // A part of the reward was redeemed earlier, and the rest was cancelled.
             (200, None, Cancelled),
             (200, before, Cancelled),
             (200, after, Unclear),

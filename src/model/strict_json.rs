@@ -1,5 +1,5 @@
-//! Parses JSON into a tree that borrows from the text. Refuses an object with a repeated key, because either of the two
-//! values may be the right one.
+//! Parses JSON into a tree that borrows from the JSON text. The parser refuses an object with a repeated key, because
+//! either of the two values may be the right one.
 //!
 //! serde_json's own tree copies each key and each text. For a repeated key, serde_json keeps the last value without an error.
 
@@ -13,19 +13,19 @@ use serde_json::{Number, Value};
 pub enum Json<'a> {
     Null,
     Bool(bool),
-    /// A number. Like in serde_json, an integer beyond 64 bits becomes a float.
+    /// A JSON number. Like in serde_json, an integer beyond 64 bits becomes a float.
     Number(Number),
-    /// A string. Borrows from the JSON unless the string has an escape.
+    /// A JSON string. The string borrows from the JSON text if it has no escape.
     Text(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Object<'a>),
 }
 
-/// The entries of an object, sorted by key, so that no result depends on the vendor's order of keys.
+/// The entries of a JSON object, sorted by key, because no result may depend on the vendor's order of keys.
 #[derive(Debug, PartialEq)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
-/// Parses a text. The error quotes no part of the text, because a key can be an e-mail address.
+/// Parses a JSON text. The parse error quotes no part of the JSON text, because a key can be an e-mail address.
 pub fn parse(text: &str) -> Result<Json<'_>, &'static str> {
     serde_json::from_str(text).map_err(|error| {
         let error = error.to_string();
@@ -60,7 +60,7 @@ impl<'a> Json<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Returns the value of exactly this key.
+    /// Returns the value of exactly this JSON key.
     pub fn get(&self, key: &str) -> Option<&Json<'a>> {
         let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
         Some(&self.0[at].1)
@@ -75,7 +75,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Copies the tree into serde_json's type, which other libraries require.
+/// Copies the JSON tree into serde_json's type, which other libraries require.
 impl From<&Json<'_>> for Value {
     fn from(json: &Json<'_>) -> Self {
         match json {
@@ -144,12 +144,12 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
-        /// An object's key, which serde borrows from the text. serde would copy a plain `Cow`.
+        /// The key of a JSON object, which serde borrows from the text. serde would copy a plain `Cow`.
         #[derive(serde::Deserialize)]
         #[serde(transparent)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        // A reward has about 25 keys, so this list rarely grows.
+        // A reward has about 25 JSON keys. Therefore a list of this size rarely grows.
         let mut object = Vec::with_capacity(32);
         while let Some(Key(key)) = entries.next_key()? {
             object.push((key, entries.next_value()?));

@@ -1,8 +1,9 @@
-//! Estimates how long a number of requests takes, including the waits for the quota. This module does no I/O.
+//! Estimates how long a number of requests takes, including the waits for the quota. `time_left` does no I/O.
 
 use super::budget::QuotaState;
 
-/// Returns the seconds until this number of requests is done at this rate. `held_ms` is the rest of the current pause.
+/// Returns how many seconds this number of requests takes at this rate. `held_ms` is the remaining time of the current
+/// pause.
 pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i64, now_ms: i64) -> f64 {
     let working = requests as f64 / per_second.max(0.001);
     let held = held_ms as f64 / 1_000.0;
@@ -11,7 +12,7 @@ pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i6
     if beyond == 0 || per_window == 0 {
         return held + working;
     }
-    // Every further window takes its full length, except the last, which takes only the time of its requests.
+    // Every further quota window takes its full length. The last window takes only the time of its requests.
     let window = quota.window_ms.unwrap_or(3_600_000) as f64 / 1_000.0;
     let reset = quota.window_ends_ms.map_or(window, |end| (end - now_ms).max(0) as f64 / 1_000.0);
     let whole = (beyond - 1) / per_window;
@@ -20,7 +21,7 @@ pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i6
     first + whole as f64 * window.max(per_window as f64 / per_second.max(0.001)) + last
 }
 
-/// Formats a duration: `2h 01m`, `1m 01s`, `59s`.
+/// Formats a duration, such as `2h 01m`, `1m 01s` or `59s`.
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

@@ -1,8 +1,8 @@
 //! Use case: sends the service's notices by an outbound webhook and by e-mail.
 //!
-//! The service detects events and queues notices ([`crate::store::notices`]); this module delivers them. A notice
-//! contains a sentence, an order ID and a link to the page, and never personal data or a secret. A failed delivery is
-//! retried with back-off. No use case waits for a delivery.
+//! The service detects events and queues notices ([`crate::store::notices`]); this module delivers the notices. A
+//! notice contains a sentence, an order ID and a link to the page, and never personal data or a secret. A failed
+//! delivery is retried with back-off. No use case waits for a delivery.
 
 mod email;
 mod webhook;
@@ -148,8 +148,8 @@ impl Notifier {
         Ok(())
     }
 
-    /// Sends one notice. An error is a fragment of a sentence without the receiver's address, because the address may
-    /// contain a secret.
+    /// Sends one notice. The error of a failed delivery is a fragment of a sentence. The error does not contain the
+    /// receiver's address, because the address may contain a secret.
     async fn send(&self, notice: &QueuedNotice) -> Result<(), String> {
         let link = self
             .settings

@@ -18,7 +18,7 @@ use crate::vendor::{Secret, is_loopback};
 
 #[derive(Clone)]
 pub struct WebhookSettings {
-    /// The receiver's URL. It may contain a token, so it is never printed.
+    /// The receiver's URL. recoup never prints the URL, because it may contain a token.
     pub url: Url,
     pub secret: Secret,
 }

@@ -1,7 +1,8 @@
 //! Classifies one refund by the state of its rewards and by the ledger's record of them.
 //!
-//! The most urgent fact determines the class. The most urgent class has a reward that is still active and has no
-//! retraction. *Confirmed* is copied from the ledger; a later reading of the reward may contradict it.
+//! The most urgent fact about a refund determines its class. A refund is in the most urgent class if one of its rewards
+//! is still active and has no retraction. recoup copies *confirmed* from the ledger. A later reading of the reward may
+//! contradict it.
 
 use serde::Serialize;
 
@@ -12,38 +13,38 @@ use crate::model::RewardState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundClass {
-    /// A reward is active and no retraction will take it back.
+    /// A reward of the refunded order is active, and no retraction will take it back.
     StillRewarded,
-    /// A retraction was sent or handed over, and is not proven yet.
+    /// A retraction of the order was sent or handed over, and is not proven yet.
     NotConfirmed,
-    /// The row has no usable order ID.
+    /// The row of the refund has no usable order ID.
     NotUsable,
-    /// A reward is active. Only the action's amount shows whether the refund is full, and the index does not have that
-    /// amount.
+    /// A reward of the refunded order is active. Only the action's amount shows whether the refund is full, and the
+    /// index lacks that amount.
     ToCompare,
-    /// A reward is active, and the file's evidence is missing, unknown or contradictory; or the index has only a
-    /// similar order ID.
+    /// A reward of the order is active, and the file's evidence is missing, unknown or contradictory; or the index has
+    /// only a similar order ID.
     Unclear,
-    /// A reward is active and the order was refunded in part.
+    /// A reward of the order is active, and the order was refunded in part.
     RefundedInPart,
-    /// Every reward was redeemed before a retraction.
+    /// Every reward of the order was redeemed before a retraction.
     TooLate,
-    /// Some rewards were redeemed, and the others were taken back.
+    /// Some rewards of the order were redeemed, and the others were taken back.
     PartlyLost,
     /// The index lacks the order, and cannot prove that the order is not a referral.
     NotFoundYet,
-    /// The ledger proves the retraction.
+    /// The ledger proves the retraction of the order.
     Confirmed,
-    /// No reward is active, and no retraction of the ledger took the rewards back.
+    /// No reward of the order is active, and no retraction of the ledger took the rewards back.
     CancelledOtherwise,
-    /// The index lacks the order, is complete, and is newer than the refund.
+    /// The order is not a referral: the index lacks it, is complete, and is newer than the refund.
     NotAReferral,
-    /// The file does not say that the order was refunded.
+    /// The refund file does not say that the order was refunded.
     NotRefunded,
 }
 
 impl RefundClass {
-    /// All classes, most urgent first.
+    /// All classes of refunds, most urgent first.
     pub const ALL: [Self; 13] = [
         Self::StillRewarded,
         Self::NotConfirmed,
@@ -60,7 +61,7 @@ impl RefundClass {
         Self::NotRefunded,
     ];
 
-    /// Returns the name of the class in the report and in outcome files.
+    /// Returns the name of the refund class in the report and in outcome files.
     pub fn words(self) -> &'static str {
         match self {
             Self::StillRewarded => "refunded and still rewarded",
@@ -84,7 +85,8 @@ impl RefundClass {
         self <= Self::PartlyLost
     }
 
-    /// Returns `true` if refunds of this class are unfinished. Any unfinished refund makes the exit code 6.
+    /// Returns `true` if refunds of this class are unfinished. Any unfinished refund makes the exit code of the command
+    /// 6.
     pub fn is_open(self) -> bool {
         matches!(self, Self::StillRewarded | Self::NotConfirmed | Self::NotUsable | Self::ToCompare | Self::Unclear)
     }
@@ -95,9 +97,9 @@ impl RefundClass {
 pub enum LedgerStatus {
     /// The ledger has neither an open nor a proven retraction of this reward.
     None,
-    /// A retraction is proven.
+    /// A retraction of this reward is proven.
     Done,
-    /// A retraction was sent and is not proven yet.
+    /// A retraction of this reward was sent and is not proven yet.
     Open,
 }
 
@@ -114,12 +116,12 @@ pub struct RewardStatus {
 }
 
 impl RewardStatus {
-    /// Returns the amount that was not redeemed.
+    /// Returns the amount of the reward that was not redeemed.
     fn rest(&self) -> Option<i64> {
         Some(self.assigned? - self.redeemed.unwrap_or(0))
     }
 
-    /// Returns the amount that was redeemed.
+    /// Returns the redeemed amount of the reward.
     fn loss(&self) -> Option<i64> {
         self.redeemed.filter(|redeemed| *redeemed > 0).or(self.assigned)
     }
@@ -143,7 +145,7 @@ impl Subtotal {
     }
 }
 
-/// Totals of the rewards of one refund, or of all refunds, by their present state.
+/// Totals of the rewards of one refund, or of all refunds, by the present state of the rewards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RewardTotals {
     /// Active rewards without a retraction.
@@ -155,7 +157,7 @@ pub struct RewardTotals {
     /// Rewards that a retraction of this ledger cancelled.
     pub taken_back: Subtotal,
     /// The unredeemed part of rewards that were partly redeemed before the retraction. The vendor does not document
-    /// what happens to that part.
+    /// what happens to the unredeemed part of a partly redeemed reward.
     pub review: Subtotal,
     /// Number of rewards that were cancelled without a retraction of this ledger.
     pub cancelled: u64,
@@ -176,9 +178,10 @@ impl RewardTotals {
             (RewardState::Cancelled, LedgerStatus::None) => shares.cancelled += 1,
             (RewardState::Cancelled, LedgerStatus::Done) => shares.taken_back.add(unit, known.rest()),
             (RewardState::PartlyRedeemed, LedgerStatus::Done) => shares.review.add(unit, known.rest()),
-            // Counts cancelled rewards too: a reward counts as taken back only after its retraction is proven.
+            // Also counts cancelled rewards as not confirmed, because a reward counts as taken back only after its
+            // retraction is proven.
             (_, LedgerStatus::Open) => shares.not_confirmed.add(unit, known.rest()),
-            // A reward that is active after its retraction was proven is at stake.
+            // If a reward is active after its retraction was proven, the reward is at stake.
             (RewardState::Pending | RewardState::Available | RewardState::Unclear, _)
             | (RewardState::PartlyRedeemed, LedgerStatus::None) => {
                 shares.at_stake.add(unit, known.rest());
@@ -198,14 +201,14 @@ impl RewardTotals {
     }
 
     /// Returns the class of a refund with these rewards; `None` if the rewards determine no class. `open` is `true` if
-    /// a retraction of the order is unfinished, and `done` if one is proven.
+    /// a retraction of the order is unfinished, and `done` if a retraction of the order is proven.
     pub fn class(&self, open: bool, done: bool) -> Option<RefundClass> {
         if self.at_stake.rewards > 0 {
             Some(RefundClass::StillRewarded)
         } else if open {
             Some(RefundClass::NotConfirmed)
         } else if self.lost.rewards > 0 {
-            // Expired rewards were not taken back.
+            // Expired rewards do not count as taken back.
             let others = self.taken_back.rewards + self.review.rewards + self.cancelled;
             Some(if others == 0 { RefundClass::TooLate } else { RefundClass::PartlyLost })
         } else if done {
@@ -222,7 +225,8 @@ impl RewardTotals {
             RefundClass::NotConfirmed => self.not_confirmed.worth.clone(),
             RefundClass::TooLate | RefundClass::PartlyLost => self.lost.worth.clone(),
             RefundClass::Confirmed => self.taken_back.worth.clone(),
-            // An order of these classes may not be refunded in full, so the report attributes no value to it.
+            // The report attributes no value to the remaining classes, because their orders may not be refunded in
+            // full.
             RefundClass::NotUsable
             | RefundClass::ToCompare
             | RefundClass::Unclear
@@ -239,7 +243,7 @@ impl RewardTotals {
 mod tests {
     use super::*;
 
-    /// Builds a reward of 500. If the state is *partly redeemed*, 200 of the 500 are redeemed.
+    /// Builds a reward of 500 for a test. If the state of the reward is *partly redeemed*, 200 of the 500 are redeemed.
     fn known(state: RewardState, ledger_status: LedgerStatus) -> RewardStatus {
         let redeemed = match state {
             RewardState::Redeemed => Some(500),
@@ -263,7 +267,7 @@ mod tests {
             (&[(Available, No), (Pending, No)], false, false, Some(RefundClass::StillRewarded), "10.00 USD"),
             (&[(Available, No), (Redeemed, No)], false, false, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(PartlyRedeemed, No)], false, false, Some(RefundClass::StillRewarded), "3.00 USD"),
-            // recoup sent one of two actions.
+            // Tests an order of which recoup sent one of two actions.
             (&[(Available, No), (Available, Open)], true, false, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(Cancelled, Done), (Available, Done)], false, true, Some(RefundClass::StillRewarded), "5.00 USD"),
             (&[(Available, Open), (Cancelled, Open)], true, false, Some(RefundClass::NotConfirmed), "10.00 USD"),

@@ -1,8 +1,7 @@
-//! Compares one refund of the file with index and ledger.
+//! Compares one refund of the file with the index and the ledger.
 //!
-//! recoup uses a damaged order ID only if the index or the ledger has exactly this ID. Notes mention similar IDs, and
-//! recoup never uses them.
-//! Rows never contain an account ID.
+//! recoup uses a damaged order ID only if the index or the ledger has exactly this ID. The notes of a refund mention
+//! similar IDs, and recoup never uses a similar ID. The rows of the report never contain an account ID.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -37,10 +36,10 @@ pub const COLUMNS: [&str; 9] = [
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     pub line: u64,
-    /// The order ID, unchanged from the file; `null` if the row has none.
+    /// The order ID, unchanged from the refund file; `null` if the row has no order ID.
     pub order_id: Option<OrderId>,
     pub class: RefundClass,
-    /// The line of the first row with the same order, which has the values.
+    /// The line of the first row with the same order. The first row of an order has the values.
     pub duplicate_of: Option<u64>,
     pub refunded_at: Option<DateOrTime>,
     pub actions: Vec<String>,
@@ -51,43 +50,44 @@ pub struct Row {
     pub retraction: Option<i64>,
     /// The state of the most relevant retraction, or the states of the rewards if there is no retraction.
     pub state: String,
-    /// When the ledger confirmed the last action of the order.
+    /// When recoup recorded the proof of the order's last action.
     pub confirmed_at: Option<Timestamp>,
     /// `true` if the order was refunded in full, and the referral was still converted when recoup last read it.
     pub referral_converted: bool,
     pub note: String,
-    /// The decision of the file; `null` if the row has no order ID.
+    /// The decision of the refund file; `null` if the row has no order ID.
     pub decision: Option<DecisionKind>,
     pub evidence: String,
 }
 
-/// A row, with the data that the report's totals need.
+/// A row of the reconciliation, with the data that the report's totals need.
 #[derive(Debug)]
 pub struct Compared {
     pub row: Row,
     pub known: Vec<RewardStatus>,
     /// Ledger IDs of the retractions of this order.
     pub retractions: Vec<i64>,
-    /// When the first proven retraction was recorded.
+    /// When the ledger recorded the first proven retraction of the order.
     pub begun_at: Option<Timestamp>,
 }
 
-/// The data that recoup compares with the refunds.
+/// The data that recoup compares with the refunds of the file.
 #[derive(Debug)]
 pub struct Comparer<'a> {
     pub reader: &'a IndexReader,
     pub ledger: &'a LedgerIndex,
     pub coverage: &'a Coverage,
-    /// The time as of which the index's coverage is valid.
+    /// The time as of which the coverage of the index is valid.
     pub as_of: Option<Timestamp>,
     /// The current time, and the clock that recoup took it from.
     pub now: JudgedNow,
-    /// Refunds without a date count as older than this time.
+    /// Refunds without a date count as older than `undated`.
     pub undated: Timestamp,
 }
 
 impl Comparer<'_> {
-    /// Compares an order with index and ledger, by the order's first row. Also accepts a row without an order.
+    /// Compares an order with the index and the ledger, by the order's first row. This function also accepts a row
+    /// without an order.
     pub fn compare(&self, refunds: &Refunds, refund: &RefundRow, order: Option<&OrderRefund>) -> Result<Compared> {
         let Some(order) = order else {
             return Ok(match &refund.no_order_needed {
@@ -201,7 +201,8 @@ impl Comparer<'_> {
         about
     }
 
-    /// Merges the rewards of the index with the rewards that only the ledger has. The newer reading of a reward counts.
+    /// Merges the order's rewards in the index with the rewards that only the ledger has. If the index and the ledger
+    /// have a reward, the newer reading of it counts.
     fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<RewardStatus> {
         let mut readings = newest_readings(about);
         let mut all = Vec::with_capacity(indexed.len());
@@ -211,7 +212,7 @@ impl Comparer<'_> {
             let by_index = reward.state(self.now.at.as_millisecond());
             let later = readings.remove(reward_id).filter(|(at, ..)| *at > indexed.read_at);
             let (state, redeemed) = match later {
-                // The ledger does not record expiry.
+                // The ledger does not record the expiry of a reward.
                 Some((_, RewardState::Pending | RewardState::Available, _)) if by_index == RewardState::Expired => {
                     (by_index, reward.redeemed)
                 }
@@ -256,8 +257,8 @@ impl Comparer<'_> {
         all
     }
 
-    /// Classifies an order that the index lacks. Only a complete index that is newer than the refund proves that the
-    /// order is not a referral.
+    /// Classifies a refund whose order the index lacks. Only a complete index that is newer than the refund proves that
+    /// the order is not a referral.
     fn not_found(
         &self,
         refund: &RefundRow,
@@ -290,7 +291,8 @@ impl Comparer<'_> {
 }
 
 impl Row {
-    /// Builds a further row of an order. The row has no value, so that the value column can be summed.
+    /// Builds the result for a further row of an order. A further row of an order has no value, because the value
+    /// column must be summable.
     pub fn repeats(&self, refund: &RefundRow) -> Self {
         Self {
             line: refund.line,
@@ -310,7 +312,7 @@ impl Row {
         self.note.push_str(note);
     }
 
-    /// Returns the cells for [`COLUMNS`].
+    /// Returns the cells of the row for [`COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
         let cells = [
             self.class.words().to_owned(),
@@ -363,8 +365,8 @@ fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
-/// Returns `true` if the problem affects the order ID or the ActionId. After any other problem, the row still shows the
-/// state of its order.
+/// Returns `true` if the row's problem affects the order ID or the ActionId. If the row has any other problem, it still
+/// shows the state of its order.
 fn is_about_id(problem: &RowProblem) -> bool {
     matches!(problem.column, Column::OrderId | Column::ActionId)
 }
@@ -374,7 +376,7 @@ fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
     rows.flat_map(|row| &row.problems).find(damage).map(ToString::to_string)
 }
 
-/// Returns an open retraction, or else the newest proven one, or else the newest.
+/// Returns an open retraction, or else the newest proven retraction, or else the newest retraction.
 fn most_relevant<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
     let newest = |of: &dyn Fn(&Outline) -> bool| about.iter().copied().rfind(|outline| of(outline));
     newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))

@@ -1,7 +1,7 @@
 //! Computes the median and 95th percentile of durations, in hours.
 //!
-//! Percentiles use the nearest rank, so each percentile is an observed duration. The median of an even number of values
-//! is the mean of the middle two. An empty list has no percentile.
+//! The percentiles use the nearest rank. Therefore each percentile is an observed duration. The median of an even
+//! number of durations is the mean of the middle two. An empty list of durations has no percentile.
 
 use serde::Serialize;
 
@@ -10,9 +10,9 @@ const HOUR_MS: f64 = 3_600_000.0;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct DurationSummary {
     pub count: usize,
-    /// The median, in hours; `null` without values.
+    /// The median of the durations, in hours; `null` without durations.
     pub median: Option<f64>,
-    /// The 95th percentile, in hours.
+    /// The 95th percentile of the durations, in hours.
     pub p95: Option<f64>,
 }
 
@@ -32,7 +32,7 @@ impl DurationSummary {
     }
 }
 
-/// Rounds to a thousandth of an hour, 3.6 seconds.
+/// Rounds a duration to a thousandth of an hour, 3.6 seconds.
 fn hours(ms: f64) -> f64 {
     (ms / HOUR_MS * 1000.0).round() / 1000.0
 }

@@ -1,7 +1,7 @@
 //! Finds the retractions of the ledger by order, action or reward.
 //!
-//! recoup reads the ledger once, without personal data. Attempts that had no effect (refused, never received, never
-//! sent, released, superseded) take no reward back, but the report mentions them.
+//! recoup reads the ledger once for a reconciliation, without personal data. An attempt without an effect (refused,
+//! never received, never sent, released, superseded) takes no reward back, but the report mentions it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -21,7 +21,7 @@ pub struct LedgerIndex {
 }
 
 impl LedgerIndex {
-    /// Reads the ledger. Without a ledger the result is empty.
+    /// Reads the retractions of the ledger. The list of retractions is empty if the ledger does not exist.
     pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
         let mut sent = Self::default();
         if let Some(ledger) = ledger {
@@ -44,7 +44,7 @@ impl LedgerIndex {
         self.all.push(outline);
     }
 
-    /// Returns all retractions, oldest first.
+    /// Returns all retractions of the ledger, oldest first.
     pub fn all(&self) -> &[Outline] {
         &self.all
     }
@@ -72,8 +72,8 @@ pub fn is_done(outline: &Outline) -> bool {
     outline.channel != Channel::Modification && matches!(outline.state, State::Confirmed | State::Partial)
 }
 
-/// Returns `true` if the retraction reverses a whole order and may have been sent. The report expects a refund for such
-/// a retraction.
+/// Returns `true` if the retraction reverses a whole order and may have been sent. The report expects a refund for each
+/// retraction of a whole order.
 pub fn needs_a_refund(outline: &Outline) -> bool {
     outline.channel.takes_all_back() && outline.state.may_have_been_sent()
 }
@@ -122,7 +122,7 @@ fn seen(outline: &Outline) -> impl Iterator<Item = (Timestamp, &SeenReward)> {
     outline.readings.iter().flat_map(|Reading { at, rewards }| rewards.iter().map(|reward| (*at, reward)))
 }
 
-/// Parses the state in the ledger; `None` if the reward could not be read.
+/// Parses the reward's state in the ledger; `None` if recoup could not read the reward.
 fn state_of(reward: &SeenReward) -> Option<RewardState> {
     use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed, Unclear};
     [Pending, Available, PartlyRedeemed, Redeemed, Expired, Cancelled, Unclear]

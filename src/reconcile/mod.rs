@@ -1,8 +1,8 @@
 //! Use case: compares every refund of a file with rewards and ledger, and every retraction with the refunds.
 //!
-//! This module reads the index, the ledger and the file. It makes no requests and writes only the outcome file. The
-//! answer is as recent as the index, and includes the time of the index. A retraction counts as confirmed only if the
-//! ledger proves it. The answer contains no account IDs.
+//! Reconciliation reads the index, the ledger and the refund file. Reconciliation makes no requests and writes only the
+//! outcome file. The result of a reconciliation is as recent as the index, and includes the time of the index. A
+//! retraction counts as confirmed only if the ledger proves it. The result of a reconciliation contains no account IDs.
 
 mod classification;
 mod compare;
@@ -43,11 +43,12 @@ pub struct ReconcileRequest<'a> {
     /// The refund file; `-` is standard input.
     pub refunds: &'a Path,
     pub read: read::Options,
-    /// The outcome file, which gets every row with its result.
+    /// The outcome file, which gets every row of the refund file with its result.
     pub out: Option<&'a Path>,
     /// Whether recoup may replace an existing outcome file.
     pub force: bool,
-    /// Retractions before this time need no refund. Defaults to the oldest refund of the file.
+    /// A retraction before this time needs no refund in the file. The default is the date of the oldest refund in the
+    /// file.
     pub since: Option<Timestamp>,
     pub index: &'a Place,
     pub ledger: &'a Place,
@@ -55,7 +56,7 @@ pub struct ReconcileRequest<'a> {
     pub identity: Option<&'a Identity>,
 }
 
-/// Compares the refunds with index and ledger, and writes the outcome file.
+/// Compares the refunds of the file with the index and the ledger, and writes the outcome file.
 pub fn run(
     request: &ReconcileRequest<'_>,
     clock: &Clock,
@@ -71,7 +72,7 @@ pub fn run(
             .hint("run `recoup crawl` first")
     })?;
     let ledger = Ledger::open_read_only(request.ledger, request.identity)?;
-    // With another ledger, every retracted reward would look as if it had been cancelled outside recoup.
+    // If another ledger were used, every retracted reward would look as if it had been cancelled outside recoup.
     check_ledger(Some(&reader), ledger.as_ref())?;
     let ledger_index = LedgerIndex::read(ledger.as_ref())?;
     let undated = input::written_at(request.refunds, clock.now());
@@ -134,7 +135,7 @@ fn compare(
     Ok(Reconciliation::new(request.refunds, refunds, comparer, rows, totals, unmatched, since))
 }
 
-/// Adds each reward to the totals once. Returns whether any of the rewards was counted before.
+/// Adds each reward to the totals once. Returns `true` if any of the rewards was counted before.
 fn count_rewards(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut RewardTotals) -> bool {
     let mut again = false;
     for known in known {

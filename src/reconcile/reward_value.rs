@@ -1,7 +1,7 @@
 //! Sums of reward amounts, by unit.
 //!
-//! Sums are exact integers in the unit of the reward. Different units, such as dollars, months and percents, have
-//! separate sums. A reward without an amount counts as a reward of unknown value, never as zero.
+//! The sums of reward amounts are exact integers in the unit of the reward. Different units, such as dollars, months
+//! and percents, have separate sums. A reward without an amount counts as a reward of unknown value, never as zero.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -18,11 +18,11 @@ const CENTS: &str = "CENTS";
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
-    /// Hundredths of a currency, by its ISO 4217 code.
+    /// Hundredths of a currency with this ISO 4217 code.
     Currency(String),
     /// Hundredths of an unknown currency.
     Cents,
-    /// Any other unit of the vendor: `MONTH`, `%`.
+    /// Any other unit of the vendor, such as `MONTH` or `%`.
     Other(String),
     Unnamed,
 }
@@ -60,8 +60,8 @@ impl Unit {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
-    /// The sum, in hundredths of a currency or in the unit. The type is `i128`, so that sums of `i64` values cannot
-    /// overflow.
+    /// The sum of the amounts, in hundredths of a currency or in the unit. The type of the sum is `i128`, because a sum
+    /// of `i64` values must not overflow.
     amount: i128,
     /// Number of rewards without an amount.
     unknown: u64,
@@ -82,7 +82,7 @@ impl Sum {
 pub struct RewardValue(BTreeMap<Unit, Sum>);
 
 impl RewardValue {
-    /// Adds the amount of a reward; `None` if it is unknown.
+    /// Adds the amount of a reward; `None` if the amount is unknown.
     pub fn add(&mut self, unit: &Unit, amount: Option<i64>) {
         let sum = self.0.entry(unit.clone()).or_default();
         match amount {
@@ -103,7 +103,7 @@ impl RewardValue {
         self.0.keys()
     }
 
-    /// Formats the sum in one unit for a table; empty if no reward has that unit.
+    /// Formats the sum in one unit for a table cell; empty if no reward has that unit.
     pub fn cell(&self, unit: &Unit) -> String {
         match self.0.get(unit) {
             None => String::new(),
@@ -112,7 +112,8 @@ impl RewardValue {
         }
     }
 
-    /// Sorts the highest value of the first unit first. Currencies precede other units, and empty values are last.
+    /// Compares two values by the first unit, highest value first. Currencies precede other units, and empty values are
+    /// last.
     pub fn highest_first(&self, other: &Self) -> Ordering {
         let first = |worth: &Self| worth.0.iter().next().map(|(unit, sum)| (unit.clone(), Reverse(sum.amount)));
         match (first(self), first(other)) {
@@ -124,7 +125,7 @@ impl RewardValue {
     }
 }
 
-/// Formats the sums, such as `12.50 USD, 3 MONTH`; empty without rewards.
+/// Formats the sums of a value, such as `12.50 USD, 3 MONTH`; empty without rewards.
 impl fmt::Display for RewardValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<String> = self.0.iter().map(|(unit, sum)| sum.words(unit)).collect();
@@ -132,7 +133,8 @@ impl fmt::Display for RewardValue {
     }
 }
 
-/// An element of the JSON list. The amount is text, because JSON numbers lose precision in many parsers.
+/// An element of the JSON list of a value's sums. The amount in JSON is text, because many parsers lose precision of
+/// JSON numbers.
 #[derive(Serialize)]
 struct Part<'a> {
     unit: &'a str,

@@ -1,7 +1,7 @@
 //! The reconciliation report: counts, totals, durations, rows, and retractions without a refund, as text and as JSON.
 //!
-//! The text shows totals and the rows that need attention, highest value first and limited in number. JSON and the outcome
-//! file have every row.
+//! The text of the report shows totals and the rows that need attention, highest value first and limited in number. The
+//! JSON of the report and the outcome file have every row.
 
 use std::path::Path;
 
@@ -21,12 +21,12 @@ use crate::report::table;
 use crate::store::index::JudgedBy;
 use crate::store::ledger::{Channel, Outline, State};
 
-/// Maximum number of rows in the text.
+/// Maximum number of rows in the text of the report.
 const MAX_SHOWN: usize = 50;
 
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// Totals that count each reward once.
+    /// The totals of the report. The report's totals count each reward once.
     pub shares: RewardTotals,
     counts: [u64; RefundClass::ALL.len()],
     from_refund: Vec<i64>,
@@ -34,12 +34,13 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Counts a refund. `begun_at` is when its first proven retraction was recorded.
+    /// Counts a refund in the report's totals. `begun_at` is when the ledger recorded the refund's first proven
+    /// retraction.
     pub fn count(&mut self, row: &Row, begun_at: Option<Timestamp>) {
         self.counts[row.class as usize] += 1;
         let Some(confirmed_at) = row.confirmed_at else { return };
         let since = |began: Timestamp| confirmed_at.as_millisecond() - began.as_millisecond();
-        // A date without a time counts from midnight, so durations are never understated.
+        // A date without a time counts from midnight. Therefore the report never understates a duration.
         self.from_refund.extend(row.refunded_at.map(|refunded| since(refunded.earliest())));
         self.from_retraction.extend(begun_at.map(since));
     }
@@ -51,13 +52,13 @@ struct Count {
     refunds: u64,
 }
 
-/// A retraction whose order is not in the file.
+/// A retraction that has no refund in the file.
 #[derive(Debug, Serialize)]
 pub struct UnmatchedRetraction {
-    /// The ledger ID.
+    /// The ledger ID of the retraction.
     pub retraction: i64,
     pub order_id: String,
-    /// The ActionId; `null` if the retraction was sent by order ID and action tracker.
+    /// The ActionId; `null` if recoup sent the retraction by order ID and action tracker.
     pub action_id: Option<String>,
     #[serde(rename = "road")]
     pub channel: Channel,
@@ -100,9 +101,9 @@ pub struct Reconciliation {
     pub clock: JudgedBy,
     /// The index is newer than the newest dated refund in the file.
     pub index_is_newer: bool,
-    /// Number of orders in the file. Repeated rows of an order do not count.
+    /// Number of orders in the refund file. A repeated row of an order does not count.
     pub refunds: u64,
-    /// Number of rows that repeat an order.
+    /// Number of rows in the refund file that repeat an order.
     pub repeated: u64,
     counts: Vec<Count>,
     /// Number of fully refunded orders whose referral was still converted when recoup last read it.
@@ -112,7 +113,7 @@ pub struct Reconciliation {
     /// `without_refund` excludes retractions before this time; `null` means no limit.
     pub since: Option<Timestamp>,
     pub without_refund: Vec<UnmatchedRetraction>,
-    /// The rows, in file order.
+    /// The rows of the report, in file order.
     pub(super) rows: Vec<Row>,
 }
 
@@ -151,7 +152,7 @@ impl Reconciliation {
         }
     }
 
-    /// Returns why the report may be out of date; `None` if it is current.
+    /// Returns why the report may be out of date; `None` if the report is current.
     pub fn warning(&self) -> Option<&'static str> {
         if !self.coverage.complete {
             Some("the index is not complete and may lack rewards: run `recoup crawl`, then reconcile again")
@@ -190,7 +191,7 @@ impl Reconciliation {
         })
     }
 
-    /// Formats the report as text.
+    /// Formats the reconciliation report as text.
     pub fn lines(&self) -> Vec<String> {
         let again = match self.repeated {
             0 => String::new(),
@@ -253,7 +254,7 @@ impl Reconciliation {
         }
     }
 
-    /// Adds the rows that need attention, ordered by class and then by value.
+    /// Adds the rows that need attention to the text, ordered by class and then by value.
     fn needing_attention(&self, lines: &mut Vec<String>) {
         let mut wanted: Vec<&Row> =
             self.rows.iter().filter(|row| row.class.needs_attention() && row.duplicate_of.is_none()).collect();

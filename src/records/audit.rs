@@ -1,7 +1,7 @@
-//! Verifies the ledger's hash chain and exports its events. This module never writes to the ledger.
+//! Verifies the ledger's hash chain and exports its events. The audit never writes to the ledger.
 //!
-//! A chain alone does not reveal that its tail was truncated, or that all of it was rewritten. So the audit also looks for a
-//! head that a person has saved from a receipt, and for the head that the index stores.
+//! A hash chain alone does not show that someone truncated its end or rewrote all of it. Therefore the audit also looks
+//! for a head that a person has saved from a receipt, and for the head that the index stores.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ const HASH_DIGITS: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The export has one JSON object on each line.
+    /// The ledger's export has one JSON object on each line.
     Ndjson,
     Csv,
 }
@@ -28,9 +28,9 @@ pub enum Format {
 #[derive(Debug, Clone)]
 pub struct Export {
     pub format: Format,
-    /// The file to write; `None` writes to standard output.
+    /// The file that the export writes; `None` writes to standard output.
     pub out: Option<PathBuf>,
-    /// `true` replaces an existing file.
+    /// `true` allows the export to replace an existing file.
     pub force: bool,
     /// The account and user IDs that the export shows.
     pub ids: PersonalIds,
@@ -40,12 +40,12 @@ pub struct Export {
 pub struct ExportSummary {
     pub events: u64,
     pub file: String,
-    /// The newest event at the time of the export.
+    /// The ledger's newest event at the time of the export.
     pub head: Head,
 }
 
-/// Verifies the chain, runs SQLite's integrity check on the file, and looks for two heads: `head`, which a person has saved
-/// from a receipt, and the head that the index stores.
+/// Verifies the ledger's hash chain, runs SQLite's integrity check on the file, and looks for two heads: `head`, which
+/// a person has saved from a receipt, and the head that the index stores.
 pub fn verify(index: &Place, ledger: &Place, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
     if head.is_some_and(|head| head.len() != HASH_DIGITS || !head.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Err(Error::new(Kind::Usage, format!("a head has {HASH_DIGITS} hexadecimal digits"))
@@ -64,8 +64,8 @@ pub fn verify(index: &Place, ledger: &Place, identity: Option<&Identity>, head: 
     Ok(audit)
 }
 
-/// Opens an existing ledger. `remembered` is `true` if the index stores a head of this ledger; the error for a missing ledger
-/// depends on it.
+/// Opens an existing ledger. `remembered` is `true` if the index stores a head of this ledger. If the index stores a
+/// head, the error for a missing ledger says that the ledger was lost.
 pub(super) fn open(place: &Place, identity: Option<&Identity>, remembered: bool) -> Result<Ledger> {
     Ledger::open_read_only(place, identity)?.ok_or_else(|| {
         if remembered {
@@ -136,7 +136,7 @@ fn head_line(found: i64, audit: &Audit) -> String {
     format!("the given head is event {found}: every event up to it is as it was then; {rest}")
 }
 
-/// Returns an error with the first fault; `None` if the audit found no fault.
+/// Returns an error with the first fault of the ledger; `None` if the audit found no fault.
 pub fn problem(audit: &Audit) -> Option<Error> {
     let first = audit.faults.first()?;
     let more = match audit.faults.len() {
@@ -149,7 +149,7 @@ pub fn problem(audit: &Audit) -> Option<Error> {
     )
 }
 
-/// Exports every event in order. Returns `None` after an export to standard output.
+/// Exports every event of the ledger in order. Returns `None` after an export to standard output.
 pub fn export(
     ledger: &Place,
     identity: Option<&Identity>,

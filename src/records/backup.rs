@@ -1,9 +1,9 @@
 //! Copies the index and the ledger while other processes use them.
 //!
-//! Each copy is written to a temporary file, checked, synced and then renamed, so that no incomplete file has the name of a
-//! backup. The index is copied first: it stores the ledger's head, so the copied ledger must not be older than the copied
-//! index. Older backups are deleted only after the new one is complete. This module deletes only files that match its own
-//! name pattern.
+//! recoup writes each backup to a temporary file, checks it, syncs it and then renames it. Therefore no incomplete file
+//! has the name of a backup. A backup copies the index first. The index stores the ledger's head, so the copied ledger
+//! must not be older than the copied index. recoup deletes older backups only after the new backup is complete. recoup
+//! deletes only backups with a name that matches its own pattern.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,19 +24,19 @@ use crate::store::index::IndexReader;
 use crate::store::ledger::Head;
 use crate::store::{Identity, Place, ProcessLock};
 
-/// The interval between two checks for progress or a signal.
+/// The interval between two checks of a running backup for progress or a signal.
 const LOOK: Duration = Duration::from_millis(100);
-/// The number of checks before progress is shown: two seconds.
+/// The number of checks before recoup shows the progress of a backup: two seconds.
 const QUIET_LOOKS: u32 = 20;
-/// The format of the timestamp in a file name: 20261124T183025Z.
+/// The format of the timestamp in a backup's file name: 20261124T183025Z.
 const MOMENT: &str = "%Y%m%dT%H%M%SZ";
 const MOMENT_LENGTH: usize = 16;
 
-/// The files to copy, and the target folder.
+/// The files to back up, and the target folder.
 pub struct Options<'a> {
     pub index: &'a Place,
     pub ledger: &'a Place,
-    /// The owner of both files, if the configuration has it.
+    /// The tenant and the hosts to which index and ledger belong, if the configuration has them.
     pub identity: Option<&'a Identity>,
     pub folder: &'a Path,
     /// The number of backups to keep; `None` keeps all.
@@ -49,7 +49,7 @@ pub struct Backup {
     pub index: Option<CopiedFile>,
     /// The copy of the ledger; `null` if there is no ledger.
     pub ledger: Option<CopiedLedger>,
-    /// The paths of the deleted older backups.
+    /// The paths of the older backups that recoup deleted.
     pub removed: Vec<String>,
 }
 
@@ -66,11 +66,12 @@ pub struct CopiedLedger {
     pub copied: CopiedFile,
     pub ledger_id: String,
     pub events: u64,
-    /// The ledger's newest event. `recoup audit verify --head` looks for its hash.
+    /// The newest event of the copied ledger. `recoup audit verify --head` looks for the hash of the copied ledger's
+    /// newest event.
     pub head: Head,
 }
 
-/// Copies the index and the ledger into the folder.
+/// Copies the index and the ledger into the backup folder.
 pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Backup> {
     let (Some(index), Some(ledger)) = (options.index.path(), options.ledger.path()) else {
         return Err(crate::store::no_files(options.ledger));
@@ -106,7 +107,7 @@ pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken,
         let (ledger_id, events, head) = (audit.ledger_id, audit.events, audit.head);
         backup.ledger = Some(CopiedLedger { copied, ledger_id, events, head });
     } else if remembered.is_some() {
-        // Fails: a nightly backup that succeeds without a ledger would hide the loss of the ledger.
+        // Fails, because a nightly backup that succeeds without a ledger would hide the loss of the ledger.
         return Err(Error::new(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", options.ledger),
@@ -152,7 +153,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Copies, checks and renames one file. Returns the result of the check.
+    /// Copies, checks and renames one file of the backup. Returns the result of the check of the copy.
     async fn of<T: Send + 'static>(
         &self,
         source: StoreFile,
@@ -220,7 +221,7 @@ impl Name {
         format!(".{}-backup-", self.stem)
     }
 
-    /// Returns whether a file name is that of a backup of this file.
+    /// Returns `true` if a file name is the name of a backup of this file.
     fn fits(&self, name: &str) -> bool {
         let moment = name.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('-'));
         moment.and_then(|rest| rest.strip_suffix(".db")).is_some_and(is_moment)
@@ -246,7 +247,7 @@ impl Names {
     fn new(folder: &Path, index: &Path, ledger: &Path, now: Timestamp) -> Self {
         let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (index, ledger) = (stem(index), stem(ledger));
-        // An index and a ledger of one name in two folders would overwrite each other's backup.
+        // If an index and a ledger have the same name in two folders, their backups would overwrite each other.
         let ledger = if index == ledger { format!("{ledger}-ledger") } else { ledger };
         let mut at = now;
         loop {
@@ -260,7 +261,8 @@ impl Names {
         }
     }
 
-    /// Deletes the incomplete files of a killed backup. The folder's lock guarantees that no other backup is being written.
+    /// Deletes the incomplete files of a killed backup. The lock of the backup folder guarantees that no other backup
+    /// is being written.
     fn sweep(&self, folder: &Path) {
         for name in names_in(folder).unwrap_or_default() {
             let is_left = [&self.index, &self.ledger].iter().any(|own| name.starts_with(&own.partial()));
@@ -270,7 +272,7 @@ impl Names {
         }
     }
 
-    /// Deletes the oldest backups of each file. Keeps the newest `keep` backups.
+    /// Deletes the oldest backups of the index and the ledger. Keeps the newest `keep` backups of each file.
     fn prune(&self, folder: &Path, keep: usize) -> Result<Vec<String>> {
         let names = names_in(folder).map_err(|error| unusable(folder, &error))?;
         let mut removed = Vec::new();

@@ -1,7 +1,8 @@
-//! Deletes a person from the ledger and the index.
+//! Deletes a person's data from the ledger and the index.
 //!
-//! The ledger is first: its tombstone keeps the person out of later crawls. Every step can be repeated. The ledger's
-//! retractions stay, without the person. This module never prints or stores the account.
+//! recoup deletes a person from the ledger first, because the ledger's tombstone keeps the person out of later crawls.
+//! A user can repeat every step of deleting a person. The ledger keeps the retractions of a deleted person, without the
+//! person. Deleting a person never prints or stores the account.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,23 +24,24 @@ use crate::store::{Identity, Place, ProcessLock};
 pub struct Files<'a> {
     pub index: &'a Place,
     pub ledger: &'a Place,
-    /// The owner of the index and the ledger.
+    /// The tenant and the hosts to which the index and the ledger belong.
     pub identity: &'a Identity,
-    /// The person who runs the command. The ledger records this person.
+    /// The person who runs the command. The ledger records the person who runs the command.
     pub actor: &'a Actor,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Forgotten {
     pub ticket: String,
-    /// The number of values deleted from the ledger: the account itself, and the reasons and vendor responses of its
-    /// retractions.
+    /// The number of values that recoup deleted from the ledger: the account itself, and the reasons and vendor
+    /// responses of its retractions.
     pub values: u64,
-    /// The number of retractions of this account. These retractions stay in the ledger, without the account.
+    /// The number of the deleted person's retractions. The ledger keeps the retractions of a deleted account, without
+    /// the account.
     pub retractions: u64,
-    /// The counts of rows deleted from the index; `null` if there is no index.
+    /// The counts of rows deleted from the index; `null` if the index does not exist.
     pub index: Option<Erased>,
-    /// The ledger's newest event, which records the deletion.
+    /// The ledger's newest event, which records that the person was deleted.
     pub head: Head,
 }
 
@@ -105,8 +107,8 @@ pub async fn run(
     })
 }
 
-/// Copies the ledger's tombstones to the index, and deletes the forgotten accounts that an older or new index still has.
-/// `create` creates a missing index.
+/// Copies the ledger's tombstones to the index, and deletes the forgotten accounts that an older or new index still
+/// has. `create` makes this function create a missing index.
 pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
@@ -129,8 +131,8 @@ fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Rep
     Ok(Erased { repacked: true, ..erased })
 }
 
-/// Fails if a retraction is open, because `verify` cannot follow it without the account. A retraction that `verify` no longer
-/// reads is not open.
+/// Fails if a retraction of the person is open, because `verify` cannot follow it without the account. A retraction
+/// that `verify` no longer reads is not open.
 fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
     let open: Vec<String> = known
         .iter()
@@ -156,7 +158,7 @@ async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
 }
 
 impl Forgotten {
-    /// Returns the result as text. The text does not contain the account.
+    /// Returns the result of deleting a person as text. The text about a deleted person does not contain the account.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "forgotten (ticket {}): {} of {} in the ledger",

@@ -1,7 +1,7 @@
-//! Converts the ledger's events and retractions to CSV: one row for each of them, and the same columns in every version. This
-//! module does no I/O.
+//! Converts the ledger's events and retractions to CSV: one row for each event or retraction, and the same columns in
+//! every version.
 //!
-//! Spreadsheets do not run any cell as a formula, and no cell contains a line break.
+//! A spreadsheet runs no cell of the CSV as a formula, and no cell contains a line break.
 
 use std::borrow::Cow;
 
@@ -66,7 +66,7 @@ pub(super) fn line(event: &Exported) -> Result<String> {
     safe_row(cells)
 }
 
-/// The columns of the history. They contain no account.
+/// The columns of the history of retractions. The columns of the history contain no account.
 const HISTORY_COLUMNS: [&str; 17] = [
     "retraction",
     "recorded_at",
@@ -87,7 +87,7 @@ const HISTORY_COLUMNS: [&str; 17] = [
     "worth",
 ];
 
-/// Writes retractions with their receipts as CSV, one line for each.
+/// Writes retractions with their receipts as CSV, one line for each retraction.
 pub fn history<'a>(retractions: impl IntoIterator<Item = (&'a Retraction, &'a Entry)>) -> Result<String> {
     let mut lines = vec![row(&HISTORY_COLUMNS.map(Cow::Borrowed))?];
     for (retraction, entry) in retractions {
@@ -118,14 +118,14 @@ pub fn history<'a>(retractions: impl IntoIterator<Item = (&'a Retraction, &'a En
     Ok(lines.join("\n"))
 }
 
-/// The worth of a reward with its unit and currency as the vendor writes them, such as `6300 CENTS USD`.
+/// Formats the amount of a reward with its unit and currency as the vendor writes them, such as `6300 CENTS USD`.
 fn worth(reward: &RewardLine) -> String {
     let Some(number) = reward.assigned else { return String::new() };
     let parts = [Some(number.to_string()), reward.unit.clone(), reward.currency.clone()];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Writes a row that a spreadsheet runs no cell of.
+/// Writes a CSV row in which a spreadsheet runs no cell as a formula.
 fn safe_row<const N: usize>(cells: [String; N]) -> Result<String> {
     row(&cells.map(|cell| Cow::Owned(escape(&one_line(&cell)).into_owned())))
 }

@@ -1,7 +1,7 @@
 //! Parses amounts as shops write them: `-12.50`, `12,50 €`, `(1.234,50)`, `USD 1,234.50`.
 //!
-//! Results are exact decimals. `1,234` may mean 1234 or 1.234, so it is an error: a wrong amount could make a partial
-//! refund look like a full one.
+//! Parsed amounts are exact decimals. `1,234` may mean 1234 or 1.234. Therefore `1,234` is an error, because a wrong
+//! amount could make a partial refund look like a full refund.
 
 pub use crate::model::decimal::Decimal;
 
@@ -19,14 +19,14 @@ const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BG
 pub struct Amount {
     /// The signed amount, in whole units of the currency.
     pub value: Decimal,
-    /// The ISO 4217 code if the cell has one, otherwise the currency sign. A sign may mean several currencies: see
-    /// [`may_be_same_currency`].
+    /// The currency: its ISO 4217 code if the cell has one, otherwise its sign. A currency sign may mean several
+    /// currencies: see [`may_be_same_currency`].
     pub currency: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AmountError {
-    /// The text may mean two different amounts.
+    /// The text of the cell may mean two different amounts.
     Ambiguous,
     Unreadable,
 }
@@ -99,7 +99,7 @@ fn parse_affix(text: &str) -> Result<Affix, AmountError> {
         Some(codes) if codes.len() == 3 => Some(codes.to_owned()),
         Some(_) => Some(name.to_lowercase()),
         None if is_symbol(&name) => Some(name),
-        // Refuses words, percentages and other units.
+        // Refuses an amount with words, a percent sign or another unit.
         None => return Err(AmountError::Unreadable),
     };
     Ok(found)
@@ -138,12 +138,13 @@ fn codes_of(sign: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a text is a currency code, in either case.
+/// Returns `true` if a text is a currency code, in upper or lower case.
 pub fn is_currency(text: &str) -> bool {
     CURRENCIES.split_ascii_whitespace().any(|code| code.eq_ignore_ascii_case(text))
 }
 
-/// Whether two currency codes or signs may mean the same currency. An unknown sign may mean any currency.
+/// Returns `true` if two currency codes or signs may mean the same currency. An unknown currency sign may mean any
+/// currency.
 pub fn may_be_same_currency(one: &str, other: &str) -> bool {
     let codes = |name: &str| match codes_of(name) {
         Some(codes) => Some(codes.to_owned()),
@@ -157,8 +158,8 @@ pub fn may_be_same_currency(one: &str, other: &str) -> bool {
     }
 }
 
-/// Whether a text is a currency sign: one symbol with at most two letters before it, such as `$`, `₹` or `A$`. `¢` is
-/// not accepted, because `1250¢` is 12.50.
+/// Returns `true` if a text is a currency sign: one symbol with at most two letters before it, such as `$`, `₹` or
+/// `A$`. `¢` is not a currency sign here, because `1250¢` is 12.50.
 fn is_symbol(name: &str) -> bool {
     let sign = |c: char| matches!(c, '$' | '£' | '¥' | '฿' | '＄' | '￥' | '\u{20a0}'..='\u{20bf}');
     name.ends_with(sign) && name.chars().count() <= 3 && name.chars().rev().skip(1).all(|c| c.is_ascii_uppercase())
@@ -168,7 +169,7 @@ fn is_mark(c: char) -> bool {
     matches!(c, '.' | ',') || groups_only(c)
 }
 
-/// Whether a mark is never a decimal point and always separates thousands.
+/// Returns `true` if a mark always separates thousands and is never a decimal point.
 fn groups_only(c: char) -> bool {
     matches!(c, '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}')
 }
@@ -186,7 +187,7 @@ fn number(text: &str) -> Result<Decimal, AmountError> {
             return Err(AmountError::Unreadable);
         }
         if marks.len() > 1 || groups_only(first) {
-            // A mark that occurs twice is a thousands separator.
+            // A mark that occurs twice in an amount is a thousands separator.
             return grouped(text, first).and_then(|whole| decimal(&whole, ""));
         }
         if tail.is_empty() {
@@ -204,7 +205,7 @@ fn number(text: &str) -> Result<Decimal, AmountError> {
     grouped(head, first).and_then(|whole| decimal(&whole, tail))
 }
 
-/// Returns the digits of `1,234,567`. Fails if a group has a wrong number of digits.
+/// Returns the digits of an amount such as `1,234,567`. Fails if a group of digits has a wrong length.
 fn grouped(text: &str, mark: char) -> Result<String, AmountError> {
     let mut groups = text.split(mark);
     let first = groups.next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The user's description of a file's columns, from flags, the page or `recoup.toml`. Interprets a row by it.
+//! The user's description of a refund file's columns, from flags, the page or `recoup.toml`. `column_mapping` also
+//! interprets the rows of a refund file by the user's description.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +11,9 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColumnMapping {
-    /// The columns by which recoup recognises a file for this mapping: the file must have all of them. Used only in
-    /// `recoup.toml`.
+    /// The columns by which recoup recognises a refund file for this mapping. The refund file must have all of the
+    /// columns by which recoup recognises it. Only a mapping in `recoup.toml` names columns by which recoup recognises
+    /// a file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,13 +28,13 @@ pub struct ColumnMapping {
     /// The column that states whether the order was refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_column: Option<String>,
-    /// The values of the status column that mean *refunded*. Their case does not matter.
+    /// The values of the status column that mean *refunded*. The case of a status value does not matter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refunded_when: Vec<String>,
     /// The column that contains the refund dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_column: Option<String>,
-    /// Columns that the user declares irrelevant to the refund.
+    /// Columns of the refund file that the user declares irrelevant to the refund.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore_columns: Vec<String>,
 }
@@ -40,9 +42,9 @@ pub struct ColumnMapping {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum AmountMeans {
-    /// What went back to the customer
+    /// The amount that the shop paid back to the customer
     Refunded,
-    /// What the order costs after the refund; 0 is a refund in full
+    /// The price of the order after the refund; 0 is a refund in full
     NewAmount,
 }
 
@@ -51,14 +53,16 @@ impl ColumnMapping {
         *self == Self::default()
     }
 
-    /// Whether this mapping contains at most the order ID column, so that recoup still detects the file's format.
+    /// Returns `true` if this mapping names at most the order ID column. If the mapping names no other column, recoup
+    /// still detects the format of the refund file.
     pub(super) fn maps_only_order_id(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
     }
 
     pub fn ignores(&self, name: &str) -> bool {
-        // A name of punctuation alone folds to the empty string, so it must match exactly.
+        // A column name of punctuation alone folds to the empty string. Therefore a column name of punctuation must
+        // match exactly.
         let folded = fold(name);
         self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
     }
@@ -78,7 +82,7 @@ impl ColumnMapping {
         }
     }
 
-    /// The columns that the user has mapped, with their names.
+    /// Returns the columns that the user has mapped, with their names.
     pub(super) fn named_columns(&self) -> Vec<(Column, String)> {
         let named = [
             (Column::OrderId, &self.order_column),
@@ -90,14 +94,16 @@ impl ColumnMapping {
         named.into_iter().filter_map(|(column, name)| Some((column, name.clone()?))).collect()
     }
 
-    /// Interprets a row. Returns an error with the reason if the order is unclear.
+    /// Interprets a row of a refund file by the user's mapping. Returns an error with the reason if the row makes its
+    /// order unclear.
     pub(super) fn interpret(
         &self,
         cells: &RowCells<'_>,
         date_order: DateOrder,
         both_signs: bool,
     ) -> Result<RowMeaning, String> {
-        // Order exports also have this column. It is blank if the order was not refunded.
+        // Exports of all orders also have a column of refund dates. The refund date is blank if the order was not
+        // refunded.
         if cells.has(Column::RefundedAt) {
             let date = cells.text(Column::RefundedAt);
             if date.is_empty() {
@@ -105,7 +111,7 @@ impl ColumnMapping {
             }
             match dates::parse_in(date, date_order) {
                 Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is not a date")),
-                // Programs write the year 0001, 1899, 1970 or 9999 in place of a missing date.
+                // Some programs write the year 0001, 1899, 1970 or 9999 in place of a missing date.
                 Ok(Some(when)) if !dates::is_plausible(when) => {
                     return Err(format!("the refund date {date:?} is a placeholder"));
                 }

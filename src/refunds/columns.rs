@@ -1,7 +1,7 @@
-//! Maps the columns of a file to their meanings.
+//! Maps the columns of a refund file to their meanings.
 //!
-//! Column names are compared without case, spaces and punctuation. If two columns could mean the same, recoup refuses
-//! the file.
+//! recoup compares column names without case, spaces and punctuation. If two columns could have the same meaning,
+//! recoup refuses the refund file.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,48 +15,49 @@ use crate::error::{Error, Kind, Result};
 #[serde(rename_all = "snake_case")]
 pub enum Column {
     OrderId,
-    /// The disposition code, which recoup sends to the vendor.
+    /// The column of disposition codes. recoup sends the code to the vendor.
     Disposition,
-    /// The reason for the refund, which recoup records in the ledger.
+    /// The column of refund reasons. recoup records the reason in the ledger.
     Reason,
-    /// The ticket number, which recoup records in the ledger.
+    /// The column of ticket numbers. recoup records the ticket in the ledger.
     Ticket,
-    /// The refunded amount. In a file of transactions, the amount of one transaction.
+    /// The column of refunded amounts. In a file of transactions, the amount column has the amount of one transaction.
     Amount,
     Currency,
     RefundedAt,
     OrderedAt,
-    /// The vendor's action tracker ID, also called event type ID.
+    /// The column of the vendor's action tracker IDs, also called event type IDs.
     ActionTrackerId,
     ActionId,
-    /// The state of the order, payment or return.
+    /// The column with the state of the order, payment or return.
     Status,
-    /// The type of transaction.
+    /// The column with the type of the transaction.
     Type,
-    /// The price of the whole order.
+    /// The column with the price of the whole order.
     Total,
-    /// Money that the shop paid out.
+    /// The column of money that the shop paid out.
     Debit,
-    /// Money that the shop received.
+    /// The column of money that the shop received.
     Credit,
-    /// The ID of the transaction, refund or payment in this row.
+    /// The column with the ID of the row's own transaction, refund or payment.
     RowId,
-    /// The ID of the row that this row refers to.
+    /// The column with the ID of another row to which this row refers.
     Reference,
-    /// The ID of the payment. All rows of one payment belong to one order.
+    /// The column with the ID of the payment. All rows of one payment belong to one order.
     Payment,
-    /// The component of a transaction, such as price or fee.
+    /// The column with the component of a transaction, such as price or fee.
     AmountType,
-    /// A finer division of the component: principal, tax, shipping.
+    /// The column that divides a transaction's component further: principal, tax, shipping.
     Detail,
-    /// The ID of an order item. Two rows with the same time and different items are two refunds.
+    /// The column with the ID of an order item. Two rows with the same time and different order items are two refunds.
     Part,
 }
 
-/// A column and the names by which recoup recognises it.
+/// A column of a refund file, and the names by which recoup recognises it.
 pub type ColumnNames = (Column, &'static [&'static str]);
 
-/// The columns of a plain list. [`Columns::find`] compares the address of this list, so it must stay a `static`.
+/// The columns of a plain list of refunds. [`Columns::find`] compares the address of [`LIST_COLUMNS`]. Therefore
+/// [`LIST_COLUMNS`] must stay a `static`.
 pub static LIST_COLUMNS: &[ColumnNames] = &[
     (
         Column::OrderId,
@@ -105,7 +106,7 @@ pub static LIST_COLUMNS: &[ColumnNames] = &[
 ];
 
 impl Column {
-    /// All columns, in the order of their declaration.
+    /// All columns that recoup knows, in the order of their declaration.
     pub const ALL: [Self; 21] = [
         Self::OrderId,
         Self::Disposition,
@@ -130,7 +131,7 @@ impl Column {
         Self::Part,
     ];
 
-    /// The name in JSON, plans and short messages.
+    /// Returns the column's name in JSON, plans and short messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OrderId => "order_id",
@@ -157,7 +158,7 @@ impl Column {
         }
     }
 
-    /// The name in full sentences, for messages.
+    /// Returns the column's name for full sentences in messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::OrderId => "order ID",
@@ -172,12 +173,12 @@ impl Column {
         }
     }
 
-    /// The column whose [`Column::as_str`] is `word`.
+    /// Returns the column for which [`Column::as_str`] returns `word`.
     pub(super) fn by_str(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.as_str() == word)
     }
 
-    /// The column of a plain list that has this name.
+    /// Returns the column of a plain list that has this name.
     pub fn by_name(name: &str) -> Option<Self> {
         static FOLDED: LazyLock<HashMap<String, Column>> = LazyLock::new(|| {
             LIST_COLUMNS.iter().flat_map(|(column, names)| names.iter().map(|name| (fold(name), *column))).collect()
@@ -192,12 +193,12 @@ impl fmt::Display for Column {
     }
 }
 
-/// Returns the letters and digits of a name in lower case.
+/// Returns the letters and digits of a column name in lower case.
 pub(super) fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a column name consists only of letters, digits and joining characters.
+/// Returns `true` if a column name consists only of letters, digits and joining characters.
 fn is_plain_name(name: &str) -> bool {
     name.chars().all(|c| {
         c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-' | '.' | '/' | '#' | '\'' | '\u{feff}')
@@ -210,18 +211,19 @@ pub(super) fn is_own(name: &str) -> bool {
     name.starts_with("recoup_")
 }
 
-/// The header of one file and the meaning of its columns.
+/// The header of one refund file and the meanings of its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// The column names, exactly as in the file.
+    /// The column names, exactly as in the refund file.
     pub header: Vec<String>,
     found: [Option<usize>; Column::ALL.len()],
 }
 
 impl Columns {
-    /// Finds the columns of `names` in a header. `name` identifies the file in errors. Names that the user has `chosen`
-    /// take precedence. Fails if the order ID column is missing or two columns could mean the same. In a plain list two
-    /// names of one column are ambiguous; a platform's format lists its names in order of preference.
+    /// Finds the columns of `names` in a header. Error messages call the file `name`. Column names that the user has
+    /// `chosen` take precedence. Fails if the order ID column is missing or two columns could mean the same. In a plain
+    /// list, two names of one column are ambiguous. A platform's format lists the names of a column in order of
+    /// preference.
     pub fn find(name: &str, header: Vec<String>, names: &[ColumnNames], chosen: &[(Column, String)]) -> Result<Self> {
         let is_list = std::ptr::eq(names, LIST_COLUMNS);
         let folded: Vec<String> = header.iter().map(|cell| fold(cell)).collect();
@@ -242,7 +244,8 @@ impl Columns {
             }
             for known in *known {
                 let known = fold(known);
-                // In a plain list, punctuation may change the meaning of a name: `refund amount %`, `✗ refunded_at`.
+                // In a plain list, punctuation may change the meaning of a column name: `refund amount %`, `✗
+                // refunded_at`.
                 let is_name = |n: &usize| !is_list || is_plain_name(&header[*n]);
                 let mut places =
                     (0..header.len()).filter(|n| folded[*n] == known && !taken.contains(n)).filter(is_name);
@@ -266,13 +269,13 @@ impl Columns {
         Ok(columns)
     }
 
-    /// A header without any mapped column. The user must name the order ID column.
+    /// Creates columns from a header in which recoup knows no column. The user must name the order ID column.
     pub(super) fn without_meaning(header: Vec<String>) -> Self {
         Self { header, found: [None; Column::ALL.len()] }
     }
 
-    /// Assigns the columns that a plan has stored by their index. Returns `None` if an index is out of range or the
-    /// order ID column is missing.
+    /// Assigns the column meanings that a plan has stored by index. Returns `None` if a stored index is out of range or
+    /// the order ID column is missing.
     pub(super) fn at(header: Vec<String>, places: impl Iterator<Item = (Column, usize)>) -> Option<Self> {
         let mut columns = Self { header, found: [None; Column::ALL.len()] };
         for (column, place) in places {
@@ -284,12 +287,13 @@ impl Columns {
         columns.get(Column::OrderId).map(|_| columns)
     }
 
-    /// The index of a column in the header, from 0.
+    /// Returns the index of a column in the header, from 0.
     pub fn get(&self, column: Column) -> Option<usize> {
         self.found[column as usize]
     }
 
-    /// Unique column names for use as JSON keys: an empty name gets a number, and a repeated name gets a suffix.
+    /// Returns unique column names for use as JSON keys. An empty name gets a number, and a repeated name gets a
+    /// suffix.
     pub(super) fn keys(&self) -> Vec<String> {
         let mut seen = std::collections::HashSet::new();
         let mut keys = Vec::with_capacity(self.header.len());
@@ -307,8 +311,8 @@ impl Columns {
     }
 }
 
-/// Finds the column that the user named. An exact match takes precedence over one that ignores case and punctuation.
-/// `NAME#2` is the second column of that name.
+/// Finds the column that the user named. An exact column name takes precedence over a name that differs in case or
+/// punctuation. `NAME#2` is the second column of that name.
 pub(super) fn position(
     name: &str,
     header: &[String],
@@ -318,7 +322,8 @@ pub(super) fn position(
 ) -> Result<usize> {
     let places = |wanted: &str| -> Vec<usize> {
         let exact: Vec<usize> = (0..header.len()).filter(|n| header[*n] == wanted && !wanted.is_empty()).collect();
-        // A name of punctuation alone folds to the empty string, which must not match an unnamed column.
+        // A column name of punctuation alone folds to the empty string. The empty string must not match an unnamed
+        // column.
         let plain = fold(wanted);
         if exact.is_empty() && !plain.is_empty() {
             return (0..header.len()).filter(|n| folded[*n] == plain).collect();

@@ -2,9 +2,10 @@
 //!
 //! Order IDs and reward names come from third parties. A spreadsheet runs a cell that starts with `=` as a formula, and
 //! treats it as text if an apostrophe precedes it. A spreadsheet may split a line at a different separator than the
-//! file's, so the escape also covers the text after any separator or line break in a cell. Every cell can be unescaped:
-//! a cell that already has apostrophes before a formula gets one more. Signed numbers are not escaped. Only files for
-//! people are escaped, because the vendor would read the apostrophe as a part of the order ID.
+//! file's. Therefore the escape also covers the text after any separator or line break in a cell. recoup can unescape
+//! every cell, because a cell that already has apostrophes before a formula gets one more. recoup does not escape
+//! signed numbers. recoup escapes only files for people, because the vendor would read the apostrophe as a part of the
+//! order ID.
 
 use std::borrow::Cow;
 
@@ -53,21 +54,21 @@ fn behind_separators(cell: &str) -> impl Iterator<Item = usize> {
     cell.match_indices(SEPARATORS).map(|(at, separator)| at + separator.len())
 }
 
-/// Whether a spreadsheet would run the text after a separator as a formula, quoted or not. Signed numbers count as
-/// formulas here, because the end of the cell is unknown.
+/// Returns `true` if a spreadsheet would run the text after a separator as a formula, quoted or not. A signed number
+/// after a separator counts as a formula, because the end of the cell is unknown.
 fn runs_behind(rest: &str) -> bool {
     rest.trim_start_matches(|c: char| c == '\'' || c == '"' || c.is_whitespace()).starts_with(FORMULA)
 }
 
-/// The first characters of a formula. Some spreadsheets convert the full-width characters on import.
+/// The first characters of a formula. Some spreadsheets convert the full-width characters of a formula on import.
 const FORMULA: [char; 10] = ['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'];
 
-/// Whether a spreadsheet would run a cell as a formula. Some spreadsheets skip leading white space.
+/// Returns `true` if a spreadsheet would run a cell as a formula. Some spreadsheets skip white space before a formula.
 fn runs(cell: &str) -> bool {
     cell.starts_with(['\t', '\r', '\n']) || (cell.trim_start().starts_with(FORMULA) && !is_plain_number(cell))
 }
 
-/// Whether a cell is a number such as `-12.50` or `+1,234.50`: digits with single marks between them.
+/// Returns `true` if a cell is a number such as `-12.50` or `+1,234.50`: digits with single marks between them.
 fn is_plain_number(cell: &str) -> bool {
     let bare = cell.strip_prefix(['-', '+']).unwrap_or(cell);
     bare.split(['.', ',']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
@@ -140,13 +141,14 @@ mod tests {
                 writer.write_record(row.iter().map(|cell| escape(cell).into_owned())).expect("a row");
             }
             let text = String::from_utf8(writer.into_inner().expect("a file")).expect("text");
-            // A reader that splits at a different separator must find no formula at the start of a cell. The cell may
-            // be unquoted, quoted, or follow an empty quoted text. Three quotes are one quote character of the cell.
+            // A reader that splits at a different separator must find no formula at the start of a cell. The formula
+            // may be unquoted, quoted, or after an empty quoted text. Three quotes in the CSV text are one quote
+            // character of the cell.
             for at in behind_separators(&text).filter(|at| text.as_bytes()[at - 1] != separator) {
                 let begins = text[at..].trim_start_matches('"');
                 let quotes = text.len() - at - begins.len();
                 let is_seen = quotes.is_multiple_of(2) || quotes == 1;
-                // The file's own separator cannot start a formula.
+                // The CSV file's own separator cannot start a formula.
                 let runs = begins.starts_with(FORMULA) && !begins.starts_with(char::from(separator));
                 prop_assert!(!(is_seen && runs), "{:?} at {}", text, at);
             }

@@ -1,8 +1,9 @@
 //! Parses CSV text into a header and rows, each with its line number.
 //!
-//! The parser accepts a whole file or refuses it with a line number. It refuses a row with more cells than the header,
-//! because such a row was split in the wrong place, and accepts a shorter row. It stores titles above the header and
-//! totals below the last row separately, so that they never become orders.
+//! The CSV parser accepts a whole file or refuses it with a line number. The CSV parser refuses a row with more cells
+//! than the header, because such a row was split in the wrong place. The CSV parser accepts a row with fewer cells than
+//! the header. The CSV parser stores titles above the header and totals below the last row separately. Therefore titles
+//! and totals never become orders.
 
 use super::columns::fold;
 use super::input::{LineCounter, Text};
@@ -10,30 +11,31 @@ use super::syntax::{self, Dialect, SEPARATORS};
 use crate::error::{Error, Kind, Result};
 
 pub const MAX_COLUMNS: usize = 1000;
-/// The maximum number of cells, which limits memory: each cell takes 24 bytes plus its text.
+/// The maximum number of cells of a CSV file, which limits memory: each cell takes 24 bytes plus its text.
 pub const MAX_CELLS: usize = 20_000_000;
-/// The score at which a record is the header, regardless of the records below it.
+/// The score at which a record is the header, whatever the records below it contain.
 pub const IS_HEADER: usize = 1_000;
-/// The maximum length of a cell that is compared with column names.
+/// The maximum length of a cell that recoup compares with column names.
 const LONGEST_NAME: usize = 10_000;
-/// The number of records that are searched for the header.
+/// The number of records at the start of the file in which recoup searches the header.
 const HEADER_WITHIN: usize = 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub dialect: Dialect,
     pub header: Vec<String>,
-    /// The line number, from 1, and the cells of each row. A row has at most as many cells as the header.
+    /// The line number, from 1, and the cells of each row of the CSV file. A row of the CSV file has at most as many
+    /// cells as the header.
     pub rows: Vec<(u64, Vec<String>)>,
-    /// The line number and text of each title above the header and total below the last row.
+    /// The line number and text of each title above the CSV header and each total below the last row.
     pub outside: Vec<(u64, String)>,
 }
 
-/// Scores how likely a record is the header. Returns 0 if the record contains no known column name.
+/// Scores how likely a CSV record is the header. The score is 0 if the record contains no known column name.
 pub type Score<'a> = &'a dyn Fn(&[String]) -> usize;
 
-/// Parses CSV text. `name` identifies the file in errors. `score` selects the header and the separator. If every record
-/// scores 0, the first record is the header.
+/// Parses CSV text. Error messages call the file `name`. `score` selects the header and the separator of the CSV text.
+/// If every record scores 0, the first record is the header.
 pub fn read(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> Result<Table> {
     match read_section(name, text, max_rows, score)? {
         (table, None) => Ok(table),
@@ -41,8 +43,8 @@ pub fn read(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> R
     }
 }
 
-/// Like [`read`], but stops at the first row with more cells than the header, because a second table may start there.
-/// Returns the error for that row.
+/// Parses CSV text like [`read`], but stops at the first row with more cells than the header, because a second table
+/// may start there. Returns the error for the row with too many cells.
 pub fn read_section(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'_>) -> Result<(Table, Option<Error>)> {
     let bom = text.bom;
     let (declared, text, first_line) = match syntax::declared(&text.text) {
@@ -56,14 +58,14 @@ pub fn read_section(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'
     }
     let dialect = Dialect { separator, bom, crlf: text.contains("\r\n") };
     let mut reader = reader(text, separator, quoting);
-    // The CSV reader's own line number is off by one after an empty line or `\r\n`.
+    // The line number of the CSV reader is off by one after an empty line or `\r\n`.
     let mut lines = LineCounter::new(text, first_line);
     let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), outside: Vec::new() };
     let mut cells_left = MAX_CELLS;
     let mut record = csv::StringRecord::new();
     let mut seen = 0;
     let mut too_long = None;
-    // `check_quotes` has passed and the text is UTF-8, so the reader cannot fail here.
+    // The CSV reader cannot fail here, because `check_quotes` has passed and the text is UTF-8.
     while reader
         .read_record(&mut record)
         .map_err(|error| Error::new(Kind::Usage, format!("{name} cannot be read as CSV: {error}")))?
@@ -110,7 +112,7 @@ pub fn read_section(name: &str, text: &Text<'_>, max_rows: usize, score: Score<'
     Ok((table, too_long))
 }
 
-/// Returns the separator and the number of non-blank records above the header.
+/// Returns the separator of the CSV text and the number of non-blank records above the header.
 fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize) {
     let separators = declared.map_or_else(|| SEPARATORS.to_vec(), |separator| vec![separator]);
     let mut best = ((0, 0), (separators[0], 0));
@@ -118,13 +120,13 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
         for (above, record) in first_records(text, separator, has_quoting(text, separator)).iter().enumerate() {
             let is_name = |cell: &String| cell.len() <= LONGEST_NAME;
             let known = if record.iter().all(is_name) { score(record) } else { 0 };
-            // If no record contains a known name, the first record is the header, and the separator with the most cells
-            // wins.
+            // If no record contains a known column name, the first record is the header, and recoup chooses the
+            // separator that gives the most cells.
             let rank = (known, record.len());
             if rank > best.0 && (known > 0 || above == 0) {
                 best = (rank, (separator, above));
             }
-            // A second header among these records would start a second table.
+            // A second header among the first records would start a second table.
             if known >= IS_HEADER {
                 break;
             }
@@ -133,7 +135,7 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
     best.1
 }
 
-/// Whether quotes delimit cells. In TSV without quoting, a cell may start with a quote character.
+/// Returns `true` if quotes delimit cells in the file. In TSV without quoting, a cell may start with a quote character.
 fn has_quoting(text: &str, separator: u8) -> bool {
     separator != b'\t' || syntax::check_quotes("", text, separator, 1).is_ok()
 }
@@ -159,7 +161,7 @@ fn first_records(text: &str, separator: u8, quoting: bool) -> Vec<Vec<String>> {
     records
 }
 
-/// Whether a row is a total or an end mark, such as `Total,,185.00`, `<END>` or `3,record(s) downloaded`.
+/// Returns `true` if a row is a total or an end mark, such as `Total,,185.00`, `<END>` or `3,record(s) downloaded`.
 fn is_below(cells: &[String]) -> bool {
     const WORDS: &str = "total totals grandtotal subtotal sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale \
                          totaal suma end eof endoffile";
@@ -189,7 +191,7 @@ pub(super) fn too_much(name: &str, what: &str) -> Error {
 mod tests {
     use super::*;
 
-    /// The number of known column names in a record.
+    /// Returns the number of known column names in a record.
     fn score(cells: &[String]) -> usize {
         cells.iter().filter(|cell| matches!(fold(cell).as_str(), "orderid" | "amount")).count()
     }

@@ -1,8 +1,9 @@
 //! Parses dates as shops write them.
 //!
-//! The parser accepts RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` may replace
-//! `-`. **A time without an offset is UTC.** The parser accepts `03/04/2024` only if another date of the file shows the
-//! order of day and month, such as `13/11/2026`. It refuses the serial numbers of spreadsheets.
+//! The date parser accepts RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` may
+//! replace `-`. **A time without an offset is UTC.** The date parser accepts `03/04/2024` only if another date of the
+//! file shows the order of day and month, such as `13/11/2026`. The date parser refuses the serial numbers of
+//! spreadsheets.
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ pub enum DateOrTime {
 }
 
 impl DateOrTime {
-    /// The earliest point in time that the date can mean.
+    /// Returns the earliest point in time that the date can mean.
     pub fn earliest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.to_datetime(jiff::civil::Time::midnight())).unwrap_or(Timestamp::MIN),
@@ -28,8 +29,8 @@ impl DateOrTime {
         }
     }
 
-    /// The latest point in time that the date can mean. Only an index that is newer can prove that an order is not a
-    /// referral.
+    /// Returns the latest point in time that the date can mean. Only an index that is newer than the latest possible
+    /// refund date can prove that an order is not a referral.
     pub fn latest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.at(23, 59, 59, 999_999_999)).unwrap_or(Timestamp::MAX),
@@ -53,7 +54,7 @@ impl Serialize for DateOrTime {
     }
 }
 
-/// Whether the year is from 2000 to 2099.
+/// Returns `true` if the year of the date is from 2000 to 2099.
 pub fn is_plausible(when: DateOrTime) -> bool {
     let year = |at: Timestamp| at.to_zoned(TimeZone::UTC).year();
     year(when.earliest()) >= 2000 && year(when.latest()) < 2100
@@ -61,7 +62,7 @@ pub fn is_plausible(when: DateOrTime) -> bool {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DateError {
-    /// The text does not show which number is the day and which is the month.
+    /// The text of the date does not show which number is the day and which is the month.
     Ambiguous,
     Unreadable,
 }
@@ -73,15 +74,15 @@ pub enum DateOrder {
     /// No date of the file shows the order of day and month.
     #[default]
     Unknown,
-    /// The day is first, as in `13.11.2026`.
+    /// The day is the first number of the date, as in `13.11.2026`.
     DayFirst,
-    /// The month is first, as in `11/13/2026`.
+    /// The month is the first number of the date, as in `11/13/2026`.
     MonthFirst,
 }
 
 impl DateOrder {
-    /// Detects the order that all dates of a file share. Returns `Unknown` if no date shows it or if the dates
-    /// contradict each other.
+    /// Detects the order of day and month that all dates of a file share. Returns `Unknown` if no date shows the order
+    /// of day and month, or if the dates contradict each other.
     pub fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
         let mut found = Self::Unknown;
         for (first, second, _, _) in cells.filter_map(|cell| numbers(cell.trim())) {
@@ -99,12 +100,12 @@ impl DateOrder {
     }
 }
 
-/// Parses one cell without the date order of its file; `None` if the cell is empty.
+/// Parses the date in one cell without the date order of its file; `None` if the cell is empty.
 pub fn parse(text: &str) -> Result<Option<DateOrTime>, DateError> {
     parse_in(text, DateOrder::Unknown)
 }
 
-/// Parses one cell with the date order of its file; `None` if the cell is empty.
+/// Parses the date in one cell with the date order of its file; `None` if the cell is empty.
 pub fn parse_in(text: &str, order: DateOrder) -> Result<Option<DateOrTime>, DateError> {
     let text = text.trim();
     if text.is_empty() {
@@ -124,8 +125,8 @@ pub fn parse_in(text: &str, order: DateOrder) -> Result<Option<DateOrTime>, Date
     read(&format!("{year:04}-{month:02}-{day:02}{rest}")).map(Some).ok_or(DateError::Unreadable)
 }
 
-/// Splits a date that ends with a four-digit year into its numbers and the rest of the text. Two-digit years are
-/// ambiguous.
+/// Splits a date that ends with a four-digit year into its numbers and the rest of the text. Refuses a date with a
+/// two-digit year, because such a date is ambiguous.
 fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
     let end = text.find([' ', 'T', ',']).unwrap_or(text.len());
     let (day, rest) = text.split_at(end);
@@ -140,7 +141,7 @@ fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
 }
 
 fn read(text: &str) -> Option<DateOrTime> {
-    // Excludes the incomplete forms that jiff accepts.
+    // Excludes the incomplete dates that the library jiff accepts.
     let (day, rest) = (text.get(..10)?, text.get(10..)?);
     let shape: String = day.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     if shape != "0000-00-00" && shape != "0000/00/00" {
@@ -167,7 +168,7 @@ fn moment(at: DateTime) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(at).ok()
 }
 
-/// Splits `14:05:06 +0200` into the time and the RFC 3339 offset.
+/// Splits a text such as `14:05:06 +0200` into the time and the RFC 3339 offset.
 fn split_offset(text: &str) -> (&str, Option<String>) {
     for utc in ["Z", "z", "UTC", "GMT"] {
         if let Some(time) = text.strip_suffix(utc) {
@@ -183,7 +184,7 @@ fn split_offset(text: &str) -> (&str, Option<String>) {
     (time, Some(offset))
 }
 
-/// Whether a text is a time, such as `14:05`, `14:05:06` or `14:05:06.789`.
+/// Returns `true` if a text is a time, such as `14:05`, `14:05:06` or `14:05:06.789`.
 fn is_time(text: &str) -> bool {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let shape: String = clock.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();

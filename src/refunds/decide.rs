@@ -1,8 +1,8 @@
 //! Decides for each order which refund its rows prove.
 //!
-//! All rows of an order count, wherever they are in the file. The refunded amount is the minimum that the rows prove
-//! (rows that may be duplicates count once), and the price is the maximum. A missing row or value can therefore make a
-//! refund smaller or unclear, but never full.
+//! The decision about an order uses all of its rows, wherever they are in the refund file. The refunded amount of an
+//! order is the minimum that its rows prove, and its price is the maximum. Rows that may be duplicates count once.
+//! Therefore a missing row or value can make a refund smaller or unclear, but never full.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -20,23 +20,24 @@ use crate::model::decimal::Decimal;
 use crate::model::order_text::visible;
 use crate::model::{ActionId, OrderId};
 
-/// The rows of one order and what they prove. If the rows have ActionIds, one action of the order.
+/// The rows of one order in a refund file, and what they prove. If the rows of an order have ActionIds, the decision is
+/// for one action of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRefund {
     pub order_id: OrderId,
-    /// The ActionId, if the rows have one.
+    /// The ActionId, if the order's rows have one.
     pub action_id: Option<ActionId>,
-    /// The indexes of the order's rows in the file.
+    /// The indexes of the order's rows in the refund file.
     pub rows: Vec<usize>,
     pub decision: Decision,
     pub evidence: Evidence,
-    /// The latest refund date; `None` if any refund lacks a date.
+    /// The latest refund date of the order; `None` if any of its refunds lacks a date.
     pub refunded_at: Option<DateOrTime>,
     /// The latest order date in the order's rows.
     pub ordered_at: Option<DateOrTime>,
 }
 
-/// Returns one decision for each order, and for each row the index of its order.
+/// Returns one decision for each order, and for each row of the refund file the index of its order.
 pub(super) fn decide(
     rows: &[RefundRow],
     columns: &Columns,
@@ -97,8 +98,8 @@ pub(super) fn decide(
     (decided, of_row)
 }
 
-/// Returns line and amount of each row that may undo a refund and has no order ID. Such a row may undo any refund of
-/// that amount.
+/// Returns line and amount of each row that may undo a refund and has no order ID. A row that undoes a refund and has
+/// no order ID may undo any refund of that amount.
 fn undos_without_order(
     rows: &[RefundRow],
     columns: &Columns,
@@ -129,16 +130,17 @@ const ONE_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 const LISTED_TWICE: &str = "a refund is listed twice, and the file does not say whether there were two";
 
-/// Combines the rows of one order.
+/// Adds up the rows of one order.
 #[derive(Default)]
 struct OrderAccumulator {
     evidence: Evidence,
     unclear: Option<String>,
     notes: BTreeSet<String>,
     listed: bool,
-    /// Whether the status of a payment states a partial refund.
+    /// `true` if the status of a payment says that the payment was partly refunded.
     partly_refunded: bool,
-    /// What the rows say about the whole order. Two different statements contradict each other.
+    /// What the rows of an order state about the whole order. Two different statements about one order contradict each
+    /// other.
     statements: HashSet<Statement>,
     new_amounts: HashSet<Decimal>,
     stated_totals: HashSet<Decimal>,
@@ -149,25 +151,26 @@ struct OrderAccumulator {
     overrides: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
     dates: Vec<Option<DateOrTime>>,
-    /// The latest order date so far.
+    /// The latest order date in the rows that were added so far.
     ordered_at: Option<DateOrTime>,
 }
 
 /// The status, the refunded amount and the total that a row states for the whole order.
 type Statement = (OrderStatus, Option<Decimal>, Option<Decimal>);
 
-/// The rows of one order with the same amounts. Two such rows are two transactions, or one transaction that the file
-/// lists twice.
+/// The rows of one order with the same amounts. Two rows with the same amounts are two transactions, or one transaction
+/// that the refund file lists twice.
 #[derive(Default)]
 struct SameAmountRows {
     ids: HashSet<String>,
     without_id: usize,
-    /// The date and item of each row, which distinguish rows that have no ID.
+    /// The refund date and the order item of each row. The date and item distinguish rows that have no ID.
     moments: HashSet<(DateOrTime, String)>,
 }
 
 impl SameAmountRows {
-    /// The minimum and maximum number of transactions. A row without ID, date and item may be a copy of another row.
+    /// Returns the minimum and maximum number of transactions that these rows mean. A row without ID, date and item may
+    /// be a copy of another row.
     fn bounds(&self) -> (usize, usize) {
         let least = [self.ids.len(), self.moments.len()].into_iter().find(|count| *count > 0).unwrap_or(1);
         (least, self.ids.len() + self.without_id)
@@ -265,7 +268,7 @@ impl OrderAccumulator {
         }
     }
 
-    /// Whether one refund, or the sum of all refunds, equals this amount.
+    /// Returns `true` if one refund of the order, or the sum of all its refunds, equals this amount.
     fn has_refunded(&self, amount: Decimal) -> bool {
         self.transactions.keys().any(|(_, refunded)| *refunded == amount) || self.totals().min_refunded == amount
     }
@@ -275,7 +278,8 @@ impl OrderAccumulator {
         let mut totals = Totals::default();
         for ((charged, refunded), same) in &self.transactions {
             let (least, most) = same.bounds();
-            // A negative refund lowers the sum, so the minimum sum counts it as often as possible.
+            // A negative refund lowers the sum of the refunds. Therefore the minimum sum counts a negative refund as
+            // often as possible.
             let (fewest, most_often) = if refunded.is_negative() { (most, least) } else { (least, most) };
             totals.max_charged = totals.max_charged + times(*charged, most);
             totals.min_refunded = totals.min_refunded + times(*refunded, fewest);
@@ -323,7 +327,7 @@ impl OrderAccumulator {
         let notes = self.notes.into_iter().filter(|_| !is_full || self.listed);
         let why: Vec<String> = why.into_iter().chain(notes.take(2)).collect();
         self.evidence.why = (!why.is_empty()).then(|| why.join("; "));
-        // The latest date is unknown if any refund lacks a date.
+        // The latest refund date is unknown if any refund lacks a date.
         let refunded_at = self.dates.iter().copied().collect::<Option<Vec<DateOrTime>>>();
         let refunded_at = refunded_at.and_then(|dates| dates.into_iter().max_by_key(|when| when.latest()));
         (decision, self.evidence, refunded_at)
@@ -357,7 +361,7 @@ impl OrderAccumulator {
             return Err("no row says whether the order was refunded".to_owned());
         };
         if !self.transactions.is_empty() {
-            // Some exports list refunds on separate lines, in addition to the order's own line.
+            // Some exports list refunds on separate lines, in addition to the line of the order.
             let Totals { min_refunded, max_refunded, .. } = self.totals();
             if min_refunded != max_refunded {
                 return Err(LISTED_TWICE.to_owned());
@@ -385,8 +389,8 @@ impl OrderAccumulator {
         }
         let total = match self.stated_totals.iter().next().copied() {
             Some(total) => Some(total),
-            // The total is the maximum that the shop may have charged, because a charge that the file lists twice may
-            // be two charges.
+            // The total is the maximum that the shop may have charged, because a charge that the refund file lists
+            // twice may be two charges.
             None => self.transactions.keys().any(|(charged, _)| !charged.is_zero()).then_some(max_charged),
         };
         self.evidence.refunded = Some(least);
@@ -424,7 +428,8 @@ impl OrderAccumulator {
     }
 }
 
-/// Combines a status and two amounts, each of which may be missing. Returns an error if they contradict each other.
+/// Combines the status, the refunded amount and the total of an order. Each of the amounts may be missing. Returns an
+/// error if the status and the amounts of the order contradict each other.
 fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
     let is = |wanted: OrderStatus| status == wanted;
     let says = |text: &str| -> Result<Decision, String> {
@@ -435,7 +440,7 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
         return Err("the total of the order is less than 0".to_owned());
     }
     // `Some(true)` if the amounts prove a full refund, `Some(false)` if they prove that the refund is not full, `None`
-    // if they prove neither.
+    // otherwise.
     let all = match (refunded, total) {
         (Some(refunded), Some(total)) if refunded > total => {
             return Err(format!("{refunded} was refunded, more than the order's {total}"));
@@ -453,7 +458,7 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
         return match (all, refunded) {
             (Some(false), _) => says("refunded"),
             (None, None) if total.is_some() => says("refunded"),
-            // The file has no price, so the amount of the live action decides.
+            // The refund file has no price. Therefore the amount of the live action decides.
             (None, Some(refunded)) => Ok(Decision::ToCompare { refunded }),
             _ => Ok(Decision::InFull { refunded }),
         };

@@ -1,4 +1,4 @@
-//! What a file proves about one order, and the evidence for it.
+//! What a refund file proves about one order, and the evidence for it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +8,15 @@ use crate::model::decimal::Decimal;
 pub enum Decision {
     /// The shop refunded the whole price, or the user submitted a list without amounts.
     InFull {
-        /// The refunded amount; `None` if the file has no amounts. A refunded amount below the live action's amount is
-        /// a contradiction.
+        /// The refunded amount; `None` if the refund file has no amounts. If the refunded amount is below the live
+        /// action's amount, the two contradict each other.
         refunded: Option<Decimal>,
     },
-    /// The file has the refunded amount but not the price, so the amount of the live action decides.
+    /// The refund file has the refunded amount but not the price. Therefore the amount of the live action decides.
     ToCompare {
         refunded: Decimal,
     },
-    /// The shop refunded a part of the price.
+    /// The shop refunded only a part of the price.
     InPart {
         refunded: Option<Decimal>,
         /// The price before the refund.
@@ -25,11 +25,11 @@ pub enum Decision {
         left: Option<Decimal>,
     },
     NotRefunded,
-    /// The evidence is missing, unknown or contradictory.
+    /// The evidence for a refund is missing, unknown or contradictory.
     Unclear,
 }
 
-/// The kind of a decision. Its names are used in files, JSON and settings.
+/// The kind of decision about an order. The names of the decision kinds appear in files, JSON and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
@@ -44,7 +44,7 @@ impl DecisionKind {
     pub const ALL: [Self; 5] =
         [Self::RefundedInFull, Self::ToCompare, Self::RefundedInPart, Self::NotRefunded, Self::Unclear];
 
-    /// The name of the decision in messages.
+    /// Returns the name of the decision in messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::RefundedInFull => "refunded in full",
@@ -67,14 +67,15 @@ impl Decision {
         }
     }
 
-    /// Whether a plan may include the order for sending. The live action can still prevent the send.
+    /// Returns `true` if a plan may include an order with this decision for sending. The live action can still prevent
+    /// the send of an order that the plan includes.
     pub fn may_be_sent(&self) -> bool {
         matches!(self, Self::InFull { .. } | Self::ToCompare { .. })
     }
 
-    /// Compares the decision with the amount of the live action; `action` is `None` if that amount is unknown. Returns
-    /// the decision, which may differ from `self`, and the reason for a difference. `same_currency` is false if file
-    /// and action have different currencies.
+    /// Compares the decision with the amount of the live action. `action` is `None` if the amount of the live action is
+    /// unknown. Returns the decision after the comparison, and the reason if it differs from `self`. `same_currency` is
+    /// `false` if the refund file and the action have different currencies.
     pub fn check_against_action(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
         match (self, action) {
             (Self::ToCompare { .. } | Self::InFull { .. } | Self::InPart { .. }, _) if !same_currency => {
@@ -130,14 +131,14 @@ impl Decision {
 pub struct Evidence {
     /// The line numbers of the order's rows, from 1.
     pub lines: Vec<u64>,
-    /// The cells that prove the decision.
+    /// The cells of the refund file that prove the decision.
     pub cells: Vec<Cell>,
-    /// The refunded amount, summed over the rows.
+    /// The refunded amount, summed over the order's rows.
     pub refunded: Option<Decimal>,
-    /// The price of the order according to the file.
+    /// The price of the order according to the refund file.
     pub total: Option<Decimal>,
     pub currency: Option<String>,
-    /// Why the order is not refunded in full, or a remark for the user.
+    /// Why the order does not count as refunded in full, or a remark for the user.
     pub why: Option<String>,
 }
 
@@ -152,8 +153,8 @@ const SHOWN: usize = 6;
 const SHOWN_CHARS: usize = 40;
 
 impl Evidence {
-    /// Formats the evidence as one line: `lines 2-3: Financial Status "refunded", Refunded Amount "100.00"; 100.00 of
-    /// 100.00 USD`.
+    /// Formats the evidence for a decision as one line: `lines 2-3: Financial Status "refunded", Refunded Amount
+    /// "100.00"; 100.00 of 100.00 USD`.
     pub fn sentence(&self) -> String {
         let mut parts = Vec::new();
         let cells: Vec<String> = self
@@ -186,7 +187,7 @@ impl Evidence {
     }
 }
 
-/// Formats line numbers: `line 2` or `lines 2, 5-7`.
+/// Formats line numbers of the refund file: `line 2` or `lines 2, 5-7`.
 fn lines(lines: &[u64]) -> String {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for line in lines {

@@ -1,4 +1,4 @@
-//! Checks that concern a whole file: a second table, missing or misspelt columns, and orders that were not refunded.
+//! Checks a whole refund file for a second table, missing or misspelt columns, and orders that were not refunded.
 
 use super::amount;
 use super::columns::{Column, Columns, fold, is_own, list_names};
@@ -11,7 +11,7 @@ use super::unclear_columns::UnclearColumn;
 use crate::error::{Error, Kind, Result};
 use crate::model::counted;
 
-/// Fails if a row is a second header or a heading, because another table may follow.
+/// Fails if a row of the refund file is a second header or a heading, because another table may follow.
 pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
     let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
     let header = columns.header.get(place).map(|name| fold(name)).unwrap_or_default();
@@ -26,9 +26,9 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
         .hint("put each list into a file of its own"))
 }
 
-/// Fails if a line above the header or below the last row may deny the refunds.
+/// Fails if a line above the header or below the last row may deny the refunds of the file.
 pub(super) fn check_lines_outside(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
-    // Amazon appends this line to its reports.
+    // Amazon appends such an end line to its reports.
     let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
     let is_unexpected = |said: &str| !(is_plain_title(said) || is_of_export(said));
     let Some((line, said)) = outside.iter().find(|(_, said)| is_unexpected(said)) else { return Ok(()) };
@@ -40,7 +40,7 @@ pub(super) fn check_lines_outside(name: &str, outside: &[(u64, String)], is_expo
     .hint("remove that line and every order that was not refunded in full"))
 }
 
-/// Fails if a list has no header, because its first order would be read as the header.
+/// Fails if a list has no header, because recoup would read its first order as the header.
 pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Result<()> {
     let is_id = |cell: &str| cell.chars().filter(|c| c.is_numeric()).count() >= 3;
     let all_are_ids = |place: usize| {
@@ -54,7 +54,8 @@ pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Re
         .hint("add a first line with the names of the columns; the name for order IDs is order_id"))
 }
 
-/// Fails if the order ID of a row looks unlike the others, because the row may be the heading of another table.
+/// Fails if the order ID of a row looks unlike the other order IDs, because the row may be the heading of another
+/// table.
 pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
     let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
     // recoup's outcome files have an apostrophe before a formula.
@@ -69,7 +70,7 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
     };
     let has_blank = |text: &str| text.contains(char::is_whitespace);
     let most = |is: &dyn Fn(&RawRow) -> bool| rows.iter().filter(|row| is(row)).count() * 3 >= rows.len() * 2;
-    // A heading is the only text of its row while other rows have several, or has several words while other rows have
+    // A row is a heading if it has one text and most rows have several, or if it has several words and most rows have
     // one.
     let (are_wide, are_words) = (most(&|row| filled(row) > 1), most(&|row| !has_blank(&order(row))));
     let are_plain = most(&|row| !is_sum(&order(row)));
@@ -84,7 +85,7 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
         return Err(heading(name, row));
     }
     let has_digit = |text: &str| text.chars().any(char::is_numeric);
-    // A text with digits, such as `#1001` or `SO/849921/A`. Some order IDs have letters only.
+    // Returns `true` for a text with digits, such as `#1001` or `SO/849921/A`. Some order IDs have letters only.
     let is_number = |text: &str| {
         let digits = text.chars().filter(|c| c.is_numeric()).count();
         digits > 0 && digits * 2 >= text.chars().filter(|c| c.is_alphanumeric()).count()
@@ -100,14 +101,15 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
     rows.iter().find(is_heading).map_or(Ok(()), |row| Err(heading(name, row)))
 }
 
-/// Whether a text has several words of letters: `Week 46 - open`, but not `ORD 24 576`.
+/// Returns `true` if a text has several words of letters, such as `Week 46 - open` but not `ORD 24 576`.
 fn is_prose(text: &str) -> bool {
     let is_word = |word: &&str| word.chars().count() > 1 && word.chars().all(char::is_alphabetic);
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(is_word).collect();
     words.len() > 1 || words.iter().any(|word| word.chars().any(char::is_lowercase))
 }
 
-/// Whether a text is an amount or a percentage, such as `-80.00`, `5 EUR` or `50%`. A bare number is an ID.
+/// Returns `true` if a text is an amount or a percentage, such as `-80.00`, `5 EUR` or `50%`. A text of digits and
+/// points alone is an ID.
 fn is_sum(text: &str) -> bool {
     let is_amount = |text: &str| matches!(amount::parse(text), Ok(Some(_)));
     match text.strip_suffix('%') {
@@ -116,7 +118,7 @@ fn is_sum(text: &str) -> bool {
     }
 }
 
-/// Fails if a row of a platform's export has a single text, because a person must have added such a heading.
+/// Fails if a row of a platform's export has a single text, because a person must have added it as a heading.
 pub(super) fn check_lone_texts(name: &str, rows: &[RawRow]) -> Result<()> {
     let is_lone_text = |row: &&RawRow| {
         let mut filled = row.cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty());
@@ -132,7 +134,7 @@ fn heading(name: &str, row: &RawRow) -> Error {
         .hint("remove that line; if it is the heading of another list, put that list into a file of its own")
 }
 
-/// Fails if an export lacks a column that the rule of its format reads.
+/// Fails if an export lacks a column that the rule of its format needs.
 pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> Result<()> {
     let Some(missing) = format.required.iter().find(|column| columns.get(**column).is_none()) else { return Ok(()) };
     let known = format.columns.iter().find(|(column, _)| column == missing).map_or(&[] as &[&str], |(_, names)| names);
@@ -147,8 +149,8 @@ pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> 
     .hint("export it again with all columns"))
 }
 
-/// Fails if the file has no column of an ignored name. The name may be misspelt, and the intended column would stay
-/// unexplained.
+/// Fails if the refund file has no column with the name that the user ignores. The ignored name may be misspelt, and
+/// recoup would then not ignore the column that the user meant.
 pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     let header = &refunds.columns.header;
     let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
@@ -159,8 +161,8 @@ pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     }
 }
 
-/// Fails if the status column contains none of the values that mean *refunded*. A misspelt value would make every order
-/// *not refunded*.
+/// Fails if the status column contains none of the values that mean *refunded*. If the user misspells the value that
+/// means *refunded*, every order would be *not refunded*.
 pub(super) fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
     let wanted = &refunds.reading.mapping.refunded_when;
     let Some(place) = refunds.columns.get(Column::Status).filter(|_| !wanted.is_empty()) else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! Loads a file and decodes it as UTF-8, UTF-16 or Windows-1252.
+//! Loads a refund file and decodes it as UTF-8, UTF-16 or Windows-1252.
 //!
-//! Any bytes are valid Windows-1252, so the decoder tries that encoding last, and the caller reports it: a wrongly
-//! decoded order ID matches no order.
+//! The decoder tries Windows-1252 last, because any bytes are valid in it. The caller reports Windows-1252 to the user,
+//! because a wrongly decoded order ID matches no order.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,23 +13,24 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 
-/// Maximum file size, in bytes.
+/// Maximum size of a refund file, in bytes.
 const MAX_BYTES: u64 = 100 * 1024 * 1024;
 
 const SAVE_AS: &str = "save it as \"CSV UTF-8 (comma delimited)\"";
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text<'a> {
-    /// The decoded text. A byte order mark at its start, and NUL and Ctrl-Z at its end, are removed.
+    /// The decoded text of the refund file. The decoder removes a byte order mark at the start of the text, and NUL and
+    /// Ctrl-Z at its end.
     pub text: Cow<'a, str>,
-    /// Whether an output needs a byte order mark so that a spreadsheet decodes it. True if the input has one or is not
-    /// UTF-8.
+    /// Whether an output file needs a byte order mark, without which a spreadsheet decodes it wrongly. An output file
+    /// needs a byte order mark if the input file has one or is not UTF-8.
     pub bom: bool,
-    /// The name of the encoding; `None` for UTF-8.
+    /// The name of the refund file's encoding; `None` for UTF-8.
     pub encoding: Option<&'static str>,
 }
 
-/// Reads a whole file; `-` is standard input. Fails if the file is larger than 100 MiB.
+/// Reads a whole refund file; `-` is standard input. Fails if the file is larger than 100 MiB.
 pub fn load(path: &Path) -> Result<Vec<u8>> {
     load_at_most(path, MAX_BYTES)
 }
@@ -52,26 +53,27 @@ fn load_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The modification time of a file, at most `now`. Every refund in the file is older. Standard input counts as modified
-/// now.
+/// Returns the modification time of a refund file, or `now` if that is earlier. Every refund in a file is older than
+/// the file's modification time. Standard input counts as a file that was modified now.
 pub fn written_at(path: &Path, now: Timestamp) -> Timestamp {
     let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
     written.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now))
 }
 
-/// The name of a file in messages.
+/// Returns the name of a refund file in messages.
 pub fn name_of(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// Decodes a file. `name` identifies the file in errors. Fails if the content is not text.
+/// Decodes the bytes of a refund file. Error messages call the file `name`. Fails if the content of the file is not
+/// text.
 pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     if let Some((what, hint)) = foreign(bytes) {
         return Err(Error::new(Kind::Usage, format!("{name} is {what}")).hint(hint));
     }
     let end = bytes.iter().rposition(|b| !matches!(b, 0 | 0x1a)).map_or(0, |last| last + 1);
     let (encoding, bom) = encoding_of(bytes, end);
-    // In UTF-16, the second byte of the last character may be NUL.
+    // In UTF-16, the second byte of the text's last character may be NUL.
     let end = if encoding == UTF_16LE { (end + end % 2).min(bytes.len()) } else { end };
     let (text, damaged) = encoding.decode_with_bom_removal(&bytes[..end]);
     let line = |at: Option<usize>| at.map_or(1, |at| line_of(text.as_bytes(), at));
@@ -94,12 +96,12 @@ pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     Ok(Text { text, bom: bom || !is_utf8, encoding: (!is_utf8).then(|| encoding.name()) })
 }
 
-/// Detects the encoding. Also returns whether a byte order mark declares it.
+/// Detects the encoding of a refund file. Returns the encoding, and whether a byte order mark declares it.
 fn encoding_of(bytes: &[u8], end: usize) -> (&'static Encoding, bool) {
     if let Some((encoding, _)) = Encoding::for_bom(bytes) {
         return (encoding, true);
     }
-    // In UTF-16, every other byte of Latin letters is zero. The other encodings have no zero bytes.
+    // In UTF-16, every second byte of Latin letters is zero. UTF-8 and Windows-1252 texts have no zero bytes.
     let head = &bytes[..end.min(64)];
     let zeros = |parity: usize| head.iter().skip(parity).step_by(2).filter(|b| **b == 0).count();
     let pairs = head.len() / 2;
@@ -130,12 +132,12 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     None
 }
 
-/// The number of the line that contains the byte at `offset`, from 1.
+/// Returns the number of the line that contains the byte at `offset`, from 1.
 fn line_of(bytes: &[u8], offset: usize) -> u64 {
     1 + line_ends(bytes, 0, offset)
 }
 
-/// The number of line ends between two offsets. `\r\n` counts once.
+/// Returns the number of line ends between two offsets. `\r\n` counts as one line end.
 pub(super) fn line_ends(bytes: &[u8], from: usize, to: usize) -> u64 {
     let mut ends = 0;
     for at in from..to.min(bytes.len()) {
@@ -147,7 +149,7 @@ pub(super) fn line_ends(bytes: &[u8], from: usize, to: usize) -> u64 {
     ends
 }
 
-/// Maps byte offsets of a text to line numbers. Callers must pass offsets in increasing order.
+/// Maps byte offsets of a text to line numbers. Callers must pass the byte offsets in increasing order.
 pub(super) struct LineCounter<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -159,7 +161,7 @@ impl<'a> LineCounter<'a> {
         Self { bytes: text.as_bytes(), offset: 0, line: first_line }
     }
 
-    /// The line number of the first byte at or after `offset` that is not part of a line end.
+    /// Returns the line number of the first byte at or after `offset` that is not part of a line end.
     pub(super) fn line_at(&mut self, offset: usize) -> u64 {
         let offset = offset.min(self.bytes.len());
         let start = offset + self.bytes[offset..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();

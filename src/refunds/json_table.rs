@@ -1,9 +1,9 @@
-//! Parses JSON into a header and rows. The input has one object a line, or one array of objects, which may be inside an
-//! object.
+//! Parses the JSON of a refund file into a header and rows. A JSON refund file has one object a line, or one array of
+//! objects. The array may be inside an object.
 //!
-//! The columns are the keys, in the order of first appearance. A number keeps its digits as text, because a
-//! floating-point number would lose digits of a long order ID. Each row keeps the text of its object, so that outcomes
-//! can be added to it.
+//! The columns of a JSON refund file are the keys of its objects, in the order of first appearance. The parser keeps
+//! the digits of a JSON number as text, because a floating-point number would lose digits of a long order ID. Each row
+//! keeps the text of its JSON object, because recoup adds the outcome to that text.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +23,7 @@ enum ValueKind {
     Other,
 }
 
-/// Parses a file into header and rows. `name` identifies the file in errors.
+/// Parses a JSON refund file into header and rows. Error messages call the file `name`.
 pub(super) fn read(name: &str, text: &str, max_rows: usize) -> Result<(Vec<String>, Vec<RawRow>)> {
     let mut header: Vec<String> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -46,7 +46,7 @@ pub(super) fn read(name: &str, text: &str, max_rows: usize) -> Result<(Vec<Strin
                 return Err(too_much(name, &format!("more than {MAX_COLUMNS} different keys")));
             }
             if place >= row.cells.len() {
-                // A missing key is an empty cell.
+                // A JSON object that lacks a key has an empty cell in the key's column.
                 row.cells.resize(place + 1, String::new());
                 given.resize(place + 1, false);
             }
@@ -74,7 +74,7 @@ pub(super) fn read(name: &str, text: &str, max_rows: usize) -> Result<(Vec<Strin
     Ok((header, rows))
 }
 
-/// Returns the text of each object in the file, in order.
+/// Returns the text of each JSON object in the file, in order.
 fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     let wrong = |error: &serde_json::Error| {
         Error::new(Kind::Usage, format!("{name}, line {} is not one JSON object: column {}", error.line(), error.column()))
@@ -91,7 +91,7 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         list.push(value.map_err(|error| wrong(&error))?.get());
     }
-    // In `{"orders":[…]}`, the single object contains one array of objects, whose objects are the rows.
+    // In `{"orders":[…]}`, the single object contains one array of objects. The objects of the array are the rows.
     if let [only] = list.as_slice() {
         let entries = entries(name, 1, only)?;
         let arrays: Vec<&str> =
@@ -105,7 +105,7 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     Ok(list)
 }
 
-/// Known keys of the array inside an object.
+/// Known keys of an array of orders or refunds inside a JSON object.
 const ENVELOPES: [&str; 16] = [
     "orders",
     "order",
@@ -125,13 +125,13 @@ const ENVELOPES: [&str; 16] = [
     "nodes",
 ];
 
-/// Fails if an unknown key beside the array may contradict the refunds: `{"not_refunded":[…]}`.
+/// Fails if an unknown key beside the array may contradict the refunds, such as `{"not_refunded":[…]}`.
 fn check_envelope(name: &str, entries: &[(String, &RawValue)], list: &str) -> Result<()> {
     let unknown = |(key, value): &&(String, &RawValue)| {
         let is_known = if value.get() == list {
             ENVELOPES.contains(&key.to_lowercase().replace(['-', ' '], "_").as_str())
         } else {
-            // Accepts null, and a number such as a count or a page number.
+            // Accepts null, and a number such as a count or a page number, beside the array.
             matches!(value.get().as_bytes().first(), Some(b'0'..=b'9')) || value.get() == "null"
         };
         !is_known
@@ -145,7 +145,7 @@ fn is_list_of_objects(raw: &str) -> bool {
     raw.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'))
 }
 
-/// Replaces line breaks by blanks. In JSON, unescaped line breaks occur only between tokens.
+/// Replaces the line breaks of a JSON object by blanks. In JSON, unescaped line breaks occur only between tokens.
 fn on_one_line(object: &str) -> String {
     object.replace(['\r', '\n'], " ")
 }
@@ -171,7 +171,7 @@ fn entries<'a>(name: &str, line: u64, object: &'a str) -> Result<Vec<(String, &'
     Ok(entries)
 }
 
-/// Deserializes the entries of an object in order, including repeated keys.
+/// Deserializes the entries of a JSON object in order, including repeated keys.
 struct InOrder;
 
 impl<'de> Visitor<'de> for InOrder {
@@ -213,7 +213,7 @@ mod tests {
         }
         let (_, rows) = read("x", "[{\"a\":\n1}]", 9).expect("rows");
         assert_eq!(rows[0].object.as_deref(), Some("{\"a\": 1}"));
-        // A nested array does not split its row.
+        // A nested JSON array does not split its row into several.
         let (header, rows) = read("x", "{\"name\":\"#1\",\"refunds\":[{\"id\":1}]}", 9).expect("rows");
         assert_eq!((header.len(), rows.len(), rows[0].nested.as_slice()), (2, 1, [1].as_slice()));
     }

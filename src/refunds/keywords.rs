@@ -1,7 +1,8 @@
-//! Word lists that classify column names and texts. The words of a list are separated by blanks.
+//! Word lists that classify the column names and texts of a refund file. The words in each word list are separated by
+//! blanks.
 //!
-//! No list is complete: a text without any of these words may still deny a refund. recoup therefore accepts only the
-//! simplest texts, and uses the lists to choose the message about the others.
+//! No word list is complete: a text without any of these words may still deny a refund. Therefore recoup accepts only
+//! the simplest texts, and uses the lists to choose the message about the others.
 
 use crate::model::order_text::ordinary;
 
@@ -56,7 +57,7 @@ pub(super) const DENIALS: [&str; 47] = [
     "reembolso rechazado",
 ];
 
-/// Whether a text says that an order was not refunded, or not in full.
+/// Returns `true` if a text says that an order was not refunded, or not in full.
 pub(super) fn denies_refund(text: &str) -> bool {
     if text.len() < 7 {
         return false;
@@ -89,7 +90,7 @@ pub(super) const STATUS_VALUES: &str = "paid unpaid refunded refund refunding pa
     rimborsato pagato betaald terugbetaald nee tak nie zwrócono opłacono igen nem ano zaplaceno kyllä ei да нет возвращён \
     оплачен evet hayır iade sim não pago devolvido reembolsada ναι όχι 是 否 已退款 未退款 はい いいえ 返金済み 未返金 예 아니요 ✓ ✗ ✔ ✘ ✅ ❌";
 
-/// Column values that deny a full refund, whatever the column.
+/// Column values that deny a full refund in any column.
 pub(super) const AGAINST_VALUES: &str = "paid unpaid pending open failed processing authorized captured voided declined rejected denied shipped \
     fulfilled unfulfilled delivered completed expired disputed charge sale payment payout no none false bezahlt offen abgelehnt \
     abgeschlossen nein payé non refusé pagado no rechazado pagato rifiutato betaald nee geweigerd";
@@ -110,8 +111,8 @@ const TOTAL_WORDS: &str = "total totals grand sum summe gesamt gesamtsumme gesam
 /// Words that may accompany the words of a total line.
 const UNITS: &str = "usd eur gbp record records s downloaded";
 
-/// Whether a line outside the table is harmless: above the table, a title that contains only refund words and a period;
-/// below it, only a total.
+/// Returns `true` if a line outside the table is harmless: above the table, a title that contains only refund words and
+/// a period of time; below it, only a total.
 pub(super) fn is_plain_title(text: &str) -> bool {
     let is_of = |list: &str, word: &str| list.split_ascii_whitespace().any(|known| known == word);
     let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
@@ -133,7 +134,7 @@ pub(super) fn is_plain_title(text: &str) -> bool {
             || (is_total && rest.all(|word| is_of(TOTAL_WORDS, word) || is_of(UNITS, word) || is_number(word))))
 }
 
-/// Converts to lower case, removes invisible characters, and replaces each run of punctuation by one blank.
+/// Converts a text to lower case, removes invisible characters, and replaces each run of punctuation by one blank.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in ordinary(text).chars().flat_map(char::to_lowercase) {

@@ -1,12 +1,13 @@
 //! Turns a shop's file into one decision for each order, with the evidence. Only the submodule `input` does I/O.
 //!
-//! The steps: `input` decodes bytes to text, `csv_table` and `json_table` parse the text into rows, `formats` detects
-//! the platform, `row_orders` finds the order of each row, and `decide` adds up the rows of each order into a
-//! `decision`. A file of unknown format is a plain list, and the user maps its columns (`column_mapping`,
-//! `unclear_columns`).
+//! The steps are: `input` decodes bytes to text, `csv_table` and `json_table` parse the text into rows, `formats`
+//! detects the platform, `row_orders` finds the order of each row, and `decide` adds up the rows of each order into a
+//! `decision`. A refund file of unknown format is a plain list. The user maps the columns of a plain list
+//! (`column_mapping`, `unclear_columns`).
 //!
-//! An order whose evidence is missing, unknown or contradictory is *unclear*, never *refunded*. A file is accepted or
-//! refused as a whole. This module never repairs a damaged cell, guesses an amount or a date, or makes a request.
+//! An order whose evidence is missing, unknown or contradictory is *unclear*, never *refunded*. recoup accepts or
+//! refuses a refund file as a whole. When recoup reads a refund file, it never repairs a damaged cell, guesses an
+//! amount or a date, or makes a request.
 
 pub mod amount;
 pub mod column_mapping;

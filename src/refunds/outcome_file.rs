@@ -1,7 +1,8 @@
-//! Writes outcome files: the refunds with result columns added.
+//! Writes outcome files: the rows of a refund file with result columns added.
 //!
-//! Each input row becomes one output row, in the same order. Original cells stay unchanged, except that formulas are
-//! escaped ([`super::csv_injection`]). An NDJSON object keeps its text.
+//! Each row of the refund file becomes one row of the outcome file, in the same order. The original cells stay
+//! unchanged, but recoup escapes formulas ([`super::csv_injection`]). An NDJSON object keeps its original text in the
+//! outcome file.
 
 use super::csv_injection::escape;
 use super::read::Refunds;
@@ -9,10 +10,12 @@ use super::row::RefundRow;
 use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 
-/// Adds the columns `names` to the refunds. `values` has one list for each row; an empty value becomes `null` in
-/// NDJSON. If the header already has one of the names, as after an earlier run, all names get the same number appended.
+/// Adds the columns `names` to the rows of a refund file. `values` has one list for each row. An empty value becomes
+/// `null` in NDJSON. If the header already has one of the added names, as after an earlier run, all added names get the
+/// same number appended.
 ///
-/// Fails if the number of values and rows differs, because an incomplete file must not pass for a complete one.
+/// Fails if the number of value lists differs from the number of rows, because an incomplete outcome file must not look
+/// complete.
 pub fn outcomes(refunds: &Refunds, syntax: Syntax, names: &[&str], values: &[Vec<String>]) -> Result<Vec<u8>> {
     check(refunds, names, values)?;
     let added = free_names(&refunds.columns.header, names);
@@ -29,7 +32,8 @@ pub(super) fn check(refunds: &Refunds, names: &[&str], values: &[Vec<String>]) -
     Ok(())
 }
 
-/// Returns `names`. If the header contains any of them, appends the first number that makes all names unique.
+/// Returns the column `names` to add. If the header already contains one of the names, appends the first number that
+/// makes all of them unique.
 pub fn free_names(header: &[String], names: &[&str]) -> Vec<String> {
     let mut free: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut n = 1_u64;
@@ -59,8 +63,8 @@ fn csv_bytes(
 pub(super) struct CsvBuffer(csv::Writer<Vec<u8>>);
 
 impl CsvBuffer {
-    /// Starts a file with this header. A reader may detect the separator from the header, so if a name contains another
-    /// separator, all names are quoted.
+    /// Starts a CSV file with this header. A reader may detect the separator from the header. Therefore recoup quotes
+    /// all names if one of them contains another separator.
     pub(super) fn under<'a>(dialect: Dialect, header: impl Iterator<Item = &'a str>) -> Result<Self> {
         let header: Vec<&str> = header.collect();
         let misleading = header.iter().any(|name| name.contains([',', ';', '\t', '|']));
@@ -111,7 +115,8 @@ fn ndjson_bytes(refunds: &Refunds, added: &[String], values: &[Vec<String>]) -> 
     Ok(lines.concat().into_bytes())
 }
 
-/// The JSON entries of a row's object. A row from NDJSON keeps its original text as one entry.
+/// Returns the JSON entries of a row's object. A row from NDJSON keeps its original text as one entry of the JSON
+/// object.
 fn original_entries(row: &RefundRow, keys: &[String]) -> Result<Vec<String>> {
     if let Some(inner) = row.object.as_deref().and_then(|text| text.strip_prefix('{')?.strip_suffix('}')) {
         let inner = inner.trim();

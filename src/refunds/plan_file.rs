@@ -1,9 +1,11 @@
-//! Plan files: the refunds with a planned action for each row. People can read them, and recoup detects changes.
+//! Plan files: the rows of a refund file with a planned action for each row. A person can read a plan file, and recoup
+//! detects changes to it.
 //!
-//! Each row ends with a hash of its cells. The last row contains the plan's account and the SHA-256 of all rows. The
-//! hashes cover cells and not bytes, so saving the file with other quotes, separators or line ends keeps the plan
-//! valid. A changed cell, or a moved, added or removed row, makes the plan invalid. The hashes detect accidents, not
-//! forgery: anyone can write a new plan.
+//! Each row of a plan file ends with a hash of its cells. The last row of a plan file contains the plan's account and
+//! the SHA-256 of all rows. The hashes of a plan file cover cells and not bytes. Therefore the plan stays valid if a
+//! program saves the file with other quotes, separators or line ends. A changed cell, or a moved, added or removed row,
+//! makes the plan file invalid. The hashes of a plan file detect accidents and not forgery, because anyone can write a
+//! new plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,30 +25,31 @@ use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
-/// The version of the plan's layout. recoup refuses a plan of another version.
+/// The version of the plan file's layout. recoup refuses a plan file of another version.
 const PLAN_VERSION: &str = "recoup plan 3";
-/// The maximum number of changed rows that an error lists. For more changed rows the error states only their number.
+/// The maximum number of changed plan rows that an error lists. If more plan rows changed than this, the error states
+/// only their number.
 const NAMED: usize = 5;
 
-/// The account that a plan was made for. recoup refuses to apply the plan to another account.
+/// The account that a plan file was made for. recoup refuses to apply the plan to another account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanTarget {
-    /// The Advocate tenant.
+    /// The Advocate tenant that the plan file was made for.
     pub tenant: String,
     pub account_sid: String,
 }
 
-/// A plan that was read and verified.
+/// A plan file that recoup has read and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanFile {
-    /// The refunds from which the plan was made, with the line numbers of the plan file.
+    /// The refunds from which recoup made the plan, with the line numbers of the plan file.
     pub refunds: Refunds,
     pub names: Vec<String>,
     /// The cells of the columns that the plan added, one list for each row.
     pub planned: Vec<Vec<String>>,
     pub target: PlanTarget,
     pub made_at: Timestamp,
-    /// The SHA-256 of the plan's content, in hex. The ledger stores it.
+    /// The SHA-256 of the plan file's content, in hex. The ledger stores the SHA-256 of the plan.
     pub digest: String,
 }
 
@@ -68,7 +71,7 @@ impl PlanFile {
     }
 }
 
-/// The JSON object in the last row of a plan.
+/// The JSON object in the last row of a plan file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct PlanFooter {
     form: String,
@@ -76,9 +79,10 @@ struct PlanFooter {
     made_at: String,
     #[serde(flatten)]
     target: PlanTarget,
-    /// The number of columns that the plan copied from the refunds file.
+    /// The number of columns that the plan copied from the refund file.
     original: usize,
-    /// The index of each known column. If the user named a column, its header alone does not identify it.
+    /// The index of each column of the plan file that recoup knows. If the user named a column, the header of the plan
+    /// file alone does not identify it.
     columns: BTreeMap<String, usize>,
     /// The row and column of each cell that is unambiguous only because it was a JSON number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,7 +91,7 @@ struct PlanFooter {
     sha256: String,
 }
 
-/// Writes a plan as CSV. `planned` has one list for each row, with one value for each name in `names`.
+/// Writes a plan file as CSV. `planned` has one list for each row, with one value for each column in `names`.
 pub fn write_plan(
     refunds: &Refunds,
     names: &[&str],
@@ -138,13 +142,13 @@ pub fn write_plan(
     writer.finish()
 }
 
-/// Reads and verifies a plan; `-` is standard input.
+/// Reads and verifies a plan file; `-` is standard input.
 pub fn read_plan(path: &Path) -> Result<PlanFile> {
     let bytes = input::load(path)?;
     plan_of(&input::name_of(path), &bytes)
 }
 
-/// Reads and verifies the content of a plan. `name` identifies the plan in errors.
+/// Reads and verifies the content of a plan file. Error messages call the plan file `name`.
 pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
     let read = csv_table::read(name, &input::decode(name, bytes)?, MAX_ROWS + 1, &score)?;
@@ -153,7 +157,8 @@ pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     let mut lines = Vec::with_capacity(read.rows.len());
     for (line, cells) in read.rows {
         let mut cells: Vec<String> = cells.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
-        // Fills a short row with empty cells. If the row really is incomplete, its hash check fails below.
+        // Fills a short row of the plan file with empty cells. If a row of the plan file really is incomplete, its hash
+        // check fails.
         cells.resize(header.len(), String::new());
         rows.push(cells);
         lines.push(line);
@@ -187,7 +192,7 @@ pub fn plan_of(name: &str, bytes: &[u8]) -> Result<PlanFile> {
     assemble(name, end, read.dialect, header, rows.into_iter().zip(lines))
 }
 
-/// Fails if a row of the plan was changed, moved, added or removed.
+/// Fails if a row of the plan file was changed, moved, added or removed.
 fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> {
     let is_as_written = |n: usize, row: &Vec<String>| {
         let (mark_cell, cells) = row.split_last().map_or(("", [].as_slice()), |(last, cells)| (last.as_str(), cells));
@@ -195,7 +200,7 @@ fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> 
     };
     let wrong: Vec<usize> =
         rows.iter().enumerate().filter(|(n, row)| !is_as_written(*n, row)).map(|(n, _)| n).collect();
-    // Row numbers are those of a spreadsheet: from 1, including the header.
+    // The error shows row numbers of a spreadsheet: from 1, including the header.
     let number = |n: usize| n + 2;
     match (wrong.as_slice(), rows.len().cmp(&end.rows)) {
         ([], std::cmp::Ordering::Equal) => Ok(()),
@@ -222,7 +227,7 @@ fn assemble(
     mut header: Vec<String>,
     rows: impl Iterator<Item = (Vec<String>, u64)>,
 ) -> Result<PlanFile> {
-    // A plan that passes the hash check but contradicts itself was written by another program.
+    // If a plan file passes the hash check but contradicts itself, another program wrote it.
     let broken = || Error::new(Kind::Usage, format!("{name} is a plan that contradicts itself")).hint("plan again");
     header.pop();
     if end.original > header.len() {
@@ -265,8 +270,8 @@ fn strs(cells: &[String]) -> Vec<&str> {
     cells.iter().map(String::as_str).collect()
 }
 
-/// Hashes a row's cells and its position, to 64 bits of SHA-256. The hash starts with a letter, because a spreadsheet
-/// would read `12e45` as a number.
+/// Hashes the cells and the position of a plan row, to 64 bits of SHA-256. The hash starts with a letter, because a
+/// spreadsheet would read `12e45` as a number.
 fn mark(n: usize, cells: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
     feed(&mut context, &[PLAN_VERSION, "row", &n.to_string()]);
@@ -294,7 +299,8 @@ impl PlanHash {
     }
 }
 
-/// Hashes a list with the lengths of the list and its cells, so that two different lists never feed the same bytes.
+/// Hashes a list of cells with the lengths of the list and its cells. Therefore two different lists never feed the same
+/// bytes.
 fn feed(context: &mut Context, cells: &[&str]) {
     context.update(&(cells.len() as u64).to_le_bytes());
     for cell in cells {

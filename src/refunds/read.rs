@@ -1,8 +1,8 @@
 //! Reads a shop's file: parses its bytes into rows, and decides each order from its rows.
 //!
-//! A file is accepted as a whole or refused as a whole. The first match of these decides how recoup reads it: the
-//! format that `--format` names, the caller's [`ColumnMapping`], a format of `recoup.toml` or of a platform with a
-//! matching header, or a plain list of refunds. A plain list is accepted only if recoup knows every column.
+//! recoup accepts or refuses a refund file as a whole. recoup reads a refund file by the first of these that matches:
+//! the format that `--format` names, the caller's [`ColumnMapping`], a format of `recoup.toml` or of a platform, or a
+//! plain list of refunds. recoup accepts a plain list only if it knows every column.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,14 +31,14 @@ use super::syntax::Syntax;
 use super::unclear_columns::{self, UnclearColumn};
 use crate::error::{Error, Kind, Result};
 
-/// The maximum number of rows. The whole file is held in memory.
+/// The maximum number of rows in a refund file. recoup holds the whole refund file in memory.
 pub const MAX_ROWS: usize = 1_000_000;
 /// The name of the plain list in `--format` and in outputs.
 pub const LIST_FORMAT: &str = "list";
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The name of the format; `None` detects the format by the header.
+    /// The name of the refund format. `None` means that recoup detects the format by the header.
     pub format: Option<String>,
     pub mapping: ColumnMapping,
     /// The user's formats from `recoup.toml`, by name.
@@ -46,10 +46,11 @@ pub struct Options {
     pub order_id_rewrite: OrderIdRewrite,
 }
 
-/// How recoup read a file. A plan stores this, so that `--apply` reads the rows in the same way.
+/// How recoup read a refund file. A plan stores how recoup read the file, because `--apply` must read the rows in the
+/// same way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReading {
-    /// The name of the format; [`LIST_FORMAT`] for a plain list.
+    /// The name of the refund format; [`LIST_FORMAT`] for a plain list.
     pub format: String,
     #[serde(default, skip_serializing_if = "ColumnMapping::is_empty")]
     pub mapping: ColumnMapping,
@@ -57,7 +58,8 @@ pub struct FileReading {
     pub order_id_rewrite: OrderIdRewrite,
     #[serde(default)]
     pub date_order: DateOrder,
-    /// Whether the file contains negative and positive amounts. A negative amount may then undo a refund.
+    /// Whether the refund file contains negative and positive amounts. In a file with amounts of both signs, a negative
+    /// amount may undo a refund.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_signs: bool,
 }
@@ -67,7 +69,7 @@ impl FileReading {
         formats::by_name(&self.format)
     }
 
-    /// The name of the format in messages.
+    /// Returns the name of the refund format in messages.
     pub fn title(&self) -> String {
         match self.known() {
             Some(format) => format.title.to_owned(),
@@ -100,18 +102,19 @@ pub struct Refunds {
     pub columns: Columns,
     pub syntax: Syntax,
     pub reading: FileReading,
-    /// The rows, in file order.
+    /// The rows of the refund file, in file order.
     pub rows: Vec<RefundRow>,
-    /// One decision for each order, in the order of first appearance in the file.
+    /// One decision for each order, in the order of first appearance in the refund file.
     pub orders: Vec<OrderRefund>,
-    /// Warnings about the file, for example its encoding or skipped lines.
+    /// Warnings about the refund file, for example about its encoding or skipped lines.
     pub notes: Vec<String>,
 }
 
 /// A plain list whose columns the user must explain before recoup can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeedsMapping {
-    /// The unclear columns. Empty if the order ID column is missing, or if two columns could have the same meaning.
+    /// The columns of the plain list whose meaning is unclear. The list of unclear columns is empty if the order ID
+    /// column is missing, or if two columns could have the same meaning.
     pub unclear: Vec<UnclearColumn>,
     pub columns: Columns,
     pub first_rows: Vec<Vec<String>>,
@@ -121,7 +124,7 @@ pub struct NeedsMapping {
 
 #[derive(Debug)]
 pub enum Parsed {
-    /// The file was read, and every order has a decision.
+    /// recoup read the refund file, and every order has a decision.
     Complete(Box<Refunds>),
     /// The user must first explain some columns.
     NeedsMapping(Box<NeedsMapping>),
@@ -129,13 +132,14 @@ pub enum Parsed {
 
 const FIRST_ROWS: usize = 5;
 
-/// Reads a file and blocks meanwhile; `-` is standard input. Fails if the file is larger than 100 MiB.
+/// Reads a refund file and blocks meanwhile; `-` is standard input. Fails if the refund file is larger than 100 MiB.
 pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
     let bytes = input::load(path)?;
     from_bytes(&input::name_of(path), &bytes, options)
 }
 
-/// Reads the content of a file. `name` identifies the file in errors. Fails if the user must explain columns first.
+/// Reads the content of a refund file. Error messages call the file `name`. Fails if the user must first explain
+/// columns of the refund file.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds> {
     match parse(name, bytes, options)? {
         Parsed::Complete(refunds) => Ok(*refunds),
@@ -143,7 +147,7 @@ pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds
     }
 }
 
-/// Reads the content of a file, or returns the columns that the user must explain first.
+/// Reads the content of a refund file, or returns the columns that the user must explain first.
 pub fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Parsed> {
     options.mapping.check()?;
     let text = input::decode(name, bytes)?;
@@ -188,9 +192,10 @@ struct RawFile {
     header: Vec<String>,
     rows: Vec<RawRow>,
     syntax: Syntax,
-    /// The error for the first row with more cells than the header. The parser stopped at that row.
+    /// The error for the first row that has more cells than the header. The parser stopped at the row with too many
+    /// cells.
     too_long: Option<Error>,
-    /// The line number and text of each title above the header and total below the last row.
+    /// The line number and text of each title above the header and each total below the last row.
     outside: Vec<(u64, String)>,
 }
 
@@ -206,7 +211,7 @@ fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<St
     Ok(RawFile { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long, outside: read.outside })
 }
 
-/// Scores how likely a record is the header. A higher score wins.
+/// Scores how likely a record of the refund file is the header. The record with the highest score is the header.
 fn score(cells: &[String], options: &Options) -> usize {
     let has = |name: &str| !fold(name).is_empty() && cells.iter().any(|cell| fold(cell) == fold(name));
     let meanings: Vec<Option<Column>> = cells.iter().map(|cell| Column::by_name(cell)).collect();
@@ -280,14 +285,14 @@ fn detect_reading(name: &str, raw: &RawFile, options: &Options) -> Result<FileRe
     }
 }
 
-/// Whether a row may be a header: it has several cells, and no cell contains a digit.
+/// Returns `true` if a row may be a header: it has several cells, and no cell contains a digit.
 fn may_be_header(row: &RawRow) -> bool {
     let filled: Vec<&String> = row.cells.iter().filter(|cell| !cell.trim().is_empty()).collect();
     filled.len() > 1 && !filled.iter().any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
 }
 
-/// Drops a second table below the first if the format allows one. Otherwise fails on a second table, or on a row with
-/// more cells than the header.
+/// Drops a second table below the first if the format allows a second table. If the format allows no second table,
+/// fails on a second table or on a row with more cells than the header.
 fn split_off_second_table(
     name: &str,
     raw: &mut RawFile,
@@ -327,7 +332,7 @@ fn split_off_second_table(
     }
 }
 
-/// Whether a column contains negative and positive amounts.
+/// Returns `true` if a column contains negative and positive amounts.
 fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     let values =
         rows.iter().filter_map(|row| amount::parse(row.cells.get(place)?).ok().flatten()).map(|amount| amount.value);
@@ -338,7 +343,7 @@ fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     has_negative && has_positive
 }
 
-/// Builds rows and decisions. Fails if the user must explain a column of a plain list.
+/// Builds the rows and decisions of a refund file. Fails if the user must explain a column of a plain list.
 fn decide_file(
     name: &str,
     raw: RawFile,
@@ -431,7 +436,7 @@ fn decide_file(
 }
 
 impl Refunds {
-    /// Builds rows and decisions from the cells of a file.
+    /// Builds rows and decisions from the cells of a refund file.
     pub(super) fn of(
         columns: Columns,
         syntax: Syntax,
@@ -452,7 +457,7 @@ impl Refunds {
         Self { columns, syntax, reading, rows, orders, notes }
     }
 
-    /// The number of orders for each decision.
+    /// Returns the number of orders for each decision.
     pub fn counts(&self) -> BTreeMap<DecisionKind, usize> {
         let mut counts = BTreeMap::new();
         for order in &self.orders {
@@ -461,14 +466,15 @@ impl Refunds {
         counts
     }
 
-    /// The first problem that blocks a row of the order. `indexed` is true if the index contains exactly this order ID.
+    /// Returns the first problem that blocks a row of the order. `indexed` is `true` if the index contains exactly this
+    /// order ID.
     pub fn blocking_problem(&self, order: &OrderRefund, indexed: bool) -> Option<&RowProblem> {
         order.rows.iter().find_map(|row| self.rows[*row].blocking_problem(indexed))
     }
 }
 
-/// Accepts a row without an order ID if it needs none: a payout has no order, and a refund may refer to a payment that
-/// has the order ID.
+/// Accepts a row without an order ID if the row needs none. A payout has no order, and a refund may refer to a payment
+/// that has the order ID.
 fn accept_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &FileReading) {
     for row in rows.iter_mut().filter(|row| row.order_id.is_none() && !row.names_too_long_an_order()) {
         if row.order.is_none() {

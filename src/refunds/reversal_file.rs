@@ -1,10 +1,10 @@
-//! Writes the vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row
+//! Writes the vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, with one reversal in each row
 //! (`docs/vendor/refund-guide.md` E).
 //!
-//! The vendor does not publish encoding, quoting and maximum size of the file (`docs/vendor/contradictions.md` 19). The
-//! file is therefore UTF-8 without a byte order mark, with plain commas and no quotes. A row that would need quotes, or
-//! that lacks a value, is skipped with a reason. Formulas are not escaped here, because the vendor would read the
-//! apostrophe as a part of the order ID.
+//! The vendor does not publish encoding, quoting and maximum size of the reversal file (`docs/vendor/contradictions.md`
+//! 19). Therefore recoup writes the reversal file as UTF-8 without a byte order mark, with plain commas and no quotes.
+//! recoup skips a reversal that would need quotes in the file, or that lacks a value, and gives the reason. recoup
+//! escapes no formulas in a reversal file, because the vendor would read the apostrophe as a part of the order ID.
 
 use std::collections::HashSet;
 
@@ -13,14 +13,15 @@ use jiff::civil::Date;
 use super::columns::fold;
 use crate::model::OrderId;
 
-/// The header that the vendor's guide shows.
+/// The header of a reversal file, as the vendor's guide shows it.
 const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
 /// The maximum length of an order ID, in characters (`docs/vendor/brand.md` §1).
 const MAX_ORDER_ID: usize = 64;
 
-/// The reasons that the vendor documents for files (`docs/vendor/brand.md` §5 refers to §2). `RESET` and `APPROVED` are
-/// left out, because they reverse nothing. The vendor does not document `RETRACTION` for files.
+/// The reason codes that the vendor documents for reversal files (`docs/vendor/brand.md` §5 refers to §2). The reason
+/// codes for reversal files lack `RESET` and `APPROVED`, because these two reverse nothing. The vendor does not
+/// document the reason code `RETRACTION` for files.
 const REASONS: [&str; 13] = [
     "ORDER_UPDATE",
     "ITEM_RETURNED",
@@ -39,50 +40,50 @@ const REASONS: [&str; 13] = [
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
-    /// The action tracker ID. A reversal without one is skipped.
+    /// The action tracker ID. recoup skips a reversal without an action tracker ID.
     pub action_tracker_id: Option<String>,
     pub order_id: OrderId,
     pub reason: String,
 }
 
-/// Why a reversal is skipped.
+/// Why the reversal file does not contain a reversal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason {
     NoActionTracker,
     NoOrderId,
     OrderIdTooLong,
-    /// The reason is neither documented by the vendor nor configured in `recoup.toml`.
+    /// The reason code is neither documented by the vendor nor configured in `recoup.toml`.
     UnknownReason,
-    /// A cell contains a comma, a quote, a line break or surrounding white space. The vendor does not publish how it
-    /// reads those.
+    /// A cell of the reversal contains a comma, a quote, a line break or surrounding white space. The vendor does not
+    /// publish how it reads a cell that needs quotes.
     NotPlain,
-    /// An earlier row has the same order ID and action tracker ID.
+    /// An earlier row of the reversal file has the same order ID and action tracker ID.
     Repeated,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedRow {
-    /// The index of the reversal in the input.
+    /// The index of the reversal in the caller's list.
     pub index: usize,
     pub why: SkipReason,
-    /// Why the reversal is skipped, as a lower-case sentence without a full stop.
+    /// Why recoup skips the reversal, as a lower-case sentence without a full stop.
     pub message: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReversalFile {
-    /// The content of the file; `None` if every reversal was skipped.
+    /// The content of the reversal file; `None` if recoup skipped every reversal.
     pub text: Option<String>,
     pub skipped: Vec<SkippedRow>,
 }
 
-/// The file name for a day, such as `Batch_Mods_Reversals_2020_02_12.csv`.
+/// Returns the name of the reversal file for a day, such as `Batch_Mods_Reversals_2020_02_12.csv`.
 pub fn file_name(day: Date) -> String {
     format!("Batch_Mods_Reversals_{:04}_{:02}_{:02}.csv", day.year(), day.month(), day.day())
 }
 
-/// Builds a file of all reversals that the format can represent. `own_reasons` are the configured reason codes, which
-/// are case-sensitive.
+/// Builds a reversal file of all reversals that the format can represent. `own_reasons` are the reason codes from
+/// `recoup.toml`, which are case-sensitive.
 pub fn build(reversals: &[Reversal], own_reasons: &[String]) -> ReversalFile {
     let mut rows = String::new();
     let mut skipped = Vec::new();
@@ -137,7 +138,7 @@ fn row<'a>(reversal: &'a Reversal, own_reasons: &[String]) -> Result<(&'a str, S
     Ok((tracker, format!("{tracker},{order},0,{reason}\n")))
 }
 
-/// Whether every CSV reader parses the unquoted cell to the same text.
+/// Returns `true` if every CSV reader parses the unquoted cell to the same text.
 fn is_plain(cell: &str) -> bool {
     cell.trim() == cell && !cell.chars().any(|c| matches!(c, ',' | '"' | '\u{feff}') || c.is_control())
 }

@@ -1,7 +1,7 @@
-//! One row of a file: its cells, its IDs and dates, and its problems.
+//! One row of a refund file: its cells, its IDs and dates, and its problems.
 //!
-//! A cell that cannot be parsed becomes a problem and an empty field, never a guess. The file's format interprets the
-//! amounts of the row.
+//! If recoup cannot parse a cell, the cell becomes a problem and an empty field, never a guess. The format of the
+//! refund file interprets the amounts of the row.
 
 use super::amount;
 use super::columns::{Column, Columns};
@@ -15,11 +15,11 @@ use crate::model::{ActionId, OrderId};
 /// The maximum length of a disposition code, in characters (`docs/vendor/brand.md` §1).
 const MAX_DISPOSITION: usize = 64;
 
-/// How recoup changes the order IDs of a file to match the vendor's.
+/// How recoup rewrites the order IDs of a refund file to match the vendor's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OrderIdRewrite {
-    /// The prefix, such as `#`, that recoup adds to every order ID without it.
+    /// The prefix, such as `#`, that recoup adds to every order ID without the prefix.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prefix: String,
     /// The prefix that recoup removes from every order ID.
@@ -40,35 +40,35 @@ impl OrderIdRewrite {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundRow {
-    /// The number of the line on which the row starts, from 1. The header counts.
+    /// The number of the line on which the row starts, from 1. The header of the file also counts as a line.
     pub line: u64,
-    /// The unchanged cells. A row that ends early has fewer cells than the header.
+    /// The unchanged cells of the row. A row that ends early has fewer cells than the header.
     pub cells: Vec<String>,
-    /// The order ID after the rewrite, otherwise unchanged; `None` if the cell is empty or too long.
+    /// The order ID after the rewrite of its prefix, otherwise unchanged; `None` if the cell is empty or too long.
     pub order_id: Option<OrderId>,
-    /// The disposition code, which recoup sends to the vendor unchanged.
+    /// The disposition code of the row. recoup sends the disposition code to the vendor unchanged.
     pub disposition: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
-    /// The refund date; `None` means that the refund may be as recent as the file.
+    /// The refund date of the row. `None` means that the refund may be as recent as the file.
     pub refunded_at: Option<DateOrTime>,
     pub ordered_at: Option<DateOrTime>,
-    /// The unchanged action tracker ID.
+    /// The unchanged action tracker ID of the row.
     pub action_tracker_id: Option<String>,
-    /// The unchanged ActionId.
+    /// The unchanged ActionId of the row.
     pub action_id: Option<ActionId>,
     /// The index of the row's order in [`super::Refunds::orders`]; `None` if no order is known for the row.
     pub order: Option<usize>,
     /// Why the row needs no order, for example because it is a payout or a fee.
     pub no_order_needed: Option<String>,
     pub problems: Vec<RowProblem>,
-    /// The columns whose cells are JSON numbers. Their decimal point is always `.`.
+    /// The columns whose cells are JSON numbers. The decimal point of a JSON number is always `.`.
     pub(super) numbers: Vec<usize>,
     /// The text of the row's JSON object, if the file is NDJSON.
     pub(super) object: Option<String>,
 }
 
-/// A row before its cells are interpreted.
+/// A row of a refund file before recoup interprets its cells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RawRow {
     pub(super) line: u64,
@@ -129,18 +129,19 @@ impl RefundRow {
         self.problems.iter().any(|it| it.kind == ProblemKind::TooLong && it.column == Column::OrderId)
     }
 
-    /// The first problem that blocks the row. `indexed` is true if the index contains exactly the row's order ID.
+    /// The first problem that blocks the row. `indexed` is `true` if the index contains exactly the row's order ID.
     pub fn blocking_problem(&self, indexed: bool) -> Option<&RowProblem> {
         self.problems.iter().find(|it| it.severity == Severity::Stop || (it.severity == Severity::Doubt && !indexed))
     }
 
-    /// The cell at a column index; empty if the row ends before it.
+    /// Returns the cell at a column index; empty if the row has fewer cells.
     pub fn cell(&self, place: usize) -> &str {
         self.cells.get(place).map_or("", String::as_str)
     }
 }
 
-/// The columns whose cells are unambiguous only because they are JSON numbers. As text, `1.234` may mean two amounts.
+/// Returns the columns of cells that are unambiguous only because they are JSON numbers. As text, an amount of `1.234`
+/// may mean two amounts.
 pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     let differs = |place: &&usize| {
         let cell = row.cell(**place);
@@ -163,8 +164,8 @@ fn check_disposition(text: &str) -> Option<RowProblem> {
         .map(|problem| RowProblem { severity: Severity::Stop, ..problem })
 }
 
-/// Parses a date. An unreadable date does not block the row, because dates only say how recent the index must be and
-/// which order is older. Code that needs a missing date assumes the worst case.
+/// Parses a date in a cell. An unreadable date does not block the row, because dates only determine how recent the
+/// index must be and which order is older. Code that needs a missing date assumes the worst case.
 fn parse_date(text: &str, column: Column, date_order: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
     let (kind, says) = match dates::parse_in(text, date_order) {
         Ok(when) => return when,

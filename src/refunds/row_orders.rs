@@ -1,4 +1,4 @@
-//! Finds the order of each row of a file, and the rows whose order is uncertain.
+//! Finds the order of each row of a refund file, and the rows whose order is uncertain.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::row::RefundRow;
 use crate::model::OrderId;
 use crate::model::order_text::ordinary;
 
-/// The references between rows, by row ID.
+/// The references between rows of a refund file, by row ID.
 struct References<'a> {
     rows: &'a [RefundRow],
     reference: usize,
@@ -15,26 +15,26 @@ struct References<'a> {
 }
 
 impl<'a> References<'a> {
-    /// Returns `None` if the file has no column of row IDs or no column of references.
+    /// Returns `None` if the refund file has no column of row IDs or no column of references.
     fn of(rows: &'a [RefundRow], columns: &Columns) -> Option<Self> {
         let (id, reference) = (columns.get(Column::RowId)?, columns.get(Column::Reference)?);
         let by_id = rows.iter().enumerate().filter_map(|(n, row)| Some((filled(row, id)?, n))).collect();
         Some(Self { rows, reference, by_id })
     }
 
-    /// The index of the row that row `n` refers to.
+    /// Returns the index of the row that row `n` refers to.
     fn of_row(&self, n: usize) -> Option<usize> {
         self.by_id.get(filled(&self.rows[n], self.reference)?).copied()
     }
 }
 
-/// The trimmed cell; `None` if it is blank.
+/// Returns the trimmed cell; `None` if the cell is blank.
 fn filled(row: &RefundRow, place: usize) -> Option<&str> {
     Some(row.cell(place).trim()).filter(|cell| !cell.is_empty())
 }
 
-/// Returns the order of each row: the order ID in its own cell, otherwise the order of its payment, otherwise the order
-/// of the row that it refers to.
+/// Returns the order of each row: the order ID in the row's own cell, otherwise the order of its payment, otherwise the
+/// order of the row that it refers to.
 pub(super) fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
     let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
     let by_payment = orders_by_payment(rows, columns, &orders);
@@ -42,7 +42,7 @@ pub(super) fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Opt
     for n in 0..rows.len() {
         let mut at = n;
         // A refund's line item refers to the refund, which refers to the order. The limit also ends cycles of
-        // references.
+        // references between rows.
         for _ in 0..4 {
             if orders[at].is_some() {
                 break;
@@ -75,7 +75,7 @@ fn orders_by_payment<'a>(
     rows.iter().zip(orders.iter().copied()).map(of_row).collect()
 }
 
-/// Returns both orders of each row that refers to a row of another order, because either order may be meant.
+/// Returns two orders for each row that refers to a row of another order, because the row may mean either.
 pub(super) fn conflicting_orders<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,

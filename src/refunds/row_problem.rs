@@ -1,6 +1,7 @@
 //! Problems of a row: kind, severity, message and suggestion.
 //!
-//! recoup shows a suggestion to the user and never applies it, because the vendor compares order IDs byte for byte.
+//! recoup shows a suggested order ID to the user and never applies it, because the vendor compares order IDs byte for
+//! byte.
 
 use std::fmt;
 
@@ -8,11 +9,12 @@ use super::columns::Column;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// A warning only: recoup uses the row.
+    /// The problem is only a warning: recoup uses the row.
     Note,
-    /// recoup uses the row only if the index contains exactly this order ID. Otherwise the problem blocks the row.
+    /// recoup uses the row only if the index contains exactly this order ID. If the index lacks the order ID, the
+    /// problem blocks the row.
     Doubt,
-    /// The problem blocks the row.
+    /// The problem always blocks the row.
     Stop,
 }
 
@@ -21,24 +23,24 @@ pub enum ProblemKind {
     EmptyOrder,
     /// The ID is longer than the vendor accepts.
     TooLong,
-    /// The ID is in scientific notation, such as `1.00E+09`, so digits are lost.
+    /// The ID is in scientific notation, such as `1.00E+09`. Therefore digits of the ID are lost.
     ScientificNotation,
     /// The cell contains a spreadsheet's error, such as `#REF!` or `#NAME?`.
     SpreadsheetError,
     /// The cell contains a formula, such as `=A1`.
     Formula,
-    /// The ID ends like a decimal number, such as `12345.0`: a program has read it as a number.
+    /// The ID ends like a decimal number, such as `12345.0`, because a program has read it as a number.
     DecimalTail,
-    /// The ID looks like a date, such as `Mar-24`: a spreadsheet may have converted it.
+    /// The ID looks like a date, such as `Mar-24`. A spreadsheet may have converted the ID.
     LooksLikeDate,
     /// The ID starts or ends with white space or an invisible character.
     LooksPadded,
-    /// The ID starts with an apostrophe, such as `'1001`: the mark by which a spreadsheet treats a cell as text.
+    /// The ID starts with an apostrophe, such as `'1001`. An apostrophe makes a spreadsheet treat a cell as text.
     LeadingApostrophe,
     ControlCharacters,
-    /// The ID has only digits and is shorter than the others, so leading zeros may be lost.
+    /// The ID has only digits and is shorter than the other IDs. Therefore leading zeros of the ID may be lost.
     LostZeros,
-    /// The order of day and month is unknown, as in `03/04/2024`.
+    /// The order of day and month in the date is unknown, as in `03/04/2024`.
     AmbiguousDate,
     UnreadableDate,
 }
@@ -48,9 +50,9 @@ pub struct RowProblem {
     pub kind: ProblemKind,
     pub severity: Severity,
     pub column: Column,
-    /// What is wrong, as a lower-case sentence without a full stop.
+    /// What is wrong with the cell, as a lower-case sentence without a full stop.
     pub message: String,
-    /// The probable correct value, which recoup shows to the user and never applies.
+    /// The probable correct value of the cell. recoup shows a suggested value to the user and never applies it.
     pub suggestion: Option<String>,
 }
 
@@ -65,7 +67,7 @@ impl RowProblem {
     }
 }
 
-/// Formats the problem: `order ID "1.00E+09" is in scientific notation, …`.
+/// Formats the problem of a cell: `order ID "1.00E+09" is in scientific notation, …`.
 impl fmt::Display for RowProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

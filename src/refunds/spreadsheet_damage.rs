@@ -1,14 +1,14 @@
 //! Recognises order IDs that a spreadsheet has damaged.
 //!
-//! A spreadsheet may interpret an order ID as a number or a date and rewrite it. If digits are lost, the problem blocks
-//! the row. If the text may still be an order ID, recoup uses the row only if the index contains exactly this ID.
-//! recoup never repairs an ID, because the repaired ID could be another order's.
+//! A spreadsheet may interpret an order ID as a number or a date and rewrite it. If digits of the order ID are lost,
+//! the problem blocks the row. If the damaged text may still be an order ID, recoup uses the row only if the index
+//! contains exactly this ID. recoup never repairs an ID, because the repaired ID could be another order's.
 
 use super::columns::Column;
 use super::row_problem::{ProblemKind, RowProblem, Severity};
 use crate::model::OrderId;
 
-/// Finds the problems of an order ID.
+/// Finds the damage that a spreadsheet may have done to an order ID.
 pub fn check_order_id(text: &str) -> Vec<RowProblem> {
     if visible(text).is_empty() {
         return vec![RowProblem::new(
@@ -25,8 +25,8 @@ pub fn check_order_id(text: &str) -> Vec<RowProblem> {
     check_id(text, Column::OrderId)
 }
 
-/// Finds the problems of an ID that recoup sends unchanged. The index cannot confirm such an ID, so every problem
-/// blocks the row.
+/// Finds the problems of an ID that recoup sends to the vendor unchanged. The index cannot confirm an ID that recoup
+/// only sends. Therefore every problem of an ID that recoup only sends blocks the row.
 pub fn check_sent_id(text: &str, column: Column) -> Vec<RowProblem> {
     let mut problems = check_id(text, column);
     for problem in &mut problems {
@@ -56,14 +56,14 @@ fn check_id(text: &str, column: Column) -> Vec<RowProblem> {
     problems
 }
 
-/// Finds the first kind of damage in the text.
+/// Finds the first kind of spreadsheet damage in the text.
 fn check_shape(text: &str, column: Column) -> Option<RowProblem> {
     let what = column.words();
     let problem =
         |kind, severity, says: &str| RowProblem::new(kind, severity, column, format!("{what} {text:?} {says}"));
     if let Some(formula) = text.strip_prefix('=') {
         let problem = problem(ProblemKind::Formula, Severity::Doubt, "is a formula");
-        // Some exports write `="00123"` to preserve the leading zeros.
+        // Some exports write an order ID as `="00123"` to preserve its leading zeros.
         let inner = formula.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
         return Some(match inner {
             Some(inner) => problem.suggest(inner),
@@ -82,7 +82,7 @@ fn check_shape(text: &str, column: Column) -> Option<RowProblem> {
         let says = "starts with the apostrophe that marks text in a spreadsheet";
         return Some(problem(ProblemKind::LeadingApostrophe, Severity::Doubt, says).suggest(bare));
     }
-    // An ActionId consists of digits and full stops, so it may legitimately look like a decimal number.
+    // An ActionId consists of digits and full stops. Therefore an ActionId may legitimately look like a decimal number.
     if column != Column::ActionId
         && let Some(whole) = without_decimals(text)
     {
@@ -98,7 +98,7 @@ fn check_shape(text: &str, column: Column) -> Option<RowProblem> {
     })
 }
 
-/// Trims white space and invisible characters.
+/// Trims white space and invisible characters from a text.
 fn visible(text: &str) -> &str {
     text.trim_matches(|c: char| {
         c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
@@ -109,8 +109,8 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether a text is in a spreadsheet's scientific notation, with a sign and two digits in the exponent: `1.00E+09`,
-/// `1,2e+11`, `1E+09`. `4E12` may be an order ID.
+/// Returns `true` if a text is in a spreadsheet's scientific notation, with a sign and two digits in the exponent:
+/// `1.00E+09`, `1,2e+11`, `1E+09`. `4E12` may be an order ID and does not count as scientific notation.
 fn is_scientific(text: &str) -> bool {
     let bare = text.strip_prefix('-').unwrap_or(text);
     let Some((mantissa, exponent)) = bare.split_once(['E', 'e']) else { return false };
@@ -122,7 +122,7 @@ fn is_scientific(text: &str) -> bool {
         && signed.is_some_and(|digits| all_digits(digits) && (2..=3).contains(&digits.len()))
 }
 
-/// Whether a text is a spreadsheet's error: `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`, but not `#1001`.
+/// Returns `true` if a text is a spreadsheet's error: `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`, but not `#1001`.
 fn is_spreadsheet_error(text: &str) -> bool {
     let Some(rest) = text.strip_prefix('#') else { return false };
     let name = rest.strip_suffix(['!', '?']);
@@ -133,13 +133,14 @@ fn is_spreadsheet_error(text: &str) -> bool {
         })
 }
 
-/// Returns `12345` for `12345.0`.
+/// Returns an ID without its decimals: `12345` for `12345.0`.
 fn without_decimals(text: &str) -> Option<&str> {
     let (whole, rest) = text.split_once(['.', ','])?;
     (all_digits(whole) && !rest.is_empty() && rest.bytes().all(|b| b == b'0')).then_some(whole)
 }
 
-/// Whether a text looks like a date: `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, with or without a time.
+/// Returns `true` if a text looks like a date: `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, with or
+/// without a time.
 fn looks_like_date(text: &str) -> bool {
     let (day, time) = text.split_once(' ').unwrap_or((text, ""));
     if !time.is_empty() && !time.starts_with(|c: char| c.is_ascii_digit()) {
@@ -158,7 +159,8 @@ fn looks_like_date(text: &str) -> bool {
     }
 }
 
-/// Whether a text is an English name of a month, or a German, French or Spanish one that differs.
+/// Returns `true` if a text is the name of a month in English, or a German, French or Spanish name that differs from
+/// the English one.
 fn is_month(text: &str) -> bool {
     const MONTHS: &str = "jan feb mar apr may jun jul aug sep sept oct nov dec mär mrz mai okt dez janv févr mars avr juin \
                           juil août déc ene abr ago dic";
@@ -166,11 +168,11 @@ fn is_month(text: &str) -> bool {
     MONTHS.split_ascii_whitespace().any(|month| month == folded)
 }
 
-/// Finds order IDs that may have lost leading zeros: they have only digits and are shorter than the others, which all
-/// have only digits and the same length. The result pairs each ID's key with the suggested ID.
+/// Finds order IDs that may have lost leading zeros: they have only digits and are shorter than the other order IDs,
+/// which all have only digits and the same length. The result pairs the key of each short ID with the suggested ID.
 ///
-/// Reports short IDs only if few of many IDs are short. Otherwise the shop's order numbers have probably just grown
-/// longer.
+/// Reports short order IDs only if few of many order IDs are short. If many order IDs are short, the shop's order
+/// numbers have probably just grown longer.
 pub fn lost_zeros<'a, T: Copy>(ids: impl Iterator<Item = (T, &'a str)> + Clone) -> Vec<(T, String)> {
     let (mut longest, mut total) = (0, 0_usize);
     for (_, id) in ids.clone() {

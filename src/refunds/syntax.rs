@@ -1,28 +1,30 @@
-//! The syntax of a file: CSV with its dialect, or NDJSON.
+//! The syntax of a refund file: CSV with its dialect, or NDJSON.
 //!
-//! Outcomes have the syntax of the input, so that a spreadsheet opens both files in the same way.
+//! An outcome file has the syntax of the refund file. Therefore a spreadsheet opens the refund file and the outcome
+//! file in the same way.
 
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 
-/// The supported separators, most likely first.
+/// The CSV separators that recoup supports, most likely first.
 pub(super) const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
     Csv(Dialect),
-    /// JSON objects. An output has one object per line.
+    /// The file contains JSON objects. recoup writes an NDJSON file with one object per line.
     Ndjson,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
-    /// The separator: `,`, `;`, tab or `|`.
+    /// The separator of the CSV file: `,`, `;`, tab or `|`.
     pub separator: u8,
-    /// Whether the file starts with a byte order mark. Without the mark, some spreadsheets do not recognise UTF-8.
+    /// Whether the file starts with a byte order mark. Without a byte order mark, some spreadsheets do not recognise
+    /// UTF-8.
     pub bom: bool,
-    /// Whether each line ends in `\r\n`.
+    /// Whether each line of the CSV file ends in `\r\n`.
     pub crlf: bool,
 }
 
@@ -33,7 +35,8 @@ impl Default for Dialect {
 }
 
 impl Syntax {
-    /// Chooses the syntax of an output by its file extension. Other extensions use the syntax of the input.
+    /// Chooses the syntax of an output file by its extension. If the extension is unknown, the output file has the
+    /// syntax of the input file.
     pub fn of_output(path: Option<&Path>, input: Self) -> Self {
         let dialect = match input {
             Self::Csv(dialect) => dialect,
@@ -49,7 +52,8 @@ impl Syntax {
     }
 }
 
-/// Parses a first line such as `sep=;`, which some spreadsheets write. Returns the separator and the remaining text.
+/// Parses a first line of a CSV file such as `sep=;`, which some spreadsheets write. Returns the declared separator and
+/// the text after that line.
 pub fn declared(text: &str) -> Option<(u8, &str)> {
     let (line, rest) = text.split_once('\n')?;
     let line = line.trim_end_matches('\r').trim_matches('"');
@@ -57,8 +61,8 @@ pub fn declared(text: &str) -> Option<(u8, &str)> {
     SEPARATORS.contains(separator).then_some((*separator, rest))
 }
 
-/// Fails on quotes that the CSV reader would accept silently: an unclosed quote swallows the rest of the file, and text
-/// after a closing quote is appended to the cell. `first_line` is the line number at the start of `text`.
+/// Fails on quotes that the CSV reader would accept silently. An unclosed quote swallows the rest of the file, and the
+/// reader appends text after a closing quote to the cell. `first_line` is the line number at the start of `text`.
 pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> Result<()> {
     let bytes = text.as_bytes();
     let wrong = |at: usize, what: &str| {
@@ -82,7 +86,7 @@ pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> R
                 return wrong(at, "text after a closing quote");
             }
         }
-        // Advances to the next cell.
+        // Advances to the next CSV cell.
         at += bytes[at..]
             .iter()
             .position(|b| *b == separator || *b == b'\r' || *b == b'\n')

@@ -1,7 +1,7 @@
-//! Finds the columns for which recoup cannot read a file of unknown format as a plain list of refunds.
+//! Finds the columns because of which recoup cannot read a file of unknown format as a plain list of refunds.
 //!
-//! A column may contain the information that an order was not refunded, or not in full. recoup refuses the file unless
-//! it knows the column, the user explains the column, or the column contains only blanks or e-mail addresses.
+//! A column may say that an order was not refunded, or not in full. recoup refuses the file if a column is unknown and
+//! the user has not explained it, unless the column contains only blanks or e-mail addresses.
 
 use std::collections::HashSet;
 
@@ -21,22 +21,22 @@ use crate::model::order_text::is_email;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnKind {
-    /// A status or a yes/no value, such as paid, refunded or open.
+    /// The column contains a status or a yes/no value, such as paid, refunded or open.
     Status,
-    /// A type of transaction, such as charge, refund or payout.
+    /// The column contains a type of transaction, such as charge, refund or payout.
     Type,
     Amount,
     Quantity,
     Item,
     Date,
-    /// Free text, which may deny a refund.
+    /// The column contains free text, which may deny a refund.
     Text,
-    /// A column with an unknown name or without a name.
+    /// The column has an unknown name or no name.
     Unknown,
 }
 
 impl ColumnKind {
-    /// The description of the kind in messages.
+    /// Returns the description of the column's kind in messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::Status => "a status",
@@ -50,12 +50,12 @@ impl ColumnKind {
         }
     }
 
-    /// Whether the column's values are states or transaction types, such as *paid* or *refund*.
+    /// Returns `true` if the column's values are states or transaction types, such as *paid* or *refund*.
     pub fn is_word(self) -> bool {
         matches!(self, Self::Status | Self::Type)
     }
 
-    /// The flag that explains the column on the command line.
+    /// Returns the flag that explains the column on the command line.
     fn remedy(self, name: &str) -> String {
         let word = shell_quote(name);
         let ignore = format!("--ignore-column {word}");
@@ -75,7 +75,7 @@ impl ColumnKind {
     }
 }
 
-/// Quotes text for a shell.
+/// Quotes text for a shell command.
 pub fn shell_quote(text: &str) -> String {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     if plain && !text.starts_with('-') { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
@@ -84,20 +84,20 @@ pub fn shell_quote(text: &str) -> String {
 /// A column that the user must explain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnclearColumn {
-    /// The index of the column in the header, from 0.
+    /// The index of the unclear column in the header, from 0.
     pub place: usize,
     pub name: String,
     pub looks_like: ColumnKind,
     pub examples: Vec<String>,
-    /// The flag that explains the column on the command line.
+    /// The flag that explains the unclear column on the command line.
     pub remedy: String,
 }
 
-/// The maximum number of values that are examined in a column.
+/// The maximum number of values that recoup examines in a column.
 const SAMPLE: usize = 2000;
 const EXAMPLES: usize = 3;
 
-/// The columns that the user must explain, in file order.
+/// Returns the columns of the refund file that the user must explain, in file order.
 pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<UnclearColumn> {
     let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
     let mut unclear = Vec::new();
@@ -122,7 +122,7 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
                     look
                 }
             });
-            // Only a column of blanks or e-mail addresses is certainly irrelevant to a refund.
+            // Only a column that has nothing but blanks or e-mail addresses is certainly irrelevant to a refund.
             let otherwise = || (!is_blank && !values.all(is_email_address)).then_some(otherwise);
             by_name.or_else(by_values).or_else(otherwise)
         };
@@ -152,7 +152,8 @@ pub(super) fn find(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMappin
     unclear
 }
 
-/// The ignored columns that look like a status, type or amount, which the caller warns about.
+/// Returns the ignored columns that look like a status, type or amount. The caller warns the user about ignored columns
+/// that look like a status, type or amount.
 pub(super) fn ignored_refund_columns(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<String> {
     let is_about_refund = |place: usize, name: &str| {
         let look = kind_by_name(name).or_else(|| kind_by_values(place, rows));
@@ -162,8 +163,8 @@ pub(super) fn ignored_refund_columns(columns: &Columns, rows: &[RefundRow], mapp
     ignored.filter(|(place, name)| is_about_refund(*place, name)).map(|(_, name)| name.clone()).collect()
 }
 
-/// Why a column with a known name may belong to a list of all orders instead of refunds. An amount may be the order's
-/// price. A total or an order date without a refund column is no evidence of a refund.
+/// Returns why a column with a known name may belong to a list of all orders instead of refunds. A column of amounts
+/// may contain the prices of the orders. A total or an order date without a refund column is no evidence of a refund.
 fn known_but_unclear(
     place: usize,
     columns: &Columns,
@@ -194,15 +195,17 @@ fn known_but_unclear(
         return Some(ColumnKind::Text);
     }
     let says_refund = has(Column::Amount) || has(Column::Status);
-    // Without a refunded amount, a partial refund looks like no refund.
+    // If the refund file has neither refunded amounts nor a status, a price does not show whether the order was
+    // refunded.
     if (is(Column::Total) || is(Column::Currency)) && !says_refund {
         return Some(ColumnKind::Amount);
     }
     (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(ColumnKind::Date)
 }
 
-/// Whether the amounts may be order prices. They may be if the column has both positive and negative amounts, or if it
-/// is called *amount* or was named by the user, has no negative amounts, and the file has no refund date.
+/// Returns `true` if the amounts of a column may be order prices. The amounts of a column may be order prices if the
+/// column has both signs. Amounts without a negative value may be prices if the column is called *amount* or was named
+/// by the user, and the file has no refund date.
 fn is_ambiguous_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> bool {
     if mapping.amount_means.is_some() {
         return false;
@@ -219,26 +222,26 @@ fn is_ambiguous_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMa
     is_bare && !has_negative && columns.get(Column::RefundedAt).is_none()
 }
 
-/// Whether a column name suggests free text.
+/// Returns `true` if a column name suggests free text.
 fn is_free_text_name(name: &str) -> bool {
     words(name).iter().any(|word| NOTE_NAMES.split_ascii_whitespace().any(|known| known == word))
 }
 
-/// Whether a text is one of the vendor's disposition codes (`docs/vendor/brand.md` §1, and the vendor's guide) that
-/// cannot deny a refund.
+/// Returns `true` if a text is one of the vendor's disposition codes (`docs/vendor/brand.md` §1, and the vendor's
+/// guide) that cannot deny a refund.
 fn is_known_code(text: &str) -> bool {
     const CODES: &str = "RETRACTION CONS_INFO_INVALID CONS_ERROR CONS_FRAUD ITEM_RETURNED ITEM_OUT_OF_STOCK ORDER_ERROR TEST_ACTION \
         MP_RETURNED OTHER";
     CODES.split_ascii_whitespace().any(|code| code == text)
 }
 
-/// Whether a text consists of letters followed by a number: `SUP-4711`, `#4711`.
+/// Returns `true` if a text consists of letters followed by a number: `SUP-4711`, `#4711`.
 fn is_number(text: &str) -> bool {
     let number = text.trim_start_matches(|c: char| c.is_ascii_alphabetic()).trim_start_matches(['-', '#', '_']);
     text.len() - number.len() <= 11 && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether a text may be an ID of the vendor: no blanks and at least one digit.
+/// Returns `true` if a text may be an ID of the vendor: no blanks and at least one digit.
 fn is_id(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic()) && text.bytes().any(|b| b.is_ascii_digit())
 }
@@ -247,7 +250,7 @@ fn is_email_address(text: &str) -> bool {
     is_email(text) && !text.contains(['{', '[', ',', ';'])
 }
 
-/// Splits a column name into words: `refundTotal_EUR` has three.
+/// Splits a column name into words: `refundTotal_EUR` has three words.
 fn words(name: &str) -> Vec<String> {
     let mut spaced = String::new();
     let mut before = ' ';
@@ -266,7 +269,7 @@ fn kind_by_name(name: &str) -> Option<ColumnKind> {
     let has = |list: &str| words.iter().any(|word| list.split_ascii_whitespace().any(|known| known == word));
     let ends =
         |list: &[&str]| words.iter().any(|word| list.iter().any(|end| word.len() > end.len() && word.ends_with(end)));
-    // A name such as `refunded at` or `cancelled at` is the date of an event.
+    // A column name such as `refunded at` or `cancelled at` means the date of an event.
     if words.len() > 1 && words.last().is_some_and(|last| last == "at" || last == "on") {
         return Some(ColumnKind::Date);
     }
@@ -296,7 +299,7 @@ fn kind_by_name(name: &str) -> Option<ColumnKind> {
     has(TYPE_NAMES).then_some(ColumnKind::Type)
 }
 
-/// Whether any value of the column denies a full refund.
+/// Returns `true` if any value of the column denies a full refund.
 fn denies_full_refund(place: usize, rows: &[RefundRow]) -> bool {
     let distinct: HashSet<&str> = rows.iter().map(|row| row.cell(place).trim()).collect();
     distinct.into_iter().any(|value| {
@@ -319,13 +322,14 @@ fn kind_by_values(place: usize, rows: &[RefundRow]) -> Option<ColumnKind> {
         STATUS_VALUES.split_ascii_whitespace().any(|known| known == word)
     };
     let distinct: HashSet<String> = values.iter().map(|value| value.to_lowercase()).collect();
-    // If a column has few distinct values and one of them is a known status, the others are probably statuses too.
+    // If a column has few distinct values and one of them is a known status, the other values are probably statuses
+    // too.
     if most(&is_status)
         || (distinct.len() <= 12 && distinct.iter().any(|value| is_status(value)) && values.len() > distinct.len())
     {
         return Some(ColumnKind::Status);
     }
-    // A symbol such as ✓, ✗, + or -.
+    // Returns `true` for a symbol such as ✓, ✗, + or -.
     let is_sign = |value: &str| value.chars().count() <= 2 && !value.chars().any(char::is_alphanumeric);
     if most(&is_sign) {
         return Some(ColumnKind::Status);

@@ -3,10 +3,12 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A browser that still runs after this time was opened. Without one, the program that opens it ends at once.
+/// If the program that opens a browser still runs after this time, it has opened a browser. Without a browser, the
+/// program that opens it ends at once.
 const OPENED_AFTER: Duration = Duration::from_secs(2);
 
-/// Returns whether a browser was opened. It does not get the tokens of this process.
+/// Opens an address in a browser, and returns `true` if a browser was opened. The browser does not get the tokens of
+/// this process.
 pub async fn open_in_browser(url: &str) -> bool {
     let (program, first): (&str, &[&str]) = if cfg!(target_os = "macos") {
         ("open", &[])

@@ -1,8 +1,8 @@
 //! Checks whether a send needs the approval of a second person, and whether that person approved exactly this send.
 //!
-//! Every channel calls this module after the first person's confirmation and before the send, so that page and command
-//! line obey the same policy. An approval is valid for one plan with its reason and ticket; a change in any of them
-//! invalidates the approval. A person cannot approve their own request.
+//! The command line, the page and the API check the approval policy here, after the first person's confirmation and
+//! before the send. An approval is valid for one plan with its reason and ticket. A change of the plan, reason or
+//! ticket invalidates the approval. A person cannot approve their own request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,8 +33,8 @@ pub struct Demand {
 pub struct Subject<'a> {
     /// The fingerprint of the plan.
     pub name: String,
-    /// The fingerprints of a batch's rows, with their reasons and tickets. An interrupted batch continues with its first
-    /// approval.
+    /// The fingerprints of the plans of a batch's rows, with their reasons and tickets. An interrupted batch continues
+    /// with its first approval.
     pub items: Vec<String>,
     /// The request as JSON, which the approver reads and the service carries out.
     pub json: Value,
@@ -51,7 +51,7 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// The ledger note on each retraction that this approval covers.
+    /// Returns the ledger note for each retraction that this approval covers.
     pub(super) fn note(&self) -> (&'static str, String, Value) {
         let Self { id, asked_by, by } = self;
         let details = json!({ "approval": id, "asked_by": asked_by, "approved_by": by });
@@ -70,7 +70,7 @@ impl Demand {
         Self { orders: 1, value, ..Self::default() }
     }
 
-    /// Returns why the policy requires a second person; `None` if it does not.
+    /// Returns why the policy requires a second person; `None` if the policy requires none.
     pub fn wants(&self, policy: &Policy) -> Option<String> {
         if policy.overrides && !self.overrides.is_empty() {
             let names: Vec<&str> = self.overrides.iter().map(|name| name.as_str()).collect();
@@ -98,8 +98,8 @@ pub(super) fn preview(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option
     Ok(demand.wants(&policy))
 }
 
-/// Finds and consumes the approval that this send needs. Without an approval, requests one and returns an error, so
-/// that the caller sends nothing.
+/// Finds and consumes the approval that this send needs. Without an approval, `before_sending` requests one and returns
+/// an error. The caller then sends nothing, because the send is not approved.
 pub(super) fn before_sending(
     ctx: &Context<'_>,
     ledger: &Ledger,
@@ -114,8 +114,7 @@ pub(super) fn before_sending(
     let names = ctx.actor.names();
     let known = ledger.approvals(now)?;
     let mine = || known.iter().filter(|one| one.is_of(&names));
-    // Consumes the approval even if the policy requires none, because the ledger must record the approver of a
-    // proposal.
+    // Consumes the approval even if the policy requires none, because the ledger must record who approved a proposal.
     if let Some(approved) = mine().find(|one| one.stage == Stage::Approved && subject.is_within(one)) {
         return Ok(Some(granted(&ledger.decide(approved.id, Stage::Used, None, now)?)));
     }
@@ -135,8 +134,8 @@ pub(super) fn before_sending(
     )))
 }
 
-/// Requests approval of a proposal, even if the policy requires none. Returns `true` with the earlier request if the
-/// same person has proposed the same plan before, even with another reason.
+/// Requests approval of a proposal, even if the policy requires none. Returns `true` and the earlier approval request
+/// if the same person has proposed the same plan before, even with another reason.
 pub(super) fn propose(
     ctx: &Context<'_>,
     ledger: &Ledger,

@@ -1,9 +1,10 @@
 //! Use case: cancels one reward by its ID, as a last resort after a reversal that did not cancel the reward.
 //!
-//! A cancellation does not reverse the action. recoup reads and shows the current reward, a person confirms, recoup
-//! writes the ledger before it sends the one request, and only a later reading proves the effect. If recoup may already
-//! have sent a cancellation, recoup follows that cancellation and never sends another. A cancelled reward proves
-//! nothing about the retraction of its action; `follow` keeps the two apart.
+//! Cancelling a reward does not reverse its action. recoup shows the current reward, a person confirms, and recoup
+//! writes the ledger before it sends the one request. Only a later reading of the reward proves the cancellation. If
+//! the vendor may already have received a cancellation of the reward, recoup follows that cancellation and never sends
+//! another. A cancelled reward proves nothing about the retraction of its action. Therefore `follow` keeps cancelled
+//! rewards and retracted actions apart.
 
 use std::time::Duration;
 
@@ -33,13 +34,13 @@ pub struct CancelOptions {
     pub reason: String,
     pub ticket: String,
     pub dry_run: bool,
-    /// Skip the confirmation.
+    /// Whether the command skips the confirmation.
     pub yes: bool,
     pub follows: FollowSettings,
 }
 
 impl CancelOptions {
-    /// Returns an error if the request is invalid, before any I/O.
+    /// Returns an error if the request to cancel a reward is invalid, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         if self.reason.trim().is_empty() || self.ticket.trim().is_empty() {
             return Err(Error::new(Kind::Usage, "cancelling one reward needs a ticket and a reason")
@@ -57,7 +58,7 @@ pub struct CancellerSettings {
     pub lock_wait: Duration,
 }
 
-/// A reward that can be cancelled.
+/// A reward that the vendor allows recoup to cancel.
 struct CancellableReward {
     snapshot: Snapshot,
     extracted: Extracted,
@@ -66,8 +67,8 @@ struct CancellableReward {
 
 /// Cancels one reward, and follows it until the cancellation is proven.
 ///
-/// An error means that nothing was sent. After a send, the receipt holds the sent request and any error that ended the run
-/// early.
+/// An error means that recoup sent no cancellation. After a send, the receipt has the sent request and any error that
+/// ended the run early.
 pub async fn run(
     ctx: &Context<'_>,
     settings: &CancellerSettings,
@@ -128,7 +129,7 @@ fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retractio
     Ok(attempts.into_iter().rfind(|attempt| attempt.state.may_have_been_sent()))
 }
 
-/// Reads the reward, and returns an error if there is nothing to cancel.
+/// Reads the reward, and returns an error if the reward cannot be cancelled.
 async fn read_cancellable(ctx: &Context<'_>, reward_id: &RewardId) -> Result<CancellableReward> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let Some(raw) = ctx.advocate.reward(reward_id).await? else {
@@ -163,7 +164,7 @@ async fn read_cancellable(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Can
     Ok(CancellableReward { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
 }
 
-/// Returns warnings about retractions of the reward's action.
+/// Returns warnings about retractions of this reward's action.
 fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     let mut findings = Findings::default();
     let Some(ledger) = ledger else { return Ok(findings) };
@@ -247,7 +248,8 @@ impl Job for CancelJob<'_> {
 
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         match sent_before(ledger, self.reward_id)? {
-            // Only the lock's holder sends, and this process holds the lock, so the earlier sender has died.
+            // Only the holder of the send lock sends. The process that recorded *sending* has died, because this
+            // process now holds the send lock.
             Some(found) if found.state == State::Sending => {
                 mark_unknown(ledger, &found, self.ctx.clock.now()).map(Some)
             }
@@ -292,7 +294,7 @@ impl Job for CancelJob<'_> {
     }
 }
 
-/// Reads the rewards again. A reward that the vendor no longer returns gets the state `missing`.
+/// Reads the rewards of a cancellation again. A reward that the vendor no longer returns gets the state `missing`.
 pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Snapshot>> {
     let mut rewards = Vec::with_capacity(before.len());
     for was in before {
@@ -300,7 +302,8 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
             Some(raw) => {
                 let live = parse_reward(ctx, &raw, None, ApiSource::Rest)?;
                 let account = live.extracted.reward.account_id.as_str();
-                // A reward in another account may belong to another tenant, or the answer may be an old copy from a cache.
+                // A reward that is now in another account may belong to another tenant, or the vendor's answer may be
+                // an old copy from a cache.
                 if was.account_id != FORGOTTEN && account != was.account_id {
                     return Err(Error::new(Kind::Vendor, "the reward was read in another account than before")
                         .hint("compare it with the vendor's Reward Feed (Show more)"));
@@ -326,7 +329,7 @@ pub async fn observe(
     let before = kept.rewards;
     let rewards = read_again(ctx, &before).await?;
     let taken = retraction.events.iter().find(|event| event.state == State::Queued);
-    // A cancellation has no submission: the vendor's answer counts as its completion.
+    // The cancellation of a reward has no submission. Therefore the vendor's answer counts as its completion.
     let submission = if taken.is_some() { SubmissionProgress::Complete } else { SubmissionProgress::None };
     let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let observation = Observation { submission, sent_at, before, rewards, reads_since_complete: 0, time_up, settled };

@@ -1,6 +1,7 @@
-//! Lists the steps that a person should check outside the API, in the order of the vendor's guide.
+//! Lists the steps that a person should check outside the API, in the order of the vendor's refund guide.
 //!
-//! This module only restates the vendor's refund guide (sections A, D and F), the help centre and the program's rules.
+//! The checklist only restates the vendor's refund guide (sections A, D and F), the help centre and the program's
+//! rules.
 
 use crate::model::program_rule::{ProgramRule, RuleState};
 
@@ -14,7 +15,8 @@ pub const PROGRAM_RULE: &[&str] = &[
     "select the action to take, name it, Next; review and Save",
 ];
 
-/// Steps for a reward that was not cancelled. `rules`: the program rules, as read before the send.
+/// Returns the steps to check for a reward that a reversal did not cancel. `rules` contains the program rules, as
+/// recoup read them before the send.
 pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<String> {
     let mut steps: Vec<String> =
         rules.iter().map(|rule| format!("seen before it was sent, {}", rule.dated_line())).collect();
@@ -39,7 +41,7 @@ pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<S
     steps
 }
 
-/// Steps for an adjustment with an uncertain outcome.
+/// Returns the steps to check after an adjustment with an uncertain outcome.
 pub fn uncertain_change() -> Vec<String> {
     vec![
         "the vendor may or may not have made the change; recoup never sends it again by itself, and takes no other change of \
@@ -49,8 +51,8 @@ pub fn uncertain_change() -> Vec<String> {
     ]
 }
 
-/// Steps for a request that the vendor did not answer. `looked`: the result of the newest reading of the submissions
-/// list.
+/// Returns the steps to check for a request that the vendor did not answer. `looked` is the result of the newest
+/// reading of the submissions list.
 pub fn unknown_request(looked: Option<&str>) -> Vec<String> {
     let mut steps = vec![
         "no answer came, so the vendor may or may not have received it; recoup never sends it again by itself"
@@ -64,12 +66,12 @@ pub fn unknown_request(looked: Option<&str>) -> Vec<String> {
     steps
 }
 
-/// Steps for a request that the vendor did not receive.
+/// Returns the steps to check for a request that the vendor did not receive.
 pub fn not_received() -> Vec<String> {
     vec!["nothing was taken back; send it again with `recoup retract ORDER --resend --reason TEXT`".to_owned()]
 }
 
-/// Steps for a reward whose cancellation had no effect.
+/// Returns the steps to check for a reward whose cancellation had no effect.
 pub fn why_a_reward_may_stand() -> Vec<String> {
     vec![
         "recoup does not cancel it again; look under Engage → Participants → the participant → Rewards, where More → Cancel \

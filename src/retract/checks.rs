@@ -1,7 +1,7 @@
 //! The findings of one retraction's checks, each with evidence and remedy, and the overall verdict.
 //!
-//! Dry run, real run, batch and page share these findings. Each override applies to exactly one check. This module does
-//! no I/O and reads no clock.
+//! Dry run, real run, batch and page all use this list of findings. Each override applies to exactly one check.
+//! `checks` does no I/O and reads no clock.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::error::{Details, Error, Kind};
 pub enum Verdict {
     Go,
     GoWithWarning,
-    /// recoup does not send the action, unless the person overrides this check and the check permits an override.
+    /// recoup does not send the action. A person can override a stop only if the check permits an override.
     Stop,
 }
 
@@ -36,14 +36,14 @@ pub enum Check {
     Ambiguous,
     /// The rewards at the vendor differ from the index.
     Changed,
-    /// A reward has dates, amounts or statuses that cannot be read or contradict each other.
+    /// A reward has dates, amounts or statuses that are unreadable or contradict each other.
     Unclear,
     /// This machine's clock and the vendor's clock differ too much, or recoup does not know the vendor's clock.
     #[serde(rename = "clock")]
     ClocksApart,
     NoReward,
     Incomplete,
-    /// The ledger shows that the action was sent, or may have been sent, through another channel.
+    /// The ledger shows that recoup sent the action, or may have sent it, through another channel.
     HandedOver,
     // The variants of [`Override`] describe the checks from here to `NoRule`, under the same names.
     Redeemed,
@@ -59,10 +59,10 @@ pub enum Check {
     OldEvent,
     /// The conversion is older than 30 days (`docs/vendor/brand.md` §6).
     OldConversion,
-    /// The action's amount is already 0: the vendor records a modification and reverses nothing
-    /// (`docs/vendor/contradictions.md` 4).
+    /// The action's amount is already 0. For an action of amount 0, the vendor records a modification and reverses
+    /// nothing (`docs/vendor/contradictions.md` 4).
     AmountZero,
-    /// The action is reversed, but some of its rewards are not cancelled.
+    /// The action is already reversed, but some of its rewards are not cancelled.
     Reversed,
     ActionUnread,
     NoActionId,
@@ -72,11 +72,12 @@ pub enum Check {
     ByOrder,
     /// The vendor has deleted a reward.
     Gone,
-    /// The action of this reward was reversed as a whole.
+    /// The action of the reward to cancel was already reversed as a whole.
     Retracted,
-    /// The refund is partial, or may be.
+    /// The refund is partial, or may be partial.
     PartialRefund,
-    /// The file's dates contradict the action's dates, so another order may have had the same ID.
+    /// The dates in the refund file contradict the action's dates. If the dates contradict each other, another order
+    /// may have had the same ID.
     Dates,
     NotIndexed,
     ItemsUnread,
@@ -133,8 +134,8 @@ impl Check {
     }
 }
 
-/// A check that a person may override. The other checks have no override, because an override would send something
-/// twice, or for the wrong order.
+/// A check that a person may override. Most checks have no override, because an override would send something twice or
+/// for the wrong order.
 ///
 /// The name of a variant is the argument of `--override`, the value in the ledger, and the name of the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, utoipa::ToSchema)]
@@ -144,17 +145,18 @@ pub enum Override {
     Redeemed,
     /// The vendor says that the rewards are not cancellable
     NotCancellable,
-    /// A reward of the action belongs to another order too
+    /// A reward of the action also belongs to another order
     Shared,
-    /// The order was last read too long ago
+    /// The newest reading of the order is too old
     Stale,
-    /// The ActionId has an unfamiliar shape and was found by searching
+    /// The ActionId has an unfamiliar shape, and recoup found it by a search
     Unfamiliar,
-    /// A Performance action past its locking date
+    /// The action is a Performance action past its locking date
     Locked,
-    /// The program has no rule that takes rewards back after a refund: the action is reversed, and its rewards stay
+    /// The program has no rule that takes rewards back after a refund. The vendor reverses the action, and its rewards
+    /// stay
     NoRule,
-    /// Sent again within 24 hours of the submission's completion
+    /// The person sends again within 24 hours of the submission's completion
     Early,
 }
 
@@ -163,7 +165,7 @@ impl Override {
         Self::value_variants().iter().copied().find(|name| name.as_str() == word)
     }
 
-    /// The check that this override applies to; `None` for a resend within a day, which no check reports.
+    /// Returns the check that this override applies to; `None` for a resend within a day, which no check reports.
     fn check(self) -> Option<Check> {
         match self {
             Self::Redeemed => Some(Check::Redeemed),
@@ -188,7 +190,8 @@ pub struct Finding {
     pub verdict: Verdict,
     pub evidence: String,
     pub remedy: String,
-    /// Whether the person has overridden this stop. An overridden stop becomes a warning, and the ledger stores it.
+    /// Whether the person has overridden this finding. An overridden stop becomes a warning. The ledger stores the
+    /// override.
     #[serde(default)]
     pub overridden: bool,
 }
@@ -207,7 +210,7 @@ impl Finding {
         format!("{how} ({}): {}", self.check.as_str(), self.evidence)
     }
 
-    /// Returns the remedy, and the override if the check has one.
+    /// Returns the finding's remedy, and the name of the override if the check has one.
     pub fn remedy_line(&self) -> String {
         match self.check.overridable() {
             Some(name) => format!("{}; or override it with --override {}", self.remedy, name.as_str()),
@@ -223,7 +226,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Creates an empty list of findings. Later stops of the checks in `overrides` count as overridden.
+    /// Creates an empty list of findings. Stops that are added later count as overridden if `overrides` names their
+    /// check.
     pub fn new(overrides: &[Override]) -> Self {
         Self { list: Vec::new(), overrides: overrides.to_vec() }
     }
@@ -264,13 +268,14 @@ impl Findings {
         }
     }
 
-    /// Combines all stops into one error; `None` without a stop.
+    /// Combines all stops of the findings into one error; `None` without a stop.
     pub fn error(&self) -> Option<Error> {
         let stops: Vec<&Finding> = self.list.iter().filter(|finding| finding.stops()).collect();
         let first = stops.first()?;
         let kind = if first.check == Check::Ambiguous { Kind::Ambiguous } else { Kind::Refused };
         let evidence: Vec<&str> = stops.iter().map(|finding| finding.evidence.as_str()).collect();
-        // If one of the stops cannot be overridden, overriding the others does not help.
+        // If a person cannot override one of the stops, the error offers no override, because overriding the other
+        // stops does not help.
         let overrides: Option<Vec<&str>> =
             stops.iter().map(|finding| Some(finding.check.overridable()?.as_str())).collect();
         let details = Details { overrides: overrides.unwrap_or_default(), ..Details::default() };

@@ -1,8 +1,8 @@
 //! The shared context of the retraction use cases: identity, clients, clock, signal, output, and the files that one command
 //! opens.
 //!
-//! A command opens each file once, except that a send opens the index again. No lock in this module is held across an
-//! `await`, so that the future of a use case is [`Send`].
+//! A command opens each of its files once, but a send opens the index again. No lock of the retraction context is held
+//! across an `await`. Therefore the future of a use case is [`Send`].
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -51,7 +51,7 @@ pub struct Session {
 }
 
 impl Context<'_> {
-    /// Reads the index. `work` gets `None` if there is no index.
+    /// Reads the index of this command. `work` gets `None` if the index does not exist.
     pub fn read_index<T>(&self, work: impl FnOnce(Option<&IndexReader>) -> Result<T>) -> Result<T> {
         let mut reader = lock(&self.session.index_reader);
         if reader.is_none() {
@@ -65,7 +65,7 @@ impl Context<'_> {
         self.read_index(|index| index.map_or_else(|| Ok(Coverage::default()), IndexReader::coverage))
     }
 
-    /// Writes to the index, and creates it if it is missing. After an error the next call opens the index again.
+    /// Writes to the index, and creates it if it is missing. After an error, the next call opens the index again.
     pub fn write_index<T>(&self, work: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
         let mut kept = lock(&self.session.index_writer);
         let mut index = match kept.take() {
@@ -77,14 +77,15 @@ impl Context<'_> {
         Ok(written)
     }
 
-    /// Opens the index again and calls [`Context::write_index`]. A send uses this function, because after the command
-    /// began another version of recoup may have written to the file, or another file may have replaced it.
+    /// Opens the index again and calls [`Context::write_index`]. A send uses this function, because another version of
+    /// recoup may have written to the index since the command began, or another file may have replaced it.
     pub fn reopen_index<T>(&self, work: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
         *lock(&self.session.index_writer) = None;
         self.write_index(work)
     }
 
-    /// Writes vendor data into the index, if there is one. The index is a cache, so a failure only warns.
+    /// Writes vendor data into the index, if the index exists. The index is a cache. Therefore a failed write only logs
+    /// a warning.
     pub fn cache_in_index(&self, work: impl FnOnce(&mut Index) -> Result<()>) {
         let exists = IndexReader::exists(self.index_place);
         if let Err(error) = exists.and_then(|exists| if exists { self.write_index(work) } else { Ok(()) }) {
@@ -112,7 +113,8 @@ impl Context<'_> {
         Ok(known.get_or_init(|| ledger))
     }
 
-    /// Returns the programs of the account. Only the first call requests them from the Brand API.
+    /// Returns the programs of the vendor account. Only the first call requests the account's programs from the Brand
+    /// API.
     pub(super) async fn programs(&self) -> Result<&[Program]> {
         let programs = self.session.programs.get_or_try_init(|| self.brand.programs()).await;
         programs.map(Vec::as_slice)
@@ -126,8 +128,8 @@ impl Context<'_> {
 
     /// Returns the time by the vendor's clock, which determines expiry and deadlines.
     ///
-    /// Returns an error if the vendor's answers have no date, or if the two clocks differ too much: dates of the ledger and
-    /// of the vendor then cannot be compared.
+    /// Returns an error if the vendor's answers have no date, or if the two clocks differ too much. Without the
+    /// vendor's time, recoup cannot compare dates of the ledger with dates of the vendor.
     pub fn vendor_now(&self) -> Result<Timestamp> {
         let ahead = self.clock_ahead();
         if let Some(error) = readiness::clock_error(ahead) {
@@ -137,7 +139,7 @@ impl Context<'_> {
         Ok(self.clock.now().saturating_sub(ahead).unwrap_or(Timestamp::MIN))
     }
 
-    /// Returns the vendor's time, or this machine's time and the reason why recoup cannot use the vendor's.
+    /// Returns the vendor's time, or this machine's time and the reason why recoup cannot use the vendor's time.
     pub(super) fn vendor_now_or_own(&self) -> (Timestamp, Option<Error>) {
         match self.vendor_now() {
             Ok(now) => (now, None),
@@ -160,8 +162,8 @@ mod tests {
 
     fn assert_send<T: Send>(_: T) {}
 
-    /// Fails to compile if a use case is not [`Send`], because services await the use cases on tokio's threads. This
-    /// function never runs.
+    /// Makes the build fail if a use case is not [`Send`], because services await the use cases on tokio's threads. The
+    /// program never calls this function.
     #[expect(dead_code, reason = "the compiler checks it")]
     #[expect(clippy::too_many_arguments, reason = "one value for each use case")]
     fn every_use_case_is_send(

@@ -1,8 +1,9 @@
-//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. This module does no I/O;
-//! the caller passes the time.
+//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. `deadlines` does no I/O.
+//! The caller of a deadline check passes the current time.
 //!
-//! Sources: `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43, `docs/vendor/advocate.md` §8.
-//! A missed deadline adds a warning, or a stop if the vendor rejects changes after that deadline.
+//! The vendor's deadlines are from `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43,
+//! and `docs/vendor/advocate.md` §8. A missed deadline adds a warning, or a stop if the vendor rejects changes after
+//! that deadline.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,32 +15,32 @@ use crate::model::{ActionId, Reward, RewardState};
 /// Maximum age of an event for which the vendor takes rewards back.
 const EVENT_UNDER: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
 
-/// Maximum age of a conversion that the vendor takes back.
+/// Maximum age of a conversion for which the vendor takes rewards back.
 const CONVERSION_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// How long before a deadline the check warns.
+/// Time before a vendor's deadline at which the check begins to warn.
 const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 
 /// Day zero of the middle number of an ActionId: 2008-01-01, in Unix seconds (`docs/vendor/brand.md` §8).
 const DAY_ZERO: i64 = 1_199_145_600;
 
-/// The Brand API's data about an action.
+/// What the Brand API returns about an action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActionFacts {
-    /// `PENDING`, `APPROVED`, `REVERSED` …
+    /// The state of the action: `PENDING`, `APPROVED`, `REVERSED` …
     pub state: Option<String>,
     pub amount: Option<Decimal>,
     pub amount_now: Option<Decimal>,
     pub event_date: Option<Timestamp>,
     /// The vendor does not change the action after this date.
     pub locking_date: Option<Timestamp>,
-    /// `Performance`, `Advocate` …; `None` if the program could not be read.
+    /// The type of the action's program: `Performance`, `Advocate` …; `None` if recoup could not read the program.
     pub program_type: Option<String>,
     pub currency: Option<String>,
     pub action_tracker_id: Option<String>,
 }
 
-/// Returns the earliest known date of the event. A reward is never older than its event.
+/// Returns the earliest known date of the action's event. A reward is never older than the event that earned it.
 pub fn event_at(
     action_id: Option<&ActionId>,
     rewards: &[&Reward],
@@ -75,7 +76,8 @@ pub fn check_age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     }
 }
 
-/// Returns the date in the middle number of an ActionId. The date is only a hint (`docs/vendor/contradictions.md` 28).
+/// Returns the date in the middle number of an ActionId. The date in an ActionId is only a hint
+/// (`docs/vendor/contradictions.md` 28).
 fn day_of(action_id: &ActionId) -> Option<Timestamp> {
     if !action_id.is_familiar() {
         return None;
@@ -103,8 +105,8 @@ pub fn check_action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp
     let Some(locked) = facts.locking_date.filter(|locked| *locked <= now) else { return };
     let locked = locked.strftime("%Y-%m-%d %H:%M UTC");
     match facts.program_type.as_deref() {
-        // The vendor does not document the effect of the locking date on an Advocate action, so the locking date adds
-        // no finding.
+        // The vendor does not document the effect of the locking date on an Advocate action. Therefore the locking date
+        // adds no finding.
         Some("Advocate") => {}
         Some("Performance") => findings.stop(
             Check::Locked,
@@ -119,7 +121,7 @@ pub fn check_action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp
     }
 }
 
-/// Stops if the file does not prove a full refund.
+/// Adds a stop if the refund file does not prove a full refund.
 pub fn check_refund(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFacts) {
     let (_, Some(why)) = claim.against(facts) else { return };
     let remedy =
@@ -127,11 +129,12 @@ pub fn check_refund(findings: &mut Findings, claim: &RefundClaim, facts: &Action
     findings.stop(Check::PartialRefund, why, remedy);
 }
 
-/// Tolerated difference between the dates of the file and of the vendor, for time zones and late bookings.
+/// Tolerated difference between the dates of the refund file and of the vendor, for time zones and late bookings.
 const DATES_WITHIN: SignedDuration = SignedDuration::from_hours(3 * 24);
 
-/// Stops if the file's refund is dated before the action's event, and warns if its order is dated after that event. In both
-/// cases another order may have had the same ID. `event` is the result of [`event_day`].
+/// Adds a stop if the file dates the refund before the action's event, and a warning if the file dates the order after
+/// that event. If the dates contradict each other, another order may have had the same ID. `event` is the result of
+/// [`event_day`].
 pub fn check_dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
     let day = event.strftime("%Y-%m-%d");
     if let Some(refunded_at) = claim.refunded_at.filter(|when| event.duration_since(when.latest()) > DATES_WITHIN) {
@@ -156,7 +159,7 @@ pub fn event_day(action_id: Option<&ActionId>, facts: &ActionFacts, now: Timesta
     facts.event_date.or_else(|| action_id.and_then(day_of).filter(|day| *day <= now))
 }
 
-/// Returns the reason why the vendor would not cancel this reward; `None` without a known reason.
+/// Returns why the vendor would not cancel this reward; `None` if recoup knows no reason.
 pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static str> {
     let says = |text: &Option<String>| text.as_deref().is_some_and(|text| text.to_lowercase().contains("gift card"));
     if reward.cancellable == Some(false) {

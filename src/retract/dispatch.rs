@@ -1,10 +1,12 @@
-//! Sends one request that changes data at the vendor, at most once. Every such request uses this module.
+//! Sends one request that changes data at the vendor, at most once. Every request that changes an action or a reward at
+//! the vendor passes through `dispatch`.
 //!
-//! The order of the steps prevents a second send. The dispatcher waits for the pacer, and renews the plan if the plan
-//! is old. The dispatcher then takes an operating system lock that keeps other processes from sending. Under the lock
-//! it checks the ledger again, commits the intent to disk, sends exactly one request and records the outcome. If the
-//! outcome does not show whether the vendor acted, the retraction becomes *unknown*, and recoup never sends it again.
-//! The dispatcher releases the lock before it waits for the vendor's limit.
+//! The order of the dispatcher's steps prevents a second send. The dispatcher waits until the rate limit allows the
+//! send, and renews the plan if the plan is old. The dispatcher takes an operating system lock that keeps other
+//! processes from sending. Under the send lock, the dispatcher checks the ledger again, commits the intent to disk,
+//! sends exactly one request and records the outcome. If the outcome does not show whether the vendor acted, the
+//! retraction becomes *unknown*. recoup never sends an unknown retraction again. The dispatcher releases the send lock
+//! before it waits for the vendor's rate limit.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -22,15 +24,15 @@ use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
 use crate::store::{Place, ProcessLock};
 use crate::vendor::WriteOutcome;
 
-/// Pause between two attempts to take the lock, or to write the outcome into the ledger.
+/// Pause between two attempts to take the send lock, or to write the outcome into the ledger.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Maximum number of attempts to send. After the last one, the retraction stays *planned*. A 429 costs one attempt, and
-/// so does a plan that becomes too old during the wait.
+/// Maximum number of attempts to send one request. After the last attempt, the retraction stays *planned*. A 429 costs
+/// one attempt to send, and so does a plan that becomes too old during a wait.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// Maximum age of a plan at the send. The dispatcher renews an older plan, because a person may have looked at it for
-/// an hour.
+/// Maximum age of a plan when recoup sends it. The dispatcher renews an older plan, because the person may have needed
+/// an hour to confirm it.
 pub const PLAN_FRESH_FOR: Duration = Duration::from_secs(10);
 
 /// Maximum length of the vendor's answer in the ledger, in characters.
@@ -39,9 +41,9 @@ const MAX_ANSWER_CHARS: usize = 16 << 10;
 /// Maximum number of attempts to write the outcome into the ledger.
 const MAX_LEDGER_WRITES: u32 = 3;
 
-/// One request, and the checks that allow it.
+/// One request that changes data at the vendor, and the checks that allow it.
 pub trait Job {
-    /// The pacer's permission to send one request.
+    /// The rate limiter's permission to send one request.
     type Permit;
 
     /// Message of the ledger event if the vendor accepts the request.
@@ -50,38 +52,39 @@ pub trait Job {
     /// Advice for the person if the vendor refuses the request.
     const REFUSED_HINT: &'static str;
 
-    /// Waits for the pacer, and renews the plan if the plan is old. After an error the dispatcher sends nothing.
+    /// Waits until the rate limit allows the send, and renews the plan if the plan is old. If the wait for the rate
+    /// limit or the renewal of the plan fails, the dispatcher sends nothing.
     async fn ready(&mut self, ledger: &Ledger) -> Result<Self::Permit>;
 
-    /// Returns `true` if the plan is fresh enough for the send. The dispatcher calls this method under the lock, so the
-    /// method must not use the network.
+    /// Returns `true` if the plan is fresh enough for the send. The dispatcher checks the freshness of the plan under
+    /// the send lock. Therefore the freshness check must not use the network.
     fn is_fresh(&self) -> bool;
 
-    /// Repeats every ledger check under the lock. Returns a retraction if another process has sent one since the plan
-    /// was made.
+    /// Repeats every ledger check under the send lock. Returns the retraction that another process has sent since the
+    /// plan was made; `None` without such a retraction.
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>>;
 
-    /// The ledger entry that the dispatcher commits before the send.
+    /// Returns the ledger entry that the dispatcher commits before the send.
     fn intent(&self) -> NewRetraction;
 
-    /// Further notes for the ledger: kind, message, details.
+    /// Returns further notes for the ledger: kind, message, details.
     fn notes(&self) -> Vec<(&'static str, String, Value)> {
         Vec::new()
     }
 
-    /// The request in the form that the ledger stores: a message, and the parameters without credentials.
+    /// Returns the request in the form that the ledger stores: a message, and the parameters without credentials.
     fn request(&self) -> (&'static str, Value);
 
     /// Sends the request, exactly once.
     async fn send(&self, permit: Self::Permit) -> WriteOutcome;
 }
 
-/// The result of dispatching one job.
+/// The result of dispatching one request.
 pub struct Dispatched {
     /// The retraction, with the newest events of the ledger.
     pub retraction: Retraction,
     pub sent: Sent,
-    /// Why recoup did not send the request, or why the ledger lacks its outcome.
+    /// Why recoup did not send the request, or why the ledger lacks the request's outcome.
     pub error: Option<Error>,
 }
 
@@ -92,15 +95,15 @@ pub enum Sent {
     Now,
     /// Another process sent the request earlier, and this process sent nothing.
     Before,
-    /// No process sent the request. The ledger records that.
+    /// No process sent the request. The ledger records that recoup did not send the request.
     Not,
 }
 
-/// Sends jobs from one ledger.
+/// Sends requests that change data at the vendor, and records them in one ledger.
 pub struct Dispatch<'a> {
     pub ctx: &'a Context<'a>,
     pub ledger: &'a Ledger,
-    /// Longest wait for the vendor's limit.
+    /// Longest wait for the vendor's rate limit.
     pub max_wait: Duration,
     /// Longest wait for the send lock while another process holds it.
     pub lock_wait: Duration,
@@ -109,7 +112,8 @@ pub struct Dispatch<'a> {
 }
 
 impl Dispatch<'_> {
-    /// Sends one job, at most once. An error means that this run sent nothing and wrote nothing into the ledger.
+    /// Sends the request of one job, at most once. An error means that this run sent nothing and wrote nothing into the
+    /// ledger.
     pub async fn run<J: Job>(&mut self, job: &mut J) -> Result<Dispatched> {
         let mut planned: Option<Retraction> = None;
         for _ in 0..MAX_ATTEMPTS {
@@ -123,11 +127,12 @@ impl Dispatch<'_> {
                 Err(error) => return not_sent(planned, error),
             };
             if !job.is_fresh() {
-                // The plan became too old during the wait for the lock. The next attempt renews the plan before it
-                // takes the lock.
+                // The plan became too old during the wait for the send lock. The next attempt renews the plan before it
+                // takes the send lock.
                 continue;
             }
-            // The end of this block releases the lock, so that the wait below happens without it.
+            // The end of this block releases the send lock, because no process may hold the lock while it waits for the
+            // vendor's limit.
             let attempt = {
                 let lock = lock;
                 match job.sent_meanwhile(self.ledger) {
@@ -153,8 +158,8 @@ impl Dispatch<'_> {
         not_sent(planned, error)
     }
 
-    /// Sends one request between two ledger entries. Returns `Continue` with the earliest time of the next attempt if
-    /// the vendor's limit was reached.
+    /// Sends one request between two ledger entries: the intent and the outcome. Returns `Continue` with the earliest
+    /// time of the next attempt if the vendor answered 429.
     async fn try_once<J: Job>(
         &mut self,
         lock: &ProcessLock,
@@ -166,7 +171,7 @@ impl Dispatch<'_> {
         let (message, request) = job.request();
         let details = json!({ "request": request });
         let retraction = if let Some(planned) = planned {
-            // An earlier attempt left the retraction *planned*, because the vendor's limit was reached.
+            // The retraction is still *planned*, because the vendor answered an earlier attempt with 429.
             match self.ledger.append(&planned, State::Sending, message, &details, now()) {
                 Ok(sending) => sending,
                 Err(error) => return not_sent(Some(planned), error).map(ControlFlow::Break),
@@ -180,7 +185,8 @@ impl Dispatch<'_> {
         // those files may lack the WAL.
         let ready = self.ledger.put_into_main_file().and_then(|()| self.tell_index());
         crash::point("sending");
-        // Last, because a machine may have slept in any step before.
+        // Checks last whether this process still holds the send lock, because the machine may have slept during any
+        // earlier step.
         let outcome = if let Err(error) = ready.and_then(|()| lock.check_held()) {
             WriteOutcome::NotSent { error }
         } else {
@@ -233,14 +239,16 @@ impl Dispatch<'_> {
         })
     }
 
-    /// Stores the ledger's ID and head in the index. The index can then refuse another ledger, or an older copy of this one.
+    /// Stores the ledger's ID and head in the index. With the stored ID and head, the index can refuse another ledger
+    /// or an older copy of this ledger.
     fn tell_index(&self) -> Result<()> {
         let (id, head) = (self.ledger.ledger_id()?, self.ledger.head()?);
         self.ctx.reopen_index(|index| index.remember_ledger(&id, &head))
     }
 
-    /// Records the outcome of a request. If the ledger cannot be written, the retraction stays *sending*, and the next reader
-    /// treats it as *unknown*. The vendor's answer is then lost, but the ledger still shows that the request was sent.
+    /// Records the outcome of a sent request in the ledger. If recoup cannot write the outcome into the ledger, the
+    /// retraction stays *sending*, and the next reader treats it as *unknown*. If the ledger cannot be written, the
+    /// vendor's answer is lost, but the ledger still shows that recoup sent the request.
     async fn record(
         &mut self,
         retraction: Retraction,
@@ -265,7 +273,7 @@ impl Dispatch<'_> {
                     return (found, None);
                 }
                 // Another process assumed that this process had died, and marked the retraction *unknown*. The ledger
-                // records the outcome after that event.
+                // records the outcome of the request after the event *unknown*.
                 newest = found;
             }
             if tries >= MAX_LEDGER_WRITES {
@@ -308,13 +316,13 @@ fn not_sent(planned: Option<Retraction>, error: Error) -> Result<Dispatched> {
     }
 }
 
-/// Returns the vendor's message with e-mail addresses masked.
+/// Returns the vendor's message, with every e-mail address masked.
 fn without_addresses(text: Option<&str>) -> String {
     let Some(text) = text else { return "no reason was given".to_owned() };
     text.split(' ').map(|word| if word.contains('@') { "…@…" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
-/// Marks a retraction as *unknown* if the process that sent it died in the state *sending*: the vendor may have
+/// Marks a retraction as *unknown* if the process that sent it died in the state *sending*. The vendor may have
 /// received the request.
 pub fn mark_unknown(ledger: &Ledger, retraction: &Retraction, now: Timestamp) -> Result<Retraction> {
     let message = "the process that was sending ended without an answer; the vendor may or may not have received it";

@@ -1,11 +1,11 @@
 //! Follows a sent retraction until it is proven or the time is up.
 //!
-//! For a few retractions, each read starts with the submission, and reads the rewards after the submission has
-//! completed. For many retractions, each read starts with the rewards, and reads the submission only if the rewards
-//! suggest that the retraction has ended. If the batch ID is unknown, only the rewards can prove the retraction, and
-//! `unknown_resolver` looks for the request in the submissions list. `retract` uses this module after a send, and
-//! `verify` uses it for open retractions. `verify` also reads a proven retraction again, because a reward can change
-//! after the proof. This module sends nothing.
+//! If few retractions are open, each read starts with the submission, and reads the rewards after the submission has
+//! completed. If many retractions are open, each read starts with the rewards, and reads the submission only if the
+//! rewards suggest that the retraction has ended. If recoup knows no batch ID, only the rewards can prove the
+//! retraction, and `unknown_resolver` looks for the request in the submissions list. `retract` follows a retraction
+//! after a send, and `verify` follows open retractions. `verify` also reads a proven retraction again, because a reward
+//! can change after the proof. Following a retraction sends nothing that changes data at the vendor.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -45,12 +45,12 @@ pub async fn follow(
         return check_again(ctx, ledger, retraction).await;
     }
     if retraction.state == State::NotReceived {
-        // The rewards can still prove a retraction that ended as *not received*.
+        // The rewards can still prove a retraction that recoup marked as *not received*.
         observe(ctx, follows, ledger, &mut retraction, false, &mut 0).await?;
         return Ok(retraction);
     }
     let began = Instant::now();
-    // A single read has no time limit of its own: the caller limits all reads together.
+    // A single read has no time limit of its own, because the caller limits all reads together.
     let end = if follows.wait.is_zero() { None } else { began.checked_add(follows.wait) };
     let mut pause = follows.first_poll;
     let mut reads_since_complete = 0;
@@ -63,9 +63,11 @@ pub async fn follow(
         let observed = Box::pin(observe(ctx, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
         match within(ctx, end, observed).await {
             Ok(()) => {}
-            // Another process follows the same retraction and wrote its entry first. That entry is equally valid.
+            // Another process follows the same retraction and wrote its ledger entry first. The ledger entry of the
+            // other process is equally valid.
             Err(error) if error.kind == Kind::Busy => retraction = ledger.get(retraction.id)?,
-            // recoup retries after a network or vendor error. An error about credentials ends the loop.
+            // recoup reads the retraction again after a network or vendor error. An error about credentials ends the
+            // reading of the retraction.
             Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) && !last => {
                 ctx.report.note(format!("could not read just now: {error}"));
             }
@@ -88,7 +90,7 @@ pub async fn follow(
     Ok(retraction)
 }
 
-/// Runs `work`, and stops any wait for the vendor's quota at `end`, because `--wait` limits that wait too.
+/// Runs `work`, and stops any wait for the vendor's quota at `end`, because `--wait` also limits that wait.
 pub(super) async fn within<T>(
     ctx: &Context<'_>,
     end: Option<Instant>,
@@ -121,7 +123,7 @@ fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retractio
         return Ok(Some(retraction));
     }
     let Some(_lock) = ProcessLock::try_take(ledger.place(), "send")? else { return Ok(None) };
-    // The sending process may have recorded the outcome and exited after this process read the retraction.
+    // The sending process may have recorded the outcome and exited since this process read the retraction.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {
         mark_unknown(ledger, &newest, ctx.clock.now()).map(Some)
@@ -130,8 +132,9 @@ fn recover_dead_sender(ctx: &Context<'_>, ledger: &Ledger, retraction: Retractio
     }
 }
 
-/// Reads the rewards of a proven retraction again. A reward that no longer reads as cancelled withdraws the proof.
-/// Returns an error if recoup cannot read the rewards, so that no receipt reports an old proof as a new one.
+/// Reads the rewards of a proven retraction again. If a reward no longer reads as cancelled, recoup withdraws the proof
+/// of the retraction. Returns an error if recoup cannot read the rewards, because no receipt may report an old proof as
+/// a new proof.
 async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Retraction> {
     let RewardsNow { mut rewards, referrals, .. } = read_rewards(ctx, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
@@ -170,7 +173,7 @@ pub(super) fn indexed_rewards(ctx: &Context<'_>, target: &Target) -> Result<Vec<
 /// Returns when the request was sent, in Unix milliseconds of the vendor's clock. If the clock difference is unknown,
 /// returns the earliest possible time.
 pub(super) fn sent_at_ms(retraction: &Retraction, kept: &StoredPlan) -> i64 {
-    // recoup added this submission from the vendor's list, so its date is the vendor's.
+    // The date of this submission is the vendor's, because recoup added the submission from the vendor's list.
     if let Some(at) = retraction.text("submitted_at").and_then(|at| at.parse::<Timestamp>().ok()) {
         return at.as_millisecond() - VENDOR_TIME_INEXACT_MS;
     }
@@ -183,7 +186,7 @@ pub(super) fn sent_at_ms(retraction: &Retraction, kept: &StoredPlan) -> i64 {
     }
 }
 
-/// Reads the submission and the rewards once, and records changes in the ledger.
+/// Reads the submission and the rewards of a retraction once, and records changes in the ledger.
 async fn observe(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -252,7 +255,7 @@ async fn observe(
     Ok(())
 }
 
-/// Builds the event details of a conclusion: its rewards, and its referrals if there are any.
+/// Builds the event details of a conclusion about a retraction: its rewards, and its referrals if any exist.
 fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value {
     if referrals.is_empty() {
         json!({ "rewards": rewards })
@@ -261,22 +264,22 @@ fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value 
     }
 }
 
-/// Returns `true` if a conclusion is about the rewards. Only such a conclusion needs the referrals, and each referral
-/// costs one REST request.
+/// Returns `true` if a conclusion about a retraction is based on the rewards. Only a conclusion from rewards needs the
+/// referrals. Each referral costs one REST request.
 fn concludes(decision: &Conclusion) -> bool {
     matches!(decision, Conclusion::Become(State::Confirmed | State::Partial | State::Unconfirmed, _))
 }
 
 pub(super) struct RewardsNow {
-    /// The rewards before the send.
+    /// The states of the action's rewards before the send.
     pub before: Vec<Snapshot>,
     /// The newest reading of every known reward of the action.
     pub rewards: Vec<Snapshot>,
     referrals: Vec<(String, ReferralAnswer)>,
 }
 
-/// Reads the plan's rewards, the rewards that the index has gained since the plan, and the target's other rewards in
-/// the same accounts.
+/// Reads the rewards of the plan, the rewards that the index has gained since the plan, and other rewards of the action
+/// in the same accounts.
 pub(super) async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
     let kept = StoredPlan::of(retraction)?;
     if retraction.channel == Channel::Reward {
@@ -328,7 +331,7 @@ pub(super) async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction:
     Ok(RewardsNow { before: kept.rewards, rewards, referrals: std::mem::take(&mut seen.referrals) })
 }
 
-/// Reads the progress of the submission, and records its completion in the ledger once.
+/// Reads the progress of the submission, and records the submission's completion in the ledger once.
 pub(super) async fn submission(
     ctx: &Context<'_>,
     follows: &FollowSettings,
@@ -341,23 +344,24 @@ pub(super) async fn submission(
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
     let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else {
-        // A submission that recoup added from the vendor's list may lack a link, and recoup then cannot read it.
+        // A submission that recoup added from the vendor's list may lack a link. recoup cannot read a submission
+        // without a link.
         let is_nameless = retraction.state == State::Queued && given_up;
         return Ok(if is_nameless { SubmissionProgress::Unreadable } else { SubmissionProgress::None });
     };
     let found = match ctx.brand.submission(&queued_uri).await {
         Ok(Some(found)) => found,
-        // The vendor keeps submissions for at most 90 days. After `given_up`, only the rewards can prove the
+        // The vendor keeps submissions for at most 90 days. After the time `given_up`, only the rewards can prove the
         // retraction.
         Ok(None) => return Ok(if given_up { SubmissionProgress::Unreadable } else { SubmissionProgress::Open }),
         Err(error) if given_up && error.kind == Kind::Vendor => return Ok(SubmissionProgress::Unreadable),
         Err(error) => return Err(error),
     };
-    // The recorded completion starts the settle time, so this machine's clock must be right before the ledger records
-    // it.
+    // The settle time starts at the recorded completion. Therefore this machine's clock must be right before the ledger
+    // records the completion.
     ctx.vendor_now()?;
     if !found.is_complete() {
-        // An unknown status may be an undocumented final status.
+        // An unknown status of a submission may be an undocumented final status.
         let is_strange = matches!(found.status, SubmissionStatus::Other(_));
         return Ok(if given_up && is_strange { SubmissionProgress::Unreadable } else { SubmissionProgress::Open });
     }

@@ -1,9 +1,10 @@
-//! Searches the vendor's list of submissions for a request that the vendor did not answer. The result is *received*,
-//! *not received*, or *not certain*.
+//! Searches the vendor's list of submissions for a request that the vendor did not answer. The search finds that the
+//! request was *received* or *not received*, or that the list leaves this *not certain*.
 //!
-//! This module does no I/O. A row matches a request by identifier, disposition code, amount and time. A request is *not
-//! received* only if two complete lists, read an hour apart, both lack it. A possible match or a gap in the list makes
-//! the result *not certain*. The reason for this caution: a person may resend a request that was *not received*.
+//! `match_submissions` does no I/O. A listed submission matches a request by identifier, disposition code, amount and
+//! time. A request is *not received* only if two complete lists, read an hour apart, both lack it. A possible match or
+//! a gap in the submissions list makes the result *not certain*. The search is cautious because a person may resend a
+//! request that was *not received*.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,10 +27,12 @@ pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 pub struct ResolverSettings {
     /// Minimum delay after the send, and between two reads of the submissions list.
     pub list_after: Duration,
-    /// Minimum time between the two lists that show an absence, and between the send and the second list. The gap
-    /// before the third list is three times as long, and the gap before each later list is six times as long.
+    /// Minimum time between the two submissions lists that prove an absence, and between the send and the second list.
+    /// The gap before the third submissions list is three times as long, and the gap before each later list is six
+    /// times as long.
     pub list_gap: Duration,
-    /// Maximum number of pages that recoup reads. A longer list counts as incomplete.
+    /// Maximum number of pages of the submissions list that recoup reads. A submissions list with more pages counts as
+    /// incomplete.
     pub list_pages: usize,
 }
 
@@ -45,7 +48,7 @@ pub struct SentRequest<'a> {
     pub target: &'a Target,
     pub order_id: &'a OrderId,
     pub disposition: &'a str,
-    /// The form fields of an adjustment, which must all match the row; `None` for a reversal.
+    /// The form fields of an adjustment, which must all match the listed submission; `None` for a reversal.
     pub change: Option<&'a [(String, String)]>,
     pub sent_at: Timestamp,
     /// Batch IDs of other requests in the ledger.
@@ -56,12 +59,12 @@ pub struct SentRequest<'a> {
 pub enum SearchResult {
     Found {
         batch_id: String,
-        /// The link for reading the submission; `None` if the list has no link.
+        /// The link for reading the submission; `None` if the submissions list has no link.
         uri: Option<String>,
     },
-    /// A row may be the request. The text is the reason for the uncertainty.
+    /// A listed submission may be the request. The text says why the match is uncertain.
     Unclear(String),
-    /// The list has no row that can be the request.
+    /// The submissions list has no submission that can be the request.
     Absent,
 }
 
@@ -71,11 +74,11 @@ pub struct ListReading {
     pub at: Timestamp,
     /// Whether recoup read the list to its end, and the list has every submission that the vendor acknowledged.
     pub whole: bool,
-    /// Number of submissions in the list.
+    /// Number of submissions in the vendor's list.
     pub rows: usize,
-    /// Whether the list is complete and no row can be the request.
+    /// Whether the submissions list is complete and no listed submission can be the request.
     pub absent: bool,
-    /// Why the request may still be in the list.
+    /// Why the request may still be in the submissions list.
     #[serde(rename = "doubt")]
     pub unclear: Option<String>,
 }
@@ -83,7 +86,7 @@ pub struct ListReading {
 /// Kind of the ledger note that holds a [`ListReading`] under `list`.
 pub const LIST_READING: &str = "look";
 
-/// Returns the list readings since the last send, oldest first.
+/// Returns the readings of the submissions list since the last send, oldest first.
 pub fn readings_of(retraction: &Retraction) -> Vec<ListReading> {
     let sent = retraction.events.iter().rposition(|event| event.state == State::Sending && event.changes_state());
     let since = sent.map_or(&retraction.events[..], |sent| &retraction.events[sent..]);
@@ -91,13 +94,14 @@ pub fn readings_of(retraction: &Retraction) -> Vec<ListReading> {
     looks.filter_map(|event| serde_json::from_value(event.details["list"].clone()).ok()).collect()
 }
 
-/// Returns the batch ID, and the last part of the link. The two may differ (`docs/vendor/contradictions.md` 12).
+/// Returns the batch ID of a submission, and the last part of its link. The batch ID and the last part of the link may
+/// differ (`docs/vendor/contradictions.md` 12).
 pub fn names_of(row: &Submission) -> impl Iterator<Item = String> {
     let linked = link_of(row).and_then(|link| last_part(&link).map(str::to_owned));
     row.batch_id.clone().into_iter().chain(linked)
 }
 
-/// Returns the link of a submission, or else the documented path if the batch ID is valid in a path.
+/// Returns the link of a submission. Without a link, returns the documented path if the batch ID is valid in a path.
 pub fn uri_of(row: &Submission) -> Option<String> {
     let is_plain = |id: &&String| {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -110,7 +114,7 @@ fn link_of(row: &Submission) -> Option<String> {
     raw["Uri"].as_str().filter(|link| !link.trim().is_empty()).map(str::to_owned)
 }
 
-/// Returns the last part of a link, which identifies a submission.
+/// Returns the last part of a submission's link, which identifies the submission.
 pub fn last_part(link: &str) -> Option<&str> {
     link.rsplit('/').find(|part| !part.is_empty())
 }
@@ -131,7 +135,7 @@ pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
                 alike += 1;
                 let apart = at.duration_since(request.sent_at).abs();
                 match names_of(row).next() {
-                    // If several rows match, the row dated closest to the send wins.
+                    // If several submissions match, recoup takes the submission dated closest to the send.
                     Some(batch_id) if found.as_ref().is_none_or(|(least, _)| apart < *least) => {
                         found = Some((apart, SearchResult::Found { batch_id, uri: uri_of(row) }));
                     }
@@ -144,7 +148,7 @@ pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
         }
     }
     if request.change.is_some() && alike > 1 {
-        // Another person may have sent the same change, so either row may be this request.
+        // Another person may have sent the same change. Therefore either submission may be this request.
         return SearchResult::Unclear("several submissions ask for the same change".to_owned());
     }
     match (found, unclear) {
@@ -154,8 +158,8 @@ pub fn search(request: &SentRequest<'_>, rows: &[Submission]) -> SearchResult {
     }
 }
 
-/// Compares a row with the request, except for the time. Returns `Some(Err(reason))` for an uncertain match, and `None`
-/// if the row is another request.
+/// Compares a listed submission with the request, but not their times. Returns `Some(Err(reason))` for an uncertain
+/// match, and `None` if the submission is another request.
 fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'static str>> {
     let kind = row.submission_type.as_deref().unwrap_or_default();
     let is = |name: &str| kind.eq_ignore_ascii_case(name);
@@ -164,7 +168,7 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
     }
     if !row.is_about(request.target) {
         let silent = match request.target {
-            // A row without an ActionId may refer to this action.
+            // A submission without an ActionId may refer to this action.
             Target::Action(_) => row.sent("ActionId").is_none(),
             Target::Order { .. } => row.payload.is_empty(),
         };
@@ -179,14 +183,14 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
     if let Some(form) = request.change {
         return compare_change(form, row);
     }
-    // The vendor's newest schema has no `Amount` for a reversal (`docs/vendor/contradictions.md` 3), so the list may
-    // omit it.
+    // The vendor's newest schema has no `Amount` for a reversal (`docs/vendor/contradictions.md` 3). Therefore the
+    // submissions list may omit the amount of a reversal.
     let zero = row.sent("Amount").is_none_or(|amount| amount.trim().parse::<f64>().is_ok_and(|amount| amount == 0.0));
     let same_code =
         row.sent("DispositionCode").map(|code| code.trim().eq_ignore_ascii_case(request.disposition.trim()));
     match (same_code, zero) {
         (Some(true), true) => Some(Ok(())),
-        // A reversal has amount 0, so a row with another amount is an adjustment.
+        // A reversal has amount 0. Therefore a submission with another amount is an adjustment.
         (_, false) => None,
         (None, true) => Some(Err("a submission for the same action does not say its disposition code")),
         // The vendor lists a reversal as a modification if the original amount is 0 (`docs/vendor/contradictions.md`
@@ -197,7 +201,7 @@ fn compare(request: &SentRequest<'_>, row: &Submission) -> Option<Result<(), &'s
     }
 }
 
-/// Returns `true` if every field of a row matches this adjustment.
+/// Returns `true` if every field of a listed submission matches this adjustment.
 pub fn is_this_change(form: &[(String, String)], row: &Submission) -> bool {
     compare_change(form, row) == Some(Ok(()))
 }
@@ -209,7 +213,7 @@ pub fn form_of(retraction: &Retraction) -> Vec<(String, String)> {
     fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// Does the same as [`compare`], for an adjustment: every field of the form must match.
+/// Compares a listed submission with an adjustment: every field of the form must match.
 fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<(), &'static str>> {
     if row.submission_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Reversal")) {
         return None;
@@ -228,17 +232,17 @@ fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<
     Some(if whole { Ok(()) } else { Err("a submission for the same action does not show all of what was sent") })
 }
 
-/// Returns `true` if a form field describes an item or the amount.
+/// Returns `true` if a form field of an adjustment describes an item or the amount.
 fn is_of_an_item(name: &str) -> bool {
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
     matches!(name.as_str(), "sku" | "quantity" | "amount" | "itemsubtotaldelta")
 }
 
-/// Returns `true` if two list readings prove that the vendor did not receive the request.
+/// Returns `true` if two readings of the submissions list prove that the vendor did not receive the request.
 pub fn is_not_received(sent_at: Timestamp, looks: &[ListReading], settings: &ResolverSettings) -> bool {
     let Some(last) = looks.last().filter(|look| look.absent) else { return false };
     let apart = |from: Timestamp, time: Duration| has_passed(from, time, last.at);
-    // An uncertain result in the newest reading invalidates an earlier absence.
+    // If the newest reading of the submissions list is uncertain, an earlier absence does not count.
     let first = looks.iter().find(|look| look.absent && has_passed(sent_at, settings.list_after, look.at));
     apart(sent_at, settings.list_gap) && first.is_some_and(|first| apart(first.at, settings.list_gap))
 }

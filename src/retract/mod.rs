@@ -1,12 +1,13 @@
-//! Use case: retracts an order and proves the effect.
+//! Use case: reverses an order's actions and proves that the vendor took their rewards back.
 //!
-//! `request` holds the request, and `options` its checked form. `plan` chooses the actions of the order, `preflight`
-//! checks the current rewards of those actions, and `resend` decides whether recoup may send an action again.
-//! `dispatch` is the only module that changes anything at the vendor, and `send` builds the request. `follow` reads
-//! until the effect is proven; `proof` alone decides what counts as proof; `receipt` reports. `propose` plans without
-//! sending, and requests a person's approval. `adjust` changes an action instead of reversing it, and `file` hands
-//! reversals over in the vendor's file format. recoup sends no request twice, and sends no request without a person's
-//! confirmation. It never relies on the vendor's acknowledgement alone.
+//! `request` has the request of a retraction, and `options` has the checked form of the request. `plan` chooses the
+//! actions of the order, `preflight` checks the current rewards of those actions, and `resend` decides whether recoup
+//! may send an action again. `dispatch` is the only module that changes anything at the vendor, and `send` builds the
+//! request. `follow` reads a retraction until its effect is proven, `proof` alone decides what counts as proof, and
+//! `receipt` reports. `propose` plans a retraction without sending it, and requests a person's approval. `adjust`
+//! changes an action instead of reversing it, and `file` writes reversals in the vendor's file format. recoup sends no
+//! request twice, and sends no request without a person's confirmation. recoup never relies on the vendor's
+//! acknowledgement alone.
 
 use crate::error::{Error, Kind, Result};
 use crate::report;
@@ -64,14 +65,14 @@ pub use reward_fetch::snapshot;
 use send::Sender;
 pub use unknown_resolver::SubmissionLists;
 
-/// Largest tolerated difference between this machine's clock and the vendor's, in seconds. If the difference is larger,
-/// recoup sends nothing and concludes nothing that depends on time.
+/// Largest tolerated difference between this machine's clock and the vendor's, in seconds. If this machine's clock and
+/// the vendor's differ more than that, recoup sends nothing and concludes nothing that depends on time.
 pub const MAX_CLOCK_DIFFERENCE: i64 = 300;
 
 /// Reverses one order and follows the reversal until it is proven.
 ///
-/// An error means that nothing was sent. After a send, the receipt holds the sent request and any error that ended the run
-/// early.
+/// An error means that recoup sent nothing for the order. After a send, the receipt has the sent request and any error
+/// that ended the run early.
 pub async fn run(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -80,7 +81,7 @@ pub async fn run(
 ) -> Result<Receipt> {
     let (order_id, options) = (&request.order_id, &request.options(run));
     let prepared = propose::prepare(ctx, order_id, options).await?;
-    // A command that sends nothing must not create a ledger.
+    // A run that sends nothing ends here, because it must not create a ledger.
     let idle = prepared.plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled));
     if options.dry_run || prepared.stop.is_some() || idle {
         return Ok(prepared.into_receipt());
@@ -123,12 +124,12 @@ pub async fn run(
     Ok(receipt)
 }
 
-/// Returns `true` if an error affects every further order: credentials, the quota or a signal.
+/// Returns `true` if an error affects every further order: refused credentials, a used-up quota or a signal.
 pub fn affects_every_order(error: &Error) -> bool {
     matches!(error.kind.exit_code(), 3 | 8 | 130)
 }
 
-/// Summarizes the actions that a plan would send, for the approval policy.
+/// Summarizes the actions that a plan would send, because the approval policy depends on them.
 fn demand_of(plan: &Plan) -> Demand {
     let sends = || plan.actions.iter().filter(|action| action.step == Step::Send);
     let mut overrides: Vec<_> = sends().flat_map(|action| action.findings.overridden()).collect();
@@ -142,8 +143,8 @@ fn demand_of(plan: &Plan) -> Demand {
     }
 }
 
-/// Shows the plan, and asks the person for confirmation unless `yes` is set. If it asks, it prints the plan even under
-/// `--quiet`.
+/// Shows the plan, and asks the person for confirmation if `yes` is not set. recoup prints the plan even under
+/// `--quiet` if it asks for confirmation.
 async fn show_and_confirm(ctx: &Context<'_>, lines: Vec<String>, yes: bool, what: &str) -> Result<()> {
     for line in lines {
         if yes { ctx.report.note(line) } else { ctx.report.say(line) }
@@ -161,7 +162,7 @@ pub async fn confirm(ctx: &Context<'_>, what: &str) -> Result<()> {
     report::confirm(question, ctx.stop, "nothing was sent").await
 }
 
-/// Carries out the plan for one action. The receipt holds every sent request, even after an error.
+/// Carries out one action of the plan. The receipt has every sent request, even after an error.
 async fn carry_out(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -179,7 +180,7 @@ async fn carry_out(
             follow_to_the_end(ctx, &options.follows, ledger, retraction, false, findings, receipt).await;
         }
         Step::Send => {
-            // recoup builds the client with write access only now, after the person confirms.
+            // recoup builds the client with write access only after the person confirms.
             let sent = match Sender::new(ctx, writer) {
                 Ok(sender) => sender.send(ctx, ledger, plan, action, options).await,
                 Err(error) => Err(error),
@@ -218,7 +219,7 @@ async fn follow_dispatched(
     follow_to_the_end(ctx, follows, ledger, retraction, sent_now, findings, receipt).await;
 }
 
-/// Follows a retraction, and then adds it to the receipt.
+/// Follows a retraction until it ends, and then adds it to the receipt.
 async fn follow_to_the_end(
     ctx: &Context<'_>,
     follows: &FollowSettings,

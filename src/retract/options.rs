@@ -1,6 +1,6 @@
-//! The options of a retraction: the request, its channel, and how long recoup follows it.
+//! The options of a retraction: the request, the channel, and how long recoup follows the retraction.
 //!
-//! This module refuses invalid requests before any I/O. No default permits more than the person's request.
+//! `options` refuses invalid requests before any I/O. No default permits more than the person's request.
 
 use std::time::Duration;
 
@@ -23,17 +23,18 @@ const DISPOSITION_AT_MOST: usize = 64;
 /// How long and how often recoup reads a sent retraction.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowSettings {
-    /// Total waiting time. Zero means one read.
+    /// Total time that recoup waits for the proof of a sent retraction. If the waiting time is zero, recoup reads the
+    /// retraction once.
     pub wait: Duration,
     pub first_poll: Duration,
     pub max_poll: Duration,
     /// Time that the vendor may need to change the rewards after the submission has completed.
     pub settle: Duration,
-    /// Whether an unproven retraction becomes *unconfirmed* at the end of `wait`. True after a send, false for a single
-    /// reading.
+    /// Whether an unproven retraction becomes *unconfirmed* at the end of `wait`. The setting is `true` after a send,
+    /// and `false` for a single reading.
     pub concludes: bool,
     pub submissions: SubmissionPolling,
-    /// When recoup reads the submissions list for an *unknown* request.
+    /// When recoup reads the submissions list for an *unknown* retraction.
     pub resolver: ResolverSettings,
     /// How long recoup keeps reading an *unconfirmed* retraction.
     pub reread_for: Duration,
@@ -42,18 +43,22 @@ pub struct FollowSettings {
 /// Default of [`FollowSettings::reread_for`].
 pub const REREAD_FOR: Duration = Duration::from_hours(14 * 24);
 
-/// Longest wait for the vendor's limit that counts as normal pacing. `--wait` limits only longer waits.
+/// Longest wait for the vendor's rate limit that counts as normal pacing. `--wait` limits only longer waits for the
+/// vendor's rate limit.
 pub const PACE: Duration = Duration::from_secs(5);
 
-/// When recoup reads the submission of a retraction. Each read costs one request of the Brand host's small quota.
+/// When recoup reads the submission of a retraction. Each read of a submission costs one request of the Brand host's
+/// small quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubmissionPolling {
-    /// Read the submission before the rewards, at every read. Used for a few retractions that a person waits for.
+    /// Read the submission before the rewards, at every read. recoup reads every submission if few retractions are open
+    /// and a person waits for them.
     Always,
-    /// Read the submission after the rewards, if all rewards read as cancelled or the time is up. Used for many orders:
-    /// this costs about two Brand requests per order.
+    /// Read the submission after the rewards, if all rewards read as cancelled or the time is up. recoup reads
+    /// submissions sparingly if many retractions are open. With sparing reads of submissions, each order costs about
+    /// two Brand requests.
     Sparingly {
-        /// Read the submission now, whatever state the rewards have.
+        /// Whether recoup reads the submission now, whatever state the rewards have.
         now: bool,
     },
 }
@@ -82,7 +87,7 @@ impl FollowSettings {
 /// Settings of the client with write access. recoup builds the client only after the person confirms.
 #[derive(Debug, Clone)]
 pub struct WriterSettings {
-    /// The Brand host, with the write token.
+    /// The Brand API's host, with the write token.
     pub host: HostOptions,
     pub ir_version: String,
     /// Longest wait for the send lock while another process holds it.
@@ -92,7 +97,7 @@ pub struct WriterSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundClaim {
     pub decision: Decision,
-    /// The currency of the file's amounts; `None` if the file states no currency.
+    /// The currency of the refund file's amounts; `None` if the file states no currency.
     pub currency: Option<String>,
     /// The evidence for the refund, in one line.
     pub evidence: String,
@@ -111,7 +116,7 @@ impl RefundClaim {
         }
     }
 
-    /// Returns `true` if the decision depends on the action's amount, or if that amount can contradict the file.
+    /// Returns `true` if the decision depends on the action's amount, or if that amount can contradict the refund file.
     pub fn needs_the_action(&self) -> bool {
         matches!(
             self.decision,
@@ -123,7 +128,8 @@ impl RefundClaim {
         json!({ "decision": self.decision.kind(), "evidence": self.evidence })
     }
 
-    /// Compares the claim with the action. Returns the decision, and a reason if the decision differs from the file's.
+    /// Compares the file's claim of a refund with the action. Returns the decision, and a reason if the decision
+    /// differs from the file's decision.
     pub fn against(&self, facts: &ActionFacts) -> (Decision, Option<String>) {
         let same = match (&self.currency, &facts.currency) {
             (Some(one), Some(other)) => may_be_same_currency(one, other),
@@ -135,47 +141,51 @@ impl RefundClaim {
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The channel. It determines which earlier ledger entries block this request.
+    /// The channel by which recoup sends the request. The channel determines which earlier ledger entries block this
+    /// request.
     pub channel: Channel,
     /// The ActionId from the person's request.
     pub action_id: Option<ActionId>,
-    /// Send every action of the order.
+    /// Whether recoup sends every action of the order.
     pub all: bool,
-    /// Send by order ID and this action tracker, because the ActionId is unknown.
+    /// The action tracker to send with the order ID, because the ActionId is unknown.
     pub action_tracker: Option<String>,
-    /// The disposition code. The vendor receives it unchanged.
+    /// The disposition code of the reversal. The vendor receives the disposition code unchanged.
     pub disposition: String,
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub dry_run: bool,
-    /// Skip the confirmation.
+    /// Whether recoup skips the confirmation.
     pub yes: bool,
-    /// Send again after *failed*, *not received* or *unconfirmed*.
+    /// Whether recoup sends again after *failed*, *not received* or *unconfirmed*.
     pub resend: bool,
     pub overrides: Vec<Override>,
-    /// Read the action before the send: one request of the Brand quota per order.
+    /// Whether recoup reads the action before the send. The read costs one request of the Brand quota per order.
     pub read_action: bool,
-    /// The refund, according to the file. The action's amount can contradict it.
+    /// The refund of the order, according to the refund file. The action's amount can contradict the file's claim of a
+    /// refund.
     pub refund: Option<RefundClaim>,
     pub batch: Option<String>,
-    /// Fingerprint of the plan that the person has confirmed. If the plan differs, recoup sends nothing.
+    /// Fingerprint of the plan that the person has confirmed. If the current plan has another fingerprint, recoup sends
+    /// nothing.
     pub expected_plan: Option<String>,
     pub granted: Option<Granted>,
-    /// Maximum age of the newest reading of the order. recoup refuses an order whose newest reading is older.
+    /// Maximum age of the newest reading of the order. If the newest reading of the order is older, recoup refuses the
+    /// order.
     pub max_index_age: Duration,
     pub follows: FollowSettings,
 }
 
 impl Options {
-    /// Returns `true` if the send needs a program rule. The rule takes no reward back for an adjustment or a partial
-    /// refund.
+    /// Returns `true` if the retraction needs a program rule. The program rule takes no reward back after an adjustment
+    /// or a partial refund.
     pub(super) fn needs_the_rule(&self) -> bool {
         let is_in_part = |claim: &RefundClaim| matches!(claim.decision, Decision::InPart { .. });
         self.channel.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
     }
 
-    /// Creates options for one channel and disposition code: with confirmation, and without overrides, resend or
-    /// ActionId.
+    /// Creates options for one channel and disposition code. The new options ask for confirmation, and have no
+    /// overrides, no resend and no ActionId.
     pub fn new(channel: Channel, disposition: String, max_index_age: Duration, follows: FollowSettings) -> Self {
         Self {
             channel,
@@ -199,7 +209,7 @@ impl Options {
         }
     }
 
-    /// Returns an error if the request is invalid, before any I/O.
+    /// Returns an error if the request for a retraction is invalid, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         let length = self.disposition.chars().count();
         if length == 0 || length > DISPOSITION_AT_MOST || self.disposition.chars().any(char::is_control) {

@@ -1,9 +1,10 @@
 //! Plans a retraction: finds the order's actions, reads their current rewards, and collects the findings of every
 //! check.
 //!
-//! A dry run and a real run share this code. This module reads the index, the ledger and the vendor, and sends nothing.
-//! The plan stops if the vendor's answer or the index is uncertain: an ambiguous reward needs a configured path, and a
-//! person must choose among several actions or confirm an ActionId of an unfamiliar shape.
+//! A dry run and a real run make the plan with the same code. Planning reads the index, the ledger and the vendor's
+//! data, and sends nothing that changes data at the vendor. The plan stops if the vendor's answer or the index is
+//! uncertain. An ambiguous reward needs a configured path. A person must choose among several actions, or confirm an
+//! ActionId of an unfamiliar shape.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,12 +31,12 @@ use crate::store::ledger::{Channel, Event, Ledger, NewRetraction, Retraction, St
 /// What recoup does with one action of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Send the action: according to the ledger, the vendor never received it.
+    /// Send the action, because the ledger shows that the vendor never received it.
     Send,
-    /// Follow the earlier retraction of the action, or report its end. recoup does not send the action twice.
+    /// Follow the earlier retraction of the action, or report how it ended. recoup does not send the action twice.
     Follow(Box<Retraction>),
     AlreadyCancelled,
-    /// Send nothing: a check stops the action, and the person has not overridden that check.
+    /// Send nothing, because a check stops the action and the person has not overridden that check.
     Stop,
 }
 
@@ -50,10 +51,10 @@ pub struct ActionPlan {
     pub linked: Vec<RewardId>,
     pub program_id: Option<String>,
     pub rules: Vec<ProgramRule>,
-    /// When the purchase happened; `None` if unknown or if the plan sends nothing.
+    /// When the purchase happened; `None` if the time is unknown or if the plan sends nothing.
     pub event_at: Option<Timestamp>,
     pub findings: Findings,
-    /// The Brand API's data about the action; empty if recoup did not read the action.
+    /// What the Brand API returned about the action; empty if recoup did not read the action.
     pub facts: ActionFacts,
     /// The previous attempts of a resend; `None` for a first attempt.
     pub again: Option<Resend>,
@@ -107,7 +108,7 @@ pub struct StoredPlan {
     #[serde(default)]
     pub program_rules: Vec<ProgramRule>,
     /// How far this machine's clock was ahead of the vendor's, in seconds. The ledger's dates are from this machine's
-    /// clock, so the proof corrects them by this difference.
+    /// clock. Therefore the proof corrects the ledger's dates by the clock difference.
     #[serde(default)]
     pub clock_ahead: Option<i64>,
 }
@@ -260,7 +261,7 @@ fn read_index(
     Ok(IndexedOrder { coverage, is_found: !matches.is_empty(), several, actions })
 }
 
-/// Returns the actions that the options select. Does no I/O.
+/// Returns the actions of the order that the options select.
 fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
     if matches.iter().any(|m| m.indexed.ambiguous) {
         return Err(Error::new(
@@ -315,8 +316,8 @@ fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> R
     }
 }
 
-/// Returns every reward of the action, and the rewards of the same order without an ActionId, which may belong to the
-/// action.
+/// Returns every reward of the action, and the rewards of the same order without an ActionId. A reward without an
+/// ActionId may belong to the action.
 fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> Result<Vec<IndexedReward>> {
     let mut found = match target {
         Target::Action(action_id) => reader.rewards_of_action(action_id)?,
@@ -353,7 +354,7 @@ fn check_links(
             "set [mapping] in recoup.toml, then run `recoup crawl --from-raw`",
         );
     }
-    // If the person passes the ActionId, that choice accepts every order that is linked to the action.
+    // If the person names the ActionId, that choice accepts every order that is linked to the action.
     let named = options.action_id.as_ref() == target.action_id() && options.action_id.is_some();
     let others: BTreeSet<&str> = known
         .iter()
@@ -382,8 +383,8 @@ fn check_links(
     }
 }
 
-/// Stops if the oldest reading of the rewards is older than `limit`. A complete refresh counts as a reading of every
-/// reward that it skipped as unchanged.
+/// Adds a stop if the oldest reading of the rewards is older than `limit`. A complete refresh counts as a reading of
+/// every reward that the refresh skipped as unchanged.
 fn check_age(findings: &mut Findings, known: &[IndexedReward], coverage: &Coverage, now: Timestamp, limit: Duration) {
     let as_of: Option<Timestamp> =
         coverage.as_of.as_deref().filter(|_| coverage.complete).and_then(|at| at.parse().ok());
@@ -417,7 +418,7 @@ fn from_ledger(
     options: &Options,
 ) -> Result<Option<Plan>> {
     let Some(ledger) = ledger else { return Ok(None) };
-    // Only an index knows all actions of an order. The ledger knows only the actions that were sent.
+    // Only the index knows all actions of an order. The ledger knows only the actions that recoup sent.
     if options.all {
         return Ok(None);
     }
@@ -454,8 +455,8 @@ fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Cover
         .hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`"))
 }
 
-/// Returns a retraction that may already have reached the vendor for this target. It may have the same target, another
-/// target with the same rewards, or the whole order as its target.
+/// Returns a retraction that may already have reached the vendor for this target. The returned retraction has the same
+/// target, another target with the same rewards, or the whole order as its target.
 pub fn sent_before(
     ledger: &Ledger,
     target: &Target,
@@ -476,7 +477,7 @@ pub fn sent_before(
         return Ok(Some(same_reward));
     }
     // A reversal by order ID, such as a line of a reversal file, may reach every action of the order or only the
-    // newest: the vendor does not document which. An open reversal by order ID blocks every other send for the order.
+    // newest. The vendor does not document which. An open reversal by order ID blocks every other send for the order.
     // Any earlier send for the order blocks a reversal by order ID.
     let by_order = matches!(target, Target::Order { .. });
     Ok(ledger.of_order(order_id)?.into_iter().rfind(|other| {
@@ -494,13 +495,14 @@ pub fn handed_over(found: &Retraction) -> Error {
     ))
 }
 
-/// Returns an error if the target was *failed* or *not received* and the person does not request a resend.
+/// Returns an error if an earlier send to the target *failed* or was *not received*, and the person does not request a
+/// resend.
 pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId, options: &Options) -> Result<()> {
     // An attempt that recoup never sent does not change the outcome of the previous attempt.
     let ended = |event: &Event| event.state.may_be_resent();
     let mut attempts = ledger.attempts(target)?;
-    // A refused line of a reversal file also counts as an attempt for the reversal channel. A new reversal file may
-    // contain the refused line again.
+    // A line of a reversal file that the vendor refused also counts as an attempt for the reversal channel. A new
+    // reversal file may contain the refused line again.
     if options.channel == Channel::Reversal {
         let refused = |other: &Retraction| other.channel == Channel::File && other.state == State::Failed;
         attempts.extend(ledger.of_order(order_id)?.into_iter().filter(refused));

@@ -1,8 +1,10 @@
-//! The fingerprint of a plan. A person confirms one fingerprint, and that confirmation allows no other plan.
+//! The fingerprint of a plan. A person confirms one fingerprint. The confirmation allows no plan with another
+//! fingerprint.
 //!
-//! Two plans have the same fingerprint if a person would decide the same about them: same actions, rewards, reward
-//! states, findings and code. The fingerprint covers everything that recoup would send. It excludes ages and coverage,
-//! which change every minute. This module does no I/O.
+//! Two plans have the same fingerprint if they have the same actions, rewards, reward states, findings and code. A
+//! person would decide the same about two plans with one fingerprint. The fingerprint of a plan covers everything that
+//! recoup would send. The fingerprint of a plan excludes ages and coverage, because they change every minute.
+//! `plan_fingerprint` does no I/O.
 
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -13,10 +15,10 @@ use super::plan::{ActionPlan, Plan, Step};
 use super::proof::Snapshot;
 use crate::model::hex;
 
-/// Number of bytes of the SHA-256 hash in a fingerprint. A fingerprint identifies a plan; it is not a signature.
+/// Number of bytes of the SHA-256 hash in a fingerprint. The fingerprint identifies a plan and is not a signature.
 const KEPT: usize = 16;
 
-/// Returns the fingerprint in hexadecimal.
+/// Returns the plan's fingerprint in hexadecimal.
 pub(super) fn name(plan: &Plan, options: &Options) -> String {
     let mut actions: Vec<Value> = plan.actions.iter().map(action).collect();
     actions.sort_by_key(Value::to_string);
@@ -42,7 +44,7 @@ fn action(action: &ActionPlan) -> Value {
     };
     let mut findings: Vec<Value> = action.findings.list().iter().map(finding).collect();
     findings.sort_by_key(Value::to_string);
-    // The fingerprint ignores which API returned a reward, because that does not change a person's decision.
+    // The plan's fingerprint ignores which API returned a reward, because that does not change a person's decision.
     let shown = |reward: &Snapshot| json!(Snapshot { by_graphql: false, ..reward.clone() });
     let mut rewards: Vec<Value> = action.rewards.iter().map(shown).collect();
     rewards.sort_by_key(Value::to_string);

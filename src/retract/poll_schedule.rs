@@ -1,34 +1,36 @@
 //! Computes when recoup reads an open retraction again: soon at first, then with growing pauses.
 //!
-//! The pause grows with the time since the last event in the ledger, so that a restart does not shorten it. Many open
-//! retractions must not use up the vendor's quota, so requests to the Brand host have longer pauses and an hourly
-//! allowance. This module does no I/O.
+//! The pause before the next read grows with the time since the retraction's last ledger event. Therefore a restart
+//! does not shorten the pause. Many open retractions must not use up the vendor's quota. Therefore requests to the
+//! Brand host have longer pauses and an hourly allowance. `poll_schedule` does no I/O.
 
 use std::time::Duration;
 
 use super::FollowSettings;
 
-/// Factor between one pause and the next.
+/// Factor between one pause and the next pause of a retraction's reads.
 pub const GROWTH: f64 = 1.6;
 
-/// Divisor for old retractions: above `max_poll`, the pause is the age divided by this number.
+/// Divisor for old retractions: above `max_poll`, the pause between two reads is the retraction's age divided by this
+/// number.
 const PART_OF_AGE: u32 = 20;
 
-/// Returns the pause before the next read, by the age of the newest event. The pause grows up to `max_poll`. For old
-/// retractions it grows further, in proportion to the age.
+/// Returns the pause before the next read of a retraction, by the age of its newest event. The pause between two reads
+/// grows up to `max_poll`. For an old retraction, the pause between two reads grows further, in proportion to the age.
 pub fn pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     let most = follows.max_poll.max(age / PART_OF_AGE);
     age.mul_f64(GROWTH - 1.0).min(most).max(follows.first_poll).max(Duration::from_millis(1))
 }
 
 /// Returns the pause before the next read of the submission, for a retraction whose rewards show no change. The pause
-/// has no upper bound, so that a thousand stuck submissions cost few requests a day.
+/// between two reads of a submission has no upper bound. Therefore a thousand stuck submissions cost few requests a
+/// day.
 pub fn submission_pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     age.mul_f64(GROWTH - 1.0).max(follows.max_poll)
 }
 
 /// Maximum number of submission reads per hour for retractions whose rewards show no change. The vendor's default limit
-/// is 1,000 requests an hour, and each retraction needs one request.
+/// is 1,000 requests an hour. Each retraction needs one request to be sent.
 pub const SUBMISSIONS_AN_HOUR: u32 = 300;
 
 /// The number of submission reads that this process may still make within the hour.

@@ -1,7 +1,8 @@
 //! Reads the current rewards of an action, and checks whether recoup may take them back.
 //!
-//! This module reads every known reward in its account or by its ID, and stops if the index and the vendor disagree.
-//! Every problem becomes a finding, so that the person sees all problems at once. This module sends nothing.
+//! The preflight reads every known reward in its account or by its ID, and stops if the index and the vendor disagree.
+//! Every problem of the preflight becomes a finding. Therefore the person sees all problems at once. The preflight
+//! sends nothing that changes data at the vendor.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +33,7 @@ pub struct Inputs<'a> {
     pub options: &'a Options,
 }
 
-/// Reads every known reward of the action. Also reads the action if the plan has something to send.
+/// Reads every known reward of the action. Also reads the action from the Brand API if the plan has something to send.
 pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Findings) -> Result<ActionPlan> {
     let Inputs { order_id, target, indexed, coverage, referrals, several, options } = question;
     let known: Vec<KnownReward> = indexed
@@ -69,7 +70,8 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
                     linked.push(id.clone());
                     rewards.push(now);
                 } else if several {
-                    // The reward may belong to any action of the order, so its state proves nothing about this action.
+                    // The reward may belong to any action of the order. Therefore the state of that reward proves
+                    // nothing about this action.
                     findings.warn(
                         Check::NoActionId,
                         format!("reward {id} carries this order without an ActionId ({})", now.state),
@@ -95,7 +97,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
             Location::Missing => changed(&mut findings, &format!("reward {id} no longer exists at the vendor")),
         }
     }
-    // A reward of this action that the index lacks is part of the proof too.
+    // A reward of this action that the index lacks is also part of the proof.
     for live in seen.of_target(target) {
         let id = &live.extracted.reward.reward_id;
         if live.extracted.kind == LinkKind::Ambiguous {
@@ -154,7 +156,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
     if findings.verdict() == Verdict::Stop {
         step = Step::Stop;
     } else {
-        // recoup updates the index only after the checks, so that a refused plan does not change the findings of the
+        // recoup updates the index only after the checks, because a refused plan must not change the findings of the
         // next plan.
         seen.record_in_index(ctx, target);
         referral::record_referrals(ctx, &referrals);
@@ -165,7 +167,7 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
     Ok(ActionPlan { target, step, rewards, referrals, linked, program_id, rules, event_at, findings, facts, again })
 }
 
-/// Chooses the step from the reward states: send, nothing to send, or too late.
+/// Chooses the step of the action from the reward states: send, nothing to send, or too late.
 fn check_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
     let cancelled = rewards.iter().filter(|r| r.state == "cancelled").count();
     // Only a reward with this ActionId justifies a send.
@@ -282,7 +284,8 @@ async fn action_facts(
     let locking_date = found.locks_at();
     let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
     let mut program_type = None;
-    // recoup needs the program's type, and so the list of programs, only after the locking date.
+    // recoup needs the program's type only after the locking date. Therefore recoup requests the list of programs only
+    // after the locking date.
     if locking_date.is_some_and(|locked| locked <= now) {
         let programs = ctx.programs().await.unwrap_or_default();
         let program = programs.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref());
@@ -312,14 +315,14 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
         Target::Action(action_id) if is_linked(indexed, target) => actions().any(|id| id == action_id),
         // The index has no ActionId for this reward.
         Target::Action(action_id) => actions().all(|id| id == action_id),
-        // If the reward now has an ActionId, the fallback by order ID is wrong.
+        // If the reward now has an ActionId, recoup must not reverse by order ID instead.
         Target::Order { .. } => actions().next().is_none(),
     };
     orders_agree && action_agrees
 }
 
-/// Returns `true` if another API returned the reward's link and this API returns no links. A missing link then proves
-/// nothing.
+/// Returns `true` if an earlier answer of another API had the reward's link, and the API of this answer returns no
+/// links. If an API returns no links, a missing link in its answer proves nothing.
 fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
     indexed.via != ApiSource::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }

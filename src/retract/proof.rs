@@ -1,8 +1,8 @@
-//! Decides what the vendor's answers prove about a retraction. Only this module sets the state *confirmed*. It does no
-//! I/O and reads no clock.
+//! Decides what the vendor's answers prove about a retraction. Only the module `proof` sets the state *confirmed*. The
+//! proof module does no I/O and reads no clock.
 //!
 //! A retraction is proven if its submission has completed **and** every known reward of the action reads as cancelled
-//! (`docs/decisions/0003-proof-by-rewards.md`). A completed submission alone proves nothing.
+//! (`docs/decisions/0003-proof-by-rewards.md`). A completed submission alone proves nothing about a retraction.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,26 +13,27 @@ use crate::store::ledger::State;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub reward_id: String,
-    /// Personal data: the ledger stores the account ID for `verify`, and no receipt shows it.
+    /// The account of the reward. The ledger stores the account of a reward for `verify`, and no receipt shows this
+    /// personal data.
     pub account_id: String,
     /// The vendor's `rewardSource`: `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
-    /// A reward state, or [`MISSING`].
+    /// The state of the reward, or [`MISSING`].
     pub state: String,
     pub unit: Option<String>,
-    /// Amount earned, in `unit`.
+    /// The amount that the reward earned, in `unit`.
     pub assigned: Option<i64>,
-    /// Amount redeemed, in `unit`.
+    /// The redeemed amount of the reward, in `unit`.
     pub redeemed: Option<i64>,
-    /// `true` if the reward contains the retraction's ActionId, and `false` if it shares only the order ID. Only a
+    /// `true` if the reward contains the retraction's ActionId, and `false` if the two share only the order ID. Only a
     /// linked reward can prove a retraction.
     #[serde(default = "linked_by_default")]
     pub linked: bool,
     /// When the reward was cancelled or expired, in Unix milliseconds of the vendor's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<i64>,
-    /// `true` if GraphQL returned the reward. Get Rewards hides some redemptions, so later readings of this reward must
-    /// use GraphQL too.
+    /// `true` if GraphQL returned the reward. Get Rewards hides some redemptions. Therefore later readings of a reward
+    /// from GraphQL must use GraphQL too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_graphql: bool,
 }
@@ -54,7 +55,7 @@ impl Snapshot {
         self.is(RewardState::Pending) || self.is(RewardState::Available)
     }
 
-    /// Returns the redeemed amount, in `unit`. The vendor cannot take redeemed amounts back.
+    /// Returns the redeemed amount of the reward, in `unit`. The vendor cannot take redeemed amounts back.
     pub fn lost(&self) -> Option<i64> {
         match self.redeemed {
             Some(redeemed) if redeemed > 0 => Some(redeemed),
@@ -70,13 +71,13 @@ impl Snapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubmissionProgress {
-    /// The vendor did not answer the request, so recoup knows no batch ID.
+    /// The vendor did not answer the reversal request. Therefore recoup knows no batch ID.
     None,
     Open,
-    /// recoup has failed to read the submission for too long, so only the rewards can prove the retraction.
+    /// recoup has failed to read the submission for too long. Therefore only the rewards can prove the retraction.
     Unreadable,
-    /// The submission completed without an error, or only with `ACTION_NOT_FOUND`, which proves nothing
-    /// (`docs/vendor/contradictions.md` 15).
+    /// The submission completed without an error, or only with `ACTION_NOT_FOUND`. The error `ACTION_NOT_FOUND` proves
+    /// nothing (`docs/vendor/contradictions.md` 15).
     Complete,
     /// The submission completed with an error other than `ACTION_NOT_FOUND`.
     Refused(String),
@@ -86,16 +87,17 @@ pub enum SubmissionProgress {
 #[derive(Debug, Clone)]
 pub struct Observation {
     pub submission: SubmissionProgress,
-    /// When the request was sent, in Unix milliseconds of the vendor's clock. Only a cancellation after this time
+    /// When recoup sent the request, in Unix milliseconds of the vendor's clock. Only a cancellation after the send
     /// proves the retraction.
     pub sent_at: i64,
-    /// The rewards before the send.
+    /// The states of the action's rewards before the send.
     pub before: Vec<Snapshot>,
     /// The newest reading of every known reward of the action; empty if recoup did not read the rewards.
     pub rewards: Vec<Snapshot>,
-    /// Number of readings since the submission completed, including this reading.
+    /// Number of readings of the retraction since its submission completed, including this reading.
     pub reads_since_complete: u32,
-    /// `true` if the configured wait has passed. An unproven retraction then becomes *unconfirmed*.
+    /// `true` if the configured time for the proof has passed. If the time has passed without a proof, the retraction
+    /// becomes *unconfirmed*.
     pub time_up: bool,
     /// `true` if the settle time after the submission's completion has passed.
     pub settled: bool,
@@ -111,11 +113,12 @@ impl Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
     Stay,
-    /// The retraction changes to this state. The text is the message of the ledger event.
+    /// The retraction changes to the variant's state. The text is the message of the ledger event that records the new
+    /// state.
     Become(State, String),
 }
 
-/// Number of readings without a cancelled reward before a submission error makes the result *unconfirmed*.
+/// How often recoup must read no cancelled reward before a submission error makes the retraction *unconfirmed*.
 const READS_BEFORE_ERROR: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,16 +128,17 @@ enum RewardEvidence {
     Cancelled {
         proves: bool,
     },
-    /// The reward was cancelled before the send, so it proves nothing.
+    /// The reward was cancelled before the send. A reward that ended before the send proves nothing about the
+    /// retraction.
     CancelledBefore,
-    /// The reward expired before the send, so it proves nothing.
+    /// The reward expired before the send. A reward that ended before the send proves nothing about the retraction.
     ExpiredBefore,
     Redeemed,
     /// The reward is partly redeemed, and the rest is not cancelled.
     PartlyRedeemed,
     Outstanding,
-    /// The readings prove neither a cancellation after the send nor an earlier end of the reward. The text is the
-    /// reason.
+    /// The readings prove neither a cancellation after the send nor an earlier end of the reward. The text says why the
+    /// reward proves nothing.
     Unproven(&'static str),
     Missing,
 }
@@ -148,7 +152,7 @@ impl RewardEvidence {
         if is(RewardState::Cancelled) {
             match reward.ended_at {
                 _ if ended_before || had(RewardState::Cancelled) => Self::CancelledBefore,
-                // A reward proves nothing if its state before the send is unknown.
+                // A reward proves nothing about the retraction if its state before the send is unknown.
                 Some(_) => Self::Cancelled {
                     proves: reward.linked
                         && was.is_some_and(|was| was.is_outstanding() || was.is(RewardState::PartlyRedeemed)),
@@ -172,13 +176,13 @@ impl RewardEvidence {
         } else if reward.state == MISSING {
             Self::Missing
         } else {
-            // The state is *unclear*, or a newer recoup wrote a state that this version does not know.
+            // The state of the reward is *unclear*, or a newer recoup wrote a state that this version does not know.
             Self::Unproven("has dates, amounts or statuses that cannot be read or contradict each other")
         }
     }
 }
 
-/// What each reward of one reading proves.
+/// What each reward of one reading proves about the retraction.
 struct Evidence {
     all: Vec<RewardEvidence>,
 }
@@ -235,23 +239,25 @@ impl Evidence {
 
 /// Computes the retraction's next state from one reading.
 pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
-    // Without a batch ID, recoup cannot see the submission complete: only cancelled rewards can end the retraction.
+    // Without a batch ID, recoup cannot see the submission complete. Therefore only cancelled rewards can end the
+    // retraction.
     let submission_over = !matches!(observation.submission, SubmissionProgress::Open | SubmissionProgress::None);
     if observation.rewards.is_empty() || observation.submission == SubmissionProgress::Open {
         return Conclusion::Stay;
     }
     let evidence = Evidence::of(&observation.before, &observation.rewards, observation.sent_at);
     let time_up = observation.time_up || observation.settled;
-    // The vendor does not publish what happens to the rest of a partly redeemed reward, so recoup waits the full time
-    // for such a reward.
+    // The vendor does not document what happens to the rest of a partly redeemed reward. Therefore recoup waits the
+    // full time for a partly redeemed reward.
     if evidence.is_proof() && (evidence.count(RewardEvidence::PartlyRedeemed) == 0 || time_up) {
         return done(observation, &evidence);
     }
     if let SubmissionProgress::Refused(why) = &observation.submission
         && evidence.proofs() == 0
     {
-        // The vendor may add error reasons, and rewards may change later than the submission. An error counts as a
-        // refusal, which allows a resend, only if the settle time has passed and no reward is unclear.
+        // The vendor may add reasons to a submission error, and rewards may change later than the submission. A
+        // submission error counts as a refusal, which allows a resend, only if the settle time has passed and no reward
+        // is unclear.
         let stands_or_ended =
             evidence.all.iter().all(|says| !matches!(says, RewardEvidence::Missing | RewardEvidence::Unproven(_)));
         if observation.settled && stands_or_ended && evidence.count(RewardEvidence::Cancelled { proves: false }) == 0 {
@@ -276,12 +282,12 @@ pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
     Conclusion::Stay
 }
 
-/// Returns `true` if the rewards prove the retraction, so that only the submission's completion is missing.
+/// Returns `true` if the rewards prove the retraction, even if the submission has not completed.
 pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> bool {
     Evidence::of(before, rewards, sent_at).is_proof()
 }
 
-/// Returns how a later reading of the rewards contradicts an old proof; `None` if it agrees. `gone` contains the
+/// Returns how a later reading of the rewards contradicts an old proof; `None` if the two agree. `gone` contains the
 /// rewards that a complete crawl found deleted.
 pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]) -> Option<String> {
     let is_gone =
@@ -298,9 +304,9 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
     })
 }
 
-/// Returns how one reward contradicts an old proof; `None` if the reward agrees. A reward agrees if it reads as
-/// cancelled, its cancellation is no earlier than in the proof, and its redeemed amount is no higher. A reward that the
-/// proof records as lost agrees if its state is unchanged.
+/// Returns how one reward contradicts an old proof of the retraction; `None` if the reward agrees. A reward agrees with
+/// an old proof if it reads as cancelled, its cancellation is no earlier than in the proof, and its redeemed amount is
+/// no higher. A reward that the proof records as lost agrees if its state is unchanged.
 pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
     let was = proof.iter().find(|was| was.reward_id == reward.reward_id);
     let id = &reward.reward_id;
@@ -339,7 +345,7 @@ fn done(observation: &Observation, evidence: &Evidence) -> Conclusion {
     Conclusion::Become(State::Partial, format!("the vendor shows {cancelled} of {all} as cancelled{also}{lost}"))
 }
 
-/// Describes the redeemed rewards, phrased as the end of a sentence; empty if no reward was redeemed.
+/// Describes the rewards that were redeemed, phrased as the end of a sentence; empty if no reward was redeemed.
 pub fn losses(rewards: &[Snapshot]) -> String {
     let lost: Vec<String> = rewards.iter().filter(|reward| reward.was_redeemed()).map(describe_loss).collect();
     if lost.is_empty() { String::new() } else { format!("; redeemed, and lost: {}", lost.join(", ")) }
@@ -414,11 +420,11 @@ mod tests {
         use SubmissionProgress::{Complete, None as NoBatch, Open, Refused};
         let refused = || Refused("MALFORMED".into());
         let table: Vec<(SubmissionProgress, &[&str], bool, Option<State>)> = vec![
-            // A queued submission proves nothing, whatever state the rewards have.
+            // A queued submission proves nothing about a retraction, whatever state the rewards have.
             (Open, &["cancelled", "cancelled"], false, None),
             (Open, &["cancelled", "cancelled"], true, None),
             (Open, &["available"], true, None),
-            // A completed submission alone is no proof.
+            // A completed submission alone does not prove the retraction.
             (Complete, &["available", "pending"], false, None),
             (Complete, &["available", "pending"], true, Some(Unconfirmed)),
             (Complete, &["cancelled", "available"], false, None),
@@ -426,21 +432,21 @@ mod tests {
             (Complete, &["cancelled", "missing"], false, None),
             (Complete, &["cancelled", "missing"], true, Some(Unconfirmed)),
             (Complete, &[], true, None),
-            // A completed submission with every reward cancelled or ended is proof.
+            // A completed submission proves the retraction if every reward is cancelled or ended.
             (Complete, &["cancelled"], false, Some(Confirmed)),
             (Complete, &["cancelled", "cancelled"], false, Some(Confirmed)),
             (Complete, &["cancelled", "expired"], false, Some(Confirmed)),
             (Complete, &["cancelled", "redeemed"], false, Some(Partial)),
             (Complete, &["cancelled", "partly_redeemed"], false, None),
             (Complete, &["cancelled", "partly_redeemed"], true, Some(Partial)),
-            // No reward was cancelled.
+            // Each reward was redeemed or expired, and none was cancelled.
             (Complete, &["redeemed", "expired"], true, Some(Unconfirmed)),
-            // A submission error alone is no refusal.
+            // A submission error alone does not count as a refusal.
             (refused(), &["available"], false, None),
             (refused(), &["available"], true, Some(Unconfirmed)),
             (refused(), &["cancelled"], false, Some(Confirmed)),
             (refused(), &["cancelled", "available"], true, Some(Unconfirmed)),
-            // Without a batch ID, a reward that is still valid proves nothing.
+            // Without a batch ID, a reward that is still valid does not end the retraction.
             (NoBatch, &["available"], true, None),
             (NoBatch, &["cancelled", "available"], true, None),
             (NoBatch, &["cancelled", "cancelled"], false, Some(Confirmed)),
@@ -463,11 +469,11 @@ mod tests {
             seen.before[1].state = "available".into();
             assert_eq!(state_after(&seen), None, "{submission:?}");
         }
-        // A reward with the order ID and without an ActionId proves nothing.
+        // A reward that has the order ID but no ActionId proves nothing about the retraction.
         let mut seen = observation(SubmissionProgress::Complete, &["cancelled"], false);
         seen.rewards[0].linked = false;
         assert_eq!(state_after(&seen), None);
-        // A reward that was unknown before the send proves nothing.
+        // A reward that was unknown before the send proves nothing about the retraction.
         let mut seen = observation(SubmissionProgress::None, &["cancelled"], false);
         seen.before.clear();
         assert_eq!(state_after(&seen), None);
@@ -509,7 +515,7 @@ mod tests {
             panic!("unconfirmed")
         };
         assert!(message.contains("cancelled already before it was sent"), "{message}");
-        // A cancellation without a date may have happened before the send.
+        // A reward's cancellation without a date may have happened before the send.
         seen.rewards[1].ended_at = None;
         assert_eq!(state_after(&seen), Some(State::Unconfirmed));
     }

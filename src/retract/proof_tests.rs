@@ -1,8 +1,9 @@
 //! Property tests of the proof: recoup reports *confirmed* only if the vendor's answers prove the retraction.
 //!
-//! The tests generate answers as JSON text and pass them to the real parser. Rewards may be missing, duplicated,
-//! contradictory, foreign, spelled differently or dated at impossible moments. A second, independent implementation
-//! decides from the generated data, instead of the parsed data, whether recoup may report *confirmed*.
+//! The property tests generate the vendor's answers as JSON text and pass them to the real parser. The generated
+//! rewards may be missing, duplicated, contradictory, foreign, spelled differently or dated at impossible times. A
+//! second, independent implementation decides from the generated data, without the parser, whether recoup may report
+//! *confirmed*.
 
 use std::cell::Cell;
 
@@ -58,7 +59,7 @@ impl At {
 
 type Said = Option<Option<At>>;
 
-/// One version of one reward in an answer.
+/// One version of a reward in a vendor's answer.
 #[derive(Debug, Clone)]
 struct Statement {
     id: usize,
@@ -74,7 +75,7 @@ struct Statement {
 }
 
 impl Statement {
-    /// Builds JSON as text, because text can contain a key twice.
+    /// Builds the reward's JSON as text, because text can contain a key twice.
     fn json(&self) -> String {
         let mut keys = vec![
             format!(r#""id":"r{}","orderId":"o","dateGiven":{GIVEN}"#, self.id),
@@ -119,7 +120,7 @@ impl Statement {
         stated.or(self.alias).flatten().is_none_or(|at| at == At::Zero)
     }
 
-    /// Returns when the reward ended according to all its fields; `None` if the fields leave that uncertain.
+    /// Returns when the reward ended, according to all its fields; `None` if the fields leave the time uncertain.
     fn end(&self) -> Option<At> {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
         // The reward was partly redeemed, or one of its statuses is undocumented.
@@ -132,7 +133,7 @@ impl Statement {
         match cancelled {
             Some(At::AfterTheSend | At::BeforeTheSend) if !is_denied => cancelled,
             Some(_) => None,
-            // Without a date the time of the cancellation is unknown.
+            // Without a date, the time of the reward's cancellation is unknown.
             None if says("CANCELLED") => None,
             None => self.expires.filter(|at| *at == At::BeforeTheSend),
         }
@@ -165,10 +166,11 @@ impl Before {
 /// All answers of the vendor for one retraction.
 #[derive(Debug, Clone)]
 struct Case {
-    /// The rewards before the send. A reward's position is its ID, and determines its account.
+    /// The states of the generated rewards before the send. A generated reward's position is its ID, and determines its
+    /// account.
     before: Vec<Before>,
     lists: [Vec<Statement>; 2],
-    /// The answer to a read of one reward by its ID; `None` is a 404.
+    /// The answer to a read of one reward by its ID. `None` stands for a 404.
     by_id: Vec<Option<Statement>>,
 }
 
@@ -186,8 +188,8 @@ impl Case {
         (0..self.before.len()).map(known).collect()
     }
 
-    /// Passes the answers through the production code, which parses them, resolves duplicates, locates each reward and
-    /// evaluates the result. Returns an error for an unparsable answer.
+    /// Passes the generated answers through the production code, which parses them, resolves duplicates, locates each
+    /// reward and evaluates the result. Returns an error if the production code cannot parse a generated answer.
     fn decide(&self) -> Result<Conclusion> {
         let (now, mapping) = (Timestamp::from_millisecond(NOW).expect("a moment"), Mapping::default());
         let known = self.known();
@@ -229,8 +231,8 @@ impl Case {
         Ok(evaluate(State::Queued, &sight))
     }
 
-    /// Returns why *confirmed* would be wrong; `None` if every version of every known reward reads as cancelled after
-    /// the send, or as cancelled or expired before the send.
+    /// Returns why *confirmed* would be wrong. Returns `None` if every version of every known reward reads as cancelled
+    /// after the send, or as ended before the send.
     fn objection(&self, message: &str) -> Option<String> {
         let asked = |place: usize| place < self.before.len();
         let said = || self.lists.iter().enumerate().filter(|(place, _)| asked(*place));
@@ -254,8 +256,8 @@ impl Case {
                 about.push(said);
             }
             if was.is_some() && said().any(|(place, list)| place != id % 2 && list.iter().any(|said| said.id == id)) {
-                // If only another account lists the reward, the reward has moved or is a different one. If both
-                // accounts list it, the version of its own account counts.
+                // If only another account lists the reward, the reward has moved or is a different reward. If both
+                // accounts list the reward, the version of the reward's own account counts.
                 let home = said().any(|(place, list)| place == id % 2 && list.iter().any(|said| said.id == id));
                 if !home {
                     return Some(format!("r{id} is in another account"));
@@ -268,7 +270,8 @@ impl Case {
                 }
                 match said.end() {
                     Some(end) => ends.push((end, said.is_expired())),
-                    // The reward had ended before the send, and its statuses still show that, so the date does not matter.
+                    // The reward had ended before the send, and its statuses still show that. Therefore the date of the
+                    // reward's end does not matter.
                     None if was == Some(Before::Cancelled) && said.is_undated("CANCELLED") => {}
                     None if was == Some(Before::Expired) && said.is_undated("EXPIRED") => {
                         ends.push((At::BeforeTheSend, true));
@@ -371,7 +374,7 @@ fn any_case() -> impl Strategy<Value = Case> {
             1 => Just(Before::Cancelled),
             1 => Just(Before::Expired),
         ];
-        // Number of versions of each reward in a list, usually one.
+        // Number of versions of each generated reward in a list, which is usually 1.
         let times = prop_oneof![10 => Just(1_usize), 2 => Just(0), 2 => Just(2)];
         let lists = (0..count)
             .map(|id| times.clone().prop_flat_map(move |times| prop::collection::vec(any_statement(id), times)));

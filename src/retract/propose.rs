@@ -1,7 +1,7 @@
-//! Plans a retraction without sending it. The send, the preview and the proposal use this plan.
+//! Plans a retraction without sending it. Sends, previews and proposals all use the plan that `propose` makes.
 //!
-//! A proposal is a request for a person's approval. No function of this module can send, because none takes the
-//! settings of the client with write access. `recoup mcp` calls only this module of the use case.
+//! A proposal is a request for a person's approval. No function of `propose` can send a reversal, because none takes
+//! the settings of the client with write access. From the retraction use case, `recoup mcp` calls only `propose`.
 
 use serde::Serialize;
 
@@ -21,8 +21,8 @@ pub(super) struct Prepared {
     /// The fingerprint of the plan.
     pub(super) name: String,
     pub(super) demand: Demand,
-    /// The error of a check that stops an action. A stop of one action stops the whole order, because the person
-    /// requested the whole order.
+    /// The error of a check that stops an action of the order. A stop of one action stops the whole order, because the
+    /// person requested the whole order.
     pub(super) stop: Option<Error>,
 }
 
@@ -31,13 +31,14 @@ pub(super) struct Prepared {
 pub struct Proposal {
     /// The approval request; `null` if there is nothing to send.
     pub approval: Option<Approval>,
-    /// Whether the same plan was proposed before. If so, `approval` is the earlier request, with its own reason.
+    /// Whether the same person has proposed the same plan before. For a repeated proposal, `approval` is the earlier
+    /// request, with the reason of that request.
     pub already_proposed: bool,
     /// The receipt of the dry run, which shows what a send would do.
     pub receipt: Receipt,
 }
 
-/// Makes the plan of a request and checks that it is the plan that the person saw.
+/// Makes the plan of a request, and checks that it equals the plan that the person saw.
 pub(super) async fn prepare(ctx: &Context<'_>, order_id: &OrderId, options: &Options) -> Result<Prepared> {
     readiness::check(ctx)?;
     let existing = ctx.ledger()?;
@@ -89,8 +90,8 @@ pub async fn preview(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptio
 
 /// Requests a person's approval of a retraction, even if the approval limits require none.
 ///
-/// The request covers exactly the present plan. If a check stops the order, or nothing is left to send, this function
-/// requests no approval.
+/// The approval request covers exactly the present plan. If a check stops the order, or nothing is left to send, this
+/// function requests no approval.
 pub async fn propose(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptions) -> Result<Proposal> {
     let options = Options { dry_run: true, ..request.options(run) };
     options.check(false)?;

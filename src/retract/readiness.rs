@@ -1,11 +1,12 @@
 //! Checks whether recoup can send requests now, and returns the obstacle if it cannot.
 //!
-//! Every send runs this check before it plans. `status`, `doctor` and `/readyz` report the same result. Only a send
-//! reads the vendor's time again, so that an old clock reading does not block the send.
+//! recoup checks before every plan whether it can send. `status`, `doctor` and `/readyz` report whether recoup can
+//! send. Only a send reads the vendor's time again, because an old clock reading must not block the send.
 //!
-//! The ledger must know every earlier send. A restored ledger lacks the sends since its backup, and another ledger
-//! lacks all sends. Either would allow a second send. The index therefore stores the ledger's ID and head, and `recoup
-//! backup` marks each copy. `recoup ledger accept` resolves a [`LedgerFault`].
+//! The ledger must have every earlier send. A restored ledger lacks the sends since its backup, and another ledger
+//! lacks all sends. A restored or wrong ledger would allow a second send. The index therefore stores the ledger's ID
+//! and head, and `recoup backup` marks each copy. `recoup ledger accept` makes sends possible again after a
+//! [`LedgerFault`].
 
 use super::{Context, MAX_CLOCK_DIFFERENCE};
 use crate::error::{Error, Kind, Result};
@@ -15,8 +16,8 @@ use crate::store::{Identity, Place, check_writable};
 
 #[derive(Debug, Clone)]
 pub struct Obstacle {
-    /// The name of the obstacle. `missing`, `another`, `older`, `forked`, `copy` or `half` for the wrong ledger; `damaged`;
-    /// `tampered`; `not_writable`; `clock`.
+    /// The name of the obstacle to a send. `missing`, `another`, `older`, `forked`, `copy` or `half` name a wrong
+    /// ledger. Obstacles other than a wrong ledger are `damaged`, `tampered`, `not_writable` and `clock`.
     pub name: &'static str,
     pub error: Error,
 }
@@ -27,13 +28,13 @@ pub fn check(ctx: &Context<'_>) -> Result<()> {
     obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
-/// Checks the index and the ledger at these paths, for health checks.
+/// Checks whether the index and the ledger at two paths allow a send, for health checks.
 pub fn check_files(index: &Place, ledger: &Place, identity: Option<&Identity>) -> Result<()> {
     let (reader, open) = (IndexReader::open(index, identity)?, Ledger::open_read_only(ledger, identity)?);
     file_obstacle(reader.as_ref(), open.as_ref(), index, ledger)?.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
-/// Returns the obstacle in index or ledger; `None` without an obstacle.
+/// Returns why the index or the ledger prevents a send; `None` if neither does.
 pub fn file_obstacle(
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
@@ -88,9 +89,10 @@ pub enum LedgerFault {
     Older,
     /// The ledger has diverged: the index has seen another event at the same position.
     Forked,
-    /// `recoup backup` made this copy.
+    /// The ledger is a copy that `recoup backup` made.
     Copy(CopyOf),
-    /// The events do not end at the head that the file stores. The text describes the difference.
+    /// The events of the ledger do not end at the head that the ledger file stores. The variant's text describes how
+    /// the ledger's events differ from its head.
     Half(String),
 }
 
@@ -140,8 +142,9 @@ pub fn ledger_fault(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Re
         return Ok(Some(LedgerFault::Half(gap)));
     }
     let diverged = diverged(reader, ledger)?;
-    // The mark of a copy records when the copy was made, so it describes the fault best. The exception is a copy of
-    // another ledger or of a diverged ledger, which lacks events that this index has seen.
+    // The mark of a backup copy records when recoup made the copy. Therefore the mark of a copy describes the fault
+    // best. The mark does not describe the fault of a copy of another ledger or of a diverged ledger, because that copy
+    // lacks events that this index has seen.
     if !matches!(diverged, Some(LedgerFault::Another | LedgerFault::Forked))
         && let Some(of) = ledger.map(Ledger::copy_of).transpose()?.flatten()
     {

@@ -1,7 +1,8 @@
-//! Use case: records that a retraction was a mistake, and shows the rewards that the retraction took back, so that a
-//! person can issue them again.
+//! Use case: records that a retraction was a mistake. recoup shows the rewards that the retraction took back, because a
+//! person must issue them again.
 //!
-//! The vendor has no call that undoes a reversal. This module writes one note into the ledger, and never contacts the vendor.
+//! The vendor has no call that undoes a reversal. Recording a mistake writes one note into the ledger, and never
+//! contacts the vendor.
 
 use serde::Serialize;
 use serde_json::json;
@@ -26,11 +27,11 @@ pub struct Mistake {
     pub order_id: String,
     /// The ActionId; `None` for a send by order ID and action tracker.
     pub action_id: Option<String>,
-    /// The state of the retraction. The record of a mistake does not change the state.
+    /// The state of the retraction. Recording a mistake does not change the state of the retraction.
     pub state: State,
     pub ticket: String,
     pub reason: Option<String>,
-    /// The rewards before the send.
+    /// The rewards of the action as they were before the send.
     pub rewards: Vec<RewardBefore>,
     pub limits: Vec<&'static str>,
     pub ledger: Mark,
@@ -39,11 +40,11 @@ pub struct Mistake {
 #[derive(Debug, Serialize)]
 pub struct RewardBefore {
     pub reward_id: String,
-    /// `REFERRED`, `FRIEND_SIGNUP` …
+    /// The source of the reward: `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
-    /// Amount earned, in `unit`.
+    /// The amount that the reward earned, in `unit`.
     pub amount: Option<i64>,
-    /// Amount redeemed before the send, in `unit`.
+    /// The amount of the reward that was redeemed before the send, in `unit`.
     pub redeemed: Option<i64>,
     pub unit: Option<String>,
     pub state_before: String,
@@ -85,7 +86,7 @@ pub fn run(
     })
 }
 
-/// Returns `true` if the request may have reached the vendor.
+/// Returns `true` if the vendor may have received the request of this retraction.
 fn was_sent(retraction: &Retraction) -> bool {
     let left = |state| {
         matches!(

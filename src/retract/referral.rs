@@ -1,9 +1,10 @@
 //! Reads the referrals of an action's rewards before and after a send, and compares them.
 //!
-//! The vendor's guide ends with the Referral Feed, in which a retracted referral shows *Started*. recoup infers that
-//! `dateConverted` becomes null then (`docs/vendor/program-rules.md`). A referral therefore supports a proof and never
-//! replaces the rewards. A referral may list rewards that the index lacks; those of the same action or order become part of
-//! the proof. This module stores nothing about the two people of a referral.
+//! The vendor's guide ends with the Referral Feed, where a retracted referral shows *Started*. recoup infers that
+//! `dateConverted` then becomes null (`docs/vendor/program-rules.md`). Therefore a referral supports a proof and never
+//! replaces the rewards. A referral may list rewards that the index lacks. A reward that only the referral lists
+//! becomes part of the proof if it belongs to the same action or order. `referral` stores nothing about the two people
+//! of a referral.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,8 @@ use crate::store::index::{ApiSource, ReferralRead};
 use crate::store::ledger::{Retraction, State};
 use crate::vendor::{Referral, ReferralAnswer};
 
-/// The state of a referral when recoup read it. Dates are in Unix milliseconds of the vendor's clock.
+/// The state of a referral when recoup read the referral. The dates of a referral are in Unix milliseconds of the
+/// vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferralSnapshot {
     pub referral_id: String,
@@ -35,8 +37,8 @@ pub struct ReferralSnapshot {
     pub unlinked: Vec<UnlinkedReward>,
 }
 
-/// A reward of a referral that has neither an order ID nor an ActionId. recoup cannot tell whether it belongs to the
-/// retracted action.
+/// A reward of a referral that has neither an order ID nor an ActionId. recoup cannot tell whether this reward belongs
+/// to the retracted action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnlinkedReward {
     pub reward_id: String,
@@ -48,7 +50,7 @@ pub struct UnlinkedReward {
 pub struct ReferralReading {
     pub referrals: Vec<ReferralSnapshot>,
     of_action: Vec<LiveReward>,
-    /// Rewards of the same order that have no ActionId.
+    /// Rewards that belong to the same order and have no ActionId.
     of_order: Vec<LiveReward>,
 }
 
@@ -87,8 +89,8 @@ impl ActionScope<'_> {
     }
 }
 
-/// Reads the referrals of the fetched rewards, unless the fetch has already returned them. Adds new rewards of the action to
-/// `look`, and returns new rewards of the order that have no ActionId.
+/// Reads the referrals of the fetched rewards, if the fetch has not already returned them. Adds new rewards of the
+/// action to `look`, and returns new rewards of the order without an ActionId.
 pub async fn before(
     ctx: &Context<'_>,
     about: ActionScope<'_>,
@@ -116,8 +118,8 @@ pub async fn before(
     Ok((reading.referrals, of_order))
 }
 
-/// Reads the referrals of the plan again, unless the fetch has already returned them. Writes new rewards of the action or the
-/// order into the index, and returns them.
+/// Reads the referrals of the plan again, if the fetch has not already returned them. Writes new rewards of the action
+/// or the order into the index, and returns them.
 pub async fn after(
     ctx: &Context<'_>,
     retraction: &Retraction,
@@ -185,7 +187,7 @@ async fn read(
     Ok(reading)
 }
 
-/// Reads a referral by REST. If the quota is used up or a signal arrives, the referral counts as unreadable; the
+/// Reads one referral by REST. If the quota is used up or a signal arrives, the referral counts as unreadable. The
 /// rewards can still prove the retraction.
 async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     match ctx.advocate.referral(id).await {
@@ -196,8 +198,9 @@ async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
     }
 }
 
-/// Returns the referral's rewards that recoup does not know yet; `None` if recoup cannot read one of them. A referral
-/// from REST may show only part of a reward, so recoup also reads each of these rewards by its ID.
+/// Returns the rewards of the referral that recoup does not know yet; `None` if recoup cannot read one of these
+/// rewards. A referral from REST may show only part of a reward. Therefore recoup also reads each of its unknown
+/// rewards by ID.
 async fn unknown(
     ctx: &Context<'_>,
     about: ActionScope<'_>,
@@ -222,7 +225,7 @@ async fn unknown(
                     Err(_) => return Ok(None),
                 },
                 Err(error) if !matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => return Err(error),
-                // If the read fails, the reward stays as the referral shows it.
+                // If the read of a referral's reward by ID fails, recoup uses the reward as the referral shows it.
                 Ok(None) | Err(_) => {}
             }
         }
@@ -276,7 +279,7 @@ impl ReferralReading {
     }
 }
 
-/// Describes what the referrals say about a conclusion, phrased as the end of a sentence.
+/// Describes what the referrals say about a conclusion on the retraction, phrased as the end of a sentence.
 pub fn evidence(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
     let is = |wanted: ReferralState| after.iter().any(|now| now.state == wanted);
     if let Some(now) = after.iter().find(|now| now.state == ReferralState::NotReadable) {
@@ -315,7 +318,7 @@ pub struct ReferralLine {
     pub before: Option<ReferralState>,
     /// The referral's state after the send; `null` if recoup did not read it.
     pub after: Option<ReferralState>,
-    /// Why the last reading failed; `null` if the reading succeeded.
+    /// Why the last reading of the referral failed; `null` if the reading succeeded.
     pub why: Option<String>,
     /// When the referral converted, in Unix milliseconds; `null` if the referral is not converted or recoup could not
     /// read it.

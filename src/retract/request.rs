@@ -13,30 +13,33 @@ use crate::store::ledger::{Approval, Channel};
 /// The default disposition code.
 const DISPOSITION: &str = "RETRACTION";
 
-/// The field of an approval's subject that holds the kind of request, and its value for a retraction.
+/// The field of an approval that contains the kind of request, and the field's value for a retraction.
 const WHAT: &str = "what";
 const RETRACTION: &str = "retraction";
 
-/// The error if the plan has changed since the person saw it. The page then shows the new plan.
+/// The message of the error if the plan has changed since the person saw it. The page of `recoup serve` shows the new
+/// plan after the error *the plan has changed*.
 pub const PLAN_CHANGED: &str = "the plan has changed since it was shown; nothing was sent";
 
 /// A request to retract one order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetractRequest {
-    /// The order ID, byte for byte.
+    /// The order ID to retract, byte for byte.
     #[schema(value_type = String)]
     pub order_id: OrderId,
-    /// The ActionId, needed if the order has several actions.
+    /// The ActionId to retract. The ActionId is needed if the order has several actions.
     #[schema(value_type = Option<String>)]
     pub action_id: Option<ActionId>,
-    /// Retract every action of the order.
+    /// Whether recoup retracts every action of the order.
     #[serde(default)]
     pub all: bool,
-    /// Retract by order ID and this action tracker (event type), if the index lacks an ActionId. Command line only.
+    /// The action tracker (event type) to send with the order ID, if the index lacks an ActionId. Only the command line
+    /// accepts an action tracker.
     #[schema(ignore)]
     pub action_tracker: Option<String>,
-    /// The disposition code. The vendor receives it unchanged. Default: `RETRACTION`.
+    /// The disposition code of the reversal. The vendor receives the disposition code unchanged. The default
+    /// disposition code is `RETRACTION`.
     #[serde(default = "default_disposition", deserialize_with = "disposition_or_default")]
     #[schema(value_type = Option<String>)]
     pub disposition: String,
@@ -47,10 +50,10 @@ pub struct RetractRequest {
     /// The ticket, which the ledger stores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// The names of the checks that the person overrides. Only a lead may override checks.
+    /// The names of the checks that the person overrides. Only a user with the role *lead* may override checks.
     #[serde(default)]
     pub overrides: Vec<Override>,
-    /// Send the request again after *failed* or *not received*, or after a day of *unconfirmed*.
+    /// Whether recoup sends the request again after *failed* or *not received*, or after a day of *unconfirmed*.
     #[serde(default)]
     pub resend: bool,
     /// The fingerprint of the plan, from the field `plan` of a preflight. If the plan has changed since the preflight,
@@ -59,20 +62,21 @@ pub struct RetractRequest {
     pub plan: Option<String>,
 }
 
-/// Options for carrying out a request. An approval does not cover them.
+/// Options for carrying out a retraction request. An approval does not cover the options for carrying out the request.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Do everything except the send.
+    /// Whether recoup does everything except the send.
     pub dry_run: bool,
-    /// Skip the confirmation.
+    /// Whether recoup skips the confirmation.
     pub yes: bool,
-    /// Maximum age of the newest reading of the order. recoup refuses an order whose newest reading is older.
+    /// Maximum age of the newest reading of the order. If the newest reading of the order is older, recoup refuses the
+    /// order.
     pub max_index_age: std::time::Duration,
     pub follows: FollowSettings,
 }
 
 impl RetractRequest {
-    /// Creates a request for one order with the default disposition code.
+    /// Creates a request to retract one order with the default disposition code.
     pub fn new(order_id: OrderId) -> Self {
         Self {
             order_id,
@@ -88,7 +92,7 @@ impl RetractRequest {
         }
     }
 
-    /// Parses the body of an API request.
+    /// Parses the body of an API request to retract an order.
     pub fn from_json(body: &[u8]) -> Result<Self> {
         let invalid = |why: String| {
             Error::new(Kind::Usage, format!("the body is not a valid request: {why}"))
@@ -101,7 +105,8 @@ impl RetractRequest {
         request.checked()
     }
 
-    /// Returns an error for a request that has no reason, or that contains one ActionId and also asks for all actions.
+    /// Returns an error for a retraction request that has no reason, or that contains one ActionId and also asks for
+    /// all actions.
     pub fn checked(self) -> Result<Self> {
         lookup::order_id(self.order_id.as_str())?;
         if self.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
@@ -114,10 +119,10 @@ impl RetractRequest {
         Ok(self)
     }
 
-    /// Returns the approved request, if it is a retraction of one order.
+    /// Returns the approved request, if it is a request to retract one order.
     ///
-    /// Also returns `None` for a request by action tracker: such a request comes from the command line, and the person
-    /// repeats the command there.
+    /// This function also returns `None` for a request by action tracker. A request by action tracker comes from the
+    /// command line, where the person repeats the command.
     pub fn approved(approval: &Approval) -> Option<Self> {
         let mut subject = approval.subject.clone();
         if subject.as_object_mut()?.remove(WHAT)? != RETRACTION {
@@ -127,21 +132,21 @@ impl RetractRequest {
         request.action_tracker.is_none().then(|| Self {
             reason: approval.reason.clone(),
             ticket: approval.ticket.clone(),
-            // The approval covers exactly this plan.
+            // The approval covers exactly the plan that the approver saw.
             plan: Some(approval.name.clone()),
             ..request
         })
     }
 
-    /// Returns the request in the form that an approval stores. The approval has separate columns for reason, ticket
-    /// and plan.
+    /// Returns the retraction request in the form that an approval stores. The approval has separate columns for
+    /// reason, ticket and plan.
     pub fn subject(&self) -> Value {
         let mut subject = json!(Self { reason: None, ticket: None, plan: None, ..self.clone() });
         subject[WHAT] = RETRACTION.into();
         subject
     }
 
-    /// Returns the options for the steps of a retraction.
+    /// Converts the request into the options of a retraction.
     pub fn options(&self, run: &RunOptions) -> Options {
         Options {
             action_id: self.action_id.clone(),
@@ -171,7 +176,7 @@ fn default_disposition() -> String {
     DISPOSITION.to_owned()
 }
 
-/// Treats `null` like a missing field.
+/// Treats a disposition of `null` like a missing disposition.
 fn disposition_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_disposition))
 }

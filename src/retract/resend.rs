@@ -1,8 +1,8 @@
 //! Decides whether a person may send a retraction again.
 //!
-//! A resend is allowed after *not received*, *failed* and *unconfirmed*. After *unconfirmed*, a resend within a day of the
-//! submission's completion needs an override. recoup never repeats a request that the vendor may still process: it follows
-//! *unknown*, *sending* and *queued* instead.
+//! A resend is allowed after *not received*, *failed* and *unconfirmed*. After *unconfirmed*, a resend within a day of
+//! the submission's completion needs an override. recoup never repeats a request that the vendor may still process.
+//! Therefore recoup follows *unknown*, *sending* and *queued* retractions instead.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::error::{Details, Error, Kind, Result};
 use crate::model::Target;
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 
-/// Time after a submission's completion before a person may send again without an override.
+/// Time after a submission's completion during which a resend needs an override.
 pub const EARLY: Duration = Duration::from_hours(24);
 
 /// A resend, and the attempts before it.
@@ -25,21 +25,22 @@ pub const EARLY: Duration = Duration::from_hours(24);
 pub struct Resend {
     /// The ledger ID of the previous attempt.
     pub after: i64,
-    /// The newest event of the previous attempt when the plan was made. A newer event invalidates the plan.
+    /// The newest event of the previous attempt when the plan was made. If the previous attempt has a newer event, the
+    /// plan is invalid.
     pub event: i64,
     pub reason: String,
     #[serde(rename = "override")]
     pub allowed_by: Option<String>,
-    /// The previous attempts, oldest first.
+    /// The attempts before this resend, oldest first.
     pub attempts: Vec<PreviousAttempt>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PreviousAttempt {
     pub id: i64,
-    /// Number of the attempt, starting at 1.
+    /// Number of the attempt to send the action, starting at 1.
     pub attempt: i64,
-    /// The state of this attempt when the next one was planned.
+    /// The state of this attempt when recoup planned the next attempt.
     pub state: String,
     /// When recoup sent the attempt, RFC 3339; `null` if it was never sent.
     pub sent_at: Option<String>,
@@ -66,7 +67,7 @@ impl PreviousAttempt {
     }
 }
 
-/// Returns the resend that the person requests; `None` if the target was never sent.
+/// Returns the resend that the person requests; `None` if recoup never sent a request to the target.
 pub fn again(
     ledger: &Ledger,
     target: &Target,
@@ -98,7 +99,7 @@ fn ended_as(attempt: &Retraction) -> Option<State> {
 }
 
 /// Returns the override that a resend needs after an attempt that ended in `state`, or an error if recoup must not send
-/// again. Does no I/O.
+/// again.
 fn check(
     last: &Retraction,
     state: State,
@@ -140,7 +141,7 @@ fn check(
 }
 
 /// Returns when the submission completed: the later of the vendor's date and the time at which recoup read the
-/// completion. Without both, returns the time of the last state change.
+/// completion. If both times are unknown, returns the time of the retraction's last state change.
 fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
     let told = retraction.detail("submission").and_then(|submission| submission["completion_date"].as_str());
     let told = told.and_then(|text| text.parse::<Timestamp>().ok());
@@ -173,13 +174,13 @@ pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Res
 }
 
 /// Checks under the send lock that the previous attempt has not changed since the plan was made. Returns a newer
-/// retraction if another process has already sent one.
+/// retraction of the same target if another process has already sent it.
 pub fn still_holds(ledger: &Ledger, again: &Resend, found: Option<Retraction>) -> Result<Option<Retraction>> {
     if let Some(found) = found.filter(|found| found.id != again.after) {
         return Ok(Some(found));
     }
     let before = ledger.get(again.after)?;
-    // The person who requested this attempt does not know the outcome of an attempt that ended after the plan was made.
+    // The person who requested this resend does not know the outcome of an attempt that ended after the plan was made.
     let is_new = |attempt: &Retraction| again.attempts.iter().all(|earlier| earlier.id != attempt.id);
     let ended_since = |attempt: &Retraction| is_new(attempt) && ended_as(attempt).is_some();
     let nothing_since = !ledger.attempts(&before.target())?.iter().any(ended_since);
@@ -265,7 +266,7 @@ mod tests {
         attempt(ledger, &[State::Sending, State::Planned])?;
         assert_eq!(ledger.get(first.id)?.state, State::Superseded);
         assert_eq!(still_holds(ledger, &again, None)?, None, "its own attempt met a limit");
-        // Two people resend at the same time, and the vendor refuses the first request.
+        // Tests two people who resend at the same time, if the vendor refuses the first request.
         let others = planned(ledger, first.id)?;
         assert_eq!(still_holds(ledger, &others, None)?, None);
         attempt(ledger, &[State::Sending, State::Failed])?;

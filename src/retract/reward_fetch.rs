@@ -1,7 +1,8 @@
-//! Reads the current rewards from the vendor.
+//! Reads the current states of an action's rewards from the vendor.
 //!
-//! This module looks for each reward in its last known account, and then by its ID. Every answer must match the tenant,
-//! the account and the reward of the request. The caller decides what a missing or moved reward means.
+//! recoup looks for each known reward in its last known account, and then by its ID. Every answer about a reward must
+//! match the tenant, the account and the reward of the request. The caller decides what a missing or moved reward means
+//! for the retraction.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,7 +26,7 @@ use crate::vendor::{ReferralAnswer, Rewards};
 pub struct KnownReward {
     pub reward_id: RewardId,
     pub account_id: AccountId,
-    /// The API that returned the reward's link to the order. The other API may omit the link.
+    /// The API that returned the reward's link to the order. Another API may omit the reward's link to the order.
     pub via: ApiSource,
 }
 
@@ -47,13 +48,14 @@ pub enum Location {
 
 #[derive(Debug, Clone)]
 pub struct FetchedRewards {
-    /// One entry per known reward, in the order of the request.
+    /// One entry per known reward, in the order of the caller's list.
     pub found: Vec<(KnownReward, Location)>,
-    /// The rewards of each account that recoup read. The caller writes them into the index.
+    /// The rewards of each account that recoup read from the vendor. The caller writes the rewards of the accounts that
+    /// recoup read into the index.
     pub accounts: Vec<FetchedAccount>,
     /// The current time by the vendor's clock, or by this machine's clock if `clock_error` is set.
     pub now: Timestamp,
-    /// Why recoup cannot use the vendor's clock. If this is set, no date proves anything.
+    /// Why recoup cannot use the vendor's clock. If recoup cannot use the vendor's clock, no date proves anything.
     pub clock_error: Option<Error>,
     /// Referrals from the same GraphQL documents as the rewards, by ID.
     pub referrals: Vec<(String, ReferralAnswer)>,
@@ -72,8 +74,8 @@ impl FetchedRewards {
         })
     }
 
-    /// Returns the known rewards that recoup found, and every reward of the target. A reward may be in it twice. Not every
-    /// one belongs to the action: see [`Snapshot::linked`].
+    /// Returns the known rewards that recoup found, and every reward of the target. A reward may be in the result
+    /// twice. Not every returned reward belongs to the action: see [`Snapshot::linked`].
     pub fn relevant(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let found = self.found.iter().filter_map(|(_, place)| match place {
             Location::SameAccount(live) | Location::OtherAccount(live) => Some(&**live),
@@ -82,8 +84,8 @@ impl FetchedRewards {
         found.chain(self.of_target(target))
     }
 
-    /// Writes the fetched rewards into the index, except missing and moved rewards. The next crawl handles those,
-    /// because only the list of the other account proves a move.
+    /// Writes the fetched rewards into the index, but not the missing and moved rewards. The next crawl updates the
+    /// missing and moved rewards, because only the reward list of the other account proves a move.
     pub fn record_in_index(&self, ctx: &Context<'_>, target: &Target) {
         let asked_at = self.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
         let at_home = self.found.iter().filter_map(|(_, place)| match place {
@@ -94,7 +96,7 @@ impl FetchedRewards {
     }
 }
 
-/// Writes rewards into the index. Skips a reward without an account.
+/// Writes rewards from the vendor into the index. Skips a reward without an account.
 pub(super) fn record_rewards<'a>(ctx: &Context<'_>, live: impl Iterator<Item = &'a LiveReward>, asked_at: Timestamp) {
     ctx.cache_in_index(|index| {
         for live in live.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
@@ -113,16 +115,16 @@ pub struct FetchedAccount {
     pub asked_at: Timestamp,
 }
 
-/// Reads every known reward. The cost is one request per account, and one more for each reward that its account does
-/// not list. If GraphQL returned a reward's link, this function reads that reward's account by GraphQL, because Get
-/// Rewards may omit the link.
+/// Reads every known reward from the vendor. Reading the known rewards costs one request per account, and one more for
+/// each reward that its account does not list. If GraphQL returned a reward's link, this function reads that reward's
+/// account by GraphQL, because Get Rewards may omit the link.
 ///
 /// Each GraphQL document reads one account's rewards and one referral, so the number of accounts that are read by
 /// GraphQL limits the number of referrals.
 pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String]) -> Result<FetchedRewards> {
     let mut accounts: Vec<FetchedAccount> = Vec::new();
     let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
-    // recoup cannot read a forgotten account, so it reads the rewards of that account by their IDs.
+    // recoup cannot read a forgotten account. Therefore recoup reads the rewards of a forgotten account by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
@@ -165,8 +167,8 @@ pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String
     })
 }
 
-/// Extracts known rewards from the referrals, in case no account lists them. GraphQL returned the referrals, so these
-/// rewards have their links.
+/// Extracts known rewards from the referrals, in case no account lists them. Rewards from a GraphQL referral have their
+/// links.
 fn known_in_referrals(
     ctx: &Context<'_>,
     answered: &[(String, ReferralAnswer)],
@@ -186,20 +188,20 @@ fn known_in_referrals(
     of_known.map(account).collect()
 }
 
-/// Finds a known reward in these accounts; `None` if no account lists it.
+/// Finds a known reward in the fetched accounts; `None` if no account lists it.
 pub(super) fn listed(accounts: &[FetchedAccount], known: &KnownReward) -> Option<Location> {
     let mut all = accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
     let live = all.find(|live| live.extracted.reward.reward_id == known.reward_id)?;
     Some(Location::of(live.clone(), known))
 }
 
-/// Resolves duplicates of a reward, in one list or across accounts: keeps the version that speaks most against a
-/// cancellation. Marks the reward as ambiguous if the versions have different links.
+/// Resolves duplicates of a reward, in one list or across accounts. Keeps the version that is the strongest evidence
+/// against a cancellation. Marks the reward as ambiguous if its versions have different links.
 pub(super) fn keep_most_cautious(accounts: &mut [FetchedAccount], now_ms: i64) {
     struct Kept {
         weight: (u8, i64, i64),
         at: usize,
-        /// The links of all versions of the reward.
+        /// The links that any version of the reward has.
         links: Vec<Link>,
         is_linked_otherwise: bool,
     }
@@ -258,11 +260,12 @@ async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<FetchedAccount> {
     Ok(FetchedAccount { account: account.clone(), rewards, asked_at })
 }
 
-/// Reads an account by GraphQL. Returns `None` if the server refuses the query; the caller then uses Get Rewards, which
-/// omits some links. A damaged answer is an error, because Get Rewards would hide its content.
+/// Reads the rewards of an account by GraphQL. Returns `None` if the vendor refuses the query. After a refused GraphQL
+/// query, the caller uses Get Rewards, which omits some links. A damaged GraphQL answer is an error, because Get
+/// Rewards would hide its content.
 ///
-/// The server applies the filter, and may return rewards of other accounts. This function ignores such a reward, unless
-/// recoup knows the reward, this account also lists it, or it has no account ID.
+/// The vendor applies the GraphQL filter, and may return rewards of other accounts. This function keeps a reward of
+/// another account only if recoup knows the reward, this account also lists it, or the reward has no account ID.
 async fn ask_by_graphql(
     ctx: &Context<'_>,
     account: &AccountId,
@@ -298,8 +301,8 @@ async fn by_id(ctx: &Context<'_>, reward: &KnownReward) -> Result<Location> {
     Ok(Location::of(parse_reward(ctx, &raw, None, ApiSource::Rest)?, reward))
 }
 
-/// Parses a reward and checks its tenant and, if `asked` is set, its account. An unparsable reward is an error, because
-/// it may be any reward.
+/// Parses a reward and checks its tenant and, if `asked` is set, its account. A reward that recoup cannot parse is an
+/// error, because it may be any reward.
 pub(super) fn parse_reward(
     ctx: &Context<'_>,
     raw: &str,
@@ -321,7 +324,7 @@ pub(super) fn parse_reward_of(
         #[serde(default, rename = "tenantAlias", alias = "tenant_alias")]
         tenant: Option<Value>,
     }
-    // If the answer contains no account ID, the reward may have moved.
+    // If the vendor's answer contains no account ID, the reward may have moved to another account.
     let nowhere = AccountId::new("");
     let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
         .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
@@ -340,7 +343,7 @@ fn foreign(what: &str) -> Error {
         .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
-/// Converts a reward into the form that the ledger and the receipt store.
+/// Converts a reward into the snapshot that the ledger and the receipt store.
 pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
     Snapshot {
         reward_id: reward.reward_id.as_str().to_owned(),
@@ -395,8 +398,8 @@ impl LiveReward {
 }
 
 /// Takes a snapshot of every known reward, and of the target's other rewards in the same accounts. A reward that recoup
-/// did not find becomes `missing` with its earlier values. A reward that now belongs to another action or has moved to
-/// another account becomes `unclear`.
+/// did not find gets the state `missing` and keeps its earlier values. A reward that now belongs to another action or
+/// is in another account gets the state `unclear`.
 pub fn snapshots(fetch: &FetchedRewards, target: &Target, before: &[Snapshot]) -> Vec<Snapshot> {
     let now_ms = fetch.now.as_millisecond();
     let was = |id: &RewardId| before.iter().find(|was| was.reward_id == id.as_str());

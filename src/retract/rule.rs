@@ -1,9 +1,10 @@
-//! Reads the program rule before a send. If the rule is missing, the vendor accepts a reversal and takes no reward
-//! back.
+//! Reads the retraction rule of each program before a send. If a program has no retraction rule, the vendor accepts a
+//! reversal and takes no reward back.
 //!
-//! Each program costs one GraphQL request per hour, because the process and the index cache the answer. The next
-//! command ignores a cached *no such rule*, so that a new rule takes effect at once. A rule can stop a send or add a
-//! warning. A rule never overrides the stop of another check, and only the rewards prove a retraction.
+//! Each program rule costs one GraphQL request per hour, because the process and the index cache the answer. The next
+//! command ignores a cached *no such rule*, because a new program rule must take effect at once. A program rule can
+//! stop a send or add a warning. A program rule never overrides the stop of another check, and only the rewards prove a
+//! retraction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,7 @@ const HOLDS: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Debug, Default)]
 pub struct KnownPrograms {
     read: Mutex<BTreeMap<String, (RuledProgram, Timestamp)>>,
-    /// Lock that is held during the request, so that the concurrently planned rows of a file share one request.
+    /// Lock that a task holds during the request. Therefore the concurrently planned rows of a file share one request.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -36,7 +37,7 @@ impl KnownPrograms {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The rule of each program, ordered by program ID.
+    /// Returns the rule of each program, ordered by program ID.
     pub(super) fn rules(&self) -> Vec<ProgramRule> {
         self.read().values().map(|(program, at)| program.judge(&[], &said(*at))).collect()
     }
@@ -50,7 +51,7 @@ impl KnownPrograms {
     }
 }
 
-/// Compares each program's rule with the rewards to take back.
+/// Compares the rule of each program with the rewards to take back.
 pub(super) async fn check<'a>(
     ctx: &Context<'_>,
     live: impl Iterator<Item = &'a LiveReward>,
@@ -101,19 +102,20 @@ pub(super) async fn check<'a>(
     Ok(rules)
 }
 
-/// Returns `true` if recoup found the rule of every program. An unread program counts as a program without a rule.
+/// Returns `true` if recoup found the rule of every program. A program that recoup could not read counts as a program
+/// without a rule.
 pub fn is_found(rules: &[ProgramRule]) -> bool {
     !rules.is_empty() && rules.iter().all(|rule| rule.state == RuleState::Found)
 }
 
-/// Returns `true` if a batch may skip the trial: recoup found the rule of every program, and could compare everything
-/// except the purchase event, which Get Rewards does not return.
+/// Returns `true` if a batch may skip the trial. recoup must have found the rule of every program, and compared
+/// everything but the purchase event, which Get Rewards does not return.
 pub fn may_skip_trial(rules: &[ProgramRule]) -> bool {
     let is_open = |rule: &ProgramRule| rule.not_compared.iter().any(|what| *what != NotCompared::PurchaseEvent);
     is_found(rules) && !rules.iter().any(is_open)
 }
 
-/// Returns the programs, from a reading within the last hour or from the vendor.
+/// Returns the programs with their rules, from a reading within the last hour or from the vendor.
 async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
     let _asking = ctx.session.rules.asking.lock().await;
     let now = ctx.clock.now();
@@ -124,7 +126,7 @@ async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     if missing.is_empty() {
         return Ok(found);
     }
-    // If the index lacks a program or cannot be read, the vendor is asked below.
+    // If the index lacks a program or recoup cannot read the index, recoup requests the program from the vendor.
     let cached = ctx.read_index(|index| {
         let cached = |id: &String| kept(&index?.program_rule(id).ok()??, now);
         Ok(missing.iter().filter_map(cached).collect::<Vec<_>>())
@@ -153,13 +155,13 @@ async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     Ok(found)
 }
 
-/// Writes programs into the index, with the time of the reading.
+/// Writes programs and their rules into the index, with the time of the reading.
 pub fn store(index: &mut Index, programs: &[RuledProgram], read_at: Timestamp) -> Result<()> {
     let answer = |program: &RuledProgram| serde_json::to_string(program).unwrap_or_default();
     programs.iter().try_for_each(|program| index.put_program_rule(&program.id, &answer(program), read_at))
 }
 
-/// Returns the index's copy of a program; `None` if the copy is too old or says *no such rule*.
+/// Returns the index's copy of a program's rule; `None` if the copy is too old or says *no such rule*.
 fn kept(read: &RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     let is_missing = program.judge(&[], "").state == RuleState::NoSuchRule;
@@ -170,7 +172,7 @@ fn holds(read_at: Timestamp, now: Timestamp) -> bool {
     read_at <= now && now.duration_since(read_at) < HOLDS
 }
 
-/// Returns the key and the event of a reward. Get Rewards returns no event.
+/// Returns the program rule's key and the event of a reward. Get Rewards returns no event.
 fn ruled(live: &LiveReward) -> RuledReward {
     let raw: Value = serde_json::from_str(&live.raw).unwrap_or_default();
     let key = match raw.get("programRewardKey") {

@@ -1,8 +1,8 @@
 //! Sends the reversal of one action of a plan.
 //!
-//! `dispatch` defines the sequence of steps. This module defines the request and its checks, which run again under the lock.
-//! The checks refuse an action that was sent before through any channel, or that the vendor has refused. They also refuse a
-//! resend whose previous attempt has changed.
+//! `dispatch` defines the sequence of steps of a send. `send` defines the reversal request and its checks, which run
+//! again under the send lock. The checks before a send refuse an action that recoup sent before through any channel, or
+//! that the vendor has refused. The checks before a send also refuse a resend if its previous attempt has changed.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
 use crate::vendor::{BrandWriter, SendPermit, WriteOutcome, reversal_form};
 
-/// The client that may reverse actions. recoup builds it only after the person confirms.
+/// The client that may reverse actions. recoup builds this client only after the person confirms.
 pub struct Sender {
     writer: BrandWriter,
     max_wait: Duration,
@@ -24,7 +24,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Builds the client. It shares quota and pacer with the reading client.
+    /// Builds the client that may reverse actions. The client with write access shares quota and rate limiter with the
+    /// reading client.
     pub fn new(ctx: &Context<'_>, settings: &WriterSettings) -> Result<Self> {
         let WriterSettings { host, ir_version, lock_wait } = settings;
         let (sid, stop) = (&ctx.identity.account_sid, ctx.stop.clone());
@@ -61,7 +62,7 @@ impl Job for ReversalJob<'_> {
     const ACCEPTED: &'static str = "the vendor queued it; not done yet";
     const REFUSED_HINT: &'static str = "fix the cause, then send it again with --resend --reason TEXT";
 
-    /// Waits for the pacer, and renews the plan if the plan is old.
+    /// Waits until the rate limit allows the send, and renews the plan if the plan is old.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if self.read_at.elapsed() > PLAN_FRESH_FOR {
@@ -69,7 +70,7 @@ impl Job for ReversalJob<'_> {
             let again = plan::make(ctx, Some(ledger), &self.plan.order_id, self.options, only).await?;
             let is_same = |now: &ActionPlan| matches!(now.step, Step::Send) && now.rewards == self.action.rewards;
             let same = again.actions.iter().any(is_same);
-            // The check under the lock finds an action that another process has sent in the meantime.
+            // Checks under the send lock whether another process has sent an action of the plan in the meantime.
             let sent = again.actions.iter().any(|now| matches!(now.step, Step::Follow(_)));
             if !same && !sent {
                 return Err(Error::new(Kind::Refused, "things have changed since the plan was made; nothing was sent")
@@ -88,7 +89,8 @@ impl Job for ReversalJob<'_> {
         if let Some(newest) = ledger.newest(&self.action.target)?
             && newest.state == State::Sending
         {
-            // Only the lock's holder sends, and this process holds the lock, so the earlier sender has died.
+            // Only the holder of the send lock sends. The process that recorded *sending* has died, because this
+            // process now holds the send lock.
             return mark_unknown(ledger, &newest, self.ctx.clock.now()).map(Some);
         }
         let found = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)?;

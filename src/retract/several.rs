@@ -1,7 +1,8 @@
-//! Decides whether several orders may be sent in one step. Each order also has the checks of a single retraction.
+//! Decides whether a person may send several orders in one step. Each of several orders also passes the checks of a
+//! single retraction.
 //!
-//! The limits for many orders at once apply to the sum: otherwise a person could choose twenty orders where one batch of
-//! twenty needs a second person. Does no I/O.
+//! The limits of a batch apply to the sum of several orders. Without a limit for the sum, a person could send twenty
+//! orders from the page although a batch of twenty needs a second person. `several` does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +16,14 @@ use crate::store::ledger::Policy;
 
 const AS_A_BATCH: &str = "ask a lead to upload these orders as a batch; nothing was sent";
 
-/// Fails if these dry runs together exceed a limit. `trusted` contains the programs with a recent confirmation.
+/// Fails if the dry runs of several orders together exceed a limit. `trusted` contains the programs with a recent
+/// confirmation.
 pub fn check(receipts: &[&Receipt], policy: &Policy, limits: Limits, trusted: &BTreeSet<String>) -> Result<()> {
     let sends = |receipt: &Receipt| receipt.retractions.iter().any(would_send);
     let orders = receipts.iter().filter(|receipt| sends(receipt)).count() as u64;
     let entries = || receipts.iter().flat_map(|receipt| &receipt.retractions).filter(|entry| would_send(entry));
     let demand = Demand { orders, value: value(entries()), ..Demand::default() };
-    // The other rules of the policy concern single orders, and each order asks for its own approval.
+    // The approval policy's rules `always` and `overrides` concern single orders. Each order asks for its own approval.
     let of_sum = Policy { always: false, overrides: false, ..policy.clone() };
     if let Some(why) = demand.wants(&of_sum) {
         let message = format!("a second person must approve so much at once ({why})");
@@ -38,7 +40,7 @@ pub fn check(receipts: &[&Receipt], policy: &Policy, limits: Limits, trusted: &B
     }
     let mut unproven: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in entries().filter(|entry| !rule::may_skip_trial(&entry.program_rules)) {
-        // An entry without a program counts as its own program.
+        // A receipt entry without a program counts as its own program.
         let programs: BTreeSet<&str> = entry.program_rules.iter().map(|rule| rule.program_id.as_str()).collect();
         let programs = if programs.is_empty() { BTreeSet::from([""]) } else { programs };
         for program in programs.into_iter().filter(|program| !trusted.contains(*program)) {

@@ -1,9 +1,11 @@
 //! Determines whether the vendor received a request that it did not answer.
 //!
-//! `follow` reads the rewards. This module reads the submissions list, and the action if the vendor returns it. The
-//! vendor discourages reads of the list, so this module reads it rarely and uses one read for every *unknown*
-//! retraction of this process. The ledger records each read, so that the pauses survive a restart. `match_submissions`
-//! searches the list. This module sends nothing, and never treats an unreadable list as empty.
+//! `follow` reads the rewards of an unanswered request. `unknown_resolver` reads the submissions list, and the action
+//! if the vendor returns it. The vendor discourages reads of the submissions list. Therefore recoup reads the
+//! submissions list rarely, and uses one read for every *unknown* retraction of this process. The ledger records each
+//! read of the submissions list. Therefore a restart does not shorten the pauses between reads. `match_submissions`
+//! searches the submissions list for the unanswered request. Resolving an *unknown* retraction sends nothing, and never
+//! treats an unreadable submissions list as empty.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,10 +25,12 @@ use crate::model::{ActionId, Target, counted};
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 use crate::vendor::{Submission, UpdateFilter};
 
-/// Age of a request above which the list may lack its submission: the vendor keeps submissions for at most 90 days.
+/// Age of a request above which the submissions list may lack it, because the vendor keeps submissions for at most 90
+/// days.
 const LISTED_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// Longest range of the action log that recoup reads. The vendor allows 45 days.
+/// Longest range of the action log that recoup reads. The vendor allows a range of 45 days in one request for the
+/// action log.
 const LOG_RANGE: SignedDuration = SignedDuration::from_hours(44 * 24);
 
 const LOG_PAGES: usize = 3;
@@ -37,7 +41,7 @@ pub struct SubmissionLists(Mutex<Cache>);
 
 #[derive(Debug, Default)]
 struct Cache {
-    /// When any process last read a list, according to the ledger.
+    /// When any process last read a submissions list, according to the ledger.
     newest: Option<Timestamp>,
     list: Option<Arc<SubmissionList>>,
 }
@@ -47,12 +51,12 @@ struct SubmissionList {
     at: Timestamp,
     rows: Vec<Submission>,
     whole: bool,
-    /// Why the list is incomplete; `None` for a complete list.
+    /// Why the submissions list is incomplete; `None` for a complete list.
     incomplete: Option<String>,
 }
 
-/// Reads the list for an *unknown* retraction if a read is due, and records the result. Reuses a recent list of this process
-/// without a request.
+/// Reads the submissions list for an *unknown* retraction if a read is due, and records the result. If this process has
+/// a recent submissions list, uses that list and sends no request.
 pub async fn reconcile(
     ctx: &Context<'_>,
     settings: &ResolverSettings,
@@ -72,13 +76,13 @@ pub async fn reconcile(
         None => return Ok(()),
     };
     drop(known);
-    // recoup concludes *not received* from two lists that it read an hour apart, so a clock jump must not count as that
-    // hour.
+    // recoup concludes *not received* from two lists that it read an hour apart. Therefore a clock jump must not count
+    // as the hour between the two lists.
     if ctx.clock_ahead().is_some() {
         ctx.vendor_now()?;
     }
     let action = match retraction.target() {
-        // A reversed action proves nothing about its adjustment.
+        // A reversal of an action proves nothing about an adjustment of that action.
         Target::Action(action_id) if retraction.channel != Channel::Modification => {
             action_now(ctx, &action_id, sent_at).await?
         }
@@ -95,7 +99,7 @@ pub fn waits_for_list(retraction: &Retraction, settings: &ResolverSettings, now:
         && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), settings) <= now)
 }
 
-/// Returns `true` if the cached list is new enough for this retraction.
+/// Returns `true` if the cached submissions list is new enough for this retraction.
 fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], settings: &ResolverSettings) -> bool {
     let last = readings.last().map_or(sent_at, |look| look.at);
     match_submissions::has_passed(last, settings.list_after, list.at)
@@ -116,11 +120,12 @@ fn is_due(
         let unknown = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
         known.newest = unknown.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
     }
-    // A recent read for another retraction delays the next read of the list.
+    // A recent read for another retraction delays the next read of the submissions list.
     Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, settings.list_after, now)))
 }
 
-/// Reads the list. A failed read also counts, so that the next read waits for the same pause.
+/// Reads the vendor's submissions list. A failed read of the submissions list also counts. Therefore the next read of
+/// the submissions list waits for the same pause.
 async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
     let at = ctx.clock.now();
     ctx.report.note("reading the vendor's list of submissions, to find out what was received");
@@ -145,8 +150,8 @@ async fn read(ctx: &Context<'_>, settings: &ResolverSettings, ledger: &Ledger) -
     Ok(SubmissionList { at, rows: listed.rows, whole: incomplete.is_none(), incomplete })
 }
 
-/// Counts the acknowledged submissions of this ledger that the list lacks. If the list lacks any, it does not prove the
-/// absence of another submission.
+/// Counts the acknowledged submissions of this ledger that the vendor's list lacks. If the vendor's list lacks an
+/// acknowledged submission, the list does not prove the absence of another submission.
 fn missing_from(ledger: &Ledger, rows: &[Submission], settings: &ResolverSettings, at: Timestamp) -> Result<usize> {
     let listed: BTreeSet<String> = rows.iter().flat_map(match_submissions::names_of).collect();
     let should_be_there = |retraction: &Retraction| {
@@ -200,8 +205,8 @@ fn conclude(
     if let SearchResult::Unclear(why) = seen {
         unclear.get_or_insert(why);
     }
-    // A reversal after the send suggests that the vendor received the request, but does not prove that, because other
-    // people reverse actions too.
+    // A reversal of the action after the send suggests that the vendor received the request. A reversal does not prove
+    // that the vendor received the request, because other people reverse actions too.
     if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
         unclear.get_or_insert(why);
     }
@@ -231,12 +236,12 @@ fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTree
 
 struct ActionReading {
     details: Value,
-    /// Why the action was, or may have been, reversed after the send.
+    /// Why recoup believes that the action was, or may have been, reversed after the send.
     reversed_since: Option<String>,
 }
 
-/// Reads the action and its log; `None` if the vendor does not return the action. The vendor may hide Advocate actions
-/// (`docs/vendor/brand.md` §3).
+/// Reads the action and its log from the Brand API; `None` if the vendor does not return the action. The vendor may
+/// hide Advocate actions (`docs/vendor/brand.md` §3).
 async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionReading>> {
     let action = match ctx.brand.action(id).await {
         Ok(Some(action)) => action,

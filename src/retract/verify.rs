@@ -1,8 +1,9 @@
 //! Reads open retractions again until they end, once or with `--watch`.
 //!
-//! Each retraction has its own pauses, which grow with the time since its last event. If many retractions are open,
-//! this module sends few requests to the Brand host, because sends need that host's quota. This module reads an
-//! *unconfirmed* retraction for 14 days, and reports the end of that period once. This module never sends a retraction.
+//! Each open retraction has its own pauses between reads, which grow with the time since its last event. If many
+//! retractions are open, recoup sends few requests to the Brand host, because sends need that host's quota. `verify`
+//! reads an *unconfirmed* retraction for 14 days, and reports the end of that period once. `verify` never sends a
+//! retraction.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,10 +21,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Coverage, counted};
 use crate::store::ledger::{Ledger, Retraction, State};
 
-/// Maximum number of open retractions for which every pass reads the submission.
+/// Maximum number of open retractions for which every pass of `verify` reads the submission.
 const FEW: usize = 5;
 
-/// Kind of the ledger note which records that `verify` no longer reads an unconfirmed retraction.
+/// Kind of the ledger note that says that `verify` no longer reads an unconfirmed retraction.
 const GIVEN_UP: &str = "given_up";
 
 struct Open {
@@ -72,7 +73,7 @@ pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &FollowSe
     }
     let stopped = round.pass(&mut open).await?;
     if ids.is_empty() {
-        // `stop_reading` needs the vendor's clock, which the first pass reads.
+        // `stop_reading` needs the vendor's clock. The first pass over the retractions reads the vendor's clock.
         let mut kept = Vec::with_capacity(open.len());
         for one in open {
             if !round.stop_reading(&one.retraction)? {
@@ -98,7 +99,7 @@ impl Round<'_> {
         Open { retraction, due: now, submission_due: now + left }
     }
 
-    /// Reads each retraction once. Returns an error that affects all retractions and ended the pass.
+    /// Reads each open retraction once. Returns an error only if it affects all retractions and ended the pass.
     async fn pass(&mut self, open: &mut Vec<Open>) -> Result<Option<Error>> {
         let mut stopped: Option<Error> = None;
         for one in open.iter_mut() {
@@ -111,7 +112,7 @@ impl Round<'_> {
         Ok(stopped)
     }
 
-    /// Reads each retraction by its own schedule until all have ended, the time is up, or a signal arrives.
+    /// Reads each open retraction by its own schedule until all have ended, the time is up, or a signal arrives.
     async fn watch(&mut self, open: &mut Vec<Open>) -> Result<()> {
         let Self { ctx, follows, .. } = *self;
         let progress = ctx.report.progress("retractions that are open");
@@ -127,8 +128,8 @@ impl Round<'_> {
             }
             let is_over = end.is_some_and(|end| Instant::now() >= end);
             let now = ctx.clock.now();
-            // One submissions list serves every retraction that waits for it, so recoup reads all of these retractions
-            // together.
+            // One submissions list serves every retraction that waits for it. Therefore recoup reads all retractions
+            // that wait for a submissions list together.
             let lists = open.iter().any(|one| one.due <= Instant::now() && waits(&one.retraction, follows, now));
             for one in open.iter_mut() {
                 let is_due = one.due <= Instant::now() || (lists && one.retraction.state == State::Unknown);
@@ -159,7 +160,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Reads one retraction and writes its receipt. Returns an error only if it affects all retractions.
+    /// Reads one retraction and writes its receipt. Returns only an error that affects all retractions.
     async fn look(&mut self, one: &mut Open, is_over: bool) -> Option<Error> {
         let Self { ctx, follows, .. } = *self;
         let is_waiting = one.retraction.state == State::Queued && one.retraction.detail("submission").is_none();
@@ -214,9 +215,9 @@ impl Round<'_> {
         receipt
     }
 
-    /// Returns `true` if recoup should stop reading an unconfirmed retraction. The first call that returns `true` also
-    /// adds a note to the ledger and the receipt. Returns `false` if recoup cannot use the vendor's clock, so that this
-    /// machine's clock alone never ends the reading.
+    /// Returns `true` if recoup should stop reading an unconfirmed retraction. When `verify` stops reading a
+    /// retraction, it adds a note to the ledger and the receipt once. Returns `false` if recoup cannot use the vendor's
+    /// clock, because this machine's clock alone must not end the reading.
     fn stop_reading(&mut self, retraction: &Retraction) -> Result<bool> {
         let now = self.ctx.clock.now();
         let since = unconfirmed_since(retraction);
@@ -250,7 +251,8 @@ fn waits(retraction: &Retraction, follows: &FollowSettings, now: Timestamp) -> b
     unknown_resolver::waits_for_list(retraction, &follows.resolver, now)
 }
 
-/// Returns the time since the retraction's last change of state. A reading does not count as a change.
+/// Returns the time since the retraction's last change of state. A reading of the retraction does not count as a
+/// change.
 fn age_of(retraction: &Retraction, now: Timestamp) -> Duration {
     let newest = retraction.events.iter().rfind(|event| event.changes_state());
     let then = newest.and_then(|event| event.at.parse::<Timestamp>().ok());
@@ -263,7 +265,7 @@ pub fn still_worth_reading(retraction: &Retraction, reread_for: Duration, now: T
     !unconfirmed_since(retraction).is_some_and(|since| has_passed(since, reread_for, now))
 }
 
-/// Returns the start of the current *unconfirmed* period. A withdrawn proof starts a new period.
+/// Returns when the retraction last became *unconfirmed*. A withdrawn proof starts a new *unconfirmed* period.
 fn unconfirmed_since(retraction: &Retraction) -> Option<Timestamp> {
     if retraction.state != State::Unconfirmed {
         return None;

@@ -1,8 +1,8 @@
-//! Use case: runs the scheduled jobs of the service, each in one process at a time.
+//! Use case: runs the scheduled jobs of the service, each job in one process at a time.
 //!
 //! `trigger` computes when a job is due, and the index stores when the job last ran. While a job runs, its process
-//! holds a lock, which is released when the process ends. The caller implements the jobs as [`Work`]. The index records
-//! a failed job, which runs again at its next due time. One due time never causes two runs.
+//! holds a lock. The lock is released when the process ends. The caller implements the scheduled jobs as [`Work`]. The
+//! index records a failed job. The job runs again at its next due time. One due time never causes two runs of a job.
 
 mod trigger;
 
@@ -24,20 +24,21 @@ use crate::error::{Error, Kind, Result};
 use crate::store::index::{Index, IndexReader, JobRow};
 use crate::store::{Identity, Place, ProcessLock};
 
-/// The longest pause between two reads of the index, because another process may run a job and the clock may change.
+/// The longest pause between two reads of the index. The schedule must read the index, because another process may run
+/// a job and the clock may change.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A scheduled job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
-    /// A crawl: what changed, and what was not read for too long; then refunds that wait for their orders
+    /// Crawls what changed and what was not read for too long, then looks up the watched orders
     Refresh,
-    /// One look at every open retraction
+    /// Reads every open retraction once
     Verify,
-    /// Accounts that webhooks have named
+    /// Reads the accounts that webhooks have named
     Webhooks,
-    /// A backup of both files
+    /// Backs up the index and the ledger
     Backup,
 }
 
@@ -56,11 +57,12 @@ impl Job {
 #[derive(Debug, Clone, Default)]
 pub struct Timetable {
     pub jobs: BTreeMap<Job, Trigger>,
-    /// The largest random delay of a run, as a share of the interval.
+    /// The largest random delay of a job's run, as a share of the job's interval.
     pub jitter: f64,
 }
 
-/// Runs the jobs. The schedule calls it on a blocking thread, and it must return soon after `stop` is cancelled.
+/// Runs the scheduled jobs. The schedule runs each job on a blocking thread. The job must return soon after `stop` is
+/// cancelled.
 pub trait Work: Send + Sync + 'static {
     fn run(&self, job: Job, stop: &CancellationToken) -> Result<()>;
 }
@@ -68,7 +70,7 @@ pub trait Work: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Schedule {
     pub index: Place,
-    /// The owner of the index.
+    /// The tenant and the hosts to which the index belongs.
     pub identity: Identity,
     pub timetable: Timetable,
     pub clock: Clock,
@@ -79,15 +81,15 @@ pub struct Schedule {
 #[derive(Debug, Serialize)]
 pub struct JobStatus {
     pub job: &'static str,
-    /// The next due time in RFC 3339; `null` if the job is not scheduled.
+    /// The next due time of the job in RFC 3339; `null` if the job is not scheduled.
     pub next_at: Option<String>,
-    /// When the newest run started, in RFC 3339.
+    /// When the newest run of the job started, in RFC 3339.
     pub started_at: Option<String>,
-    /// When the newest run finished, in RFC 3339.
+    /// When the newest run of the job finished, in RFC 3339.
     pub finished_at: Option<String>,
-    /// The time of the newest successful run, in RFC 3339.
+    /// The time of the job's newest successful run, in RFC 3339.
     pub ok_at: Option<String>,
-    /// Why the newest run failed; `null` if it succeeded.
+    /// Why the newest run of the job failed; `null` if it succeeded.
     pub error: Option<String>,
 }
 
@@ -109,8 +111,8 @@ impl Schedule {
                         }
                         let (this, work) = (self.clone(), Arc::clone(&work));
                         running.spawn_blocking(move || this.run_due(job, last, work.as_ref()));
-                        // A job stays due until its run has recorded its start. The schedule refuses a second start of
-                        // the same run.
+                        // A job stays due until its run has recorded its start in the index. The schedule refuses to
+                        // start the same run of a job a second time.
                         pause = pause.min(Duration::from_secs(1));
                     }
                 }
@@ -127,14 +129,14 @@ impl Schedule {
         running.wait().await;
     }
 
-    /// Each scheduled job with its last start and its due time.
+    /// Returns each scheduled job with its last start and its due time.
     fn due(&self, began: Timestamp, zone: &TimeZone) -> Result<Vec<(Job, Option<Timestamp>, Timestamp)>> {
         let known = rows(&self.index, &self.identity)?;
         let mut list = Vec::new();
         for (job, trigger) in &self.timetable.jobs {
             let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);
             if let Some(at) = trigger.next(last, began, zone) {
-                // A job that has never run, or has missed its time, runs without jitter.
+                // A job runs without jitter if it has never run or has missed its due time.
                 let late = last.is_none() || at < began;
                 let jitter = if late {
                     jiff::SignedDuration::ZERO
@@ -147,10 +149,11 @@ impl Schedule {
         Ok(list)
     }
 
-    /// Runs a job unless another process is running it or has just run it. Records the result in the index.
+    /// Runs a job if no other process is running it or has just run it. Records the result of the job in the index.
     fn run_due(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
         match self.run_alone(job, last, work) {
-            // The webhooks job runs every few seconds and usually finds no work, so this is not logged at info.
+            // The webhooks job runs every few seconds and usually finds no work. Therefore the runs of the webhooks job
+            // are not logged at the level info.
             Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job has finished"),
             Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job has finished"),
             Err(error) if error.kind == Kind::Busy => {
@@ -185,7 +188,7 @@ impl Schedule {
         done
     }
 
-    /// Runs a job immediately, under the lock of its scheduled runs.
+    /// Runs a job immediately, under the lock of the job's scheduled runs.
     pub fn run_now(&self, job: Job, work: &dyn Work) -> Result<()> {
         // Creates a missing index, because this may be the tenant's first crawl.
         drop(Index::open(&self.index, &self.identity)?);

@@ -1,7 +1,7 @@
-//! Computes when a job is due, from an interval or a cron expression, with jitter. This module does no I/O.
+//! Computes when a job is due, from an interval or a cron expression, with jitter. The trigger of a job does no I/O.
 //!
-//! A job that has missed several due times runs once. Jitter is computed from the job and the due time, so that every
-//! process gets the same value, and many tenants do not send requests in the same second.
+//! A job that has missed several due times runs only once. The jitter of a run is computed from the job and the due
+//! time, because every process must get the same value. Jitter spreads the requests of many tenants.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub enum Trigger {
-    /// The job is due when this time has passed since its last start.
+    /// The job is due if this time has passed since its last start.
     Every(Duration),
     /// The job is due at the times of a cron expression, in the local time zone.
     At(Box<Cron>),
@@ -39,7 +39,7 @@ impl Trigger {
         let [_, _, _, _, weekday] = fields.as_slice() else {
             return Err(format!("{text:?} needs five fields: minute hour day month weekday"));
         };
-        // Refuses numbers for days of the week, because some programs count from 0 and some from 1, and the user would
+        // Refuses numbers for days of the week, because some programs count from 0 and some from 1. The user would
         // notice a backup on the wrong day too late.
         if weekday.bytes().any(|b| b.is_ascii_digit()) {
             return Err(format!("write the day of the week in {text:?} by its name: Mon, Tue-Fri, or *"));
@@ -49,8 +49,8 @@ impl Trigger {
         Ok(Self::At(Box::new(cron)))
     }
 
-    /// The next due time without jitter. `last` is the job's last start; for a job that has never run, `since` is the
-    /// start of the schedule.
+    /// Returns the next due time of the job without jitter. `last` is the job's last start. If the job has never run,
+    /// `since` is the start of the schedule.
     pub fn next(&self, last: Option<Timestamp>, since: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         match self {
             Self::Every(interval) => match last {
@@ -64,7 +64,7 @@ impl Trigger {
         }
     }
 
-    /// The random delay of one run, computed from the job and its due time.
+    /// Returns the random delay of one run, computed from the job and its due time.
     pub fn jitter(&self, share: f64, job: &str, moment: Timestamp) -> SignedDuration {
         let whole = match self {
             Self::Every(interval) => interval.mul_f64(share.clamp(0.0, 1.0)).min(MAX_JITTER),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn zone() -> TimeZone {
-        // Two days a year have 23 or 25 hours in this time zone.
+        // Two days a year have 23 or 25 hours in this test's time zone.
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone")
     }
 

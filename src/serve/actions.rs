@@ -1,7 +1,7 @@
 //! Runs the use cases for the page and the API, in the name of the signed-in user.
 //!
-//! An action works like its command, but waits only briefly for the vendor's limit, because a user waits at the browser. If
-//! a use case refuses, the action refuses too.
+//! An action works like its command, but waits only briefly for the vendor's limit, because a user waits for the
+//! response. If a use case refuses a request, the action refuses it too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,22 +45,23 @@ pub struct ActionSettings {
     pub ledger: Place,
     pub identity: Identity,
     pub mapping: Mapping,
-    /// Advocate host for retractions. They may use the quota's reserve.
+    /// The Advocate host for retractions, which may use the quota's reserve.
     pub advocate: HostOptions,
     pub brand: HostOptions,
-    /// Both hosts for preflights and live searches. These do not use the quota's reserve.
+    /// The Advocate and Brand hosts for preflights and live searches, which may not use the quota's reserve.
     pub looking: (HostOptions, HostOptions),
-    /// `IR-Version` of the Brand API.
+    /// The value of the header `IR-Version` for the Brand API.
     pub ir_version: String,
     pub writer: WriterSettings,
     pub follows: FollowSettings,
-    /// Maximum age of the index entry of an order. A retraction of an older entry is refused.
+    /// Maximum age of an order's rewards in the index. recoup refuses to retract an order with older rewards.
     pub max_index_age: Duration,
-    /// Limits of one batch.
+    /// The limits of one batch.
     pub limits: Limits,
-    /// Maximum time that a batch waits for the vendor's limit. It is long, because a batch runs in the background.
+    /// Maximum time that a batch waits for the vendor's limit. A batch may wait long, because it runs in the
+    /// background.
     pub batch_wait: Duration,
-    /// Default options for reading a file. A request may override each of them.
+    /// Default options for reading a refund file. A request may override each option.
     pub reading: refunds::Options,
     /// This machine's name, which the ledger records.
     pub host: String,
@@ -68,11 +69,12 @@ pub struct ActionSettings {
 
 pub(super) struct Actions {
     pub(super) settings: ActionSettings,
-    /// Background tasks that continue if their client disconnects. The service waits for them before it stops.
+    /// Background tasks that continue if their client disconnects. The service waits for its background tasks before it
+    /// stops.
     pub(super) tasks: TaskTracker,
     advocate: Advocate,
     brand: Brand,
-    /// Clients that do not use the quota's reserve.
+    /// Clients that may not use the quota's reserve.
     looking: (Advocate, Brand),
     /// Clients that may wait for the vendor's limit as long as a batch does.
     background: (Advocate, Brand),
@@ -112,8 +114,8 @@ impl Actions {
     /// Retracts an order: sends at most one request per action, reads the rewards once, and follows the retraction in the
     /// background.
     ///
-    /// The work runs as its own task. If the client disconnects, the handler is dropped but the task continues: otherwise a
-    /// request could be sent and its response never recorded.
+    /// A retraction runs as its own task, which continues if the client disconnects and the handler is dropped. If the
+    /// task ended with the handler, recoup could send a request and never record its response.
     pub(super) async fn retract(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Result<Receipt> {
         let (this, who) = (Arc::clone(self), who.clone());
         let ran = self.tasks.spawn(async move {
@@ -131,8 +133,8 @@ impl Actions {
         ran.await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Checks live what a retraction would send, without sending it. Does not read actions whose reversal the ledger has
-    /// already recorded as sent.
+    /// Checks live what a retraction would send, without sending it. Does not read actions whose reversal is already in
+    /// the ledger as sent.
     pub(super) async fn preflight(
         self: &Arc<Self>,
         who: &Principal,
@@ -160,7 +162,8 @@ impl Actions {
         RunOptions { dry_run, yes: true, max_index_age: self.settings.max_index_age, follows }
     }
 
-    /// Reads the rewards until each of these retractions is proven or the time is up. Records the outcomes in the ledger.
+    /// Reads the rewards until each of these retractions is proven or the time is up. Records the outcomes of the
+    /// retractions in the ledger.
     fn follow_in_background(self: &Arc<Self>, who: &Principal, ids: Vec<i64>) {
         if ids.is_empty() {
             return;
@@ -172,7 +175,7 @@ impl Actions {
             let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
             this.remember_clock();
             if let Err(error) = followed {
-                // `recoup verify` and the scheduled job continue to follow these retractions.
+                // If following fails, `recoup verify` and the scheduled job continue to follow the retractions.
                 tracing::warn!(kind = error.kind.name(), "retractions are no longer followed: {}", error.message);
             }
         });
@@ -193,7 +196,7 @@ impl Actions {
         searched.await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Stores how far this clock is ahead of the vendor's, or that the vendor's responses carry no date.
+    /// Stores how far this machine's clock is ahead of the vendor's, or that the vendor's responses have no date.
     pub(super) fn remember_clock(&self) {
         let ActionSettings { index, identity, .. } = &self.settings;
         let clients = [&self.advocate, &self.looking.0, &self.background.0];
@@ -204,14 +207,14 @@ impl Actions {
         }
     }
 
-    /// Removes from the index the accounts that the ledger marks as forgotten. Must be called before data from the vendor is
-    /// written to the index.
+    /// Removes from the index the accounts that the ledger marks as forgotten. Callers must call this function before
+    /// they write the vendor's data to the index.
     pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
         let (index, ledger, identity) = (&self.settings.index, &self.settings.ledger, &self.settings.identity);
         forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)
     }
 
-    /// Opens the ledger for reading; `None` if no retraction was ever recorded.
+    /// Opens the ledger for reading. Returns `None` if no retraction was ever recorded.
     pub(super) fn ledger(&self) -> Result<Option<Ledger>> {
         Ledger::open_read_only(&self.settings.ledger, Some(&self.settings.identity))
     }
@@ -232,14 +235,14 @@ impl Actions {
         self.clock.now()
     }
 
-    /// Returns a context for background work. Its clients wait longer than an interactive request's for the vendor's rate
-    /// limit to reset.
+    /// Returns a context for background work. The clients of this context wait longer for the vendor's rate limit than
+    /// the clients of a request.
     pub(super) fn background_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.background;
         Context { advocate, brand, ..self.context(actor, report) }
     }
 
-    /// Returns a context whose clients do not use the quota's reserve.
+    /// Returns a context whose clients may not use the quota's reserve.
     pub(super) fn looking_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
         let (advocate, brand) = &self.looking;
         Context { advocate, brand, ..self.context(actor, report) }
@@ -262,7 +265,7 @@ impl Actions {
     }
 }
 
-/// Converts the failure of a task that panicked or was cancelled by the runtime.
+/// Converts the failure of a task that panicked or that the runtime cancelled.
 pub(super) fn aborted(error: &JoinError) -> Error {
     Error::new(Kind::Failed, format!("the action was aborted: {error}"))
 }

@@ -36,17 +36,17 @@ pub(super) struct App {
     /// Rate limit of each API token; `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
-    /// Users, sessions and tokens. The pool yields `None` before the first user is created.
+    /// A pool that gives connections to the users' database, or `None` before the first user is created.
     pub(super) access: ConnectionPool<AccessControl>,
-    /// The pool yields `None` before the first crawl.
+    /// A pool that gives connections to the index, or `None` before the first crawl.
     pub(super) index: ConnectionPool<IndexReader>,
-    /// The ledger for look-ups. The pool yields `None` before the first retraction.
+    /// A pool that gives connections to the ledger for look-ups, or `None` before the first retraction.
     pub(super) ledger: ConnectionPool<Ledger>,
-    /// Limits concurrent password hashes: each takes 19 MiB, and anyone can submit a login.
+    /// Limits concurrent password hashes, because each hash takes 19 MiB and anyone can submit a sign-in.
     hashing: Arc<Semaphore>,
     /// Number of responses of this process, by route and by first digit of the status.
     responses: Mutex<BTreeMap<(String, u16), u64>>,
-    /// The cached status: computing it reads the whole ledger.
+    /// The cached status of index and ledger. Computing the status reads the whole ledger.
     status: tokio::sync::Mutex<Option<(Instant, Arc<Status>)>>,
 }
 
@@ -85,7 +85,7 @@ impl App {
         })
     }
 
-    /// Whether browsers reach the service over TLS.
+    /// Returns `true` if browsers reach the service over TLS.
     pub(super) fn over_tls(&self) -> bool {
         self.options.tls.is_some() || self.options.behind_proxy
     }
@@ -107,14 +107,14 @@ impl App {
         self.actions.tasks.spawn_blocking(work).await.unwrap_or_else(|error| Err(aborted(&error)))
     }
 
-    /// Runs a closure that hashes a password, on a blocking thread. A hash takes tens of milliseconds, so only a few run at
-    /// the same time.
+    /// Runs a closure that hashes a password, on a blocking thread. A hash takes tens of milliseconds, so only a few
+    /// closures run at the same time.
     pub(super) async fn hashed<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        // The semaphore is never closed. The closure holds the permit, so that a client that disconnects does not let
-        // another hash start early.
+        // The semaphore is never closed. The closure holds the semaphore's permit, so that a client that disconnects
+        // does not let another hash start early.
         let permit = Arc::clone(&self.hashing).acquire_owned().await;
         let app = Arc::clone(self);
         self.blocking(move || {
@@ -137,7 +137,7 @@ impl App {
         self.with_newest_states(answers)
     }
 
-    /// Looks up texts that a user has pasted. Each text is an order ID or a list of order IDs.
+    /// Looks up texts that a user has pasted. Each pasted text is an order ID or a list of order IDs.
     pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: ParticipantIds) -> Result<Vec<Answer>> {
         let answers = self.index.with(|reader| {
             let mut orders = Vec::new();
@@ -152,13 +152,14 @@ impl App {
         self.with_newest_states(answers)
     }
 
-    /// Replaces the reward states of the index by those of the ledger if the ledger's are newer.
+    /// Replaces the reward states in the index by the states in the ledger if the ledger's are newer.
     fn with_newest_states(&self, mut answers: Vec<Answer>) -> Result<Vec<Answer>> {
         self.ledger.with(|ledger| lookup::update_from_ledger(&mut answers, ledger.as_deref()))?;
         Ok(answers)
     }
 
-    /// Returns the status, at most a few seconds old. Concurrent callers share one computation.
+    /// Returns the status of index and ledger, at most a few seconds old. Concurrent callers share one computation of
+    /// the status.
     pub(super) async fn status(self: &Arc<Self>) -> Result<Arc<Status>> {
         let mut known = self.status.lock().await;
         if let Some((at, status)) = known.as_ref()
@@ -176,15 +177,15 @@ impl App {
         Ok(fresh)
     }
 
-    /// Carries out an approved request in the name of its requester. Returns `false` if the request was made at the command
-    /// line: its requester must then repeat the command.
+    /// Carries out an approved request in the name of its requester. Returns `false` if the request was made at the
+    /// command line, because its requester must then repeat the command.
     pub(super) async fn carry_out(self: &Arc<Self>, approval: &Approval) -> Result<bool> {
         let requester =
             self.access.with(|access| access.map_or(Ok(None), |access| access.principal(&approval.person)))?;
         let Some(who) = requester else { return Ok(false) };
         if approval.subject["what"] == "batch" {
             let id = approval.subject["batch"].as_str().unwrap_or_default();
-            // The store does not contain the batches of the command line.
+            // The service's store of batches does not contain the batches of the command line.
             return match self.batch(id) {
                 Ok(batch) if batch.stage == Stage::Waiting => self.apply_batch(&who, id).map(|_| true),
                 _ => Ok(false),
@@ -204,8 +205,8 @@ pub(super) fn check_count(orders: usize) -> Result<()> {
         .hint("look them up in parts; a lead can upload a file of refunds as a batch"))
 }
 
-/// Whether this user may look up orders by participant ID. Such a look-up reveals who placed an order, so it requires the
-/// right to see accounts.
+/// Returns `true` if this user may look up orders by participant ID. A look-up by participant ID reveals who placed an
+/// order, so it requires the right to see accounts.
 pub(super) fn participants(who: &Principal) -> ParticipantIds {
     if who.may(Right::SeeAccount) { ParticipantIds::Match } else { ParticipantIds::Hide }
 }

@@ -37,10 +37,10 @@ impl App {
         })
     }
 
-    /// Approves a request and carries it out. Returns `false` if the request was made at the command line: its requester
-    /// must then repeat the command.
+    /// Approves a request and carries it out. Returns `false` if the request was made at the command line, because its
+    /// requester must then repeat the command.
     ///
-    /// The work runs as its own task, so that it continues if the client disconnects.
+    /// The approval runs as its own task, so that it continues if the client disconnects.
     pub(super) async fn approve(
         self: &Arc<Self>,
         who: &Principal,

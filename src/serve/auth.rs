@@ -26,11 +26,11 @@ use super::routes::{Access, Audience, Route};
 use crate::access::{proxied, random_text};
 use crate::error::Result;
 
-/// Maximum length in bytes of the path that a browser opens after the login.
+/// Maximum length in bytes of the path that a browser opens after the sign-in.
 const NEXT_AT_MOST: usize = 2_000;
 
-/// Passes a request to its handler if the caller has the route's required access. Otherwise responds with an error, or with
-/// a redirect to the login.
+/// Passes a request to its handler if the caller has the access that the route requires. Refuses any other request with
+/// an error, or redirects to the sign-in.
 pub(super) async fn authorize(State((app, route)): State<(Arc<App>, Route)>, request: Request, next: Next) -> Response {
     let caller = match route.audience {
         Audience::Page => app.page_caller(&request),
@@ -95,11 +95,11 @@ async fn respond(app: Arc<App>, route: Route, caller: Option<Caller>, mut reques
     }
 }
 
-/// Whether a request was made on this machine and not forwarded by a proxy.
+/// Returns `true` if a request was made on this machine and was not forwarded by a proxy.
 ///
-/// A proxy on this machine also connects from a loopback address, even if the operator forgot `--behind-proxy`. So the
-/// request must have a loopback host in `Host`, no header that proxies add, and HTTP/1.1: nginx forwards in HTTP/1.0 by
-/// default.
+/// A proxy on this machine also connects from a loopback address, even if the operator forgot `--behind-proxy`.
+/// Therefore a request made on this machine must have a loopback host in `Host`, no header that proxies add, and
+/// HTTP/1.1, because nginx forwards in HTTP/1.0 by default.
 fn is_local(app: &App, request: &Request) -> bool {
     let Options { behind_proxy, sign_in_proxy, .. } = &app.options;
     let peer = request.extensions().get::<Peer>();
@@ -111,7 +111,7 @@ fn is_local(app: &App, request: &Request) -> bool {
         && request.headers().get(HOST).is_some_and(|host| host.to_str().is_ok_and(is_loopback_host))
 }
 
-/// Whether the request has a header that proxies add.
+/// Returns `true` if the request has a header that proxies add.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     let by_proxy = |name: &str| {
         ["x-forwarded", "x-original", "x-real-ip", "x-client-ip", "x-scheme", "cf-"]
@@ -122,7 +122,7 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| by_proxy(name.as_str()))
 }
 
-/// Whether a Host header is a loopback address or `localhost`.
+/// Returns `true` if a Host header is a loopback address or `localhost`.
 fn is_loopback_host(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host();
@@ -130,10 +130,10 @@ fn is_loopback_host(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Returns the requested path with its query, percent-encoded for the login's `next` parameter.
+/// Returns the requested path with its query, percent-encoded for the `next` parameter of the sign-in.
 fn escaped_path(request: &Request) -> String {
     let whole = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    // Without the query if it is too long: browsers reject a long `Location`.
+    // The query is left out if it is too long, because browsers reject a long `Location`.
     let wanted = if whole.len() > NEXT_AT_MOST { request.uri().path() } else { whole };
     url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
 }

@@ -1,5 +1,5 @@
-//! One HTTP connection: adds a body to hyper's empty error responses, and delivers a response that is sent before the
-//! request has been read completely.
+//! Wraps one HTTP connection: adds a body to hyper's empty error responses. Also makes sure that the client receives a
+//! response that the service sends before reading the whole request.
 //!
 //! hyper responds to a malformed or oversized request with an empty body and calls no handler, so this module replaces the
 //! response's bytes.
@@ -17,13 +17,13 @@ use super::error_bodies::body_of;
 use super::headers::request_id;
 use super::routes::Audience;
 
-/// Number of bytes stored from the start of each request. They show whether the request is for the API or for the page.
+/// Number of bytes kept from the start of each request, which show whether the request is for the API or for the page.
 const REQUEST_LINE: usize = 64;
 
-/// After the last response, the connection is closed once the client has sent nothing for this time.
+/// After the last response, the service closes the connection once the client has sent nothing for this time.
 const LINGER_PAUSE: Duration = Duration::from_millis(500);
 
-/// Maximum time that the connection reads after the last response.
+/// Maximum time that the service reads from a connection after the last response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 32 << 20;
 
@@ -31,11 +31,11 @@ pub(super) struct Connection<I> {
     io: I,
     /// The first bytes of the current request.
     request_line: Vec<u8>,
-    /// Whether the next bytes begin a request.
+    /// `true` if the next bytes begin a request.
     is_new_request: bool,
     /// The replacement of hyper's empty response, and how many of its bytes are already written.
     replacement: Option<(Vec<u8>, usize)>,
-    /// Set after the last response is written.
+    /// `true` after the service has written the last response.
     lingering: Option<Lingering>,
 }
 
@@ -110,7 +110,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<I> {
     }
 
     /// Reads the rest of the request before the connection is closed. Closing a socket with unread bytes resets the
-    /// connection, and then the client loses the response.
+    /// connection, which makes the client lose the response.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;

@@ -1,7 +1,7 @@
-//! A pool of open connections to one store. Opening a store costs more than most queries.
+//! A pool of open connections to one store. Opening a store costs more time than most queries.
 //!
-//! The pool notices a replaced file, such as a rebuilt index or a restored ledger, and opens the new one. It never returns a
-//! connection to a file that is no longer at its path.
+//! The pool notices a replaced file, such as a rebuilt index or a restored ledger, and opens the new file. The pool
+//! never returns a connection to a file that is no longer at its path.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -9,14 +9,15 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::Result;
 use crate::store::Place;
 
-/// Maximum number of idle connections.
+/// Maximum number of idle connections in a pool.
 const IDLE_AT_MOST: usize = 16;
 
-/// Device and inode number: they tell a file from another one that has replaced it at the same path.
+/// The device and inode number of a file, which distinguish the file from another file that has replaced it at the same
+/// path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileKey(u64, u64);
 
-/// Function that opens the database; it returns `None` if the file does not exist yet.
+/// The function that opens the store, or returns `None` if the store does not exist yet.
 type Open<T> = Box<dyn Fn(&Place) -> Result<Option<T>> + Send + Sync>;
 
 pub(super) struct ConnectionPool<T> {
@@ -30,7 +31,7 @@ impl<T> ConnectionPool<T> {
         Self { place, open: Box::new(open), idle: Mutex::default() }
     }
 
-    /// Calls `work` with a connection, or with `None` if the file does not exist yet.
+    /// Calls `work` with a connection, or with `None` if the store does not exist yet.
     pub(super) fn with<R>(&self, work: impl FnOnce(Option<&mut T>) -> Result<R>) -> Result<R> {
         let key = key_of(&self.place);
         let mut connection = match key.and_then(|key| self.take_idle(key)) {
@@ -59,7 +60,8 @@ impl<T> ConnectionPool<T> {
     }
 }
 
-/// Returns the key of a store. No other store replaces one on a server without its connections noticing.
+/// Returns the key of a store's file. Every store on a PostgreSQL server has the same key, because a connection to a
+/// server notices itself if another store has replaced its own.
 fn key_of(place: &Place) -> Option<FileKey> {
     place.path().map_or(Some(FileKey(0, 0)), file_key)
 }
@@ -71,7 +73,8 @@ fn file_key(path: &Path) -> Option<FileKey> {
     Some(FileKey(found.dev(), found.ino()))
 }
 
-/// Returns `None`, so that the pool reuses no connection: without inode numbers it cannot detect a replaced file.
+/// Returns `None`, so that the pool reuses no connection, because without inode numbers it cannot detect a replaced
+/// file.
 #[cfg(not(unix))]
 fn file_key(_path: &Path) -> Option<FileKey> {
     None

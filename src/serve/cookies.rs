@@ -1,8 +1,8 @@
 //! The cookies of the service: their names and attributes.
 //!
-//! Over TLS, the name of each cookie starts with `__Host-`, so that another site of the same domain cannot set it. Browsers
-//! accept that prefix only on `Secure` cookies, and reject `Secure` cookies over plain HTTP. So over plain HTTP the service
-//! uses the name without the prefix.
+//! Over TLS, the name of each cookie starts with `__Host-`, so that another site of the same domain cannot set the
+//! cookie. Browsers accept the prefix `__Host-` only on `Secure` cookies, and reject `Secure` cookies over plain HTTP.
+//! Therefore over plain HTTP the service uses cookie names without the prefix `__Host-`.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ pub(super) struct Name(&'static str, &'static str);
 
 pub(super) const SESSION: Name = Name("recoup", "__Host-recoup");
 
-/// Cookie that binds the login form to one browser before a session exists.
+/// The cookie that binds the sign-in form to one browser before a session exists.
 pub(super) const LOGIN_FORM: Name = Name("recoup-form", "__Host-recoup-form");
 
-/// Cookie that identifies a browser in which a user has signed in before.
+/// The cookie that identifies a browser in which a user has signed in before.
 pub(super) const BROWSER: Name = Name("recoup-browser", "__Host-recoup-browser");
 
-/// Cookie that binds the forms to one browser if a proxy signs the user in.
+/// The cookie that binds the forms to one browser if a proxy signs the user in.
 pub(super) const PROXY_NONCE: Name = Name("recoup-proxied", "__Host-recoup-proxied");
 
 /// How long a browser keeps a cookie.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Lifetime {
-    /// Until the browser is closed.
+    /// The browser keeps the cookie until it is closed.
     BrowserSession,
     For(Duration),
 }
@@ -54,8 +54,8 @@ impl App {
             .path("/")
             .http_only(true)
             .secure(self.over_tls())
-            // `Lax` and not `Strict`, so that a user who follows a link in a ticket is signed in. Forms also carry a CSRF
-            // token.
+            // `SameSite` is `Lax` and not `Strict`, so that a user who follows a link in a ticket is signed in. Forms
+            // are also protected by a CSRF token.
             .same_site(SameSite::Lax)
             .build();
         if let Lifetime::For(time) = lifetime {

@@ -1,7 +1,7 @@
 //! Adds bodies to error responses that no handler has written: unknown path, wrong method, oversized body, time-out.
 //!
-//! axum and hyper send these responses with an empty body. Here a browser gets an HTML page and an API client a problem
-//! object, both with a hint.
+//! axum and hyper send their error responses with an empty body. The service gives a browser an HTML page and an API
+//! client a problem object, both with a hint.
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -16,7 +16,7 @@ use super::routes::{Audience, all};
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Returns heading, message, hint for the page, and hint for the API.
+/// Returns heading and message of an error status, the hint for the page, and the hint for the API.
 fn texts(status: StatusCode) -> (&'static str, &'static str, String, String) {
     let upload = "a lead can upload a file of refunds as a batch";
     let api_upload = "send a file of refunds to POST /api/v1/batches";
@@ -63,7 +63,7 @@ fn texts(status: StatusCode) -> (&'static str, &'static str, String, String) {
     }
 }
 
-/// Returns the content type and the body.
+/// Returns the content type and the body of an error response.
 pub(super) fn body_of(status: StatusCode, audience: Audience, request_id: &str) -> (&'static str, String) {
     let (heading, message, page, api) = texts(status);
     if audience == Audience::Api {
@@ -78,8 +78,8 @@ pub(super) fn body_of(status: StatusCode, audience: Audience, request_id: &str) 
     (HTML, ErrorPage::new(status, heading, message.to_owned(), page).html())
 }
 
-/// Adds a body to an error response, unless a handler has written one of the right content type. Adds the request ID to a
-/// problem object.
+/// Adds a body to an error response, unless a handler has written a body of the right content type. Adds the request ID
+/// to an API client's problem object.
 pub(super) async fn with_error_body(response: Response, method: &Method, path: &str, request_id: &str) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -103,7 +103,7 @@ pub(super) async fn with_error_body(response: Response, method: &Method, path: &
     Response::from_parts(parts, Body::from(body))
 }
 
-/// Adds the request ID to a problem object; `None` if the body is not a JSON object.
+/// Returns a problem object with the request ID; `None` if the body is not a JSON object.
 fn with_request_id(problem: &[u8], request_id: &str) -> Option<String> {
     let mut problem: Map<String, Value> = serde_json::from_slice(problem).ok()?;
     problem.insert("request_id".to_owned(), request_id.into());

@@ -1,7 +1,8 @@
 //! Extractors: the caller, and the fields of a query or a form.
 //!
-//! [`Form`] is the only way to read the fields of a signed-in user's form. It rejects a form without the session's CSRF
-//! token, so a handler cannot omit that check. A field may occur several times. An order ID is used byte for byte.
+//! [`Form`] is the only way to read the fields of a signed-in user's form. [`Form`] rejects a form without the
+//! session's CSRF token, so a handler cannot omit the check of the token. A field of a form may occur several times. An
+//! order ID in a form is never trimmed or changed.
 
 use std::sync::Arc;
 
@@ -26,10 +27,10 @@ pub(super) const FORM_AT_MOST: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) who: Principal,
-    /// The CSRF token for this user's forms; empty for programs.
+    /// The CSRF token for this user's forms; empty for API clients.
     pub(super) csrf: String,
     pub(super) session_cookie: Option<SecretString>,
-    /// Nonce that binds the forms to one browser if a proxy signs the user in.
+    /// The nonce that binds the forms to one browser if a proxy signs the user in.
     pub(super) proxy_nonce: Option<String>,
 }
 
@@ -69,7 +70,7 @@ impl Fields {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Whether the named checkbox is ticked.
+    /// Returns `true` if the named checkbox is ticked.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)
     }
@@ -125,15 +126,16 @@ pub(super) fn check_csrf(app: &App, caller: &Caller, given: &str) -> Result<(), 
 }
 
 impl Caller {
-    /// Returns the secret from which the CSRF token is derived: the session cookie, or if a proxy signs the user in, the
-    /// user name and the nonce in the browser's cookie.
+    /// Returns the secret from which the CSRF token is derived: the session cookie, or if a proxy signs the user in,
+    /// the user name and the nonce in the browser's cookie.
     pub(super) fn csrf_subject(&self) -> SecretString {
         let nonce = self.proxy_nonce.as_deref().unwrap_or_default();
         self.session_cookie.clone().unwrap_or_else(|| format!("proxy:{}:{nonce}", self.who.name).into())
     }
 }
 
-/// Reads a form without checking its CSRF token. Only the login form may use it, because it has no session yet.
+/// Reads a form without checking its CSRF token. The sign-in form is the only caller of this function, because no
+/// session exists before the sign-in.
 pub(super) async fn form_fields(request: Request) -> Result<Fields, ErrorPage> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/x-www-form-urlencoded") {

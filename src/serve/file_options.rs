@@ -1,6 +1,7 @@
-//! How a request explains the columns of its file: fields of the upload form, or query parameters of the API.
+//! Reads how a request explains the columns of its refund file: in fields of the upload form, or in query parameters of
+//! the API.
 //!
-//! The field names are the flags of the command line, with underscores.
+//! The names of the form fields and parameters are the flags of the command line, with underscores.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::extractors::Fields;
 use crate::error::{Error, Kind, Result};
 use crate::refunds::{AmountMeans, ColumnMapping, Options, OrderIdRewrite};
 
-/// Each field with its label in the upload form. The label is empty if the form has no such field.
+/// Each field with its label in the upload form. The label is empty if the upload form has no such field.
 pub(super) const FIELDS: [(&str, &str); 11] = [
     ("format", "Format"),
     ("order_column", "Column with the order IDs"),
@@ -23,11 +24,11 @@ pub(super) const FIELDS: [(&str, &str); 11] = [
     ("strip_order_prefix", "What the order IDs of the file have in front and the vendor does not know"),
 ];
 
-/// The options of a request for reading its file.
+/// The options of a request for reading its refund file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct FileOptions {
-    /// `None` if the file's header decides the format.
+    /// The format of the file; `None` if the file's header decides the format.
     pub(super) format: Option<String>,
     pub(super) mapping: ColumnMapping,
     pub(super) order_prefix: Option<String>,
@@ -35,7 +36,7 @@ pub(super) struct FileOptions {
 }
 
 impl FileOptions {
-    /// Reads the options from a request's fields. Fails if a field has an unknown value.
+    /// Reads the options from a request's fields. Fails if a field of the request has an unknown value.
     pub(super) fn of(fields: &Fields) -> Result<Self> {
         let all = |name: &str| {
             let values = fields.all(name).map(|value| value.trim().to_owned());
@@ -57,7 +58,7 @@ impl FileOptions {
         Ok(Self { format: fields.text("format"), mapping, order_prefix, strip_order_prefix })
     }
 
-    /// Returns the options of the request. An option that the request leaves out has the value of the settings.
+    /// Returns the options of the request. An option that the request leaves out has its value from the settings.
     pub(super) fn options(&self, of_settings: &Options) -> Options {
         let prefix = |requested: &Option<String>, set: &String| requested.clone().unwrap_or_else(|| set.clone());
         Options {

@@ -1,7 +1,8 @@
 //! Replaces the command line's flags in texts for the page and the API.
 //!
-//! Errors and findings are written for the command line and mention its flags. The page has fields and boxes; the API has
-//! JSON fields and query parameters. Every such text is converted here, and then mentions no flag. Pure.
+//! Errors and findings are written for the command line and mention its flags. The page has form fields, and the API
+//! has JSON fields and query parameters. This module converts every text for the page and the API, without I/O, so that
+//! the text mentions no flag.
 
 use super::batch::Batch;
 use super::file_options::FIELDS;
@@ -9,7 +10,7 @@ use super::routes::Audience;
 use super::ui_text::with_times;
 use crate::retract::receipt::{Entry, Receipt};
 
-/// Flags with a special name: flag, name on the page, name in the API. Any other flag is converted word by word:
+/// Flags with a special name: flag, name on the page, name in the API. The words of any other flag become its name:
 /// `order-column` becomes “order column” or `order_column`.
 const NAMES: &[(&str, &str, &str)] = &[
     ("override", "the box for the stop", "`overrides`"),
@@ -28,8 +29,8 @@ const NAMES: &[(&str, &str, &str)] = &[
 
 /// Replaces each flag by its name on the page or in the API.
 ///
-/// A command in backticks is for a person with a shell. The command is kept, and its flags lose only their dashes: `recoup
-/// crawl --full` becomes "`recoup crawl` with full".
+/// A command in backticks is for a person with a shell. Therefore a command in backticks stays, and its flags lose only
+/// their dashes: `recoup crawl --full` becomes "`recoup crawl` with full".
 pub fn without_flags(text: &str, audience: Audience) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -67,11 +68,11 @@ pub fn without_flags(text: &str, audience: Audience) -> String {
     result
 }
 
-/// Where in a text a flag was found.
+/// The position in a text at which a flag was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Sentence,
-    /// Inside a command in backticks, before its first flag.
+    /// The flag is inside a command in backticks, before the command's first flag.
     Command,
     CommandFlags,
 }
@@ -103,7 +104,7 @@ pub fn receipt_for_api(mut receipt: Receipt) -> Receipt {
     receipt
 }
 
-/// Replaces flags in a receipt entry. For the API, the entry's events keep the ledger's text.
+/// Replaces flags in a receipt entry by names. For the API, the entry's events keep the ledger's text.
 pub fn entry_for(mut entry: Entry, audience: Audience) -> Entry {
     let events = entry.events.iter_mut().filter(|_| audience == Audience::Page).map(|event| &mut event.message);
     let findings = entry.findings.iter_mut().map(|finding| &mut finding.remedy);
@@ -121,8 +122,8 @@ pub(super) fn batch_for_api(mut batch: Batch) -> Batch {
     batch
 }
 
-/// Replaces the flags for reading a file by query parameters of the API or labels of the upload form. Removes a clause about
-/// `recoup refunds`, because that command needs a terminal.
+/// Replaces the flags for reading a file by query parameters of the API or labels of the upload form. Removes a clause
+/// about `recoup refunds`, because `recoup refunds` needs a terminal.
 pub(super) fn with_file_fields(text: &str, audience: Audience) -> String {
     let clauses = text.split("; ").filter(|clause| !clause.contains("`recoup refunds "));
     let mut text = clauses.collect::<Vec<_>>().join("; ").replace("VALUE[,VALUE]", "VALUE");
@@ -152,8 +153,8 @@ pub(super) fn with_file_fields(text: &str, audience: Audience) -> String {
     text
 }
 
-/// Removes the clauses of a hint that still mention a flag, because neither the page nor the API has a field for it. Returns
-/// `None` if no clause is left.
+/// Removes the clauses of a hint that still mention a flag, because neither the page nor the API has a field for such a
+/// flag. Returns `None` if no clause is left.
 pub(super) fn without_flag_clauses(hint: &str) -> Option<String> {
     let is_flag = |word: &str| {
         let name = word.trim_start_matches(['`', '(']).strip_prefix("--");
@@ -163,7 +164,7 @@ pub(super) fn without_flag_clauses(hint: &str) -> Option<String> {
     Some(clauses.join("; ")).filter(|hint| !hint.is_empty())
 }
 
-/// Converts a hint about a file: its flags become fields of the upload form or parameters of the API.
+/// Converts a hint about a refund file: its flags become fields of the upload form or parameters of the API.
 pub(super) fn file_hint(hint: &str, audience: Audience) -> Option<String> {
     without_flag_clauses(&with_file_fields(hint, audience))
 }
@@ -176,7 +177,7 @@ mod tests {
 
     const BOTH: [Audience; 2] = [Audience::Page, Audience::Api];
 
-    /// Whether a text mentions a flag.
+    /// Returns `true` if a text mentions a flag.
     fn names_a_flag(text: &str) -> bool {
         text.match_indices("--").any(|(at, _)| {
             !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '"')
@@ -218,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Reads the whole source, so that new texts are tested too.
+    /// The test reads the whole source, so that it also tests new texts.
     #[test]
     fn no_text_of_the_source_shows_a_flag_on_the_page_or_in_the_api() {
         let mut seen = 0;

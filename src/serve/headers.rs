@@ -1,7 +1,8 @@
 //! Adds security headers and a request ID to every response, and logs the request.
 //!
-//! Pages contain no inline script or style and load nothing from another host, so the content security policy forbids all
-//! three. The log contains the route of a request and never its order or account.
+//! Pages contain no inline script or style and load nothing from another host, so the content security policy forbids
+//! inline scripts, inline styles and other hosts. The log of the service contains the route of a request and never its
+//! order or account.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,8 @@ use super::error_bodies::with_error_body;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Number of requests that this process has received. Request IDs contain it.
+/// Number of requests that this process has received. A request ID contains this number as it was when the request
+/// arrived.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
 pub(super) fn request_id() -> String {
@@ -46,8 +48,8 @@ pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: 
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     let route = route.as_deref().unwrap_or("none");
     app.count_response(route, status);
-    // By default, logs only changes and server errors. Thousands of look-ups a second, and refused requests, which anyone
-    // can send, would fill the disk. The metrics count all requests.
+    // By default, the service logs only changes and server errors, because log lines of every look-up and of refused
+    // requests, which anyone can send, would fill the disk. The metrics count all requests.
     if (method != Method::GET && status < 400) || status >= 500 {
         tracing::info!(id, %method, route, status, ms, "answered");
     } else {

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, for monitors. Their responses contain no order, account or person.
+//! `/healthz`, `/readyz` and `/metrics`, for monitors. The responses to monitors contain no order, account or person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,8 @@ pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// Responds that the service is ready if the index is younger than `ready_max_age` and nothing blocks all retractions.
+/// Responds that the service is ready if the index is younger than `ready_max_age` and no problem blocks all
+/// retractions.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (status, text) = match readiness(&app).await {
         Ok(basis) => (StatusCode::OK, format!("ready: {basis}")),

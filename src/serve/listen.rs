@@ -1,11 +1,12 @@
-//! Accepts connections: checks the address, and limits the number of connections and the time for slow clients.
+//! Accepts connections: checks the listen address, and limits the number of connections and the time for slow clients.
 //!
-//! Passwords and cookies never cross a network unencrypted: without TLS, only a loopback address is allowed. One network
-//! gets only a part of the connections. A client that neither sends nor reads is disconnected.
+//! Passwords and cookies never cross a network unencrypted: without TLS, only a loopback address is allowed. Each
+//! network may open only a part of all connections. The service disconnects a client that neither sends nor reads.
 //!
 //! recoup has its own accept loop, because `axum::serve` supports neither a header time-out nor a connection limit.
-//! axum-server would need our own acceptor for the limit per network and for the write time-out, so it would save no code.
-//! HTTP, TLS, draining and the write time-out use hyper, rustls, hyper-util and tokio-io-timeout.
+//! axum-server would save no code, because it would need recoup's own acceptor for the limit per network and for the
+//! write time-out. recoup uses hyper for HTTP, rustls for TLS, hyper-util for draining, and tokio-io-timeout for the
+//! write time-out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -38,14 +39,14 @@ use super::connection::Connection;
 use crate::access::network_of;
 use crate::error::{Error, Kind, Result};
 
-/// Maximum number of open connections. Further connections wait in the kernel's accept queue.
+/// Maximum number of open connections. Further connections to the service wait in the kernel's accept queue.
 const CONNECTIONS: usize = 1024;
 
-/// Maximum number of open connections from one network. A further connection is closed at once. Behind a proxy the limit
-/// does not apply, because the proxy makes all connections.
+/// Maximum number of open connections from one network. The service closes a further connection at once. Behind a proxy
+/// this limit does not apply, because the proxy makes all connections.
 const CONNECTIONS_PER_NETWORK: usize = 128;
 
-/// Maximum number of requests on one connection; the last response closes it.
+/// Maximum number of requests on one connection, after which the service closes the connection.
 const REQUESTS_PER_CONNECTION: u32 = 1_000;
 
 /// Time limit for the TLS handshake, and for receiving the head of each request.
@@ -54,7 +55,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A write that makes no progress for this long fails.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time that open connections get after a stop signal to finish their request.
+/// The time after a stop signal in which open connections may finish their request.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Bound {
@@ -112,12 +113,12 @@ fn tls_acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
 }
 
 impl Bound {
-    /// The bound address. If port 0 was requested, it has the port that the system chose.
+    /// Returns the bound address. If port 0 was requested, the address has the port that the operating system chose.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Accepts connections until the service is stopped. Then open connections may finish their request.
+    /// Accepts connections until the service is stopped. After the stop, open connections may finish their request.
     pub(super) async fn serve(self, app: &App, router: Router) {
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -130,7 +131,8 @@ impl Bound {
             let (stream, peer, permit) = match accepted {
                 (permit, Ok((stream, peer))) => (stream, peer, permit),
                 (_, Err(error)) => {
-                    // The error is temporary, such as too many open files. The pause keeps the loop from spinning.
+                    // The accept error is temporary, such as too many open files. A pause keeps the accept loop from
+                    // spinning.
                     tracing::warn!(%error, "a connection was not accepted");
                     app.clock.sleep(Duration::from_millis(50)).await;
                     continue;
@@ -164,11 +166,11 @@ impl Bound {
 #[derive(Debug, Clone, Default)]
 struct PerNetwork(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// Counts as one open connection of the network until it is dropped.
+/// Counts as one open connection of the network until the value is dropped.
 struct Slot(PerNetwork, IpAddr);
 
 impl PerNetwork {
-    /// Counts a connection; `None` if the network has reached its limit.
+    /// Counts a connection. Returns `None` if the network has reached its limit of connections.
     fn open(&self, address: IpAddr) -> Option<Slot> {
         let network = network_of(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +208,7 @@ async fn serve_connection(
     router: Router,
     watcher: Watcher,
 ) {
-    // Without this, Nagle's algorithm delays a response of one segment.
+    // Without `TCP_NODELAY`, Nagle's algorithm delays a response of one segment.
     drop(stream.set_nodelay(true));
     let stream = with_write_timeout(stream);
     match tls {
@@ -248,7 +250,7 @@ async fn serve_http(
     }
 }
 
-/// The address of the connection's peer: the client, or the proxy if the service is behind one.
+/// Returns the address of the connection's peer: the client, or the proxy if the service is behind a proxy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 

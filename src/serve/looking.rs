@@ -1,8 +1,9 @@
-//! Preflights of people who look at an order: the service caches them for a minute, and they do not use the quota's reserve.
+//! Runs preflights for people who look at an order. The service caches these preflights for a minute, and they may not
+//! use the quota's reserve.
 //!
-//! People reload pages, and a preflight costs requests to both hosts. A cached preflight is used only if the ledger has
-//! recorded nothing new about the order. Cached data never decides about a send: a retraction reads everything again and
-//! compares the plans.
+//! People reload pages, and a preflight costs requests to both hosts. The service uses a cached preflight only if the
+//! ledger has recorded nothing new about the order. A cached preflight never decides about a send, because a retraction
+//! reads everything again and compares the plans.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +25,10 @@ use crate::retract::verify;
 use crate::store::index::IndexReader;
 use crate::store::ledger::State;
 
-/// How long a preflight is cached.
+/// How long the service caches a preflight.
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
-/// Which part of the quota a preflight may use.
+/// The part of the quota that a preflight may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spends {
     /// The quota without the reserve.
@@ -41,18 +42,19 @@ pub(super) struct Look {
     pub(super) receipt: Receipt,
     pub(super) read_at: Timestamp,
     made: Instant,
-    /// The ledger's state of the order when the preflight was read.
+    /// The ledger's state of the order at the time of the preflight.
     ledger: String,
 }
 
-/// Only one preflight of the same request runs at a time. Concurrent requests wait for its result.
+/// A lock with the cached preflight of one request. Only one preflight of the same request runs at a time, and
+/// concurrent requests wait for its result.
 type Slot = Arc<tokio::sync::Mutex<Kept>>;
 
 #[derive(Debug, Default)]
 struct Kept {
     look: Option<Look>,
-    /// When the vendor's limit stopped the last preflight, with its error. An immediate repetition would use the other
-    /// host's quota and fail again.
+    /// The time at which the vendor's limit stopped the last preflight, with the error. An immediate repetition of the
+    /// preflight would use the other host's quota and fail again.
     limit: Option<(Instant, Error)>,
 }
 
@@ -71,7 +73,8 @@ impl Looks {
         asked
     }
 
-    /// Returns the cache slot of a request. Requests that differ only in reason, ticket or confirmed plan share a slot.
+    /// Returns the cache slot of a request. Requests that differ only in reason, ticket or confirmed plan share a cache
+    /// slot.
     fn slot(&self, request: &RetractRequest) -> Slot {
         let key = json!(RetractRequest { reason: None, ticket: None, plan: None, ..request.clone() }).to_string();
         let now = Instant::now();
@@ -94,7 +97,7 @@ impl Actions {
         self.look_unless(who, request, spends, |look| look.made.elapsed() < KEPT_FOR).await
     }
 
-    /// Reads a new preflight of the request and caches it.
+    /// Runs a new preflight of the request and caches it.
     pub(super) async fn look_again(self: &Arc<Self>, who: &Principal, request: &RetractRequest) -> Result<Look> {
         self.look_unless(who, request, Spends::Retraction, |_kept| false).await
     }
@@ -129,8 +132,8 @@ impl Actions {
         Ok(kept.look.insert(Look { receipt, read_at, made, ledger }).clone())
     }
 
-    /// Returns the ledger's state of an order as text: its retractions and the approval limits. A changed text makes a
-    /// cached preflight stale.
+    /// Returns the ledger's state of an order as text: its retractions and the approval limits. If the text has
+    /// changed, a cached preflight is stale.
     fn ledger_about(&self, order: &OrderId) -> Result<String> {
         let Some(ledger) = self.ledger()? else { return Ok(String::new()) };
         let newest = |id, events: &[crate::store::ledger::Event]| json!([id, events.last().map(|event| event.id)]);
@@ -138,7 +141,7 @@ impl Actions {
         Ok(json!([ledger.ledger_id()?, ledger.policy()?, known]).to_string())
     }
 
-    /// Replaces the reward states of the entries by those of the index if the index is newer than the ledger.
+    /// Replaces the reward states of the entries by the states in the index if the index is newer than the ledger.
     pub(super) fn update_entries(&self, entries: &mut [Entry]) -> Result<()> {
         let Some(index) = IndexReader::open(&self.settings.index, Some(&self.settings.identity))? else {
             return Ok(());

@@ -1,9 +1,10 @@
 //! Use case: the HTTP service for the support team: web page, JSON API, webhooks, health checks and metrics.
 //!
 //! `listen` accepts connections. `routes` is the only table of paths and of the access that each path requires. `auth`
-//! checks every request against that table before a handler runs. `page` serves browsers and `api` serves programs; both
-//! call the other use cases through `actions`. Only the `retract` module decides about a retraction. No response contains a
-//! vendor token. A response contains an account ID only on request, and only for a user with that right.
+//! checks every request against the table of routes before a handler runs. The module `page` serves browsers and `api`
+//! serves API clients; both call the other use cases through `actions`. Only the `retract` module decides about a
+//! retraction. No response contains a vendor token. A response contains an account ID only on request, and only for a
+//! user with the right to see accounts.
 
 mod actions;
 mod api;
@@ -56,23 +57,23 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Paths of the certificate chain and the private key, in PEM; `None` without TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Whether a reverse proxy in front of the service terminates TLS.
+    /// `true` if a reverse proxy in front of the service terminates TLS.
     pub behind_proxy: bool,
     /// The address of a proxy that signs users in, and the header that contains the user's name.
     pub sign_in_proxy: Option<(IpAddr, String)>,
-    /// The database file of users, sessions and tokens.
+    /// The place of the users' database, which has users, sessions and tokens.
     pub access: Place,
     pub sessions: access::Limits,
-    /// Age of the index above which `/readyz` fails.
+    /// The age of the index above which `/readyz` fails.
     pub ready_max_age: Duration,
     /// Maximum number of requests of one API token per minute; `None` for no limit.
     pub token_requests_per_minute: Option<NonZeroU32>,
     pub page: PageOptions,
     pub hooks: Arc<Receiver>,
-    /// `None` if notices are not configured.
+    /// The settings of notices; `None` if notices are not configured.
     pub notices: Option<notify::Settings>,
     pub schedule: (Schedule, Arc<dyn Work>),
-    /// The effective settings, without secrets.
+    /// The effective settings of the service, without secrets.
     pub shown_settings: Vec<ShownSetting>,
 }
 
@@ -80,19 +81,19 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct ShownSetting {
     pub key: String,
-    /// `None` if the setting is unset and has no default.
+    /// The value of the setting; `None` if the setting is unset and has no default.
     pub value: Option<String>,
     pub source: String,
 }
 
-/// What the page offers, from the settings.
+/// The settings for what the page offers.
 #[derive(Debug, Clone, Default)]
 pub struct PageOptions {
-    /// The reasons that a form offers beside its free text.
+    /// The reasons that a retraction form offers in addition to its free text.
     pub reasons: Vec<String>,
-    /// The page of an order in the shop; `None` for no link.
+    /// The URL of an order's page in the shop; `None` for no link.
     pub shop_order_url: Option<LinkTemplate>,
-    /// The vendor's page of an action; `None` for no link.
+    /// The URL of an action's page at the vendor; `None` for no link.
     pub vendor_action_url: Option<LinkTemplate>,
 }
 
@@ -104,7 +105,7 @@ pub async fn run(
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<()> {
-    // Fails before the service starts if notices cannot be sent: otherwise people would wait for notices that never arrive.
+    // The service does not start if it cannot send notices, because people would wait for notices that never arrive.
     let notifier = options.notices.clone().map(|settings| Notifier::new(settings, *clock, stop.clone())).transpose()?;
     let bound = listen::bind(&options).await?;
     let address = bound.address();
@@ -127,7 +128,8 @@ pub async fn run(
     Ok(())
 }
 
-/// Parses the page's form into a request. A test compares the requests of flags, form, JSON body and approval.
+/// Parses the page's form into a request. A test compares the requests that come from flags, form, JSON body and
+/// approval.
 #[cfg(test)]
 pub(crate) fn request_of_form(form: &str) -> Result<crate::retract::request::RetractRequest> {
     page::retract::from_form(&extractors::Fields::parse(form.as_bytes()))

@@ -1,7 +1,8 @@
-//! Finds the events that need a person's attention, and sends a notice for each. Runs as its own task in the service.
+//! Finds events that need a person's attention, and sends a notice for each event. The search for events runs as its
+//! own task in the service.
 //!
-//! An event has the same key while it lasts, and the queue accepts each key once. If several services share a ledger, only
-//! one of them sends the notices.
+//! An event has the same key while it lasts, and the queue of notices accepts each key once. If several services share
+//! a ledger, only one of them sends the notices.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::store::ProcessLock;
 use crate::store::ledger::{Approval, Stage, State};
 use crate::store::notices::{Notice, NoticeQueue};
 
-/// Minimum wait for a host that causes a notice. A shorter wait is normal pacing.
+/// The minimum wait for a host that causes a notice. A shorter wait for a host is normal pacing.
 const BLOCKED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// Finds events and sends notices until the service stops.
@@ -35,7 +36,8 @@ pub(super) async fn run(app: Arc<App>, notifier: Notifier) {
     }
 }
 
-/// Queues the notices of new events and delivers the due notices. Does nothing if another process holds the lock.
+/// Queues the notices of new events and delivers the due notices. Does nothing if another process holds the lock of the
+/// notice queue.
 async fn find_and_deliver(
     app: &Arc<App>,
     notifier: &Notifier,
@@ -67,12 +69,13 @@ async fn pause(app: &App, time: Duration) {
     }
 }
 
-/// Returns all current events. The queue ignores those that it already has.
+/// Returns all current events. The queue ignores events that it already has.
 fn events(app: &App, status: &Status, after: Duration) -> Result<Vec<Notice>> {
     let now = app.clock.now();
     let mut found = Vec::new();
     if let Some(ledger) = app.actions.ledger()? {
-        // The key contains the ledger's ID, because the numbers of retractions are unique within one ledger only.
+        // The key of the event contains the ledger's ID, because the numbers of retractions are unique within one
+        // ledger only.
         let id: String = ledger.ledger_id()?.chars().take(8).collect();
         found.extend(approvals(&id, &ledger.approvals(now)?));
         found.extend(open_retractions(&id, status, now, signed(after)));
@@ -111,7 +114,7 @@ fn approvals(ledger: &str, approvals: &[Approval]) -> Vec<Notice> {
 
 fn open_retractions(ledger: &str, status: &Status, now: Timestamp, after: SignedDuration) -> Vec<Notice> {
     let is_old = |since: &str| since.parse::<Timestamp>().is_ok_and(|since| now.duration_since(since) > after);
-    // A planned retraction was not sent, so it cannot be unconfirmed.
+    // A planned retraction causes no notice, because it was not sent and therefore cannot be unconfirmed.
     let open = status.open.iter().filter(|open| open.state != State::Planned && is_old(&open.since));
     open.map(|open| {
         let key = format!("unconfirmed:{ledger}:{}", open.id);

@@ -1,7 +1,7 @@
 //! The orders that each user has opened last, for the start page.
 //!
-//! They are in memory only: which orders a person looks at is nobody else's business, and a file would keep it. A restart
-//! forgets them.
+//! The service keeps a user's opened orders in memory only, because no other person may learn which orders a user looks
+//! at. A restart of the service clears the list of opened orders.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::OrderId;
 
-/// Maximum number of orders of one user.
+/// Maximum number of opened orders that the service keeps for one user.
 const ORDERS_AT_MOST: usize = 10;
 
-/// An order is forgotten after this time.
+/// The time after which the service forgets an opened order.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(12);
 
 type Opened = VecDeque<(OrderId, Timestamp)>;
@@ -22,7 +22,7 @@ type Opened = VecDeque<(OrderId, Timestamp)>;
 pub(super) struct RecentOrders(Mutex<HashMap<String, Opened>>);
 
 impl RecentOrders {
-    /// Remembers that a user has opened an order.
+    /// Records that a user has opened an order.
     pub(super) fn opened(&self, user: &str, order: &OrderId, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = all.entry(user.to_owned()).or_default();
@@ -31,7 +31,7 @@ impl RecentOrders {
         opened.truncate(ORDERS_AT_MOST);
     }
 
-    /// Returns a user's orders with the time of the last opening, the newest first.
+    /// Returns the orders that a user has opened, each with the time of the last opening, the newest first.
     pub(super) fn of(&self, user: &str, now: Timestamp) -> Vec<(OrderId, Timestamp)> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, opened| {

@@ -1,7 +1,7 @@
 //! The route table: each path with its audience, its required access and its handler.
 //!
-//! The router is built from this table and has no other path. Authorization runs before every handler. A test requests every
-//! route with every role.
+//! The router is built from the route table and has no other path. The service authorizes a request before its handler
+//! runs. A test requests every route with every role.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,17 +24,18 @@ use super::{api, health, page, webhooks};
 use crate::access::Right;
 use crate::webhook::MAX_BODY;
 
-/// A request that takes longer gets a 504. The action that the request started continues.
+/// The time limit of a request. A slower request gets a 504, and the action that it started continues.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The kind of client that a route serves. It decides how the caller is identified and which form an error has.
+/// The kind of client that a route serves. The kind of client decides how the service identifies the caller and which
+/// form an error has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Browsers: HTML, and a session cookie.
+    /// Browsers, with HTML and a session cookie.
     Page,
-    /// Programs: JSON, and a token.
+    /// API clients, with JSON and a token.
     Api,
-    /// Monitors and webhook senders: plain text.
+    /// Monitors and webhook senders, with plain text.
     Machine,
 }
 
@@ -43,13 +44,13 @@ pub enum Access {
     Public,
     SignedIn,
     Requires(Right),
-    /// A request from this machine needs no sign-in. Any other request requires this right.
+    /// A request from this machine needs no sign-in. A request from another machine needs a caller with this right.
     RequiresOrLocal(Right),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
-    /// HTTP method, `GET` or `POST`.
+    /// The HTTP method: `GET` or `POST`.
     pub method: &'static str,
     /// Path pattern. `{name}` matches one segment.
     pub path: &'static str,
@@ -57,7 +58,7 @@ pub struct Route {
     pub access: Access,
 }
 
-/// Every route, for tests.
+/// Returns every route, for tests.
 pub fn all() -> Vec<Route> {
     table().into_iter().map(|(route, _)| route).collect()
 }

@@ -1,7 +1,8 @@
-//! Looks at several orders, and retracts several orders in one step.
+//! Runs preflights of several orders, and retracts several orders in one step.
 //!
-//! Each order goes through the checks and the send of a single retraction and has its own plan, so each is sent at most
-//! once. The limits for many orders at once apply to the sum ([`crate::retract::several`]).
+//! Each order has its own plan, and goes through the checks and the send of a single retraction. Therefore recoup sends
+//! each order's reversal at most once. The limits for many orders at once apply to the sum
+//! ([`crate::retract::several`]).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -24,25 +25,25 @@ use crate::retract::several;
 /// Maximum number of orders that the page checks at once.
 pub(super) const CHECKED_AT_ONCE: usize = 50;
 
-/// Maximum number of orders in one step. More are a batch.
+/// Maximum number of orders in one step. A user uploads more orders as a batch.
 pub(super) const RETRACTED_AT_ONCE: usize = 20;
 
-/// No further order is sent after this time, so that the page answers before its request times out.
+/// The time after which no further order is sent, so that the page answers before its request times out.
 const SENDS_FOR: Duration = Duration::from_mins(1);
 
-/// What became of one order of several.
+/// The result for one of several orders.
 pub(super) enum Outcome {
     /// The ledger has recorded the request, which may have been sent.
     Recorded(Box<Receipt>),
-    /// Nothing was sent for this order.
+    /// recoup sent nothing for this order.
     NotSent(Error),
-    /// Nothing was sent for this order, because of an earlier one.
+    /// recoup sent nothing for this order, because of an earlier order's result.
     NotAttempted(String),
 }
 
 impl Actions {
-    /// Runs a preflight of each request, a few at the same time. After the vendor's limit has stopped one of them, no further
-    /// one begins.
+    /// Runs a preflight of each request, a few at the same time. After the vendor's limit has stopped a preflight, no
+    /// further preflight begins.
     pub(super) async fn look_at_several(
         self: &Arc<Self>,
         who: &Principal,
@@ -58,7 +59,8 @@ impl Actions {
                 }
                 let look = this.look(&who, &request, spends).await;
                 if let Some(error) = look.as_ref().err().filter(|error| error.kind == Kind::Parked) {
-                    // Another preflight may have met the limit first; either error says the same.
+                    // Another preflight may have met the vendor's limit first. Either error may be kept, because both
+                    // errors say the same.
                     drop(limit.set(error.clone()));
                 }
                 look
@@ -67,7 +69,7 @@ impl Actions {
         stream::iter(looks).buffered(CONCURRENT_READS).collect().await
     }
 
-    /// Fails if these orders may not be sent in one step.
+    /// Fails if recoup must not send these orders in one step.
     pub(super) fn check_several(&self, receipts: &[&Receipt]) -> Result<()> {
         let since = self.now().checked_sub(TRUSTED_FOR).unwrap_or(Timestamp::MIN);
         let (policy, trusted) = match self.ledger()? {
@@ -79,8 +81,9 @@ impl Actions {
 
     /// Retracts the orders one after another. Each request names the plan that the person has seen.
     ///
-    /// The work runs as its own task, so that it continues if the client disconnects. The next order is not attempted after a
-    /// request without an answer, after an error that concerns more than one order, or when the service stops.
+    /// The retractions run as one task of their own, which continues if the client disconnects. The next order is not
+    /// attempted after a request without an answer, after an error that concerns more than one order, or when the
+    /// service stops.
     pub(super) async fn retract_several(
         self: &Arc<Self>,
         who: &Principal,
@@ -155,7 +158,7 @@ fn plan_changed() -> Error {
     Error::new(Kind::Refused, PLAN_CHANGED).hint("look the order up again")
 }
 
-/// Returns why no further order may be attempted; `None` if the next one may.
+/// Returns why no further order may be attempted; `None` if the next order may be attempted.
 fn why_stop(order: &OrderId, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Recorded(receipt) => {

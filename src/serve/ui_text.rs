@@ -1,5 +1,5 @@
-//! The page's texts that code selects: the meaning of a state, and the heading of an error. Also maps errors to HTTP status
-//! codes. The other texts are in `templates/`.
+//! The texts of the page that code selects: the meaning of a state, and the heading of an error. This module also maps
+//! errors to HTTP status codes. The other texts of the page are in `templates/`.
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ pub(super) fn meaning_of(state: State) -> &'static str {
     }
 }
 
-/// Returns the CSS class of a state.
+/// Returns the CSS class of a retraction's state.
 pub(super) fn tone_of(state: State) -> &'static str {
     match state {
         State::Confirmed | State::Processed => "good",
@@ -37,7 +37,7 @@ pub(super) fn tone_of(state: State) -> &'static str {
     }
 }
 
-/// Shortens each RFC 3339 time of a text to the minute: `2026-11-30T22:25:09Z` becomes `2026-11-30 22:25 UTC`.
+/// Shortens each RFC 3339 time in a text to the minute: `2026-11-30T22:25:09Z` becomes `2026-11-30 22:25 UTC`.
 pub(super) fn with_times(text: &str) -> String {
     let shortened = |word: &str| {
         let time = word.trim_end_matches([',', ';', '.', ':', ')']);

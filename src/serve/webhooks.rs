@@ -1,8 +1,9 @@
-//! `POST /webhooks/advocate`: verifies a delivery against the vendor's keys and stores it.
+//! `POST /webhooks/advocate`: verifies a webhook delivery against the vendor's keys and stores it.
 //!
-//! The vendor retries every response except 200 hourly, up to 72 times (`docs/vendor/advocate.md` §5). So the response is
-//! 200 if the delivery is stored, already known or useless, and an error if a retry may succeed. Anyone can send an invalid
-//! delivery, so invalid deliveries are counted, and logged at most once a minute.
+//! The vendor retries every response except 200 hourly, up to 72 times (`docs/vendor/advocate.md` §5). Therefore the
+//! service responds with 200 if the delivery is stored, already known or useless, and with an error if a retry may
+//! succeed. Anyone can send an invalid webhook delivery. Therefore the service counts invalid deliveries, and logs them
+//! at most once a minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ const SIGNATURE: &str = "x-hook-jws-rfc-7797";
 
 pub(super) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let signatures: Vec<&str> = headers.get_all(SIGNATURE).iter().filter_map(|value| value.to_str().ok()).collect();
-    // Two signatures make the delivery ambiguous, even if one of them is valid.
+    // Two signatures make a webhook delivery ambiguous, even if one of them is valid.
     let [signature] = signatures.as_slice() else { return refused(&app, Rejected::Unsigned) };
     let now = app.clock.now();
     if let Err(rejected) = app.options.hooks.check(signature, &body, now).await {
@@ -51,21 +52,22 @@ pub(super) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, bod
     }
 }
 
-/// Number of deliveries that this process has refused, by reason.
+/// Number of webhook deliveries that this process has refused, by reason.
 #[derive(Debug, Default)]
 pub(super) struct RefusedCounts(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     by_reason: BTreeMap<&'static str, u64>,
-    /// The time of the last log line, and the total that the line reported.
+    /// The time of the last log line about refused deliveries, and the total that the line reported.
     logged: Option<(Timestamp, u64)>,
 }
 
 const LOG_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 impl RefusedCounts {
-    /// Counts one refused delivery. If a log line is due, returns the number of refusals since the last one.
+    /// Counts one refused webhook delivery. If a log line is due, returns the number of refused deliveries since the
+    /// last log line.
     fn count(&self, rejected: Rejected, now: Timestamp) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.by_reason.entry(rejected.as_str()).or_default() += 1;

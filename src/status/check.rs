@@ -1,8 +1,9 @@
-//! `recoup status --check`: finds the problems that the operator must know about. Pure.
+//! `recoup status --check`: finds the problems that the operator must know about. `check` does no I/O.
 //!
-//! The problems are: a ledger or a clock that blocks every send, a stale index, an overdue retraction, credentials that the
-//! vendor refused, a proof that a newer crawl contradicts, and an implausible wait. A gap in a crawl is not a problem,
-//! because one account that can never be read would keep the alarm on forever. The metrics report gaps.
+//! The operator must know about a ledger or a clock that blocks every send, a stale index, an overdue retraction,
+//! credentials that the vendor refused, a proof that a newer crawl contradicts, and an implausible wait. A gap in a
+//! crawl is not a problem of `recoup status --check`, because one account that can never be read would keep the alarm
+//! on forever. The metrics report the gaps of a crawl.
 
 use std::time::Duration;
 
@@ -27,11 +28,12 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Trouble)]
 pub struct Problem {
-    /// `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials`, `standing_again`, `implausible_wait` or `clock`.
+    /// The name of the problem: `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials`, `standing_again`,
+    /// `implausible_wait` or `clock`.
     pub problem: &'static str,
     /// The problem as a sentence.
     pub message: String,
-    /// What to do about it.
+    /// What the operator should do about the problem.
     pub remedy: Option<String>,
 }
 
@@ -40,7 +42,7 @@ impl Problem {
         Self { problem, message: error.message.clone(), remedy: error.hint.clone() }
     }
 
-    /// Joins the problem and its remedy in one line.
+    /// Joins the problem and its remedy in one line of text.
     pub fn line(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}; {remedy}", self.message),

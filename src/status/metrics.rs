@@ -1,7 +1,8 @@
-//! The status as Prometheus metrics: for the textfile collector of a node exporter, and for the service's `/metrics`.
+//! Formats the status as Prometheus metrics: for the textfile collector of a node exporter, and for the service's
+//! `/metrics`.
 //!
-//! The file is replaced atomically, so that a collector never reads half of it. The metrics contain no order, account or
-//! person.
+//! recoup replaces the metrics file atomically, because a collector must never read half of it. The metrics contain no
+//! order, account or person.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,12 +26,12 @@ impl Status {
         let text = self
             .metrics(overdue, now, &ServiceMetrics::default())
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
-        // The file is world-readable, because the collector runs as another user.
+        // The metrics file is world-readable, because the collector runs as another user.
         let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
         OutFile::reserve_by(path, rules)?.write_or_leave_nothing(text.as_bytes())
     }
 
-    /// Formats all metrics as text: those of index and ledger, and the counters of this process.
+    /// Formats all metrics as text: the metrics of index and ledger, and the counters of this process.
     pub fn metrics(
         &self,
         overdue: Duration,
@@ -109,7 +110,7 @@ impl Status {
         );
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         for line in &self.quota {
-            // Only the first word, because the base URL after it may contain a private host name.
+            // Takes only the first word of the host, because the base URL after it may contain a private host name.
             let host = || ("host", line.host.split(' ').next().unwrap_or_default().to_owned());
             if let Some(free) = line.left {
                 left.get_or_create(&vec![host()]).set(count(free));
@@ -130,12 +131,13 @@ impl Status {
     }
 }
 
-/// Counters of one process since its start: requests that it received, and requests that it sent. Empty for a command.
+/// The counters of one process since its start: the requests that it received, and the requests that it sent. The
+/// counters are empty for a command.
 #[derive(Debug, Default)]
 pub struct ServiceMetrics {
-    /// Number of responses by route and by first digit of the status.
+    /// Number of the service's responses by route and by first digit of the status.
     pub answers: BTreeMap<(String, u16), u64>,
-    /// Number of the vendor's responses by host and status; status 0 counts requests without a response.
+    /// Number of the vendor's responses by host and status. Status 0 counts requests without a response.
     pub vendor: BTreeMap<(&'static str, u16), u64>,
     /// Number of refused webhook deliveries by reason.
     pub refused_hooks: BTreeMap<&'static str, u64>,

@@ -1,7 +1,8 @@
-//! Use case: how fresh and complete the index is, and which retractions are open.
+//! Use case: shows how fresh and complete the index is, and which retractions are open.
 //!
-//! It only reads the index and the ledger, without network requests. The status also lists confirmed retractions that a
-//! newer crawl contradicts, because a confirmation covers only the rewards that were known at that time.
+//! The status only reads the index and the ledger, without network requests. The status also lists confirmed
+//! retractions that a newer crawl contradicts, because a confirmation covers only the rewards that were known at that
+//! time.
 
 mod check;
 mod metrics;
@@ -29,8 +30,8 @@ pub use text::human_duration;
 /// Period of the statistics about the time to proof: proofs of the last 30 days.
 const CONFIRMED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
-/// Upper bounds of the histogram of time to proof, in seconds: half a minute, five minutes, half an hour, three hours, a day,
-/// longer.
+/// Upper bounds of the histogram of the time to proof, in seconds: half a minute, five minutes, half an hour, three
+/// hours, a day, longer.
 const BUCKET_BOUNDS: [Option<i64>; 6] = [Some(30), Some(300), Some(1_800), Some(10_800), Some(86_400), None];
 
 /// Number of crawl runs in the status.
@@ -43,173 +44,174 @@ pub struct Status {
     pub database: String,
     /// Path of the ledger.
     pub ledger: String,
-    /// The tenant of both files; `null` without an index.
+    /// The tenant to which index and ledger belong; `null` if the index does not exist.
     pub tenant: Option<String>,
-    /// The Account SID of both files.
+    /// The Account SID to which index and ledger belong.
     pub account_sid: Option<String>,
-    /// How much of the tenant the index holds; `null` without an index.
+    /// How much of the tenant the index has read; `null` if the index does not exist.
     pub coverage: Option<Coverage>,
     /// Age of the newest finished crawl, in seconds.
     pub age_seconds: Option<i64>,
-    /// The same age, exactly.
+    /// Exact age of the newest finished crawl.
     #[serde(skip)]
     pub age: Option<jiff::SignedDuration>,
-    /// The newest runs, newest first.
+    /// The newest runs of crawls, newest first.
     pub runs: Vec<RunLine>,
-    /// Number of accounts that the last run could not read.
+    /// Number of accounts that the last run of a crawl could not read.
     pub failed_accounts: u64,
-    /// These accounts, if requested.
+    /// The accounts that the last run could not read, if the caller requested them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<Vec<FailedLine>>,
-    /// Why nothing is sent from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half` if it is not the one
-    /// that the index was used with, `damaged`, `tampered` with, or `not_writable` by this user; `null` if it can be used.
+    /// Why recoup sends nothing from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half` if the
+    /// index was used with another ledger, `damaged`, `tampered` with, or `not_writable` by this user; `null` if the
+    /// ledger can be used.
     pub ledger_trouble: Option<&'static str>,
-    /// Why nothing can be sent now; empty if sending is possible.
+    /// Why recoup can send nothing now; empty if sending is possible.
     pub blocked: Vec<Problem>,
-    /// The first of `blocked` as an error.
+    /// The first entry of `blocked` as an error.
     #[serde(skip)]
     pub block: Option<Error>,
     /// Number of retractions in each state.
     pub retractions: std::collections::BTreeMap<&'static str, u64>,
-    /// The quota of each host.
+    /// The request quota of each vendor host.
     pub quota: Vec<QuotaLine>,
-    /// Open retractions, and planned ones that were not sent.
+    /// The open retractions, and the planned retractions that recoup did not send.
     pub open: Vec<OpenLine>,
-    /// Confirmed retractions whose action has a reward that a newer reading shows as not cancelled.
+    /// Confirmed retractions of an action with a reward that a newer reading shows as not cancelled.
     pub standing_again: Vec<StandingLine>,
     /// Commands whose credentials the vendor refused and has not accepted since.
     pub refusals: Vec<Refusal>,
-    /// The rule of each program, as last read by a retraction.
+    /// The refund rule of each program, as a retraction last read it.
     pub program_rules: Vec<ProgramRule>,
-    /// Time from send to proof over the last 30 days; `null` without a proof.
+    /// Time from the send of a retraction to its proof over the last 30 days; `null` without a proof.
     pub time_to_confirm: Option<Spread>,
-    /// How far this machine's clock was ahead of the vendor's at the newest response; `null` before the first one.
+    /// How far this machine's clock was ahead of the vendor's at the newest response; `null` before the first response.
     pub clock: Option<ClockOffset>,
-    /// The clock by which expiry is decided.
+    /// The clock by which recoup decides whether a reward has expired.
     pub judged_by: JudgedBy,
-    /// Number of accounts that webhooks named and that are not read again yet.
+    /// Number of accounts that a webhook named and that recoup has not read again yet.
     pub accounts_waiting: u64,
     /// When each scheduled job last succeeded, RFC 3339.
     pub jobs: std::collections::BTreeMap<String, Option<String>>,
-    /// The problems, if requested.
+    /// The problems for the operator, if the caller requested them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<Problem>>,
 }
 
-/// One host's quota, shared by every process on this index.
+/// The request quota of one vendor host. Every process on this index shares it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct QuotaLine {
-    /// `advocate` or `brand`, and the base URL.
+    /// The vendor host: `advocate` or `brand`, and the base URL.
     pub host: String,
-    /// Requests in a window; `null` if no limit is known.
+    /// Requests that the host allows in a quota window; `null` if no limit is known.
     pub limit: Option<u64>,
-    /// Requests used in the window; without a limit, in the last hour.
+    /// Requests used in the quota window; without a limit, in the last hour.
     pub used: u64,
-    /// Requests left in the window, the reserve included.
+    /// Requests left in the quota window, the reserve included.
     pub left: Option<u64>,
-    /// When the window ends, RFC 3339; `null` if none has begun.
+    /// When the quota window ends, RFC 3339; `null` if no window has begun.
     pub resets_at: Option<String>,
-    /// The share that is kept for retractions.
+    /// The share of the quota that only retractions may use.
     pub reserve: f64,
-    /// Requests a second, configured or learned; `null` if none is known.
+    /// Requests a second, configured or learned; `null` if no rate is known.
     pub rate: Option<f64>,
     /// No process sends a request before this time, RFC 3339.
     pub waiting_until: Option<String>,
-    /// Why no process may send a request.
+    /// Why no process may send a request to the host.
     pub wait_reason: Option<&'static str>,
-    /// Requests of the last hour for crawls and checks.
+    /// Requests that crawls and checks sent in the last hour.
     pub last_hour_crawl: u64,
-    /// Requests of the last hour by people who looked at orders.
+    /// Requests of people who looked at orders in the last hour.
     pub last_hour_looking: u64,
-    /// Requests of the last hour for retractions and their verification.
+    /// Requests that retractions and their verification sent in the last hour.
     pub last_hour_retraction: u64,
-    /// Requests since midnight UTC.
+    /// Requests to the host since midnight UTC.
     pub today: u64,
-    /// Requests of each of the last 24 hours, the oldest first; the last one ends now.
+    /// Requests in each of the last 24 hours, the oldest hour first. The last hour ends now.
     pub hours: Vec<u64>,
 }
 
-/// A distribution of durations.
+/// A distribution of the times from send to proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Spread {
-    /// Number of durations.
+    /// Number of measured durations.
     pub count: u64,
-    /// The median, in seconds.
+    /// The median of the durations, in seconds.
     pub median_seconds: i64,
-    /// The 90th percentile, in seconds.
+    /// The 90th percentile of the durations, in seconds.
     pub p90_seconds: i64,
-    /// The sum, in seconds.
+    /// The sum of the durations, in seconds.
     pub sum_seconds: i64,
-    /// The histogram. Each duration is in exactly one bucket.
+    /// The histogram of the durations. Each duration is in exactly one bucket of the histogram.
     pub buckets: Vec<Bucket>,
 }
 
-/// Durations above the previous bucket's bound and up to this one.
+/// A bucket of the histogram: durations above the previous bucket's bound and up to its own bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Bucket {
-    /// The upper bound in seconds; `null` for none.
+    /// The upper bound of the bucket in seconds; `null` for no bound.
     pub up_to_seconds: Option<i64>,
-    /// Number of durations.
+    /// Number of durations in the bucket.
     pub count: u64,
 }
 
 /// One run of a crawl.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct RunLine {
-    /// When it began, RFC 3339.
+    /// When the run of the crawl began, RFC 3339.
     pub started_at: String,
-    /// When it ended; `null` if it can be resumed.
+    /// When the run of the crawl ended; `null` if the run can be resumed.
     pub finished_at: Option<String>,
-    /// The source: `participants`, `graphql` or `export`.
+    /// The source of the crawl: `participants`, `graphql` or `export`.
     pub source: String,
-    /// Whether it read everything that it knew of.
+    /// Whether the run read every account that it knew.
     pub complete: bool,
-    /// Whether it read only what changed since an earlier run.
+    /// Whether the run read only what changed since an earlier run.
     pub refresh: bool,
-    /// Requests sent.
+    /// Number of requests that the run sent.
     pub requests: u64,
-    /// Requests for accounts that were read again only because of their age.
+    /// Number of requests for accounts that the run read again only because of their age.
     pub requests_reread: u64,
-    /// Accounts read.
+    /// Number of accounts that the run read.
     pub accounts_read: u64,
-    /// Accounts known.
+    /// Number of accounts that the run knew.
     pub accounts_known: u64,
-    /// Why it is not complete.
+    /// Why the run of the crawl is not complete.
     pub gaps: Vec<String>,
 }
 
-/// An account that could not be read.
+/// An account that the crawl could not read.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FailedLine {
-    /// The account.
+    /// The ID of the account that the crawl could not read.
     pub account_id: String,
-    /// Why it could not be read.
+    /// Why the crawl could not read the account.
     pub reason: String,
 }
 
 /// An open retraction.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct OpenLine {
-    /// Number of the retraction.
+    /// Number of the open retraction in the ledger.
     pub id: i64,
-    /// The order.
+    /// The order of the retraction.
     pub order_id: String,
-    /// The action.
+    /// The action of the retraction.
     pub action_id: Option<String>,
     /// The state of the retraction.
     pub state: State,
-    /// Since when it has this state, RFC 3339.
+    /// Since when the retraction has this state, RFC 3339.
     pub since: String,
 }
 
 /// A confirmed retraction that a newer reading contradicts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct StandingLine {
-    /// Number of the retraction.
+    /// Number of the contradicted retraction in the ledger.
     pub id: i64,
-    /// The order.
+    /// The order of the retraction.
     pub order_id: String,
-    /// The action; `null` if it was reversed by order ID and action tracker.
+    /// The action of the retraction; `null` if recoup reversed it by order ID and action tracker.
     pub action_id: Option<String>,
     /// The reward that does not read as cancelled.
     pub reward_id: String,
@@ -258,7 +260,8 @@ pub fn gather(
         let now = reader.judged_now(clock.now())?;
         status.judged_by = now.by;
         now_ms = now.at.as_millisecond();
-        // The age counts from the earlier of two times: this machine's clock, and the clock by which expiry is decided.
+        // The age of the index counts from the earlier of two times: this machine's clock, and the clock by which
+        // recoup decides expiry.
         status.age = as_of.map(|then| now.at.min(clock.now()).duration_since(then));
         status.age_seconds = status.age.map(|age| age.as_secs());
         status.coverage = Some(coverage);
@@ -305,7 +308,7 @@ pub fn gather(
     Ok(status)
 }
 
-/// Returns the rule of one program; `None` if another version of recoup stored it.
+/// Returns the refund rule of one program; `None` if another version of recoup stored it.
 fn rule_line(read: &RuleRead) -> Option<ProgramRule> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     Some(program.judge(&[], &format!("{:.0}", read.read_at)))
@@ -316,7 +319,8 @@ fn quota(database: &Place, clock: &Clock) -> Result<Vec<QuotaLine>> {
     let line = |known: BudgetLine| {
         let account = known.account;
         let last_hour = known.last_hour.total();
-        // A crawl that has used its share of the quota waits for the end of the window, even if the host demands no pause.
+        // A crawl that has used its share of the quota waits for the end of the quota window, even if the host demands
+        // no pause.
         let waits = account.pause.map(|pause| (pause.until_ms, pause.reason)).or_else(|| {
             let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
             Some((end, WaitReason::QuotaUsed))
@@ -341,7 +345,7 @@ fn quota(database: &Place, clock: &Clock) -> Result<Vec<QuotaLine>> {
     Ok(budgets(database, clock.now_ms())?.into_iter().map(line).collect())
 }
 
-/// Returns one retraction. The states of its rewards are the newest of ledger and index.
+/// Returns one retraction for display. The states of the retraction's rewards are the newest of ledger and index.
 pub fn one_retraction(
     database: &Place,
     ledger: &Place,
@@ -399,7 +403,7 @@ impl Spread {
     }
 }
 
-/// Counts sorted durations by bucket.
+/// Counts sorted durations by histogram bucket.
 fn buckets(sorted: &[i64]) -> Vec<Bucket> {
     let mut before = 0;
     BUCKET_BOUNDS
@@ -424,8 +428,9 @@ fn open_line(retraction: &Retraction) -> OpenLine {
     }
 }
 
-/// Returns the rewards of a proven retraction that a reading shows as not cancelled: they were read after the proof, or the
-/// proof did not know them. Rewards that the proof reports as lost are not included.
+/// Returns the rewards of a proven retraction that a reading shows as not cancelled. The contradicting rewards were
+/// read after the proof, or the proof did not include them. Rewards that the proof reports as lost do not contradict
+/// it.
 fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> Result<Vec<StandingLine>> {
     if !matches!(retraction.state, State::Confirmed | State::Partial) {
         return Ok(Vec::new());
@@ -440,7 +445,7 @@ fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> R
     };
     let standing = known.into_iter().filter(|indexed| {
         let is_of_the_proof = proven.iter().any(|was| was.reward_id == indexed.reward.reward_id.as_str());
-        // If the retraction was for a single reward, the action's other rewards may stay uncancelled.
+        // If a retraction was for a single reward, the other rewards of its action may stay uncancelled.
         if retraction.channel == Channel::Reward && !is_of_the_proof {
             return false;
         }

@@ -1,4 +1,4 @@
-//! Formats the status as text.
+//! Formats the status of index and ledger as text.
 
 use super::{QuotaLine, Status};
 use crate::model::budget::WaitReason;
@@ -7,10 +7,11 @@ use crate::model::program_rule::ProgramRule;
 use crate::report::table;
 use crate::store::ledger::State;
 
-/// A section of the list of open retractions: its title, and which states it contains.
+/// A section of the list of open retractions: its title, and the states that it contains.
 type OpenPart = (&'static str, fn(State) -> bool);
 
-/// The sections of the list of open retractions. Each title contains the command that continues them.
+/// The sections of the list of open retractions. The title of each section contains the command that continues its
+/// retractions.
 const OPEN_PARTS: [OpenPart; 3] = [
     ("open (run `recoup verify`):", |state| !matches!(state, State::Planned | State::HandedOver)),
     ("planned, nothing was sent (run `recoup retract` again):", |state| state == State::Planned),
@@ -55,7 +56,8 @@ impl Status {
         }
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
-        // The problems at the end of the text include this reason.
+        // If the text ends with the problems, it does not repeat why sending is blocked, because the problems include
+        // the reason.
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.line())));
         if let Some(coverage) = &self.coverage {
@@ -136,7 +138,7 @@ impl Status {
             );
         }
         lines.extend(self.program_rules.iter().map(ProgramRule::dated_line));
-        // The problems at the end of the text include the refusals.
+        // If the text ends with the problems, it does not list refused credentials, because the problems include them.
         for refusal in self.refusals.iter().filter(|_| self.problems.is_none()) {
             let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
             lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));

@@ -2,7 +2,7 @@
 //!
 //! `VACUUM INTO` reads one state of the file in one read transaction. Therefore a crawl can continue to write, and the
 //! copy has no deleted rows. recoup checks every copy. recoup marks a copy of the ledger, because a restored ledger
-//! could repeat requests that were sent after the backup. This module never changes the original.
+//! could repeat requests that were sent after the backup. Making a copy never changes the original file.
 
 use std::path::Path;
 
@@ -71,8 +71,8 @@ pub fn mark_ledger(copy: &Path, at: Timestamp) -> Result<Audit> {
     Ok(audit)
 }
 
-/// Checks the copy of an index. The check skips the comparison of rows with SQLite's indexes, because that would take
-/// as long as the copy and the rows can be crawled again.
+/// Checks the copy of an index. The check skips the comparison of rows with SQLite's indexes, because the comparison
+/// would take as long as the copy, and the rows can be crawled again.
 pub fn check_index(copy: &Path) -> Result<()> {
     check(copy, &index::LAYOUT, Checks::WithoutIndexes).map(drop)
 }

@@ -16,7 +16,7 @@ pub(super) const LAYOUT: Layout = Layout {
     application_id: 0x7265_6362, // "recb"
 };
 
-/// The stored parts of all batches. Each call uses a transaction of its own.
+/// The stored parts of all batches. Each call of a method uses a transaction of its own.
 #[derive(Debug, Clone)]
 pub struct BatchParts {
     place: Place,

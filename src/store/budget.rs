@@ -1,4 +1,4 @@
-//! The request quota of each host. All processes on one index share the quota.
+//! The request quota of each host. All processes that use one index share the quota.
 //!
 //! Each exchange with the index is one short transaction on a separate connection. On a PostgreSQL server, the exchange
 //! uses the server's clock. This module never creates the index: until a crawl has created it, each process limits its
@@ -21,7 +21,7 @@ const MINUTES_KEPT: i64 = 2 * 24 * 60;
 /// The number of hours in [`BudgetLine::hours`].
 const HOURS_SHOWN: usize = 24;
 
-/// The budget of one host in one index. The first exchange opens the index.
+/// The budget of one host in one index. The first call that needs the budget opens the index.
 #[derive(Debug)]
 pub struct SharedBudget {
     place: Place,
@@ -41,7 +41,8 @@ pub struct BudgetLine {
     pub last_hour: Spent,
     /// The number of requests to the host since midnight UTC.
     pub today: Spent,
-    /// The number of requests to the host in each of the last 24 hours, oldest first. The last of these hours ends now.
+    /// The number of requests to the host in each of the last 24 hours, oldest first. The last of the 24 hours ends
+    /// now.
     pub hours: Vec<u64>,
 }
 
@@ -72,7 +73,7 @@ impl SharedBudget {
     fn open(&self) -> Result<Conn, Unavailable> {
         match Conn::open_existing(&self.place, &LAYOUT, self.owner.as_ref(), Patience::Brief) {
             Ok(Some(conn)) => Ok(conn),
-            // The first writer of the index creates the schema. Before that, there is no shared budget.
+            // The first writer of the index creates the schema. Without a schema, there is no shared budget.
             Ok(None) => Err(Unavailable::NoDatabase),
             Err(error) if error.kind == Kind::Identity => Err(Unavailable::NoDatabase),
             Err(error) => Err(Unavailable::Failed(error.message)),
@@ -83,7 +84,7 @@ impl SharedBudget {
     /// was a wait.
     ///
     /// # Errors
-    /// [`Kind::Storage`] or [`Kind::Busy`] if the change could not be stored. The stored wait then stays in force.
+    /// [`Kind::Storage`] or [`Kind::Busy`] if the change could not be stored. If the change fails, the stored wait stays in force.
     pub fn clear(&self, now_ms: i64) -> Result<bool> {
         let conn = self.open().map_err(|why| match why {
             Unavailable::NoDatabase => Error::new(
@@ -131,8 +132,8 @@ impl Budget for SharedBudget {
             Ok((grant.shifted(ahead), account.shifted(ahead)))
         });
         done.map_err(|error| {
-            // The next exchange opens the index again, because a person may have replaced it or made its folder
-            // writable.
+            // After an error, the next exchange opens the index again, because a person may have replaced it or made
+            // its folder writable.
             *conn = None;
             Unavailable::Failed(error.message)
         })
@@ -140,7 +141,7 @@ impl Budget for SharedBudget {
 }
 
 /// Returns the PostgreSQL server's time, and how far this machine's clock is ahead of it. Several machines share a
-/// store on a server, and their clocks differ. Processes that share a file also share one clock.
+/// store on a PostgreSQL server, and the machines' clocks differ. Processes that share a file also share one clock.
 fn by_server(tx: &Tx<'_>, now_ms: i64) -> Result<(i64, i64), DbError> {
     Ok(tx.server_now_ms()?.map_or((now_ms, 0), |server| (server, now_ms - server)))
 }
@@ -237,8 +238,8 @@ fn write(tx: &Tx<'_>, host: &str, account: &QuotaState) -> Result<(), DbError> {
     .map(drop)
 }
 
-/// Returns the current quota of every host that this index's processes have called. Returns an empty list if there is
-/// no index yet.
+/// Returns the current quota of every host that this index's processes have called. Returns an empty list of quotas if
+/// there is no index yet.
 pub fn budgets(place: impl Into<Place>, now_ms: i64) -> Result<Vec<BudgetLine>> {
     let Some(conn) = Conn::open_read_only(&place.into(), &LAYOUT, None)? else { return Ok(Vec::new()) };
     conn.read(|tx| {

@@ -1,8 +1,8 @@
 //! Checks whether a database file is damaged: runs SQLite's check of its pages, and for an index verifies the checksums
 //! of its rows.
 //!
-//! Other processes may write meanwhile, because each check reads one state of the file. Without the checksums, recoup
-//! would report an order with a lost link as not rewarded. This module never writes.
+//! Other processes may write during a check, because each check reads one state of the file. Without the checksums,
+//! recoup would report an order with a lost link as not rewarded. A check never writes to the file.
 
 use super::db::Checks;
 use super::store_file::StoreFile;
@@ -10,8 +10,8 @@ use super::{damaged, index};
 use crate::error::Result;
 
 impl StoreFile {
-    /// Fails with [`Kind::Storage`](crate::error::Kind::Storage) if the database file is damaged. The check reads the
-    /// whole file.
+    /// Fails with [`Kind::Storage`](crate::error::Kind::Storage) if the database file is damaged. The check for damage
+    /// reads the whole file.
     pub fn check_integrity(&self) -> Result<()> {
         let (conn, layout) = (&self.0, self.0.layout());
         let is_index = layout.name == index::LAYOUT.name;

@@ -12,8 +12,8 @@ use crate::error::{Error, Kind, Result};
 /// A lock between processes: a lock file beside the database, or a row on the PostgreSQL server that the process
 /// renews.
 ///
-/// A row stays after a `kill -9`, so another process can take the lock only when it has expired. The operating system
-/// releases a lock file at once.
+/// The row of a lock stays after a `kill -9`, so another process can take the lock only when it has expired. The
+/// operating system releases a lock file as soon as its process ends.
 #[derive(Debug)]
 pub struct ProcessLock(Held);
 
@@ -52,8 +52,8 @@ impl ProcessLock {
         }
     }
 
-    /// Fails if this process could not take the lock even when no other process holds it. Does not create a missing
-    /// lock file.
+    /// Fails if this process could not take the lock even when no other process holds it. The check does not create a
+    /// missing lock file.
     pub fn check(place: &Place, purpose: &str) -> Result<()> {
         // On a PostgreSQL server, the check of the tables shows whether this process can write.
         let Place::File(database) = place else { return Ok(()) };

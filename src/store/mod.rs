@@ -1,9 +1,9 @@
-//! The only code that contains SQL: the index, the ledger, the access file and the notice queue.
+//! The only code that contains SQL: the index, the ledger, the users' database and the notice queue.
 //!
 //! [`index`], [`ledger`], [`access`] and [`notices`] describe the content of each store. `db` runs the SQL of all
 //! stores. This module contains the common parts of the stores: owner, paths and locks. Each store is a separate file
-//! with its own connection, and no transaction spans two stores. recoup writes the ledger first, because it can rebuild
-//! the index.
+//! with its own connection, and no transaction spans two stores. recoup writes to the ledger before the index, because
+//! it can rebuild the index.
 
 use std::path::{Path, PathBuf};
 
@@ -82,8 +82,8 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Fails if recoup cannot create files beside a database, which crawls and retractions require. The first writer
-/// creates a missing folder.
+/// Fails if recoup cannot create files beside a database, which crawls and retractions require. The first writer of a
+/// store creates a missing folder.
 pub fn check_folder(database: &Path) -> Result<()> {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.exists() {
@@ -118,8 +118,8 @@ pub const LONGEST_PATH: usize = 504;
 const LONGEST_NAME: usize = 231;
 
 /// Refuses a path that is too long for SQLite or for a lock file beside the database, because the errors of SQLite and
-/// the operating system would not name the cause. `what` names the file in the message, and `setting` the setting to
-/// change.
+/// the operating system would not name the cause. The message names the file by `what`, and the setting to change by
+/// `setting`.
 ///
 /// # Errors
 /// [`Kind::Config`] if the path is too long.
@@ -144,7 +144,7 @@ pub fn ledger_beside(index: &Path) -> PathBuf {
     index.with_file_name(format!("{stem}-ledger.db"))
 }
 
-/// Returns the default path of the access file: `NAME-access.db` beside the ledger.
+/// Returns the default path of the users' database: `NAME-access.db` beside the ledger.
 pub fn access_beside(ledger: &Path) -> PathBuf {
     let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
     ledger.with_file_name(format!("{}-access.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))

@@ -70,8 +70,8 @@ impl NoticeQueue {
         Ok(Self { conn: Conn::open(place, &LAYOUT, identity)? })
     }
 
-    /// Queues each notice once for each channel. A newly configured channel skips the events that exist at that time.
-    /// Returns how many notices were queued.
+    /// Queues each notice once for each channel. A channel that is newly configured skips the events that already
+    /// exist. Returns how many notices were queued.
     pub fn add(&self, notices: &[Notice], channels: &[&str], now_ms: i64) -> Result<u64> {
         self.conn.write(|tx| {
             tx.run("DELETE FROM notices WHERE due_ms IS NULL AND seen_ms < ?1", &[&(now_ms - KEPT_MS)])?;
@@ -113,8 +113,8 @@ impl NoticeQueue {
         })
     }
 
-    /// Records an attempt to deliver a notice. `error` is `None` after a successful delivery. `next_ms` is `None` if no
-    /// further attempt follows.
+    /// Records an attempt to deliver a notice. `error` is `None` after a successful delivery. `next_ms` is `None` if
+    /// recoup makes no further attempt.
     pub fn record(&self, notice: &QueuedNotice, error: Option<&str>, next_ms: Option<i64>) -> Result<()> {
         let update =
             "UPDATE notices SET attempts = attempts + 1, error = ?3, due_ms = ?4 WHERE key = ?1 AND channel = ?2";

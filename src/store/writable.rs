@@ -1,4 +1,4 @@
-//! Tests whether recoup can write the stores that a send needs. The test writes and rolls back.
+//! Tests whether recoup can write the stores that a send needs. To test a store, recoup writes to it and rolls back.
 
 use super::db::{Conn, Patience};
 use super::{Layout, Place, ProcessLock, index, ledger};

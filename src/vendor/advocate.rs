@@ -1,8 +1,8 @@
 //! Reads participants and rewards from the Advocate API.
 //!
-//! Sources: `docs/vendor/advocate.md` §2, §6, §9. Rewards stay raw JSON: `extract` finds the order ID and the ActionId
-//! in them. A body that is not a list is an error and never an empty list, because an empty list means that the account
-//! has no rewards.
+//! The vendor's facts about the Advocate API are from `docs/vendor/advocate.md` §2, §6, §9. `advocate` returns rewards
+//! as raw JSON, in which `extract` finds the order ID and the ActionId. A reward response that is not a list is an
+//! error and never an empty list, because an empty list means that the account has no rewards.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Participant, RewardId, UserId, fnv1a};
 
-/// The characters that a URL escapes: all but the unreserved ones of RFC 3986. A space becomes `%20`, because some
-/// servers do not decode `+`.
+/// The characters that a URL escapes: all but the unreserved characters of RFC 3986. A space in a URL becomes `%20`,
+/// because some servers do not decode `+`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) const HOST: Host = Host {
@@ -30,30 +30,32 @@ pub(super) const HOST: Host = Host {
     url_hint: "RECOUP_ADVOCATE_URL",
 };
 
-/// Reads one tenant of the Advocate API. All clones share one set of connections, one pacer and one set of counters.
+/// Reads the data of one tenant from the Advocate API. All clones of an Advocate client share one set of connections,
+/// one pacer and one set of counters.
 #[derive(Clone)]
 pub struct Advocate(Arc<Inner>);
 
 struct Inner {
     client: Client,
     tenant: String,
-    /// Base URL with the tenant, without a trailing slash.
+    /// The Advocate API's base URL with the tenant, without a trailing slash.
     root: String,
-    /// Whether the GraphQL server has refused a document that requests a referral.
+    /// Whether the vendor's GraphQL server has refused a document that requests a referral.
     refuses_referrals: AtomicBool,
 }
 
-/// One page of participants.
+/// One page of the tenant's participants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsersPage {
-    /// The rows with a user ID and an account ID, in the vendor's order.
+    /// The participants that have a user ID and an account ID, in the vendor's order.
     pub users: Vec<Participant>,
-    /// The number of rows on the page, including `unusable` rows. `offset` advances by it
-    /// (`docs/vendor/contradictions.md` 34).
+    /// The number of rows on the page of participants, including `unusable` rows. The offset of the next page advances
+    /// by the number of rows, including `unusable` rows (`docs/vendor/contradictions.md` 34).
     pub rows: u64,
     /// `totalCount`: the number of participants of the tenant or of the search.
     pub total: Option<u64>,
-    /// A hash of each row that lacks a user ID or an account ID. The row itself names a person, so it is not kept.
+    /// A hash of each row that lacks a user ID or an account ID. recoup does not keep the row itself, because it names
+    /// a person.
     pub unusable: Vec<u64>,
 }
 
@@ -62,7 +64,7 @@ pub struct UsersPage {
 pub enum Rewards {
     /// The raw JSON of each reward, in the vendor's order. The vendor may list one reward twice.
     Listed(Vec<Box<RawValue>>),
-    /// The vendor answered 404: it does not know the account, or has deleted it.
+    /// The vendor answered 404, because it does not know the account or has deleted it.
     NoSuchAccount,
 }
 
@@ -78,16 +80,16 @@ impl fmt::Debug for Rewards {
 
 impl Advocate {
     /// # Errors
-    /// `Config` for an unusable base URL, tenant, rate or token.
+    /// Fails with `Config` if the base URL, the tenant, the rate or the token is unusable.
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let root = tenant_root(options, tenant)?;
         let client = Client::new(HOST, options, None, clock, stop)?;
         Ok(Self(Arc::new(Inner { client, tenant: tenant.to_owned(), root, refuses_referrals: AtomicBool::new(false) })))
     }
 
-    /// Reads one page of participants: at most `limit` rows from row `offset`. The server may return fewer rows.
-    /// `query` is the vendor's text search over e-mail, name and ID. The server may return participants that do not
-    /// match `query`, so the caller compares them again.
+    /// Reads one page of the tenant's participants: at most `limit` rows from row `offset`. The vendor may return fewer
+    /// rows than `limit`. `query` is the text of the vendor's search over e-mail, name and ID. The vendor may return
+    /// participants that do not match `query`. Therefore the caller compares the returned participants again.
     pub async fn users(&self, query: Option<&str>, limit: u32, offset: u64) -> Result<UsersPage> {
         let (limit, offset) = (limit.to_string(), offset.to_string());
         let mut pairs = vec![("limit", limit.as_str()), ("offset", offset.as_str())];
@@ -98,8 +100,8 @@ impl Advocate {
         })
     }
 
-    /// Get Rewards: reads every reward of an account, or of one of its users. The vendor publishes no paging for this
-    /// list (`docs/vendor/advocate.md` §2).
+    /// Reads every reward of an account, or of one of its users, by the vendor's endpoint Get Rewards. The vendor
+    /// publishes no paging for the list of rewards (`docs/vendor/advocate.md` §2).
     pub async fn rewards(&self, account: &AccountId, user: Option<&UserId>) -> Result<Rewards> {
         let mut pairs = vec![("accountId", account.as_str())];
         pairs.extend(user.map(|user| ("userId", user.as_str())));
@@ -108,8 +110,8 @@ impl Advocate {
         Ok(listed.map_or(Rewards::NoSuchAccount, Rewards::Listed))
     }
 
-    /// Reads the raw JSON of one reward; `None` if the vendor does not know the ID. A body with another ID is
-    /// unreadable.
+    /// Reads the raw JSON of one reward; `None` if the vendor does not know the reward's ID. A response with the ID of
+    /// another reward counts as unreadable.
     pub async fn reward(&self, id: &RewardId) -> Result<Option<String>> {
         let escaped = segment(id.as_str())
             .ok_or_else(|| Error::new(Kind::Vendor, "a reward ID that is empty or made of dots cannot be looked up"))?;
@@ -121,7 +123,7 @@ impl Advocate {
         &self.0.tenant
     }
 
-    /// The vendor's clock compared with this machine's; `None` before the first answer.
+    /// Returns the vendor's clock compared with this machine's; `None` before the vendor's first answer.
     pub fn host_clock(&self) -> Option<HostClock> {
         self.client().host_clock()
     }
@@ -130,12 +132,12 @@ impl Advocate {
         self.client().stats()
     }
 
-    /// Why this process cannot share the quota with other processes, as a sentence; `None` if it can.
+    /// Returns why this process cannot share the quota with other processes, as a sentence; `None` if it can.
     pub fn quota_trouble(&self) -> Option<String> {
         self.client().quota_trouble()
     }
 
-    /// Why the client has stopped requesting referrals by GraphQL; `None` if it has not stopped.
+    /// Returns why the client no longer requests referrals by GraphQL; `None` if it still does.
     pub(super) fn referral_refusal(&self) -> Option<Refusal> {
         self.0.refuses_referrals.load(Ordering::Relaxed).then_some(Refusal::Schema)
     }
@@ -158,7 +160,7 @@ impl Advocate {
     }
 }
 
-/// Base URL and tenant, without a trailing slash.
+/// Returns base URL and tenant of the Advocate API, without a trailing slash.
 pub(super) fn tenant_root(options: &HostOptions, tenant: &str) -> Result<String> {
     check_base(&options.base)?;
     let tenant = segment(tenant).ok_or_else(|| {
@@ -172,7 +174,8 @@ pub(super) fn parse_url(url: &str) -> Result<Url> {
     Url::parse(url).map_err(|error| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {error}")))
 }
 
-/// Escapes one path segment. Returns `None` for an empty text, `.` and `..`, because a URL parser would remove them.
+/// Escapes one segment of a URL's path. Returns `None` for an empty text, `.` and `..`, because a URL parser would
+/// remove such a segment.
 pub(crate) fn segment(text: &str) -> Option<String> {
     if matches!(text, "" | "." | "..") { None } else { Some(utf8_percent_encode(text, ESCAPED).to_string()) }
 }
@@ -195,7 +198,8 @@ struct UserWire<'a> {
     email: Option<&'a RawValue>,
 }
 
-/// Parses `{count, totalCount, users}`. The parser ignores `count`, the number of rows on this page.
+/// Parses a page of participants: `{count, totalCount, users}`. The parser of participants ignores `count`, which is
+/// the number of rows on the page.
 pub(crate) fn users_page(body: &[u8]) -> Option<UsersPage> {
     let page: UsersWire<'_> = serde_json::from_slice(body).ok()?;
     let rows = page.users.len() as u64;
@@ -229,9 +233,9 @@ struct RewardsWire<'a> {
     count: Option<&'a RawValue>,
 }
 
-/// Parses a bare array, or `{rewards: […]}` of an older schema (`docs/vendor/contradictions.md` 36). If the object
-/// counts more rewards than it holds, the body is unreadable: Get Rewards has no published paging, so the missing
-/// rewards could not be fetched.
+/// Parses the rewards of an account: a bare array, or `{rewards: […]}` of an older schema
+/// (`docs/vendor/contradictions.md` 36). If the object counts more rewards than it contains, the response is
+/// unreadable. Get Rewards has no published paging, so recoup could not fetch the missing rewards.
 pub(crate) fn reward_list(body: &[u8]) -> Option<Vec<Box<RawValue>>> {
     if body.trim_ascii_start().first() == Some(&b'{') {
         let wire: RewardsWire<'_> = serde_json::from_slice(body).ok()?;
@@ -242,7 +246,7 @@ pub(crate) fn reward_list(body: &[u8]) -> Option<Vec<Box<RawValue>>> {
     serde_json::from_slice(body).ok()
 }
 
-/// Returns the body as text if it is the reward with this ID.
+/// Returns the response body as text if it is the reward with this ID.
 pub(crate) fn reward_text(body: &[u8], id: &RewardId) -> Option<String> {
     #[derive(Deserialize)]
     struct Wire<'a> {
@@ -253,7 +257,7 @@ pub(crate) fn reward_text(body: &[u8], id: &RewardId) -> Option<String> {
     (text(wire.id)? == id.as_str()).then(|| object_text(body)).flatten()
 }
 
-/// Returns the body as text if it is one JSON object.
+/// Returns the response body as text if it is one JSON object.
 pub(crate) fn object_text(body: &[u8]) -> Option<String> {
     let object: &RawValue = serde_json::from_slice(body).ok()?;
     object.get().starts_with('{').then(|| object.get().to_owned())

@@ -1,8 +1,8 @@
 //! The credentials for HTTP Basic: a user and a token.
 //!
-//! The token is a value or a file. After a 401 the clients read the file again, so that an operator can rotate the
-//! token during a crawl. This module never prints, logs or formats the token or the user, because the user is the
-//! company's Account SID.
+//! The token comes from an environment variable or from a file. After a 401 the clients read the token file again,
+//! because an operator may rotate the token during a crawl. No message, log line or `Debug` text contains the token or
+//! the user, because the user is the company's Account SID.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,21 +17,22 @@ use secrecy::{ExposeSecret, SecretString};
 use super::credential_format::FormatProblems;
 use crate::error::{Error, Kind, Result};
 
-/// The source of a token. Prints as `Secret(…)`.
+/// The source of a token. In debug output, the source of a token is `Secret(…)`.
 #[derive(Clone)]
 pub enum Secret {
     Value(SecretString),
     /// An environment variable and its value.
     Variable(&'static str, SecretString),
-    /// A file that holds the token. Line breaks at the end of the file are ignored.
+    /// A file that contains the token. recoup ignores line breaks at the end of the token file.
     File(PathBuf),
 }
 
 impl Secret {
-    /// Reads the token.
+    /// Reads the token from its environment variable or file.
     ///
     /// # Errors
-    /// `Config` if the file cannot be read, if the token is empty, or if it holds characters that no HTTP header can carry.
+    /// Fails with `Config` if the token file cannot be read, if the token is empty, or if it contains characters that
+    /// are invalid in an HTTP header.
     pub fn read(&self) -> Result<SecretString> {
         let token = self.text()?;
         if token.expose_secret().trim().is_empty() {
@@ -46,8 +47,8 @@ impl Secret {
         Ok(token)
     }
 
-    /// Describes what is suspicious about the token without repeating any part of it. Returns `None` if nothing is
-    /// suspicious, or if the token cannot be read.
+    /// Describes what is suspicious about the token without repeating any part of it. Returns `None` if the token is
+    /// not suspicious, or if the token cannot be read.
     pub fn format_problems(&self) -> Option<String> {
         let what = FormatProblems::of(self.text().ok()?.expose_secret()).describe()?;
         Some(format!("{} {what}", self.source()))
@@ -69,16 +70,16 @@ impl Secret {
         Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])))
     }
 
-    /// Refuses a token that contains characters an HTTP header cannot carry. If the token cannot be read, the check
-    /// succeeds, and [`Secret::read`] reports the failure later.
+    /// Refuses a token that contains characters which are invalid in an HTTP header. If the token cannot be read, the
+    /// check of its format succeeds, and [`Secret::read`] reports the failure later.
     ///
     /// # Errors
-    /// `Config`.
+    /// Fails with `Config`.
     pub fn check_format(&self) -> Result<()> {
         self.text().map_or(Ok(()), |text| FormatProblems::of(text.expose_secret()).refuse(&self.source()))
     }
 
-    /// The name of the variable or file that holds the token, for messages.
+    /// Returns the name of the variable or file that contains the token, for messages.
     fn source(&self) -> String {
         match self {
             Self::Value(_) => "the token".to_owned(),
@@ -94,11 +95,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The credentials for one host. The Brand API requires Account SID and Auth Token. The Advocate API accepts the same
-/// pair, or an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
+/// The credentials for one host of the vendor. The Brand API requires Account SID and Auth Token. The Advocate API
+/// accepts Account SID and Auth Token, or an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
 #[derive(Clone)]
 pub struct Credentials {
-    /// The Account SID, or empty for an API key.
+    /// The Account SID; empty if the token is an API key.
     pub user: String,
     pub secret: Secret,
 }
@@ -109,11 +110,12 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The token that one request used. The client compares it with the file after a 401, to detect a new token.
+/// The token that one request used. After a 401, the client compares this token with the token file to detect a new
+/// token.
 pub(crate) type Token = Arc<Signature>;
 
-/// The Authorization header of a token. The header is marked as sensitive, so `Debug` hides it. Its memory is wiped
-/// when the last request that uses it ends.
+/// The Authorization header of a token. reqwest treats the header as sensitive. Therefore `Debug` hides the
+/// Authorization header. recoup wipes the header's memory when the last request with this token ends.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Signature(HeaderValue);
 
@@ -131,7 +133,7 @@ impl Signature {
     }
 }
 
-/// Builds a header from this memory without a copy, because a copy would not be wiped.
+/// Builds the Authorization header from this memory without a copy, because nothing would wipe a copy.
 fn header_of(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
         .map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
@@ -139,7 +141,7 @@ fn header_of(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue> {
     Ok(header)
 }
 
-/// Refuses a user with a colon, because HTTP Basic splits user and password at the first colon.
+/// Refuses an HTTP Basic user with a colon, because HTTP Basic splits user and password at the first colon.
 fn check_user(user: &str) -> Result<()> {
     FormatProblems::of(user).refuse("the Account SID")?;
     if user.contains(':') {
@@ -172,13 +174,13 @@ impl Keyring {
         if all.is_empty() { None } else { Some(all.join("; ")) }
     }
 
-    /// Whether the token is in a file, whose content may change.
+    /// Returns `true` if the token is in a file, because the content of a file may change.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.credentials.secret, Secret::File(_))
     }
 
-    /// Reads the token file again and returns whether its token differs from `used`. The read blocks, which is
-    /// acceptable for a file of a few bytes.
+    /// Reads the token file again, and returns `true` if its token differs from `used`. The read of the token file
+    /// blocks, which is acceptable for a few bytes.
     pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
         let fresh = Signature::read(&self.credentials)?;
         let differs = fresh != *used;

@@ -1,8 +1,9 @@
-//! The HTTP client of one host: it waits until the pacer admits a request, sends the request, decodes the answer, and
-//! retries until it has a usable answer.
+//! The HTTP client of one vendor host: it waits until the pacer admits a request, sends the request, decodes the
+//! answer, and retries until the answer is usable.
 //!
-//! `retry` decides whether to retry and `pace` decides when to start; this file contains the loop that calls both. The
-//! client sends only GET requests, and POST requests that change nothing at the vendor.
+//! `retry` decides whether the client retries a request, and `pace` decides when a request may start. `client` contains
+//! the loop that calls `retry` and `pace`. The client sends only GET requests, and POST requests that change nothing at
+//! the vendor.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,10 +30,10 @@ use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::QuotaState;
 
-/// A snapshot of a client's activity.
+/// A snapshot of an HTTP client's activity.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
-    /// The number of requests sent, retries included.
+    /// The number of requests that the client has sent, retries included.
     pub requests: u64,
     pub retries: u64,
     pub rate_limited: u64,
@@ -42,16 +43,16 @@ pub struct Stats {
     pub wait_reason: Option<WaitReason>,
     /// The number of failed requests that wait for their own retry.
     pub backing_off: usize,
-    /// The quota that all processes share, as last read.
+    /// The quota that all processes share, as this process last read it.
     pub quota: QuotaState,
 }
 
-/// The vendor's clock, from the `Date` of the newest answer.
+/// The vendor's clock, from the `Date` header of the newest answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostClock {
-    /// Seconds by which this machine's clock is ahead of the host's; `None` if the answer has no date.
+    /// The seconds by which this machine's clock is ahead of the host's; `None` if the answer has no date.
     pub ahead: Option<i64>,
-    /// When the answer arrived, by this machine's clock.
+    /// When the host's answer arrived, by this machine's clock.
     pub at: Timestamp,
 }
 
@@ -63,7 +64,7 @@ struct Counters {
     backing_off: AtomicUsize,
 }
 
-/// Counts a request as backing off until this guard is dropped.
+/// Counts a request as backing off until the guard is dropped.
 struct BackingOff<'a>(&'a AtomicUsize);
 
 impl<'a> BackingOff<'a> {
@@ -81,14 +82,14 @@ impl Drop for BackingOff<'_> {
 
 /// A request that changes nothing at the vendor.
 pub(crate) struct ReadRequest<'a> {
-    /// The endpoint's name in messages.
+    /// The name of the vendor's endpoint in messages.
     pub(crate) endpoint: &'static str,
     pub(crate) url: &'a Url,
-    /// The body of a POST; `None` for a GET.
+    /// The body of a POST; `None` if the request is a GET.
     pub(crate) json: Option<String>,
-    /// The maximum number of attempts. The client's own maximum also applies.
+    /// The maximum number of attempts of this request. The client's own maximum number of attempts also applies.
     pub(crate) attempts: u32,
-    /// One more status, besides 2xx, whose body the client decodes.
+    /// One more status, besides 2xx, with which the client decodes the body of the response.
     pub(crate) also: Option<u16>,
 }
 
@@ -109,9 +110,9 @@ pub(crate) struct Client {
 struct Tries {
     endpoint: &'static str,
     began: Instant,
-    /// Attempts that count against the retry policy.
+    /// The attempts of the request that count against the retry policy.
     attempts: u32,
-    /// Requests sent, including those answered with 429.
+    /// The requests that the client sent, including the requests that the host answered with 429.
     sent: u32,
     limited_since: Option<Timestamp>,
     has_reread_token: bool,
@@ -160,17 +161,17 @@ impl Client {
         }
     }
 
-    /// The vendor's clock compared with this machine's; `None` before the first answer.
+    /// Returns the vendor's clock compared with this machine's; `None` before the vendor's first answer.
     pub(crate) fn host_clock(&self) -> Option<HostClock> {
         *self.host_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why this process cannot share the quota with other processes; `None` if it can.
+    /// Returns why this process cannot share the quota with other processes; `None` if it can.
     pub(crate) fn quota_trouble(&self) -> Option<String> {
         self.pacer.trouble()
     }
 
-    /// Sends a GET as [`Client::read`] does.
+    /// Sends a GET, and retries it as [`Client::read`] does.
     pub(crate) async fn get<T>(
         &self,
         endpoint: &'static str,
@@ -181,13 +182,13 @@ impl Client {
         self.read(&request, |_, body| decode(body)).await
     }
 
-    /// Sends a request until a usable answer arrives. Returns `Ok(None)` for a 404 whose body is JSON and does not
-    /// report an unknown tenant. `decode` returns `None` for a body that it cannot parse, and the client then retries
-    /// the request.
+    /// Sends a request to the vendor until a usable answer arrives. Returns `Ok(None)` for a 404 if its body is JSON
+    /// and does not report an unknown tenant. `decode` returns `None` for a response body that it cannot parse. The
+    /// client retries a request if its answer cannot be decoded.
     ///
     /// # Errors
-    /// `Interrupted` (the client starts no further request, and finishes a running one), `Parked`, `Credentials`,
-    /// `Scope`, `Tenant`, `Network` if no answer arrived, `Vendor` if no usable answer arrived.
+    /// Fails with `Interrupted` (the client starts no further request, and finishes a running one), `Parked`,
+    /// `Credentials`, `Scope`, `Tenant`, `Network` if no answer arrived, or `Vendor` if no usable answer arrived.
     pub(crate) async fn read<T>(
         &self,
         request: &ReadRequest<'_>,
@@ -211,7 +212,7 @@ impl Client {
                 self.read_headers(answer, sent_at, now);
             }
 
-            // Decodes the body before `judge_read` sees the status, so that a 2xx with an unreadable body counts as a
+            // Decodes the body before `judge_read` sees the status, because a 2xx with an unreadable body counts as a
             // transport failure.
             let answer = match result.and_then(|answer| decoded(answer, request.also, &decode)) {
                 Ok(Decoded::Value(value, headers)) => {
@@ -287,7 +288,8 @@ impl Client {
         }
         let ahead = match rate_headers::host_date(&answer.headers, sent_at, now) {
             HostDate::Ahead(ahead) => Some(ahead),
-            // An error answer without a date may come from a proxy, so it does not prove that the host sends no date.
+            // An error answer without a date may come from a proxy. Therefore an error answer without a date does not
+            // prove that the host sends no date.
             HostDate::Missing if (200..=299).contains(&answer.status) => None,
             HostDate::Missing | HostDate::Cached => return,
         };
@@ -343,7 +345,7 @@ impl Client {
 }
 
 impl Tries {
-    /// Formats the effort for a message: "5 attempts in 12 s".
+    /// Formats the client's effort for a message: "5 attempts in 12 s".
     fn spent(&self) -> String {
         let noun = if self.sent == 1 { "attempt" } else { "attempts" };
         let seconds = self.began.elapsed().as_secs_f64();
@@ -380,8 +382,9 @@ fn decoded<T>(
     Ok(Decoded::Error(answer, error))
 }
 
-/// The status that an error code means. The vendor publishes RS033 (rate limit), RS017 and RS020 (internal errors, to
-/// be retried) without a status (`docs/vendor/advocate.md` §6), so the code overrides the status of the response.
+/// Returns the HTTP status that an error code of the vendor means. The vendor publishes RS033 (rate limit), RS017 and
+/// RS020 (internal errors, to be retried) without a status (`docs/vendor/advocate.md` §6). Therefore the vendor's error
+/// code overrides the status of the response.
 pub(super) fn effective_status(status: u16, error: &ErrorBody) -> u16 {
     if status != 401 && error.is_rs(&["RS033"]) {
         429
@@ -392,7 +395,7 @@ pub(super) fn effective_status(status: u16, error: &ErrorBody) -> u16 {
     }
 }
 
-/// The health of the host that an outcome shows, for reads and writes.
+/// Returns what the outcome of a request shows about the health of the host.
 pub(super) fn health(outcome: Outcome<'_>) -> Health {
     match outcome {
         Outcome::Status { status: 429, .. } => Health::Limited,

@@ -1,16 +1,16 @@
 //! Checks the format of a token, an Account SID or a tenant.
 //!
-//! A pasted value, or a file that another program wrote, often contains quotes, blanks, a byte order mark or the
-//! variable's name. The vendor answers such a value with a 401 without a reason. This module does no I/O, and a
-//! description never repeats any part of the value.
+//! A pasted credential, or a credential in a file that another program wrote, often contains quotes, blanks, a byte
+//! order mark or the variable's name. The vendor answers a damaged credential with a 401 without a reason.
+//! `credential_format` does no I/O, and its descriptions never repeat any part of the credential.
 
 use crate::error::{Error, Kind, Result};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FormatProblems {
-    /// Problems that make the value impossible to send in an HTTP header.
+    /// Problems because of which the value cannot be sent in an HTTP header.
     fatal: Vec<String>,
-    /// Problems of a value that can be sent but that the vendor has probably not issued.
+    /// Signs that the vendor has probably not issued the value, although an HTTP header can contain it.
     suspicious: Vec<&'static str>,
 }
 
@@ -60,16 +60,17 @@ impl FormatProblems {
         problems
     }
 
-    /// Describes every problem, as the end of a sentence; `None` if the value has no problem.
+    /// Describes every problem of a credential, as the end of a sentence; `None` if the credential has no problem.
     pub(crate) fn describe(&self) -> Option<String> {
         let all: Vec<&str> = self.fatal.iter().map(String::as_str).chain(self.suspicious.iter().copied()).collect();
         if all.is_empty() { None } else { Some(all.join(", and ")) }
     }
 
-    /// Fails if an HTTP header cannot carry the value. `source` is the name of the variable, file or setting.
+    /// Fails if the credential is invalid in an HTTP header. `source` is the name of the credential's variable, file or
+    /// setting.
     ///
     /// # Errors
-    /// `Config`.
+    /// Fails with `Config`.
     pub(crate) fn refuse(&self, source: &str) -> Result<()> {
         match self.describe() {
             Some(what) if !self.fatal.is_empty() => Err(Error::new(
@@ -84,8 +85,8 @@ impl FormatProblems {
     }
 }
 
-/// Whether the text starts with a variable name, as in a line `KEY=value` of an env file. A token without a name may
-/// end with `=`.
+/// Returns `true` if the text starts with a variable name, as in a line `KEY=value` of an env file. A token without a
+/// variable name may end with `=`.
 fn has_name_in_front(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     text.split_once('=').is_some_and(|(name, value)| {
@@ -109,7 +110,7 @@ fn is_typographic_quote(c: char) -> bool {
     matches!(c, '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' | '\u{2039}' | '\u{203a}')
 }
 
-/// Whether the character is a blank other than the ASCII space, or has no width.
+/// Returns `true` if the character is a blank other than the ASCII space, or has no width.
 fn is_invisible(c: char) -> bool {
     (c.is_whitespace() && !c.is_ascii() && !c.is_control())
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -1,16 +1,17 @@
 //! Parses and describes response bodies that are not the expected JSON, such as errors and proxy pages.
 //!
-//! Both APIs wrap an error in a JSON object (`docs/vendor/contradictions.md` 24). A firewall, a proxy or a login page
-//! may answer in place of the API. Bodies contain personal data, so a description repeats only error codes and the
-//! plain words of a page title.
+//! Both vendor APIs wrap an error in a JSON object (`docs/vendor/contradictions.md` 24). A firewall, a proxy or a login
+//! page may answer in place of the vendor's API. Response bodies contain personal data. Therefore a description repeats
+//! only error codes and the plain words of a page title.
 
 use serde_json::value::RawValue;
 
 use super::loose_json::{Fields, is_json};
 
-/// Describes a body that is not the expected JSON, as a fragment of a sentence.
+/// Describes a response body that is not the expected JSON, as a fragment of a sentence.
 ///
-/// The Brand API answers XML unless the request asks for JSON (`docs/vendor/brand.md` §7). Proxies answer HTML pages.
+/// The Brand API answers with XML if the request does not ask for JSON (`docs/vendor/brand.md` §7). Proxies answer HTML
+/// pages.
 pub(crate) fn describe_unexpected(body: &[u8]) -> &'static str {
     match start_of(body).first() {
         None => "an empty body",
@@ -32,8 +33,8 @@ fn is_page(body: &[u8]) -> bool {
     lower.starts_with(b"<") && [&b"<html"[..], b"<!doctype html", b"<head", b"<body", b"<title"].into_iter().any(has)
 }
 
-/// Describes an error body that does not come from either API, as a fragment of a sentence. Returns `None` for JSON
-/// (even if it is invalid), XML and an empty body, because the APIs may send those.
+/// Describes an error body that comes from neither vendor API, as a fragment of a sentence. Returns `None` for JSON
+/// (even if it is invalid), XML and an empty body, because the vendor's APIs may send such a body.
 pub(crate) fn foreign(body: &[u8]) -> Option<String> {
     if is_page(body) {
         let title = title(body).map_or_else(String::new, |title| format!(" ({title:?})"));
@@ -46,8 +47,8 @@ pub(crate) fn foreign(body: &[u8]) -> Option<String> {
     }
 }
 
-/// The plain words and short numbers of an HTML page's title. A title may contain the requested URL, which contains an
-/// account ID.
+/// Returns the plain words and short numbers of an HTML page's title. The title of a page may contain the requested
+/// URL, which contains an account ID.
 fn title(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(16 << 10)]);
     let lower = text.to_ascii_lowercase();
@@ -64,11 +65,11 @@ fn title(body: &[u8]) -> Option<String> {
     if words.is_empty() { None } else { Some(words.join(" ")) }
 }
 
-/// The vendor's explanation of an error. The vendor publishes three JSON formats for it.
+/// The vendor's explanation of an error. The vendor publishes three JSON formats for an error.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ErrorBody {
-    /// The `message`, including the fields that it mentions. It may contain IDs, so no [`crate::error::Error`] contains
-    /// it.
+    /// The vendor's `message`, including the fields that it mentions. The vendor's message may contain IDs. Therefore
+    /// no [`crate::error::Error`] contains the vendor's message.
     pub(crate) message: Option<String>,
     /// The `apiErrorCode` of the Advocate API.
     pub(crate) api_error_code: Option<String>,
@@ -77,7 +78,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Parses the known error fields. Every field is `None` if the body has another shape.
+    /// Parses the known fields of a vendor's error. Every field is `None` if the error body has another shape.
     pub(crate) fn parse(body: &[u8]) -> Self {
         let Some(fields) = Fields::parse(body) else { return Self::default() };
         let rows = fields.raw("errors").and_then(|raw| serde_json::from_str::<Vec<Box<RawValue>>>(raw.get()).ok());
@@ -92,7 +93,8 @@ impl ErrorBody {
         Self { message, api_error_code: fields.text("apiErrorCode"), rs_code: fields.text("rsCode") }
     }
 
-    /// Formats the error codes in brackets. A value that does not look like a code may contain an ID and is left out.
+    /// Formats the error codes of the vendor in brackets. A value that does not look like an error code is left out,
+    /// because it may contain an ID.
     pub(crate) fn codes(&self) -> String {
         let is_code = |code: &&String| {
             code.len() <= 40 && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
@@ -102,13 +104,13 @@ impl ErrorBody {
         if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
     }
 
-    /// Whether the `rsCode` is one of these.
+    /// Returns `true` if the `rsCode` of the error is one of these codes.
     pub(crate) fn is_rs(&self, codes: &[&str]) -> bool {
         self.rs_code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 
-    /// Whether the error means that the vendor does not know the tenant: TENANT_NOT_FOUND, RS015 and RS038 (alias
-    /// missing or unknown), RS031 (tenant deleted), RS045 (`docs/vendor/advocate.md` §6).
+    /// Returns `true` if the error means that the vendor does not know the tenant: TENANT_NOT_FOUND, RS015 and RS038
+    /// (alias missing or unknown), RS031 (tenant deleted), RS045 (`docs/vendor/advocate.md` §6).
     pub(crate) fn is_tenant(&self) -> bool {
         self.api_error_code.as_deref() == Some("TENANT_NOT_FOUND") || self.is_rs(&["RS015", "RS031", "RS038", "RS045"])
     }

@@ -1,8 +1,8 @@
 //! Creates, lists and downloads exports of the Advocate API.
 //!
-//! Source: `docs/vendor/advocate.md` §4. The vendor answers a download with a redirect to a signed URL on a storage
-//! host. A client without credentials follows the redirect, and passes the file on in chunks, so that memory never
-//! holds the whole file.
+//! The vendor's facts about exports are from `docs/vendor/advocate.md` §4. The vendor answers the download of an export
+//! with a redirect to a signed URL on a storage host. A client without credentials follows the redirect, and passes the
+//! file on in chunks, because memory must never hold the whole file.
 
 use reqwest::header::LOCATION;
 use serde_json::value::RawValue;
@@ -18,9 +18,9 @@ use crate::error::{Error, Kind, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportType {
-    /// Exports one row for each reward.
+    /// The export has one row for each reward.
     Reward,
-    /// Exports one row for each participant.
+    /// The export has one row for each participant.
     User,
 }
 
@@ -37,11 +37,11 @@ impl ExportType {
 pub enum ExportStatus {
     Pending,
     Completed,
-    /// The vendor stopped creating the export.
+    /// The vendor has stopped creating the export.
     Aborted,
-    /// The vendor no longer offers the file for download.
+    /// The vendor no longer offers the export's file for download.
     Expired,
-    /// An unpublished status.
+    /// A status of an export that the vendor does not publish.
     Other(String),
 }
 
@@ -50,25 +50,25 @@ pub struct Export {
     pub id: String,
     /// The vendor's name of the export type.
     pub kind: String,
-    /// `CSV` or `XLSX`.
+    /// The format of the export: `CSV` or `XLSX`.
     pub format: String,
-    /// The name that the creating request chose.
+    /// The name that the request for the export chose.
     pub name: String,
     pub status: ExportStatus,
-    /// The creation time in Unix milliseconds, by the vendor's clock.
+    /// When the vendor created the export, in Unix milliseconds by the vendor's clock.
     pub date_created: Option<i64>,
     pub params: Value,
 }
 
 impl Advocate {
-    /// Lists the newest exports of the tenant; `None` if the endpoint does not exist.
+    /// Lists the newest exports of the tenant; `None` if the vendor has no such endpoint.
     pub async fn exports(&self, limit: u32) -> Result<Option<Vec<Export>>> {
         let url = self.url("export/history/list", &[("limit", &limit.to_string()), ("offset", "0")])?;
         self.client().get("list of exports", &url, export_list).await
     }
 
-    /// Creates an export with a single attempt, because a retry could create a second export. If no answer arrives, the
-    /// caller searches the list of exports for `name`.
+    /// Creates an export with a single attempt, because a retry could create a second export. If no answer to the
+    /// request for an export arrives, the caller searches the list of exports for `name`.
     pub async fn create_export(&self, kind: ExportType, name: &str, params: &Value) -> Result<Export> {
         let url = self.url("export", &[])?;
         let json = json!({"type": kind.as_str(), "format": "CSV", "name": name, "params": params}).to_string();
@@ -80,17 +80,18 @@ impl Advocate {
         })
     }
 
-    /// Reads the state of one export; `None` if the vendor does not know the ID. A body with another ID is unreadable.
+    /// Reads the state of one export; `None` if the vendor does not know the export's ID. A response with the ID of
+    /// another export counts as unreadable.
     pub async fn export(&self, id: &str) -> Result<Option<Export>> {
         let url = self.url(&format!("export/{}", id_segment(id)?), &[])?;
         self.client().get("export", &url, |body| export(body).filter(|export| export.id == id)).await
     }
 
-    /// Downloads a completed export and passes it to `receive` chunk by chunk. Returns `None` if the vendor no
-    /// longer offers the file.
+    /// Downloads a completed export, and passes its file to `receive` chunk by chunk. Returns `None` if the vendor no
+    /// longer offers the export's file.
     ///
     /// # Errors
-    /// Every error of `receive`, too.
+    /// Also fails with every error of `receive`.
     pub async fn download(&self, id: &str, receive: impl FnMut(&[u8]) -> Result<()>) -> Result<Option<()>> {
         let url = self.url(&format!("export/{}/download", id_segment(id)?), &[])?;
         let request =
@@ -116,8 +117,8 @@ impl Advocate {
     }
 }
 
-/// Checks the URL of a download, which is on another host than the API. Refuses plain HTTP, and credentials inside the
-/// URL.
+/// Checks the URL from which to download an export, which is on another host than the API. The check of a download URL
+/// refuses plain HTTP, and credentials inside the URL.
 fn storage_url(api: &Url, location: &str) -> Result<Url> {
     let refused = |why: &str| {
         Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"))
@@ -144,7 +145,7 @@ pub(crate) fn export(body: &[u8]) -> Option<Export> {
     Some(Export {
         id: fields.text("id")?,
         kind: fields.text("type").unwrap_or_default(),
-        // The vendor creates CSV by default.
+        // The vendor creates an export as CSV by default.
         format: fields.first_text(&["format", "outputFormat"]).unwrap_or_else(|| "CSV".to_owned()),
         name: fields.text("name").unwrap_or_default(),
         status: match status.to_ascii_uppercase().as_str() {

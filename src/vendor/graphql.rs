@@ -1,9 +1,10 @@
 //! Reads the Advocate API by GraphQL: the rewards of the whole tenant, and the events that caused them.
 //!
-//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The published schema dates from
-//! 2022 and the live schema may differ, so a missing field gets its own result ([`Refusal::Schema`]). A `Query` holds
-//! only a document with the operation `query`, because `moderateGraphNodes` previews a moderation as a query but
-//! applies it as a mutation (`docs/vendor/contradictions.md` 33).
+//! The vendor's facts about GraphQL are from `docs/vendor/advocate.md` §3 and `docs/vendor/contradictions.md` 29 to 34.
+//! The published GraphQL schema dates from 2022 and the live schema may differ. Therefore a missing field gets its own
+//! result ([`Refusal::Schema`]). A `Query` contains only a document with the operation `query`, because
+//! `moderateGraphNodes` previews a moderation as a query but applies it as a mutation (`docs/vendor/contradictions.md`
+//! 33).
 
 mod answer;
 
@@ -24,7 +25,7 @@ pub(crate) use answer::{event_list, page_and_referral, reward_page};
 pub(super) struct Query(&'static str);
 
 impl Query {
-    /// Fails to compile unless the document begins with the operation `query`.
+    /// Fails to compile if the GraphQL document does not begin with the operation `query`.
     pub(super) const fn new(text: &'static str) -> Self {
         let (bytes, word) = (text.as_bytes(), b"query ");
         let mut at = 0;
@@ -36,7 +37,7 @@ impl Query {
     }
 }
 
-/// The fields of a reward that recoup requests. Names and addresses of people are left out.
+/// The fields of a reward that recoup requests by GraphQL. recoup does not request the names and addresses of people.
 macro_rules! reward_fields {
     () => {
         "id type unit value name currency cancellable statuses rewardSource programId programRewardKey referralId \
@@ -67,28 +68,29 @@ const EVENTS: Query = Query::new(
      userEvents(filter: $filter, limit: $limit, offset: $offset) { data { id key accountId userId dateTriggered fields } } }",
 );
 
-/// The answer to a query, or the reason for a refusal.
+/// The answer to a GraphQL query, or the reason for its refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Graph<T> {
-    /// The decoded answer. Some of its rows may be damaged.
+    /// The decoded answer to a GraphQL query. Some rows of a GraphQL answer may be damaged.
     Answer(T),
-    /// The server refused the query, and would refuse a retry.
+    /// The vendor's GraphQL server refused the query, and would also refuse a retry.
     Refused(Refusal),
 }
 
-/// Why the server refused a query.
+/// Why the vendor's GraphQL server refused a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     NoEndpoint,
     /// The live schema lacks a field that the query requests, most likely `userEvent`.
     Schema,
     Scope,
-    /// The server gave no reason. The page may be too large, or the server may be faulty.
+    /// The vendor's GraphQL server gave no reason for the refusal. The requested page may be too large, or the vendor's
+    /// server may be faulty.
     Unnamed,
 }
 
 impl Refusal {
-    /// The refusal as a fragment of a sentence.
+    /// Returns the reason for a refused query as a fragment of a sentence.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoEndpoint => "this tenant has no GraphQL endpoint",
@@ -99,7 +101,7 @@ impl Refusal {
     }
 }
 
-/// Sorts rewards by `dateModified`.
+/// Sorts the requested rewards by `dateModified`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     OldestFirst,
@@ -108,19 +110,19 @@ pub enum Sort {
 
 #[derive(Debug, Clone)]
 pub struct RewardQuery {
-    /// A `RewardFilterInput`; null selects every reward.
+    /// The filter of the rewards, a `RewardFilterInput`; null selects every reward.
     pub filter: Value,
     pub sort: Sort,
     pub limit: u32,
-    /// The number of rows to skip.
+    /// The number of rewards to skip.
     pub offset: u64,
-    /// The maximum number of attempts. The server can never answer a page that is too large, so the caller limits the
-    /// retries.
+    /// The maximum number of attempts of this query. The caller limits the retries, because the vendor can never answer
+    /// a page that is too large.
     pub attempts: u32,
 }
 
 impl RewardQuery {
-    /// The request for one page of a query that has few results.
+    /// Creates the request for one page of a query that has few results.
     pub(super) fn few(filter: &Value, offset: u64) -> Self {
         Self { filter: filter.clone(), sort: Sort::OldestFirst, limit: PAGE_OF_FEW, offset, attempts: u32::MAX }
     }
@@ -134,14 +136,14 @@ impl RewardQuery {
     }
 }
 
-/// One page of rewards.
+/// One page of rewards from GraphQL.
 #[derive(Debug, Clone)]
 pub struct RewardPage {
-    /// The readable rows, in the vendor's order.
+    /// The readable rewards of the page, in the vendor's order.
     pub rewards: Vec<ListedReward>,
-    /// The number of rows on the page, including damaged ones.
+    /// The number of rows on the page of rewards, including damaged rows.
     pub rows: u64,
-    /// One entry for each damaged row: its reward ID, or `None` if the row cannot be read.
+    /// One entry for each damaged row: its reward ID, or `None` if recoup cannot read the row.
     pub damaged: Vec<Option<RewardId>>,
     /// `totalCount`: the number of rewards that match the filter.
     pub total: Option<u64>,
@@ -152,7 +154,7 @@ pub struct ListedReward {
     pub raw: Box<RawValue>,
     pub id: RewardId,
     pub account: Option<AccountId>,
-    /// The modification time in Unix milliseconds, by the vendor's clock.
+    /// When the reward was modified, in Unix milliseconds by the vendor's clock.
     pub date_modified: Option<i64>,
     pub referral_id: Option<String>,
     /// The ID of the event that caused the reward.
@@ -165,7 +167,7 @@ impl std::fmt::Debug for ListedReward {
     }
 }
 
-/// An event that matches an order.
+/// An event of the vendor that matches an order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserEvent {
     pub id: String,
@@ -173,7 +175,7 @@ pub struct UserEvent {
     pub user: Option<UserId>,
     /// When the event happened, in Unix milliseconds.
     pub date_triggered: Option<i64>,
-    /// The event's fields as the brand sent them, as JSON text.
+    /// The event's fields, as the brand sent them, as JSON text.
     pub fields: String,
 }
 
@@ -184,16 +186,16 @@ impl std::fmt::Debug for UserEvent {
 }
 
 impl Advocate {
-    /// Reads one page of the tenant's rewards.
+    /// Reads one page of the tenant's rewards by GraphQL.
     ///
     /// # Errors
-    /// Every error of a read except `Scope`, which is reported as a [`Refusal`]. `Vendor` may mean that the page is too
-    /// large for the server.
+    /// Fails with every error of a read but `Scope`. This function returns a [`Refusal`] instead of `Scope`. `Vendor`
+    /// may mean that the page is too large for the vendor.
     pub async fn graph_rewards(&self, asked: &RewardQuery) -> Result<Graph<RewardPage>> {
         self.graph("GraphQL rewards", &REWARDS, asked.variables(), asked.attempts, reward_page).await
     }
 
-    /// Reads one page of rewards and one referral in a single request.
+    /// Reads one page of rewards and one referral in a single GraphQL request.
     pub(super) async fn graph_page_and_referral(
         &self,
         asked: &RewardQuery,
@@ -208,7 +210,8 @@ impl Advocate {
     /// Reads every reward that matches a narrow filter, such as one account, one referral or a few reward IDs.
     ///
     /// # Errors
-    /// The errors of [`Advocate::graph_rewards`]. `Vendor` also if a row is damaged or the list does not end.
+    /// Fails with the errors of [`Advocate::graph_rewards`]. Also fails with `Vendor` if a row is damaged or the list
+    /// of rewards does not end.
     pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Graph<Vec<ListedReward>>> {
         match self.graph_rewards(&RewardQuery::few(filter, 0)).await? {
             Graph::Refused(refusal) => Ok(Graph::Refused(refusal)),
@@ -223,8 +226,8 @@ impl Advocate {
         first: RewardPage,
     ) -> Result<Graph<Vec<ListedReward>>> {
         let mut found: Vec<ListedReward> = Vec::new();
-        // Drops a row that repeats another one exactly. Keeps two different rows about one reward, so that the caller
-        // sees the contradiction.
+        // Drops a reward row that repeats another row exactly. Keeps two different rows about one reward, because the
+        // caller must see the contradiction.
         let mut known: HashSet<Box<str>> = HashSet::new();
         let (mut offset, mut page) = (0, first);
         for _ in 0..PAGES_OF_FEW {
@@ -237,8 +240,8 @@ impl Advocate {
             if found.len() == before && page.total.is_some_and(|total| total > found.len() as u64) {
                 return Err(Error::new(Kind::Vendor, "GraphQL counts more rewards than it returns"));
             }
-            // A server that ignores the offset returns the same page each time, so a page without new rows ends the
-            // loop.
+            // If a server ignores the offset, it returns the same page each time. Therefore a page without new rows
+            // ends the loop.
             if found.len() == before || page.total.is_some_and(|total| offset >= total) {
                 return Ok(Graph::Answer(found));
             }
@@ -253,8 +256,8 @@ impl Advocate {
         ))
     }
 
-    /// Returns the events whose `field` equals the order ID. The server may return other events too
-    /// (`docs/vendor/contradictions.md` 32), so the caller compares the fields again.
+    /// Returns the events whose `field` equals the order ID. The vendor may return other events too
+    /// (`docs/vendor/contradictions.md` 32). Therefore the caller compares the fields of each event again.
     pub async fn graph_events(&self, field: &str, order: &OrderId, limit: u32) -> Result<Graph<Vec<UserEvent>>> {
         let fields = json!({ (format!("{field}_eq")): order.as_str() });
         let variables = json!({"filter": {"fields": fields}, "limit": limit, "offset": 0});
@@ -281,6 +284,6 @@ impl Advocate {
     }
 }
 
-/// The page size for a query with few results, and the maximum number of its pages.
+/// The page size of a GraphQL query with few results, and the maximum number of its pages.
 const PAGE_OF_FEW: u32 = 100;
 const PAGES_OF_FEW: u32 = 50;

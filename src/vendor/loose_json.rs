@@ -1,33 +1,34 @@
 //! Parses the vendor's JSON leniently.
 //!
 //! The vendor may send a number as a string or a string as a number, may change the case of a key, and may omit a key
-//! instead of sending null (`docs/vendor/contradictions.md` 23, 24, 38). IDs keep every digit.
+//! instead of sending null (`docs/vendor/contradictions.md` 23, 24, 38). The parser keeps every digit of an ID.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// A JSON object whose keys ignore case and whose values keep their original text.
+/// A JSON object with keys that ignore case and values that keep their original text.
 pub(crate) struct Fields(BTreeMap<String, Box<RawValue>>);
 
 impl Fields {
-    /// Returns `None` unless the body is a JSON object.
+    /// Returns `None` if the response body is not a JSON object.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok().map(Self)
     }
 
-    /// The raw value of a key. An exact match is preferred to one in another case.
+    /// Returns the raw value of a JSON key. An exact key takes precedence over a key in another case.
     pub(crate) fn raw(&self, key: &str) -> Option<&RawValue> {
         let exact = self.0.get(key);
         exact.or_else(|| self.0.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v)).map(AsRef::as_ref)
     }
 
-    /// The value of a key as text. Returns `None` for null, an empty string, and types other than string and number.
+    /// Returns the value of a JSON key as text. Returns `None` for null, an empty string, and JSON types other than
+    /// string and number.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         text(self.raw(key)?).filter(|text| !text.is_empty())
     }
 
-    /// The text of the first of these keys that has one.
+    /// Returns the text of the first of these JSON keys that has a text.
     pub(crate) fn first_text(&self, keys: &[&str]) -> Option<String> {
         keys.iter().find_map(|key| self.text(key))
     }
@@ -37,7 +38,7 @@ impl Fields {
     }
 }
 
-/// The content of a JSON string, or the original digits of a JSON number.
+/// Returns the content of a JSON string, or the original digits of a JSON number.
 pub(crate) fn text(raw: &RawValue) -> Option<String> {
     match raw.get().as_bytes().first()? {
         b'"' => serde_json::from_str(raw.get()).ok(),
@@ -46,7 +47,8 @@ pub(crate) fn text(raw: &RawValue) -> Option<String> {
     }
 }
 
-/// Like [`text`], for a key that may be missing. Returns `None` for an empty string, too.
+/// Returns a JSON value as text like [`text`], for a key that may be missing. Also returns `None` for an empty JSON
+/// string.
 pub(crate) fn filled(raw: Option<&RawValue>) -> Option<String> {
     raw.and_then(text).filter(|text| !text.is_empty())
 }

@@ -9,7 +9,8 @@ pub(super) fn count_answer(host: &'static str, status: u16) {
     *ANSWERS.lock().unwrap_or_else(PoisonError::into_inner).entry((host, status)).or_default() += 1;
 }
 
-/// The number of answers for each host and status. Status 0 counts requests that got no answer.
+/// Returns the number of the vendor's answers for each host and status. Status 0 counts the requests that got no
+/// answer.
 pub fn answers_by_status() -> BTreeMap<(&'static str, u16), u64> {
     ANSWERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -1,10 +1,11 @@
-//! The client of the vendor: the only module that speaks HTTP.
+//! The client of the vendor, which is the only module that speaks HTTP to the vendor.
 //!
-//! Each host has one client, which waits for the pacer, sends the request, judges the answer and decodes it.
-//! [`Advocate`] and [`Brand`] read. [`BrandWriter`], [`RewardCanceller`] and [`Subscriber`] are the only types that can
-//! change anything at the vendor, and they send each request once. The vendor's JSON formats are private to this
-//! module; its functions return types of `model` or its own types. No error, log line or `Debug` text may contain a
-//! token, an Account SID, an account ID or a query string.
+//! Each host of the vendor has one client, which waits for the pacer, sends the request, judges the answer and decodes
+//! it. [`Advocate`] and [`Brand`] only read the vendor's data. [`BrandWriter`], [`RewardCanceller`] and [`Subscriber`]
+//! are the only types that can change anything at the vendor. The types that change something at the vendor send each
+//! request once. The vendor's JSON formats are private to the module `vendor`. The functions of `vendor` return types
+//! of `model` or of `vendor`. No error, log line or `Debug` text of the vendor's client may contain a token, an Account
+//! SID, an account ID or a query string.
 //!
 //! Every function that reads can fail with `Interrupted` (a signal arrived before a request started), `Parked` (the
 //! wait for the quota is too long), `Credentials`, `Scope`, `Tenant` (Advocate only), `Network` (no answer) or `Vendor`
@@ -64,7 +65,7 @@ pub use webhooks::{Subscriber, Subscription, SubscriptionChange, fetch_public};
 use crate::error::{Error, Kind};
 use client::{Client, ReadRequest, effective_status, health};
 
-/// The display name of a host and of its settings, for errors.
+/// The display name of a vendor host and of its settings, for errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
     pub(crate) name: &'static str,
@@ -72,28 +73,28 @@ pub(crate) struct Host {
     pub(crate) url_hint: &'static str,
 }
 
-/// The warning about a host whose answer demands a wait of more than a day.
+/// Returns the warning about a host if its answer demands a wait of more than a day.
 pub fn implausible_wait(host: &str) -> String {
     format!(
         "the {host} host asked for a wait of more than a day; recoup waits a day at most, and `recoup quota clear` ends the wait"
     )
 }
 
-/// The error for a 401. `problems` describes suspicious properties of the credentials.
+/// Returns the error for a 401 of the vendor. `problems` describes what is suspicious about the credentials.
 pub(crate) fn credentials_refused(host: Host, problems: Option<String>) -> Error {
     let problems = problems.map_or_else(String::new, |problems| format!("; {problems}"));
     Error::new(Kind::Credentials, format!("the {} API refuses the credentials{problems}", host.name))
         .hint(format!("check {}", host.token_hint))
 }
 
-/// The error for a 403.
+/// Returns the error for a 403 of the vendor.
 pub(crate) fn scope_refused(host: Host, endpoint: &str) -> Error {
     Error::new(Kind::Scope, format!("the token may not use {} {endpoint}", host.name))
         .hint(format!("give the token this scope in impact.com, or use another token: {}", host.token_hint))
 }
 
-/// The error for an answer from a proxy or firewall between recoup and the API. Such an answer proves nothing about the
-/// token, the tenant or the requested object.
+/// Returns the error for an answer from a proxy or firewall between recoup and the vendor's API. The answer of a proxy
+/// proves nothing about the token, the tenant or the requested object.
 pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -> Error {
     let token = match status {
         401 | 403 => format!("; if the host is reached directly, check {}", host.token_hint),
@@ -110,7 +111,8 @@ pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -
     .hint(format!("check that this machine may reach the host of {}, and HTTPS_PROXY if it is set{token}", host.url_hint))
 }
 
-/// The error for a 400 or 404 whose code means that the tenant is unknown. `codes` are the error codes in brackets.
+/// Returns the error for a 400 or 404 with a code which means that the vendor does not know the tenant. `codes` are the
+/// vendor's error codes in brackets.
 pub(crate) fn tenant_refused(host: Host, codes: &str) -> Error {
     Error::new(
         Kind::Tenant,

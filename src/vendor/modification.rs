@@ -1,8 +1,8 @@
 //! A modification of an action, and its parameters for the PUT.
 //!
-//! Sources: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and
-//! 9. This module does no I/O. One request changes either the order or its items, because both use the parameter
-//! `Amount`.
+//! The vendor's facts about modifications are from `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest)
+//! and `docs/vendor/contradictions.md` 5 and 9. `modification` does no I/O. One modification changes either the order
+//! or its items, because both changes use the parameter `Amount`.
 
 use std::collections::BTreeSet;
 
@@ -17,16 +17,17 @@ pub const ORDER_UPDATE: &str = "ORDER_UPDATE";
 /// A change to an action other than a reversal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modification {
-    /// The parameter `Reason`, which API version 14 requires.
+    /// The parameter `Reason` of the PUT, which API version 14 requires.
     pub reason: String,
-    /// The parameter `DispositionCode`, which v11 requires. The code is case-sensitive and sent unchanged.
+    /// The parameter `DispositionCode` of the PUT, which API version 11 requires. The disposition code is
+    /// case-sensitive, and recoup sends it unchanged.
     pub disposition: String,
     pub change: Change,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Sets a new total of the order. 0 reverses an action whose amount is not 0.
+    /// Sets a new total of the order. A total of 0 reverses an action if its amount is not 0.
     Order(Decimal),
     Items(Vec<ItemChange>),
 }
@@ -34,25 +35,25 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemChange {
     pub sku: String,
-    /// The category of the item, for event types that pay by category.
+    /// The category of the item. Some event types pay by category.
     pub category: Option<String>,
-    /// The new quantity. 0 means that the customer returned the item.
+    /// The new quantity of the item. A quantity of 0 means that the customer returned the item.
     pub quantity: Option<u64>,
     pub money: Option<ItemMoney>,
 }
 
-/// The new price of all units of an item. The vendor accepts either form, not both.
+/// The new price of all units of an item. The vendor accepts either the new price of an item or its change, not both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemMoney {
-    /// The new price itself (`Amount`).
+    /// The new price of the item itself (`Amount`).
     Amount(Decimal),
-    /// The change of the price (`ItemSubTotalDelta`), which is negative for a lower price.
+    /// The change of the item's price (`ItemSubTotalDelta`). The change is negative for a lower price.
     Delta(Decimal),
 }
 
 impl Modification {
-    /// Sends the code as both `Reason`, which v14 requires, and `DispositionCode`, which v11 requires
-    /// (`docs/vendor/contradictions.md` 5).
+    /// Creates a modification that sends the code as both `Reason`, which API version 14 requires, and
+    /// `DispositionCode`, which version 11 requires (`docs/vendor/contradictions.md` 5).
     pub fn new(code: impl Into<String>, change: Change) -> Self {
         let code = code.into();
         Self { reason: code.clone(), disposition: code, change }
@@ -60,7 +61,8 @@ impl Modification {
 }
 
 impl ItemChange {
-    /// Whether the item's price or quantity becomes 0. `before` is the item's price before the change, if known.
+    /// Returns `true` if the item's price or quantity becomes 0. `before` is the item's price before the change, if
+    /// recoup knows it.
     fn leaves_nothing(&self, before: Option<Decimal>) -> bool {
         let nothing = match self.money {
             Some(ItemMoney::Amount(amount)) => amount.is_zero(),
@@ -71,9 +73,9 @@ impl ItemChange {
     }
 }
 
-/// The parameters of the PUT, in order. The names of the first item's parameters have no number, and those of the
-/// second end in 2: `Sku`, `Sku2`. The vendor publishes numbered names for `Sku` and `Quantity`; recoup numbers the
-/// other parameters in the same way.
+/// Returns the parameters of the PUT, in order. The names of the first item's parameters have no number. The names of
+/// the second item's parameters end in 2: `Sku`, `Sku2`. The vendor publishes numbered names for `Sku` and `Quantity`;
+/// recoup numbers the other parameters in the same way.
 pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(String, String)> {
     let mut form: Vec<(String, String)> =
         identifiers(target).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
@@ -105,9 +107,10 @@ pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(S
     form
 }
 
-/// Whether the modification reduces the order's amount, or the amount of every item, to 0, as a retraction does. If
-/// `items` is unknown, this function assumes that the modification contains every item. A wrong assumption only makes
-/// the user confirm once more, while the opposite assumption could leave a reward for a refunded order.
+/// Returns `true` if the modification reduces the order's amount, or the amount of every item, to 0, as a retraction
+/// does. If `items` is unknown, this function assumes that the modification contains every item of the order. If a
+/// modification wrongly counts as a full retraction, the user only confirms once more. If a full retraction counted as
+/// a smaller change, a refunded order could keep its reward.
 pub fn is_full_retraction(modification: &Modification, items: Option<&[ActionItem]>) -> bool {
     let changes = match &modification.change {
         Change::Order(amount) => return amount.is_zero(),

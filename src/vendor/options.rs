@@ -1,4 +1,5 @@
-//! The settings of one host, and the check of its base URL. This module neither connects nor reads the environment.
+//! The settings of one vendor host, and the check of its base URL. `options` neither connects nor reads the
+//! environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,39 +13,44 @@ use crate::model::budget::{Budget, Purpose, QuotaSettings};
 
 #[derive(Debug, Clone)]
 pub struct HostOptions {
-    /// The base URL without tenant or Account SID.
+    /// The base URL of the host, without tenant or Account SID.
     pub base: Url,
     pub credentials: Credentials,
     pub quota_settings: QuotaSettings,
     pub purpose: Purpose,
-    /// The quota that all processes share. `None` means that only this process's requests are counted.
+    /// The quota of the host that all processes share. `None` means that the client counts only the requests of this
+    /// process.
     pub budget: Option<Arc<dyn Budget>>,
-    /// The maximum number of requests, retries included. After that every call fails with `Kind::Parked`.
+    /// The maximum number of requests of this run, retries included. After the maximum number of requests, every call
+    /// of the client fails with `Kind::Parked`.
     pub max_requests: Option<u64>,
-    /// From this time on the client starts no request, and every call fails with `Kind::Parked`.
+    /// The time from which the client starts no request, and every call fails with `Kind::Parked`.
     pub until: Option<Timestamp>,
     /// The maximum number of requests in flight.
     pub concurrency: usize,
-    /// The number of requests in flight at the start. It grows to `concurrency` while the host is healthy.
+    /// The number of requests that may be in flight at the start. The number of requests in flight grows to
+    /// `concurrency` while the host is healthy.
     pub start_concurrency: usize,
-    /// The time limit of one request, from connecting to the last byte of the answer.
+    /// The time limit of one request, from opening the connection to the last byte of the answer.
     pub timeout: Duration,
     /// The time limit for opening a connection, TLS included.
     pub connect_timeout: Duration,
-    /// The number of attempts for each read, including the first. A 429 does not count.
+    /// The number of attempts for each read, including the first attempt. An attempt that the host answers with 429
+    /// does not count.
     pub attempts: u32,
-    /// The first back-off if the host states no retry time.
+    /// The first back-off after a failed request, if the host states no retry time.
     pub backoff: Duration,
-    /// The longest back-off if the host states no retry time.
+    /// The longest back-off after failed requests, if the host states no retry time.
     pub backoff_max: Duration,
-    /// The longest wait for the quota. A call that would wait longer fails with `Kind::Parked`.
+    /// The longest wait for the quota of the host. A call that would wait longer for the quota fails with
+    /// `Kind::Parked`.
     pub max_wait: Duration,
 }
 
 impl HostOptions {
-    /// Uses cautious defaults: 2 requests in flight growing to 8 (`docs/vendor/contradictions.md` 41), 30 s per
-    /// request, 5 attempts, back-off from 0.5 s to a minute, waits of up to an hour (`docs/vendor/contradictions.md`
-    /// 20).
+    /// Creates options with cautious defaults: 2 requests in flight growing to 8 (`docs/vendor/contradictions.md` 41),
+    /// 30 s per request, 5 attempts, back-off from 0.5 s to a minute, waits of up to an hour
+    /// (`docs/vendor/contradictions.md` 20).
     pub fn new(base: Url, credentials: Credentials) -> Self {
         Self {
             base,
@@ -69,7 +75,8 @@ impl HostOptions {
 /// Fails if the base URL would send the token unencrypted, or if it contains credentials.
 ///
 /// # Errors
-/// `Config` if the URL is neither https nor http to a loopback host, or has a user, a password, a query or a fragment.
+/// Fails with `Config` if the URL is neither https nor http to a loopback host, or has a user, a password, a query or a
+/// fragment.
 pub fn check_base(url: &Url) -> Result<()> {
     let plain = url.scheme() == "http" && is_loopback(url);
     if url.scheme() != "https" && !plain {

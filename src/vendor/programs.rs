@@ -1,7 +1,8 @@
-//! Reads a tenant's programs and their rules by GraphQL. Without a refund rule in its program, a reversal cancels no
-//! reward. The vendor publishes no other way to read the rule (`docs/vendor/program-rules.md`).
+//! Reads a tenant's programs and their rules by GraphQL. If a program has no refund rule, a reversal cancels no reward.
+//! The vendor publishes no other way than GraphQL to read the rules of a program (`docs/vendor/program-rules.md`).
 //!
-//! Unreadable rules are a result and not an error: the retraction continues, and the operator checks the rule by hand.
+//! Unreadable program rules are a result and not an error: the retraction continues, and the operator checks the rule
+//! by hand.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -19,21 +20,22 @@ const PROGRAMS: Query = Query::new(
      id name status templateId rules lastActivatedDate } } }",
 );
 
-/// The number of programs in a page, and the maximum number of pages.
+/// The number of programs in a page, and the maximum number of pages of programs.
 const PAGE: u32 = 20;
 const PAGES: u32 = 50;
 
-/// The maximum number of attempts for a page. A rule is only supporting evidence, so a long wait is not worthwhile.
+/// The maximum number of attempts for a page of programs. A program rule is only supporting evidence. Therefore a long
+/// wait for supporting evidence is not worthwhile.
 const ATTEMPTS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Programs {
-    /// Every requested program, once.
+    /// Every requested program, each once.
     Read(Vec<RuledProgram>),
     NotReadable {
-        /// The reason as a fragment of a sentence.
+        /// Why recoup cannot read the programs, as a fragment of a sentence.
         why: String,
-        /// Whether a later request may succeed, because the host or the network failed.
+        /// Whether a later request for the programs may succeed, because only the host or the network failed.
         passes: bool,
     },
 }
@@ -46,11 +48,12 @@ struct ProgramPage {
 }
 
 impl Advocate {
-    /// Reads the programs with these IDs, or every program of the tenant. A program that the vendor does not list is
-    /// unreadable.
+    /// Reads the programs with these IDs, or every program of the tenant. A program that the vendor does not list
+    /// counts as unreadable.
     ///
     /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Every other failure is [`Programs::NotReadable`].
+    /// Fails with `Interrupted`, `Parked`, `Credentials` or `Tenant`. Every other failure to read the programs is
+    /// [`Programs::NotReadable`].
     pub async fn program_rules(&self, ids: Option<&[String]>) -> Result<Programs> {
         let filter = ids.map(|ids| json!({ "id_in": ids }));
         let mut found: Vec<RuledProgram> = Vec::new();
@@ -80,8 +83,8 @@ impl Advocate {
                 Some(total) => offset >= total,
                 None => page.rows < u64::from(PAGE),
             };
-            // A server that ignores the offset returns the same page each time, so a page without new programs ends the
-            // loop.
+            // If a server ignores the offset, it returns the same page each time. Therefore a page without new programs
+            // ends the loop.
             if is_end || found.len() == before {
                 return Ok(Programs::Read(requested(found, ids)));
             }
@@ -90,8 +93,8 @@ impl Advocate {
     }
 }
 
-/// Drops programs that were not requested, because the server's filter may be wrong, and adds an unreadable program for
-/// each missing ID.
+/// Drops programs that recoup did not request, because the vendor's filter may be wrong, and adds an unreadable program
+/// for each missing ID.
 fn requested(found: Vec<RuledProgram>, ids: Option<&[String]>) -> Vec<RuledProgram> {
     let Some(ids) = ids else { return found };
     let of = |id: &String| {
@@ -128,15 +131,15 @@ struct ProgramsList<'a> {
     total_count: Option<&'a RawValue>,
 }
 
-/// Parses one page of programs, or a refusal. Returns `None` for any other body, and the client then retries the
-/// request.
+/// Parses one page of programs from GraphQL, or a refusal. Returns `None` for any other body. The client retries a
+/// request if its answer cannot be decoded.
 fn program_page(body: &[u8]) -> Option<Graph<ProgramPage>> {
     let answer: AnswerWire<'_, ProgramsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();
     let Some(list) = answer.data.and_then(|data| data.programs) else {
         return errors.first().map(|error| Graph::Refused(error.refusal()));
     };
-    // An error without a row index may affect any program.
+    // A GraphQL error without a row index may affect any program.
     if let Some(error) = errors.iter().find(|error| error.row().is_none()) {
         return Some(Graph::Refused(error.refusal()));
     }

@@ -1,36 +1,38 @@
 //! Parses the headers about a host's rate limit and clock, in every spelling that is published or was observed.
 //!
-//! This module does no I/O. A time in the past is returned as `None`, and the caller then backs off. Sources:
-//! `docs/vendor/contradictions.md` 20 and 21, `docs/vendor/brand.md` §7.
+//! `rate_headers` does no I/O. `rate_headers` returns `None` for a retry time in the past. If a retry time is in the
+//! past, the caller backs off. The vendor's facts about rate limit headers are from `docs/vendor/contradictions.md` 20
+//! and 21 and `docs/vendor/brand.md` §7.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AGE, DATE, HeaderMap, RETRY_AFTER};
 
 use crate::model::budget::QuotaHeader;
 
-/// Headers with the reset time: the Brand API's, the Partner API's, and Brand names with the Partner suffix. The case
-/// of header names does not matter.
+/// Headers with the time at which the quota resets: the Brand API's, the Partner API's, and Brand names with the
+/// Partner suffix. The case of header names does not matter.
 const RESET: [&str; 4] = ["x-ratelimit-reset", "x-ratelimit-reset-hour", "ratelimit-reset", "ratelimit-reset-hour"];
 
 /// Headers with the number of remaining requests.
 const REMAINING: [&str; 4] =
     ["x-ratelimit-remaining", "x-ratelimit-remaining-hour", "ratelimit-remaining", "ratelimit-remaining-hour"];
 
-/// The length of the window for each suffix of a header name, in milliseconds. Only `-hour` is published.
+/// The length of the quota window for each suffix of a header name, in milliseconds. The vendor publishes only the
+/// suffix `-hour`.
 const WINDOWS: [(&str, i64); 5] =
     [("", 0), ("-second", 1_000), ("-minute", 60_000), ("-hour", 3_600_000), ("-day", 86_400_000)];
 
-/// A larger reset value is a Unix time in seconds; a smaller one is a number of seconds from now
+/// A reset value above this is a Unix time in seconds; a smaller value is a number of seconds from now
 /// (`docs/vendor/contradictions.md` 20).
 const EPOCH_FROM: f64 = 1e9;
 
-/// The retry time of a 429: its `Retry-After`, which is specific to this answer, otherwise the latest reset.
+/// Returns the retry time of a 429: its `Retry-After`, which is specific to the request, or else the latest reset time.
 pub fn wait_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     retry_after_from_headers(headers, now).or_else(|| reset(headers, now))
 }
 
-/// The retry time of a failed answer other than a 429. A reset counts only if the quota is used up: it is the end of
-/// the window, and a single 502 does not justify an hour's wait for that.
+/// Returns the retry time of a failed answer other than a 429. After a failure other than a 429, a reset time counts
+/// only if the quota is used up. The reset is the end of the window, and a single 502 does not justify an hour's wait.
 pub fn wait_after_failure(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     retry_after_from_headers(headers, now).or_else(|| exhausted_until(headers, now))
 }
@@ -39,8 +41,8 @@ fn retry_after_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Times
     values(headers, RETRY_AFTER.as_str()).filter_map(|v| retry_after(v, now)).max()
 }
 
-/// The reset time of an answer that reports an exhausted quota. Even after a success, the next request would exceed the
-/// quota.
+/// Returns the reset time of an answer that reports a used-up quota. Even after a successful answer, the next request
+/// would exceed the used-up quota.
 pub fn exhausted_until(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let none_left = REMAINING.iter().any(|name| values(headers, name).any(|v| number(v) == Some(0.0)));
     if none_left { reset(headers, now) } else { None }
@@ -50,7 +52,8 @@ fn reset(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     RESET.iter().flat_map(|name| values(headers, name)).filter_map(|v| seconds_or_epoch(v, now)).max()
 }
 
-/// The quota of an answer that states limit, remainder and reset. The caller fills in `outstanding`.
+/// Returns the quota of an answer that states limit, remainder and reset time. The caller fills in the field
+/// `outstanding`.
 pub fn quota_header(headers: &HeaderMap, now: Timestamp) -> Option<QuotaHeader> {
     let (limit, window_ms) = WINDOWS.iter().find_map(|(end, window_ms)| {
         ["x-ratelimit-limit", "ratelimit-limit"].iter().find_map(|name| {
@@ -92,7 +95,7 @@ fn seconds_or_epoch(text: &str, now: Timestamp) -> Option<Timestamp> {
     (until > now).then_some(until)
 }
 
-/// Parses digits with an optional fraction. Returns `None` for a text with a sign, an exponent or a unit.
+/// Parses digits with an optional fraction. Returns `None` for a number with a sign, an exponent or a unit.
 fn number(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
     if plain && text.len() <= 20 { text.parse().ok() } else { None }
@@ -103,20 +106,21 @@ fn number(text: &str) -> Option<f64> {
 pub enum HostDate {
     /// The minimum number of whole seconds by which this machine's clock is ahead of the host's.
     Ahead(i64),
-    /// The answer has no readable date.
+    /// The host's answer has no readable date.
     Missing,
-    /// The answer comes from a cache (it has an `Age`), so its date is old.
+    /// The answer comes from a cache, because it has an `Age` header. Therefore the date of a cached answer is old.
     Cached,
 }
 
-/// Compares the `Date` of an answer with this machine's clock. The request was sent at `sent_at` and answered by `now`.
+/// Compares the `Date` header of an answer with this machine's clock. The client sent the request at `sent_at`, and got
+/// the answer by `now`.
 pub fn host_date(headers: &HeaderMap, sent_at: Timestamp, now: Timestamp) -> HostDate {
     if values(headers, AGE.as_str()).any(|age| number(age) != Some(0.0)) {
         return HostDate::Cached;
     }
     let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     let Some(theirs) = date.and_then(|date| Timestamp::try_from(date).ok()) else { return HostDate::Missing };
-    // The header contains whole seconds, rounded down.
+    // The `Date` header contains whole seconds, rounded down.
     let (least, most) = (sent_at.duration_since(theirs).as_secs() - 1, now.duration_since(theirs).as_secs());
     HostDate::Ahead(if least > 0 { least } else { most.min(0) })
 }

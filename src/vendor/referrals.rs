@@ -1,8 +1,8 @@
 //! Reads one referral by REST, or by GraphQL in one document with a list of rewards.
 //!
-//! Source: `docs/vendor/program-rules.md` §2. A referral contains the names and addresses of two people; this module
-//! returns only its ID, its dates and its rewards. If a referral cannot be read, the retraction continues: the rewards
-//! are the proof, and the referral only supports it.
+//! The vendor's facts about referrals are from `docs/vendor/program-rules.md` §2. A referral contains the names and
+//! addresses of two people. `referrals` returns only its ID, its dates and its rewards. If recoup cannot read a
+//! referral, the retraction continues, because the rewards are the proof and the referral only supports it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use super::loose_json::text;
 use super::{Advocate, Graph, ReadRequest};
 use crate::error::{Kind, Result};
 
-/// A referral without its people. Its dates are in Unix milliseconds.
+/// A referral of the vendor, without the two people. The dates of a referral are in Unix milliseconds.
 #[derive(Clone)]
 pub struct Referral {
     pub id: String,
@@ -24,7 +24,7 @@ pub struct Referral {
     /// When the referral converted; `None` if it has not converted.
     pub converted: Option<i64>,
     pub modified: Option<i64>,
-    /// The raw JSON of the referral's rewards. REST returns at most two, GraphQL returns all.
+    /// The raw JSON of the referral's rewards. REST returns at most two rewards of a referral, and GraphQL returns all.
     pub rewards: Vec<Box<RawValue>>,
 }
 
@@ -37,7 +37,8 @@ impl fmt::Debug for Referral {
 #[derive(Debug, Clone)]
 pub enum ReferralAnswer {
     Read(Referral),
-    /// The referral cannot be read. The text is a fragment of a sentence.
+    /// recoup cannot read the referral. The variant's text says why recoup cannot read the referral, as a fragment of a
+    /// sentence.
     Unreadable(String),
 }
 
@@ -56,14 +57,16 @@ impl ReferralAnswer {
     }
 }
 
-/// The maximum number of attempts. A referral is only supporting evidence, so a long wait is not worthwhile.
+/// The maximum number of attempts to read a referral. A referral is only supporting evidence. Therefore a long wait for
+/// supporting evidence is not worthwhile.
 const ATTEMPTS: u32 = 2;
 
 impl Advocate {
     /// Reads a referral by REST.
     ///
     /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Every other failure is [`ReferralAnswer::Unreadable`].
+    /// Fails with `Interrupted`, `Parked`, `Credentials` or `Tenant`. Every other failure to read a referral is
+    /// [`ReferralAnswer::Unreadable`].
     pub async fn referral(&self, id: &str) -> Result<ReferralAnswer> {
         let Some(escaped) = segment(id) else {
             return Ok(ReferralAnswer::unreadable("its ID is empty or made of dots"));
@@ -81,8 +84,8 @@ impl Advocate {
         }
     }
 
-    /// Reads rewards as [`Advocate::graph_rewards_of`] does, and a referral in the same request. If the server refuses
-    /// the document, this function requests the rewards alone, and never requests a referral by GraphQL again.
+    /// Reads rewards as [`Advocate::graph_rewards_of`] does, and a referral in the same request. If the vendor refuses
+    /// the document, this function requests the rewards alone, and never again requests a referral by GraphQL.
     pub async fn graph_rewards_and_referral(
         &self,
         filter: &Value,
@@ -126,9 +129,10 @@ impl Advocate {
 struct ReferralWire<'a> {
     #[serde(borrow)]
     id: &'a RawValue,
-    // An answer without this key does not show whether the referral has converted. A null shows that it has not.
     #[serde(borrow, default)]
     date_referral_started: Option<&'a RawValue>,
+    // A referral without `dateConverted` does not show whether it has converted. A null shows that the referral has not
+    // converted.
     #[serde(borrow, default, deserialize_with = "with_null")]
     date_converted: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -141,12 +145,13 @@ struct ReferralWire<'a> {
     rewards: Option<Vec<&'a RawValue>>,
 }
 
-/// Deserializes null as `Some`, because serde would turn it into `None`.
+/// Deserializes null as `Some`, because serde would turn null into `None`.
 fn with_null<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Parses a REST answer. Returns `None` for another referral, and the client then retries the request.
+/// Parses a referral from a REST answer. Returns `None` for another referral. The client retries a request if its
+/// answer cannot be decoded.
 fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     let read = referral(std::str::from_utf8(body).ok()?, false)?;
     match read {
@@ -155,7 +160,8 @@ fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     }
 }
 
-/// Parses a referral of either API. Returns `None` unless it is a JSON object with an ID and without repeated keys.
+/// Parses the JSON of a referral from REST or GraphQL. Returns `None` if the text is not a JSON object with an ID and
+/// without repeated keys.
 pub(super) fn referral(raw: &str, by_graphql: bool) -> Option<ReferralAnswer> {
     let wire: ReferralWire<'_> = serde_json::from_str(raw).ok()?;
     let id = text(wire.id).filter(|id| !id.is_empty())?;

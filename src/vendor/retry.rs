@@ -1,7 +1,8 @@
-//! Decides whether the client retries a failed request. Reads and writes have separate rules.
+//! Decides whether the client retries a failed request to the vendor. Requests that read and requests that write have
+//! separate retry rules.
 //!
-//! This module does no I/O. A read may be repeated and a write must not be. [`judge_write`] never returns a retry:
-//! every outcome that may have changed something is [`WriteVerdict::Unknown`].
+//! `retry` does no I/O. The client may repeat a read and must not repeat a write. [`judge_write`] never returns a
+//! retry: every outcome of a write that may have changed something is [`WriteVerdict::Unknown`].
 
 use std::time::Duration;
 
@@ -13,37 +14,38 @@ use super::rate_headers::{wait_after_failure, wait_from_headers};
 /// How the transport of a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportFailure {
-    /// The client could not open a connection, so the host has received nothing.
+    /// The client could not open a connection. Therefore the vendor's host has received nothing.
     NeverConnected,
     TimedOut,
     /// The connection broke before the answer was complete.
     Broken,
-    /// The client cannot decode the answer.
+    /// The client cannot decode the host's answer.
     Unreadable,
-    /// The answer exceeds the size limit.
+    /// The host's answer exceeds the size limit.
     TooLarge,
 }
 
-/// The outcome of one request.
+/// The outcome of one request to the vendor.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
-    /// The host answered. The caller decodes the body.
+    /// The host answered with a status. The caller of the retry rules decodes the body of the host's answer.
     Status { status: u16, headers: &'a HeaderMap },
-    /// The request has no usable answer.
+    /// The request got no usable answer.
     Transport(TransportFailure),
 }
 
-/// The limits on retries.
+/// The limits on retries of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// The number of attempts, including the first.
+    /// The number of attempts of a read, including the first attempt.
     pub attempts: u32,
     pub backoff: Duration,
     pub backoff_max: Duration,
 }
 
 impl Policy {
-    /// The back-off after the given number of attempts. It doubles with each attempt, up to `backoff_max`.
+    /// Returns the back-off after the given number of attempts. The back-off doubles with each attempt, up to
+    /// `backoff_max`.
     pub fn backoff_after(&self, attempts: u32) -> Duration {
         let factor = 2_u32.saturating_pow(attempts.saturating_sub(1).min(31));
         self.backoff.saturating_mul(factor).min(self.backoff_max)
@@ -53,30 +55,33 @@ impl Policy {
 /// How long the client waits before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// The host stated a retry time. The client never retries earlier.
+    /// The host stated a time before which the client must not retry. The client never retries before the stated time.
     Until(Timestamp),
-    /// The host stated no retry time. Jitter only lengthens the wait.
+    /// The host stated no retry time. Therefore the client backs off. Jitter only lengthens the back-off.
     Backoff(Duration),
 }
 
 /// What the client does after one attempt of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// The answer is usable.
+    /// The answer to the read is usable.
     Done,
     /// The read fails, because a retry cannot help or the attempts are used up.
     Fail,
     Retry {
         wait: Wait,
-        /// Whether the attempt counts against [`Policy::attempts`]. A 429 does not count.
+        /// Whether the attempt counts against [`Policy::attempts`]. An attempt that the host answers with 429 does not
+        /// count.
         counts: bool,
     },
 }
 
-/// Decides what follows one attempt of a read. `attempt` is the number of counted attempts, including this one.
+/// Decides what the client does after one attempt of a read. `attempt` is the number of counted attempts, including
+/// this attempt.
 ///
-/// A 429 makes the client wait. The client retries 408, 5xx, broken connections and unreadable bodies. Every other 4xx
-/// and every redirect fails at once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
+/// A 429 makes the client wait before it retries a read. The client retries a read after 408, 5xx, broken connections
+/// and unreadable bodies. A read fails at once after every other 4xx and every redirect (`docs/vendor/brand.md` §7,
+/// `docs/vendor/advocate.md` §6).
 pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Timestamp) -> RetryDecision {
     let backoff = || Wait::Backoff(policy.backoff_after(attempt));
     let (wait, counts) = match outcome {
@@ -100,9 +105,9 @@ pub enum NotDone {
     Credentials,
     /// The vendor answered 403.
     Scope,
-    /// 429, with the retry time if the host stated one.
+    /// The vendor answered 429. The time is the retry time, if the host stated one.
     RateLimited(Option<Timestamp>),
-    /// The client could not open a connection.
+    /// The client could not open a connection to the vendor.
     NeverConnected,
 }
 
@@ -112,15 +117,17 @@ pub enum WriteVerdict {
     Queued,
     /// The vendor refused the request and did nothing.
     Refused,
-    /// The vendor did nothing, because of a cause on our side or the quota.
+    /// The vendor did nothing with the request, because of a cause on recoup's side or the quota.
     NotDone(NotDone),
-    /// The vendor may have processed the write. recoup never sends it again; a later read shows its effect.
+    /// The vendor may have processed the write. recoup never sends the write again. A later read shows its effect.
     Unknown,
 }
 
-/// Decides what one write did. `queued` is true if a 2xx had a readable body with QUEUED and a QueuedUri.
+/// Decides what one write did at the vendor. `queued` is `true` if a 2xx had a readable body with QUEUED and a
+/// QueuedUri.
 ///
-/// No verdict means "retry", because the vendor documents no idempotency key (`docs/vendor/contradictions.md` 8).
+/// No verdict about a write means "retry", because the vendor documents no idempotency key
+/// (`docs/vendor/contradictions.md` 8).
 pub fn judge_write(outcome: Outcome<'_>, queued: bool, now: Timestamp) -> WriteVerdict {
     match outcome {
         Outcome::Status { status: 200..=299, .. } if queued => WriteVerdict::Queued,

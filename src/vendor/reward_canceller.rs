@@ -1,9 +1,10 @@
 //! Cancels one reward by its ID, if a retraction has not cancelled the reward.
 //!
-//! Source: `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 with the reward, 400 if it cannot be
-//! cancelled, 404). The call does not reverse the action that earned the reward. recoup never repeats a request with an
-//! unknown effect. The published answer still contains `dateCancelled: null` (`docs/vendor/contradictions.md` 37), so
-//! the caller reads the reward again before it reports success.
+//! The vendor's facts about cancellations are from `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 with
+//! the reward, 400 if it cannot be cancelled, 404). The cancellation of a reward does not reverse the action that
+//! earned it. recoup never repeats a cancellation with an unknown effect. The published answer to a cancellation still
+//! contains `dateCancelled: null` (`docs/vendor/contradictions.md` 37). Therefore the caller reads the reward again
+//! before it reports success.
 
 use reqwest::header::CONTENT_LENGTH;
 use tokio_util::sync::CancellationToken;
@@ -31,34 +32,35 @@ pub struct RewardCanceller {
 }
 
 impl RewardCanceller {
-    /// Creates a canceller whose token may differ from the reader's. It has a pacer of its own unless
-    /// [`RewardCanceller::paced_with`] shares the pacer of an [`Advocate`].
+    /// Creates a canceller. The token of the new client may differ from the reader's token. The canceller has its own
+    /// pacer, if [`RewardCanceller::paced_with`] does not share the pacer of an [`Advocate`].
     ///
     /// # Errors
-    /// `Config` for an unusable base URL, tenant, rate or token.
+    /// Fails with `Config` if the base URL, the tenant, the rate or the token is unusable.
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let root = tenant_root(options, tenant)?;
         Ok(Self { writer: SingleWriter::new(HOST, options, None, clock, stop)?, root })
     }
 
-    /// Shares the pacer, and so quota and deadline, with a reader of the same host.
+    /// Shares the pacer, and with it the quota and the deadline, with a reader of the same host.
     #[must_use]
     pub fn paced_with(mut self, advocate: &Advocate) -> Self {
         self.writer.share_pace(advocate.client().pacer());
         self
     }
 
-    /// Waits until the pacer admits a request. The caller then records its intent in the ledger, and calls
-    /// [`RewardCanceller::cancel`].
+    /// Waits until the pacer of the Advocate host admits a request. After the wait for the pacer, the caller records
+    /// its intent in the ledger, and calls [`RewardCanceller::cancel`].
     ///
     /// # Errors
-    /// `Interrupted` or `Parked`. The canceller has sent nothing.
+    /// Fails with `Interrupted` or `Parked`. After an error, the canceller has sent nothing.
     pub async fn ready(&self) -> Result<CancelPermit> {
         self.writer.ready().await.map(CancelPermit)
     }
 
-    /// Sends one cancellation. The caller must await the future to its end: if it is dropped after its first poll, the
-    /// vendor may have cancelled the reward, as with [`WriteOutcome::Unknown`].
+    /// Sends the cancellation of one reward. The caller must await the future of a write to its end. If the caller
+    /// drops the future of a cancellation after its first poll, the vendor may have cancelled the reward, as with
+    /// [`WriteOutcome::Unknown`].
     pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> WriteOutcome {
         let url = match self.url(reward) {
             Ok(url) => url,
@@ -68,9 +70,9 @@ impl RewardCanceller {
             let is_same = Fields::parse(body)?.text("id")? == reward.as_str();
             is_same.then_some(AcceptedBody { queued_uri: None })
         };
-        // Some servers refuse a POST without a content length, even if it has no body.
+        // Some servers refuse a POST without a content length, even if the POST has no body.
         let request = |http: &reqwest::Client| http.post(url.clone()).header(CONTENT_LENGTH, "0");
-        // The Advocate API's answers contain names of people, so this function returns no body.
+        // The Advocate API's answers contain names of people. Therefore the cancellation of a reward returns no body.
         let (status, message, body) = match self.writer.send(&permit.0, CANCEL, request, is_it).await {
             WriteOutcome::Refused { status, message, body } => (status, message, body),
             WriteOutcome::Unknown { reason, status, .. } => {
@@ -103,7 +105,7 @@ impl RewardCanceller {
     }
 }
 
-/// Whether a 400 is about the form of the request (`docs/vendor/advocate.md` §6) and not about the reward.
+/// Returns `true` if a 400 is about the form of the request (`docs/vendor/advocate.md` §6) and not about the reward.
 fn is_about_the_request(error: &ErrorBody) -> bool {
     matches!(error.api_error_code.as_deref(), Some("VALIDATION_FAILED" | "INVALID_JSON_REQUEST"))
 }

@@ -1,9 +1,9 @@
-//! Sends a request that must arrive at most once, and returns what is certain about its effect.
+//! Sends a request that must arrive at most once, and returns what recoup knows for certain about its effect.
 //!
-//! Reversals, modifications and reward cancellations share this code. The vendor documents no idempotency key
-//! (`docs/vendor/contradictions.md` 8), so this code never repeats a request with an unknown effect, and never follows
-//! a redirect. It repeats a request only after a 401, which proves that the vendor did nothing, and only if the token
-//! file contains a new token.
+//! Reversals, modifications and reward cancellations all use `single_write`. The vendor documents no idempotency key
+//! (`docs/vendor/contradictions.md` 8). Therefore recoup never repeats a write with an unknown effect, and never
+//! follows a redirect. recoup repeats a write only after a 401, which proves that the vendor did nothing, and only if
+//! the token file contains a new token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::{
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 
-/// Sends the writes to one host.
+/// Sends the requests that change something to one host.
 pub(crate) struct SingleWriter {
     host: Host,
     http: Writer,
@@ -38,24 +38,24 @@ pub(crate) struct SingleWriter {
 /// A kind of request that changes something at the vendor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteKind {
-    /// The endpoint's name in messages, such as `Reverse an Action`.
+    /// The name of the vendor's endpoint in messages, such as `Reverse an Action`.
     pub(crate) endpoint: &'static str,
     /// What a 2xx without proof of success lacks, as the words after "without" in a message.
     pub(crate) lacking: &'static str,
 }
 
-/// The body of a 2xx by which the vendor accepts the request.
+/// The body of a 2xx by which the vendor accepts a write.
 pub(crate) struct AcceptedBody {
     /// The vendor's link to the submission; `None` for a request without a submission.
     pub(crate) queued_uri: Option<String>,
 }
 
-/// What is certain about one request that changes something at the vendor. The ledger and the receipt record this
-/// value.
+/// What recoup knows for certain about one request that changes something at the vendor. The ledger and the receipt
+/// record the outcome of each write.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// The vendor accepted the request. Only a later read proves its effect (`docs/vendor/contradictions.md` 11 and
-    /// 37).
+    /// The vendor accepted the write. Only a later read proves the effect of an accepted write
+    /// (`docs/vendor/contradictions.md` 11 and 37).
     Accepted {
         /// The vendor's link to the submission; `None` for a reward cancellation, which has no submission.
         queued_uri: Option<String>,
@@ -63,26 +63,27 @@ pub enum WriteOutcome {
         batch_id: Option<String>,
         body: String,
     },
-    /// The vendor refused the request and did nothing.
+    /// The vendor refused the write and did nothing.
     Refused {
-        /// A 4xx other than 401, 403, 408 and 429.
+        /// The status of the refusal: a 4xx other than 401, 403, 408 and 429.
         status: u16,
-        /// The vendor's reason, if the body contains one. The reason may contain IDs.
+        /// The vendor's reason for the refusal, if the body contains a reason. The vendor's reason may contain IDs.
         message: Option<String>,
         body: String,
     },
-    /// The vendor may have processed the request. recoup must not send it again; a later read shows its effect.
+    /// The vendor may have processed the write. recoup must not send the write again. A later read shows its effect.
     Unknown {
-        /// Why the effect is unknown, as a fragment of a sentence without IDs.
+        /// Why the effect of the write is unknown, as a fragment of a sentence without IDs.
         reason: String,
-        /// The answer's status; `None` if no answer arrived.
+        /// The status of the vendor's answer; `None` if no answer arrived.
         status: Option<u16>,
         body: Option<String>,
     },
-    /// The vendor did nothing. The error's kind is `Credentials`, `Scope`, `Tenant`, `Usage`, or `Network` if no
-    /// connection could be opened.
+    /// The vendor did nothing with the request. The error's kind is `Credentials`, `Scope`, `Tenant`, `Usage`, or
+    /// `Network` if the client could open no connection.
     NotSent { error: Error },
-    /// The vendor did nothing, because the quota is used up. The caller may wait and call again.
+    /// The vendor did nothing with the request, because the quota is used up. The caller may wait until the reset of
+    /// the quota and send again.
     RateLimited { until: Timestamp },
 }
 
@@ -119,21 +120,21 @@ impl SingleWriter {
         })
     }
 
-    /// Uses the pacer of another client of the same host, so that both share one quota and one deadline.
+    /// Uses the pacer of another client of the same host. Two clients with one pacer share one quota and one deadline.
     pub(crate) fn share_pace(&mut self, pacer: &Arc<Pacer>) {
         self.pacer = Arc::clone(pacer);
     }
 
-    /// Waits until the pacer admits a request.
+    /// Waits until the pacer of the host admits a request.
     ///
     /// # Errors
-    /// `Interrupted` or `Parked`. The writer has sent nothing.
+    /// Fails with `Interrupted` or `Parked`. After an error, the writer has sent nothing.
     pub(crate) async fn ready(&self) -> Result<Permit> {
         self.pacer.admit(None).await
     }
 
-    /// Sends one request and judges the answer. `accepted` parses the body of a 2xx, and returns `None` unless the body
-    /// shows that the vendor accepted the request.
+    /// Sends one request and decides from the answer what the request did. `accepted` parses the body of a 2xx, and
+    /// returns `None` if the body does not show that the vendor accepted the request.
     pub(crate) async fn send(
         &self,
         permit: &Permit,
@@ -248,7 +249,7 @@ impl SingleWriter {
     }
 }
 
-/// Why the answer does not show whether the vendor processed the request.
+/// Returns why the vendor's answer does not show whether the vendor processed the request.
 fn why_unknown(kind: WriteKind, status: u16, body: &Result<Vec<u8>, Failure>) -> String {
     match (status, body) {
         (200..=299, Ok(body)) => match Fields::parse(body) {

@@ -1,7 +1,8 @@
 //! Lists and changes the webhook subscriptions of a tenant, and fetches the vendor's public keys.
 //!
-//! Sources: `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). recoup sends each change once, like every
-//! write. The vendor's keys are public, so the request for them carries no credentials.
+//! The vendor's facts about webhooks are from `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). recoup sends
+//! each change of a subscription once, like every write. The vendor's webhook keys are public. Therefore the request
+//! for the webhook keys contains no credentials.
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use super::{HostOptions, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 
-/// A URL to which the vendor sends events.
+/// A URL to which the vendor sends webhook events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     #[serde(rename(deserialize = "endpointUrl"))]
@@ -26,7 +27,7 @@ pub struct Subscription {
     /// How the subscription was created; `MANUAL` if the API created it.
     #[serde(default)]
     pub source: Option<String>,
-    /// The types of events that the vendor sends; `*` for every type.
+    /// The types of events that the vendor sends to the subscription; `*` for every type.
     #[serde(default, rename(deserialize = "webhookTypes"))]
     pub types: Vec<String>,
 }
@@ -35,12 +36,12 @@ pub struct Subscription {
 pub enum SubscriptionChange<'a> {
     Subscribe(&'a [String]),
     Remove,
-    /// Makes the vendor send a test event.
+    /// Makes the vendor send a test event to the subscription.
     Test,
 }
 
 impl Advocate {
-    /// Lists every subscription of the tenant.
+    /// Lists every webhook subscription of the tenant.
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>> {
         let url = self.url("subscription", &[])?;
         let listed = self.client().get("subscriptions", &url, |body| serde_json::from_slice(body).ok()).await?;
@@ -58,17 +59,17 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// # Errors
-    /// `Config` for an unusable base URL, tenant, rate or token.
+    /// Fails with `Config` if the base URL, the tenant, the rate or the token is unusable.
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let root = tenant_root(options, tenant)?;
         Ok(Self { writer: SingleWriter::new(HOST, options, None, clock, stop)?, root })
     }
 
-    /// Changes one subscription with one request.
+    /// Changes one webhook subscription with one request.
     ///
     /// # Errors
-    /// `VendorRefused` if the vendor refused the change. `Failed` if no usable answer arrived: the vendor may have made
-    /// the change, and the list of subscriptions shows whether it did.
+    /// Fails with `VendorRefused` if the vendor refused the change. Fails with `Failed` if no usable answer arrived.
+    /// The vendor may have made the change, and the list of subscriptions shows whether it did.
     pub async fn change(&self, address: &str, change: SubscriptionChange<'_>) -> Result<()> {
         let escaped = segment(address).ok_or_else(|| {
             Error::new(Kind::Usage, "the address is empty").hint("name the whole URL of this service with --url")
@@ -118,8 +119,8 @@ impl Subscriber {
 /// Fetches a public document of at most `max_bytes`, without credentials and without following a redirect.
 ///
 /// # Errors
-/// `Config` for a URL that is neither https nor on this machine, `Network` if the document cannot be fetched, `Vendor`
-/// if it is too large.
+/// Fails with `Config` for a URL that is neither https nor on this machine, with `Network` if the document cannot be
+/// fetched, and with `Vendor` if the document is too large.
 pub async fn fetch_public(url: &Url, max_bytes: usize) -> Result<Vec<u8>> {
     check_base(url)?;
     let mut document = Vec::new();

@@ -22,8 +22,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The age at which recoup fetches the vendor's keys again in the background. recoup uses the cached keys meanwhile.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// The age of the cached keys at which a webhook waits for a new fetch. This age limits how long recoup trusts a
-/// revoked key.
+/// The age of the cached keys at which a webhook waits for a new fetch. recoup trusts a revoked key for at most this
+/// time.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The maximum size of a key set, in bytes.
@@ -56,7 +56,7 @@ impl Keys {
         Self { url, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    /// Returns the key with this ID, from the cache or after a fetch. Concurrent callers share one fetch.
+    /// Returns the key with this ID, from the cache or after a fetch. Concurrent callers share one fetch of the keys.
     pub(super) async fn get(self: &Arc<Self>, kid: &str, now: Timestamp) -> Result<Key, Rejected> {
         let (known, is_new) = {
             let known = self.known();

@@ -2,7 +2,7 @@
 //!
 //! `verify` checks the signature of a webhook delivery, and `keys` caches the vendor's keys. recoup records a valid
 //! delivery once and queues the account in it; [`read_queue`] reads the queued accounts. This module trusts no reward
-//! data in a delivery and marks no crawl as complete. An unsigned delivery cannot spend the vendor's quota.
+//! data in a delivery and never marks a crawl as complete. An unsigned delivery cannot spend the vendor's quota.
 
 mod keys;
 mod verify;
@@ -69,7 +69,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Creates a webhook receiver. The first delivery fetches the keys.
+    /// Creates a webhook receiver. The first delivery makes the receiver fetch the keys.
     pub fn new(keys: Keys, tenant: impl Into<String>) -> Self {
         Self { keys: Arc::new(keys), tenant: tenant.into() }
     }

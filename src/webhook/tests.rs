@@ -142,8 +142,8 @@ fn a_short_key_and_a_set_that_is_none_are_not_taken() {
     }
 }
 
-/// A server of webhook keys that answers one request, and accepts a second request without an answer. The server
-/// reports each request.
+/// A server of webhook keys that answers one request, and accepts a second request without an answer. The server of
+/// keys reports each request to the test.
 fn host_that_falls_silent() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
     use std::io::{Read, Write};
 
@@ -186,7 +186,7 @@ async fn a_forged_delivery_with_an_unknown_key_holds_up_none_with_a_known_one() 
     });
     is_asked.recv().await.expect("the forged delivery has the keys fetched");
     assert_eq!(keys.get("k", later).now_or_never(), Some(Ok(key())), "at once");
-    // While recoup fetches new keys, it uses old keys. It uses very old keys only if the fetch fails.
+    // recoup uses old keys while it fetches new keys. recoup uses very old keys only if the fetch fails.
     let (old, very_old) = (begin + SignedDuration::from_hours(13), begin + SignedDuration::from_hours(25));
     assert_eq!(keys.get("k", old).now_or_never(), Some(Ok(key())));
     assert_eq!(keys.get("k", very_old).now_or_never(), None);

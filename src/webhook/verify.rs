@@ -1,4 +1,4 @@
-//! Verifies the signature of a webhook delivery: a detached JWS over the raw body. This module does no I/O.
+//! Verifies the signature of a webhook delivery, without I/O. The signature is a detached JWS over the raw body.
 //!
 //! The header `X-Hook-JWS-RFC-7797` contains `HEADER..SIGNATURE`. The signature covers `HEADER.BASE64URL(body)`,
 //! computed from the unchanged body, and `kid` identifies the key (`docs/vendor/advocate.md` §5). The vendor does not
@@ -82,7 +82,7 @@ struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     Rsa {
-        /// The RSA modulus as big-endian bytes without leading zeros. The exponent has the same format.
+        /// The RSA modulus as big-endian bytes without leading zeros. The RSA exponent has the same format.
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
@@ -155,7 +155,7 @@ struct Set {
     keys: Vec<serde_json::Value>,
 }
 
-/// One entry of a key set, whether or not recoup supports its type.
+/// An entry of a key set, whether or not recoup supports its type.
 #[derive(Deserialize)]
 struct Entry {
     kty: String,

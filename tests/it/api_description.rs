@@ -30,7 +30,8 @@ fn a_linter_finds_nothing_in_the_description() {
     Ran::of(&["redocly"], command.output().expect("it runs")).expect(0);
 }
 
-/// JSON keys whose values are maps or documents of the vendor. The keys inside these values depend on the data.
+/// JSON keys whose values are maps or documents of the vendor. The keys inside the values of such keys depend on the
+/// data.
 const MAPS: &[&str] =
     &["counts", "value", "decisions", "jobs", "sent", "submission", "subject", "coverage", "open", "runs"];
 

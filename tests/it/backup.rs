@@ -189,8 +189,8 @@ fn a_change_sent_after_the_backup_is_not_sent_again_from_it() {
     accepted.expect(0);
     let accepted = accepted.object();
     assert_eq!((&accepted["modifications"], &accepted["added"][0]["road"]), (&1.into(), &"modification".into()));
-    // recoup first follows the submission in the vendor's list. A person must then order the same change with
-    // `--again`.
+    // recoup first follows the submission in the vendor's list. After that, recoup sends the same change only if a
+    // person orders it with `--again`.
     let refused = home.check(&adjust, 5);
     assert!(refused.stderr.contains("is queued"), "{}", refused.stderr);
     let verified = home.check(&["verify", "2", "--json"], 0);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
-/// An action of the simulator, as its truth file describes it.
+/// An action as the simulator knows it.
 #[derive(Clone)]
 pub(crate) struct Action {
     pub(crate) id: Option<String>,
@@ -98,7 +98,7 @@ pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Returns actions for which the checks find nothing. Each action is the only one of its order.
+/// Returns actions for which the checks find nothing. Each returned action is the only action of its order.
 pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
     let mut found = all_plain(sim);
     found.truncate(wanted);
@@ -182,7 +182,8 @@ pub(crate) fn column(path: &Path, name: &str) -> Vec<String> {
     rows.into_iter().map(|row| row[place].clone()).collect()
 }
 
-/// Returns the outcome code of each row. After `stopped` and `failed` it adds the reason from the column `recoup_why`.
+/// Returns the outcome code of each row. After `stopped` and `failed`, the outcome also has the reason from the column
+/// `recoup_why`.
 #[track_caller]
 pub(crate) fn outcomes(path: &Path) -> Vec<String> {
     let pairs = column(path, "recoup_outcome").into_iter().zip(column(path, "recoup_why"));
@@ -514,7 +515,7 @@ fn a_large_batch_costs_two_brand_requests_an_order_and_sends_the_oldest_first() 
     assert!(asked <= 105 * 2 + 30, "{asked} requests for 105 orders: {}", sim.record()["requests"]);
     let sent: Vec<u64> = deleted(&sim).iter().map(|id| day(id)).collect();
     assert_eq!(sent.len(), 105);
-    // The trial's orders come first, because their rewards name no program. The other orders follow.
+    // The trial's orders come first, because their rewards name no program. The remaining orders follow.
     let turns: Vec<&[u64]> = sent.chunk_by(|one, next| one <= next).collect();
     assert!(turns.len() <= 2, "the oldest conversion goes first: {sent:?}");
     assert_eq!(turns.last().and_then(|turn| turn.first()), orders.iter().map(Action::day).min().as_ref());
@@ -582,8 +583,8 @@ fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_fin
     let (_, shown) = history.split_once("Watched orders that were found").expect("the page keeps showing it");
     assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 
-    // A second run of the same file sends the orders that were found. An order that an index newer than the refund
-    // lacks is no referral.
+    // A second run of the same file sends the orders that were found. If the index is newer than the refund and lacks
+    // the order, the order is no referral.
     check(&home, &file, &out, &["--force"], 0);
     assert_eq!(outcomes(&out), ["confirmed", "confirmed", "not_a_referral"]);
     assert_eq!(sim.deletes().len(), 2);
@@ -669,7 +670,7 @@ fn a_plan_killed_between_two_actions_of_an_order_resumes_with_the_second() {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Expected {
     /// The reversal is sent once and proven. If the test killed recoup during the send, recoup may instead find that
-    /// the vendor did not receive it.
+    /// the vendor did not receive the reversal.
     Done,
     /// Like `Done`, but one of the rewards was redeemed or had expired before the send.
     Rest,
@@ -750,7 +751,8 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
                 rows.push(Row { cells: cells(order, "", "", "", "", n), expected: Expected::Any, may_send: ids });
             }
             _ if list.len() > 1 => {
-                // A row for an order of several actions stops if it names no action. Otherwise each action gets a row.
+                // A row for an order of several actions stops if it names no action. If the rows name the actions, each
+                // action gets a row.
                 if n.is_multiple_of(3) {
                     rows.push(Row {
                         cells: cells(order, "", "", "", "", n),

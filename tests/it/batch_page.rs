@@ -22,7 +22,7 @@ fn planned(lead: &Browser<'_>, file: &str) -> String {
     path
 }
 
-/// Applies a plan and waits for the end of the run.
+/// Applies the plan of a batch and waits until the run ends.
 fn applied(lead: &Browser<'_>, api: &Client<'_>, path: &str) {
     assert_eq!(lead.post(&format!("{path}/apply"), &[("yes", "1")]).status, 303);
     wait_until("it is applied", || of_api(api, path)["stage"] == "done");
@@ -50,12 +50,12 @@ fn has(lead: &Browser<'_>, api: &Client<'_>, path: &str, outcome: &str, stage: &
     assert!(file.contains(&format!(",{outcome},")), "{outcome}: {file}");
 }
 
-/// The stored description of a batch.
+/// Returns the path of a batch's stored metadata.
 fn stored(home: &Home, path: &str) -> std::path::PathBuf {
     home.path(&format!("recoup-batches/{}.json", path.trim_start_matches("/batch/")))
 }
 
-/// Changes the stored description of a batch, as another process or a crash may leave it.
+/// Changes the stored metadata of a batch to what another process or a crash may leave.
 fn restore(home: &Home, path: &str, change: impl FnOnce(&mut serde_json::Value)) {
     let file = stored(home, path);
     let mut batch = serde_json::from_slice(&std::fs::read(&file).expect("the description")).expect("JSON");
@@ -86,7 +86,7 @@ fn an_outcome_is_that_of_the_ledger_also_after_the_ledger_contradicts_a_final_on
     let confirmed = batch_of(0);
     verify_until("1", "confirmed");
     has(&lead, &api, &confirmed, "confirmed", "done");
-    // The stored outcome becomes a final one.
+    // The test changes the stored outcome to a final outcome.
     applied(&lead, &api, &confirmed);
     has(&lead, &api, &confirmed, "already_retracted", "done");
     for reward in orders[0].reward_ids() {
@@ -226,7 +226,7 @@ fn a_batch_that_was_broken_off_is_in_the_work_queue_and_counts_what_it_has_sent(
     let (lead, api) = (service.login("lead", &password), service.client(&token));
     let path = planned(&lead, &file_of(&plain(&sim, 2), 0));
     applied(&lead, &api, &path);
-    // The process dies after the last send, and stores nothing of it.
+    // The process dies after the last send, and stores no outcome of it.
     restore(&home, &path, |batch| {
         (batch["stage"], batch["sent"]) = ("applying".into(), 0.into());
         batch.as_object_mut().expect("an object").remove("ended_at");

@@ -114,7 +114,7 @@ fn a_batch_whose_ledger_is_moved_away_sends_nothing_more() {
     let before = sim.deletes().len();
     let ran = Ran::of(&list, child.wait_with_output().expect("it ends"));
     assert_ne!(ran.code, Some(0), "{ran:?}");
-    // One request may have been in flight when the test moved the ledger's file.
+    // A request may have been in flight when the test moved the ledger's file.
     assert!(sim.deletes().len() <= before + 1, "{} after {before}: {}", sim.deletes().len(), ran.stderr);
     assert!(ran.stderr.contains("was moved or replaced while this command ran"), "{}", ran.stderr);
 }

@@ -1,9 +1,11 @@
-//! A headless Chromium for tests, driven over the W3C WebDriver protocol. Every call waits for the driver's response.
+//! A headless Chromium for tests, driven over the W3C WebDriver protocol. Every call of the WebDriver client waits for
+//! the driver's response.
 //!
 //! The WebDriver client is written by hand, because each existing crate adds second versions of dependencies or enables
 //! features that the released program does not have.
 //!
-//! If Chromium or its driver is missing, a test says so and passes. With `TEST_BROWSER=1`, which `.ci/run` sets, it fails.
+//! If Chromium or its driver is missing, a browser test says so and passes. With `TEST_BROWSER=1`, which `.ci/run`
+//! sets, the test fails.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -48,7 +50,7 @@ pub struct Chrome {
 }
 
 impl Chrome {
-    /// Opens a browser. If this machine has none, prints the reason and returns `None`.
+    /// Opens a browser. If this machine has no browser, prints the reason and returns `None`.
     pub fn open(test: &str, service: &Service, scripts: bool) -> Option<Self> {
         let missing =
             ["chromedriver", "chromium"].into_iter().find(|name| !Path::new(&format!("/usr/bin/{name}")).exists());
@@ -282,7 +284,7 @@ impl Drop for Chrome {
     }
 }
 
-/// Sends a WebDriver command. Returns its value, or the driver's error.
+/// Sends a WebDriver command. Returns the value in the response, or the driver's error.
 fn command(addr: &str, method: &str, path: &str, body: &Value) -> Result<Value, String> {
     let sent = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let answer = ask(addr, method, path, &[("Content-Type", "application/json")], &sent);

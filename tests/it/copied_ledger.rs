@@ -114,8 +114,8 @@ fn killed_at_any_step_an_older_ledger_beside_the_index_alone_sends_nothing() {
         let copy = copy_main_files(&home, Home::new(&sim));
         std::fs::write(copy.ledger(), before).expect("the older file");
         let again = copy.run(&args);
-        // At the crash points `planned` and `committed` recoup has sent nothing, and the index does not record a send
-        // yet. Therefore recoup accepts the older ledger.
+        // recoup accepts an older ledger after a crash at `planned` or `committed`, because it had sent nothing and the
+        // index does not record a send yet.
         if !matches!(point, "planned" | "committed") {
             again.expect(3);
             assert!(again.stderr.contains("older copy"), "{point}: {again:?}");

@@ -84,8 +84,8 @@ fn a_crawl_killed_twenty_times_resumes_and_repeats_few_requests() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
     let twice = requests_to(&sim, "GET reward") - accounts;
-    // The size of a batch is counted in rows. Every account has at least one row, so a batch has at most as many
-    // accounts.
+    // The size of a batch is counted in rows. Every account has at least one row, so a batch of the crawl has at most
+    // as many accounts as rows.
     assert!(twice <= kills * (IN_FLIGHT + BATCH), "{twice} requests were made twice over {kills} kills");
 }
 
@@ -247,8 +247,8 @@ fn accounts_that_are_no_longer_listed_are_marked_as_gone() {
 
 #[test]
 fn many_deleted_accounts_in_a_row_do_not_end_a_crawl() {
-    // The deleted accounts are still in the list of participants. The vendor deletes them before the crawl or after it
-    // has read 150 accounts.
+    // The deleted accounts are still in the list of participants. The simulator deletes the accounts before the crawl,
+    // or after the crawl has read 150 accounts.
     for after in [0, 150] {
         let sim = Sim::start(&["--participants", "500"]);
         let home = Home::new(&sim);

@@ -1,5 +1,5 @@
 //! Tests of crawls by GraphQL and by export: the index ends equal to the vendor's data or names its gaps. A refresh
-//! costs as many requests as accounts changed. If a source does not work, recoup uses another one and says why.
+//! costs as many requests as accounts changed. If a source does not work, recoup uses another source and says why.
 
 use std::collections::BTreeSet;
 
@@ -106,7 +106,8 @@ fn links_that_only_graphql_has_are_found_and_can_be_retracted() {
     let order = sim.example("plain");
     assert_eq!(home.check(&["retract", &order.order_id, "--yes", "--json"], 0).state(), "confirmed");
     assert_eq!(sim.deletes().len(), 1);
-    // The retraction has read the order's rewards by Get Rewards, which shows no link. The index keeps the link.
+    // The retraction has read the order's rewards by Get Rewards, which shows no link. The index keeps the link that
+    // the crawl has found.
     let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
     assert!(answer["matches"].as_array().is_some_and(|list| list.len() == 2), "{answer}");
     assert!(answer["matches"].as_array().into_iter().flatten().all(|m| m["state"] == "cancelled"), "{answer}");
@@ -208,7 +209,7 @@ fn a_refresh_by_export_requests_the_accounts_that_changed() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert!(sim.requests() <= 30 * 11 / 10 + 20, "{}", sim.record()["requests"]);
     assert_index_is_truth(&home, &sim);
-    // The next refresh reads the overlap with this refresh again, and finds no difference in it.
+    // The next refresh reads the overlap with the previous refresh again, and finds no difference in the overlap.
     sim.post("change?accounts=20");
     sim.post("record/reset");
     home.check(&by("export"), 0);
@@ -232,8 +233,8 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
         requests_to(&sim, "GET reward")
     };
     assert_eq!(requested_again(), 0, "rows that agree with the index");
-    // The vendor may show a modification late, after newer modifications. The test simulates such a modification: it
-    // sets the index back to the state before it.
+    // The vendor may show a modification late, after newer modifications. The test simulates a late modification: it
+    // sets the index back to the state before the modification.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
     let newest = "(SELECT id FROM rewards WHERE date_cancelled = (SELECT max(date_cancelled) FROM rewards))";
     for before in [
@@ -245,8 +246,8 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
         recoup::store::index::renew_reward_sums(&home.database()).expect("renewed");
         assert_eq!(requested_again(), 1, "{before}");
     }
-    // No date in the copied reward shows a redemption. Therefore a recent modification may have become visible after
-    // the reading.
+    // No date in the copied reward shows a redemption. Therefore recoup must assume that a recent redemption became
+    // visible after the reading.
     let truth = sim.truth();
     let credit = |reward: &&Value| reward["state"] == "available" && reward["assigned"].is_i64();
     let credit = truth.iter().find(credit).and_then(|reward| reward["reward_id"].as_str()).expect("a credit");

@@ -4,7 +4,7 @@ use base64ct::{Base64, Encoding};
 
 use crate::support::{Home, Sim};
 
-/// A text that every token of these tests contains. No output may contain it.
+/// A text that every token of these tests contains, and that no output may contain.
 const CORE: &str = "Zq7Xv9Kp";
 
 /// Runs recoup, checks its exit code, and fails if an output contains a part of the token in any encoding.

@@ -64,8 +64,8 @@ fn a_flipped_byte_in_the_index_never_gives_a_wrong_complete_answer() {
     let mut dice = fastrand::Rng::with_seed(16);
     let (mut refused, mut same) = (0, 0);
     for n in 0..size("TEST_FLIPS", 300) {
-        // Every fourth flip hits a random byte of the index file. Each other flip hits a non-empty page of a b-tree
-        // that look-ups read, chosen with equal probability.
+        // Every fourth flip hits a random byte of the index file. Each other flip hits a non-empty page of a randomly
+        // chosen b-tree that look-ups read.
         let at = if n % 4 == 0 {
             dice.usize(0..file.len())
         } else {
@@ -83,7 +83,8 @@ fn a_flipped_byte_in_the_index_never_gives_a_wrong_complete_answer() {
         match answers(&home, &copy, &texts) {
             None => refused += 1,
             Some(mut found) => {
-                // If the damage hits the stored offset of the vendor's clock, the answer has `clock` `local`.
+                // If the damage hits the stored offset of the vendor's clock, the field `clock` of the answer is
+                // `local`.
                 for (found, good) in found.iter_mut().zip(&good) {
                     if found["clock"] == "local" {
                         found["clock"] = good["clock"].clone();

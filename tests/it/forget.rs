@@ -46,7 +46,7 @@ fn forget(home: &Home, account: &str) -> Value {
 
 #[test]
 fn a_forgotten_account_leaves_no_trace_and_no_source_brings_it_back() {
-    // The simulator needs so many rewards that the compression dictionary contains parts of them.
+    // With so many rewards, the compression dictionary contains parts of some of them.
     let (sim, home) = ready(&["--participants", "3000"]);
     let (order, account) = confirmed(&sim, &home);
     assert!(home.holds("ledger", &account) && home.holds("ledger", "Ms Bird"), "there before");

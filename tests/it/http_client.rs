@@ -72,8 +72,8 @@ fn front(sim: &Sim) -> SocketAddr {
     })
 }
 
-/// Starts an HTTP/2 server in front of the simulator. Each connection answers this many requests, then refuses the
-/// requests that are in flight.
+/// Starts an HTTP/2 server in front of the simulator. The server answers this many requests on each connection, then
+/// refuses the requests that are in flight.
 fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
     let (acceptor, behind) = (acceptor(&["h2"]), sim.addr.clone());
     listen(move |stream| {
@@ -99,7 +99,7 @@ fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
             }
             drop(connection);
             // If a socket is closed with unread data, the connection is reset, and the client may lose the GOAWAY
-            // frame. That frame says which requests were not processed.
+            // frame, which says which requests were not processed.
             tokio::io::copy(&mut unread, &mut tokio::io::sink()).await.map(drop)
         }
     })

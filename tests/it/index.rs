@@ -123,8 +123,8 @@ pub fn assert_index_is_truth(home: &Home, sim: &Sim) {
     let (truth, mut indexed) = (truth(sim), indexed(home));
     for (id, row) in &truth {
         let mut found = indexed.remove(id).unwrap_or_else(|| panic!("reward {id} is not in the index: {row:?}"));
-        // The simulator's truth file has amounts of credits only. The index also has the percentage or the amount of
-        // other reward types.
+        // The expected rows of the simulator have amounts of credits only. The index also has the percentage or the
+        // amount of other reward types.
         found.assigned = found.assigned.filter(|_| row.assigned.is_some());
         assert_eq!(&found, row, "reward {id}");
     }
@@ -175,8 +175,8 @@ fn a_path_too_long_for_sqlite_is_refused_and_the_longest_allowed_works() {
         return;
     }
     let folder = home.path("").canonicalize().expect("the folder");
-    // recoup derives the ledger's and the users' paths from the index's path. The longest of the three decides whether
-    // recoup accepts it.
+    // recoup derives the ledger's and the users' paths from the index's path. The longest of the three paths decides
+    // whether recoup accepts the index's path.
     let path_of = |bytes: usize, name: &str| {
         let mut path = folder.clone();
         loop {

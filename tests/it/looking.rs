@@ -25,7 +25,8 @@ fn without_jobs(home: &Home) {
     home.configure_more("[schedule]\nrefresh = 'off'\nverify = 'off'");
 }
 
-/// Counts the requests about orders that the simulator received. The service's scheduled jobs send no such requests.
+/// Counts the requests about orders that the simulator received. The service's scheduled jobs send no requests about
+/// orders.
 fn asked(sim: &Sim) -> u64 {
     let all = sim.record()["requests"].clone();
     let names = ["GET reward", "GET reward by id", "GET referral by id", "GET action", "GET submission"];
@@ -197,8 +198,8 @@ fn after_a_confirmed_retraction_every_place_shows_the_state_that_is_known_now() 
     }
     let older = std::fs::read(home.database()).expect("the index before the retraction");
     home.check(&["retract", &order, "--yes"], 0);
-    // The first round uses the newest index. The second uses an index from before the retraction, so only the ledger
-    // has the newest state.
+    // In the first round of the test, the index is the newest. In the second round, the index is from before the
+    // retraction, so only the ledger has the newest state.
     for is_old in [false, true] {
         if is_old {
             for log in ["recoup.db-wal", "recoup.db-shm"] {

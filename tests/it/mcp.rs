@@ -64,7 +64,7 @@ impl Assistant {
         Some(message)
     }
 
-    /// Calls an MCP tool. Returns whether the call failed, and the JSON object of its result.
+    /// Calls an MCP tool. Returns `true` if the tool failed, and the JSON object of its result.
     #[track_caller]
     fn call(&mut self, tool: &str, arguments: &Value) -> (bool, Value) {
         let answer = self.request("tools/call", &json!({ "name": tool, "arguments": arguments }));

@@ -16,7 +16,7 @@ pub const SECRET: &str = "a secret of the test";
 /// The scheduled jobs are off, because a job could cause an event before the service has created the notice queue.
 const UNSCHEDULED: &str = "[schedule]\nrefresh = 'off'\nverify = 'off'";
 
-/// A local receiver of webhooks. It answers with the given status codes first, then always with 200.
+/// A local receiver of webhooks, which answers with the given status codes first, then always with 200.
 #[derive(Clone)]
 pub struct Receiver {
     pub url: String,

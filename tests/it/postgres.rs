@@ -1,7 +1,8 @@
 //! Tests of stores on a PostgreSQL server: nothing is sent twice, whatever happens to processes, machines, connections
 //! and the server.
 //!
-//! `TEST_POSTGRES` is the address of the PostgreSQL server. `TEST_STORES=postgres` makes the other tests use it too.
+//! `TEST_POSTGRES` is the address of the PostgreSQL server. With `TEST_STORES=postgres`, the other tests also use the
+//! PostgreSQL server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a PostgreSQL server. It cuts a connection at a commit.
+//! A TCP proxy in front of a PostgreSQL server, which cuts a connection at a commit.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ pub enum Cut {
     Late,
 }
 
-/// A proxy on a free port. It runs until the test process ends.
+/// A proxy on a free port, which runs until the test process ends.
 pub struct Proxy {
     pub port: u16,
     cuts: Arc<Cuts>,
@@ -45,8 +45,8 @@ impl Proxy {
         Self { port, cuts }
     }
 
-    /// Makes the proxy cut the connection at the commit with this number, counted from 1 from now on. With `None` it
-    /// cuts none.
+    /// Makes the proxy cut the connection at the commit with this number, counted from 1 from now on. With `None`, the
+    /// proxy cuts no connection.
     pub fn arm(&self, cut: Option<(usize, Cut)>) {
         *self.cuts.armed.lock().expect("no panic") = cut;
         self.cuts.commits.store(0, SeqCst);

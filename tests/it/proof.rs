@@ -1,7 +1,8 @@
 //! Tests that a receipt never says *confirmed* while a reward is not cancelled, whatever the vendor or a cache in front
 //! of it answers.
 //!
-//! The simulator cancels no reward in these tests. After the DELETE they rewrite its responses about a reward.
+//! The simulator cancels no reward in these tests. After the DELETE, the tests rewrite the simulator's responses about
+//! a reward.
 
 use serde_json::{Value, json};
 
@@ -231,8 +232,8 @@ fn a_reward_that_is_listed_as_cancelled_and_as_redeemed_is_partial_in_either_ord
 #[test]
 fn a_cancellation_ahead_of_the_vendors_clock_is_no_proof_yet() {
     let sent = Sent::new(&[]);
-    // The cancellation is ten minutes in the future, so that a slow test stays below it. A unit test covers the limit of
-    // five seconds.
+    // The cancellation is ten minutes in the future, so that a slow test stays below it. A unit test covers the limit
+    // of five seconds in the future.
     sent.is_no_proof(&json!({"set": {"dateCancelled": sent.at + 600_000}}));
     sent.honest_answers_prove_it();
 }
@@ -356,7 +357,7 @@ fn the_vendor_s_clock_decides_what_has_expired() {
     // expiry.
     let sent = Sent::new(&["--clock", "-90s"]);
     let given = json!(sent.at - 9 * DAY);
-    // These rewards expire in a minute by the vendor's clock, and have expired by this machine's clock.
+    // The rewards expire in a minute by the vendor's clock, and have expired by this machine's clock.
     let another = sent.sim.another("plain");
     for id in &another.reward_ids {
         sent.sim.rewrite(id, &json!({"set": {"dateGiven": given, "dateExpires": sent.at + 60_000}}));

@@ -1,6 +1,7 @@
 //! Runs random sequences of commands. After each command the ledger, the simulator and the rules of sending must agree.
 //!
-//! Each sequence has a seed, kills processes and makes the vendor misbehave. A failure prints the seed and every step.
+//! Each sequence of commands has a seed, kills processes and makes the vendor misbehave. A failed sequence prints its
+//! seed and every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,8 +66,8 @@ impl Model {
         self.done.push("copied the main files alone".to_owned());
         let copy = copy_main_files(&self.home, home_of(&self.sim));
         let audit = copy.run(&["audit", "verify"]);
-        // A copy of the main file during a checkpoint may be half a file. If the audit reports that, the test keeps the
-        // original.
+        // A copy of the main file during a checkpoint may be half a file. If the audit reports half a file, the test
+        // keeps the original ledger.
         if !audit.stdout.contains("half a copy") {
             self.home = copy;
         }
@@ -232,7 +233,7 @@ impl Model {
                 assert!(rewards.iter().all(gone), "{id} is confirmed, and {rewards:?}: {}", told());
             }
         }
-        // The simulator reports a resend after `not_received` as a duplicate. The check above has already counted it.
+        // The simulator reports a resend after `not_received` as a duplicate. The test has already counted the resend.
         let by_hand = |what: &str| {
             what.starts_with("duplicate dispatch: ")
                 && sent.keys().any(|id| what.contains(&format!(" {id},")) && self.resends.contains_key(&order_of(id)))

@@ -22,8 +22,8 @@ fn with_agent() -> (Sim, Home, String) {
     (sim, home, password)
 }
 
-/// Opens more connections than the service accepts, all from 127.0.0.2. Each sends one request and never reads the
-/// response.
+/// Opens more connections than the service accepts, all from 127.0.0.2. Each connection sends one request and never
+/// reads the response.
 #[cfg(target_os = "linux")]
 fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);

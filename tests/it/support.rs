@@ -1,7 +1,7 @@
 //! Test helpers: the real binary, a running simulator, and a home directory for each test.
 //!
-//! The binary under test gets no environment variable of the caller. Every file is in a temporary directory. No test
-//! sleeps: a test waits for a process, or polls until a condition holds.
+//! The binary under test gets no environment variable of the caller. Every file of a test is in a temporary directory.
+//! No test sleeps: a test waits for a process, or polls until a condition holds.
 
 #![expect(clippy::disallowed_methods, reason = "how long a test waits for another process, in real time")]
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A running simulator. Dropping it stops the process.
+/// A running simulator. Dropping the value stops the simulator.
 pub struct Sim {
     child: Child,
     /// The simulator's address `127.0.0.1:PORT`.
@@ -219,7 +219,7 @@ impl Home {
         self.set("RECOUP_DATABASE", address)
     }
 
-    /// Sets an environment variable for every command of this home. An empty value unsets it.
+    /// Sets an environment variable for every command of this home. Unsets the variable if the value is empty.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.retain(|(known, _)| known != name);
         if !value.is_empty() {
@@ -232,7 +232,8 @@ impl Home {
         std::fs::write(self.path("recoup.toml"), toml).expect("the configuration");
     }
 
-    /// Adds lines to the end of `recoup.toml`, which is the table `[retract]`. Replaces a key that exists.
+    /// Adds lines to the end of `recoup.toml`, which is the table `[retract]`. If the file already has a key, replaces
+    /// its value.
     pub fn configure_more(&self, toml: &str) {
         let text = std::fs::read_to_string(self.path("recoup.toml")).expect("the configuration");
         let key = toml.split('=').next().unwrap_or_default();
@@ -392,7 +393,7 @@ impl Home {
         command
     }
 
-    /// Returns a command that runs a line in bash in this home's folder. In the line, `recoup` is the binary.
+    /// Returns a command that runs a line in bash in this home's folder. In the bash line, `recoup` is the binary.
     pub fn shell(&self, line: &str) -> Command {
         let folder = std::path::Path::new(env!("CARGO_BIN_EXE_recoup")).parent().expect("a folder");
         let mut command = Command::new("bash");
@@ -569,7 +570,7 @@ pub fn size(name: &str, usual: usize) -> usize {
 
 /// Returns the address of new stores on the PostgreSQL server that `TEST_POSTGRES` names:
 /// `postgres://USER@HOST:PORT/DATABASE`. Returns `None` and reports a skipped test if the variable is not set. The
-/// schemas stay until the server is removed.
+/// schemas of the stores stay until the server is removed.
 pub fn new_stores() -> Option<String> {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     let Ok(server) = std::env::var("TEST_POSTGRES") else {

@@ -1,8 +1,9 @@
 //! Tests of the house rules: layering, file sizes, where each library may be used, and what the documentation must
 //! have.
 //!
-//! The rules read source as text, without comments and quoted text. Each rule is a function from text to complaints.
-//! [`every_rule_can_fail`] gives each rule a text that breaks it, because a rule that cannot fail checks nothing.
+//! The rules read source as text, without comments and quoted text. Each house rule is a function from text to
+//! complaints. The test [`every_rule_can_fail`] gives each rule a text that breaks the rule, because a rule that cannot
+//! fail checks nothing.
 
 mod book;
 mod documentation;
@@ -15,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use source::{Source, named_modules, says};
 
-/// The modules that each module may name. `commands`, `main` and `lib` may name every module. They are not listed, so
-/// no other module may name them.
+/// The modules that each module may name. `commands`, `main` and `lib` may name every module. `commands`, `main` and
+/// `lib` are not in the table, so no other module may name them.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("error", &[]),
@@ -228,8 +229,8 @@ fn layering(file: &Source) -> Vec<String> {
     wrong.map(|name| format!("{}: {} may not name {name}", file.path, file.module())).collect()
 }
 
-/// Returns the modules in a dependency circle, and the modules between circles. The function removes modules without a
-/// dependency and modules on which nothing depends, until only circles are left.
+/// Returns the modules in a dependency circle, and the modules between circles. To find the circles, the function
+/// removes modules without a dependency and modules on which nothing depends, until only circles are left.
 fn circles(files: &[Source]) -> Vec<String> {
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in files {

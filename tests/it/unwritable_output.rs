@@ -160,9 +160,9 @@ fn the_table_of_commands_has_every_command() {
         .into_iter()
         .filter(|leaf| !table.iter().any(|args| args.starts_with(&format!("{leaf}-"))))
         .collect();
-    // These commands are excluded: `init` writes its files once, `notify test` needs a receiver, and `open` needs a
-    // service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate` have
-    // a test below.
+    // The table excludes some commands: `init` writes its files once, `notify test` needs a receiver, and `open` needs
+    // a service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate`
+    // have a test below.
     let others = ["init", "mcp", "notify-test", "open", "serve", "simulate"].map(|name| format!("recoup-{name}"));
     assert_eq!(without, others);
 }
@@ -233,7 +233,7 @@ fn an_unwritable_standard_error_changes_no_exit_code_and_stops_nothing() {
     assert_eq!(home.check(&["status", "--retraction", "1", "--json"], 0).object()["state"], "confirmed");
 }
 
-/// Creates a FIFO. Returns its path and the thread that reads it.
+/// Creates a FIFO. Returns the path of the FIFO and the thread that reads it.
 fn fifo(home: &Home, name: &str) -> (PathBuf, std::thread::JoinHandle<String>) {
     let path = home.path(name);
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());

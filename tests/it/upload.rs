@@ -27,8 +27,8 @@ fn total(sim: &Sim, order: &str) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
-/// A Shopify orders export: the first order is refunded, the second is paid, and 1.00 of the third is refunded. Each
-/// order has a second line item.
+/// A Shopify orders export: the first order is refunded, the second is paid, and 1.00 of the third is refunded. Each of
+/// the three orders has a second line item.
 fn orders_export(sim: &Sim, actions: &[Action]) -> String {
     let mut file =
         "Name,Email,Financial Status,Currency,Total,Created at,Lineitem quantity,Lineitem name,Refunded Amount\n"

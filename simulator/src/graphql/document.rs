@@ -1,7 +1,8 @@
-//! A parser for GraphQL queries about rewards: one operation with variables, arguments, aliases and selections.
+//! Parses GraphQL queries about rewards: one operation with variables, arguments, aliases and selections.
 //!
-//! The parser is hand-written, because every published one would add a second version of an existing dependency. Fragments,
-//! directives and block strings are rejected with a message. This module does not know the schema.
+//! The GraphQL parser is hand-written, because every published parser would add a second version of an existing
+//! dependency. The GraphQL parser rejects fragments, directives and block strings with a message. The GraphQL parser
+//! does not know the schema.
 
 use serde_json::{Map, Number, Value};
 
@@ -18,17 +19,18 @@ pub(super) struct Operation {
     pub(super) fields: Vec<Field>,
 }
 
-/// One selected field with its variables replaced. An argument is absent if the request has no value for its variable.
+/// One selected field of a GraphQL query, with its variables replaced. A field lacks an argument if the request has no
+/// value for the argument's variable.
 #[derive(Debug, PartialEq)]
 pub(super) struct Field {
-    /// The field's name in the response.
+    /// The name of the GraphQL field in the response.
     pub(super) alias: String,
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,
     pub(super) fields: Vec<Field>,
 }
 
-/// Maximum nesting of selections and values.
+/// Maximum nesting of selections and values in a GraphQL query.
 const DEPTH: usize = 32;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +42,7 @@ enum Token {
     Spread,
 }
 
-/// Parses a document with its variables. The error is the message for the client.
+/// Parses a GraphQL document with its variables. The parse error is the message for the client.
 pub(super) fn parse(text: &str, variables: &Map<String, Value>) -> Result<Operation, String> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, variables: variables.clone(), declared: Vec::new() };
     let operation = parser.operation()?;
@@ -171,7 +173,7 @@ impl Parser {
         Ok(Operation { kind, fields: self.selection(0)? })
     }
 
-    /// Parses the declaration of a variable: `$name: Type! = default`.
+    /// Parses the declaration of a GraphQL variable: `$name: Type! = default`.
     fn declaration(&mut self) -> Result<(), String> {
         self.need('$')?;
         let name = self.name()?;
@@ -220,7 +222,7 @@ impl Parser {
         if fields.is_empty() { Err("Syntax Error: an empty selection.".to_owned()) } else { Ok(fields) }
     }
 
-    /// Parses a value. Returns `None` for a variable without a value in the request.
+    /// Parses a value in a GraphQL document. Returns `None` for a variable that has no value in the request.
     fn value(&mut self, depth: usize) -> Result<Option<Value>, String> {
         if depth > DEPTH {
             return Err("A value is nested too deeply.".to_owned());
@@ -261,7 +263,7 @@ impl Parser {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
-                // A name without quotes is an enum value.
+                // In GraphQL, a name without quotes is an enum value.
                 _ => Value::String(name.clone()),
             },
             _ => return Err(self.unexpected("a value")),

@@ -1,7 +1,8 @@
-//! Finds the events of a GraphQL list. An event is an action of an order and belongs to the order's buyer.
+//! Finds the events of a GraphQL list. A simulated event is an action of an order and belongs to the order's buyer.
 //!
-//! The formulas compute the events of an order ID, an ActionId, an event ID, a user or an account. A filter without any of
-//! these searches all participants. A filter by a field name that the order's events do not use finds nothing.
+//! The formulas compute the events of an order ID, an ActionId, an event ID, a user or an account. An event filter
+//! without any ID searches all participants. An event filter by a field name that the order's events do not use finds
+//! nothing.
 
 use serde_json::{Map, Value};
 
@@ -15,7 +16,7 @@ use crate::{
 /// The event type of all events of orders.
 pub(super) const KEY: &str = "purchase";
 
-/// Returns the events that pass the filter, in a stable order.
+/// Returns the events that match the filter, in a stable order.
 pub(super) fn find(world: &World, filter: &Map<String, Value>, part: Part) -> Vec<ActionKey> {
     let (offset, limit) = (part.offset as usize, part.limit as usize);
     let passes = |action: &ActionKey| passes(world, filter, *action);
@@ -47,13 +48,14 @@ fn named(world: &World, filter: &Map<String, Value>) -> Option<Vec<ActionKey>> {
         members.flat_map(|person| of_buyer(world, person)).collect()
     } else {
         let wanted = filter.get("fields").and_then(Value::as_object).into_iter().flatten();
-        // Any field except the currency contains an order ID or an ActionId, whatever its name is.
+        // Every event field but the currency contains an order ID or an ActionId, whatever the field's name is.
         let (_, value) = wanted.into_iter().find(|(name, _)| *name != "currency_eq")?;
         let value = plain(value);
         let order = data
             .find_order(&value, |buyer| world.is_here(buyer))
             .into_iter()
-            // The order ID may also be the second ID of the order before, whose events then match too.
+            // The order ID may also be the second ID of the buyer's previous order. The events of the buyer's previous
+            // order match too.
             .flat_map(|(buyer, order)| [Some((buyer, order)), order.checked_sub(1).map(|before| (buyer, before))])
             .flatten()
             .flat_map(|(buyer, order)| of_order(world, buyer, order));
@@ -77,7 +79,7 @@ fn passes(world: &World, filter: &Map<String, Value>, action: ActionKey) -> bool
     })
 }
 
-/// Whether the event's fields match a condition such as `order_id_eq`.
+/// Returns `true` if the event's fields match a condition such as `order_id_eq`.
 fn field(world: &World, action: ActionKey, name: &str, value: &Value) -> bool {
     let Some(name) = name.strip_suffix("_eq") else { return false };
     let (data, value) = (&world.data, plain(value));
@@ -99,7 +101,7 @@ fn field(world: &World, action: ActionKey, name: &str, value: &Value) -> bool {
     }
 }
 
-/// Converts a value to text: a number to its digits.
+/// Converts a JSON value to text, such as a number to its digits.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

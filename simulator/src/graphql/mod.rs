@@ -1,8 +1,10 @@
-//! GraphQL of the Advocate API: rewards of the whole tenant, their events, referrals, and the program's rules.
+//! Simulates GraphQL of the Advocate API: rewards of the whole tenant, their events, referrals, and the program's
+//! rules.
 //!
-//! It follows the vendor's published schema (`docs/vendor/advocate.md` §3): one POST endpoint, lists by limit and offset,
-//! errors beside data, and status 200 for an unknown field. A mutation is recorded and never carried out. In reading order:
-//! `document` (parser) → `schema` (allowed fields) → `rewards`, `events`, `programs` (selection) → `write` (response).
+//! The simulated GraphQL follows the vendor's published schema (`docs/vendor/advocate.md` §3): one POST endpoint, lists
+//! by limit and offset, errors beside data, and status 200 for an unknown field. The simulator records a GraphQL
+//! mutation and never carries it out. The submodules in reading order are `document` (parser) → `schema` (allowed
+//! fields) → `rewards`, `events`, `programs` (selection) → `write` (response).
 
 mod document;
 mod events;
@@ -42,7 +44,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting. Returns whether the setting's name and value are valid.
+    /// Changes one setting of the simulated GraphQL. Returns `true` if the setting's name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "graphql" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
@@ -67,31 +69,31 @@ pub(super) struct Graphql {
     damage: Mutex<Damage>,
 }
 
-/// The number of attempts at each list that had an error, and the total number of errors.
+/// The number of attempts at each list that had a GraphQL error, and the total number of errors.
 #[derive(Debug, Default)]
 struct Damage {
     attempts: HashMap<u64, u64>,
     all: u64,
 }
 
-/// What is damaged in one list of rewards.
+/// What the simulator damages in one list of rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damaged {
-    /// The event of one row. The row is this number modulo the number of rows.
+    /// The event of one row of the list is damaged. The damaged row is the variant's number modulo the number of rows.
     Row(u64),
     All,
 }
 
-/// The requested range of a list.
+/// The requested range of a GraphQL list.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     limit: u64,
     offset: u64,
 }
 
-/// A response that ends the request before all fields are written.
+/// A response that ends the GraphQL request before all fields are written.
 enum Early {
-    /// An error with this message and without data.
+    /// A GraphQL error with this message and without data.
     Error(String),
     Reply(Reply),
 }
@@ -115,7 +117,7 @@ impl Graphql {
         Self { live: RwLock::new(live), seed: options.seed, damage: Mutex::default() }
     }
 
-    /// Answers one POST.
+    /// Answers one POST to the GraphQL endpoint.
     pub(super) fn answer(&self, world: &World, record: &Record, body: &str) -> Reply {
         let live = read(&self.live).clone();
         if live.on == OnOff::Off {
@@ -214,7 +216,8 @@ impl Graphql {
         Ok(Reply::new(200, JSON, out))
     }
 
-    /// Decides whether and how this attempt to read a list is damaged. If a client repeats the request, it finally succeeds.
+    /// Decides whether and how the simulator damages this attempt to read a list. If a client repeats the GraphQL
+    /// request, it finally succeeds.
     fn damaged(&self, rate: f64, body: &str, place: usize) -> Option<Damaged> {
         if rate <= 0.0 {
             return None;
@@ -227,7 +230,7 @@ impl Graphql {
         let attempt = damage.attempts.get(&key).copied().unwrap_or(0);
         let roll = hash(self.seed, Tag::Partial, key, attempt);
         let hit = ((roll >> 11) as f64 / (1_u64 << 53) as f64) < rate;
-        // A list that never broke is not stored, because every repetition of it succeeds.
+        // Does not store a list that never broke, because every repetition of it succeeds.
         if hit || attempt > 0 {
             damage.attempts.insert(key, attempt + 1);
         }
@@ -237,7 +240,7 @@ impl Graphql {
     }
 }
 
-/// Returns the requested range of a list. Fails if it is larger than the server allows.
+/// Returns the requested range of a GraphQL list. Fails if the requested range is larger than the simulator allows.
 fn part(field: &Field, live: &Live) -> Result<Part, Early> {
     let number = |name: &str, default: u64| match field.arguments.get(name) {
         None => Ok(default),
@@ -255,7 +258,7 @@ fn part(field: &Field, live: &Live) -> Result<Part, Early> {
     Ok(Part { limit, offset })
 }
 
-/// Whether the tenant's `--user-events` allows this filter.
+/// Checks that the tenant's `--user-events` allows this filter.
 fn allowed(events: UserEvents, filter: &Map<String, Value>) -> Result<(), Early> {
     let conditions: usize =
         filter.iter().map(|(key, value)| if key == "fields" { value.as_object().map_or(0, Map::len) } else { 1 }).sum();

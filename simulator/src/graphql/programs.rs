@@ -1,4 +1,5 @@
-//! Writes programs and referrals for GraphQL. A response contains few of them, so they are built as JSON trees.
+//! Writes programs and referrals for GraphQL responses. A response contains few programs and referrals. Therefore the
+//! simulator builds programs and referrals as JSON trees.
 
 use serde_json::{Map, Value, json};
 
@@ -9,12 +10,12 @@ use crate::{
     world::World,
 };
 
-/// The error for a field that the token may not read.
+/// Returns the error for a GraphQL field that the token may not read.
 fn forbidden(path: &[Value]) -> Value {
     json!({"message": "Not authorised", "path": path})
 }
 
-/// Writes a `ProgramList`.
+/// Writes a GraphQL `ProgramList`.
 pub(super) fn list(out: &mut Vec<u8>, world: &World, field: &Field, part: Part, errors: &mut Vec<Value>) {
     let one = world.programs.program(world.data.today);
     let all: Vec<Value> = Some(one).filter(|one| passes(one, field.arguments.get("filter"))).into_iter().collect();
@@ -41,7 +42,7 @@ pub(super) fn list(out: &mut Vec<u8>, world: &World, field: &Field, part: Part, 
     object.end();
 }
 
-/// Writes a `Program` or null.
+/// Writes a GraphQL `Program` or null.
 pub(super) fn one(out: &mut Vec<u8>, world: &World, field: &Field, errors: &mut Vec<Value>) {
     let one = world.programs.program(world.data.today);
     let found = if field.arguments.get("id") == Some(&one["id"]) {
@@ -81,7 +82,7 @@ fn passes(one: &Value, filter: Option<&Value>) -> bool {
     })
 }
 
-/// Writes a `Referral` or null.
+/// Writes a GraphQL `Referral` or null.
 pub(super) fn referral(out: &mut Vec<u8>, world: &World, field: &Field) {
     let data = &world.data;
     let id = field.arguments.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -133,7 +134,7 @@ pub(super) fn referral(out: &mut Vec<u8>, world: &World, field: &Field) {
     object.end();
 }
 
-/// The error for a referral that the token may not read.
+/// Returns the error for a referral that the token may not read.
 pub(super) fn referral_forbidden(field: &Field) -> Value {
     forbidden(&[json!(field.alias)])
 }

@@ -1,7 +1,8 @@
 //! Selects and sorts the rewards of a GraphQL list.
 //!
-//! A filter by IDs, account, user or referral uses the formulas. A filter by `dateModified` reads a range of the timeline,
-//! at about the cost of its page. Any other filter searches all rewards. The `write` module writes the response.
+//! A reward filter by IDs, account, user or referral uses the formulas. A reward filter by `dateModified` reads a range
+//! of the timeline, at about the cost of its page. Any other reward filter searches all rewards. The `write` module
+//! writes the GraphQL response.
 
 use serde_json::Value;
 
@@ -13,16 +14,16 @@ use crate::{
     world::World,
 };
 
-/// Number of timeline entries that are read at once, so that a search never copies all of them.
+/// The number of timeline entries that the simulator reads at once, because a search must not copy all entries.
 const PIECE: usize = 10_000;
 
-/// The rows of one page, and the total number of rows.
+/// The rewards of one page, and the total number of rewards that match.
 pub(super) struct Page {
     pub(super) rows: Vec<(RewardKey, Touch)>,
     pub(super) total: u64,
 }
 
-/// The sort order of a list.
+/// The sort order of a list of rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sort {
     created: bool,
@@ -47,12 +48,12 @@ impl Range {
     }
 }
 
-/// A condition of the filter, with its ID resolved.
+/// A condition of the reward filter, with its ID resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Named<T> {
-    /// The filter has no such condition.
+    /// The reward filter has no condition for an object of this kind.
     Any,
-    /// Only rewards of this object; `None` if no object has the ID.
+    /// The filter selects only rewards of this object; `None` if no object has the ID.
     Only(Option<T>),
 }
 
@@ -69,7 +70,7 @@ impl<T: PartialEq> Named<T> {
     }
 }
 
-/// A filter with resolved IDs.
+/// A reward filter with resolved IDs.
 #[derive(Debug)]
 struct Filter {
     ids: Option<Vec<String>>,
@@ -107,7 +108,7 @@ impl Filter {
         }
     }
 
-    /// Whether a range of `dateModified` is the filter's only condition.
+    /// Returns `true` if a range of `dateModified` is the filter's only condition.
     fn is_range(&self) -> bool {
         self.ids.is_none()
             && self.account == Named::Any
@@ -174,7 +175,7 @@ fn sort(field: &Field) -> Result<Sort, String> {
     }
 }
 
-/// Returns the requested rows. All of them are read at the same point in time.
+/// Returns the requested page of rewards. All rewards of the page are read at the same point in time.
 pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, String> {
     let sort = sort(field)?;
     let filter = Filter::new(world, field.arguments.get("filter").unwrap_or(&Value::Null));
@@ -214,7 +215,7 @@ pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, Str
     Ok(Page { rows, total })
 }
 
-/// Returns those rewards of `of` that pass the filter.
+/// Returns the rewards of `of` that match the filter.
 pub(super) fn passing(world: &World, filter: Option<&Value>, of: Vec<(RewardKey, Touch)>) -> Vec<(RewardKey, Touch)> {
     let filter = Filter::new(world, filter.unwrap_or(&Value::Null));
     let passes = |(key, touch): &(RewardKey, Touch)| {

@@ -1,14 +1,14 @@
-//! The supported part of the GraphQL schema, and the check of a selection against it.
+//! The part of the vendor's GraphQL schema that the simulator supports, and the check of a query against it.
 //!
-//! Types, fields and arguments follow the published schema of 2022 (`docs/vendor/advocate.md` §3), without those that the
-//! simulator cannot answer. `--graphql-schema old` omits events, as the schema of 2020 does. This module does not know the
-//! data.
+//! Types, fields and arguments follow the published GraphQL schema of 2022 (`docs/vendor/advocate.md` §3), without the
+//! parts that the simulator cannot answer. `--graphql-schema old` omits events, as the vendor's GraphQL schema of 2020
+//! does. The module of the GraphQL schema does not know the data.
 
 use serde_json::{Map, Value};
 
 use super::document::Field;
 
-/// A field: its name, its arguments, and its type (empty for a scalar).
+/// A GraphQL field: its name, its arguments, and its type (empty for a scalar).
 type Known = (&'static str, &'static [&'static str], &'static str);
 
 const LIST: &[&str] = &["filter", "limit", "offset", "sortBy", "timeZone", "timeZoneOffset"];
@@ -139,11 +139,11 @@ fn fields_of(kind: &str) -> &'static [Known] {
     }
 }
 
-/// The parts of the published schema that the tenant's schema does not have.
+/// The parts of the published GraphQL schema that the tenant's schema does not have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Missing {
     pub(super) events: bool,
-    /// Whether the rules of programs are missing.
+    /// Whether the tenant's schema lacks the rules of programs.
     pub(super) rules: bool,
     pub(super) referral: bool,
 }
@@ -159,7 +159,8 @@ impl Missing {
     }
 }
 
-/// Checks that the type has these fields and arguments. The error is the message for the client.
+/// Checks that the GraphQL type has these fields and arguments. The error of the selection's check is the message for
+/// the client.
 pub(super) fn check(fields: &[Field], kind: &str, missing: Missing) -> Result<(), String> {
     for field in fields.iter().filter(|field| field.name != "__typename") {
         let known = fields_of(kind).iter().find(|known| {

@@ -1,7 +1,8 @@
 //! Writes a GraphQL response field by field, in the order of the selection.
 //!
-//! Bytes are written directly, as for REST, because a page has a thousand rewards. Every selected field is written, as null
-//! if it has no value; numbers are written as numbers. The values are the reward's facts and not those of the REST notation.
+//! The simulator writes GraphQL responses directly as bytes, because a page has a thousand rewards. A GraphQL response
+//! has every selected field, with null if it has no value. Numbers are written as numbers. The values of a reward in
+//! GraphQL are the reward's facts and not the values of the REST notation.
 
 use serde_json::{Value, json};
 
@@ -14,8 +15,8 @@ use crate::{
     world::World,
 };
 
-/// Returns the position of the damaged row and the path of its error; `None` if the page has no row or the client did not
-/// select the event.
+/// Returns the position of the damaged row and the path of its error; `None` if the page has no row or the client did
+/// not select the event.
 pub(super) fn damaged_row(field: &Field, page: &Page, roll: u64) -> Option<(usize, Value)> {
     let data = field.fields.iter().find(|field| field.name == "data")?;
     let event = data.fields.iter().find(|field| field.name == "userEvent")?;
@@ -23,7 +24,7 @@ pub(super) fn damaged_row(field: &Field, page: &Page, roll: u64) -> Option<(usiz
     (row < page.rows.len()).then(|| (row, json!([field.alias, data.alias, row, event.alias])))
 }
 
-/// Writes the envelope of a list.
+/// Writes the envelope of a GraphQL list.
 fn list<T>(
     out: &mut Vec<u8>,
     field: &Field,
@@ -54,7 +55,7 @@ fn list<T>(
     object.end();
 }
 
-/// Writes a `FlatRewardList`.
+/// Writes a GraphQL `FlatRewardList`.
 pub(super) fn rewards(out: &mut Vec<u8>, world: &World, field: &Field, page: &Page, damaged: Option<usize>) {
     out.reserve(page.rows.len() * 900);
     list(out, field, "FlatRewardList", page.total, &page.rows, |out, fields, place, (key, touch)| {
@@ -62,12 +63,12 @@ pub(super) fn rewards(out: &mut Vec<u8>, world: &World, field: &Field, page: &Pa
     });
 }
 
-/// Writes a `UserEventDataList`.
+/// Writes a GraphQL `UserEventDataList`.
 pub(super) fn events(out: &mut Vec<u8>, world: &World, field: &Field, events: &[ActionKey]) {
     list(out, field, "UserEventDataList", 0, events, |out, fields, _, action| event(out, world, fields, *action));
 }
 
-/// Writes a `UserList`.
+/// Writes a GraphQL `UserList`.
 pub(super) fn users(out: &mut Vec<u8>, world: &World, field: &Field, part: Part) {
     let filter = field.arguments.get("filter").and_then(Value::as_object).filter(|filter| !filter.is_empty());
     let (people, total) = match filter {
@@ -133,7 +134,7 @@ fn event(out: &mut Vec<u8>, world: &World, fields: &[Field], action: ActionKey) 
     object.end();
 }
 
-/// Writes a `FlatReward`. A damaged reward has no event.
+/// Writes a GraphQL `FlatReward`. A damaged reward of a GraphQL list has no event.
 pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: RewardKey, touch: Touch, damaged: bool) {
     let data = &world.data;
     let facts = data.facts(key, touch, world.style.tidy);
@@ -189,7 +190,7 @@ pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: Re
     object.end();
 }
 
-/// Writes the reward's metadata, which contain the link with `--link-in meta`.
+/// Writes the reward's metadata. With `--link-in meta` the metadata contain the link.
 fn meta(out: &mut Vec<u8>, world: &World, fields: &[Field], action: ActionKey) {
     let mut object = Object::new(out, true, false);
     for field in fields {

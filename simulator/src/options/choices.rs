@@ -2,290 +2,291 @@
 
 use clap::ValueEnum;
 
-/// Where a reward carries its link.
+/// The part of a reward that contains the link: its order ID and ActionId.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LinkIn {
-    /// At the top of the REST reward, as the refund guide implies
+    /// The link is at the top of the REST reward, as the refund guide implies
     Reward,
-    /// In the event that caused the reward: userEvent.fields
+    /// The link is in the event that caused the reward: userEvent.fields
     Event,
-    /// In meta.customMeta
+    /// The link is in meta.customMeta of the reward
     Meta,
-    /// Only in what GraphQL answers
+    /// Only GraphQL's answers contain the link
     Graphql,
-    /// Nowhere
+    /// No answer contains the link
     None,
 }
 
-/// How the link's keys are spelled.
+/// The spelling of the link's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LinkNames {
-    /// orderId, actionId
+    /// The keys are orderId and actionId
     Camel,
-    /// order_id, action_id
+    /// The keys are order_id and action_id
     Snake,
-    /// OrderId, ActionId
+    /// The keys are OrderId and ActionId
     Pascal,
-    /// Oid, ActionID
+    /// The keys are Oid and ActionID
     Oid,
-    /// merchantRef, conversionRef: found only by a configured path
+    /// The keys are merchantRef and conversionRef, which only a configured path finds
     Unusual,
-    /// Any of the first four, differing from reward to reward
+    /// The keys have any of the first four spellings, differing from reward to reward
     Mixed,
 }
 
-/// The headers that report limits.
+/// The headers that report the simulator's request limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LimitHeader {
-    /// X-RateLimit-Limit, -Remaining, -Reset in seconds
+    /// The headers are X-RateLimit-Limit, -Remaining, and -Reset in seconds
     Brand,
-    /// The same, with -Reset as an epoch second
+    /// The headers are X-RateLimit-Limit, -Remaining, and -Reset as an epoch second
     BrandEpoch,
-    /// X-RateLimit-Limit-hour, X-RateLimit-Remaining-hour, RateLimit-Reset, Retry-After
+    /// The headers are X-RateLimit-Limit-hour, X-RateLimit-Remaining-hour, RateLimit-Reset, Retry-After
     Partner,
-    /// Retry-After in seconds
+    /// The header is Retry-After in seconds
     RetryAfter,
-    /// Retry-After as an HTTP date
+    /// The header is Retry-After as an HTTP date
     RetryAfterDate,
-    /// No header at all
+    /// No header reports the limit
     None,
 }
 
-/// A way in which a GET request breaks.
+/// A way in which the simulator breaks a GET request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum FaultKind {
-    /// 500 in the API's own error form
+    /// Answers 500 in the API's own error form
     #[value(name = "500")]
     Status500,
-    /// 502 with an HTML page
+    /// Answers 502 with an HTML page
     #[value(name = "502")]
     Status502,
-    /// 503 in the API's own error form
+    /// Answers 503 in the API's own error form
     #[value(name = "503")]
     Status503,
-    /// 429 with Retry-After of 0 or 1
+    /// Answers 429 with a Retry-After of 0 or 1
     #[value(name = "429")]
     Status429,
-    /// 429 without a usable header
+    /// Answers 429 without a usable header
     #[value(name = "429-bare")]
     Bare429,
-    /// 429 whose Retry-After is in milliseconds where seconds are meant: 3600000
+    /// Answers 429 with a Retry-After in milliseconds instead of seconds: 3600000
     #[value(name = "429-absurd")]
     Absurd429,
-    /// 403 with the page of a firewall
+    /// Answers 403 with the page of a firewall
     #[value(name = "403-html")]
     Html403,
-    /// The connection is reset
+    /// Resets the connection
     Reset,
-    /// The body ends before its declared length
+    /// Ends the body before its declared length
     Truncated,
-    /// No response until the client times out, or a minute has passed
+    /// Sends no response until the client times out, or a minute has passed
     Hang,
-    /// 200 with a body that ends in the middle of the JSON
+    /// Answers 200 with a body that ends in the middle of the JSON
     InvalidJson,
-    /// 200 without a body
+    /// Answers 200 without a body
     Empty,
-    /// One reward of the list appears twice
+    /// Answers with a list in which one reward appears twice
     Duplicate,
 }
 
 impl FaultKind {
-    /// Whether a client overcomes it by a retry.
+    /// Returns `true` if a client can overcome the fault by a retry.
     pub fn passes(self) -> bool {
         !matches!(self, Self::Absurd429 | Self::Html403)
     }
 }
 
-/// A fault of a write.
+/// A way in which the simulator breaks a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeleteFault {
-    /// It is queued
+    /// Queues the write
     None,
-    /// Refused, not processed
+    /// Answers 400 and does not process the write
     #[value(name = "400")]
     Status400,
-    /// Refused, not processed
+    /// Answers 401 and does not process the write
     #[value(name = "401")]
     Status401,
-    /// Refused, not processed
+    /// Answers 403 and does not process the write
     #[value(name = "403")]
     Status403,
-    /// Refused, not processed
+    /// Answers 404 and does not process the write
     #[value(name = "404")]
     Status404,
-    /// 408, not processed
+    /// Answers 408 and does not process the write
     #[value(name = "408")]
     Status408,
-    /// Refused, not processed
+    /// Answers 409 and does not process the write
     #[value(name = "409")]
     Status409,
-    /// Too many requests once, with a usable header; then accepted
+    /// Answers 429 once, with a usable header; then accepts the write
     #[value(name = "429")]
     Status429,
-    /// Too many requests once, without a header; then accepted
+    /// Answers 429 once, without a header; then accepts the write
     #[value(name = "429-bare")]
     Bare429,
-    /// 500, not processed
+    /// Answers 500 and does not process the write
     #[value(name = "500-before")]
     Before500,
-    /// Processed, then 500
+    /// Processes the write, then answers 500
     #[value(name = "500-after")]
     After500,
-    /// 502 with an HTML page, not processed
+    /// Answers 502 with an HTML page and does not process the write
     #[value(name = "502")]
     Status502,
-    /// 307 to itself, not processed; following it is recorded as a violation
+    /// Redirects with 307 to the same URL and does not process the write; records a violation if the client follows
     #[value(name = "307")]
     Status307,
-    /// Connection reset, not processed
+    /// Resets the connection and does not process the write
     ResetBefore,
-    /// Processed, then the connection is reset
+    /// Processes the write, then resets the connection
     ResetAfter,
-    /// Never answered, not processed
+    /// Never answers and does not process the write
     HangBefore,
-    /// Processed, never answered
+    /// Processes the write and never answers
     HangAfter,
-    /// Processed, then 200 with HTML
+    /// Processes the write, then answers 200 with HTML
     Unreadable,
-    /// Processed, then 200 without a body
+    /// Processes the write, then answers 200 without a body
     Empty,
-    /// Processed, then 200 with broken JSON
+    /// Processes the write, then answers 200 with broken JSON
     Invalid,
 }
 
-/// What the list of all API submissions answers.
+/// What the simulator answers for the list of all API submissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SubmissionsList {
-    /// The list
+    /// Answers with the list
     On,
-    /// 403
+    /// Answers 403
     #[value(name = "403")]
     Status403,
-    /// 404
+    /// Answers 404
     #[value(name = "404")]
     Status404,
 }
 
-/// Which URL leads to the errors of a file submission. The vendor's documents contradict each other; both URLs answer.
+/// The URL that leads to the errors of a file submission. The vendor's documents contradict each other about this URL.
+/// Both URLs answer in the simulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FileErrors {
-    /// /FTPFileSubmissions/ID/ErrorDetails
+    /// The link is /FTPFileSubmissions/ID/ErrorDetails
     Documented,
-    /// /FTPSubmissions/ID/Errors
+    /// The link is /FTPSubmissions/ID/Errors
     Short,
-    /// A URL that does not exist
+    /// The link is a URL that does not exist
     Dead,
 }
 
-/// A fault of exports.
+/// A way in which the simulator breaks exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFault {
-    /// Nothing
+    /// Breaks no export
     None,
-    /// They end as ABORTED
+    /// Ends every export as ABORTED
     Abort,
-    /// They are completed, and expired at the first download
+    /// Completes every export, and lets it expire at the first download
     Expire,
-    /// They stay PENDING
+    /// Keeps every export PENDING
     Stuck,
-    /// The first download of each breaks off in the middle
+    /// Breaks off the first download of each export in the middle
     Broken,
 }
 
 /// The columns of a REWARD export file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportColumns {
-    /// The reward's own fields and its owner
+    /// The file has the reward's own fields and its owner
     Plain,
-    /// Order ID and ActionId as well
+    /// The file also has the order ID and the ActionId
     Linked,
-    /// No account and no user
+    /// The file has neither account nor user
     NoAccount,
 }
 
-/// Whether a feature exists.
+/// Whether the simulated tenant has a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OnOff {
-    /// It is
+    /// The tenant has the feature
     On,
-    /// It is not
+    /// The tenant lacks the feature
     Off,
 }
 
-/// A GraphQL schema.
+/// The GraphQL schema of the simulated tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GraphqlSchema {
-    /// With userEvent on rewards, and userEvents
+    /// The schema has userEvent on rewards, and userEvents
     Current,
-    /// Without them
+    /// The schema has neither userEvent nor userEvents
     Old,
 }
 
 /// What GraphQL's userEvents answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UserEvents {
-    /// Any filter
+    /// Allows any filter of userEvents
     On,
-    /// Nothing: this token may not
+    /// Refuses every query of userEvents, because the token may not read events
     Off,
-    /// Filters of one field
+    /// Allows filters of userEvents by one field
     OneField,
 }
 
-/// Which actions an order ID reaches.
+/// The actions that a reversal by order ID reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OrderScope {
-    /// Only the newest, as the help centre says
+    /// The order ID reaches only the newest action, as the help centre says
     Newest,
-    /// All, as the refund guide says
+    /// The order ID reaches all actions, as the refund guide says
     All,
 }
 
 /// What a reader sees of the program rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgramRule {
-    /// The rule for refunds on the purchase event, with every reward
+    /// The rule for refunds is on the purchase event, with every reward
     Found,
-    /// The rule is on another event, so nothing is taken back
+    /// The rule is on another event; nothing is taken back
     WrongEvent,
-    /// The rule acts on a participant's first refund only; here every refund is one
+    /// The rule acts on a participant's first refund only; in the simulator every refund is a first refund
     FirstTimeOnly,
-    /// The rule has a condition; here it always holds
+    /// The rule has a condition, which always holds in the simulator
     Condition,
     /// The rule takes back the friend's rewards only, and nothing else is taken back
     PartialKeys,
-    /// The rule as usual, in a program that is paused; it acts all the same
+    /// The rule is as usual, in a program that is paused; it still acts
     Paused,
-    /// A program of another template, whose rules have another shape; everything is taken back all the same
+    /// The program has another template, and its rules have another shape; everything is still taken back
     OtherTemplate,
-    /// The rules of the program are null; everything is taken back all the same
+    /// The rules of the program are null; everything is still taken back
     Null,
-    /// GraphQL has no such field as the program's rules; everything is taken back all the same
+    /// GraphQL has no field for the program's rules; everything is still taken back
     NoField,
-    /// The token may not read the program's rules; everything is taken back all the same
+    /// The token may not read the program's rules; everything is still taken back
     Forbidden,
 }
 
 /// What a reader sees of a referral after its action was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReferralAfter {
-    /// It is started again, without a date of conversion
+    /// The referral is started again, without a date of conversion
     Started,
-    /// It is still converted
+    /// The referral is still converted
     Converted,
-    /// No referral can be read: this token may not
+    /// The token may not read any referral
     Forbidden,
-    /// No referral can be read: 404 by REST, and GraphQL has no such field
+    /// No referral can be read: REST answers 404, and GraphQL has no such field
     NoField,
 }
 
-/// Rewards of a referral in addition to those in lists.
+/// The rewards that a referral has in addition to the rewards in lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReferralRewards {
-    /// None
+    /// The referral has no additional reward
     Listed,
-    /// One more for the same action; only GraphQL's referral names it
+    /// The referral has one more reward for the same action, which only GraphQL's referral contains
     Third,
-    /// One more without a link to any order; only GraphQL's referral names it
+    /// The referral has one more reward without a link to any order, which only GraphQL's referral contains
     Loose,
 }

@@ -1,5 +1,5 @@
-//! Rewards that change while the simulator runs: all endpoints return the same change, and a seed always produces the same
-//! changes.
+//! Tests rewards that change while the simulator runs: all endpoints return the same change, and a seed always produces
+//! the same changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

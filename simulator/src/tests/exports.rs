@@ -1,5 +1,5 @@
-//! Exports: their content, their statuses, and their faults. The tests use real sockets and never wait, because all delays
-//! are zero or endless.
+//! Tests simulated exports: their content, their statuses, and their faults. The export tests use real sockets and
+//! never wait, because all delays are zero or endless.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -22,7 +22,7 @@ async fn ask(server: &Server, body: &Value) -> Answer {
     server.send("POST", EXPORT, &headers, &body.to_string()).await.expect("an answer")
 }
 
-/// Creates an export. Returns its ID.
+/// Creates an export for a test. Returns the ID of the new export.
 async fn asked(server: &Server, body: &Value) -> String {
     let made = ask(server, body).await;
     assert_eq!((made.status, &made.json()["status"]), (201, &"PENDING".into()), "{}", made.json());

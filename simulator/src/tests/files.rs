@@ -1,4 +1,4 @@
-//! Reversal files are accepted, take effect, and are reported row by row as in the guide.
+//! Tests that reversal files are accepted, take effect, and are reported row by row as in the vendor's guide.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The formulas return the same links in both directions, every ID can be decoded, and every form of ID occurs.
+//! Tests that the formulas return the same links in both directions, that every ID can be decoded, and that every form
+//! of ID occurs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -1,5 +1,5 @@
-//! GraphQL returns the true data: pages in every order, filters, events, and changes during a pass. The tests use no
-//! sockets.
+//! Tests that GraphQL returns the true data: pages in every order, filters, events, and changes during a read. The
+//! tests of GraphQL use no sockets.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -14,7 +14,7 @@ use crate::{
     world::World,
 };
 
-/// A tenant with GraphQL.
+/// A simulated tenant with GraphQL.
 pub(super) struct Tenant {
     pub(super) world: World,
     pub(super) record: Record,
@@ -51,7 +51,7 @@ impl Tenant {
         answer["data"]["rewards"].clone()
     }
 
-    /// Returns all rows, read page by page.
+    /// Returns all rows of a GraphQL list, read page by page.
     fn walk(&self, filter: &Value, order: &str, limit: u64) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! The faults of GraphQL: each flag does what it says, and a repeated request succeeds.
+//! Tests the faults of GraphQL: each flag does what it says, and a repeated request succeeds.
 
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ use super::{
     world::World,
 };
 
-/// An arbitrary day.
+/// An arbitrary day for the tests.
 const TODAY: i64 = 1_780_000_000_000 / super::data::DAY * super::data::DAY;
 
 fn world(options: &Options) -> World {

@@ -1,4 +1,5 @@
-//! Modifications are visible, lists are complete or fail, and the cancellation of a reward can fail.
+//! Tests that modifications are visible, that lists are complete or fail, and that the cancellation of a reward can
+//! fail.
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ async fn items(server: &Server, action: &str) -> Vec<(String, u64, f64)> {
         .collect()
 }
 
-/// Returns a plain action with several items.
+/// Returns a plain action that has several items.
 async fn with_items(server: &Server) -> (String, Vec<(String, u64, f64)>) {
     for one in server.control("GET", "examples").await.json()["plain"].as_array().expect("a list") {
         let action = action_of(one);

@@ -1,4 +1,4 @@
-//! The program's rules and the referrals: what a client sees, and what the rule takes back.
+//! Tests the program's rules and the referrals: what a client sees, and what the rule takes back.
 
 use serde_json::{Value, json};
 
@@ -22,14 +22,14 @@ fn programs(tenant: &Tenant) -> Value {
     tenant.ask(PROGRAMS, &json!({"ids": ["friends-and-family"]}))
 }
 
-/// Returns the refund objective; `None` if the visible rules have none.
+/// Returns the refund objective of the visible rules; `None` if they have no refund objective.
 fn refund(tenant: &Tenant) -> Option<Value> {
     let rules = &programs(tenant)["data"]["programs"]["data"][0]["rules"];
     let objectives = rules["conversionRule"]["objectives"].as_array()?;
     objectives.iter().find(|one| one["trigger"]["intent"] == "REFUND").cloned()
 }
 
-/// Reverses the action of the first plain example. Returns the number of its cancelled rewards, and its referral.
+/// Reverses the action of the first plain example. Returns how many rewards the reversal cancelled, and the referral.
 fn retracted(tenant: &Tenant) -> (usize, Value) {
     let world = &tenant.world;
     let example = Examples::find(world).plain[0].clone();

@@ -1,4 +1,5 @@
-//! The server returns the true data, and faults happen as configured. The tests use real sockets and the real clock.
+//! Tests that the simulator returns the true data, and that faults happen as configured. The server tests use real
+//! sockets and the real clock.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
@@ -22,7 +23,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) head: String,
     pub(super) body: Vec<u8>,
-    /// Whether a chunked body was complete.
+    /// Whether a chunked response body was complete.
     pub(super) ended: bool,
 }
 
@@ -40,13 +41,13 @@ impl Server {
         Self { addr, keys, _stop: stop.drop_guard() }
     }
 
-    /// Sends one request on its own connection and reads the response. It uses no HTTP client library, because a library
-    /// could hide the server's behaviour.
+    /// Sends one request on its own connection and reads the response. The test uses no HTTP client library, because a
+    /// library could hide the simulator's behaviour.
     pub(super) async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
         Self::send_to(self.addr, method, path, headers, body).await
     }
 
-    /// Sends one request to another address.
+    /// Sends one request to another address than the simulator's API.
     pub(super) async fn send_to(
         addr: SocketAddr,
         method: &str,

@@ -1,5 +1,5 @@
-//! Tests of the modified walk: it reads the newest state of every reward, or reports a doubt, regardless of the
-//! modifications.
+//! Tests [`ModifiedWalk`]: whatever is modified meanwhile, it reads the newest state of every reward, or reports a
+//! doubt.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A list of rewards behind an API that sorts by modification time: (number, time). Rewards of one time are sorted by a hash
-/// of their numbers.
+/// A list of rewards behind an API that sorts by modification time: (number, time). Rewards with the same modification
+/// time are sorted by a hash of their numbers.
 struct List {
     rewards: Vec<(u64, Option<i64>)>,
     now: i64,
@@ -52,8 +52,8 @@ impl List {
     }
 }
 
-/// Runs a walk to its end. `between` changes the list after each page. Returns the walk, the rewards that it saw, and the
-/// number of pages.
+/// Reads the whole list with a [`ModifiedWalk`]. `between` changes the list after each page. Returns the
+/// [`ModifiedWalk`], the rewards that it saw, and the number of pages.
 fn run(
     list: &mut List,
     from: Option<i64>,
@@ -71,7 +71,7 @@ fn run(
             failures = if count < check.expected { failures + 1 } else { 0 };
             walk.counted(check, count, failures);
         }
-        // Stores and loads the walk, as a killed crawl does when it resumes.
+        // Stores and loads the position, as a killed crawl does when it resumes.
         let stored = serde_json::to_string(&walk).expect("serialises");
         walk = serde_json::from_str(&stored).expect("deserialises");
         pages += 1;

@@ -1,4 +1,4 @@
-//! Tests of the offset walk: it sees every row that stays, regardless of other changes, and it always ends.
+//! Tests [`OffsetWalk`]: whatever else changes, it sees every row that stays in the list, and it always ends.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -27,13 +27,14 @@ impl List {
     }
 }
 
-/// Runs a walk to its end. `between` changes the list after each page. Returns the walk, the rows that it saw, and the number
-/// of pages.
+/// Reads the whole list with an [`OffsetWalk`]. `between` changes the list after each page. Returns the [`OffsetWalk`],
+/// the rows that it saw, and the number of pages.
 fn run(list: &mut List, overlap: u32, between: impl FnMut(&mut List, u64)) -> (OffsetWalk, HashSet<u64>, u64) {
     run_prefetching(list, overlap, 1, between)
 }
 
-/// Walks like [`run`], with `most` pages requested at once. Each page is a snapshot of the list at the time of its response.
+/// Reads the list like [`run`], but requests `most` pages at once. Each page is a snapshot of the list at the time of
+/// its response.
 fn run_prefetching(
     list: &mut List,
     overlap: u32,
@@ -60,7 +61,7 @@ fn run_prefetching(
         let (rows, total) = page.get().expect("it is answered");
         seen.extend(rows);
         walk.take(rows, rows.len() as u64, *total);
-        // Stores and loads the walk, as a killed crawl does when it resumes.
+        // Stores and loads the position, as a killed crawl does when it resumes.
         let stored = serde_json::to_string(&walk).expect("serialises");
         walk = serde_json::from_str(&stored).expect("deserialises");
         pages += 1;

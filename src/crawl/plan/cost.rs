@@ -1,13 +1,14 @@
 //! Estimates the cost of each source, in requests and time, from the results of the probing requests.
 //!
-//! This module does no I/O. An estimate only helps to choose a source; it never limits the rewards that a crawl reads.
+//! `cost` does no I/O. A cost estimate only helps to choose a source. A cost estimate never limits the rewards that a
+//! crawl reads.
 
 use std::time::Duration;
 
 use super::{Estimate, IndexFacts, LinkPresence, Probe, Source};
 use crate::crawl::Options;
 
-/// The requests of an export besides those for accounts: creation, status and download.
+/// The requests of an export other than the requests for accounts: creation, status and download.
 const EXPORT_REQUESTS: u64 = 8;
 
 /// The assumed share of accounts that a refresh by export reads, if the vendor does not count the changes.
@@ -17,7 +18,7 @@ pub(super) fn by_participants(probe: &Probe, facts: &IndexFacts, options: &Optio
     let participants = probe.participants.unwrap_or(facts.accounts);
     let accounts = if facts.accounts > 0 { facts.accounts.max(participants / 2) } else { participants };
     let step = probe.page.saturating_sub(u64::from(options.overlap)).max(1);
-    // The crawl makes one pass over the list, and one that confirms it.
+    // The crawl reads the list of participants once, and once more to confirm it.
     let requests = 2 * participants.div_ceil(step) + accounts;
     let note = if facts.accounts > 0 { "a refresh reads everything" } else { "the vendor's own way" };
     let seconds = seconds(requests, probe.latency, options.concurrency, options);
@@ -31,9 +32,9 @@ pub(super) fn by_graphql(probe: &Probe, facts: &IndexFacts, options: &Options) -
     };
     let refresh = can_refresh(Source::GraphQl, facts, options);
     let rows = if refresh { graph.changed.unwrap_or(graph.rewards) } else { graph.rewards };
-    // Consecutive pages overlap by one reward. Three more requests ask for the total.
+    // Consecutive pages of GraphQL share one reward. Three more requests of the source `graphql` ask for the total.
     let requests = rows.div_ceil(u64::from(options.graphql_page_size.max(2)) - 1) + 3;
-    // The crawler requests pages one after the other.
+    // The crawler requests the pages of GraphQL one after the other.
     let seconds = seconds(requests, graph.latency, 1, options);
     possible(Source::GraphQl, "", graph.carries, refresh, requests, seconds)
 }
@@ -80,7 +81,8 @@ fn impossible(source: Source, why: &str) -> Estimate {
     }
 }
 
-/// Returns the seconds that this many requests take. Either latency and concurrency limit the speed, or the rate limit does.
+/// Returns the seconds that this many requests take. Either latency and concurrency limit the speed of the crawl, or
+/// the rate limit does.
 fn seconds(requests: u64, latency: f64, concurrency: usize, options: &Options) -> f64 {
     let by_latency = requests as f64 * latency / concurrency.max(1) as f64;
     let by_rate = options.rate.map_or(0.0, |rate| requests as f64 / rate.max(f64::MIN_POSITIVE));

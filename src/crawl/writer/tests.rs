@@ -1,4 +1,4 @@
-//! Tests of the writer: the order of entries and calls, oversized entries, and failed writes.
+//! Tests the writer of a crawl: the order of entries and calls, oversized entries, and failed writes.
 
 use jiff::Timestamp;
 use tempfile::TempDir;

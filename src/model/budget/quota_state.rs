@@ -1,9 +1,10 @@
 //! The quota state of one host, and the calculation of each lease.
 //!
-//! A quota is enforced by counting leased requests per window. Crawls and people who look at orders may not lease the share that
-//! is reserved for retractions. A rate is enforced by slots at fixed intervals: each lease gets the next free slots, so the
-//! requests of two processes alternate. A person's request does not queue for a slot: it starts at once, and delays the next
-//! lease of a crawl by the same time.
+//! recoup enforces a quota by counting the leased requests in each window. Crawls and people who look at orders may not
+//! lease the share of the quota that is reserved for retractions. recoup enforces a request rate by slots at fixed
+//! intervals. Each lease of requests gets the next free slots. Therefore the requests of two processes alternate. A
+//! person's request does not queue for a slot. A person's request starts at once, and delays the next lease of a crawl
+//! by the same time.
 
 use super::{
     Grant, LONGEST_WAIT, LeaseRequest, Pause, Purpose, QuotaHeader, QuotaSettings, RATE_WINDOW, UsageReport,
@@ -13,17 +14,18 @@ use super::{
 /// The length of a lease in seconds.
 const LEASE: f64 = 0.5;
 
-/// A lease holds at most a fiftieth of a quota, so that several processes can share a small quota.
+/// A lease contains at most a fiftieth of a quota, because several processes must be able to share a small quota.
 const LEASES_PER_QUOTA: u64 = 50;
 
-/// Two reset times that differ by at most this, in milliseconds, belong to the same window.
+/// The largest difference of two reset times in one quota window, in milliseconds.
 const SAME_RESET: i64 = 2_500;
 
-/// The share of a learned rate that recoup uses. A 429 costs more requests than the unused share would gain.
+/// The share of a learned rate that recoup uses. The requests that a 429 costs are more than the unused share of the
+/// rate would gain.
 const CAREFUL: f64 = 0.97;
 
-/// A single 429 never lowers a known rate below this share of the old rate, because the estimate of one process does not
-/// include the requests of other processes.
+/// A single 429 never lowers a known rate below this share, because the estimate of one process does not include the
+/// requests of other processes.
 const DECREASE: f64 = 0.7;
 
 /// The growth of a learned rate for each second without a 429, as a share of the rate at the last 429.
@@ -32,7 +34,7 @@ const INCREASE: f64 = 0.002_5;
 /// The growth of the learned rate doubles after each interval of this length without a 429, in milliseconds.
 const DOUBLES_AFTER: i64 = 30_000;
 
-/// The assumed length of a window whose length is unknown, in milliseconds.
+/// The assumed length of a quota window of unknown length, in milliseconds.
 const HOUR: i64 = 3_600_000;
 
 /// The longest back-off that recoup stores, in milliseconds.
@@ -41,23 +43,24 @@ const LONGEST_BACKOFF: i64 = 15 * 60_000;
 /// recoup forgets a learned rate after this time without a 429, in milliseconds.
 const FORGOTTEN_AFTER: i64 = 24 * HOUR;
 
-/// The requests to one host, counted over all processes. Times are Unix milliseconds unless the field name has another unit.
+/// The requests to one host, counted over all processes. The times of a quota state are in Unix milliseconds if the
+/// field name has no other unit.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct QuotaState {
     /// The share of a window's quota that only retractions may use, from the newest configuration.
     pub reserve: f64,
-    /// The limit in force, in requests per window.
+    /// The limit in force, in requests per quota window.
     pub limit: Option<u64>,
-    /// The length of the window; `None` if it is unknown.
+    /// The length of the quota window; `None` if the length is unknown.
     pub window_ms: Option<i64>,
     pub limit_from_header: Option<u64>,
-    /// When the current window ends; `None` before its first request.
+    /// When the current quota window ends; `None` before the window's first request.
     pub window_ends_ms: Option<i64>,
-    /// The number of the current window. A lease with a smaller number is void.
+    /// The number of the current quota window. A lease from an earlier window is void.
     pub window: u64,
-    /// Requests that were leased or started in the current window.
+    /// The number of requests that were leased or started in the current quota window.
     pub used: u64,
-    /// The number of requests left according to the newest response header.
+    /// The number of requests left in the window, according to the newest response header.
     pub remaining: Option<u64>,
     pub header_at_ms: Option<i64>,
     /// The rate in force, in requests per second.
@@ -65,20 +68,20 @@ pub struct QuotaState {
     pub rate_from_header: Option<f64>,
     /// The rate that recoup learned from 429 responses, in requests per second.
     pub rate_learned: Option<f64>,
-    /// The learned rate at the last 429. The rate grows by a share of this rate.
+    /// The learned rate at the last 429. The learned rate grows by a share of the rate at the last 429.
     pub rate_at_last_429: Option<f64>,
-    /// The time of the last 429 that was about the rate.
+    /// The time of the last 429 that was about the request rate.
     pub limited_at_ms: Option<i64>,
     pub rate_raised_at_ms: i64,
-    /// The next free slot at this rate, Unix microseconds.
+    /// The next free slot at the current rate, in Unix microseconds.
     pub next_slot_us: i64,
-    /// The next free slot for retractions and looking, which do not queue behind a crawl.
+    /// The next free slot for people's requests and retractions, which do not queue behind a crawl.
     pub next_retraction_us: i64,
     pub pause: Option<Pause>,
 }
 
 impl QuotaState {
-    /// Records the report. Returns a lease if the request asks for one.
+    /// Records a process's usage report. Returns a lease if the process asks for a lease.
     pub fn exchange(
         &mut self,
         report: &UsageReport,
@@ -93,7 +96,8 @@ impl QuotaState {
             self.used = self.used.saturating_sub(report.unspent);
         }
         self.pause = later_of(self.pause, report.pause);
-        // Ignores a limit of 0: it would stop every request, so no later response could correct it.
+        // Ignores a limit of 0, because it would stop every request, and then no later response could correct the
+        // limit.
         if let Some(header) = report.header.as_ref().filter(|header| header.limit > 0) {
             self.apply_header(header);
         }
@@ -106,20 +110,21 @@ impl QuotaState {
         if self.limit_from_header.is_none() {
             self.window_ms = settings.quota.map(|quota| quota.window_ms);
             if let (Some(end), Some(window_ms)) = (self.window_ends_ms, self.window_ms) {
-                // The window may have begun before the user configured this length.
+                // The current quota window may have begun before the user configured this length.
                 self.window_ends_ms = Some(end.min(window_end(now_ms, window_ms)));
             }
         }
         if report.uncounted > 0 {
-            // Counts requests in a window even without a limit, because a response may state a limit before the window ends.
+            // Counts the requests of a quota window even without a limit, because a response may state a limit before
+            // the window ends.
             self.window_ends_ms.get_or_insert(window_end(now_ms, self.window_ms.unwrap_or(HOUR)));
         }
         self.adapt_rate(report, settings, now_ms);
         if request.want > 0 { self.grant(request, now_ms) } else { Grant::default() }
     }
 
-    /// Caps the stored times. The state outlives its process, so a wrong clock, or a host that asks for a wait of a year,
-    /// must not stop every later process.
+    /// Caps the times in the quota state. A quota state outlives its process. Therefore a wrong clock, or a host that
+    /// asks for a wait of a year, must not stop every later process.
     fn cap(&mut self, now_ms: i64) {
         self.pause = self.pause.map(|pause| match pause.reason {
             WaitReason::BackingOff => {
@@ -128,14 +133,14 @@ impl QuotaState {
             _ if pause.until_ms > now_ms.saturating_add(LONGEST_WAIT) => Pause::asked(pause.until_ms, now_ms),
             _ => pause,
         });
-        // [`window_end`] adds up to a second to a window of a day.
+        // [`window_end`] may add up to a second to a window of a day.
         let longest = LONGEST_WAIT + 1_000;
         self.window_ends_ms = self.window_ends_ms.map(|end| end.min(now_ms.saturating_add(longest)));
     }
 
-    /// Ends the pause and forgets the window that response headers stated, because the next response states it again. A
-    /// configured limit still counts the requests that recoup sent in the last hour (`sent`). Returns whether the state
-    /// changed.
+    /// Ends the pause and forgets the quota window from response headers, because the next response states it again. A
+    /// configured limit still counts the requests that recoup sent in the last hour (`sent`). Returns `true` if the
+    /// quota state changed.
     pub fn clear(&mut self, sent: u64, now_ms: i64) -> bool {
         let before = *self;
         self.pause = None;
@@ -160,8 +165,8 @@ impl QuotaState {
         self.used = used;
     }
 
-    /// Applies the limit of a response header. If the host has counted more requests than recoup, its count replaces
-    /// recoup's, because other programs use the same quota.
+    /// Applies the limit that a response header states. If the host has counted more requests than recoup, the host's
+    /// count replaces recoup's, because other programs use the same quota.
     fn apply_header(&mut self, header: &QuotaHeader) {
         let resets_at_ms = header.resets_at_ms.min(header.at_ms.saturating_add(LONGEST_WAIT));
         let length = resets_at_ms - header.at_ms;
@@ -174,12 +179,13 @@ impl QuotaState {
             self.limit_from_header = Some(header.limit);
             self.window_ms = None;
             if self.rate_from_header == rate {
-                // An earlier response arrived in the last second of this window, so recoup mistook its quota for a rate.
+                // An earlier response arrived in the last second of this quota window. Therefore recoup mistook the
+                // quota for a rate.
                 self.rate_from_header = None;
             }
         }
-        // A reset states the rest of a window. The longest rest that recoup has seen is the best estimate of the window's
-        // length.
+        // A reset time states how much of a quota window is left. The longest remaining time that recoup has seen is
+        // the best estimate of the window's length.
         self.window_ms = header.window_ms.or(Some(self.window_ms.unwrap_or(0).max(length)));
         self.remaining = Some(header.remaining);
         self.header_at_ms = Some(header.at_ms);
@@ -193,7 +199,8 @@ impl QuotaState {
         }
     }
 
-    /// Lowers the rate by a factor after a 429. Raises the rate in steps while recoup uses the rate without a 429.
+    /// Lowers the learned rate by a factor after a 429. Raises the learned rate in steps while recoup uses the rate
+    /// without a 429.
     fn adapt_rate(&mut self, report: &UsageReport, settings: &QuotaSettings, now_ms: i64) {
         let lowest = |rates: [Option<f64>; 3]| rates.into_iter().flatten().reduce(f64::min);
         if let Some(limited) = &report.limited {
@@ -208,7 +215,7 @@ impl QuotaState {
                 self.rate_at_last_429 = Some(rate);
                 self.limited_at_ms = Some(limited.at_ms);
                 self.rate_raised_at_ms = now_ms;
-                // Discards the slots that were planned at the old rate.
+                // Discards the slots that recoup planned at the old rate.
                 self.next_slot_us = self.next_slot_us.min(now_ms * 1_000);
             }
         } else if let (Some(rate), Some(base), Some(limited_at)) =
@@ -216,7 +223,7 @@ impl QuotaState {
         {
             let quiet = now_ms - limited_at;
             let passed = (now_ms - self.rate_raised_at_ms).clamp(0, 5_000) as f64 / 1_000.0;
-            // A rate that recoup hardly uses does not prove that the host would accept a higher one.
+            // A request rate that recoup hardly uses does not prove that the host would accept a higher rate.
             if report.sent as f64 >= 0.5 * rate * passed && passed > 0.0 {
                 let doubled = 2_f64.powi((quiet / DOUBLES_AFTER).clamp(0, 10) as i32);
                 self.rate_learned = Some(rate + base * INCREASE * doubled * passed);
@@ -255,7 +262,7 @@ impl QuotaState {
             spacing_us = spacing(rate);
             requests = requests.min(((rate * LEASE).ceil() as u64).max(1));
             let span = (requests as f64 * spacing_us).ceil() as i64;
-            // Moves slots in the far future back, because they would remain after the clock was set back.
+            // Moves slots in the far future back, because they would remain there after a clock was set back.
             let longest = now_us + (2.0 * span as f64) as i64 + 60_000_000;
             match request.purpose {
                 Purpose::Crawl => {
@@ -275,7 +282,8 @@ impl QuotaState {
         Grant { requests, counted, window: self.window, void_at_ms, starts_us, spacing_us, pause: None }
     }
 
-    /// Returns the part of a limit that a purpose may use. A crawl may always use one request, so that it makes progress.
+    /// Returns the part of a limit that a purpose may use. A crawl may always use one request, because it must make
+    /// progress.
     fn usable(&self, limit: u64, purpose: Purpose) -> u64 {
         let without_reserve = ((limit as f64 * (1.0 - self.reserve)).floor() as u64).min(limit);
         match purpose {
@@ -285,22 +293,25 @@ impl QuotaState {
         }
     }
 
-    /// Returns how many requests crawls and looks may still send in this window; `None` without a limit.
+    /// Returns how many requests crawls, and people who look at orders, may still send in this window; `None` without a
+    /// limit.
     pub fn left_to_crawl(&self) -> Option<u64> {
         self.limit.map(|limit| self.usable(limit, Purpose::Crawl).saturating_sub(self.used))
     }
 
-    /// Returns how many requests are left in this window, including those reserved for retractions; `None` without a limit.
+    /// Returns how many requests are left in this window, with the requests reserved for retractions; `None` without a
+    /// limit.
     pub fn left(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.used))
     }
 
-    /// Returns how many requests crawls and looks may send in a whole window; `None` without a limit.
+    /// Returns how many requests crawls, and people who look at orders, may send in a whole window; `None` without a
+    /// limit.
     pub fn per_window(&self) -> Option<u64> {
         self.limit.map(|limit| self.usable(limit, Purpose::Crawl))
     }
 
-    /// Returns the state at a later time, if no process sends a request until then.
+    /// Returns the quota state at a later time, if no process sends a request until then.
     #[must_use]
     pub fn at(mut self, now_ms: i64) -> Self {
         self.end_window(now_ms);
@@ -309,13 +320,15 @@ impl QuotaState {
     }
 }
 
-/// Returns the end of a window that begins now. The host's window begins slightly later, when the request arrives.
+/// Returns the end of a quota window that begins now. The host's quota window begins slightly later, when the request
+/// arrives.
 fn window_end(now_ms: i64, length_ms: i64) -> i64 {
     now_ms + length_ms + (length_ms / 100).clamp(100, 1_000)
 }
 
-/// Returns the interval between two slots, in microseconds. The interval is slightly longer than the rate requires, so that
-/// network jitter never exceeds the rate. A host that allows no burst needs a larger margin.
+/// Returns the interval between two slots of the request rate, in microseconds. The interval is slightly longer than
+/// the rate requires, because network jitter must not exceed the rate. A host that allows no burst of requests needs a
+/// larger margin.
 fn spacing(rate: f64) -> f64 {
     let kept = if rate < 2.0 { 0.985 } else { 0.995 };
     1e6 / (rate * kept)

@@ -1,14 +1,16 @@
-//! Moves times from one clock to another: machines that share a quota on a server calculate by the server's clock.
+//! Moves times from one clock to another, because machines that share a quota on a PostgreSQL server use the server's
+//! clock.
 
 use super::{Grant, Pause, QuotaHeader, QuotaState, RateLimited, UsageReport};
 
-/// A time that belongs to a clock. `shifted` returns the same time by a clock that is `ahead_ms` ahead of it.
+/// A time that a clock has set. `shifted` returns a time by a clock that is `ahead_ms` ahead of the clock that set the
+/// time.
 pub trait Shifted {
     #[must_use]
     fn shifted(self, ahead_ms: i64) -> Self;
 }
 
-/// Keeps a time that no clock has set.
+/// Leaves a time unchanged if no clock has set it.
 fn shift(time: i64, ahead: i64) -> i64 {
     if time == 0 { 0 } else { time.saturating_add(ahead) }
 }
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
     use crate::model::budget::{LeaseRequest, Purpose, Quota, QuotaSettings};
 
-    /// Two machines, one of them ten minutes behind, calculate by the clock of a third one.
+    /// Tests two machines, of which one is ten minutes behind, that use the clock of a third machine.
     #[test]
     fn machines_with_different_clocks_share_one_quota() {
         let settings =
@@ -82,7 +84,7 @@ mod tests {
             taken += grant.requests;
             if let Some(pause) = grant.pause {
                 let left = pause.until_ms - (server_now + ahead);
-                // The pause ends a moment after the window.
+                // The pause ends shortly after the quota window.
                 assert!((1..=61_000).contains(&left), "{left} ms are left of the window");
             }
         }

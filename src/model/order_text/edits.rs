@@ -7,17 +7,19 @@ use icu_properties::props::GeneralCategory;
 use super::marks::{is_blank, is_mark, marks_in};
 use super::{Candidate, joined};
 
-/// A change to a text. Returns the changed text and a description of the change; `None` if the text stays the same.
+/// A change to a text that may turn the text into an order ID. The change returns the new text and a description of the
+/// change; `None` if the text stays the same.
 type Edit = fn(&str) -> Option<(String, String)>;
 
-/// The changes, in the order in which recoup combines them.
+/// The changes to a text, in the order in which recoup combines them.
 const EDITS: &[Edit] =
     &[without_marks, in_ordinary_characters, unescaped, unquoted, bare, undecimal, compact, other_hash];
 
 /// The largest number of combinations of changes to one text.
 const MAX_COMBINATIONS: usize = 64;
 
-/// Returns the results of all combinations of changes. Results of fewer changes come first.
+/// Returns the results of all combinations of changes to a text. Results of fewer changes come before results of more
+/// changes.
 pub(super) fn of(text: &str) -> Vec<Candidate> {
     let mut found = vec![(0_usize, Candidate { text: text.to_owned(), because: String::new() })];
     for edit in EDITS {
@@ -36,7 +38,7 @@ pub(super) fn of(text: &str) -> Vec<Candidate> {
     found.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// Returns the text without marks and in ordinary characters.
+/// Returns the text without invisible marks and in ordinary characters.
 pub(super) fn plain(text: &str) -> Candidate {
     let mut plain = Candidate { text: text.to_owned(), because: String::new() };
     for edit in [without_marks, in_ordinary_characters] {
@@ -63,8 +65,8 @@ fn in_ordinary_characters(text: &str) -> Option<(String, String)> {
     (ordinary != text).then(|| (ordinary, "in ordinary characters".to_owned()))
 }
 
-/// Returns the ASCII digit for a decimal digit of any script. In Unicode, the ten digits of each script have consecutive code
-/// points.
+/// Returns the ASCII digit for a decimal digit of any script. In Unicode, the ten digits of each script have
+/// consecutive code points.
 fn digit(c: char) -> Option<char> {
     let is_digit = |c: char| CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::DecimalNumber;
     if c.is_ascii() || !is_digit(c) {
@@ -75,7 +77,7 @@ fn digit(c: char) -> Option<char> {
     u32::try_from(value).ok().and_then(|value| char::from_digit(value, 10))
 }
 
-/// Turns `%231001` into `#1001`.
+/// Decodes the percent-encoding of a text, such as `%231001` to `#1001`.
 fn unescaped(text: &str) -> Option<(String, String)> {
     if !text.contains('%') {
         return None;
@@ -105,7 +107,7 @@ fn bare(text: &str) -> Option<(String, String)> {
     (bare != text).then(|| (bare.to_owned(), "without the punctuation around it".to_owned()))
 }
 
-/// Turns `1001.0` into `1001`: a spreadsheet may have read the ID as a number.
+/// Removes the decimals of a text, such as `1001.0` to `1001`, because a spreadsheet may have read the ID as a number.
 fn undecimal(text: &str) -> Option<(String, String)> {
     let (whole, zeros) = text.rsplit_once('.')?;
     let is_number = !whole.is_empty() && whole.trim_start_matches('#').bytes().all(|byte| byte.is_ascii_digit());
@@ -113,13 +115,13 @@ fn undecimal(text: &str) -> Option<(String, String)> {
     (is_number && is_zero).then(|| (whole.to_owned(), format!("without .{zeros} behind it")))
 }
 
-/// Turns `1,001` and `10 01` into `1001`.
+/// Removes separators and blanks inside a number, such as in `1,001` and `10 01`.
 fn compact(text: &str) -> Option<(String, String)> {
     let compact: String = text.chars().filter(|c| !is_blank(*c) && *c != ',').collect();
     (compact != text).then(|| (compact, "without the blanks and commas in it".to_owned()))
 }
 
-/// Removes a leading `#`, or adds one.
+/// Removes the leading `#` of a text, or adds a `#`.
 fn other_hash(text: &str) -> Option<(String, String)> {
     let bare = text.trim_start_matches('#');
     let other = if bare == text {

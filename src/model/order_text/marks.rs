@@ -10,10 +10,10 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 /// An invisible character that Unicode does not class as white space.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Returns whether a character is an invisible mark: default-ignorable, bidirectional, another format character, or a control
-/// character other than white space.
+/// Returns `true` if a character is an invisible mark: default-ignorable, bidirectional, another format character, or a
+/// control character other than white space.
 pub(super) fn is_mark(c: char) -> bool {
-    // A fast path: order IDs are nearly always ASCII.
+    // Answers for ASCII characters without a Unicode table, because order IDs are nearly always ASCII.
     if c.is_ascii() {
         return c.is_ascii_control() && !is_blank(c);
     }
@@ -32,18 +32,18 @@ fn is_invisible_category(c: char) -> bool {
     }
 }
 
-/// Returns whether a character is white space of any kind.
+/// Returns `true` if a character is white space of any kind.
 pub(super) fn is_blank(c: char) -> bool {
     if c.is_ascii() { c.is_whitespace() } else { CodePointSetData::new::<WhiteSpace>().contains(c) }
 }
 
-/// Returns whether a character looks like a space but is another character.
+/// Returns `true` if a character looks like a space but is another character.
 fn is_odd_blank(c: char) -> bool {
     !c.is_ascii() && is_blank(c)
 }
 
-/// Describes each mark and each unusual blank with its place, such as "U+202C behind it". Returns `None` if the text has
-/// none.
+/// Describes each invisible mark and each unusual blank of a text with its place, such as "U+202C behind it". Returns
+/// `None` if the text has neither invisible marks nor unusual blanks.
 pub fn invisible_marks(text: &str) -> Option<String> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
@@ -51,7 +51,8 @@ pub fn invisible_marks(text: &str) -> Option<String> {
     named(text, |c| is_mark(c) || is_odd_blank(c))
 }
 
-/// Writes out each mark, as in `1001<U+202C>`, so that a person sees it and a terminal does not interpret it.
+/// Writes out each invisible mark, as in `1001<U+202C>`. A person sees the written mark, and a terminal does not
+/// interpret it.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_mark) {
         return Cow::Borrowed(text);
@@ -60,7 +61,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// Describes the marks of a text, but not its blanks.
+/// Describes the invisible marks of a text, but not its blanks.
 pub(super) fn marks_in(text: &str) -> Option<String> {
     named(text, is_mark)
 }
@@ -97,5 +98,5 @@ fn named(text: &str, is_named: impl Fn(char) -> bool) -> Option<String> {
     }
 }
 
-/// The largest number of marks that a description lists one by one.
+/// The largest number of invisible marks that a description lists one by one.
 const MAX_NAMED: usize = 4;

@@ -12,15 +12,16 @@ pub(super) struct Part {
     pub(super) because: &'static str,
 }
 
-/// The largest number of words that are tried, counted from the end, because the ID is mostly the last word.
+/// The largest number of words of a text that recoup tries, counted from the end, because the ID is mostly the last
+/// word.
 const MAX_WORDS: usize = 12;
 
 const A_PART: &str = "a part of the text";
 const END_OF_URL: &str = "the end of the URL";
 const PART_OF_URL: &str = "a part of the URL";
 
-/// Splits a list of IDs at commas, semicolons, tabs and line ends. Also splits at blanks if every word has a digit. Returns a
-/// text that is not a list as one piece. No piece is empty or has blanks around it.
+/// Splits a list of order IDs at commas, semicolons, tabs and line ends. Also splits the list at blanks if every word
+/// has a digit. Returns a text that is not a list as one piece. No returned piece is empty or has blanks around it.
 pub fn split(text: &str) -> Vec<&str> {
     split_indices(text).into_iter().map(|(_, piece)| piece).collect()
 }
@@ -32,7 +33,7 @@ pub fn split_indices(text: &str) -> Vec<(usize, &str)> {
     }
     let mut pieces = Vec::new();
     for (at, line) in cut(0, text, is_line_end) {
-        // A URL may hold a comma or a semicolon.
+        // A URL may contain a comma or a semicolon.
         let is_url = line.matches("://").count() == 1 && !line.contains(is_blank);
         for (at, field) in if is_url { vec![(at, line)] } else { cut(at, line, is_comma) } {
             let mut words = cut(at, field, is_blank);
@@ -47,7 +48,7 @@ pub fn split_indices(text: &str) -> Vec<(usize, &str)> {
     pieces
 }
 
-/// Splits a text at separators and blanks. `start` is added to the byte offset of each piece.
+/// Splits a text at separators and blanks. The function adds `start` to the byte offset of each piece.
 fn cut(start: usize, text: &str, is_separator: fn(char) -> bool) -> Vec<(usize, &str)> {
     let mut pieces = Vec::new();
     let mut at = start;
@@ -62,12 +63,12 @@ fn cut(start: usize, text: &str, is_separator: fn(char) -> bool) -> Vec<(usize, 
     pieces
 }
 
-/// Returns whether a character is a tab, or a line end of any kind in Unicode.
+/// Returns `true` if a character is a tab, or a line end of any kind in Unicode.
 fn is_line_end(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Returns whether a character is a comma or a semicolon of any script.
+/// Returns `true` if a character is a comma or a semicolon of any script.
 fn is_comma(c: char) -> bool {
     matches!(
         c,
@@ -84,7 +85,8 @@ fn is_comma(c: char) -> bool {
     )
 }
 
-/// Returns every part that may be an order ID. The text must have no marks and only ordinary characters.
+/// Returns every part of a text that may be an order ID. The caller must first remove invisible marks and unusual
+/// characters from the text.
 pub(super) fn of(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = String::new();
@@ -94,10 +96,10 @@ pub(super) fn of(text: &str) -> Vec<Part> {
             None => rest = format!("{rest} {word}"),
         }
     }
-    // An ID may contain a separator, so longer parts precede shorter ones.
+    // An order ID may contain a separator. Therefore longer parts of the text precede shorter parts.
     let words: Vec<&str> = rest.split(is_blank).filter(|word| !word.is_empty()).collect();
     let ends = (1..words.len()).rev().take(MAX_WORDS).map(|first| words[first..].join(" "));
-    // A `#` begins an ID, as in `Order#1001` and `#1001#1002`.
+    // A `#` begins an order ID, as in `Order#1001` and `#1001#1002`.
     let by_hash = words.iter().rev().flat_map(|word| word.split('#').skip(1).map(|rest| format!("#{rest}")));
     let finer = words.iter().rev().flat_map(|word| word.rsplit(is_between)).take(MAX_WORDS).map(str::to_owned);
     let finer = finer.chain(by_hash.take(MAX_WORDS));
@@ -110,13 +112,13 @@ pub(super) fn of(text: &str) -> Vec<Part> {
     parts
 }
 
-/// Returns whether the text contains a URL. The ID in a shop's URL is often not the order ID, so an unknown ID there proves
-/// nothing.
+/// Returns `true` if the text contains a URL. The ID in a shop's URL is often not the order ID. Therefore an unknown ID
+/// in a URL proves nothing.
 pub fn has_url(text: &str) -> bool {
     text.contains('/') && text.split(is_blank).any(|word| url_in(word).is_some())
 }
 
-/// Returns whether a character separates words like a blank.
+/// Returns `true` if a character separates words like a blank.
 fn is_between(c: char) -> bool {
     is_comma(c) || matches!(c, '|' | '/' | '\\' | ':' | '=' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '&' | '"')
 }
@@ -132,7 +134,7 @@ fn url_in(word: &str) -> Option<Url> {
         let scheme = word[..at].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |before| before + 1);
         return word.get(scheme..).and_then(|url| Url::parse(url).ok());
     }
-    // Accepts `shop.example/orders/1001`, but not `2024/1001`.
+    // Accepts `shop.example/orders/1001` as a URL, but not `2024/1001`.
     let host = word.split_once('/')?.0;
     let is_host = host.contains('.') && host.chars().any(char::is_alphabetic);
     is_host.then(|| Url::parse(&format!("https://{word}")).ok()).flatten()
@@ -146,7 +148,7 @@ fn of_url(url: &Url, parts: &mut Vec<Part>) {
         }
     };
     if let Some(fragment) = url.fragment() {
-        // The URL parser mistakes the `#` of an ID for the start of a fragment.
+        // The URL parser mistakes the `#` of an order ID for the start of a fragment.
         add(&format!("#{fragment}"), END_OF_URL);
         add(fragment.rsplit(['/', '=']).next().unwrap_or(fragment), END_OF_URL);
     }

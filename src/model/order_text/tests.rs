@@ -1,4 +1,4 @@
-//! Tests with texts that people paste, as tables and as properties.
+//! Tests the order ID candidates of texts that people paste, as tables and as properties.
 
 use proptest::prelude::*;
 

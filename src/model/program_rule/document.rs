@@ -1,8 +1,8 @@
 //! Parses a program's rules by the schema that the vendor publishes for referral programs (version 4.0.0 of
-//! `obj-referral-program/rules.schema.json`). Refuses a document that differs from the schema.
+//! `obj-referral-program/rules.schema.json`). The parser refuses a rule document that differs from the vendor's schema.
 //!
-//! Rules in another form are *not readable*. recoup never treats an unknown word as a refund rule. After an unknown word, it
-//! is unknown whether the program has a refund rule.
+//! Program rules in another form than the vendor's schema are *not readable*. recoup never treats an unknown word as a
+//! refund rule. If a rule document contains an unknown word, recoup cannot tell whether the program has a refund rule.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,8 @@ use super::{Retraction, Rules, Takes, short};
 
 const VERSION: &str = "4.0.0";
 
-/// The keys of an objective, a trigger and an action in the schema. Any other key may change the effect of a rule.
+/// The keys of an objective, a trigger and an action in the schema. Any other key in a rule document may change the
+/// effect of a rule.
 const OBJECTIVE: &[&str] = &["key", "name", "actions", "trigger", "performsConversion", "referrerProgramRewardLimit"];
 const TRIGGER: &[&str] = &["triggerType", "eventKey", "intent", "firstTimeOnly", "condition"];
 const ACTION: &[&str] = &[
@@ -35,7 +36,7 @@ pub(super) fn read(rules: &Value) -> Rules {
     }
 }
 
-/// The refund rules, the rewarded purchase events, and an unknown part that may be another refund rule.
+/// The refund rules of a program, its rewarded purchase events, and an unknown part that may be another refund rule.
 struct Known {
     retractions: Vec<Retraction>,
     purchases: Vec<String>,
@@ -76,12 +77,13 @@ fn retractions(rules: &Value) -> Read<Known> {
 }
 
 enum Objective {
-    /// The trigger is a refund. If the list of retractions is empty, the objective takes nothing back.
+    /// The trigger of the objective is a refund. If the list of retractions is empty, the objective of the program
+    /// takes nothing back.
     Refund(Vec<Retraction>),
-    /// The trigger is a purchase with this event key, and the objective gives rewards.
+    /// The trigger of the objective is a purchase with this event key, and the objective gives rewards.
     Purchase(String),
     Other,
-    /// The schema does not contain this word.
+    /// The vendor's schema does not contain this word of the rule document.
     Unknown(String),
 }
 
@@ -142,7 +144,7 @@ fn of_objective(objective: &Value) -> Read<Objective> {
         found.push(Retraction { name: name.clone(), event_key: event_key.clone(), takes, limits });
     }
     Ok(match unknown {
-        // The unknown action may be the retraction that the guide describes.
+        // The unknown action may be the retraction that the vendor's guide describes.
         Some(unknown) if found.is_empty() => Objective::Unknown(unknown),
         _ => Objective::Refund(found),
     })
@@ -194,7 +196,7 @@ fn object<'a>(value: &'a Value, what: &str) -> Read<&'a Map<String, Value>> {
     value.as_object().ok_or_else(|| format!("{what} is not an object"))
 }
 
-/// Returns the text of a key; `None` if the key is missing or null.
+/// Returns the text at a key of a JSON object; `None` if the key is missing or null.
 fn text<'a>(of: &'a Map<String, Value>, key: &str) -> Read<Option<&'a str>> {
     match of.get(key) {
         None | Some(Value::Null) => Ok(None),

@@ -1,5 +1,5 @@
-//! Tests with rule documents and the expected results. The documents with `schema` in the table are valid by the published
-//! schema.
+//! Tests rule documents against the expected results. The documents with `schema` in the test table are valid by the
+//! vendor's schema.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ fn what_a_rule_says_is_repeated_without_addresses_and_not_without_end() {
     }
 }
 
-/// Returns whether any object of a document, at any depth, has both parts of the guide's rule.
+/// Returns `true` if any object of a document, at any depth, has both parts of the guide's rule.
 fn has_refund_with_retraction(rules: &Value, event: Option<&str>) -> bool {
     let Some(objectives) = rules["conversionRule"]["objectives"].as_array() else { return false };
     objectives.iter().any(|objective| {
@@ -157,7 +157,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Collects every place of a document, as JSON pointers.
+/// Collects the JSON pointers of all values in a document.
 fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {

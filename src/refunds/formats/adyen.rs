@@ -1,4 +1,4 @@
-//! Adyen, settlement details and payment accounting.
+//! The formats of Adyen's settlement details and payment accounting reports.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;

@@ -1,4 +1,5 @@
-//! Amazon FBA customer returns. The file lists returned units and no amounts.
+//! The format of Amazon's FBA customer returns report. The FBA customer returns report lists returned units and no
+//! amounts.
 
 use super::{Column, Format, RowCells, RowMeaning};
 
@@ -20,7 +21,7 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
-    // Records the cell as evidence.
+    // Reads the cell only to record it as evidence.
     cells.text(Column::Status);
     Err("a unit was returned, and this report has neither refunds nor the other units of the order; use the settlement \
          report"

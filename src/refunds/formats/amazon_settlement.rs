@@ -1,5 +1,5 @@
-//! Amazon settlement report V2. The file has one line for each component of an amount. Only principal lines count,
-//! because tax and fee lines accompany them.
+//! The format of Amazon's settlement report V2. Amazon's settlement report has one line for each component of an
+//! amount. Only the principal lines of a settlement report count, because tax and fee lines accompany them.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -48,7 +48,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             return Ok(RowMeaning::NoRefund(format!("{} is no refund", cells.text(Column::Type))));
         }
         "refund retrocharge" => return Err("a refund of it was charged back".to_owned()),
-        // This is the total line of the settlement.
+        // A line without order ID and amount type is the total line of the settlement.
         "" if cells.text(Column::OrderId).is_empty() && cells.text(Column::AmountType).is_empty() => {
             return Ok(RowMeaning::NoRefund("the total of the settlement".to_owned()));
         }

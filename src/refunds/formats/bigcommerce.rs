@@ -1,4 +1,4 @@
-//! BigCommerce, orders.
+//! The format of BigCommerce's orders export.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning, interpret_order};
 

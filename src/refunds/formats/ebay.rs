@@ -1,4 +1,4 @@
-//! eBay orders report. The file lists sales and no refunds.
+//! The format of eBay's orders report. eBay's orders report lists sales and no refunds.
 
 use super::{Column, Format, RowCells, RowMeaning};
 
@@ -20,7 +20,7 @@ pub(super) static FORMAT: Format = Format {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every format's rule")]
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
-    // Records the cell as evidence.
+    // Reads the cell only to record it as evidence.
     cells.text(Column::OrderedAt);
     Ok(RowMeaning::NoRefund("a report of sales cannot show a refund".to_owned()))
 }

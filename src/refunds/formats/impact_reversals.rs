@@ -1,5 +1,5 @@
-//! The vendor's own reversal file (`docs/vendor/refund-guide.md` E). Its Amount is the new amount: 0 reverses the whole
-//! action.
+//! The format of the vendor's own reversal file (`docs/vendor/refund-guide.md` E). The column Amount of a reversal file
+//! is the new amount: 0 reverses the whole action.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

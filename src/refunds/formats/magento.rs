@@ -1,5 +1,6 @@
-//! Magento / Adobe Commerce, orders grid. The status `closed` means refunded in full or cancelled, so the amounts
-//! decide. An order with a custom status is unclear.
+//! The format of the orders grid of Magento (Adobe Commerce). Magento's status `closed` means refunded in full or
+//! cancelled. Therefore the amounts of the order decide whether it was refunded. A Magento order with a custom status
+//! is unclear.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -22,7 +23,7 @@ pub(super) static FORMAT: Format = Format {
     ..Format::BASE
 };
 
-/// Whether the status means that the order was not refunded in full.
+/// Returns `true` if the Magento status means that the order was not refunded in full.
 fn is_open(status: &str) -> bool {
     matches!(
         status,
@@ -43,7 +44,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = cells.word(Column::Status);
     let total = cells.needed(Column::Total)?;
     let Some(refunded) = cells.amount(Column::Amount)? else {
-        // The grid leaves the refunded amount blank if the shop refunded nothing.
+        // Magento's orders grid leaves the refunded amount blank if the shop refunded nothing.
         return if is_open(&status) {
             Ok(RowMeaning::OrderState {
                 status: OrderStatus::NotInFull,
@@ -55,7 +56,8 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         };
     };
     let status = match status.as_str() {
-        // A full refund closes the order. A partial refund does not change the status.
+        // Magento closes an order after a full refund. A partial refund does not change the Magento status of the
+        // order.
         "closed" => OrderStatus::AmountsDecide,
         _ if is_open(&status) => OrderStatus::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),

@@ -1,8 +1,8 @@
-//! The formats that recoup detects, one file for each platform.
+//! The refund file formats that recoup detects, one module for each platform.
 //!
-//! To add a format, add a file with a `FORMAT`, declare its module, add it to the list `ALL` below, and put sample
-//! exports into `samples/`. The property tests of `tests/safety.rs` then check that a missing or unknown cell never
-//! turns an order that was not refunded into a full refund.
+//! To add a refund format, add a file with a `FORMAT`, declare its module, add it to the list `ALL` below, and put
+//! sample exports into `samples/`. The property tests of `tests/safety.rs` check every format: a missing or unknown
+//! cell never turns an order that was not refunded into a full refund.
 
 mod adyen;
 mod amazon_returns;
@@ -31,7 +31,7 @@ use super::decision::Cell;
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
 
-/// All formats, in the order in which the documentation lists them.
+/// All refund formats, in the order in which the documentation lists them.
 pub static ALL: &[&Format] = &[
     &shopify_orders::FORMAT,
     &shopify_payments::FORMAT,
@@ -59,31 +59,32 @@ pub struct Format {
     pub name: &'static str,
     /// The name of the format in messages.
     pub title: &'static str,
-    /// What one row of the file represents, such as an order.
+    /// What one row of an export represents, such as an order.
     pub grain: &'static str,
-    /// The condition that completes the sentence "an order counts as refunded in full if …".
+    /// The condition of a full refund. The condition completes the sentence "an order counts as refunded in full if …".
     pub rule: &'static str,
     /// A warning about files of this format; empty if the format needs none.
     pub caveat: &'static str,
-    /// Whether the rule adds up an order's payments to its price. A payment that is missing in the file then lowers the
-    /// price, and only the comparison with the action's amount finds that.
+    /// Whether the format's rule adds up an order's payments to its price. If the file lacks a payment of an order, the
+    /// price is too low, and only the comparison with the action's amount finds that.
     pub sums_payments: bool,
-    /// Whether the sign of an amount shows the direction of the payment. In other formats, amounts of both signs in one
-    /// file are a contradiction.
+    /// Whether the sign of an amount shows the direction of the payment. In a format without signed amounts, amounts of
+    /// both signs in one file are a contradiction.
     pub signed: bool,
-    /// `Some(true)` if the format is JSON, `Some(false)` if it is a table, `None` if it may be either.
+    /// `Some(true)` if the format is JSON, `Some(false)` if the format is a table, `None` if it may be either.
     pub is_json: Option<bool>,
-    /// Whether a column name matches only if the file writes it without spaces and underscores.
+    /// Whether a column name matches only if the file writes the name without spaces and underscores.
     pub exact_names: bool,
-    /// Whether a second table may follow the first in one file.
+    /// Whether a second table may follow the first table in one file of this format.
     pub has_sections: bool,
     /// A header matches this format if it contains at least one name of each group.
     pub signature: &'static [&'static [&'static str]],
     pub columns: &'static [ColumnNames],
-    /// The columns without which recoup refuses a file. The rule may read others: without a total, for example, the amount of
-    /// the live action decides.
+    /// The columns without which recoup refuses a file of this format. The format's rule may read optional columns too.
+    /// Without a total, for example, the amount of the live action decides.
     pub required: &'static [Column],
-    /// Interprets a row. Returns an error with the reason if the order is unclear.
+    /// Interprets a row of a refund file by the rule of the format. Returns an error with the reason if the row makes
+    /// its order unclear.
     pub interpret: fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 }
 
@@ -105,7 +106,7 @@ impl Format {
         interpret: |_| Ok(RowMeaning::Ignored),
     };
 
-    /// Returns the length of the signature if the header contains a name of each group.
+    /// Returns the length of the format's signature if the header contains a name of each group.
     fn matches(&self, header: &Header) -> Option<usize> {
         self.signature
             .iter()
@@ -113,14 +114,15 @@ impl Format {
             .then_some(self.signature.len())
     }
 
-    /// The first name of each signature group that has no name in the header.
+    /// Returns the first column name of each signature group that has no name in the header.
     fn missing(&self, header: &Header) -> Vec<&'static str> {
         let lacks = |group: &&&[&str]| !group.iter().any(|name| header.has(name, false));
         self.signature.iter().filter(lacks).map(|group| group[0]).collect()
     }
 }
 
-/// The folded column names of a header. The value is `true` if the file writes the name without spaces and punctuation.
+/// The folded column names of a header. The value of a folded name is `true` if the file writes the name without spaces
+/// and punctuation.
 struct Header(HashMap<String, bool>);
 
 impl Header {
@@ -138,7 +140,8 @@ impl Header {
     }
 }
 
-/// Detects the format with the longest matching signature. Fails with two formats if both match equally well.
+/// Detects the format with the longest signature that the header matches. Fails with two formats if the header matches
+/// both equally well.
 pub fn detect(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
     let header = Header::of(header);
     let mut best: Option<(usize, &'static Format)> = None;
@@ -158,7 +161,8 @@ pub fn detect(header: &[String], is_json: bool) -> Result<Option<&'static Format
     }
 }
 
-/// Finds a format for which the header lacks exactly one column. Returns the format and the name of that column.
+/// Finds a format if the header lacks exactly one of its columns. Returns the format and the name of the missing
+/// column.
 pub fn missing_one_column(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
     let header = Header::of(header);
     let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 3;
@@ -172,12 +176,12 @@ pub fn by_name(name: &str) -> Option<&'static Format> {
     ALL.iter().copied().find(|format| format.name.eq_ignore_ascii_case(name))
 }
 
-/// What one row says about the payments of its order.
+/// What one row of a refund file says about the payments of its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowMeaning {
-    /// The row is a further line item. The order's first row has the amounts.
+    /// The row is a further line item of its order. The order's first row has the amounts.
     Ignored,
-    /// The row is in a list that the user submitted as refunded.
+    /// The row is from a list that the user submitted as refunded.
     Listed,
     /// The row states the current state of the whole order.
     OrderState {
@@ -186,28 +190,29 @@ pub enum RowMeaning {
         /// The price before the refund.
         total: Option<Decimal>,
     },
-    /// The row states the price after the refund; 0 is a full refund.
+    /// The row states the price after the refund. A price of 0 is a full refund.
     NewAmount(Decimal),
-    /// The row is a payment or refund. The amounts of an order's rows are summed.
+    /// The row is a payment or refund of its order. recoup adds up the amounts of an order's rows.
     Transaction {
         charged: Decimal,
-        /// The refunded amount; negative if a refund was undone.
+        /// The refunded amount; negative if the row undoes a refund.
         refunded: Decimal,
     },
-    /// The row is a payment whose status says that only a part was refunded.
+    /// The row is a payment, and its status says that only a part was refunded.
     PartlyRefundedPayment { charged: Decimal },
-    /// The row is a refund. The amounts of an order's rows are summed.
+    /// The row is a refund of its order. recoup adds up the amounts of an order's rows.
     Refund {
         refunded: Decimal,
-        /// The price of the whole order, if the row contains it.
+        /// The price of the whole order, if the row contains the price.
         total: Option<Decimal>,
     },
-    /// The row is not a refund but, for example, a fee, a payout, a chargeback or a rejected return. The text names it.
+    /// The row is not a refund but, for example, a fee, a payout, a chargeback or a rejected return. The variant's text
+    /// says what the row is instead of a refund.
     NoRefund(String),
 }
 
 impl RowMeaning {
-    /// Whether the row says that the customer got money back.
+    /// Returns `true` if the row says that the customer got money back.
     pub(super) fn is_refund(&self) -> bool {
         match self {
             Self::Listed | Self::Refund { .. } => true,
@@ -223,25 +228,27 @@ impl RowMeaning {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
-    /// The order was refunded in full.
+    /// The status says that the order was refunded in full.
     Refunded,
-    /// The order was refunded in part.
+    /// The status says that the order was refunded in part.
     RefundedInPart,
-    /// Nothing of the order was refunded. A refunded amount contradicts this status.
+    /// The status says that nothing of the order was refunded. A refunded amount contradicts the status *not refunded*.
     NotRefunded,
-    /// The platform keeps this status after a partial refund, so the amounts may show one. A full amount contradicts it.
+    /// The platform keeps the status *not refunded in full* after a partial refund. Therefore the amounts may show a
+    /// partial refund. A fully refunded amount contradicts the status *not refunded in full*.
     NotInFull,
-    /// The status does not show a refund, so the amounts decide.
+    /// The order's status does not show whether it was refunded. Therefore the amounts of the order decide whether it
+    /// was refunded.
     AmountsDecide,
 }
 
-/// The cells of one row, by column. Records each cell that is read as evidence.
+/// The cells of one row of a refund file, by column. This type records each cell that a format reads as evidence.
 pub struct RowCells<'a> {
     pub(super) row: &'a RefundRow,
     pub(super) columns: &'a Columns,
-    /// The column indexes of the cells that were read.
+    /// The column indexes of the cells that the format has read.
     pub(super) seen: std::cell::RefCell<Vec<usize>>,
-    /// The codes and signs of the currencies in the amounts.
+    /// The codes and signs of the currencies in the row's amounts.
     pub(super) currencies: std::cell::RefCell<BTreeSet<String>>,
 }
 
@@ -250,12 +257,13 @@ impl<'a> RowCells<'a> {
         Self { row, columns, seen: std::cell::RefCell::default(), currencies: std::cell::RefCell::default() }
     }
 
-    /// Whether the file has the column.
+    /// Returns `true` if the refund file has the column.
     pub fn has(&self, column: Column) -> bool {
         self.columns.get(column).is_some()
     }
 
-    /// The trimmed cell; empty if the file lacks the column. Records the cell as evidence.
+    /// Returns the trimmed cell of a column; empty if the refund file lacks the column. Records the cell as evidence
+    /// for the decision.
     pub fn text(&self, column: Column) -> &'a str {
         let Some(place) = self.columns.get(column) else { return "" };
         let mut seen = self.seen.borrow_mut();
@@ -265,13 +273,13 @@ impl<'a> RowCells<'a> {
         self.row.cell(place).trim()
     }
 
-    /// Like [`RowCells::text`], but in lower case and with blanks in place of `_` and `-`.
+    /// Returns the cell like [`RowCells::text`], but in lower case and with blanks in place of `_` and `-`.
     pub fn word(&self, column: Column) -> String {
         let text = self.text(column).to_lowercase().replace(['_', '-'], " ");
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Parses the cell as an amount; `None` if the cell is blank or the file lacks the column.
+    /// Parses the cell of a column as an amount; `None` if the cell is blank or the refund file lacks the column.
     pub fn amount(&self, column: Column) -> Result<Option<Decimal>, String> {
         let text = self.text(column);
         let place = self.columns.get(column);
@@ -301,12 +309,12 @@ impl<'a> RowCells<'a> {
         }
     }
 
-    /// Like [`RowCells::amount`], but fails if the cell is blank.
+    /// Parses an amount like [`RowCells::amount`], but fails if the cell is blank.
     pub fn needed(&self, column: Column) -> Result<Decimal, String> {
         self.amount(column)?.ok_or_else(|| self.blank(column))
     }
 
-    /// The error for a blank cell or a missing column that makes the order unclear.
+    /// Returns the error for a blank cell or a missing column that makes the order unclear.
     pub fn blank(&self, column: Column) -> String {
         match self.columns.get(column).and_then(|place| self.columns.header.get(place)) {
             Some(name) => format!("{name} is blank"),
@@ -314,7 +322,7 @@ impl<'a> RowCells<'a> {
         }
     }
 
-    /// The error for an unknown value that makes the order unclear.
+    /// Returns the error for an unknown value that makes the order unclear.
     pub fn unknown(&self, column: Column) -> String {
         let text = self.text(column);
         if text.is_empty() {
@@ -324,7 +332,7 @@ impl<'a> RowCells<'a> {
         format!("{} {text:?} is not a known value here", name.map_or("", String::as_str))
     }
 
-    /// The cells that were read and are not blank.
+    /// Returns the cells that the format has read and that are not blank.
     pub(super) fn evidence(&self) -> Vec<Cell> {
         let seen = self.seen.borrow();
         let cell = |place: &usize| {
@@ -336,8 +344,8 @@ impl<'a> RowCells<'a> {
     }
 }
 
-/// Interprets a row that has status, refunded amount and total of a whole order. A blank amount is an error if the file
-/// has the amount's column.
+/// Interprets a row that has status, refunded amount and total of a whole order. A blank amount is an error if the
+/// refund file has a column for that amount.
 fn interpret_order(cells: &RowCells<'_>, status: OrderStatus) -> Result<RowMeaning, String> {
     let (refunded, total) = (cells.amount(Column::Amount)?, cells.amount(Column::Total)?);
     for (column, amount) in [(Column::Amount, refunded), (Column::Total, total)] {

@@ -1,8 +1,9 @@
-//! PayPal activity. A refund has a negative amount and references its payment.
+//! The format of PayPal's activity download. A refund in a PayPal file has a negative amount and references its
+//! payment.
 //!
-//! The files contain transaction types in dozens of languages. A positive amount of unknown type counts as a payment,
-//! which can only make a refund smaller. A negative amount counts as a refund only if its type is a known word for
-//! refund.
+//! PayPal files name transaction types in dozens of languages. A positive PayPal amount of unknown type counts as a
+//! payment. A payment can only make a refund smaller. A negative PayPal amount counts as a refund only if its type is a
+//! known word for refund.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -66,11 +67,11 @@ const INVOICE: &[&str] = &[
     "Número da fatura",
 ];
 
-/// Parts of the word *refund* in several languages. A type that contains one and is not in [`REFUNDS`] is unclear, such
-/// as *Failed Refund* or *Fee Refund*.
+/// Parts of the word *refund* in several languages. A PayPal type that contains a part of *refund* and is not in
+/// [`REFUNDS`] is unclear, such as *Failed Refund* or *Fee Refund*.
 const REFUND: &[&str] =
     &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
-/// Transaction types by which a customer gets a payment back.
+/// PayPal transaction types by which a customer gets a payment back.
 const REFUNDS: &[&str] = &[
     "payment refund",
     "refund",
@@ -92,7 +93,7 @@ const REFUNDS: &[&str] = &[
     "terugbetaling",
     "terugbetaling van betaling",
 ];
-/// Parts of transaction types that do not refund an order.
+/// Parts of PayPal transaction types that do not refund an order.
 const OTHER: &[&str] = &[
     "chargeback",
     "reversal",
@@ -135,7 +136,7 @@ const OTHER: &[&str] = &[
     "omrekening",
     "kosten",
 ];
-/// Words for undoing a transaction, because a cancelled refund is not a refund.
+/// Words that PayPal uses for undoing a transaction. A cancelled refund is not a refund.
 const UNDO: &[&str] = &["cancel", "storn", "annul", "cancela", "reversal", "rückbuchung"];
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
@@ -148,7 +149,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato"
         | "voltooid" | "concluído" => {}
-        // PayPal changes the status of a payment to one of these words when it is refunded.
+        // PayPal changes the status of a refunded payment to the word *refunded* in the file's language.
         "refunded" | "rückzahlung" | "zurückgezahlt" | "remboursé" | "reembolsado" | "rimborsato" | "terugbetaald"
             if !amount.is_negative() => {}
         "partially refunded"
@@ -171,7 +172,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if has(REFUND) {
         let is_refund = REFUNDS.contains(&kind.trim()) && !has(UNDO);
         return match (is_refund, amount.is_negative()) {
-            // A memo line records no payment.
+            // A memo line of a PayPal file records no payment.
             (true, true) if matches!(cells.word(Column::Detail).as_str(), "memo" | "vermerk") => {
                 Err(cells.unknown(Column::Detail))
             }
@@ -179,7 +180,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }
-    // A hold is an amount that PayPal withholds from a refund, or releases.
+    // A PayPal hold is an amount that PayPal withholds from a refund, or releases.
     let is_hold =
         ["hold", "einbehalt", "retenue", "retención", "blocco", "inhouding"].iter().any(|word| kind.contains(word));
     if has(UNDO) && !amount.is_negative() && !is_hold {

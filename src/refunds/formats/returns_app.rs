@@ -1,5 +1,5 @@
-//! Returns apps (Loop, Frate, parcelLab and the like). A completed return counts as a refund. The file does not contain
-//! the price of the order.
+//! The format of returns apps, such as Loop, Frate and parcelLab. A completed return in the file of a returns app
+//! counts as a refund. The file of a returns app does not contain the price of the order.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

@@ -1,5 +1,5 @@
-//! Shopify Admin API orders, from REST or from GraphQL bulk operations. Refunds are nested in the order (REST) or lines
-//! of their own (bulk).
+//! The format of orders from Shopify's Admin API, by REST or by GraphQL bulk operations. In Shopify's JSON, refunds are
+//! nested in the order (REST) or are lines of their own (bulk).
 
 use std::collections::HashSet;
 
@@ -47,7 +47,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         _ => return Err(cells.unknown(Column::Detail)),
     }
     let (total, nested) = (cells.text(Column::Total), cells.text(Column::Amount));
-    // REST lists failed refund attempts too, and `sum_of_refunds` skips them.
+    // Shopify's REST API also lists failed refund attempts. `sum_of_refunds` skips the failed refund attempts.
     check_transactions(cells.text(Column::Debit), nested.starts_with('['))?;
     check_transactions(cells.text(Column::Part), false)?;
     if let (Some(one), Some(other)) = (currency_of(total), currency_of(nested))
@@ -67,7 +67,8 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     Ok(RowMeaning::OrderState { status, refunded, total })
 }
 
-/// Interprets a refund line of a bulk operation. Its total includes its transactions and line items.
+/// Interprets a refund line of a Shopify bulk operation. The total of a Shopify refund line includes its transactions
+/// and line items.
 fn child(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.word(Column::Type) == "refund" && cells.word(Column::AmountType) != "success" {
         return Err(format!("a refund of it has the status {:?}", cells.text(Column::AmountType)));
@@ -80,13 +81,14 @@ fn child(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     })
 }
 
-/// The currency code of `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
+/// Returns the currency code of `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
 fn currency_of(text: &str) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     value.get("shopMoney")?.get("currencyCode")?.as_str().map(str::to_uppercase)
 }
 
-/// Fails if a refund transaction at any depth is a test or did not succeed. `may_fail` accepts a failed transaction.
+/// Fails if a refund transaction at any depth is a test or did not succeed. If `may_fail` is set, a failed refund
+/// transaction is no error.
 fn check_transactions(text: &str, may_fail: bool) -> Result<(), String> {
     if !text.starts_with(['{', '[']) {
         return Ok(());
@@ -160,7 +162,7 @@ struct Transaction {
     amount: Text,
 }
 
-/// The sum of the refund transactions that succeeded.
+/// Returns the sum of the refund transactions that succeeded.
 fn sum_of_refunds(text: &str, currency: &str) -> Result<Decimal, String> {
     let refunds: Vec<Refund> =
         serde_json::from_str(text).map_err(|_unreadable| "refunds without readable transactions".to_owned())?;

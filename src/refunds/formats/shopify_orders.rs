@@ -1,5 +1,5 @@
-//! Shopify orders export. Status and totals are in the first row of an order; the rows of further line items leave them
-//! blank.
+//! The format of Shopify's orders export. Shopify's export has status and totals only in the first row of an order. In
+//! Shopify's export, the rows of further line items leave status and totals blank.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning, interpret_order};
 
@@ -32,7 +32,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     interpret_order(cells, status)
 }
 
-/// Maps Shopify's financial statuses, which are the same in the Admin API.
+/// Maps Shopify's financial statuses, which are the same in the orders export and the Admin API.
 pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word {
         "refunded" => Some(OrderStatus::Refunded),

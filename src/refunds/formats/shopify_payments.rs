@@ -1,4 +1,4 @@
-//! Shopify Payments, transactions. A refund has a negative amount.
+//! The format of Shopify Payments transactions. A refund in Shopify Payments has a negative amount.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;

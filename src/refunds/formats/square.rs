@@ -1,4 +1,5 @@
-//! Square, payments. Square reports refunds as negative rows of another report, so this file proves no refund.
+//! The format of Square's payments report. Square reports refunds as negative rows of another report. Therefore a file
+//! of payments proves no refund.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

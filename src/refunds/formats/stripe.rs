@@ -1,4 +1,5 @@
-//! Stripe, payments. The `Status` stays `Paid` after a partial refund. The order ID is in a metadata column.
+//! The format of Stripe's payments export. Stripe's `Status` stays `Paid` after a partial refund. In a Stripe export,
+//! the order ID is in a metadata column.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

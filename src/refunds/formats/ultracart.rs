@@ -1,4 +1,5 @@
-//! UltraCart, refund report. A second table with its own header may follow in the same file.
+//! The format of UltraCart's refund report. In an UltraCart file, a second table with its own header may follow the
+//! first.
 
 use super::{Column, Format, RowCells, RowMeaning};
 

@@ -1,4 +1,5 @@
-//! WooCommerce Analytics, orders. A partial refund lowers the order's Net Sales and does not change its status.
+//! The format of the orders report of WooCommerce Analytics. A partial refund lowers a WooCommerce order's Net Sales
+//! and does not change its status.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 
@@ -28,7 +29,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     Ok(RowMeaning::OrderState { status, refunded: None, total: None })
 }
 
-/// Maps WooCommerce's order statuses. Only `refunded` proves a refund.
+/// Maps WooCommerce's order statuses. Only the WooCommerce status `refunded` proves a refund.
 pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word.strip_prefix("wc ").unwrap_or(word) {
         "refunded" => Some(OrderStatus::Refunded),

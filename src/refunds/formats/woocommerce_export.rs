@@ -1,4 +1,4 @@
-//! Order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
+//! The format of order exports by WooCommerce plugins, such as Customer/Order/Coupon Export.
 
 use super::woocommerce_analytics::status_of;
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning, fold, interpret_order};
@@ -51,7 +51,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if status == OrderStatus::Refunded && (total.is_zero() || total.is_negative()) {
         return Err(format!("the total of the order, {total}, is not more than 0"));
     }
-    // Ignores the refund columns of items, because the total includes them.
+    // Ignores the refund columns of order items, because the order's total includes them.
     let is_about_refund = |(place, name): (usize, &String)| {
         let name = fold(name);
         name.contains("refund") && !name.contains("item") && !cells.row.cell(place).trim().is_empty()

@@ -1,4 +1,5 @@
-//! WooCommerce REST API, refunds: `parent_id` is the order ID. The file does not contain the order's price.
+//! The format of refunds from WooCommerce's REST API, where `parent_id` is the order ID. A WooCommerce refund does not
+//! contain the order's price.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;

@@ -1,8 +1,8 @@
-//! Exports of known platforms in which one row or cell denies a full refund.
+//! Tests exports of known platforms in which one row or cell denies a full refund.
 
 use super::{DecisionKind, decisions, read};
 
-/// The decision about the single order of a file.
+/// Returns the decision about the single order of a refund file.
 fn decision(format: &str, text: &str) -> DecisionKind {
     let refunds = read(text).unwrap_or_else(|error| panic!("{format}: {error}"));
     assert_eq!(refunds.reading.format, format, "{text}");

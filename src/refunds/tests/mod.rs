@@ -1,4 +1,4 @@
-//! Tests that involve several files of this module: round trips, and no panics.
+//! Tests of several refund modules together: round trips, and no panics.
 
 mod denials;
 mod outcomes;
@@ -22,7 +22,7 @@ fn read(text: &str) -> Result<Refunds> {
     from_bytes("refunds.csv", text.as_bytes(), &Options::default())
 }
 
-/// Reads a file and ignores its columns *note* and *Reason*.
+/// Reads a refund file and ignores its columns *note* and *Reason*.
 fn read_without_note(text: &str) -> Result<Refunds> {
     let mut ignore_columns = vec!["note".to_owned()];
     ignore_columns.extend(text.contains("Reason").then(|| "Reason".to_owned()));
@@ -34,13 +34,13 @@ fn kinds(row: &RefundRow) -> Vec<ProblemKind> {
     row.problems.iter().map(|problem| problem.kind).collect()
 }
 
-/// Any cell that a file can contain.
+/// Generates any cell that a refund file can contain.
 fn any_cell() -> impl Strategy<Value = String> {
     prop_oneof!["[^\0]{0,8}", "['=+@\t\r\n\",;|-]{0,5}[a-z0-9]{0,3}", Just(String::new()),]
 }
 
 prop_compose! {
-    /// A file whose first column contains order IDs.
+    /// Generates a refund file whose first column contains order IDs.
     fn any_refunds()(width in 1_usize..5)(
         names in prop::collection::vec(any_cell(), width - 1),
         rows in prop::collection::vec(prop::collection::vec(any_cell(), width), 0..6),
@@ -65,17 +65,17 @@ fn as_list() -> FileReading {
     }
 }
 
-/// The decisions, in the order of first appearance.
+/// Returns the decisions, in the order of the orders' first appearance in the file.
 fn decisions(refunds: &Refunds) -> Vec<DecisionKind> {
     refunds.orders.iter().map(|order| order.decision.kind()).collect()
 }
 
-/// Two added values for each row.
+/// Returns two added values for each row of the refund file.
 fn values_for(refunds: &Refunds, cell: &str) -> Vec<Vec<String>> {
     (0..refunds.rows.len()).map(|n| vec![cell.to_owned(), format!("v{n}")]).collect()
 }
 
-/// The cells of a CSV text, without unescaping.
+/// Returns the cells of a CSV text, without unescaping.
 fn grid(bytes: &[u8], separator: u8) -> Vec<Vec<String>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(separator).from_reader(bytes);

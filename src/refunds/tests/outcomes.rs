@@ -1,4 +1,4 @@
-//! Outcome files extend the refunds, and recoup can read them again.
+//! Tests that outcome files extend the refund file, and that recoup can read them again.
 
 use super::*;
 use crate::refunds::outcome_file::{free_names, outcomes};

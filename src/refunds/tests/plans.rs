@@ -1,4 +1,4 @@
-//! recoup detects a change to a plan and reports its position.
+//! Tests that recoup detects a change to a plan file and reports its position.
 
 use jiff::Timestamp;
 
@@ -63,7 +63,7 @@ fn a_plan_that_was_changed_says_where() {
         let error = open(other.as_bytes()).expect_err(says);
         assert!(error.kind == Kind::Usage && error.message.contains(says), "{error}");
     }
-    // The plan stays valid if the same cells have other line ends.
+    // The plan file stays valid if the same cells have other line ends.
     let dressed = format!("\u{feff}{}", text.replace('\n', "\r\n"));
     assert_eq!(open(dressed.as_bytes()).expect("unchanged").digest, plan.digest);
 }

@@ -1,4 +1,4 @@
-//! How recoup reads files, and which files it refuses.
+//! Tests how recoup reads refund files, and which files it refuses.
 
 use super::*;
 use crate::error::Kind;
@@ -95,7 +95,7 @@ fn two_actions_of_one_order_are_two_refunds() {
     let refunds = read("order_id,action_id\n1,1.2.3\n1,1.2.4\n1,1.2.3\n2,\n2,1.2.3\n").expect("a file");
     let of: Vec<(DecisionKind, &[usize])> =
         refunds.orders.iter().map(|order| (order.decision.kind(), order.rows.as_slice())).collect();
-    // The fourth row has no ActionId, so both rows of order 2 are unclear.
+    // The fourth row has no ActionId. Therefore both rows of order 2 are unclear.
     assert_eq!(of, [(RefundedInFull, [0, 2].as_slice()), (RefundedInFull, &[1]), (Unclear, &[3]), (Unclear, &[4])]);
     assert_eq!(refunds.rows.iter().map(|row| row.order).collect::<Vec<_>>(), [0, 1, 0, 2, 3].map(Some));
 }
@@ -158,8 +158,8 @@ fn an_unknown_column_in_any_language_stops_a_list_until_it_is_ignored() {
         let refunds = from_bytes("x", text.as_bytes(), &Options { mapping, ..Options::default() }).expect(&text);
         assert_eq!(decisions(&refunds), [DecisionKind::RefundedInFull]);
     }
-    // recoup refuses an unexplained column of names, because it may contain any text. It accepts a column of e-mail
-    // addresses.
+    // recoup refuses an unexplained column of names, because it may contain any text. recoup accepts an unexplained
+    // column of e-mail addresses.
     for cells in ["Ann (no)", "nothing back yet", "50%", "kept"] {
         read(&format!("order_id,Customer Name,Country\nA1,{cells},DE\n")).expect_err(cells);
     }
@@ -394,7 +394,7 @@ proptest! {
         text.extend(ungrid(&rows, b','));
         let refunds = match from_bytes("x", &text, &Options::default()) {
             Ok(refunds) => refunds,
-            // recoup may refuse the file, because a row unlike all others may be a heading.
+            // recoup may refuse the generated file, because a row unlike all others may be a heading.
             Err(error) => {
                 prop_assert!(error.message.contains("is not an order ID like the others"), "{error}");
                 return Ok(());

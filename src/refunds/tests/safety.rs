@@ -1,10 +1,10 @@
-//! Property tests: a damaged file never makes an order *refunded in full* that was not refunded in full.
+//! Property tests: if an order was not refunded in full, no damage to its file makes it *refunded in full*.
 //!
-//! Damage shuffles, drops and duplicates rows, drops and blanks columns and column names, blanks and replaces cells,
-//! and removes or replaces JSON values at any depth. An order is safe if recoup refuses the file, or if the order's
-//! decision after the comparison with its real price is not *refunded in full*.
+//! The damage shuffles, drops and duplicates rows, drops and blanks columns and column names, blanks and replaces
+//! cells, and removes or replaces JSON values at any depth. An order is safe if recoup refuses the damaged file, or if
+//! the order's decision after the comparison with its real price is not *refunded in full*.
 //!
-//! The tests exclude two kinds of damage, because the damaged file equals a valid file: [`lost_its_undoing`] and
+//! The tests exclude the two kinds of damage that turn a file into another valid file: [`lost_its_undoing`] and
 //! [`is_bare_list`].
 
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ use crate::refunds::columns::LIST_COLUMNS;
 use crate::refunds::decision::Decision;
 use crate::refunds::formats;
 
-/// One kind of damage to a table. Each index selects a row or a column.
+/// One kind of damage to the table of a refund file. Each index of a damage selects a row or a column.
 #[derive(Debug, Clone)]
 enum Damage {
     Shuffle(Vec<Index>),
@@ -33,8 +33,8 @@ enum Damage {
     ReplaceColumn(Index, &'static str),
 }
 
-/// Replacements for cells: nothing, unreadable amounts, unknown words. A row ID is only blanked, because a copied
-/// refund with a different ID is a second refund.
+/// Replacements for cells of a damaged file: nothing, unreadable amounts, unknown words. The damage only blanks a row
+/// ID, because a copied refund with a different ID is a second refund.
 const GARBAGE: [&str; 9] = ["", " ", "x", "#REF!", "1,234", "1e3", "NaN", "frobnicated", "weder noch"];
 
 fn any_damage() -> impl Strategy<Value = Damage> {
@@ -60,11 +60,11 @@ struct Grid {
     separator: u8,
     header: Vec<String>,
     rows: Vec<(usize, Vec<String>)>,
-    /// The original index of each column.
+    /// The original index of each column of the damaged table.
     origin: Vec<usize>,
     original: Vec<Vec<String>>,
     original_header: Vec<String>,
-    /// The original indexes of the row ID columns.
+    /// The original indexes of the columns with row IDs.
     ids: Vec<usize>,
 }
 
@@ -145,8 +145,8 @@ impl Grid {
     }
 }
 
-/// Whether the damage removed the row that undoes a refund, or that row's order ID. The remaining file equals the file
-/// of a valid refund.
+/// Returns `true` if the damage removed the row that undoes a refund, or that row's order ID. Without the row that
+/// undoes a refund, the file equals a file with a valid refund.
 fn lost_its_undoing(grid: &Grid, truth: &Truth) -> bool {
     let Some(word) = &truth.undone_by else { return false };
     let is_undoing = |cells: &[String]| cells.iter().any(|cell| cell == word) && cells.contains(&truth.order);
@@ -154,8 +154,8 @@ fn lost_its_undoing(grid: &Grid, truth: &Truth) -> bool {
     !grid.rows.iter().any(|(origin, cells)| *origin == place && cells.contains(&truth.order))
 }
 
-/// Whether the damage removed every column with evidence. The remaining file is a plain list of order IDs that the user
-/// submits as refunded.
+/// Returns `true` if the damage removed every column with evidence. Without evidence, the damaged file is a plain list
+/// of order IDs that the user submits as refunded.
 fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
     use Column::{OrderId, OrderedAt, Reason, RefundedAt, RowId};
     let columns = formats::by_name(sample.format()).map_or(LIST_COLUMNS, |format| format.columns);
@@ -171,7 +171,7 @@ fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
             .all(|column| grid.rows.iter().all(|(_, cells)| GARBAGE.contains(&cells[column].as_str())))
 }
 
-/// Fails if a decision is *refunded in full* for an order that was not refunded in full.
+/// Fails if a decision is *refunded in full* and the order was not refunded in full.
 fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> bool) -> Result<(), String> {
     for order in &refunds.orders {
         let Some(truth) = truths.iter().find(|truth| truth.order == order.order_id.as_str()) else { continue };
@@ -180,6 +180,7 @@ fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> boo
         }
         let cost = Decimal::parse(&truth.total).expect("an amount");
         let held = order.decision.check_against_action(Some(cost), true).0;
+        // A missing payment lowers the price of an order only in a format that adds up payments.
         let sums_payments = formats::by_name(&refunds.reading.format).is_some_and(|format| format.sums_payments);
         let alone = !sums_payments && matches!(order.decision, Decision::InFull { .. });
         if held.kind() == DecisionKind::RefundedInFull || alone {
@@ -213,14 +214,14 @@ fn objects(sample: &Sample) -> Vec<Value> {
     }
 }
 
-/// One kind of damage to a JSON value. The indexes form a path from the outer array to the value.
+/// One kind of damage to a JSON value. The indexes of a JSON damage form a path from the outer array to the value.
 #[derive(Debug, Clone)]
 enum JsonDamage {
     Shuffle(Vec<Index>),
     Remove(Vec<Index>),
     Double(Index),
     Replace(Vec<Index>, Value),
-    /// Removes one key from all objects.
+    /// Removes one key from all JSON objects.
     RemoveKey(Index, Index),
 }
 
@@ -275,7 +276,7 @@ fn suffer(list: &mut Vec<Value>, damage: &JsonDamage) {
 }
 
 fn for_each_leaf(list: &mut Vec<Value>, path: &[Index], by: &Value) {
-    // Never replaces a whole row, because recoup refuses an array with anything but objects.
+    // Never replaces a whole JSON row, because recoup refuses an array with anything but objects.
     if path.len() > 1 {
         let mut whole = Value::Array(std::mem::take(list));
         change(&mut whole, path, &|_| Some(by.clone()));
@@ -283,7 +284,7 @@ fn for_each_leaf(list: &mut Vec<Value>, path: &[Index], by: &Value) {
     }
 }
 
-/// Replaces or removes the value at a path. The path stops early at a value without children.
+/// Replaces or removes the JSON value at a path. The path stops early at a JSON value without children.
 fn change(value: &mut Value, path: &[Index], by: &dyn Fn(&Value) -> Option<Value>) {
     let Some((first, rest)) = path.split_first() else { return };
     let is_last = |value: &Value| rest.is_empty() || !(value.is_array() || value.is_object());
@@ -315,7 +316,7 @@ fn change(value: &mut Value, path: &[Index], by: &dyn Fn(&Value) -> Option<Value
     }
 }
 
-/// A quarter of the usual number of cases, because the tests run for many samples.
+/// Runs a quarter of the usual number of cases, because the tests run for many samples.
 fn cases() -> ProptestConfig {
     let cases = ProptestConfig::default().cases.div_ceil(4);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }

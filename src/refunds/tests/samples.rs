@@ -1,4 +1,4 @@
-//! Test samples: exports of every format, with the truth about each order.
+//! Test samples: exports of every refund format, with the truth about each order.
 
 use std::fs;
 use std::path::Path;
@@ -7,26 +7,27 @@ use crate::refunds::DecisionKind;
 use crate::refunds::column_mapping::{AmountMeans, ColumnMapping};
 
 pub(super) struct Sample {
-    /// The name of the file, which starts with the name of the format and a full stop.
+    /// The name of the sample file, which starts with the name of the format and a full stop.
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     pub(super) mapping: ColumnMapping,
-    /// The truths of the orders, one order a line: see [`Truth`].
+    /// The true refunds of the sample's orders, with one order in each line: see [`Truth`].
     truths: String,
 }
 
-/// The truth about one order, parsed from `#1001 full 100.00 refunded_in_full 100.00 100.00`.
+/// The true refund of one order, parsed from `#1001 full 100.00 refunded_in_full 100.00 100.00`.
 pub(super) struct Truth {
     pub(super) order: String,
-    /// Whether the shop refunded the whole price.
+    /// Whether the shop refunded the whole price of the order.
     pub(super) is_full: bool,
-    /// The price, which is the amount of the live action.
+    /// The price of the order, which is the amount of the live action.
     pub(super) total: String,
-    /// The decision that the file proves.
+    /// The decision that the sample file proves for the order.
     pub(super) decision: DecisionKind,
-    /// The refunded amount and the total in the evidence; `-` for a missing one.
+    /// The refunded amount and the total in the evidence; `-` for a missing amount.
     pub(super) evidence: [String; 2],
-    /// A word in the row that undoes a refund. Without that row the file shows a full refund.
+    /// A word in the sample's row that undoes a refund. Without the row that undoes the refund, the sample file shows a
+    /// full refund.
     pub(super) undone_by: Option<String>,
 }
 
@@ -60,7 +61,7 @@ impl Sample {
     }
 }
 
-/// The exports in `samples/`. The file `NAME.truth` describes the orders of `NAME`.
+/// Returns the exports in `samples/`. The file `NAME.truth` describes the orders of the sample file `NAME`.
 pub(super) fn all() -> Vec<Sample> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/refunds/formats/samples");
     let mut names: Vec<String> = fs::read_dir(&folder)
@@ -79,7 +80,7 @@ pub(super) fn all() -> Vec<Sample> {
     names.into_iter().map(read).collect()
 }
 
-/// Lists of unknown format, each with the mapping that explains its columns.
+/// Returns lists of unknown format, each with the mapping that explains its columns.
 pub(super) fn with_mappings() -> Vec<Sample> {
     let text = |text: &str| Some(text.to_owned());
     vec![

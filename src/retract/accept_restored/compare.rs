@@ -1,7 +1,8 @@
-//! Compares the vendor's submissions with a ledger. This module does no I/O and reads no clock.
+//! Compares the vendor's list of submissions with the requests in a ledger. `compare` does no I/O and reads no clock.
 //!
-//! A false match would allow a second send of the same request. An uncertain match therefore counts as a missing
-//! submission. recoup counts unreadable submissions separately.
+//! If recoup matched a submission to the wrong ledger entry, a person could send the same request a second time.
+//! Therefore an uncertain match counts as a submission that the ledger lacks. recoup counts unreadable submissions
+//! separately.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::retract::match_submissions::{form_of, is_this_change};
 use crate::store::ledger::{Channel, Retraction, State};
 use crate::vendor::brand::Submission;
 
-/// Tolerated difference between the send time in the ledger and the vendor's date. It covers clock differences and the
-/// duration of a request.
+/// Tolerated difference between the send time in the ledger and the vendor's date. The tolerance covers clock
+/// differences and the duration of a request.
 const CLOCKS: Duration = Duration::from_mins(10);
 
 /// A submission that the vendor has and the ledger lacks.
@@ -29,22 +30,22 @@ pub struct Missing {
 
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// Number of reversals in the list since `since`.
+    /// Number of reversals in the vendor's submissions list since `since`.
     pub reversals: u64,
-    /// Number of modifications in the list since `since`.
+    /// Number of modifications in the vendor's submissions list since `since`.
     pub modifications: u64,
-    /// Number of these submissions that the ledger has, matched by batch ID, or by target and time.
+    /// Number of the vendor's submissions that the ledger has, matched by batch ID, or by target and time.
     pub matched: u64,
-    /// Number of further reversals of actions that recoup would never send again, according to the ledger.
+    /// Number of unmatched reversals whose action the ledger already blocks from every further send.
     pub on_known: u64,
     /// The submissions that the ledger lacks, oldest first.
     pub missing: Vec<Missing>,
-    /// Number of submissions that the ledger lacks and whose target recoup cannot read.
+    /// Number of submissions that the ledger lacks and whose action or order recoup cannot read.
     pub unreadable: u64,
 }
 
-/// Compares a list with the ledger. `since` is the earliest moment after which the ledger may lack entries; `None` if
-/// the ledger may lack all entries.
+/// Compares the vendor's submissions list with the ledger. `since` is the earliest moment after which the ledger may
+/// lack entries; `None` if the ledger may lack all entries.
 pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction]) -> Comparison {
     let batches: BTreeSet<&str> = known.iter().filter_map(|retraction| retraction.text("batch_id")).collect();
     let from = since.map(|since| since.saturating_sub(signed(CLOCKS)).unwrap_or(Timestamp::MIN));
@@ -57,7 +58,7 @@ pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retractio
         if row.submitted_at().zip(from).is_some_and(|(at, from)| at < from) {
             continue;
         }
-        // If the list changes during the read, a row may appear twice.
+        // If the vendor's list changes while recoup reads it, a submission may appear twice.
         if row.batch_id.as_ref().is_some_and(|batch| !seen.insert(batch)) {
             continue;
         }
@@ -96,7 +97,7 @@ pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retractio
     comparison
 }
 
-/// Recognizes a reversal by its form: a disposition code, no reason and no items.
+/// Recognizes the submission of a reversal by its form: a disposition code, no reason and no items.
 fn is_reversal_by_its_form(row: &Submission) -> bool {
     row.sent("DispositionCode").is_some() && row.sent("Reason").is_none() && row.sent("Sku").is_none()
 }
@@ -111,7 +112,7 @@ fn target_of(row: &Submission) -> Option<Target> {
     Some(Target::Order { order_id: order?, action_tracker_id: tracker?.to_owned() })
 }
 
-/// Finds the retraction of this target that recoup sent at the time of the row and that has no batch ID, because the
+/// Finds the retraction of this target that recoup sent at the submission's time and that has no batch ID because the
 /// vendor's answer was lost.
 fn sent_then(
     row: &Submission,
@@ -127,18 +128,18 @@ fn sent_then(
             && retraction.target() == *target
             && retraction.text("batch_id").is_none()
             && !accounted.contains(&retraction.id)
-            // A retraction that may be sent again does not match, because the row may be a later attempt outside
-            // recoup.
+            // A retraction that recoup may send again does not match a submission, because that submission may be a
+            // later attempt made outside recoup.
             && !retraction.state.may_be_sent_again(retraction.channel)
-            // Two reversals of one action are identical. Two modifications may differ.
+            // Two reversals of one action are identical requests. Two modifications of one action may differ.
             && (channel != Channel::Modification || is_this_change(&form_of(retraction), row))
             && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
     };
     known.iter().rev().find(fits).map(|retraction| retraction.id)
 }
 
-/// Returns `true` if the ledger blocks every further reversal of this target, even at a person's request. A file line
-/// does not count, because a person can release that line.
+/// Returns `true` if the ledger blocks every further reversal of this target, even at a person's request. A ledger
+/// entry for a line of a reversal file does not block the target, because a person can release that line.
 fn is_safe(target: &Target, known: &[Retraction]) -> bool {
     let newest =
         known.iter().rfind(|retraction| retraction.channel == Channel::Reversal && retraction.target() == *target);

@@ -1,8 +1,10 @@
 //! Use case: accepts a restored or lost ledger, after comparing it with the vendor's list of submissions.
 //!
-//! This module adds each reversal and modification that the ledger lacks as already sent, so that recoup never sends it
-//! twice. `verify` follows the added entries. If the vendor's list is incomplete, a person must explicitly continue
-//! without it, and the ledger records that decision. This module sends nothing.
+//! `accept_restored` adds each reversal and modification that the ledger lacks as already sent. Therefore recoup never
+//! sends a reversal or modification from the vendor's list again. `recoup verify` follows the entries that `recoup
+//! ledger accept` added. If the vendor's submissions list is incomplete, a person must explicitly continue without it.
+//! The ledger records the decision to continue without the vendor's list. `recoup ledger accept` sends nothing that
+//! changes data at the vendor.
 
 mod compare;
 
@@ -29,7 +31,7 @@ use crate::store::ledger::{Channel, Found, Ledger, NewRetraction, Retraction};
 use crate::vendor::brand::Submission;
 use compare::{Comparison, Missing, compare};
 
-/// Maximum number of pages that recoup reads from the vendor's list.
+/// Maximum number of pages that recoup reads from the vendor's submissions list.
 const PAGES: usize = 1000;
 
 /// Maximum number of days that the vendor keeps submissions (`docs/vendor/brand.md` §4).
@@ -39,9 +41,9 @@ const KEPT_DAYS: i64 = 90;
 pub struct AcceptOptions {
     pub ticket: String,
     pub reason: Option<String>,
-    /// Skip the confirmation.
+    /// Whether the command skips the confirmation.
     pub yes: bool,
-    /// Continue even if the vendor's list is incomplete.
+    /// Whether the command continues even if the vendor's submissions list is incomplete.
     pub without_vendor: bool,
 }
 
@@ -60,7 +62,7 @@ pub struct Accepted {
     pub matched: u64,
     /// The entries that recoup added to the ledger.
     pub added: Vec<Added>,
-    /// Whether the vendor's list covers the whole time from `since` to now.
+    /// Whether the vendor's submissions list covers the whole time from `since` to now.
     pub vouched: bool,
     pub risks: Vec<String>,
     pub ledger: Option<Mark>,
@@ -139,15 +141,15 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
     if let Some(tombstones) = &tombstones
         && ledger.bury(tombstones, ctx.clock.now())? > 0
     {
-        // A person's data that a newer ledger has erased must stay erased.
+        // recoup rewrites the ledger file, because a person's data that a newer ledger has erased must stay erased.
         ledger.rewrite()?;
     }
     let message = format!("accepted by {}: {}", ctx.actor.person, fault.describe());
     let details = details(&fault, since_text.as_deref(), &comparison, &risks, options);
     lock.check_held()?;
     let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
-    // recoup writes the ledger before the index. If the index fails, the person can run the command again, because the
-    // index is a cache.
+    // recoup writes the ledger before the index. If the write to the index fails, the person can run the command again,
+    // because the index is a cache.
     if tombstones.is_some() {
         let (id, head) = (ledger.ledger_id()?, ledger.head()?);
         ctx.write_index(|index| index.adopt_ledger(&id, &head))?;
@@ -184,7 +186,7 @@ fn since(fault: &LedgerFault, known: &[Retraction]) -> Option<Timestamp> {
     }
 }
 
-/// Reads as much of the vendor's list as possible, and adds the reasons for an incomplete list to `gaps`.
+/// Reads as much of the vendor's submissions list as possible, and adds the reasons for an incomplete list to `gaps`.
 async fn read_list(ctx: &Context<'_>, options: &AcceptOptions, gaps: &mut Vec<String>) -> Result<Vec<Submission>> {
     match ctx.brand.submissions(PAGES).await {
         Ok(list) => {
@@ -269,8 +271,9 @@ fn details(
     })
 }
 
-/// Builds the ledger entry for a missing submission, with the rewards as they were when the submission arrived. The
-/// form of a modification does not show its change, so any further change of that action needs `--again`.
+/// Builds the ledger entry for a submission that the ledger lacks, with the rewards as they were when the vendor
+/// received the submission. The submission of a modification does not show what changed. Therefore any further change
+/// of that action needs `--again`.
 fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
     let Missing { channel, target, submission } = missing;
     let indexed = indexed_rewards(ctx, target)?;
@@ -317,7 +320,7 @@ fn method_of(channel: Channel) -> &'static str {
     if channel == Channel::Modification { "PUT" } else { "DELETE" }
 }
 
-/// Returns the reward's state when the submission arrived, without any later cancellation.
+/// Returns the reward's state when the vendor received the submission, without any later cancellation.
 fn before(indexed: &IndexedReward, arrived_ms: i64) -> Snapshot {
     /// Tolerated difference between the clocks of two vendor systems.
     const CLOCKS: Duration = Duration::from_mins(1);
@@ -341,7 +344,7 @@ fn line_of(id: i64, missing: &Missing, found: &Found) -> Added {
     }
 }
 
-/// Returns the result for a ledger that is missing or has no fault.
+/// Returns the result for a missing ledger, or for a ledger without a fault.
 fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
     let Some(ledger) = ledger else {
         return Err(Error::new(Kind::Failed, "there is no ledger, and none was ever used with this index")

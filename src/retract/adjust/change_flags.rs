@@ -1,7 +1,7 @@
-//! Parses the flags of `recoup adjust` into a change. Does no I/O.
+//! Parses the flags of `recoup adjust` into a change. `change_flags` does no I/O.
 //!
-//! The parser splits `SKU=VALUE` at the last `=`, because a SKU may contain `=`. These are usage errors: an amount that
-//! cannot be stored exactly, an amount and a delta for one item, and a repeated SKU.
+//! The parser splits `SKU=VALUE` at the last `=`, because a SKU may contain `=`. The flags are wrong if an amount
+//! cannot be stored exactly, if one item has an amount and a delta, or if a SKU is repeated.
 
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
@@ -16,11 +16,11 @@ const SKU_AT_MOST: usize = 255;
 
 #[derive(Debug, Clone, Default)]
 pub struct ChangeFlags {
-    /// `--sku SKU=AMOUNT`: the item's total after the refund.
+    /// `--sku SKU=AMOUNT`: the total of this order item after the refund.
     pub amounts: Vec<String>,
-    /// `--quantity SKU=N`: the number of items that remain.
+    /// `--quantity SKU=N`: how many units of this order item remain.
     pub quantities: Vec<String>,
-    /// `--delta SKU=-AMOUNT`: the amount to subtract from the item.
+    /// `--delta SKU=-AMOUNT`: the amount to subtract from this order item.
     pub deltas: Vec<String>,
     /// `--amount AMOUNT`: the order's total after the refund.
     pub total: Option<String>,

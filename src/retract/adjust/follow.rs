@@ -1,8 +1,8 @@
-//! Reads a modification until its submission is complete, then reads the action and its rewards.
+//! Polls the submission of a modification until the submission is complete, then reads the action and its rewards.
 //!
 //! A complete submission only says that the vendor has processed the modification. Later reads of the action and its
-//! rewards are evidence but do not prove the effect, so recoup never marks a modification as *confirmed*. This module
-//! sends nothing.
+//! rewards are evidence but do not prove the effect. Therefore recoup never marks a modification as *confirmed*.
+//! Following a modification sends nothing that changes data at the vendor.
 
 use serde_json::json;
 
@@ -27,8 +27,8 @@ pub async fn observe(
     if retraction.state == State::Unknown {
         unknown_resolver::reconcile(ctx, &follows.resolver, ledger, retraction).await?;
     }
-    // No reward shows that a modification is complete, so a run that follows many modifications reads each submission
-    // on a schedule.
+    // The rewards do not show whether the vendor has processed a modification. Therefore a run that follows many
+    // modifications reads each submission on a schedule.
     let waits = retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none();
     if waits && follows.submissions == (SubmissionPolling::Sparingly { now: false }) {
         return Ok(());
@@ -45,7 +45,7 @@ pub async fn observe(
     }
     let rewards = match read_rewards(ctx, ledger, retraction).await {
         Ok(now) => Some(now.rewards),
-        // recoup ignores a failed read, because the rewards are only evidence.
+        // recoup ignores a failed read of the rewards, because the rewards are only evidence of an adjustment's effect.
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => None,
         Err(error) => return Err(error),
     };
@@ -55,8 +55,8 @@ pub async fn observe(
     Ok(())
 }
 
-/// Computes the next state. `changed`: whether the action differs from its state before the send; `None` if unknown.
-/// Does no I/O.
+/// Computes the next state of a modification. `changed` says whether the action differs from its state before the send;
+/// `None` if unknown.
 fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, String)> {
     let read = match changed {
         Some(true) => "; what can be read of the action has changed",
@@ -68,7 +68,8 @@ fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, S
         SubmissionProgress::Complete => {
             (State::Processed, format!("the vendor has processed it, which no published read proves{read}"))
         }
-        // A change that the vendor refused may be sent again; a change that took effect must not be sent again.
+        // If the vendor refused a change, recoup may send it again. If the change took effect, recoup must not send it
+        // again.
         SubmissionProgress::Refused(why) if changed == Some(true) => {
             (State::Unconfirmed, format!("the submission completed with {why}, and yet the action has changed"))
         }
@@ -80,9 +81,9 @@ fn outcome(seen: &SubmissionProgress, changed: Option<bool>) -> Option<(State, S
     })
 }
 
-/// Reads the changed items or amount; empty if the vendor returns none.
+/// Reads the items or amount of the action after its modification; empty if the vendor returns none.
 async fn read_after(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<(Option<String>, Measure)>> {
-    // If recoup cannot read the stored plan, it has no values to compare with.
+    // If recoup cannot read the stored plan of an adjustment, it has no values to compare the action with.
     let (Target::Action(action_id), Some(change)) = (retraction.target(), change_of(retraction)) else {
         return Ok(Vec::new());
     };

@@ -1,7 +1,7 @@
-//! The request of one modification, and the checks directly before the send.
+//! The request of one modification, and the checks directly before its send.
 //!
-//! `dispatch` defines the sequence of steps. recoup does not send a change if the action has changed since a person saw
-//! the plan, or if the second ledger check, under the lock, finds an entry that blocks the change.
+//! `dispatch` defines the sequence of steps of a send. recoup sends no change if the action has changed since a person
+//! saw the plan, or if the ledger check under the send lock finds an entry that blocks the change.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -51,7 +51,8 @@ impl Job for ModificationJob<'_> {
     const ACCEPTED: &'static str = "the vendor queued it; not done yet";
     const REFUSED_HINT: &'static str = "fix the cause, then run the same command again";
 
-    /// Waits until the request rate allows the send. Reads the rewards and items again if the plan is too old.
+    /// Waits until the rate limit of the Brand API allows the send. Reads the rewards and items again if the plan is
+    /// too old.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if !self.is_fresh() {
@@ -74,7 +75,8 @@ impl Job for ModificationJob<'_> {
     fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         let newest = ledger.attempts_by(Channel::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
-            // Only the lock's holder sends, and this process holds the lock, so the earlier sender has died.
+            // Only the holder of the send lock sends. The process that recorded *sending* has died, because this
+            // process now holds the send lock.
             mark_unknown(ledger, &newest, self.ctx.clock.now())?;
         }
         if preconditions::check(ledger, self.proposal())? == self.earlier { Ok(None) } else { Err(changed()) }

@@ -1,9 +1,9 @@
 //! Use case: adjusts an action after a partial refund, by changing its items or its total.
 //!
-//! An adjustment uses the same plan, checks, ledger and send-once rule as a retraction, and sends one PUT. It ends as
-//! *processed*, never as *confirmed*: the vendor documents no read that proves the effect of a modification on a reward
-//! (`docs/vendor/contradictions.md` 9). An adjustment never empties an action, because that would be a reversal. recoup
-//! sends the same change again only if a person allows it.
+//! An adjustment uses the same plan, checks, ledger and send-once rule as a retraction, and sends one PUT. An
+//! adjustment ends as *processed*, never as *confirmed*, because the vendor documents no read that proves the effect of
+//! a modification on a reward (`docs/vendor/contradictions.md` 9). An adjustment never empties an action, because that
+//! would be a reversal. recoup sends the same change again only if a person allows it.
 
 pub mod change_flags;
 pub mod follow;
@@ -31,17 +31,18 @@ use crate::vendor::{BrandWriter, Change, Modification, is_full_retraction};
 
 #[derive(Debug, Clone)]
 pub struct AdjustOptions {
-    /// The options that an adjustment shares with a retraction. The disposition is the code of the modification.
+    /// The options that an adjustment shares with a retraction. For an adjustment, the disposition is the code of the
+    /// modification.
     pub plan: Options,
     pub change: Change,
-    /// Whether a person allows a second send of the same change.
+    /// Whether a person allows recoup to send the same change a second time.
     pub again: bool,
-    /// Whether a person states that the order has other items, which do not change.
+    /// Whether a person states that the order has other items, and that those items stay unchanged.
     pub others_stay: bool,
 }
 
 impl AdjustOptions {
-    /// Fails if the request is invalid. Does no I/O.
+    /// Fails if the request for an adjustment is invalid.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         if matches!(&self.change, Change::Order(amount) if amount.is_zero()) {
             return Err(that_is_a_retraction());
@@ -62,8 +63,8 @@ fn that_is_a_retraction() -> Error {
 
 /// Changes one action of an order.
 ///
-/// An error means that nothing was sent. After a send, the receipt holds the sent request and any error that ended the
-/// run early.
+/// An error means that recoup sent no adjustment. After a send, the receipt has the sent request and any error that
+/// ended the run early.
 pub async fn run(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -150,7 +151,7 @@ fn only(plan: &Plan) -> Result<&ActionPlan> {
     }
 }
 
-/// Fails if the action is reversed or has no reward left.
+/// Fails if the action is already reversed or has no reward left to adjust.
 fn check_step(plan: &Plan) -> Result<()> {
     let action = only(plan)?;
     match &action.step {
@@ -172,7 +173,7 @@ fn check_step(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Reads the items or the amount. Fails if the change does not fit.
+/// Reads the items or the amount of the action. Fails if the change does not fit the action's items or amount.
 async fn fit(
     ctx: &Context<'_>,
     plan: &mut Plan,
@@ -222,8 +223,8 @@ async fn fit(
     Ok(preview)
 }
 
-/// Reads the items or the amount before the change. The vendor does not document whether the Brand API returns Advocate
-/// events (`docs/vendor/brand.md` §3).
+/// Reads the items or the amount of the action before the change. The vendor does not document whether the Brand API
+/// returns Advocate events (`docs/vendor/brand.md` §3).
 async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
     if matches!(change, Change::Order(_)) {
         return Ok(match &action.facts.amount {
@@ -245,7 +246,7 @@ async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) ->
     }
 }
 
-/// Returns the lines that a person reads before the confirmation.
+/// Returns the lines of the adjustment's plan that a person reads before the confirmation.
 fn plan_lines(
     ctx: &Context<'_>,
     plan: &Plan,

@@ -1,8 +1,8 @@
-//! Checks the ledger before a modification: once for the plan, and once more under the send lock.
+//! Checks the ledger before a modification: once for the plan, and again under the send lock.
 //!
-//! If the vendor applies a delta twice, it subtracts the amount twice, so a second send of the same change needs a
-//! person's permission. recoup always refuses a change if another change is open or the action is reversed, because the
-//! result would be unpredictable.
+//! If the vendor applies a delta twice, it subtracts the amount twice. Therefore a second send of the same change needs
+//! a person's permission. recoup always refuses a change if another change of the action is open or the action is
+//! reversed, because the result would be unpredictable.
 
 use serde_json::Value;
 
@@ -12,17 +12,17 @@ use crate::model::{OrderId, RewardId, Target};
 use crate::retract::plan::{handed_over, sent_before};
 use crate::store::ledger::{Channel, Ledger, Retraction, State};
 
-/// Key of the change in the plan that the ledger stores.
+/// Key of an adjustment's change in the plan that the ledger stores.
 pub const CHANGE: &str = "change";
 
 #[derive(Debug, Clone, Copy)]
 pub struct Proposal<'a> {
     pub target: &'a Target,
     pub order_id: &'a OrderId,
-    /// The rewards that contain this ActionId.
+    /// The rewards that contain the ActionId of the proposed change.
     pub rewards: &'a [RewardId],
     pub preview: &'a Preview,
-    /// Whether a person allows a second send of the same change.
+    /// Whether a person allows recoup to send the same change a second time.
     pub again: bool,
 }
 
@@ -31,7 +31,7 @@ pub struct Proposal<'a> {
 pub struct PreviousAdjustments {
     /// The newest adjustment that the vendor may have received.
     pub newest: Option<i64>,
-    /// Adjustments that make the same change.
+    /// Earlier adjustments that make the same change as the new adjustment.
     pub same: Vec<i64>,
 }
 
@@ -49,8 +49,8 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
     let attempts = ledger.attempts_by(Channel::Modification, &target.key())?;
     let sent: Vec<&Retraction> = attempts.iter().filter(|attempt| attempt.state.may_have_been_sent()).collect();
     let newest = sent.last().copied();
-    // Checks all adjustments, because an adjustment that recoup added from the vendor's list may follow an open
-    // adjustment.
+    // Checks all adjustments of the action, because an adjustment that recoup added from the vendor's list may follow
+    // an open adjustment.
     let is_under_way = |sent: &&&Retraction| sent.state.is_open() && sent.state != State::Unconfirmed;
     if let Some(open) = sent.iter().rfind(is_under_way) {
         return Err(Error::new(
@@ -70,7 +70,8 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
         )
         .hint("look at the action in the vendor's platform; to send this anyway, add --again; nothing was sent"));
     }
-    // recoup concludes *not received* from two vendor lists, so a person decides whether to send the change again.
+    // recoup concludes *not received* from two vendor lists. Therefore a person decides whether to send the change
+    // again.
     let may_be = |attempt: &&Retraction| attempt.state.may_have_been_sent() || attempt.state == State::NotReceived;
     let same: Vec<i64> = attempts
         .iter()
@@ -91,7 +92,7 @@ pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustme
     Ok(PreviousAdjustments { newest: newest.map(|newest| newest.id), same })
 }
 
-/// The error for an action that is reversed or being reversed.
+/// Returns the error for an adjustment of an action that is reversed or being reversed.
 pub fn taken_back(found: &Retraction) -> Error {
     if found.state == State::HandedOver {
         return handed_over(found);

@@ -1,5 +1,5 @@
-//! Previews a change item by item, with the values before and after. A person confirms the preview, the ledger stores
-//! it, and recoup compares later reads with it. This module does no I/O.
+//! Previews an adjustment item by item, with the values before and after. A person confirms the preview of an
+//! adjustment, the ledger stores it, and recoup compares later reads with it. `preview` does no I/O.
 //!
 //! If recoup can read the action, each changed item must exist and its amount must decrease. The preview shows an
 //! unreadable amount as *not known*.
@@ -17,7 +17,7 @@ pub struct Preview {
     pub currency: Option<String>,
     /// Why recoup could not read the values before the change; `null` if it read them.
     pub unread: Option<String>,
-    /// One line for the order, or one for each item, including unchanged items.
+    /// One line for the order, or one line for each item, including unchanged items.
     pub lines: Vec<Line>,
 }
 
@@ -32,13 +32,13 @@ pub enum Level {
 pub struct Line {
     pub sku: Option<String>,
     pub name: Option<String>,
-    /// The values that recoup read before the send.
+    /// The values of the item or order that recoup read before the send.
     pub before: Option<Measure>,
-    /// The values that recoup sends; `null` for an unchanged item.
+    /// The values of the item or order that recoup sends; `null` for an unchanged item.
     pub sent: Option<Sent>,
-    /// The expected values after the change; `null` if recoup cannot compute them.
+    /// The expected values of the item or order after the change; `null` if recoup cannot compute the values.
     pub expected: Option<Measure>,
-    /// The values that recoup read after the send.
+    /// The values of the item or order that recoup read after the send.
     #[serde(default)]
     pub after: Option<Measure>,
 }
@@ -47,17 +47,17 @@ pub struct Line {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measure {
     pub quantity: Option<String>,
-    /// Total amount, as decimal text.
+    /// Total amount of an item or order, as decimal text.
     pub amount: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sent {
-    /// Number of items that remain.
+    /// How many units of the item remain.
     pub quantity: Option<u64>,
-    /// The new amount.
+    /// The new amount of the item or order.
     pub amount: Option<String>,
-    /// The amount to subtract.
+    /// The amount to subtract from the item.
     pub delta: Option<String>,
 }
 
@@ -66,12 +66,13 @@ pub enum Before {
     Items(Vec<ActionItem>),
     /// The amount and currency of an order.
     Order(Option<String>, Option<String>),
-    /// recoup could not read the values, for this reason.
+    /// recoup could not read the values of the action. The text says why.
     Unread(String),
 }
 
 impl Preview {
-    /// Builds the preview of a change from the values before the change. Fails if the change does not fit them.
+    /// Builds the preview of a change from the values before the change. Fails if the change does not fit the values
+    /// before the change.
     pub fn of(change: &Change, before: &Before) -> Result<Self> {
         match change {
             Change::Order(amount) => of_order(*amount, before),
@@ -79,7 +80,7 @@ impl Preview {
         }
     }
 
-    /// Returns `true` if both previews make the same change.
+    /// Returns `true` if two previews make the same change.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let asked = |of: &Self| {
             let mut asked: Vec<(Option<String>, Sent)> =
@@ -98,7 +99,8 @@ impl Preview {
         self
     }
 
-    /// Returns `true` if the newest values of a changed line differ from its values before the send; `None` if unknown.
+    /// Returns `true` if the newest values of a changed item or order differ from its values before the send; `None` if
+    /// unknown.
     pub fn has_changed(&self) -> Option<bool> {
         let mut told = self.lines.iter().filter(|line| line.sent.is_some()).map(|line| {
             let (before, after) = (line.before.as_ref()?, line.after.as_ref()?);
@@ -249,7 +251,7 @@ fn expected(before: Option<&Measure>, sent: &Sent) -> Option<Measure> {
     (amount.is_some() || quantity.is_some()).then_some(Measure { quantity, amount })
 }
 
-/// Returns an error unless every item exists and its amount decreases.
+/// Returns an error if a changed item does not exist or its amount does not decrease.
 fn check(changes: &[crate::vendor::ItemChange], items: &[ActionItem]) -> Result<()> {
     for change in changes {
         let sku = &change.sku;

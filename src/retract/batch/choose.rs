@@ -1,7 +1,7 @@
-//! Chooses the trial rows, which the batch sends first, and checks the limits of a batch. Does no I/O.
+//! Chooses the trial rows, which the batch sends first, and checks the limits of a batch. `choose` does no I/O.
 //!
-//! The vendor cancels no reward of a program that has no retraction rule. The batch therefore first tries three orders
-//! of each program that has neither a recent confirmation nor a known rule.
+//! The vendor cancels no reward if the reward's program has no retraction rule. Therefore the batch first sends three
+//! trial orders of each program that has neither a recent confirmation nor a known rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ pub const TRIAL: usize = 3;
 
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Position of the row in the file.
+    /// Position of the candidate's row in the refund file.
     pub row: usize,
-    /// The program; empty if the rewards have no program ID.
+    /// The program of the order's rewards; empty if the rewards have no program ID.
     pub program: String,
     pub rule_found: bool,
     pub verdict: Verdict,
@@ -27,16 +27,17 @@ pub struct Candidate {
     pub value: BTreeMap<String, i64>,
 }
 
-/// Sorts candidates into sending order. The oldest conversion is first, because its deadline at the vendor ends first.
-/// Rows without a date are last, and ties stay in file order.
+/// Sorts the orders of a batch into sending order. The order with the oldest conversion is first, because its deadline
+/// at the vendor ends first. Orders without a conversion date are last. Orders with equal dates keep the order of the
+/// file.
 pub fn in_order(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort_by_key(|one| (one.event_at.unwrap_or(Timestamp::MAX), one.row));
     candidates
 }
 
-/// Chooses the trial rows, which the batch sends first and waits for. `trusted` contains the programs with a recent
-/// confirmation. A row whose program rule is known needs no trial. The trial prefers orders without a warning, because
-/// a failure of an order with a warning says little about its program.
+/// Chooses the trial rows, which the batch sends first and waits for. `trusted` contains the programs with a recently
+/// confirmed retraction. A batch row needs no trial if the rule of its program is known. The trial prefers orders
+/// without a warning, because a failure of an order with a warning says little about its program.
 pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<usize> {
     let mut programs: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
     for one in candidates.iter().filter(|one| !one.rule_found && !trusted.contains(&one.program)) {
@@ -50,7 +51,7 @@ pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<u
     rows.collect()
 }
 
-/// Limits of a batch. Each limit has a flag that raises it.
+/// Limits on the size and value of a batch. Each batch limit has a flag that raises it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub count: u64,

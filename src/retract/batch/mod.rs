@@ -1,8 +1,9 @@
-//! Use case: retracts many refunds of a shop's file, and gives each row one outcome.
+//! Use case: retracts many refunds of a shop's file, and gives each row of the file one outcome.
 //!
-//! `rows` plans each row. `choose` sorts the rows and checks the limits. `send` sends the rows and waits for the trial.
-//! `outcome` defines the outcome of each row. Every row uses the same plan, checks and dispatch as a single order. A
-//! second run of the same file does only the unfinished work, because the ledger records the finished rows.
+//! `rows` plans each row of the refund file. `choose` sorts the batch's rows and checks the batch's limits. `send`
+//! sends the batch's rows and waits for the trial. `outcome` defines the outcome of each row of a batch. Every row of a
+//! batch uses the same plan, checks and dispatch as a retraction of a single order. A second run of the same refund
+//! file does only the unfinished work, because the ledger records the finished rows.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ const WHY: usize = 6;
 const DECISION: usize = 7;
 const EVIDENCE: usize = 8;
 
-/// Value of the column `recoup_plan` for a row that the batch will send.
+/// Value of the column `recoup_plan` for a row that the batch will reverse.
 const SEND: &str = "send";
 /// Value of the column `recoup_plan` for a row whose action the batch will adjust.
 const ADJUST: &str = "adjust";
@@ -64,7 +65,7 @@ pub struct Batch<'a> {
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub format: String,
-    /// Number of orders for each decision that the file gives.
+    /// Number of orders for each decision that the refund file gives.
     pub decisions: BTreeMap<DecisionKind, usize>,
     pub rows: usize,
     pub outcomes: BTreeMap<Outcome, u64>,
@@ -77,19 +78,19 @@ pub struct Summary {
 #[derive(Debug, Serialize)]
 pub struct Intent {
     pub format: String,
-    /// Number of orders for each decision that the file gives.
+    /// Number of orders for each decision that the refund file gives.
     pub decisions: BTreeMap<DecisionKind, usize>,
     /// One order that the batch will send, with its evidence.
     pub example: Option<Example>,
-    /// Number of orders for each planned step.
+    /// Number of orders for each planned step of the batch.
     pub steps: BTreeMap<String, usize>,
     pub orders: usize,
     /// Value of the rewards that can still be cancelled, by unit.
     pub value: BTreeMap<String, i64>,
-    /// Number of trial orders. The batch sends these first and waits for their proof.
+    /// Number of trial orders. The batch sends the trial orders first and waits for their proof.
     pub trial: usize,
     pub program_rules: Vec<ProgramRule>,
-    /// Number of orders that an earlier run sent; this run only follows them.
+    /// Number of orders that an earlier run sent and that this run only follows.
     pub followed: usize,
     pub adjustments: usize,
 }
@@ -101,7 +102,7 @@ pub struct Example {
 }
 
 impl<'a> Batch<'a> {
-    /// Plans every row and sends nothing. A refund without a date counts as older than `undated`.
+    /// Plans every row of the refund file and sends nothing. A refund without a date counts as older than `undated`.
     pub async fn plan(
         ctx: &'a Context<'a>,
         refunds: &'a Refunds,
@@ -117,7 +118,7 @@ impl<'a> Batch<'a> {
         Ok(Self { ctx, refunds, items, ended })
     }
 
-    /// Restricts the batch to a plan file that a person has read. The batch sends a row only if the plan file plans the
+    /// Restricts the batch to the plan file that a person has read. The batch sends a row only if the plan file has the
     /// same send for the same actions.
     pub fn hold_to(&mut self, planned: &[Vec<String>]) {
         for (item, cells) in self.items.iter_mut().zip(planned) {
@@ -181,20 +182,22 @@ impl<'a> Batch<'a> {
         self.ended.as_ref()
     }
 
-    /// Returns the values of [`PLAN_COLUMNS`] for each row.
+    /// Returns the values of [`PLAN_COLUMNS`] for each row of the batch.
     pub fn planned(&self) -> Vec<Vec<String>> {
         let one_line = |cell: String| crate::report::one_line(&cell).into_owned();
         self.items.iter().map(|item| item.planned().into_iter().map(one_line).collect()).collect()
     }
 
-    /// Sends the planned rows, then follows them and the rows of earlier runs until each is proven or the time is up.
+    /// Sends the planned rows, then follows these rows and the rows of earlier runs until each is proven or the time is
+    /// up.
     pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
         let candidates = choose::in_order(self.candidates());
         let trusted = self.trusted()?;
         let ledger = self.ctx.open_ledger()?;
         self.ask_second_person(ledger, &candidates)?;
         self.send_all(writer, ledger, &candidates, &trusted).await?;
-        // Follows the sent rows even after an error, except after a signal (130) or refused credentials (3).
+        // Follows the sent rows even after an error, but not after a signal (exit code 130) or refused credentials
+        // (exit code 3).
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
             self.settle().await?;
         }
@@ -229,7 +232,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Returns the outcome of every row, in file order.
+    /// Returns the outcome of every row of the batch, in file order.
     pub fn outcomes(&mut self, dry_run: bool) -> Result<Vec<RowOutcome>> {
         let ledger = self.ctx.ledger()?;
         for item in &mut self.items {
@@ -253,7 +256,7 @@ impl<'a> Batch<'a> {
         Ok(outcomes)
     }
 
-    /// Returns the summary, and the error that determines the exit code.
+    /// Returns the summary of the batch, and the error that determines the exit code.
     pub fn summary(&self, outcomes: &[RowOutcome]) -> (Summary, Option<Error>) {
         let summary = Summary {
             format: self.refunds.reading.title(),
@@ -339,7 +342,7 @@ pub fn has_adjustments(planned: &[Vec<String>]) -> bool {
     planned.iter().any(|cells| cells.first().is_some_and(|word| word == ADJUST))
 }
 
-/// Returns an error if the options include one that applies only to a single order.
+/// Returns an error if the options of a batch include one that applies only to a single order.
 pub fn check(template: &Options) -> Result<()> {
     if template.action_id.is_some() {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and a file has many orders")

@@ -1,6 +1,7 @@
-//! Defines the outcome of each row of a batch, as the outcome file shows it. Does no I/O.
+//! Defines the outcome of each row of a batch, as the outcome file shows it. `outcome` does no I/O.
 //!
-//! A row is done only if the ledger proves its retraction. A row is *not a referral* only if the index proves that.
+//! A row of a batch is done only if the ledger proves its retraction. A row of a batch is *not a referral* only if the
+//! index proves that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +15,9 @@ use crate::store::ledger::State;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// This run retracted the order, and every reward reads as cancelled.
+    /// This batch run retracted the order, and every reward reads as cancelled.
     Confirmed,
-    /// This run retracted the order, but the vendor cannot cancel the redeemed part of a reward.
+    /// This batch run retracted the order, but the vendor cannot cancel the redeemed part of a reward.
     Partial,
     /// recoup sent the request, and the vendor has not finished processing it.
     Pending,
@@ -24,7 +25,7 @@ pub enum Outcome {
     Unconfirmed,
     /// The vendor's response was lost, so the request may have taken effect.
     Unknown,
-    /// The index lacks the order, is complete, and is newer than the refund.
+    /// The order is not a referral: the index lacks it, is complete, and is newer than the refund.
     NotAReferral,
     /// The index lacks the order, and a later crawl may add it.
     NotFoundYet,
@@ -35,11 +36,11 @@ pub enum Outcome {
     Adjusted,
     /// The order was retracted by an earlier run, or outside recoup.
     AlreadyRetracted,
-    /// A check or the row itself prevents the send.
+    /// A check of the plan or a problem in the row prevents the send.
     Stopped,
     /// The vendor refused the request or did not receive it.
     Failed,
-    /// recoup sent no request, because of a dry run, an interruption or a failed trial.
+    /// recoup sent no request for the row, because of a dry run, an interruption or a failed trial.
     NotAttempted,
 }
 
@@ -61,12 +62,13 @@ impl Outcome {
         Self::NotAttempted,
     ];
 
-    /// The code in outcome files and in JSON, such as `not_a_referral`.
+    /// Returns the code of the outcome in outcome files and in JSON, such as `not_a_referral`.
     pub fn code(self) -> String {
         self.words().replace(' ', "_")
     }
 
-    /// Whether the outcome may still change: the retraction is not proven, or a later crawl may add the order.
+    /// Returns `true` if the outcome may still change: the retraction is not proven, or a later crawl may add the
+    /// order.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Unconfirmed | Self::Unknown | Self::NotFoundYet)
     }
@@ -105,8 +107,8 @@ impl Outcome {
         }
     }
 
-    /// Returns the outcome of a retraction in `state`. `before` is `true` if an earlier run added the retraction to the
-    /// ledger.
+    /// Returns the row's outcome for a retraction in `state`. `before` is `true` if an earlier run added the retraction
+    /// to the ledger.
     pub fn of_state(state: State, before: bool) -> Self {
         match state {
             State::Confirmed | State::Partial if before => Self::AlreadyRetracted,
@@ -116,7 +118,7 @@ impl Outcome {
             State::Unconfirmed => Self::Unconfirmed,
             State::Unknown | State::Sending => Self::Unknown,
             State::Failed | State::NotReceived => Self::Failed,
-            // A reversal never ends in these states.
+            // A reversal never ends as *processed*, *handed over* or *released*.
             State::Processed | State::HandedOver | State::Released => Self::Stopped,
             State::Planned | State::Superseded => Self::NotAttempted,
         }
@@ -144,12 +146,12 @@ pub struct RowOutcome {
 /// One retraction of a row, in its present state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentAction {
-    /// The number of the retraction.
+    /// The retraction's number in the ledger.
     pub id: i64,
-    /// The ActionId, or the action tracker if the request had no ActionId.
+    /// The ActionId of the retraction, or the action tracker if the request had no ActionId.
     pub action: String,
     pub state: State,
-    /// Whether it was sent before this batch.
+    /// Whether recoup sent the retraction before this batch.
     pub is_earlier: bool,
 }
 
@@ -182,8 +184,8 @@ impl RowOutcome {
         }
     }
 
-    /// Combines the receipts of a row's actions into one outcome, which is the outcome of the most severe receipt. Each
-    /// flag is `true` if an earlier run added the entry to the ledger.
+    /// Combines the receipts of a row's actions into one outcome: the outcome of the most severe receipt. The flag of
+    /// each entry is `true` if an earlier run added the entry to the ledger.
     pub fn of_entries(entries: &[(Entry, bool)]) -> Self {
         let judged = |(entry, before): &(Entry, bool)| match entry.ledger_state {
             Some(state) => Outcome::of_state(state, *before),
@@ -211,8 +213,8 @@ impl RowOutcome {
         done
     }
 
-    /// Returns the outcome of a row from the present states of its retractions; `None` if there are none. `unsent` is the
-    /// number of planned actions without a retraction. The outcome has no message.
+    /// Returns the outcome of a row from the present states of its retractions; `None` if the row has no retraction.
+    /// `unsent` is the number of the row's planned actions without a retraction. The returned outcome has no message.
     pub fn of_sent(unsent: usize, sent: &[SentAction]) -> Option<Self> {
         let newest = || sent.iter().filter(|one| one.state != State::Superseded);
         let outcome = |one: &SentAction| Outcome::of_state(one.state, one.is_earlier);
@@ -228,20 +230,21 @@ impl RowOutcome {
         Some(row)
     }
 
-    /// Whether `now`, the outcome by the present states of the row's retractions, replaces this outcome. `is_new` is `true` if
-    /// `now` contains a retraction that this outcome does not.
+    /// Returns `true` if `now`, the outcome by the present states of the row's retractions, replaces this outcome.
+    /// `is_new` is `true` if `now` contains a retraction that this outcome does not contain.
     pub fn is_replaced_by(&self, now: &Self, is_new: bool) -> bool {
         match (self.outcome, now.outcome) {
             (before, after) if before == after => false,
-            // Both are proofs. A repeated batch calls its own earlier retractions *already retracted*.
+            // A repeated batch calls its own earlier proven retractions *already retracted*.
             (Outcome::AlreadyRetracted, Outcome::Confirmed | Outcome::Partial) => false,
-            // The run decided these, for actions without a retraction. The states of the other actions cannot end them.
+            // *Stopped* and *not attempted* are about actions without a retraction. The states of the other actions
+            // cannot end these outcomes.
             (Outcome::Stopped | Outcome::NotAttempted, after) => is_new || severity(after) > severity(self.outcome),
             _ => true,
         }
     }
 
-    /// Returns the values of [`OUTCOME_COLUMNS`].
+    /// Returns the row's values of [`OUTCOME_COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
         let numbers: Vec<String> = self.retractions.iter().map(ToString::to_string).collect();
         let cells = [
@@ -259,7 +262,7 @@ impl RowOutcome {
     }
 }
 
-/// Returns the rank of an outcome. A row gets the outcome of its highest-ranked action.
+/// Returns the severity of an outcome as a number. A row gets the outcome of its most severe action.
 pub(super) fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::AlreadyRetracted | Outcome::NotAReferral | Outcome::NotRefunded => 0,

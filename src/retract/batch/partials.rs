@@ -1,7 +1,8 @@
 //! Partial refunds of a batch (`--partials`): adjusts one order after another, as `recoup adjust` does.
 //!
-//! The new amount is the order's price after the refund, according to the file. recoup uses it only if the action's
-//! amount equals the file's amount before the refund; otherwise the adjustment would subtract a wrong sum.
+//! The new amount of an adjusted action is the order's price after the refund, according to the file. recoup sends that
+//! amount only if the action's amount equals the file's amount before the refund. If the amounts differed, the
+//! adjustment would subtract a wrong sum.
 
 use super::outcome::{Outcome, RowOutcome};
 use super::rows::Item;
@@ -22,14 +23,14 @@ const CODE: &str = "ORDER_UPDATE";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Adjustment {
-    /// Amount before the refund.
+    /// Amount of the order before the refund.
     pub total: Decimal,
-    /// Amount after the refund.
+    /// Amount of the order after the refund.
     pub left: Decimal,
 }
 
 impl Batch<'_> {
-    /// Plans the adjustment of every partial refund, and sends nothing.
+    /// Plans the adjustment of every partial refund in the batch, and sends nothing.
     pub async fn plan_partials(&mut self, writer: &WriterSettings) {
         let ctx = self.ctx;
         let progress = ctx.report.progress("refunds in part checked");
@@ -92,8 +93,8 @@ fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
     }
 }
 
-/// Plans one adjustment. Returns `None` if recoup can send the adjustment, or else its outcome. An error affects every
-/// order.
+/// Plans the adjustment of one partial refund. Returns `None` if recoup can send the adjustment, or else the row's
+/// outcome. An error from planning an adjustment affects every order of the batch.
 async fn plan_one(
     ctx: &Context<'_>,
     writer: &WriterSettings,
@@ -128,16 +129,16 @@ async fn plan_one(
     }
 }
 
-/// What the ledger has about earlier adjustments of an order.
+/// What the ledger records about earlier adjustments of an order.
 pub(super) enum EarlierSend {
-    /// The vendor has received no adjustment.
+    /// The vendor has received no adjustment of the order.
     Nothing,
-    /// The ledger has the same adjustment, with this outcome.
+    /// The ledger has the same adjustment of the order, with this outcome.
     Same(RowOutcome),
     Other(String),
 }
 
-/// Finds the earlier adjustments of an order. `left` is the new amount.
+/// Finds the earlier adjustments of an order in the ledger. `left` is the order's amount after the adjustment.
 pub(super) fn earlier_send(
     ledger: Option<&Ledger>,
     order_id: &OrderId,
@@ -202,7 +203,7 @@ fn of_receipt(receipt: &Receipt) -> RowOutcome {
 }
 
 impl Item<'_> {
-    /// Returns the cells of a plan file that identify this adjustment.
+    /// Returns the cells of a plan file that identify the adjustment of this row.
     pub(super) fn planned_adjustment(&self) -> Option<(String, String)> {
         let adjustment = self.adjust?;
         Some((ADJUST.to_owned(), adjustment.left.to_string()))

@@ -1,8 +1,8 @@
 //! Detects a file whose order IDs differ from the index by a constant prefix.
 //!
-//! A shop may show `#1001` while its API says `1001`. If the index lacks one order, a person must check that order. If
-//! one constant prefix explains why the index lacks most of the file, a setting is wrong. This module reports that
-//! setting and changes no ID.
+//! A shop may show `#1001` while its API says `1001`. If the index lacks a single order of the file, a person must
+//! check that order. If one constant prefix explains why the index lacks most orders of the file, a setting is wrong.
+//! recoup reports the setting that is wrong about order ID prefixes, and changes no order ID.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::model::OrderId;
 use crate::refunds::shell_quote;
 use crate::store::index::IndexReader;
 
-/// Number of order IDs that recoup compares with the index.
+/// Number of order IDs of the refund file that recoup compares with the index.
 const SAMPLE: usize = 200;
 
-/// Returns an error with the wrong setting, if the index has most sendable orders only after one constant prefix is
-/// added or removed.
+/// Returns an error that names the wrong setting, if the index has most sendable orders only after one constant prefix
+/// is added or removed.
 pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>> {
     let may_be_sent =
         |item: &&Item<'_>| item.same_as.is_none() && item.order.is_some_and(|it| it.decision.may_be_sent());
@@ -59,7 +59,7 @@ pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>>
     Ok(Some(Error::new(Kind::Refused, message).hint(format!("if these are the same orders, say so: {flag}"))))
 }
 
-/// Returns the text before the first digit that at least 90 % of the IDs share.
+/// Returns the text before the first digit that at least 90 % of the order IDs share.
 fn common_prefix(ids: &[OrderId]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for id in ids {
@@ -81,7 +81,8 @@ impl Difference {
     fn between(of_file: &str, known: &str) -> Option<Self> {
         let front = |long: &str, short: &str| {
             let prefix = long.strip_suffix(short)?;
-            // If the prefix ends in a digit, the IDs are different numbers, or a spreadsheet dropped leading zeros.
+            // If the prefix ends in a digit, the order IDs are different numbers, or a spreadsheet dropped leading
+            // zeros.
             let is_constant =
                 !prefix.is_empty() && !short.is_empty() && !prefix.ends_with(|c: char| c.is_ascii_digit());
             is_constant.then(|| prefix.to_owned())

@@ -1,6 +1,8 @@
-//! Plans the rows of a batch from the index, the ledger and the vendor. This module sends nothing.
+//! Plans the rows of a batch from the index, the ledger and the vendor's rewards. Planning the rows of a batch sends
+//! nothing.
 //!
-//! A row gets an outcome with the reason, instead of a plan, unless recoup is certain that it may send the row.
+//! A row of a batch gets a plan only if recoup is certain that it may send the row. If recoup is not certain, the row
+//! gets an outcome with the reason.
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -22,25 +24,28 @@ use crate::retract::proof::losses;
 use crate::retract::{Context, Options, RefundClaim, rule};
 use crate::store::ledger::Ledger;
 
-/// Maximum time that a refund date may lie in the future: a date without an offset may be from another time zone.
+/// Maximum time that a refund date may lie in the future. A refund date without an offset may be from another time
+/// zone.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
-/// Maximum number of orders that the batch plans concurrently. The host's request rate limits their requests.
+/// Maximum number of orders that the batch plans concurrently. The rate limit of the vendor's host limits the requests
+/// for planning orders.
 const AT_ONCE: usize = 8;
 
 pub struct Item<'a> {
     pub row: &'a RefundRow,
     /// The order of the row; `None` if the row has no order ID.
     pub order: Option<&'a OrderRefund>,
-    /// Position of the first row of the same order, whose outcome this row shares.
+    /// Position of the first row of the refund file with the same order. All rows of an order share the outcome of its
+    /// first row.
     pub same_as: Option<usize>,
     pub options: Options,
     pub plan: Option<Plan>,
-    /// The decision after recoup compared the file with the action; `None` if it equals the file's decision.
+    /// The decision after recoup compared the refund file with the action; `None` if it equals the file's decision.
     pub final_decision: Option<(Decision, String)>,
     pub sent: Vec<i64>,
-    /// Number of retractions in `sent` that changed an action at the vendor, or may have changed it.
+    /// Number of retractions in `sent` that changed an action at the vendor, or may have changed an action.
     pub changed: usize,
-    /// Number of planned actions that recoup did not send.
+    /// Number of the row's planned actions that recoup did not send.
     pub unsent: usize,
     pub before: Vec<i64>,
     pub adjust: Option<Adjustment>,
@@ -62,7 +67,7 @@ impl Item<'_> {
         }
     }
 
-    /// Sets the outcome, unless the row has one.
+    /// Sets the outcome of the row, if the row has no outcome yet.
     pub fn end(&mut self, outcome: Outcome, message: impl Into<String>) {
         self.done.get_or_insert_with(|| RowOutcome::new(outcome, message));
     }
@@ -82,7 +87,7 @@ impl Item<'_> {
     }
 }
 
-/// Creates one item for each row. Later rows of an order refer to its first row.
+/// Creates one batch item for each row of the refund file. Later rows of an order refer to the first row of that order.
 pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
     let item = |(n, row): (usize, &'a RefundRow)| {
         let order = row.order.and_then(|order| refunds.orders.get(order));
@@ -115,8 +120,8 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
     refunds.rows.iter().enumerate().map(item).collect()
 }
 
-/// Plans every row. A refund without a date counts as older than `undated`. Returns an error only if that error affects
-/// all rows.
+/// Plans every row of the batch. A refund without a date counts as older than `undated`. Returns only an error that
+/// affects all rows.
 pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], undated: Timestamp) -> Option<Error> {
     let total = items.len() as u64;
     let progress = ctx.report.progress("refunds checked");
@@ -126,7 +131,7 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
         Err(error) => return Some(error),
     };
     let mut planned = Vec::new();
-    // `buffered` would hold a closure that borrows the rows, and the future would then not be `Send`.
+    // Uses no `buffered` stream: its closure would borrow the rows, and the future would then not be `Send`.
     let (mut waiting, mut running) = (items.iter(), FuturesOrdered::new());
     loop {
         while running.len() < AT_ONCE
@@ -168,13 +173,14 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
 }
 
 enum Planned {
-    /// A plan and its options. If the plan expires, the batch uses the options to plan the row again.
+    /// A plan of the row and its options. If the plan of a row expires, the batch uses the options to plan the row
+    /// again.
     Plan(Box<(Plan, Options)>),
     RowOutcome(RowOutcome),
-    /// The action contradicts the file's decision.
+    /// The action contradicts the decision of the refund file.
     Decided(Decision, String, RowOutcome),
     SameAsBefore,
-    /// An error that affects every row.
+    /// An error that affects every row of the batch.
     Ended(Error),
 }
 
@@ -227,12 +233,12 @@ async fn plan_one(
     match try_plan(ctx, ledger, refunds, item, undated).await {
         Ok(planned) => planned,
         Err(error) => match error.kind {
-            // A failed read affects one row; a refused token or a used-up quota affects all rows.
+            // A failed read affects one row of the batch. A refused token or a used-up quota affects all rows.
             Kind::Network | Kind::Vendor => {
                 Planned::RowOutcome(RowOutcome::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
             }
             Kind::VendorRefused => Planned::RowOutcome(RowOutcome::new(Outcome::Failed, message_with_hint(error))),
-            // The ledger may have the order, but this request also needs the index.
+            // The request for this order needs the index, even if the ledger has the order.
             Kind::NotIndexed => Planned::RowOutcome(RowOutcome::new(Outcome::NotFoundYet, message_with_hint(error))),
             Kind::Refused | Kind::Ambiguous | Kind::Usage => {
                 Planned::RowOutcome(RowOutcome::new(Outcome::Stopped, message_with_hint(error)))
@@ -288,7 +294,7 @@ async fn try_plan(
         }
         return Ok(Planned::RowOutcome(missing(order, &ctx.coverage()?, undated)));
     }
-    // An earlier adjustment may already include the refund that the file shows.
+    // An earlier adjustment may already include the refund in the file.
     if let (Decision::ToCompare { .. }, EarlierSend::Other(why)) =
         (&order.decision, earlier_send(ledger, order_id, None)?)
     {
@@ -322,7 +328,7 @@ async fn try_plan(
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 
-/// Returns the outcome of an order that the file does not prove to be refunded.
+/// Returns the outcome of an order for which the file does not prove a refund.
 fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
     let why = || order.evidence.why.clone().unwrap_or_default();
     match &order.decision {
@@ -332,8 +338,8 @@ fn without_sending(order: &OrderRefund) -> Option<RowOutcome> {
     }
 }
 
-/// Returns the outcome of an order that recoup adjusted earlier, to `left` or to another amount; `None` without an
-/// earlier adjustment.
+/// Returns the outcome of an order whose amount recoup adjusted earlier, to `left` or to another amount; `None` without
+/// an earlier adjustment.
 fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Option<RowOutcome>> {
     Ok(match earlier_send(ledger, order_id, left)? {
         EarlierSend::Same(done) => Some(done),
@@ -342,8 +348,8 @@ fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Dec
     })
 }
 
-/// Compares a partial refund with the action. The outcome contains the command that adjusts the action, or the reason
-/// why recoup offers no command.
+/// Compares a partial refund with the amount of the action. The outcome of a partial refund contains the command that
+/// adjusts the action, or the reason why recoup offers no command.
 fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Result<Planned> {
     let in_part = |why: &str| {
         let done = RowOutcome { actions: names(plan), ..RowOutcome::new(Outcome::RefundedInPart, why) };
@@ -360,7 +366,8 @@ fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Resu
         return in_part("the action's amount could not be read, and without it the new amount is not certain");
     };
     let decided = claim.against(&action.facts);
-    // The current amount, if it differs from the original amount because the action was adjusted outside recoup.
+    // The current amount of the action, if it differs from the original amount because the action was adjusted outside
+    // recoup.
     let changed = action.facts.amount_now.filter(|now| action.facts.amount != Some(*now));
     match decided {
         (Decision::InPart { left: Some(left), .. }, _) if changed == Some(left) => {

@@ -1,8 +1,8 @@
-//! Sends a batch: first the trial orders of each program, then the other orders, oldest conversion first. Then this
-//! module follows every sent row.
+//! Sends a batch: first the trial orders of each program, then the other orders, oldest conversion first. After the
+//! last send, the batch follows every sent row.
 //!
-//! The batch sends rows before it reads their proof, because the vendor's deadlines apply to sends. The batch stops if
-//! the vendor refuses the credentials. It skips a program whose trial cancelled no reward.
+//! The batch sends its rows before it reads their proof, because the vendor's deadlines apply to sends. The batch stops
+//! if the vendor refuses the credentials. The batch skips a program if its trial cancelled no reward.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::retract::{
 };
 use crate::store::ledger::{Ledger, State};
 
-/// Time after a confirmation during which its program needs no trial.
+/// Time after a confirmed retraction during which its program needs no trial.
 pub const TRUSTED_FOR: Duration = Duration::from_hours(30 * 24);
 
 impl Batch<'_> {
@@ -49,7 +49,7 @@ impl Batch<'_> {
             self.ctx.report.note(format!("waiting for the {} that went first", counted(tried.len(), "order")));
             let (failed, ended) = self.failed_programs(&tried).await?;
             self.ended = ended;
-            // If the wait for the trial was interrupted, no program counts as failed.
+            // If a signal or an error interrupts the wait for the trial, no program counts as failed.
             if self.ended.is_some() { BTreeSet::new() } else { failed }
         };
         for program in &failed {
@@ -77,7 +77,7 @@ impl Batch<'_> {
         }
         let progress = self.ctx.report.progress("orders sent");
         let began = Instant::now();
-        // All rows share one client: building a client reads the token and every certificate.
+        // All rows of the batch share one client, because building a client reads the token and every certificate.
         let sender = match Sender::new(self.ctx, writer) {
             Ok(sender) => sender,
             Err(error) => {
@@ -106,7 +106,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Returns the programs without a confirmed trial order, and the error that ended the wait early.
+    /// Returns the programs without a confirmed trial order, and the error that ended the wait for the trial early.
     async fn failed_programs(&self, tried: &[&Candidate]) -> Result<(BTreeSet<String>, Option<Error>)> {
         let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
         let ended = self.look_at(&ids, SubmissionPolling::Always).await?;
@@ -122,13 +122,13 @@ impl Batch<'_> {
         Ok((failed, ended))
     }
 
-    /// Follows every open retraction until it is proven or the time is up.
+    /// Follows every open retraction of the batch until it is proven or the time is up.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let ids: Vec<i64> = self.items.iter().flat_map(|item| item.sent.iter().chain(&item.before).copied()).collect();
         let ledger = self.ctx.open_ledger()?;
         let mut open = Vec::new();
         for id in ids {
-            // Skips proven retractions, because a batch may have thousands.
+            // Skips proven retractions, because a batch may have thousands of them.
             if ledger.get(id)?.state.is_open() {
                 open.push(id);
             }
@@ -140,8 +140,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Follows these retractions until none of them is open or the time is up. Returns an error that ended the reading
-    /// of all of them.
+    /// Follows the retractions `ids` until none of them is open or the time is up. Returns only an error that ended the
+    /// reading of all retractions.
     async fn look_at(&self, ids: &[i64], submissions: SubmissionPolling) -> Result<Option<Error>> {
         if ids.is_empty() {
             return Ok(None);
@@ -156,8 +156,8 @@ impl Batch<'_> {
     }
 }
 
-/// Estimates the time for the remaining orders, including waits for the Brand quota. Each order takes one request to
-/// send and one to prove.
+/// Estimates the time for the remaining orders of the batch, including waits for the Brand quota. Each order of a batch
+/// takes one request to send and one request to prove.
 fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String {
     let per_second = done as f64 / began.elapsed().as_secs_f64().max(0.001);
     if done == 0 {
@@ -169,7 +169,8 @@ fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String 
     format!("about {} until all of it is proven", duration(seconds))
 }
 
-/// Sends the actions of one row. Returns an error only if it affects every row; an error of this row becomes its outcome.
+/// Sends the actions of one row. Returns only an error that affects every row. An error that affects only one row
+/// becomes the outcome of that row.
 async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();
@@ -198,7 +199,7 @@ async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &m
 }
 
 impl Item<'_> {
-    /// Returns the fingerprint of this row's plan, reason and ticket.
+    /// Returns the fingerprint of this batch row's plan, reason and ticket.
     pub(super) fn name(&self) -> String {
         let Self { plan, options, .. } = self;
         let named = |plan| json!([plan_fingerprint::name(plan, options), options.reason, options.ticket]).to_string();
@@ -219,8 +220,8 @@ impl Item<'_> {
         plan.map(|action| name(action).trim_start_matches("action:").to_owned()).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns how this row differs from a plan file; `None` if it does not. An action that was sent after the plan was
-    /// made is not a difference.
+    /// Returns how this batch row differs from the plan file; `None` if the two are equal. An action that recoup sent
+    /// after it wrote the plan file is not a difference.
     pub(super) fn unlike(&self, planned: &[String]) -> Option<String> {
         let cell = |cells: &[String], n: usize| cells.get(n).cloned().unwrap_or_default();
         let now = self.planned();
@@ -297,7 +298,8 @@ impl Item<'_> {
         ]
     }
 
-    /// Sets the outcome of the row. Takes the outcome from the ledger if the ledger has the row.
+    /// Sets the final outcome of the batch row. Takes the outcome from the ledger if the ledger has retractions of the
+    /// row.
     pub(super) fn conclude(&mut self, ledger: Option<&Ledger>, dry_run: bool) -> Result<()> {
         let ids: Vec<(i64, bool)> =
             self.before.iter().map(|id| (*id, true)).chain(self.sent.iter().map(|id| (*id, false))).collect();
@@ -322,12 +324,13 @@ impl Item<'_> {
             entries.push((Entry::of(&ledger.get(id)?, &[]), before));
         }
         let mut done = RowOutcome::of_entries(&entries);
-        // The row counts as not attempted if one of its actions was not sent, unless another action has a more severe outcome.
+        // The row counts as not attempted if recoup did not send one of its actions and no other action has a more
+        // severe outcome.
         if self.unsent > 0 && severity(Outcome::NotAttempted) > severity(done.outcome) {
             done.outcome = Outcome::NotAttempted;
             done.message = format!("{} of its actions were not sent", self.unsent);
         }
-        // A failure to send one action replaces the outcome of the others if it is more severe.
+        // The outcome of an unsent action replaces the outcome of the row's other actions if it is more severe.
         if let Some(stopped) = self.done.take().filter(|stopped| severity(stopped.outcome) > severity(done.outcome)) {
             done.outcome = stopped.outcome;
             done.message = stopped.message;

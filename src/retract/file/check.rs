@@ -1,10 +1,11 @@
-//! Use case: finds out what the vendor did with each submitted reversal file. It reads the vendor's list of file
-//! submissions and the rewards of every action that the files name.
+//! Use case: finds out what the vendor did with each submitted reversal file. `check` reads the vendor's list of file
+//! submissions and the rewards of every action that the reversal files name.
 //!
-//! The vendor's list says whether a file was processed and which of its lines had errors. `ACTION_NOT_FOUND` is normal for
-//! an action of an Advocate program and proves nothing (`docs/vendor/refund-guide.md` F2). A line is confirmed only by the
-//! states read from its action's rewards, with the same proof as any other retraction. An error in one file never affects
-//! the lines of another file. This module sends nothing.
+//! The vendor's list of file submissions says whether the vendor processed a file and which of the file's lines had
+//! errors. `ACTION_NOT_FOUND` is normal for an action of an Advocate program and proves nothing
+//! (`docs/vendor/refund-guide.md` F2). A line of a reversal file is confirmed only by the states of its action's
+//! rewards, with the same proof as any other retraction. An error in one reversal file never affects the lines of
+//! another file. Checking reversal files sends nothing that changes data at the vendor.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,10 +30,11 @@ const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 #[derive(Debug, Clone)]
 pub struct CheckOptions {
-    /// The vendor's ID of one file submission. If it is missing, recoup reads every submission with the right file
+    /// The vendor's ID of one file submission. Without the ID, recoup reads every file submission with the right file
     /// name.
     pub submission: Option<String>,
-    /// The file name that recoup chose, needed if the operator handed the file in under another name.
+    /// The name that recoup gave the reversal file. recoup needs that name if the operator submitted the file under
+    /// another name.
     pub file: Option<String>,
     pub follows: FollowSettings,
 }
@@ -41,11 +43,12 @@ pub struct CheckOptions {
 struct FileStatus {
     file: FileSubmission,
     errors: Vec<FileError>,
-    /// Why the list of errors is incomplete; `None` if it is complete.
+    /// Why recoup's list of the file's errors is incomplete; `None` if the list is complete.
     silent: Option<String>,
 }
 
-/// Reads every line that is *handed over* and has no final result yet. Returns one receipt for each line.
+/// Reads every line of a reversal file that is *handed over* and has no final result yet. Returns one receipt for each
+/// line of a reversal file.
 pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receipt>> {
     let lines = match ctx.ledger()? {
         Some(ledger) => open_lines(ledger)?,
@@ -110,7 +113,7 @@ fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
     Ok(ledger.open_ones()?.into_iter().filter(|line| line.channel == Channel::File).collect())
 }
 
-/// Reads the vendor's file submissions since the first of these lines was handed over.
+/// Reads the vendor's file submissions since recoup wrote the first of the lines to check.
 async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) -> Result<Vec<FileSubmission>> {
     let oldest = files.values().flatten().filter_map(handed_over_at).min().unwrap_or_else(|| ctx.clock.now());
     let since = oldest.checked_sub(CLOCK_TOLERANCE).unwrap_or(oldest);
@@ -121,7 +124,8 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
             }
             Ok(list.rows)
         }
-        // The list is optional: the states read from the rewards alone prove that a line took effect.
+        // recoup can check a reversal file without the vendor's list, because the states of the rewards alone prove
+        // that a line took effect.
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
             ctx.report.warn(format!("the vendor's list of files could not be read: {error}"));
             Ok(Vec::new())
@@ -130,7 +134,8 @@ async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
     }
 }
 
-/// Returns the vendor's submission of one file and its errors; `None` if the list has no such submission or several.
+/// Returns the vendor's submission of one reversal file and its errors; `None` if the vendor lists no submission or
+/// several for that file.
 async fn of_file(
     ctx: &Context<'_>,
     name: &str,
@@ -181,7 +186,7 @@ async fn of_file(
     Ok(Some(FileStatus { file: file.clone(), errors, silent }))
 }
 
-/// Reads one line of a file once: records the vendor's file submission if it is new, then reads the rewards.
+/// Checks one line of a reversal file: records the vendor's file submission if it is new, then reads the rewards.
 async fn look(
     ctx: &Context<'_>,
     options: &CheckOptions,
@@ -197,7 +202,7 @@ async fn look(
     follow(ctx, &once, ledger, line).await
 }
 
-/// Returns the vendor's result for one line, in the form of a submission.
+/// Returns the vendor's result for one line of a reversal file, in the form of a submission.
 fn line_result(line: &Retraction, seen: &FileStatus) -> (String, Value) {
     let tracker = file_line_of(line).map(|handed| handed.action_tracker_id);
     let own: Vec<&FileError> = seen
@@ -211,7 +216,7 @@ fn line_result(line: &Retraction, seen: &FileStatus) -> (String, Value) {
     let reasons: Vec<&str> =
         own.iter().filter_map(|error| error.reason.as_deref()).flat_map(str::split_whitespace).collect();
     let kind = own.iter().find_map(|error| error.status.clone());
-    // An error without a reason counts as an error.
+    // A line error without a reason counts as an error, not as `ACTION_NOT_FOUND`.
     let inconclusive = own.is_empty() || (!reasons.is_empty() && reasons.iter().all(|reason| *reason == INCONCLUSIVE));
     let id = &seen.file.batch_id;
     let message = if !inconclusive {
@@ -243,8 +248,8 @@ fn line_result(line: &Retraction, seen: &FileStatus) -> (String, Value) {
     (message, details)
 }
 
-/// Describes the vendor's record of a line's file, or why recoup cannot tell whether there is one. `None` if the
-/// vendor's list lacks the file.
+/// Describes the vendor's record of a line's reversal file, or why recoup cannot tell whether the vendor has one.
+/// Returns `None` if the vendor's list lacks the reversal file.
 pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Option<String>> {
     let Some(handed) = file_line_of(line) else { return Ok(None) };
     let at = handed_over_at(line).unwrap_or_else(|| ctx.clock.now());
@@ -260,7 +265,7 @@ pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Op
     })
 }
 
-/// Returns `true` if a line is *handed over* and has no final result yet.
+/// Returns `true` if a line of a reversal file is *handed over* and has no final result yet.
 pub(super) fn is_open(line: &Retraction) -> bool {
     line.channel == Channel::File && matches!(line.state, State::HandedOver | State::Unconfirmed)
 }

@@ -1,9 +1,11 @@
-//! The file channel: reversals as lines of the vendor's reversal file, which an operator hands in by FTP or e-mail.
+//! The file channel: reversals as lines of the vendor's reversal file. An operator submits that file by FTP or e-mail.
 //!
-//! `write` checks every order as a retraction does, records each line in the ledger as *handed over*, and then writes the file.
-//! `written` reports the result. `check` reads how the vendor processed the file. `release` records a person's statement that a
-//! line was not handed in. recoup sends no file; the operator's own tools do (`docs/vendor/brand.md` §5). An order uses only one
-//! channel: each channel checks the ledger for entries of the other under the same lock. Only the rewards prove a line.
+//! `write` checks every order as a retraction does, records each line of the reversal file in the ledger as *handed
+//! over*, and then writes the file. `written` reports which orders the reversal file contains. `check` reads how the
+//! vendor processed the reversal file. `release` records a person's statement that a line of the file was not
+//! submitted. recoup submits no reversal file; the operator does, with other tools (`docs/vendor/brand.md` §5). An
+//! order uses only one channel. Each channel checks the ledger for entries of the other channels, under the same lock.
+//! Only the rewards prove that a line of a reversal file took effect.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,23 +17,24 @@ pub mod release;
 pub mod write;
 pub mod written;
 
-/// Key of a file line in the plan that the ledger stores.
+/// Key of the reversal file's line in the plan that the ledger stores.
 const FILE: &str = "file";
 
-/// Tolerated clock difference: the vendor's date of a file may precede the ledger's date by this time.
+/// Tolerated clock difference: the vendor's date of a reversal file may precede the ledger's date by this time.
 const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileLine {
-    /// Name of the file, by which recoup finds it in the vendor's list.
+    /// Name of the reversal file, by which recoup finds the file in the vendor's list.
     pub name: String,
     pub path: String,
-    /// The event type (action tracker), which identifies the order in the file together with the order ID.
+    /// The event type (action tracker). In the reversal file, the event type and the order ID together identify the
+    /// order.
     pub action_tracker_id: String,
     pub reason_code: String,
 }
 
-/// Returns the file line of a retraction; `None` if the retraction used another channel.
+/// Returns the reversal file's line of a retraction; `None` if the retraction used another channel.
 pub fn file_line_of(retraction: &Retraction) -> Option<FileLine> {
     if retraction.channel != Channel::File {
         return None;

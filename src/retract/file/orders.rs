@@ -1,7 +1,7 @@
-//! Collects the orders of a reversal file, from the command line or from a list of refunds. Does no I/O.
+//! Collects the orders of a reversal file, from the command line or from a list of refunds. `orders` does no I/O.
 //!
-//! If a row is invalid or not refunded in full, recoup records the reason and never writes the row. This module changes
-//! no order ID and guesses no amount.
+//! If a row of the refund list is invalid or not refunded in full, recoup records the reason and never writes the row
+//! into the reversal file. recoup changes no order ID and guesses no amount when it writes a reversal file.
 
 use crate::model::{ActionId, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
@@ -9,7 +9,7 @@ use crate::retract::RefundClaim;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileOrder {
-    /// Line of the list, from 1; `None` on the command line.
+    /// Line of the refund list, from 1; `None` for an order from the command line.
     pub line: Option<u64>,
     pub order_id: OrderId,
     pub action_id: Option<ActionId>,
@@ -18,11 +18,11 @@ pub struct FileOrder {
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub refund: Option<RefundClaim>,
-    /// Whether the list says that the order was not refunded. Such an order is not a failure.
+    /// Whether the refund list says that the order was not refunded. An order that was not refunded is not a failure.
     pub not_refunded: bool,
-    /// Why recoup never writes this order into the file.
+    /// Why recoup never writes this order into the reversal file.
     pub stopped: Option<String>,
-    /// Why recoup writes this order into the file only if the index has exactly this order ID.
+    /// Why recoup writes this order into the reversal file only if the index has exactly this order ID.
     pub only_if_indexed: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl FileOrder {
     }
 }
 
-/// Returns the orders of a list without duplicates, and the rows without an order ID.
+/// Returns the orders of a refund list without duplicates, and the rows without an order ID.
 pub fn of_list(list: &Refunds) -> Vec<FileOrder> {
     let first_of_order = |(n, row): &(usize, &RefundRow)| match row.order.and_then(|order| list.orders.get(order)) {
         Some(order) => order.rows.first() == Some(n),
@@ -74,7 +74,7 @@ fn of_row(list: &Refunds, row: &RefundRow) -> FileOrder {
     }
 }
 
-/// Returns why the list does not prove a full refund; `None` if it does.
+/// Returns why the refund list does not prove a full refund of the order; `None` if the list proves it.
 fn not_in_full(order: &OrderRefund) -> Option<String> {
     let why = order.evidence.sentence();
     match &order.decision {

@@ -1,8 +1,9 @@
-//! Use case: a person declares that a line of a reversal file was not handed in.
+//! Use case: a person declares that a line of a reversal file was not submitted.
 //!
-//! After the release, another channel may send the order, so recoup checks the vendor first. A line counts as handed in
-//! if its rewards read as cancelled or the vendor lists its file. A release requires a ticket, and the ledger stores
-//! the person's name.
+//! After the release of a file line, another channel may send the order. Therefore recoup checks first that the vendor
+//! does not have the line. A line of a reversal file counts as submitted if its rewards read as cancelled or the vendor
+//! lists its file. The release of a file line requires a ticket. The ledger stores the name of the person who released
+//! it.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub struct ReleaseOptions {
     pub id: i64,
     pub ticket: String,
     pub reason: Option<String>,
-    /// Longest wait for the send lock while another process sends or writes a file.
+    /// Longest wait for the send lock while another process sends a request or writes a reversal file.
     pub lock_wait: Duration,
 }
 
@@ -70,10 +71,10 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         Err(error) => return Err(error),
     }
     let message = format!("a person says that it was not handed in (ticket {})", options.ticket);
-    // The reason may contain a person's name, so it belongs in the event's details: recoup can redact details and
-    // cannot redact a message.
+    // The reason may contain a person's name. Therefore recoup stores the reason in the event's details, because recoup
+    // can redact details and cannot redact a message.
     let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
-    // The lock prevents a released line from entering a file that another process is writing now.
+    // The send lock prevents a released line from entering a reversal file that another process is writing now.
     let _lock = take_lock(ledger.place(), options.lock_wait, ctx.clock, ctx.stop).await?;
     let released = ledger.append(&line, State::Released, &message, &details, ctx.clock.now())?;
     let mut receipt = Receipt::new(ctx.identity, &released.order_id, &Coverage::default(), false);

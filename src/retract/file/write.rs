@@ -1,9 +1,10 @@
-//! Use case: writes a reversal file. Every order passes the checks of a retraction, and the ledger records each line before the
-//! file is written.
+//! Use case: writes a reversal file. Every order of a reversal file passes the checks of a retraction. The ledger
+//! records each line before recoup writes the file.
 //!
-//! Under the send lock, this module checks the ledger again, records each line as *handed over*, and then writes the
-//! file. If the write fails, this module releases the lines. A crash between the two steps can leave ledger lines
-//! without a file, and a person releases those. Every line of a file is also in the ledger.
+//! Under the send lock, recoup checks the ledger again, records each line as *handed over*, and then writes the
+//! reversal file. If recoup cannot write the reversal file, it releases the lines in the ledger. If recoup crashes
+//! before it has written the reversal file, the ledger has lines without a file. A person releases ledger lines without
+//! a file. Every line of a reversal file is also in the ledger.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,18 +30,18 @@ use crate::store::ledger::{Channel, Ledger, NewRetraction, Retraction, State};
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
     /// The options that a reversal file shares with a retraction. The disposition is the default reason code of the
-    /// lines.
+    /// reversal file's lines.
     pub plan: Options,
-    /// The default action tracker, for an order whose list row and action have none.
+    /// The default action tracker, for an order if neither its list row nor its action has one.
     pub action_tracker: Option<String>,
     pub own_reasons: Vec<String>,
     pub day: Date,
     pub out: PathBuf,
-    /// Whether recoup replaces an existing file.
+    /// Whether recoup may replace an existing reversal file.
     pub force: bool,
 }
 
-/// Checks every order and writes the file. An error means that the ledger recorded no line as *handed over*.
+/// Checks every order and writes the reversal file. An error means that the ledger recorded no line as *handed over*.
 pub async fn run(
     ctx: &Context<'_>,
     lock_wait: Duration,
@@ -52,7 +53,7 @@ pub async fn run(
     let path = place(existing, options)?;
     make_folder(&options.out)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // Refuses a FIFO, because recoup cannot release a line after the FIFO's reader has consumed it.
+    // Refuses a FIFO, because recoup cannot release a line after the FIFO's reader has consumed the line.
     let mut out = OutFile::reserve_by(&path, Rules { force: options.force, streams: false, ..Rules::default() })?;
     let mut rows = Vec::with_capacity(orders.len());
     let progress = ctx.report.progress("orders checked");
@@ -132,8 +133,8 @@ fn ask_second_person(
     approval::before_sending(ctx, ledger, &demand, &subject)
 }
 
-/// Returns the path of the file. In a folder, chooses the first file name of that day that no file in the folder and no
-/// open line of the ledger uses, because the vendor's list identifies files by name.
+/// Returns the path of the new reversal file. In a folder, chooses the day's first file name that neither a file of the
+/// folder nor an open line of the ledger uses, because the vendor's list identifies files by name.
 fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     let open: Vec<String> = match ledger {
         Some(ledger) => ledger.open_ones()?.iter().filter_map(file_line_of).map(|handed| handed.name).collect(),
@@ -160,7 +161,7 @@ fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     Ok(options.out.clone())
 }
 
-/// Returns `true` if the path is an existing folder, or a missing path that ends in `/` or has no extension.
+/// Returns `true` if the path is an existing folder, or if it is missing and ends in `/` or has no extension.
 fn is_folder(path: &Path) -> bool {
     let is_written_so = || path.to_string_lossy().ends_with('/') || path.extension().is_none();
     path.is_dir() || (path.symlink_metadata().is_err() && is_written_so())
@@ -176,7 +177,8 @@ fn make_folder(out: &Path) -> Result<()> {
     })
 }
 
-/// Checks one order. An error excludes the order from the file.
+/// Checks whether one order may enter the reversal file. An error of the order's check excludes the order from the
+/// reversal file.
 async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, options: &WriteOptions) -> Result<()> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let order = row.order.clone();
@@ -199,7 +201,7 @@ async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     let mut plan_options = options.plan.clone();
     plan_options.disposition.clone_from(&row.reason_code);
     plan_options.action_id.clone_from(&order.action_id);
-    // A line reverses the whole order, so the preflight checks that the refund is full.
+    // A line of a reversal file reverses the whole order. Therefore the preflight checks that the refund is full.
     plan_options.refund.clone_from(&order.refund);
     let given = order.action_tracker.as_ref().or(options.action_tracker.as_ref());
     if actions.is_empty() && !matches.is_empty() {
@@ -243,8 +245,8 @@ fn no_tracker() -> Error {
     )
 }
 
-/// Returns the action tracker from the list, the action or the settings. Fails if they differ, because the line would
-/// then identify another order.
+/// Returns the action tracker from the list, the action or the settings. Fails if the list, the action and the settings
+/// name different action trackers, because the line would then identify another order.
 fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Result<String> {
     let of_action = action.facts.action_tracker_id.as_ref();
     if let (Some(given), Some(known)) = (&order.action_tracker, of_action)
@@ -264,8 +266,8 @@ fn tracker(order: &FileOrder, action: &ActionPlan, options: &WriteOptions) -> Re
     Ok(found.clone())
 }
 
-/// Returns an earlier send for this order through any channel. A line of the file affects every action of the order,
-/// because the line contains the order ID.
+/// Returns an earlier send for this order through any channel. A line of a reversal file affects every action of the
+/// order, because the line contains the order ID.
 fn sent_by_any_channel(
     ledger: &Ledger,
     target: &Target,
@@ -275,8 +277,8 @@ fn sent_by_any_channel(
     if let Some(found) = sent_before(ledger, target, order_id, &action.linked)? {
         return Ok(Some(found));
     }
-    // A refused reversal also blocks a file line: a person must resend the reversal with a reason, through the same
-    // channel.
+    // A reversal that the vendor refused also blocks a file line. A person must resend the reversal with a reason,
+    // through the same channel.
     let refused = |other: &Retraction| {
         other.channel == Channel::Reversal && matches!(other.state, State::Failed | State::NotReceived)
     };
@@ -302,7 +304,7 @@ fn sent(found: &Retraction) -> Error {
     })
 }
 
-/// Builds the text of the file. Marks a row as refused if the format cannot represent it.
+/// Builds the text of the reversal file. Marks a row as refused if the file format cannot represent it.
 fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
     let places: Vec<usize> = (0..rows.len()).filter(|n| rows[*n].written).collect();
     let reversals: Vec<Reversal> = places
@@ -326,8 +328,8 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
     made.text.unwrap_or_default()
 }
 
-/// Records every line as *handed over*, under the send lock. Omits a line that another process has sent in the
-/// meantime.
+/// Records every line of the reversal file as *handed over*, under the send lock. Omits an order that another process
+/// has sent in the meantime.
 fn hand_over(
     ctx: &Context<'_>,
     ledger: &Ledger,

@@ -1,6 +1,6 @@
-//! The result of writing a reversal file: one row for each order, as JSON and as text.
+//! The report about writing a reversal file: one row for each order, as JSON and as text.
 //!
-//! A row has a reason if the file does not contain its order.
+//! Each order that the reversal file does not contain has a reason.
 
 use serde::Serialize;
 
@@ -14,28 +14,28 @@ use crate::retract::receipt::{Mark, finding_lines};
 
 #[derive(Debug, Serialize)]
 pub struct Written {
-    /// Path of the file; `null` if no file was written.
+    /// Path of the reversal file; `null` if recoup wrote no file.
     pub path: Option<String>,
     pub name: String,
     pub dry_run: bool,
-    /// Number of lines in the file.
+    /// Number of lines in the reversal file.
     pub written: usize,
-    /// Number of orders that are not in the file.
+    /// Number of orders that are not in the reversal file.
     pub not_written: usize,
     pub rows: Vec<Row>,
-    /// The ledger and its newest event; `null` if no file was written.
+    /// The ledger and its newest event; `null` if recoup wrote no reversal file.
     pub ledger: Option<Mark>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// Line of the list, from 1; `null` on the command line.
+    /// Line of the refund list, from 1; `null` for an order from the command line.
     pub line: Option<u64>,
     pub order_id: OrderId,
     pub action_id: Option<ActionId>,
     pub action_tracker_id: Option<String>,
     pub reason_code: String,
-    /// Whether the file contains the order or, in a dry run, would contain it.
+    /// Whether the reversal file contains the order or, in a dry run, would contain the order.
     pub written: bool,
     pub retraction: Option<i64>,
     pub message: Option<String>,

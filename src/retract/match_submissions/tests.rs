@@ -1,4 +1,4 @@
-//! Tests what a submissions list proves about a request, and when an absence counts.
+//! Tests what a submissions list proves about a request, and when a request's absence from the list counts.
 
 use super::*;
 use crate::model::ActionId;
@@ -72,28 +72,29 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
     let table: Vec<(_, _, _, Pairs<'_>, _)> = vec![
         (&action, "Reversal", "2026-03-01T10:00:01Z", &by_action, 'f'),
         (&action, "reversal", "2026-03-01T03:00:01-07:00", &by_action, 'f'),
-        // The vendor's clock may be minutes behind. A row from the day before is another request.
+        // The vendor's clock may be minutes behind. A submission from the day before is another request.
         (&action, "Reversal", "2026-03-01T09:51:00Z", &by_action, 'f'),
         (&action, "Reversal", "2026-03-01T09:49:00Z", &by_action, 'a'),
         (&action, "Reversal", "2026-02-28T10:00:00Z", &by_action, 'a'),
         (&action, "Reversal", "", &by_action, 'u'),
-        // The vendor lists a modification if the original amount is 0. Its newest schema omits the amount.
+        // The vendor lists a modification if the original amount is 0. The vendor's newest schema omits the amount of a
+        // reversal.
         (&action, "Modification", "2026-03-01T10:00:01Z", &by_action, 'f'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &no_amount, 'f'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &no_code, 'u'),
-        // Rows with another disposition code, amount, action or type.
+        // Tests submissions with another disposition code, amount, action or type.
         (&action, "Reversal", "2026-03-01T10:00:01Z", &rejected, 'u'),
         (&action, "Modification", "2026-03-01T10:00:01Z", &update, 'a'),
         (&action, "Modification", "2026-03-01T10:00:01Z", &money, 'a'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[("ActionId", "1.2.4")], 'a'),
         (&action, "Conversion", "2026-03-01T10:00:01Z", &by_order, 'a'),
-        // A row without an ActionId may refer to this action if it may refer to this order.
+        // A submission without an ActionId may refer to this action if it may refer to this order.
         (&action, "Reversal", "2026-03-01T10:00:01Z", &by_order, 'u'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[("OrderId", "1002"), ("ActionTrackerId", "7")], 'a'),
         (&action, "Reversal", "2026-03-01T10:00:01Z", &[], 'u'),
         (&action, "Conversion", "2026-03-01T10:00:01Z", &[], 'a'),
         (&action, "Reversal", "2026-02-28T10:00:00Z", &[], 'a'),
-        // The target is an order ID and an event type.
+        // The target of the request is an order ID and an event type.
         (&order, "Reversal", "2026-03-01T10:00:01Z", &by_order, 'f'),
         (&order, "Reversal", "2026-03-01T10:00:01Z", &by_action, 'a'),
         (&order, "Reversal", "2026-03-01T10:00:01Z", &[("OrderId", "1001"), ("ActionTrackerId", "8")], 'a'),
@@ -106,21 +107,21 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
         };
         assert_eq!(found, expected, "{target:?} {kind} {date} {payload:?}");
     }
-    // A batch ID from the ledger belongs to another retraction.
+    // If the ledger has the batch ID of a submission, the submission belongs to another retraction.
     assert_eq!(seen(&action, &[row("Reversal", SENT, &by_action)], &["A-1"]), SearchResult::Absent);
-    // Of two matches, the row dated closest to the send wins.
+    // If two submissions match, recoup takes the submission dated closest to the send.
     let mut later = row("Reversal", "2026-03-01T12:00:00Z", &by_action);
     later.batch_id = Some("A-2".into());
     let found = seen(&action, &[later, row("Reversal", "2026-03-01T10:00:02Z", &by_action)], &[]);
     let uri = Some("/Advertisers/S/APISubmissions/A-1".to_owned());
     assert_eq!(found, SearchResult::Found { batch_id: "A-1".into(), uri });
-    // Without a link, recoup reads the row at the documented path with the batch ID. Without link and batch ID, recoup
-    // cannot read the row again.
+    // If a listed submission has no link, recoup reads it at the documented path with the batch ID. Without link and
+    // batch ID, recoup cannot read the submission again.
     let mut bare = Submission { raw: "{}".into(), ..row("Reversal", SENT, &by_action) };
     let uri = Some("APISubmissions/A-1".to_owned());
     assert_eq!(seen(&action, std::slice::from_ref(&bare), &[]), SearchResult::Found { batch_id: "A-1".into(), uri });
-    // A row whose batch ID is invalid in a path proves that the vendor received the request, but recoup cannot read the
-    // row again.
+    // A submission whose batch ID is invalid in a path proves that the vendor received the request, but recoup cannot
+    // read the submission again.
     bare.batch_id = Some("A/1".into());
     let found = seen(&action, std::slice::from_ref(&bare), &[]);
     assert_eq!(found, SearchResult::Found { batch_id: "A/1".into(), uri: None });
@@ -140,7 +141,7 @@ fn two_whole_lists_an_hour_apart_show_an_absence() {
         (&[("2026-03-01T11:30:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:05:00Z", true)], true),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:04:59Z", true)], false),
-        // The first reading is too soon after the send to count.
+        // recoup read the first list too soon after the send. Therefore the first list does not count.
         (&[("2026-03-01T10:01:00Z", true), ("2026-03-01T11:05:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", false), ("2026-03-01T11:05:00Z", true)], false),
         (&[("2026-03-01T10:05:00Z", true), ("2026-03-01T11:05:00Z", false)], false),

@@ -25,17 +25,17 @@ use crate::store::ledger::{Channel, Event, Retraction, State};
 pub struct Entry {
     /// Ledger number of the retraction; `null` if the ledger has no entry.
     pub id: Option<i64>,
-    /// The channel: `reversal`, `modification`, `file` …
+    /// The channel of the retraction: `reversal`, `modification`, `file` …
     #[serde(rename = "road")]
     pub channel: Channel,
     /// The ActionId; `null` for a send by order ID and action tracker.
     pub action_id: Option<String>,
     pub action_tracker_id: Option<String>,
-    /// Number of the attempt, starting at 1.
+    /// Number of the attempt to send this action, starting at 1.
     pub attempt: Option<i64>,
-    /// The previous attempts, oldest first.
+    /// The previous attempts to send this action, oldest first.
     pub attempts_before: Vec<PreviousAttempt>,
-    /// A state of the ledger, or `would_send`, `not_sent`, `stopped` or `already_cancelled`.
+    /// The state in the ledger, or `would_send`, `not_sent`, `stopped` or `already_cancelled`.
     pub state: String,
     pub message: String,
     pub batch_id: Option<String>,
@@ -43,7 +43,7 @@ pub struct Entry {
     pub submission: Option<Value>,
     /// Whether this command sent the request.
     pub sent_now: bool,
-    /// The parameters of the sent request; `null` if recoup sent none.
+    /// The parameters of the sent request; `null` if recoup sent no request.
     #[schema(value_type = Option<Object>)]
     pub sent: Option<Value>,
     /// When the request was sent, RFC 3339.
@@ -51,14 +51,14 @@ pub struct Entry {
     /// When the retraction was confirmed, RFC 3339.
     pub confirmed_at: Option<String>,
     pub person: Option<String>,
-    /// The second person, who approved it; `null` if it needed no approval.
+    /// The second person, who approved the retraction; `null` if the retraction needed no approval.
     pub approved_by: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
     /// The values that an adjustment changes, before and after; `null` for other channels.
     #[schema(value_type = Option<Object>)]
     pub change: Option<Preview>,
-    /// The line of a reversal file; `null` for other channels.
+    /// The line of the reversal file; `null` for other channels.
     pub file: Option<FileLine>,
     pub rewards: Vec<RewardLine>,
     pub referrals: Vec<ReferralLine>,
@@ -68,11 +68,11 @@ pub struct Entry {
     pub verdict: Option<Verdict>,
     pub findings: Vec<Finding>,
     pub check: Vec<String>,
-    /// The ledger events, oldest first.
+    /// The ledger events of the retraction, oldest first.
     pub events: Vec<EventLine>,
     #[serde(skip)]
     pub(in crate::retract) ledger_state: Option<State>,
-    /// Whether this command found it in the ledger and sent nothing.
+    /// Whether this command found the retraction in the ledger and sent nothing.
     #[serde(skip)]
     pub(in crate::retract) was_found: bool,
 }
@@ -80,32 +80,32 @@ pub struct Entry {
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct RewardLine {
     pub reward_id: String,
-    /// `REFERRED`, `FRIEND_SIGNUP` …
+    /// The source of the reward: `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
-    /// The state before the send.
+    /// The state of the reward before the send.
     pub before: String,
-    /// The newest state; `null` if recoup did not read the reward after the send.
+    /// The newest state of the reward; `null` if recoup did not read the reward after the send.
     pub after: Option<String>,
-    /// The newest known state, of ledger and index.
+    /// The newest known state of the reward, from the ledger and the index.
     pub state: String,
-    /// ISO 4217 code, if the index has it.
+    /// ISO 4217 code of the reward's currency, if the index has it.
     pub currency: Option<String>,
-    /// When that state was read, RFC 3339; `null` for a reading of this request.
+    /// When recoup read the reward's state, RFC 3339; `null` if this request read it.
     pub as_of: Option<String>,
     pub unit: Option<String>,
-    /// Amount earned, in `unit`.
+    /// The amount that the reward earned, in `unit`.
     pub assigned: Option<i64>,
-    /// Amount redeemed, in `unit`.
+    /// The redeemed amount of the reward, in `unit`.
     pub redeemed: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct EventLine {
-    /// Time of the event, RFC 3339.
+    /// Time of the ledger event, RFC 3339.
     pub at: String,
     pub state: State,
-    /// The kind of the event: `state` for a change of state, or else the kind of a note, such as `look`, `resend` or
-    /// `override`.
+    /// The kind of the ledger event: `state` for a change of state, or else the kind of a note, such as `look`,
+    /// `resend` or `override`.
     pub kind: String,
     pub message: String,
 }
@@ -126,7 +126,7 @@ fn change_now(retraction: &Retraction) -> Option<Preview> {
 }
 
 impl RewardLine {
-    /// Formats the amount with its unit; empty if unknown.
+    /// Formats the reward's amount with its unit; empty if the amount is unknown.
     pub fn amount(&self) -> String {
         super::text::amount(self.assigned, self.unit.as_deref())
     }
@@ -148,7 +148,7 @@ fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>, as_of: Optio
     }
 }
 
-/// Returns the newest value of `key` in the events, as a list; empty if no event has the key.
+/// Returns the newest value of `key` in the retraction's events, as a list; empty if no event has the key.
 fn detail<T: DeserializeOwned>(retraction: &Retraction, key: &str) -> Vec<T> {
     retraction.detail(key).and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default()
 }
@@ -230,7 +230,8 @@ impl Entry {
         }
     }
 
-    /// Takes the currencies of the index, and for an entry of the ledger the states that are newer than its own.
+    /// Copies the rewards' currencies from the index. For a receipt entry of the ledger, also copies the reward states
+    /// that are newer in the index.
     pub fn update_from_index(&mut self, index: &IndexReader, now: Timestamp) -> Result<()> {
         let Some(action_id) = &self.action_id else { return Ok(()) };
         let known = index.rewards_of_action(&ActionId::new(action_id))?;
@@ -302,14 +303,15 @@ impl Entry {
         }
     }
 
-    /// Returns the error kind of this entry; `None` for success.
+    /// Returns the error kind of this receipt entry; `None` for success.
     pub fn problem(&self) -> Option<Kind> {
         match self.ledger_state {
             Some(State::Sending | State::Queued | State::Unknown | State::Unconfirmed | State::HandedOver) => {
                 Some(Kind::NotConfirmed)
             }
             Some(State::Failed | State::NotReceived) => Some(Kind::VendorRefused),
-            // A retraction in one of these states proves nothing. A later attempt may prove the retraction.
+            // A *planned*, *superseded* or *released* retraction proves nothing. A later attempt may prove the
+            // retraction.
             Some(State::Planned | State::Superseded | State::Released) => Some(Kind::Failed),
             _ => None,
         }

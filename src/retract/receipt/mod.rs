@@ -26,19 +26,20 @@ pub struct Receipt {
     pub tenant: String,
     pub account_sid: String,
     pub dry_run: bool,
-    /// Fingerprint of the plan; `null` without a plan. A person's confirmation is valid for one fingerprint only.
+    /// Fingerprint of the plan; `null` if the receipt has no plan. A person's confirmation is valid for one plan's
+    /// fingerprint only.
     pub plan: Option<String>,
-    /// Why the policy requires a second person's approval; `null` if it does not.
+    /// Why the policy requires a second person's approval; `null` if the policy requires none.
     pub approval: Option<String>,
-    /// One entry for each action.
+    /// One receipt entry for each action of the order.
     pub retractions: Vec<Entry>,
-    /// How much of the tenant the index has read. *Confirmed* refers to the known rewards.
+    /// How much of the tenant the index has read. *Confirmed* refers only to the rewards that recoup knows.
     pub coverage: Coverage,
     /// Whether this is the tenant's first retraction. The receipt of the first retraction explains the program rule.
     #[serde(skip)]
     pub first: bool,
-    /// The ledger and its newest event, which `recoup audit verify --head` uses to detect a truncated ledger. `null` if
-    /// this run wrote nothing to the ledger.
+    /// The ledger and its newest event. `recoup audit verify --head` uses the event to detect a truncated ledger. The
+    /// mark is `null` if this run wrote nothing to the ledger.
     pub ledger: Option<Mark>,
     /// The error that ended the run early; `null` without an error.
     #[schema(value_type = Option<Object>)]
@@ -54,7 +55,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Reads the mark; `None` if the ledger cannot be read.
+    /// Reads the newest event of the ledger; `None` if recoup cannot read the ledger.
     pub fn of(ledger: &Ledger) -> Option<Self> {
         ledger.ledger_id().and_then(|id| Ok(Self { id, head: ledger.head()? })).ok()
     }
@@ -81,7 +82,7 @@ impl Receipt {
         }
     }
 
-    /// Builds a receipt of past retractions from their ledger entries. Nothing was sent for this receipt.
+    /// Builds a receipt of past retractions from their ledger entries. A receipt from ledger entries sends nothing.
     pub fn of_ledger(
         identity: &Identity,
         order_id: &OrderId,
@@ -95,12 +96,13 @@ impl Receipt {
         receipt
     }
 
-    /// Adds the ledger's newest event. A receipt without it is still useful, so an error is ignored.
+    /// Adds the ledger's newest event to the receipt. A receipt without the ledger's newest event is still useful.
+    /// Therefore recoup ignores an error when it adds the ledger's newest event to a receipt.
     pub fn mark(&mut self, ledger: &Ledger) {
         self.ledger = Mark::of(ledger);
     }
 
-    /// Adds a planned action that this run does not send.
+    /// Adds to the receipt a planned action that this run does not send.
     pub fn planned(&mut self, action: &ActionPlan) {
         match &action.step {
             Step::Send => {
@@ -122,14 +124,14 @@ impl Receipt {
         }
     }
 
-    /// Adds an adjustment that a dry run would send.
+    /// Adds to the receipt an adjustment that a real run would send.
     pub fn would_adjust(&mut self, action: &ActionPlan, change: &Preview) {
         let message = "a dry run: nothing was sent; this action would be changed as shown";
         let entry = Entry::unsent(action, "would_send", message);
         self.retractions.push(Entry { channel: Channel::Modification, change: Some(change.clone()), ..entry });
     }
 
-    /// Adds a reward that a dry run would cancel.
+    /// Adds to the receipt a reward that a real run would cancel.
     pub fn would_cancel(&mut self, reward: &Snapshot, findings: &Findings) {
         self.retractions.push(Entry {
             channel: Channel::Reward,
@@ -142,7 +144,7 @@ impl Receipt {
         });
     }
 
-    /// Adds an action that recoup did not send, with the reason.
+    /// Adds to the receipt an action that recoup did not send, with the reason.
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
             Step::Send => self.retractions.push(Entry::unsent(action, "not_sent", why)),
@@ -150,12 +152,13 @@ impl Receipt {
         }
     }
 
-    /// Adds a retraction from the ledger. `sent_now` is `true` if this command sent it.
+    /// Adds a retraction from the ledger to the receipt. `sent_now` is `true` if this command sent the retraction.
     pub fn add(&mut self, retraction: &Retraction, findings: &[Finding], sent_now: bool) {
         self.retractions.push(Entry { sent_now, was_found: !sent_now, ..Entry::of(retraction, findings) });
     }
 
-    /// Records the error that ended the run early. If there are several errors, keeps the most severe error.
+    /// Records in the receipt the error that ended the run early. If a run had several errors, its receipt keeps the
+    /// most severe error.
     pub fn end_early(&mut self, error: Error) {
         if self.error.as_ref().is_none_or(|known| error.kind.rank() < known.kind.rank()) {
             self.error = Some(error);
@@ -167,7 +170,8 @@ impl Receipt {
         let worst = self.retractions.iter().filter_map(|entry| Some((entry.problem()?, entry)));
         let worst = worst.min_by_key(|(kind, _)| kind.rank());
         if let Some(error) = &self.error {
-            // The error of an entry that was sent and cannot be read may be more severe than the recorded error.
+            // The error of an entry that was sent and that recoup cannot read may be more severe than the recorded
+            // error.
             return Some(match worst {
                 Some((kind, _)) if kind.rank() < error.kind.rank() => Error { kind, ..error.clone() },
                 _ => error.clone(),

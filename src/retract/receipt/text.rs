@@ -1,4 +1,4 @@
-//! Renders a receipt as text for a ticket. The text contains no account ID.
+//! Renders a receipt as text for a ticket. The text of a receipt contains no account ID.
 
 use super::{Entry, Mark, Receipt};
 use crate::model::program_rule::{ProgramRule, RuleState};
@@ -27,7 +27,7 @@ impl Entry {
         let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
         let before = if self.was_found && self.sent.is_some() { " (sent before; nothing was sent now)" } else { "" };
         lines.push(format!("{what}{number}: {}{before}", self.state));
-        // The findings in the text below give the reason for the stop.
+        // The text of a stopped entry does not repeat the reason, because the findings below it contain the reason.
         let is_said = self.state == "stopped" && self.findings.iter().any(Finding::stops);
         lines.push(format!("  {}", if is_said { "nothing was sent" } else { &self.message }));
         if let Some(sent) = &self.sent {
@@ -84,7 +84,7 @@ impl Entry {
         self.unsaid_rules().into_iter().map(ProgramRule::dated_line).collect()
     }
 
-    /// Returns the program rules of [`Entry::rule_lines`].
+    /// Returns the program rules that [`Entry::rule_lines`] formats.
     pub fn unsaid_rules(&self) -> Vec<&ProgramRule> {
         if self.state == "unconfirmed" {
             return Vec::new();
@@ -121,7 +121,7 @@ impl Receipt {
         }
         lines.push(coverage_line(&self.coverage));
         lines.extend(self.ledger.as_ref().map(Mark::line));
-        // The checklist of an unconfirmed entry already contains the rule.
+        // The checklist of an unconfirmed entry already contains the program rule.
         let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
         let mut sent = self.retractions.iter().filter(|entry| entry.sent_now).peekable();
         if !unsettled && self.first && sent.peek().is_some() {
@@ -155,7 +155,7 @@ pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     lines
 }
 
-/// Formats how much of the tenant the index has read. *Confirmed* refers to the known rewards.
+/// Formats how much of the tenant the index has read. *Confirmed* refers only to the rewards that recoup knows.
 pub fn coverage_line(coverage: &Coverage) -> String {
     match &coverage.as_of {
         Some(as_of) => format!(
@@ -168,7 +168,7 @@ pub fn coverage_line(coverage: &Coverage) -> String {
     }
 }
 
-/// Returns the lines that a person sees before the confirmation.
+/// Returns the lines of the plan that a person sees before the confirmation.
 pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bool) -> Vec<String> {
     let mut lines =
         vec![format!("will retract for tenant {} (Account SID {}):", identity.tenant, identity.account_sid)];
@@ -218,7 +218,7 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
     lines
 }
 
-/// Formats the amount of a reward with its unit; empty if unknown.
+/// Formats the amount of a reward with its unit; empty if the amount is unknown.
 pub(super) fn amount(assigned: Option<i64>, unit: Option<&str>) -> String {
     match (assigned, unit) {
         (Some(assigned), Some(unit)) => format!("{assigned} {unit}"),

@@ -154,7 +154,7 @@ async fn answer(
     .await
 }
 
-/// Responds to a decision: 202 if the service has started to carry out an approved request, 200 otherwise.
+/// Builds the response to a decision: 202 if the service has started to carry out an approved request, 200 otherwise.
 async fn answered(
     app: &Arc<App>,
     who: &Principal,
@@ -166,7 +166,7 @@ async fn answered(
         Answer::Approve => {
             let (_, is_carried_out) = app.approve(who, id, reason).await?;
             let status = if is_carried_out { StatusCode::ACCEPTED } else { StatusCode::OK };
-            // Reads the approval again, because carrying it out has changed its stage.
+            // Reads the approval again, because carrying out the request has changed the approval's stage.
             return Ok((status, app.approval(id)?));
         }
         Answer::Decline => app.decline(who, id, reason).await?,
@@ -175,7 +175,7 @@ async fn answered(
     Ok((StatusCode::OK, approval))
 }
 
-/// Parses the body of a decision. An empty body is a decision without a reason.
+/// Parses the body of a decision about an approval. An empty body is a decision without a reason.
 fn decision_of(body: &[u8]) -> Result<Decision> {
     if body.is_empty() {
         return Ok(Decision::default());
@@ -186,7 +186,8 @@ fn decision_of(body: &[u8]) -> Result<Decision> {
     })
 }
 
-/// Builds the response to an approval. If the request was carried out, `Location` is its retractions or its batch.
+/// Builds the response to an approval. If the service has carried out the request, `Location` is its retractions or its
+/// batch.
 fn located(reply: Reply) -> axum::response::Response {
     if reply.status != StatusCode::ACCEPTED {
         return reply.response();

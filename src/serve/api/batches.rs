@@ -62,7 +62,8 @@ pub(in crate::serve) async fn create(
         Begun::New(key) => key,
         Begun::Replay(reply) => return Ok(located(reply)),
     };
-    // Errors about the file quote its cells, so the service does not store these responses under the idempotency key.
+    // Errors about the refund file quote its cells, so the service does not store these responses under the idempotency
+    // key.
     let refunds = match app.read_upload(&body, &options) {
         Ok(Parsed::Complete(refunds)) => *refunds,
         Ok(Parsed::NeedsMapping(doubtful)) => return Ok(key.release(&app, Problem::doubtful(*doubtful))?),
@@ -74,7 +75,7 @@ pub(in crate::serve) async fn create(
     }
 }
 
-/// Builds the response with a batch and its `Location`.
+/// Builds the response that contains a batch and its `Location`.
 fn located(reply: Reply) -> Response {
     let batch: Value = serde_json::from_str(&reply.body).unwrap_or_default();
     let location = format!("{PATH}/{}", batch["id"].as_str().unwrap_or_default());

@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: a repeated request gets the response of the first one and has no further effect.
 //!
-//! A key belongs to one user. The service stores the hash of the request, and for a day its response. With the key, a client
-//! that lost the response can get it again. A second retraction of the same action is prevented by the ledger and not by the
-//! key.
+//! An idempotency key belongs to one user. The service stores the hash of the request, and for a day its response. With
+//! the same key, a client that lost the response can get the response again. The ledger, not the idempotency key,
+//! prevents a second retraction of the same action.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::model::hex;
 use crate::serve::app::App;
 use crate::serve::extractors::Caller;
 
-/// Maximum length of a key, in characters.
+/// Maximum length of an idempotency key, in characters.
 const KEY_AT_MOST: usize = 200;
 
 /// A request that has reserved its idempotency key until the request is finished.
@@ -33,7 +33,7 @@ pub(super) enum Begun {
     Replay(Reply),
 }
 
-/// Reserves the idempotency key of a request. The stored hash covers path, query and body.
+/// Reserves the idempotency key of a request. The stored hash covers path, query and body of the request.
 pub(super) fn begin(
     app: &Arc<App>,
     caller: &Caller,
@@ -53,7 +53,8 @@ pub(super) fn begin(
         .hint("make a new key for each change, and repeat a request with its key if you lost the response"));
     }
     let address = uri.path_and_query().map_or("/", |address| address.as_str());
-    // Each part has its length as a prefix, so that two different requests never hash the same bytes.
+    // Each part of the hashed text has its length as a prefix, so that two different requests never hash the same
+    // bytes.
     let mut context = Context::new(&SHA256);
     context.update(&(address.len() as u64).to_le_bytes());
     context.update(address.as_bytes());
@@ -88,7 +89,7 @@ pub(super) fn begin(
 }
 
 impl Idempotent {
-    /// Stores the response under the idempotency key, and returns it.
+    /// Stores the response under the idempotency key, and returns the response.
     pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Reply> {
         app.access.with(|access| {
             access.map_or(Ok(()), |access| access.finish_idempotent(&self.user, &self.key, status.as_u16(), &body))
@@ -96,7 +97,7 @@ impl Idempotent {
         Ok(Reply { status, body, is_replay: false })
     }
 
-    /// Responds with an error. Frees the idempotency key if a repetition of the request may succeed.
+    /// Responds with an error. Frees the idempotency key if a repeated request may succeed.
     pub(super) fn fail(self, app: &App, error: Error) -> Result<Response> {
         let is_final = matches!(error.kind, Kind::VendorRefused | Kind::Usage);
         let problem = Problem::from(error);

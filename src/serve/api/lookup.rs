@@ -1,4 +1,5 @@
-//! `GET /api/v1/lookup`: returns the index entry of an order. Must handle thousands of requests a second.
+//! `GET /api/v1/lookup`: returns what the index has about an order. The route must handle thousands of requests a
+//! second.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The JSON API, version 1, for helpdesks and scripts: look-ups, preflights, retractions, batches, approvals, status.
 //!
-//! The API returns the same objects as the command line with `--json`. It masks accounts unless the caller requests them and
-//! has the right to see them. An error is a problem object (RFC 9457). Every request requires a token, except for the API's
-//! description.
+//! The API returns the same objects as the command line with `--json`. The API masks account IDs unless the caller
+//! requests them and has the right to see them. An error is a problem object (RFC 9457). Every request except the
+//! request for the API's description requires a token.
 
 pub(super) mod approvals;
 pub(super) mod batches;
@@ -32,13 +32,13 @@ use crate::error::{Error, Kind};
 
 pub(super) type ApiResult = Result<Response, Problem>;
 
-/// Header of a stored response that is repeated for the same `Idempotency-Key`.
+/// The header that marks a stored response, which the service repeats for the same `Idempotency-Key`.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Value of `Retry-After` in a 202: the client may then poll the state of its request.
+/// The value of `Retry-After` in a 202: the client may then poll the state of its request.
 const POLL_SECONDS: &str = "2";
 
-/// A response, as it is stored under its idempotency key.
+/// A response in the form in which it is stored under its idempotency key.
 struct Reply {
     status: StatusCode,
     body: String,
@@ -55,7 +55,7 @@ impl Reply {
         response
     }
 
-    /// Builds the response with a `Location`: the object that the request created or started.
+    /// Builds the response with a `Location`: the URL of the object that the request created or started.
     fn located(self, location: &str) -> Response {
         let status = self.status;
         let mut response = self.response();
@@ -71,8 +71,8 @@ impl Reply {
     }
 }
 
-/// Runs a request as its own task. If the client disconnects, the service still stores the response for a repetition with
-/// the same idempotency key.
+/// Runs a request as its own task. If the client disconnects, the service still stores the response for a repeated
+/// request with the same idempotency key.
 async fn in_background(app: &Arc<App>, work: impl Future<Output = ApiResult> + Send + 'static) -> ApiResult {
     app.actions.tasks.spawn(work).await.unwrap_or_else(|error| Err(aborted(&error).into()))
 }

@@ -1,8 +1,8 @@
 //! `GET /api/v1/openapi.json`: the API's own description (OpenAPI 3.1), generated from its handlers.
 //!
-//! The macros on the handlers describe each operation. This file adds the common parts: servers, headers, error responses
-//! and examples. The service checks the query parameters of a request against this description, so the two cannot differ.
-//! differ.
+//! The macros on the handlers describe each operation. This module adds the common parts of the API description:
+//! servers, headers, error responses and examples. The service checks the query parameters of a request against the API
+//! description, so the description cannot differ from the service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -57,7 +57,7 @@ use crate::serve::extractors::Fields;
 )]
 struct Description;
 
-/// Adds the bearer token's security scheme to the description.
+/// Adds the security scheme for bearer tokens to the description.
 struct Tokens;
 
 impl Modify for Tokens {
@@ -74,7 +74,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// The query parameters of each method and path. The flag says whether the parameter may repeat.
+/// The query parameters of each method and path. The `bool` is `true` if the parameter may repeat.
 static QUERIES: LazyLock<BTreeMap<(String, String), BTreeMap<String, bool>>> = LazyLock::new(|| {
     let mut queries = BTreeMap::new();
     for (path, method, operation) in operations(&DOCUMENT) {
@@ -96,8 +96,8 @@ pub(in crate::serve) async fn describe() -> Response {
     ([(CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
-/// Rejects a query parameter that is unknown or repeated without permission: a misspelt or doubled parameter would change
-/// what is read or sent. `path` is the route's pattern.
+/// Rejects a query parameter that is unknown or repeated without permission, because a misspelt or doubled parameter
+/// would change what recoup reads or sends. `path` is the route's pattern.
 pub(in crate::serve) fn check_query(method: &str, path: &str, query: &str) -> Result<(), Problem> {
     let Some(known) = QUERIES.get(&(method.to_owned(), path.to_owned())) else { return Ok(()) };
     let invalid = |detail: String| {
@@ -120,7 +120,7 @@ pub(in crate::serve) fn check_query(method: &str, path: &str, query: &str) -> Re
     Ok(())
 }
 
-/// Iterates over all operations as path, method and description.
+/// Returns an iterator over all operations of the API: path, method and description.
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     let paths = document["paths"].as_object().into_iter().flatten();
     paths.flat_map(|(path, methods)| {
@@ -217,19 +217,19 @@ fn headers() -> Value {
     })
 }
 
-/// The operations to which a common error applies.
+/// The operations that may respond with a common error.
 #[derive(Clone, Copy)]
 enum Applies {
     Always,
-    /// Operations that require a token.
+    /// All operations that require a token.
     Secured,
-    /// Operations on one item.
+    /// All operations on one item.
     Path,
-    /// Operations that change something.
+    /// All operations that change something.
     Change,
-    /// Operations with an `Idempotency-Key`.
+    /// All operations with an `Idempotency-Key`.
     Keyed,
-    /// Operations with a body.
+    /// All operations with a request body.
     Body,
 }
 
@@ -239,7 +239,7 @@ struct CommonError {
     name: &'static str,
     description: &'static str,
     applies: Applies,
-    /// `kind`, `title` and `detail` of the example.
+    /// `kind`, `title` and `detail` of the example of this error.
     example: [&'static str; 3],
 }
 
@@ -363,8 +363,8 @@ impl CommonError {
     }
 }
 
-/// Examples of requests and responses, by operation and then by `request` or status. A test compares them with responses of
-/// the service.
+/// Examples of requests and responses, by operation and then by `request` or status. A test compares the examples with
+/// responses of the service.
 static EXAMPLES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default());
 

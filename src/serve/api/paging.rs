@@ -1,7 +1,7 @@
 //! Paging of lists: the common query parameters, the cursor, and the link to the next page.
 //!
-//! A list starts with the oldest item, so a new item never shifts a page that a client has read. A cursor is the ID of the
-//! last item of a page. It is opaque: clients take it from the `Link` header.
+//! A list of the API starts with the oldest item, so a new item never shifts a page that a client has read. A cursor is
+//! the ID of the last item of a page. Cursors are opaque: clients take a cursor from the `Link` header.
 
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
@@ -22,11 +22,11 @@ const LIMIT_AT_MOST: usize = 200;
 
 pub(super) struct Page {
     pub(super) limit: usize,
-    /// The decoded cursor: the last item of the previous page.
+    /// The decoded cursor: the ID of the last item of the previous page.
     pub(super) after: Option<String>,
-    /// Only items recorded at this time or later.
+    /// The page has only items recorded at this time or later.
     pub(super) since: Option<Timestamp>,
-    /// Only items recorded before this time.
+    /// The page has only items recorded before this time.
     pub(super) until: Option<Timestamp>,
 }
 
@@ -48,15 +48,15 @@ impl Page {
         self.after.as_deref().map_or(Ok(0), |text| text.parse().map_err(|_not_a_number| bad_cursor()))
     }
 
-    /// Whether an item that was recorded at this time is in the requested time range.
+    /// Returns `true` if an item that was recorded at this time is in the requested time range.
     pub(super) fn includes(&self, at: &str) -> bool {
         let Ok(at) = at.parse::<Timestamp>() else { return self.since.is_none() && self.until.is_none() };
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
     }
 
-    /// Returns one page of the items that follow the cursor. `key` returns an item's ID for the cursor.
+    /// Returns one page of the items that follow the cursor. The closure `key` returns an item's ID for the cursor.
     ///
-    /// The caller passes at least one item more than the limit if there is another page.
+    /// If there is another page, the caller must pass at least one item more than the limit.
     pub(super) fn response<T: Serialize>(
         &self,
         path: &str,
@@ -72,7 +72,7 @@ impl Page {
             query.extend_pairs(fields.pairs().filter(|(name, _)| *name != "cursor"));
             query.append_pair("cursor", &Base64UrlUnpadded::encode_string(key(last).as_bytes()));
             let link = format!("<{path}?{}>; rel=\"next\"", query.finish());
-            // Always succeeds, because the serializer writes only ASCII.
+            // The header value is always valid, because the serializer writes only ASCII.
             if let Ok(link) = HeaderValue::from_str(&link) {
                 response.headers_mut().insert(LINK, link);
             }

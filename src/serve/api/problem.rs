@@ -16,7 +16,7 @@ use crate::serve::ui_text;
 
 pub(in crate::serve) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Boxed to keep `Result` small, because every handler returns it.
+/// The problem is boxed to keep `Result` small, because every handler returns a `Result` with it.
 #[derive(Debug)]
 pub(in crate::serve) struct Problem(Box<Body>);
 
@@ -103,7 +103,7 @@ impl Problem {
         }))
     }
 
-    /// The error of a file some of whose columns must be explained.
+    /// Returns the error for a file some of whose columns must be explained.
     pub(super) fn doubtful(doubtful: NeedsMapping) -> Self {
         let in_doubt = |doubt: UnclearColumn| ColumnInDoubt {
             name: doubt.name,
@@ -115,7 +115,7 @@ impl Problem {
         problem
     }
 
-    /// Converts an error about a file. Its hint then contains query parameters in place of flags.
+    /// Converts an error about a refund file. The hint of the converted error has query parameters in place of flags.
     pub(super) fn of_file(error: Error) -> Self {
         Self::from(Error { hint: error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Api)), ..error })
     }
@@ -173,7 +173,7 @@ impl Problem {
                 "a lead approves it on the page, or with POST /api/v1/approvals/{id}/approve; the service then carries it out"
             ));
         } else if !overrides.is_empty() {
-            // Removes the clause about an override, because it contains a flag of the command line.
+            // Removes the clause about an override from a hint, because the clause contains a command-line flag.
             let remedy = body.hint.as_deref().and_then(without_flag_clauses).unwrap_or_default();
             let separator = if remedy.is_empty() { "" } else { "; " };
             let names = overrides.join("`, `");
@@ -186,7 +186,7 @@ impl Problem {
     }
 }
 
-/// The hint of an error without its own hint.
+/// Returns the hint for an error without its own hint.
 fn default_hint(kind: Kind) -> &'static str {
     match kind {
         Kind::Usage => "/api/v1/openapi.json describes every request",
@@ -201,12 +201,12 @@ impl From<Error> for Problem {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(kind = error.kind.name(), "{}", error.message);
         }
-        // Uses the original hint, whose flags are needed to find the clauses to replace.
+        // The conversion needs the original hint, because it finds the clauses to replace by their flags.
         let hint = error.hint.clone().unwrap_or_else(|| default_hint(error.kind).to_owned());
         let mut problem = Self::new(status, error.kind.name(), ui_text::heading_of(error.kind), error.message);
         problem.0.retry = match error.kind {
             Kind::Busy => Some(Retry::After(SignedDuration::from_secs(1))),
-            // Usually another process of the service has started within this time.
+            // After a stop of the service, another process of the service has usually started within ten seconds.
             Kind::Interrupted => Some(Retry::After(SignedDuration::from_secs(10))),
             _ => None,
         };
@@ -238,7 +238,7 @@ impl IntoResponse for Problem {
 }
 
 impl Retry {
-    /// Whole seconds from now until the retry, at least one.
+    /// Returns the whole seconds from now until the retry, at least one.
     pub(in crate::serve) fn seconds(self, now: Timestamp) -> i64 {
         let wait = match self {
             Self::After(wait) => wait,

@@ -1,8 +1,8 @@
 //! Limits the requests of each API token per minute, and adds headers with the number of requests left.
 //!
-//! The headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. The limit
-//! applies to one process. It prevents a client that loops by mistake from slowing the service down. The vendor's quota has
-//! its own limit.
+//! The added headers are `RateLimit-Policy` and `RateLimit` of the IETF draft *RateLimit header fields for HTTP*. The
+//! limit of API requests applies to one process. The limit of API requests prevents a client that loops by mistake from
+//! slowing the service down. The vendor's quota has a limit of its own.
 
 use std::num::NonZeroU32;
 
@@ -18,7 +18,7 @@ use super::{Problem, Retry};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// One token bucket for each API token. It holds the requests of one minute and refills evenly.
+/// A token bucket for each API token. A token bucket holds the requests of one minute and refills evenly.
 pub(in crate::serve) struct RateLimit {
     limiter: RateLimiter<i64, DefaultKeyedStateStore<i64>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,
@@ -31,8 +31,8 @@ impl RateLimit {
         Self { limiter, clock: DefaultClock::default(), per_minute }
     }
 
-    /// Counts one request against the token's limit. Returns how many more it may make now, or the `429` problem with the
-    /// time to wait if the limit is used up.
+    /// Counts one request against the API token's limit. Returns how many more requests the token may make now. If the
+    /// limit is used up, returns the `429` problem with the time to wait.
     pub(in crate::serve) fn count(&self, token: i64) -> Result<u32, Problem> {
         let refused = match self.limiter.check_key(&token) {
             Ok(state) => return Ok(state.remaining_burst_capacity()),

@@ -74,8 +74,8 @@ async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: 
     Ok(located(key.finish(&app, status, json_text(&receipt_for_api(receipt))?)?))
 }
 
-/// Builds the response with a receipt. `Location` is the retraction, or the list of the order's retractions if there are
-/// several.
+/// Builds the response with a receipt. `Location` is the URL of the retraction, or of the list of the order's
+/// retractions if there are several.
 fn located(reply: Reply) -> Response {
     let receipt: Value = serde_json::from_str(&reply.body).unwrap_or_default();
     let mut ids = receipt["retractions"].as_array().into_iter().flatten().filter_map(|entry| entry["id"].as_i64());

@@ -1,4 +1,5 @@
-//! Plans and applies a batch with the steps of `recoup retract --file`. Input and output are bytes in place of files.
+//! Plans and applies a batch with the steps of `recoup retract --file`. The input and the output of a batch are bytes
+//! in place of files.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +14,14 @@ use crate::retract::{Options, WriterSettings};
 use crate::serve::actions::Actions;
 use crate::store::ledger::Channel;
 
-/// Error messages call an upload by this name and not by the client's file name.
+/// The name by which error messages call an upload, in place of the client's file name.
 pub(super) const NAME: &str = "the file";
 
-/// Maximum number of rows of a batch that reads each action before its retraction is sent. A larger batch saves that
-/// request.
+/// Maximum number of rows of a batch that reads each action before it sends the retraction. A larger batch does not
+/// read the actions, to save requests.
 const READ_ACTIONS: usize = 100;
 
-/// Plans every row and sends nothing. Returns the plan file, and stores the plan's totals in the batch.
+/// Plans every row of a batch and sends nothing. Returns the plan file, and stores the plan's totals in the batch.
 pub(super) async fn plan(
     actions: &Actions,
     who: &Principal,
@@ -47,7 +48,8 @@ pub(super) async fn plan(
     plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(actions), now)
 }
 
-/// Applies a plan and returns the outcome of each row. Checks each row live again, and sends only what the plan allows.
+/// Applies the plan of a batch and returns the outcome of each row. Checks each row of the batch live again, and sends
+/// only what the plan allows.
 pub(super) async fn apply(
     actions: &Actions,
     who: &Principal,
@@ -67,7 +69,8 @@ pub(super) async fn apply(
     work.hold_to(&planned.planned);
     work.intent(actions.settings.limits)?;
     if let Err(error) = work.carry_out(&writer(actions)).await {
-        // A missing approval stops the batch before anything is sent. Any other error is reported in the outcomes.
+        // A missing approval stops the batch before recoup sends anything. The outcomes of the batch report any other
+        // error.
         if error.kind == crate::error::Kind::NeedsApproval {
             return Err(error);
         }
@@ -81,7 +84,7 @@ pub(super) async fn apply(
     Ok(outcomes)
 }
 
-/// Settings with the command line's long wait for the vendor's limit, because no user waits for a batch.
+/// Returns settings with the command line's long wait for the vendor's limit, because no user waits for a batch.
 fn writer(actions: &Actions) -> WriterSettings {
     let mut writer = actions.settings.writer.clone();
     writer.host.max_wait = actions.settings.batch_wait;
@@ -107,7 +110,7 @@ fn made_for(actions: &Actions) -> PlanTarget {
     PlanTarget { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
 }
 
-/// Counts the orders by decision, after the file was compared with the live actions.
+/// Counts the orders by decision, after comparing the refund file with the live actions.
 fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKind, usize> {
     let decision = |order: &OrderRefund| {
         let cells = order.rows.first().and_then(|row| planned.get(*row));

@@ -1,9 +1,9 @@
 //! Batches: a user uploads a file of refunds, reads the plan, applies it, and downloads the outcomes.
 //!
-//! The service stores the metadata, the plan and the outcomes of a batch as files beside the ledger. Their name is a random
-//! ID and never the upload's name. An upload whose columns need an explanation is stored until it is planned, for at most
-//! one day. A batch whose process has died is *broken off* and can be applied again: the ledger knows which requests were
-//! sent. Applying sends only planned actions.
+//! The service stores the metadata, the plan and the outcomes of a batch as files beside the ledger. The name of these
+//! files is a random ID and never the upload's name. The service stores an upload whose columns need an explanation
+//! until it is planned, for at most one day. A batch whose process has died is *broken off*. A user can apply such a
+//! batch again, because the ledger has every request that was sent. Applying a batch sends only planned actions.
 
 mod jobs;
 mod outcomes;
@@ -57,7 +57,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// Each stage with its name in JSON.
+    /// Each stage of a batch with its name in JSON.
     const NAMES: [(Self, &str); 8] = [
         (Self::Explaining, "explaining"),
         (Self::Planning, "planning"),
@@ -216,7 +216,7 @@ impl Batch {
         }
     }
 
-    /// Records in the batch how the file was read, and sets the stage to `planning`.
+    /// Records in the batch how recoup read the refund file, and sets the stage to `planning`.
     fn set_reading(&mut self, refunds: &Refunds) {
         self.stage = Stage::Planning;
         self.format.clone_from(&refunds.reading.format);
@@ -228,7 +228,7 @@ impl Batch {
 }
 
 impl App {
-    /// Parses an upload. If a person must explain some columns, returns these columns instead.
+    /// Parses an uploaded refund file. If a person must explain some columns, returns these columns instead.
     pub(super) fn read_upload(&self, upload: &[u8], options: &FileOptions) -> Result<Parsed> {
         read::parse(jobs::NAME, upload, &options.options(&self.actions.settings.reading))
     }
@@ -246,7 +246,7 @@ impl App {
         self.start(who, batch, None, Job::Plan(Box::new(refunds)))
     }
 
-    /// Stores an upload until a person explains its columns.
+    /// Stores an uploaded refund file until a person explains its columns.
     pub(super) fn store_upload(
         &self,
         who: &Principal,
@@ -275,7 +275,7 @@ impl App {
         Ok((batch, upload))
     }
 
-    /// Starts planning an upload whose columns `who` has explained.
+    /// Starts planning an uploaded refund file whose columns `who` has explained.
     pub(super) fn plan_explained(
         self: &Arc<Self>,
         who: &Principal,
@@ -316,13 +316,13 @@ impl App {
 
     /// Returns the batch with its current stage and progress.
     pub(super) fn batch(&self, id: &str) -> Result<Batch> {
-        // Checks for a running job before it reads the metadata: a job that ends in between has already saved its last
-        // stage.
+        // Checks for a running job before reading the metadata, because a job that ends in between has already saved
+        // its last stage.
         let running = self.batches.running(id);
         let mut batch = self.batches.batch(id)?;
         if let Some((stage, report)) = running {
-            // The stage of a running job replaces the saved stage, because no other job can start before this one releases
-            // the batch's lock.
+            // The stage of a running job replaces the saved stage, because no other job can start before this job
+            // releases the batch's lock.
             (batch.stage, batch.progress) = (stage, report.latest());
         } else if matches!(batch.stage, Stage::Planning | Stage::Applying) {
             // The saved stage says that a job is running. If the job's lock is free, the job's process has died.
@@ -331,8 +331,8 @@ impl App {
         Ok(batch)
     }
 
-    /// Starts a background job that holds the batch's lock, and stores its result. Fails if another request has changed the
-    /// batch's stage, so that it is no longer `before`.
+    /// Starts a background job that holds the batch's lock, and stores the job's result. Fails if the batch's stage is
+    /// no longer `before`, because another request has changed it.
     fn start(self: &Arc<Self>, who: &Principal, mut batch: Batch, before: Option<Stage>, job: Job) -> Result<Batch> {
         let lock = self.batches.try_lock(&batch.id)?.ok_or_else(|| {
             Error::new(Kind::Busy, format!("batch {} is being worked on already", batch.id))
@@ -363,7 +363,8 @@ impl App {
         Ok(started)
     }
 
-    /// Runs a job. A failed job leaves the reason in the batch. Returns an error only if the result cannot be stored.
+    /// Runs a job of a batch. If the job fails, stores the reason in the batch. Returns an error only if the result
+    /// cannot be stored.
     async fn run_job(&self, job: Job, who: &Principal, batch: &mut Batch, report: &Report) -> Result<()> {
         match job {
             Job::Plan(refunds) => {
@@ -407,7 +408,7 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// Removes expired batches every hour until the service is stopped.
+/// Removes expired batches every hour until the service stops.
 pub(super) async fn sweep_hourly(app: Arc<App>) {
     loop {
         app.batches.remove_old(app.clock.now());

@@ -1,7 +1,8 @@
-//! The present outcome of each row of a batch.
+//! Determines the present outcome of each row of a batch.
 //!
-//! A batch stores the outcomes of its last run. The retractions of a row may change their state later, so the outcomes are
-//! combined with the ledger whenever they are shown. While a batch is being applied, the plan and the ledger are enough.
+//! A batch stores the outcomes of its last run. The retractions of a row may change their state later, so the service
+//! combines the stored outcomes with the ledger whenever it shows them. While the service applies a batch, the present
+//! outcomes follow from the plan and the ledger.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,10 +15,11 @@ use crate::retract::receipt::Entry;
 use crate::serve::app::App;
 use crate::store::ledger::{Ledger, State, StateLine};
 
-/// The outcomes of a batch, in the order of its file.
+/// The outcomes of a batch, in the order of the rows in its file.
 pub(in crate::serve) struct Outcomes {
     pub(in crate::serve) rows: Vec<RowOutcome>,
-    /// Whether the ledger has a newer state of the row's retractions than the stored outcome. The row has no message then.
+    /// `true` if the ledger has a newer state of the row's retractions than the stored outcome. The row has no message
+    /// if this is `true`.
     newer: Vec<bool>,
     /// Number of retractions that this batch has sent, in any run.
     pub(super) sent: usize,
@@ -25,7 +27,7 @@ pub(in crate::serve) struct Outcomes {
 }
 
 impl App {
-    /// Returns the plan of a batch; `None` if there is none yet.
+    /// Returns the plan of a batch; `None` if the batch is not planned yet.
     pub(in crate::serve) fn plan_of_batch(&self, id: &str) -> Result<Option<PlanFile>> {
         match self.batches.read(id, Part::Plan) {
             Ok(bytes) => plan_of("the plan", &bytes).map(Some),
@@ -56,7 +58,7 @@ impl App {
         Ok(Some(outcomes))
     }
 
-    /// Returns the outcome file of a batch, in the present states. Fails if the batch was never applied.
+    /// Returns the outcome file of a batch, with the present outcomes. Fails if the batch was never applied.
     pub(in crate::serve) fn outcome_file(&self, id: &str) -> Result<Vec<u8>> {
         let batch = self.batch(id)?;
         let outcomes = match self.plan_of_batch(id)? {
@@ -72,7 +74,7 @@ impl App {
 }
 
 impl Outcomes {
-    /// Replaces each outcome whose retractions have another state in the ledger. No state is final: a later reading may
+    /// Replaces each stored outcome whose retractions have another state in the ledger. No state is final: a later reading may
     /// contradict a proof, and a request that counted as not received may turn up.
     fn update(&mut self, batch: &str, plan: &PlanFile) -> Result<()> {
         let Some(ledger) = &self.ledger else { return Ok(()) };
@@ -84,7 +86,7 @@ impl Outcomes {
         for (n, row) in self.rows.iter_mut().enumerate() {
             let order = plan.refunds.rows.get(n).and_then(|row| row.order_id.as_ref());
             let of_batch = order.and_then(|order| of_order.get(order.as_str())).map_or(&[] as &[_], Vec::as_slice);
-            // An adjustment is a decision of its own, which the stored outcome describes.
+            // The stored outcome describes an adjustment completely, so the ledger does not replace it.
             if row.outcome == Outcome::Adjusted || (of_batch.is_empty() && row.retractions.is_empty()) {
                 continue;
             }
@@ -123,7 +125,7 @@ impl Outcomes {
         counts
     }
 
-    /// Completes a row from the ledger: its message, its rewards, and when it was confirmed.
+    /// Completes a row from the ledger: its message, its rewards, and the time of its confirmation.
     pub(in crate::serve) fn complete(&mut self, n: usize) -> Result<()> {
         let (Some(row), Some(true), Some(ledger)) = (self.rows.get_mut(n), self.newer.get(n), &self.ledger) else {
             return Ok(());
@@ -181,7 +183,7 @@ fn sent_actions(ledger: &Ledger, batch: &str, of_batch: &[StateLine], stored: &[
         .collect())
 }
 
-/// The outcome of a row that this run has not sent, from the plan: the planned outcome, or *not attempted*.
+/// Returns the outcome of a row that this run has not sent, from the plan: the planned outcome, or *not attempted*.
 fn not_applied(planned: &[String]) -> RowOutcome {
     let step = cell_of(planned, "recoup_plan");
     let known = Outcome::ALL.into_iter().find(|outcome| outcome.words() == step);
@@ -196,14 +198,15 @@ fn not_applied(planned: &[String]) -> RowOutcome {
     row
 }
 
-/// Returns the planned cells of a row. All rows of an order share the plan of its first row.
+/// Returns the planned cells of a row. All rows of an order share the plan of the order's first row.
 fn planned(plan: &PlanFile, row: usize) -> &[String] {
     let order = plan.refunds.rows.get(row).and_then(|row| plan.refunds.orders.get(row.order?));
     let first = order.and_then(|order| order.rows.first().copied()).unwrap_or(row);
     plan.planned.get(first).map_or(&[], Vec::as_slice)
 }
 
-/// The number of actions that the plan of a row sends. A request by order ID and action tracker is one action.
+/// Returns the number of actions that the plan of a row sends. A request by order ID and action tracker counts as one
+/// action.
 fn planned_actions(planned: &[String]) -> usize {
     let actions = cell_of(planned, "recoup_action");
     if actions.starts_with("order:") { 1 } else { actions.split_whitespace().count() }

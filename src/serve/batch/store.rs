@@ -1,7 +1,8 @@
-//! The store of batches: a folder beside the ledger that only its owner can read, or rows on the ledger's server.
+//! The store of batches: a folder beside the ledger that only its owner can read, or rows on the ledger's PostgreSQL
+//! server.
 //!
-//! Each file is written atomically. An ID contains only letters, digits, `-` and `_`, so no request can reach a path outside
-//! the folder.
+//! The service writes each file of a batch atomically. A batch ID contains only letters, digits, `-` and `_`, so a
+//! request cannot name a path outside the folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,7 +22,7 @@ use crate::store::{Identity, Place, ProcessLock};
 /// How long a batch is stored. The ledger stores the sent requests permanently.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// How long an upload is stored if no person explains its columns.
+/// How long the service stores an upload whose columns no person explains.
 const KEEP_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,7 @@ pub(in crate::serve) enum Part {
     Metadata,
     Plan,
     Outcomes,
-    /// The uploaded file. It is stored only while columns need an explanation.
+    /// The uploaded file, which the service stores only while its columns need an explanation.
     Upload,
 }
 
@@ -57,7 +58,7 @@ impl Part {
     }
 }
 
-/// Where the parts are.
+/// The place of the stored parts: a folder, or a PostgreSQL server.
 enum Shelf {
     Folder(PathBuf),
     Rows(BatchParts),
@@ -72,7 +73,8 @@ pub(in crate::serve) struct BatchStore {
 }
 
 impl BatchStore {
-    /// Returns the store in the folder `NAME-batches` beside the ledger, or on its server. The first batch creates it.
+    /// Returns the store in the folder `NAME-batches` beside the ledger, or on the ledger's PostgreSQL server. The
+    /// first batch creates the store.
     pub(in crate::serve) fn beside(ledger: &Place, identity: &Identity) -> Self {
         let shelf = match ledger {
             Place::File(path) => {
@@ -85,7 +87,7 @@ impl BatchStore {
         Self { shelf, ledger: ledger.clone(), running: Mutex::default(), counted: CountCache::default() }
     }
 
-    /// Returns a new ID with enough random bits that a client cannot guess it.
+    /// Returns a new batch ID with so many random bits that a client cannot guess it.
     pub(super) fn new_id(&self, now: Timestamp) -> Result<String> {
         if let Shelf::Folder(folder) = &self.shelf {
             let made = fs::create_dir_all(folder).and_then(|()| make_private(folder));
@@ -94,7 +96,7 @@ impl BatchStore {
         Ok(format!("{}-{}", now.strftime("%Y%m%d"), crate::access::random_text()?))
     }
 
-    /// Takes the lock of a batch; returns `None` if another request or process works on the batch.
+    /// Takes the lock of a batch. Returns `None` if another request or process has the lock of the batch.
     pub(super) fn try_lock(&self, id: &str) -> Result<Option<ProcessLock>> {
         match &self.shelf {
             Shelf::Folder(folder) => ProcessLock::try_take(folder.join(id), "batch"),
@@ -102,7 +104,7 @@ impl BatchStore {
         }
     }
 
-    /// Returns whether no process works on the batch.
+    /// Returns `true` if no process works on the batch.
     pub(super) fn is_unlocked(&self, id: &str) -> Result<bool> {
         match &self.shelf {
             Shelf::Folder(_) => Ok(self.try_lock(id)?.is_some()),
@@ -166,7 +168,7 @@ impl BatchStore {
         for id in ids {
             match self.batch(&id) {
                 Ok(batch) => batches.push(batch),
-                // It was removed since the folder was read.
+                // The batch was removed since the folder was read.
                 Err(error) if error.kind == Kind::NotIndexed => {}
                 Err(error) => batches.push(unknown_batch(id).unreadable(&error)),
             }
@@ -195,13 +197,14 @@ impl BatchStore {
         }
     }
 
-    /// Removes the upload of a batch. If its columns were not explained, the batch becomes failed.
+    /// Removes the upload of a batch. If no person has explained the columns of the upload, sets the stage of the batch
+    /// to failed.
     fn remove_upload(&self, id: &str) {
         let has_upload = match &self.shelf {
             Shelf::Folder(folder) => check_id(id).is_ok() && Part::Upload.path(folder, id).exists(),
             Shelf::Rows(_) => self.read(id, Part::Upload).is_ok(),
         };
-        // The lock is taken if a request is explaining the upload at this moment.
+        // Another request that is explaining the upload at this moment holds the lock.
         let Ok(Some(_lock)) = has_upload.then(|| self.try_lock(id)).transpose().map(Option::flatten) else {
             return;
         };
@@ -218,7 +221,7 @@ impl BatchStore {
         self.remove(id, Part::Upload);
     }
 
-    /// Removes one file of a batch. A missing file is no error.
+    /// Removes one file of a batch. Does nothing if the file is missing.
     pub(super) fn remove(&self, id: &str, part: Part) {
         if check_id(id).is_ok() {
             match &self.shelf {
@@ -241,7 +244,7 @@ impl BatchStore {
     }
 }
 
-/// Returns the IDs of the batches in a folder. A folder that does not exist has none.
+/// Returns the IDs of the batches in a folder; none if the folder does not exist.
 fn ids_in(folder: &Path) -> std::io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -251,20 +254,20 @@ fn ids_in(folder: &Path) -> std::io::Result<Vec<String>> {
     let mut ids = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        // A file that a person put here is no batch.
+        // A file that a person put into the folder is no batch.
         let id = name.to_str().and_then(|name| name.strip_suffix(".json")).filter(|id| check_id(id).is_ok());
         ids.extend(id.map(str::to_owned));
     }
     Ok(ids)
 }
 
-/// Returns what an ID alone says of a batch: the day of the upload.
+/// Returns a batch of which only the ID is known, and the day of its upload, which the ID contains.
 fn unknown_batch(id: String) -> Batch {
     let day = id.get(..8).and_then(|day| jiff::civil::Date::strptime("%Y%m%d", day).ok());
     Batch::blank(id, day.map_or_else(String::new, |day| format!("{day}T00:00:00Z")))
 }
 
-/// Refuses a text that is not an ID, because it becomes a part of a path.
+/// Refuses a text that is not a batch ID, because the ID becomes a part of a path.
 fn check_id(id: &str) -> Result<()> {
     let is_id =
         !id.is_empty() && id.len() < 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');

@@ -15,7 +15,7 @@ use crate::serve::app::App;
 #[derive(Default)]
 pub(super) struct CountCache(Mutex<HashMap<String, (CountedAt, Counts)>>);
 
-/// What the counts depend on.
+/// The state on which the counts of a batch depend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CountedAt {
     /// The hash of the ledger's newest event; `None` without a ledger.
@@ -53,17 +53,17 @@ impl CountCache {
 }
 
 impl Batch {
-    /// Replaces the counts by those of the present outcomes.
+    /// Replaces the counts of a batch by the counts of its present outcomes.
     pub(in crate::serve) fn set_counts(&mut self, counts: Counts) {
         (self.counts, self.open, self.left, self.sent) = (counts.by_code, counts.open, counts.left, counts.sent);
     }
 
-    /// Returns this batch as one that cannot be read.
+    /// Returns a batch that cannot be read, with the reason.
     pub(in crate::serve) fn unreadable(self, error: &Error) -> Self {
         Self { stage: Stage::Unreadable, broken_off: false, message: Some(super::sentence(error)), ..self }
     }
 
-    /// Describes the stage for people. An applied batch is *done* only if every row was attempted and its outcome is final.
+    /// Describes the stage of a batch for people. An applied batch is *done* only if every row was attempted and its outcome is final.
     pub(in crate::serve) fn words(&self) -> String {
         if self.broken_off {
             return "broken off".to_owned();
@@ -81,7 +81,7 @@ impl Batch {
         if words.is_empty() { "done".to_owned() } else { words.join(", ") }
     }
 
-    /// CSS class of the stage.
+    /// Returns the CSS class of the stage.
     pub(in crate::serve) fn tone(&self) -> &'static str {
         match self.stage {
             _ if self.broken_off => "bad",
@@ -92,7 +92,7 @@ impl Batch {
         }
     }
 
-    /// Whether a person has to do something about this batch, or to wait for it.
+    /// Returns `true` if a person must act on this batch or wait for it.
     pub(in crate::serve) fn is_unfinished(&self) -> bool {
         match self.stage {
             Stage::Done => self.left > 0,

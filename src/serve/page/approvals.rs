@@ -1,8 +1,9 @@
-//! The page of requests for approval. A request's own page shows its plan, and a form to approve or decline it.
+//! The page of requests for approval. The page of one request shows its plan, and a form to approve or decline the
+//! request.
 //!
 //! The service carries out an approved request of the page or the API at once, in the name of the requester. The ledger
-//! records both people. The page shows users no button to approve their own requests, and the ledger refuses such an
-//! approval.
+//! records both the requester and the approver. Users see no button to approve their own requests, and the ledger
+//! refuses such an approval.
 
 use std::sync::Arc;
 
@@ -40,13 +41,13 @@ struct ApprovalPage {
     layout: Layout,
     line: Line,
     is_open: bool,
-    /// The request's fields except the reason: label and value.
+    /// The fields of the request except the reason: label and value.
     facts: Vec<(&'static str, String)>,
     /// The current plan of a retraction.
     verdicts: Option<Verdicts>,
-    /// Whether the current plan differs from the plan in the request.
+    /// `true` if the current plan differs from the plan in the request.
     changed: bool,
-    /// Why the current plan could not be read.
+    /// Why the service could not read the current plan.
     error: Option<ErrorPage>,
     /// The last known rewards, shown if there is no current plan.
     rewards: Vec<Reward>,
@@ -54,7 +55,7 @@ struct ApprovalPage {
     change: Vec<String>,
     /// The plan of a batch, if the request is about a batch.
     plan: Option<PlanTable>,
-    /// Whether the page shows the rewards that the retraction takes back.
+    /// `true` if the page shows the rewards that the retraction takes back.
     shows_rewards: bool,
     csrf: String,
 }
@@ -89,7 +90,8 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     }))
 }
 
-/// Shows one request with its plan. The plan of an open retraction is read live, without using the quota's reserve.
+/// Shows one request for approval with its plan. Reads the plan of an open retraction live, without the quota's
+/// reserve.
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> PageResult {
     let approval = app.approval(&id)?;
     let request = RetractRequest::approved(&approval);
@@ -125,7 +127,7 @@ impl ApprovalPage {
         if let Some(request) = request.filter(|_| caller.who.may(Right::Preflight)) {
             match app.actions.look(&caller.who, &request, Spends::Looking).await {
                 Ok(mut look) => {
-                    // The page already shows why the request needs an approval.
+                    // The page of the request already shows why the request needs an approval.
                     look.receipt.approval = None;
                     self.changed = look.receipt.plan.as_ref() != Some(&approval.name);
                     self.verdicts = Some(Verdicts::of(look));

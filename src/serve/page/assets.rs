@@ -1,9 +1,9 @@
-//! Style sheet, script and icon, compiled into the binary. The page loads nothing from another host.
+//! Style sheet, script and icon, compiled into the binary. The pages load nothing from another host.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 
-/// After an upgrade, a browser uses its old copy for at most one hour.
+/// After an upgrade of recoup, a browser uses its cached copies of these files for at most one hour.
 const CACHE: &str = "public, max-age=3600";
 
 pub(in crate::serve) async fn style() -> impl IntoResponse {

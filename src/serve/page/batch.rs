@@ -29,7 +29,7 @@ const RELOAD_SECONDS: u32 = 2;
 struct BatchesPage {
     layout: Layout,
     batches: Vec<BatchLine>,
-    /// Links to the previous and the next page of the list.
+    /// Links to the previous and the next page of the list of batches.
     previous: Option<String>,
     next: Option<String>,
     /// Name and title of each supported file format.
@@ -50,12 +50,12 @@ struct BatchPage {
     tone: &'static str,
     message: String,
     running: bool,
-    /// Number of sent orders and of all orders to send, while the batch is being applied.
+    /// Number of sent orders and number of all orders to send, while the service applies the batch.
     progress: Option<(u64, u64)>,
     planned: bool,
-    /// Whether the batch's process has died while applying it, so that a user can resume it.
+    /// `true` if the batch's process has died while applying the batch, so that a user can resume it.
     can_resume: bool,
-    /// Whether the plan was applied.
+    /// `true` if the plan of the batch was applied.
     done: bool,
     /// Whether applying the plan again can do more: some rows are open or not attempted, or the outcomes cannot be read.
     can_repeat: bool,
@@ -65,13 +65,13 @@ struct BatchPage {
     orders: String,
     value: String,
     decisions: String,
-    /// How a person explained the columns, as sentences.
+    /// How a person explained the columns of the file, as sentences.
     explained: Vec<String>,
     plan: Option<PlanTable>,
     csrf: String,
 }
 
-/// A line of the list of batches.
+/// A row in the list of batches.
 struct BatchLine {
     stage: String,
     tone: &'static str,
@@ -106,7 +106,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&BatchesPage { layout, batches, previous, next, formats, recognised, csrf: caller.csrf }))
 }
 
-/// Accepts an upload. The CSRF token is checked after the whole form is read and before the file is used.
+/// Accepts an uploaded refund file. Checks the CSRF token after reading the whole form and before using the file.
 pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> PageResult {
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::new(Kind::Usage, format!("the upload cannot be read: {}", error.body_text()))

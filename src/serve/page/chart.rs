@@ -1,6 +1,6 @@
 //! Small bar charts as SVG. The page shows every number as text too.
 //!
-//! A chart with labels has one line for each bar, because labels below the bars would overlap on a narrow screen.
+//! In a chart with labels, each bar has its own line, because labels below the bars would overlap on a narrow screen.
 
 use askama::Template;
 
@@ -19,7 +19,7 @@ pub(super) struct Value {
     pub amount: u64,
     /// The text before the bar; empty in a chart without labels.
     pub label: String,
-    /// Whether the bar is drawn in the colour of an error.
+    /// `true` if the bar is drawn in the colour of an error.
     pub bad: bool,
 }
 
@@ -27,7 +27,7 @@ struct Bar {
     x: usize,
     y: u64,
     height: u64,
-    /// Length of the bar in a chart with labels, in percent of the longest.
+    /// Length of the bar in a chart with labels, in percent of the longest bar.
     percent: u64,
     label: String,
     amount: String,
@@ -45,7 +45,7 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// Builds a chart. `id` is the HTML ID of its caption.
+    /// Builds a bar chart. `id` is the HTML ID of its caption.
     pub(super) fn of(id: impl Into<String>, caption: &str, values: impl IntoIterator<Item = Value>) -> Self {
         let values: Vec<Value> = values.into_iter().collect();
         let most = values.iter().map(|value| value.amount).max().unwrap_or(0).max(1);

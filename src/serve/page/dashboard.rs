@@ -1,7 +1,7 @@
 //! The health page: freshness and coverage of the index, crawls, quota, scheduled jobs, and how long retractions take until
 //! they are confirmed.
 //!
-//! The page shows the numbers of each chart as text too. It contains no account.
+//! The health page shows the numbers of each chart as text too, and contains no account ID.
 
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ struct DashboardPage {
     open: usize,
     standing: Vec<(i64, String)>,
     refusals: Vec<String>,
-    /// Why recoup can send nothing now, with the remedy for each reason.
+    /// The reasons why recoup can send nothing now, each with its remedy.
     blocked: Vec<String>,
-    /// For each program: whether its refund rule was found, and a text about the rule.
+    /// For each program: whether recoup found its refund rule, and a text about the rule.
     rules: Vec<(bool, String)>,
     quota: Vec<Quota>,
     runs: Vec<Run>,

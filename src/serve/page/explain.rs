@@ -21,7 +21,7 @@ use crate::serve::file_options::FileOptions;
 use crate::serve::flag_names::file_hint;
 use crate::serve::routes::Audience;
 
-/// The meanings that a person can choose for a column: value and label.
+/// The meanings that a person can choose for a column of a refund file: value and label.
 const MEANINGS: [(&str, &str); 7] = [
     ("order", "the order ID"),
     ("refunded", "the refunded amount"),
@@ -42,15 +42,15 @@ struct ExplainPage {
     part: String,
     created: String,
     person: String,
-    /// Why the submitted choices are incomplete. Empty before the first submission.
+    /// Why the submitted choices of meanings are incomplete; empty before the first submission.
     reason: String,
-    /// The column that this file lacks to match a known export.
+    /// The column that this file lacks to match a known export format.
     near: String,
     /// Name and recognised meaning of every column of the file.
     header: Vec<(String, String)>,
     rows: Vec<Vec<String>>,
     choices: Vec<Choice>,
-    /// The recognised columns. The person may still choose another meaning for them.
+    /// The columns that recoup recognises. The person may still choose another meaning for a recognised column.
     others: Vec<Choice>,
     refunded_when: String,
     statuses: Vec<String>,
@@ -60,7 +60,7 @@ struct ExplainPage {
 struct Choice {
     place: usize,
     name: String,
-    /// What the column may contain: a guess, or the recognised meaning.
+    /// What the column may contain: recoup's guess, or the recognised meaning.
     hint: String,
     examples: String,
     chosen: String,
@@ -85,7 +85,8 @@ pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> PageR
     }
 }
 
-/// Plans the file with the person's explanation. If the explanation is incomplete, shows the form again with the reason.
+/// Plans the refund file with the person's explanation of its columns. If the explanation is incomplete, shows the form
+/// again with the reason.
 pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
     let Form { caller, fields } = form;
     let (batch, upload) = app.stored_upload(&id)?;
@@ -120,15 +121,15 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
     }
 }
 
-/// The error if the settings have come to explain every column. A GET request must not start planning, so the person must
-/// upload the file again.
+/// Returns the error for an upload whose columns the settings now explain. A GET request must not start planning, so
+/// the person must upload the file again.
 fn needs_no_explanation() -> Error {
     Error::new(Kind::Refused, "the settings have changed since the upload, and now explain the columns of the file")
         .hint("upload it again")
 }
 
-/// Joins the message and the hint of an error. Omits a hint about a field of the upload form, because this form does not
-/// have that field.
+/// Joins the message and the hint of an error. Omits a hint about a field of the upload form, because the form of
+/// explanations does not have the field.
 fn sentence(error: &Error) -> String {
     let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page)).unwrap_or_default();
     if hint.is_empty() || hint.contains('“') {
@@ -142,7 +143,8 @@ fn field(place: usize) -> String {
     format!("column_{place}")
 }
 
-/// Returns the mapping that the form describes. Choices that the form leaves open keep their value from the upload.
+/// Returns the column mapping that the form describes. Choices that the form leaves open keep their value from the
+/// upload.
 fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -> Result<ColumnMapping, String> {
     let header = &doubtful.columns.header;
     let mut by_meaning: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -202,12 +204,12 @@ fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -
     })
 }
 
-/// Returns the statuses that mean *refunded*. The form's field has one status on each line.
+/// Returns the statuses that mean *refunded*. The field of the form has one status on each line.
 fn lines(fields: &Fields) -> impl Iterator<Item = &str> {
     fields.get("refunded_when").unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// Returns the name of a column. A repeated name gets its number, as in `NAME#2`.
+/// Returns the name of a column. A repeated column name gets its number, as in `NAME#2`.
 fn name_of(header: &[String], place: usize) -> String {
     let name = &header[place];
     let before = header[..place].iter().filter(|other| *other == name).count();
@@ -289,7 +291,7 @@ fn render_form(
     }))
 }
 
-/// Describes the person's explanation in sentences, for the lead who applies the plan.
+/// Describes the person's explanation of the columns in sentences, for the lead who applies the plan.
 pub(super) fn sentences(explained: &ColumnMapping) -> Vec<String> {
     let amount = match explained.amount_means {
         Some(AmountMeans::NewAmount) => "the new amount of the order",

@@ -1,4 +1,5 @@
-//! The history page: every retraction, newest first. Filters by date, person, state, worth and text; also as CSV.
+//! The history page: every retraction, newest first. The history page has filters by date, person, state, value and
+//! text, and exports CSV.
 
 use std::sync::Arc;
 
@@ -23,13 +24,13 @@ use crate::store::ledger::{Ledger, Retraction, Search, State as LedgerState, Wat
 
 const LINES_PER_PAGE: usize = 50;
 
-/// Maximum number of retractions of one CSV file. The service holds the file in memory.
+/// Maximum number of retractions in one CSV file, because the service holds the file in memory.
 const EXPORT_AT_MOST: usize = 20_000;
 
-/// Number of retractions that an export reads at once.
+/// Number of retractions that a CSV export reads at once.
 const EXPORT_PAGE: usize = 500;
 
-/// The choice of every state that needs attention.
+/// The option of the state filter for every state that needs attention.
 const OPEN: &str = "open";
 
 /// The fields of the search form.
@@ -49,10 +50,10 @@ struct HistoryPage {
     most: String,
     states: Vec<&'static str>,
     persons: Vec<String>,
-    /// Whether one of the less common filters is set.
+    /// `true` if one of the less common filters is set.
     has_more_filters: bool,
     lines: Vec<(RetractionLine, String)>,
-    /// The sentence about the number of retractions.
+    /// The sentence about the number of found retractions.
     count: String,
     /// Watched orders that a crawl has found since.
     found: Vec<FoundOrder>,
@@ -155,7 +156,7 @@ fn entries(app: &App, retractions: &[Retraction]) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Reads the search form. An invalid field is an error, because a field that is left out would show too much.
+/// Parses the search form. An invalid field is an error, because ignoring a filter would show too many retractions.
 fn search_of(fields: &Fields) -> Result<Search> {
     let states = match fields.text("state").as_deref() {
         None => Vec::new(),
@@ -174,7 +175,7 @@ fn search_of(fields: &Fields) -> Result<Search> {
         states,
         person: fields.text("person"),
         since: date(fields, "since")?.map(DateOrTime::earliest),
-        // The last day is included.
+        // The filter by date includes the last day of the range.
         until: date(fields, "until")?.map(|day| {
             let last = day.latest();
             last.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(last)
@@ -201,7 +202,7 @@ fn cents(fields: &Fields, name: &str) -> Result<Option<i64>> {
     })
 }
 
-/// Sums the worth of a retraction's rewards by unit and currency, in words.
+/// Sums the value of a retraction's rewards by unit and currency, as text.
 fn worth(entry: &Entry) -> String {
     let mut sums: Vec<(Option<&str>, Option<&str>, i64)> = Vec::new();
     for reward in &entry.rewards {

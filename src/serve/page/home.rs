@@ -1,7 +1,8 @@
-//! The start page: a work queue. What waits for the user, what is open or doubtful, what failed, refunds that have turned up,
-//! and what the user has opened last.
+//! The start page, which is a work queue. The start page shows approvals that wait for the user, open, doubtful and
+//! failed retractions, watched refunds whose order a crawl has found, and the orders that the user has opened last.
 //!
-//! Everything is read from the ledger, the index and the stored batches. The page sends no request to the vendor.
+//! The service reads all data of the start page from the ledger, the index and the stored batches, and sends no request
+//! to the vendor.
 
 use std::sync::Arc;
 
@@ -24,13 +25,14 @@ use crate::serve::flag_names::without_flags;
 use crate::serve::routes::Audience;
 use crate::store::ledger::{Approval, Filter, Ledger, Stage, State as LedgerState, Watched};
 
-/// Maximum number of lines in one list. The list then links to the whole.
+/// Maximum number of lines in one list of the start page. A longer list on the start page ends with a link to all of
+/// its items.
 const LINES: usize = 20;
 
-/// A failure is shown for this long.
+/// How long the start page shows a failed retraction.
 const FAILED_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Maximum number of failures that are read to find the newest ones.
+/// Maximum number of failed retractions that are read to find the newest ones.
 const FAILURES_READ: usize = 1_000;
 
 const DOUBTFUL: [LedgerState; 2] = [LedgerState::Unknown, LedgerState::Unconfirmed];
@@ -42,11 +44,11 @@ const FAILED: [LedgerState; 2] = [LedgerState::Failed, LedgerState::NotReceived]
 #[template(path = "home.html")]
 struct HomePage {
     layout: Layout,
-    /// Why recoup can send nothing now, with the remedy for each reason.
+    /// The reasons why recoup can send nothing now, each with its remedy.
     blocked: Vec<String>,
     /// Requests that wait for this user's approval.
     to_approve: Vec<ApprovalLine>,
-    /// This user's requests that wait for somebody else's approval.
+    /// Approval requests of this user that wait for another person's approval.
     own: Vec<ApprovalLine>,
     /// Confirmed retractions with a reward that is active again: number, order, link.
     standing: Vec<(i64, String, String)>,
@@ -54,17 +56,17 @@ struct HomePage {
     open: Section,
     failed: Section,
     found: Vec<FoundOrder>,
-    /// Number of refunds whose order no crawl has found yet.
+    /// Number of watched refunds whose order no crawl has found yet.
     watched: u64,
     batches: Vec<BatchLine>,
     recent: Vec<RecentOrder>,
 }
 
-/// A list of retractions.
+/// A list of retractions on the start page.
 #[derive(Default)]
 struct Section {
     lines: Vec<RetractionLine>,
-    /// Whether there are more than the lines.
+    /// `true` if there are more retractions than the list shows.
     more: bool,
 }
 
@@ -95,7 +97,7 @@ struct BatchLine {
 struct RecentOrder {
     order: String,
     link: String,
-    /// The state of the newest retraction, or the states of the rewards.
+    /// The state of the order's newest retraction, or the states of its rewards.
     state: String,
     tone: &'static str,
     at: String,
@@ -158,7 +160,7 @@ impl HomePage {
         Ok(())
     }
 
-    /// Whether no list has a line.
+    /// Returns `true` if every list of the page is empty.
     fn is_empty(&self) -> bool {
         self.to_approve.is_empty()
             && self.own.is_empty()
@@ -172,14 +174,14 @@ impl HomePage {
 }
 
 impl Section {
-    /// Returns the oldest retractions in these states: they have waited for the longest time.
+    /// Returns the oldest retractions in these states, because they have waited for the longest time.
     fn oldest(ledger: &Ledger, states: &[LedgerState]) -> Result<Self> {
         let filter = Filter { states: states.to_vec(), limit: LINES + 1, ..Filter::default() };
         let found = ledger.list(&filter)?;
         Ok(Self { more: found.len() > LINES, lines: found.iter().take(LINES).map(RetractionLine::of).collect() })
     }
 
-    /// Returns the newest retractions in these states of the last month.
+    /// Returns the newest retractions of the last month in these states.
     fn newest(ledger: &Ledger, states: &[LedgerState], now: Timestamp) -> Result<Self> {
         let since = now.checked_sub(FAILED_FOR).unwrap_or(Timestamp::MIN);
         let filter = Filter { states: states.to_vec(), since: Some(since), limit: FAILURES_READ, ..Filter::default() };
@@ -205,7 +207,7 @@ fn open_batches(app: &App) -> Result<Vec<BatchLine>> {
     Ok(app.present_batches()?.filter(Batch::is_unfinished).take(LINES).map(line).collect())
 }
 
-/// Returns the orders that the user has opened, as far as index or ledger still have them.
+/// Returns the orders that the user has opened, if the index or the ledger still has them.
 fn recent(app: &App, who: &Principal, now: Timestamp) -> Result<Vec<RecentOrder>> {
     let mut recent = Vec::new();
     for (order_id, at) in app.recent.of(&who.name, now) {

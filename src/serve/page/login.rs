@@ -1,7 +1,8 @@
-//! The login page and the logout.
+//! Signs users in and out.
 //!
-//! The login form carries a token that is bound to its own cookie, so that another site cannot sign a user in under another
-//! name. An error never says which of name and password was wrong. No log and no response contains a password.
+//! The sign-in form contains a CSRF token that is bound to its own cookie, so that another site cannot sign a user in
+//! under another name. An error at the sign-in never says whether the name or the password was wrong. No log and no
+//! response contains a password.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::serve::cookies::{BROWSER, LOGIN_FORM, Lifetime, SESSION};
 use crate::serve::extractors::{Fields, Form, Query, form_fields};
 use crate::serve::listen::Peer;
 
-/// How long a browser counts as known after a user has signed in with it.
+/// How long recoup knows a browser after a user has signed in with it.
 const BROWSER_KNOWN_FOR: Duration = Duration::from_hours(180 * 24);
 
 #[derive(Template)]
@@ -40,7 +41,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, Query(fields): Q
     login_form(&app, &fields, None, StatusCode::OK)
 }
 
-/// Shows the form with a new cookie and the token that belongs to the cookie.
+/// Shows the sign-in form with a new cookie and the CSRF token that belongs to the cookie.
 fn login_form(app: &App, fields: &Fields, problem: Option<String>, status: StatusCode) -> PageResult {
     let nonce = crate::access::random_text()?;
     let (csrf, has_no_users) = app.access.with(|access| {
@@ -96,7 +97,7 @@ pub(in crate::serve) async fn sign_in(State(app): State<Arc<App>>, request: Requ
     }
 }
 
-/// The response to a throttled attempt. It says when the next attempt is accepted.
+/// Returns the response to a throttled sign-in, which says when the next attempt is accepted.
 pub(super) fn throttled(
     app: &App,
     until: Timestamp,
@@ -118,16 +119,17 @@ pub(in crate::serve) async fn sign_out(State(app): State<Arc<App>>, form: Form) 
     Ok(response)
 }
 
-/// Returns the path to open after the login. It is always a path of this service.
+/// Returns the path to open after the sign-in, which is always a path of this service.
 fn next_path(fields: &Fields) -> String {
     let wanted = fields.get("next").unwrap_or("/");
-    // Browsers drop control characters from an address: `/<TAB>/host` would lead to another site.
+    // Browsers drop control characters from an address, so `/<TAB>/host` would lead to another site.
     let is_plain = !wanted.contains(|c: char| c == '\\' || c.is_control());
     let is_local = wanted.starts_with('/') && !wanted.starts_with("//") && is_plain;
     if is_local { wanted.to_owned() } else { "/".to_owned() }
 }
 
-/// Returns the client of a login attempt, for the throttle: the address that the proxy reports, or the connection's peer.
+/// Returns the client of a sign-in attempt, for the throttle: the address that the proxy reports, or the connection's
+/// peer.
 pub(super) fn origin(app: &App, request: &Request) -> Origin {
     let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip());
     let client = if app.options.behind_proxy { forwarded_for(request.headers()).or(direct) } else { direct };
@@ -135,7 +137,8 @@ pub(super) fn origin(app: &App, request: &Request) -> Origin {
     Origin { peer, browser: app.cookie(request.headers(), BROWSER) }
 }
 
-/// Returns the last address of `X-Forwarded-For`, which the proxy itself adds. A client can forge the earlier addresses.
+/// Returns the last address of `X-Forwarded-For`, which the proxy itself adds. A client can forge the earlier addresses
+/// in `X-Forwarded-For`.
 fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()

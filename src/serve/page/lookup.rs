@@ -1,7 +1,8 @@
 //! The look-up page: one order on one screen, or several orders as a list.
 //!
-//! The page reads only the index and the ledger, unless the user starts a live search or checks all orders. An order ID is
-//! looked up exactly as pasted. If the text may mean other orders, the page shows them as suggestions.
+//! The look-up page reads only the index and the ledger, unless the user starts a live search or checks all orders.
+//! recoup looks up an order ID exactly as the user pasted it. If the text may mean other orders, the page shows these
+//! orders as suggestions.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use crate::serve::looking::Spends;
 use crate::serve::several::{CHECKED_AT_ONCE, RETRACTED_AT_ONCE};
 use crate::store::ledger::Ledger;
 
-/// The ledger is searched for tickets and ActionIds only if there are so few orders, because it has no index of tickets.
+/// The maximum number of order IDs for which the page searches the ledger for tickets and ActionIds, because the ledger
+/// has no index of tickets.
 const TICKETS_AT_MOST: usize = 10;
 
 #[derive(Template)]
@@ -41,11 +43,11 @@ struct LookupPage {
     may_see_accounts: bool,
     may_preflight: bool,
     may_retract: bool,
-    /// Number of orders that can be checked: those that the index has.
+    /// Number of the listed orders that the user can check with the vendor, because the index has them.
     checkable: usize,
-    /// Whether the orders were checked for this page.
+    /// `true` if the service checked the orders with the vendor for this page.
     is_checked: bool,
-    /// Number of orders that can be retracted together.
+    /// Number of orders that the user can retract together.
     sendable: usize,
     at_once: usize,
     checked_at_once: usize,
@@ -53,26 +55,26 @@ struct LookupPage {
     csrf: String,
 }
 
-/// An order, and in a list that was checked, the result of its preflight.
+/// An order of the look-up page, in a checked list with the result of its preflight.
 struct ListedOrder {
     order: Order,
     check: Check,
 }
 
 enum Check {
-    /// The order was not checked.
+    /// The service did not check the order with the vendor.
     No,
     Read(Box<Verdicts>),
     Failed(ErrorPage),
 }
 
 impl ListedOrder {
-    /// Whether the page offers to retract it together with others.
+    /// `true` if the page offers to retract this order together with others.
     fn is_sendable(&self) -> bool {
         matches!(&self.check, Check::Read(verdicts) if verdicts.sends)
     }
 
-    /// Whether a person must choose an action on the order's own page.
+    /// `true` if a person must choose an action on the order's own page.
     fn needs_choice(&self) -> bool {
         self.order.nothing.is_none() && self.order.actions.len() > 1
     }
@@ -92,8 +94,8 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     Ok(rendered(&page))
 }
 
-/// Checks several orders with the vendor and shows the list with a verdict for each. A form sends this request, so that no
-/// link of another site can spend the quota.
+/// Checks several orders with the vendor and shows the list with a verdict for each order. The request to check orders
+/// is a POST of a form, so that a link on another site cannot spend the quota.
 pub(in crate::serve) async fn check(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let texts = texts_of(&form.fields)?;
     let text = texts.iter().map(OrderId::as_str).collect::<Vec<_>>().join("\n");
@@ -200,7 +202,7 @@ pub(super) fn masks_of(answers: &[lookup::Answer]) -> Masks {
     Masks::of(answers.iter().flat_map(|answer| &answer.matches).map(|found| found.account_id.as_str()))
 }
 
-/// Returns the lines of the text field unchanged, without blank lines.
+/// Returns the lines of the search box unchanged, without blank lines.
 fn texts_of(fields: &Fields) -> Result<Vec<OrderId>> {
     let lines =
         fields.all("orders").flat_map(|text| text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)));

@@ -1,13 +1,13 @@
-//! Masks account IDs. They are often e-mail addresses, and most tasks do not need them.
+//! Masks account IDs. Account IDs are often e-mail addresses, and most tasks do not need them.
 
 use std::collections::BTreeMap;
 
-/// The masks of all accounts on one page. Different accounts get different masks.
+/// The masks of all account IDs on one page. Different account IDs get different masks.
 pub(in crate::serve) struct Masks(BTreeMap<String, String>);
 
 impl Masks {
-    /// If two accounts have the same mask, the masks get numbers, in the order of the page. A hash of the account is not
-    /// used, because a reader could test addresses against it.
+    /// If two account IDs have the same mask, the masks get numbers in the order of the page. A mask contains no hash
+    /// of the account ID, because a reader could test addresses against the hash.
     pub(in crate::serve) fn of<'a>(accounts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut by_mask: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for account in accounts {
@@ -32,7 +32,7 @@ impl Masks {
     }
 }
 
-/// Masks one account. The mask has too few characters to reconstruct an e-mail address.
+/// Masks one account ID. A mask has too few characters to reconstruct an e-mail address.
 pub(super) fn mask(account: &str) -> String {
     let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
     match account.rsplit_once('@') {

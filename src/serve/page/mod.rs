@@ -1,7 +1,7 @@
-//! The web page: rendered on the server. It works without scripts and escapes every value.
+//! The web pages, rendered on the server. The pages work without scripts and escape every value.
 //!
-//! Each page has one file here and its markup in `templates/`. A page makes no decisions: it shows the results of the use
-//! cases and passes the user's requests to them.
+//! Each page has one file in this folder and its markup in `templates/`. A page makes no decisions: it shows the
+//! results of the use cases and passes the user's requests to the use cases.
 
 pub(super) mod admin;
 pub(super) mod approvals;
@@ -39,14 +39,14 @@ use crate::error::{Error, Kind};
 
 pub(super) struct Layout {
     pub(super) title: String,
-    /// Tenant alias, shown on every page so that a user notices a wrong tenant before a retraction.
+    /// The tenant alias, shown on every page so that a user notices a wrong tenant before a retraction.
     pub(super) tenant: String,
     pub(super) user: Option<User>,
     /// If the browser runs no scripts, the page reloads after this many seconds; 0 for never.
     pub(super) reload_seconds: u32,
     /// The text of the search box.
     pub(super) search: String,
-    /// Whether the search box has the focus.
+    /// `true` if the search box has the focus.
     pub(super) focuses_search: bool,
 }
 
@@ -54,12 +54,12 @@ pub(super) struct User {
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) csrf: String,
-    /// False if a proxy signs the user in: recoup then has no session to end.
+    /// `false` if a proxy signs the user in, because recoup then has no session to end.
     pub(super) can_sign_out: bool,
     pub(super) sees_health: bool,
     pub(super) uploads_batches: bool,
     pub(super) administers: bool,
-    /// Number of requests that wait for this user's approval; `None` if the ledger cannot be read.
+    /// Number of requests that wait for this user's approval; `None` if the service cannot read the ledger.
     pub(super) approvals_waiting: Option<usize>,
 }
 
@@ -149,13 +149,13 @@ impl ErrorPage {
         )
     }
 
-    /// The page of an error about an uploaded file. Its hint mentions fields of the upload form.
+    /// Returns the page about an error in an uploaded file, with a hint that mentions fields of the upload form.
     pub(super) fn of_file(error: Error) -> Self {
         let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page));
         Self::from(Error { hint, ..error })
     }
 
-    /// Whether the request failed because the vendor's limit is used up.
+    /// Returns `true` if the request failed because the vendor's limit is used up.
     pub(super) fn is_limit(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
     }
@@ -200,7 +200,7 @@ impl IntoResponse for ErrorPage {
     }
 }
 
-/// The response to a path without a route.
+/// Returns the response to a path without a route.
 pub(super) async fn not_found() -> ErrorPage {
     let error = Error::new(Kind::NotIndexed, "there is no such page");
     ErrorPage { heading: "There is no such page", ..ErrorPage::from(error) }

@@ -1,4 +1,4 @@
-//! View model of an order: verdict, rewards, history. It makes no decisions.
+//! View model of an order on the page: verdict, rewards, history. This module makes no decisions.
 
 use super::mask::Masks;
 use super::view::{RetractionLine, Reward, Time, in_link, time};
@@ -18,66 +18,67 @@ pub(super) struct Order {
     pub(super) link: String,
     /// The order ID, with visible escapes for invisible characters.
     pub(super) heading: String,
-    /// The page of the order in the shop.
+    /// The URL of the order's page in the shop.
     pub(super) shop_url: Option<String>,
-    /// Why the order was not found.
+    /// Why recoup did not find the order.
     pub(super) nothing: Option<String>,
     pub(super) actions: Vec<Action>,
     pub(super) rows: Vec<RewardRow>,
     pub(super) referrals: Vec<Referral>,
     pub(super) basis: Basis,
-    /// Orders that the text may mean: ID, link, and how the ID differs from the text.
+    /// Orders that the pasted text may mean: ID, link, and how the ID differs from the text.
     pub(super) candidates: Vec<(String, String, String)>,
-    /// The related orders, if the text is the ID of an action, a reward or a participant, or a ticket.
+    /// The related orders, if the pasted text is the ID of an action, a reward or a participant, or a ticket.
     pub(super) related: Vec<Related>,
     pub(super) searched: Option<String>,
     /// The retractions whose state a person must know first: the newest attempt on each action.
     pub(super) current: Vec<RetractionLine>,
-    /// Every retraction with its events, the newest first.
+    /// Every retraction of the order with its events, the newest first.
     pub(super) history: Vec<(RetractionLine, Entry)>,
-    /// Whether a retraction of the order is confirmed. The page then reads from the vendor only if the user requests it.
+    /// `true` if a retraction of the order is confirmed. The order's page then reads from the vendor only if the user
+    /// requests it.
     pub(super) is_proven: bool,
 }
 
 /// The orders that belong to an ActionId, a reward ID, a participant or a ticket.
 pub(super) struct Related {
     pub(super) what: &'static str,
-    /// Order ID and link.
+    /// Order ID and link of each order.
     pub(super) orders: Vec<(String, String)>,
     pub(super) more: bool,
 }
 
-/// An action of the order, for the choice between several.
+/// An action of an order with several actions, for the user's choice.
 pub(super) struct Action {
     pub(super) id: String,
-    /// Its rewards in words.
+    /// The rewards of the action in words.
     pub(super) rewards: String,
 }
 
-/// One reward in the table of an order.
+/// A reward in the table of an order.
 pub(super) struct RewardRow {
-    /// `None` if the reward carries no ActionId.
+    /// The ActionId; `None` if the reward contains no ActionId.
     pub(super) action: Option<String>,
-    /// The vendor's page of the action.
+    /// The URL of the action's page at the vendor.
     pub(super) action_url: Option<String>,
     pub(super) reward: Reward,
 }
 
-/// A referral of the order's rewards, as last read.
+/// A referral of the order's rewards, as recoup last read it.
 pub(super) struct Referral {
     pub(super) id: String,
     pub(super) state: &'static str,
     pub(super) read_at: Option<Time>,
 }
 
-/// What the answer rests on.
+/// The coverage of the index that the answer is based on.
 pub(super) struct Basis {
     pub(super) as_of: Option<Time>,
     pub(super) extent: String,
 }
 
 impl Order {
-    /// Builds the view of an answer. Without `masks`, accounts are shown unmasked.
+    /// Builds the view of an answer. Without `masks`, account IDs are shown unmasked.
     pub(super) fn of(
         answer: &Answer,
         known: &[Retraction],
@@ -133,7 +134,7 @@ impl Order {
     }
 }
 
-/// Whether a later attempt, or a person, has not settled the retraction otherwise.
+/// Returns `false` if a later attempt has superseded the retraction, or a person has released it.
 fn is_current(state: State) -> bool {
     !matches!(state, State::Superseded | State::Released)
 }
@@ -150,7 +151,7 @@ pub(super) fn rows_of(answer: &Answer, masks: Option<&Masks>, options: &PageOpti
     rows
 }
 
-/// Updates the rows by a preflight. Keeps only the rows of the chosen action, if one was chosen.
+/// Updates the reward rows by a preflight. If an action was chosen, keeps only the rows of the chosen action.
 pub(super) fn update_rows(rows: &mut Vec<RewardRow>, look: &Look, chosen: Option<&ActionId>, options: &PageOptions) {
     if let Some(chosen) = chosen {
         rows.retain(|row| row.action.as_deref() == Some(chosen.as_str()));
@@ -184,7 +185,7 @@ impl Reward {
         line.as_of.as_deref().unwrap_or(read_at).clone_into(&mut self.as_of);
     }
 
-    /// A reward that the index did not have.
+    /// The preflight has found a reward that the index did not have.
     fn read_now(line: &RewardLine, read_at: &str) -> Self {
         Self {
             id: line.reward_id.clone(),
@@ -200,7 +201,7 @@ impl Reward {
     }
 }
 
-/// Returns every action of the rows.
+/// Returns every action in the reward rows.
 fn actions_of(rows: &[RewardRow]) -> Vec<Action> {
     let mut actions: Vec<Action> = Vec::new();
     for id in rows.iter().filter_map(|row| row.action.as_ref()) {
@@ -212,7 +213,7 @@ fn actions_of(rows: &[RewardRow]) -> Vec<Action> {
     actions
 }
 
-/// Names each reward: `42.00 USD, referrer, available`.
+/// Describes each reward in words: `42.00 USD, referrer, available`.
 fn each<'a>(rewards: impl Iterator<Item = &'a Reward>) -> String {
     let words = |reward: &Reward| {
         let parts = [&reward.amount, &reward.source, &reward.state];
@@ -257,7 +258,8 @@ impl Referral {
     }
 }
 
-/// Returns why the order was not found; `None` if it was found. `in_ledger` says that the ledger knows the text.
+/// Returns why recoup did not find the order; `None` if recoup found it. `in_ledger` is `true` if the ledger has the
+/// pasted text.
 fn nothing(answer: &Answer, in_ledger: bool) -> Option<String> {
     if answer.is_found() {
         return None;

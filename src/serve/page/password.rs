@@ -1,7 +1,7 @@
 //! Lets users change their own password.
 //!
-//! A change requires the old password, so that a stranger at an unattended browser cannot make it. Wrong attempts are
-//! throttled as at the login.
+//! A change of the password requires the old password, so that a stranger at an unattended browser cannot change it.
+//! The service delays further attempts after a wrong password, as at the sign-in.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! The orders of a batch as a table: one line for each order, with its planned step or its outcome, and the evidence of the
+//! The table of a batch's orders: one row for each order, with its planned step or its outcome, and the evidence of the
 //! file.
 //!
-//! A batch may have thousands of orders. The table has one page of them, and the counts are of all of them.
+//! A batch may have thousands of orders. The table of a batch shows one page of orders, and its counts cover all
+//! orders.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,13 +18,13 @@ use crate::serve::batch::{Outcomes, cell_of, code_of};
 use crate::serve::flag_names::{with_file_fields, without_flags};
 use crate::serve::routes::Audience;
 
-/// Maximum number of lines of one page.
+/// Maximum number of orders on one page of the table.
 const LINES: usize = 50;
 
-/// Maximum length of a displayed cell, in characters.
+/// Maximum length of a displayed cell of the refund file, in characters.
 const CELL_CHARS: usize = 60;
 
-/// Maximum length of a reason in the table, in characters. The whole reason is in the details of the line.
+/// Maximum length of a reason in the table, in characters. The details of a row contain its whole reason.
 const SHORT_CHARS: usize = 70;
 
 /// Kinds of columns that may prove a refund.
@@ -39,7 +40,7 @@ const EVIDENCE: [Column; 10] = [
     Column::Currency,
     Column::RefundedAt,
 ];
-/// The plan's columns that the details of a line show: name and heading.
+/// The plan's columns that the details of a row show: name and heading.
 const DETAILS: [(&str, &str); 5] = [
     ("recoup_evidence", "Evidence of the file"),
     ("recoup_action", "Action"),
@@ -48,7 +49,8 @@ const DETAILS: [(&str, &str); 5] = [
     ("recoup_verdict", "Verdict of the checks"),
 ];
 
-/// The sort order of the codes: first the orders that need a person, then those that will be sent or are open.
+/// The sort order of the outcome codes: first the orders that need a person, then the orders that will be sent or are
+/// open.
 const ORDER_OF_CODES: [&str; 16] = [
     "send",
     "adjust",
@@ -70,13 +72,13 @@ const ORDER_OF_CODES: [&str; 16] = [
 
 pub(super) struct PlanTable {
     pub(super) lines: Vec<PlanLine>,
-    /// Every code with its number of orders, as links that filter the table.
+    /// Every outcome code with its number of orders, as links that filter the table.
     pub(super) filters: Vec<Filter>,
     /// The heading of the column with the planned step or the outcome.
     pub(super) heading: &'static str,
-    /// The sentence about what is shown.
+    /// The sentence about which orders the table shows.
     pub(super) shown: String,
-    /// Links to the previous and the next page.
+    /// Links to the previous and the next page of the table.
     pub(super) previous: Option<String>,
     pub(super) next: Option<String>,
 }
@@ -92,41 +94,41 @@ pub(super) struct PlanLine {
     pub(super) order: String,
     /// Percent-encoded order ID; empty if the row has no order ID.
     pub(super) link: String,
-    /// The planned step or the outcome, in words.
+    /// The planned step or the outcome of the order, in words.
     pub(super) step: String,
-    /// CSS class of the step.
+    /// The CSS class of the planned step or the outcome.
     pub(super) tone: &'static str,
     pub(super) adjust: Option<Adjust>,
     pub(super) decision: String,
     pub(super) amount: String,
     /// The reason, cut to [`SHORT_CHARS`].
     pub(super) short: String,
-    /// The whole reason; empty if `short` is all of it.
+    /// The whole reason; empty if `short` contains all of it.
     pub(super) why: String,
     pub(super) facts: Vec<(String, String)>,
-    /// Whether the ledger has a receipt for the order.
+    /// `true` if the ledger has a receipt for the order.
     pub(super) has_receipt: bool,
 }
 
-/// How the user can adjust a partially refunded order.
+/// The values with which a user can adjust a partially refunded order.
 pub(super) struct Adjust {
     /// What is left of the order's price after the refund.
     pub(super) left: String,
     pub(super) command: String,
 }
 
-/// Which part of the table a user wants to see.
+/// Which orders of the table a user wants to see.
 pub(super) struct Part<'a> {
     /// The path of the page with the table.
     pub(super) path: &'a str,
-    /// The code of the orders to show; all orders if it is empty.
+    /// The code of the orders to show; empty for all orders.
     pub(super) code: &'a str,
-    /// The number of the page, from 1.
+    /// The number of the page of the table, from 1.
     pub(super) page: usize,
 }
 
 impl PlanTable {
-    /// Builds one page of the table. `outcomes` is `None` until the batch is applied.
+    /// Builds one page of the table. `outcomes` is `None` until the service applies the batch.
     pub(super) fn of(app: &App, plan: &PlanFile, mut outcomes: Option<&mut Outcomes>, part: &Part<'_>) -> Result<Self> {
         let mut orders: Vec<(u8, String, Vec<usize>)> = groups(plan)
             .into_iter()
@@ -173,7 +175,7 @@ impl PlanTable {
     }
 }
 
-/// Sums the planned value of every order that the plan sends, in words.
+/// Sums the planned value of every order that the plan sends, as text.
 pub(super) fn value_to_send(app: &App, plan: &PlanFile) -> String {
     let mut sums: BTreeMap<(String, Option<String>), i64> = BTreeMap::new();
     for rows in groups(plan) {
@@ -192,7 +194,7 @@ pub(super) fn value_to_send(app: &App, plan: &PlanFile) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the number of orders that were sent, and of all orders that the plan sends.
+/// Returns the number of orders that recoup has sent, and of all orders that the plan sends.
 pub(super) fn progress(plan: &PlanFile, outcomes: &Outcomes) -> (u64, u64) {
     let (mut sent, mut all) = (0, 0);
     for rows in groups(plan) {
@@ -205,7 +207,8 @@ pub(super) fn progress(plan: &PlanFile, outcomes: &Outcomes) -> (u64, u64) {
     (sent, all)
 }
 
-/// Returns the currency of an order's rewards in one unit, from the index; `None` if it is unknown or not the same for all.
+/// Returns the currency of an order's rewards in one unit, from the index. Returns `None` if the currency is unknown or
+/// differs between rewards.
 fn currency_of(app: &App, order: &OrderId, rewards: &str, unit: &str) -> Option<String> {
     let found = app.index.with(|reader| reader.map_or_else(|| Ok(Vec::new()), |reader| reader.find(order))).ok()?;
     let of_plan = found.iter().map(|found| &found.indexed.reward).filter(|reward| {
@@ -218,7 +221,7 @@ fn currency_of(app: &App, order: &OrderId, rewards: &str, unit: &str) -> Option<
     }
 }
 
-/// Parses the planned value of an order, such as `6300 CENTS`. There is one number for each unit.
+/// Parses the planned value of an order, such as `6300 CENTS`. Each unit of the value has its own number.
 fn values_in(cell: &str) -> Vec<(i64, String)> {
     let mut values: Vec<(i64, String)> = Vec::new();
     for word in cell.split(' ').filter(|word| !word.is_empty()) {
@@ -246,7 +249,8 @@ fn code_of_order(plan: &PlanFile, outcomes: Option<&Outcomes>, rows: &[usize]) -
     row.map_or_else(|| code_of(cell_of(first_cells(plan, rows), "recoup_plan")), |row| row.outcome.code())
 }
 
-/// Sort key of the table. An order that is unclear or refunded in part needs a person, whatever is planned for it.
+/// Returns the sort key of an order in the table. An order that is unclear or refunded in part needs a person, whatever
+/// the plan says.
 fn rank(plan: &PlanFile, rows: &[usize], code: &str) -> u8 {
     let decision = cell_of(first_cells(plan, rows), "recoup_decision");
     let place = ORDER_OF_CODES.iter().position(|known| *known == code).map_or(u8::MAX, |place| place as u8 * 2);
@@ -290,7 +294,7 @@ fn groups(plan: &PlanFile) -> Vec<Vec<usize>> {
     refunds.orders.iter().map(|order| order.rows.clone()).chain(without_order).collect()
 }
 
-/// Returns the columns of the file to show: possible evidence, and columns that a person has excluded.
+/// Returns the columns of the refund file to show: possible evidence, and columns that a person has excluded.
 fn own_columns(plan: &PlanFile) -> Vec<(usize, String)> {
     let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.mapping);
     let evidence: HashSet<usize> = EVIDENCE.into_iter().filter_map(|column| columns.get(column)).collect();
@@ -376,7 +380,7 @@ fn values(plan: &PlanFile, rows: &[usize], place: usize) -> String {
 }
 
 impl Adjust {
-    /// Parses the message of the plan about a partial refund.
+    /// Parses the plan's message about a partial refund.
     fn of(why: &str) -> Option<Self> {
         let command = why.starts_with("recoup adjust ").then(|| why.to_owned())?;
         let left = why.rsplit_once(" --amount ").map(|(_, left)| left.to_owned())?;

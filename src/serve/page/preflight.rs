@@ -34,7 +34,7 @@ struct Fragment {
     query: String,
     verdicts: Option<Verdicts>,
     error: Option<ErrorPage>,
-    /// The rewards with their newest states.
+    /// The rewards of the order with their newest states.
     rows: Vec<RewardRow>,
     may_retract: bool,
     may_override: bool,

@@ -1,7 +1,7 @@
-//! The receipt of an order. The page updates it live until every retraction is settled.
+//! The receipt of an order. The page updates the receipt live until every retraction is settled.
 //!
-//! The receipt shows only the ledger's records. Server-sent events update the page. If the browser runs no scripts, the page
-//! reloads while a retraction is open.
+//! A receipt shows only the ledger's records. Server-sent events update the page of a receipt. If the browser runs no
+//! scripts, the page reloads while a retraction is open.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::serve::extractors::{Caller, Query};
 use crate::serve::flag_names::entry_for;
 use crate::serve::routes::Audience;
 
-/// Interval between two reads of the ledger.
+/// Interval between two reads of the ledger for the event stream.
 const POLL: Duration = Duration::from_millis(500);
 
-/// The page reloads after this many seconds if the browser runs no scripts.
+/// The receipt's page reloads after this many seconds if the browser runs no scripts.
 const RELOAD_SECONDS: u32 = 3;
 
 #[derive(Template)]
@@ -34,7 +34,7 @@ const RELOAD_SECONDS: u32 = 3;
 struct ReceiptPage {
     layout: Layout,
     fragment: Fragment,
-    /// The path of the event stream.
+    /// The path of the receipt's event stream.
     live: String,
 }
 
@@ -87,7 +87,7 @@ pub(in crate::serve) async fn live(State(app): State<Arc<App>>, _caller: Caller,
         }
     });
     let mut response: Response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
-    // Turns off the buffering of the stream in nginx.
+    // The header `X-Accel-Buffering` makes nginx pass the stream on without buffering.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -1,7 +1,8 @@
 //! Retracts one order on three pages: a form for the reason, the exact plan, and the confirmation.
 //!
-//! The confirmation contains the fingerprint of the plan that the user saw. If the plan has changed, nothing is sent and the
-//! page shows the new plan. If a form is submitted twice, the ledger refuses the second send.
+//! The confirmation contains the fingerprint of the plan that the user saw. If the plan has changed, recoup sends
+//! nothing and the page shows the new plan. If the user submits the confirmation twice, the ledger refuses the second
+//! send.
 
 use std::sync::Arc;
 
@@ -25,17 +26,18 @@ use crate::serve::looking::Spends;
 struct BeginPage {
     layout: Layout,
     request: RetractRequest,
-    /// `None` if only the quota's reserve is left. The next page may use the reserve.
+    /// The result of the preflight; `None` if only the quota's reserve is left. The page of the plan may use the
+    /// reserve.
     verdicts: Option<Verdicts>,
-    /// Whether the page shows the form: the plan sends something, or the order could not be read.
+    /// `true` if the page shows the form, because the plan sends something or recoup could not read the order.
     sends: bool,
     unread: Option<ErrorPage>,
     csrf: String,
-    /// Reasons that the form offers.
+    /// Reasons for a retraction that the form offers.
     reasons: Vec<String>,
     /// Names of the checks that this user may override.
     overridable: Vec<&'static str>,
-    /// Whether only a lead may override some of the checks.
+    /// `true` if only a lead may override some of the checks.
     needs_lead: bool,
 }
 
@@ -74,7 +76,7 @@ pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller,
     }))
 }
 
-/// Shows the current plan, and the form that confirms the plan.
+/// Shows the current plan of the retraction, and the form with which the user confirms the plan.
 pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let request = permitted_request(&form)?;
     show_plan(&app, &form.caller, request, false).await
@@ -100,7 +102,7 @@ async fn show_plan(app: &Arc<App>, caller: &Caller, mut request: RetractRequest,
     }))
 }
 
-/// Sends the plan that the user has confirmed.
+/// Sends the retraction whose plan the user has confirmed.
 pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let request = permitted_request(&form)?;
     if request.plan.is_none() || !form.fields.has("yes") {
@@ -121,7 +123,7 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
     Ok(Redirect::to(&format!("/receipt?order={}", in_link(request.order_id.as_str()))).into_response())
 }
 
-/// Builds the request from a form. Fails if the form overrides a check that the user may not override.
+/// Builds the retract request from a form. Fails if the form overrides a check that the user may not override.
 fn permitted_request(form: &Form) -> Result<RetractRequest, ErrorPage> {
     let request = from_form(&form.fields)?;
     if !request.overrides.is_empty() && !form.caller.who.may(Right::Override) {

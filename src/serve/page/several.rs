@@ -1,7 +1,9 @@
-//! Retracts several orders in one step, on three pages: the checked list, the exact plans, and what became of each order.
+//! Retracts several orders in one step, on three pages: the checked list, the exact plans, and the result for each
+//! order.
 //!
-//! The list is part of the look-up page. Each order has its own plan, as if it were retracted alone, and the confirmation
-//! contains the fingerprint of each plan that the user saw. An order with several actions is retracted on its own page.
+//! The checked list is part of the look-up page. Each order has its own plan, as if it were retracted alone, and the
+//! confirmation contains the fingerprint of each plan that the user saw. A user retracts an order with several actions
+//! on the order's own page.
 
 use std::sync::Arc;
 
@@ -32,9 +34,9 @@ struct ReviewPage {
     ticket: String,
     disposition: String,
     orders: Vec<Planned>,
-    /// Orders that are not part of the plan, with the reason.
+    /// Orders that are not part of the confirmation, each with the reason.
     left_out: Vec<LeftOut>,
-    /// Why these orders may not be sent in one step.
+    /// Why the service refuses to send these orders in one step.
     refused: Option<ErrorPage>,
     back: String,
     csrf: String,
@@ -57,22 +59,22 @@ struct LeftOut {
 struct OutcomePage {
     layout: Layout,
     lines: Vec<Line>,
-    /// Whether nothing was sent for some of the orders.
+    /// `true` if recoup sent nothing for some of the orders.
     has_unsent: bool,
     list: String,
 }
 
-/// What became of one order.
+/// The result for one order.
 struct Line {
     heading: String,
     tone: &'static str,
     state: String,
     why: String,
-    /// Where to look next, and the text of that link.
+    /// A link to the next page for the user, and the text of the link.
     link: (String, String),
 }
 
-/// Shows the plan of each chosen order, and the form that confirms them.
+/// Shows the plan of each chosen order, and the form with which the user confirms the plans.
 pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let fields = &form.fields;
     let requests = requests_of(fields)?;
@@ -107,7 +109,7 @@ pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) ->
     }))
 }
 
-/// Sends the plans that the user has confirmed.
+/// Sends the retractions whose plans the user has confirmed.
 pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let mut requests = requests_of(&form.fields)?;
     let plans: Vec<&str> = form.fields.all("seen").collect();
@@ -133,7 +135,8 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
     }))
 }
 
-/// Builds one request for each order of the form. All of them have the same reason, ticket and disposition code.
+/// Builds one retract request for each order of the form. All requests have the same reason, ticket and disposition
+/// code.
 fn requests_of(fields: &Fields) -> Result<Vec<RetractRequest>> {
     let mut requests: Vec<RetractRequest> = Vec::new();
     for text in fields.all("order") {

@@ -1,4 +1,4 @@
-//! View models: convert answers and receipts for the templates. They make no decisions.
+//! View models: convert answers and receipts for the templates. This module makes no decisions.
 
 use askama::Template;
 
@@ -24,7 +24,7 @@ pub(super) struct Reward {
     pub(super) account: String,
     pub(super) source: String,
     pub(super) state: String,
-    /// When the reward's state was read.
+    /// When recoup read the reward's state.
     pub(super) as_of: String,
     pub(super) amount: String,
     pub(super) program: String,
@@ -103,7 +103,8 @@ pub(super) fn minute(rfc3339: &str) -> String {
     moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// A `<time>` element in UTC, to the minute. The script replaces it by the reader's local time and adds how long ago it was.
+/// A `<time>` element in UTC, to the minute. The page's script replaces the text of the element by the reader's local
+/// time and adds the age.
 #[derive(Template)]
 #[template(source = r#"<time datetime="{{ rfc3339 }}">{{ text }}</time>"#, ext = "html")]
 pub(super) struct Time {
@@ -115,12 +116,13 @@ pub(super) fn time(rfc3339: &str) -> Time {
     Time { rfc3339: rfc3339.to_owned(), text: minute(rfc3339) }
 }
 
-/// When a reward's state was read. The time of the page, if the page itself has read it.
+/// Returns when recoup read a reward's state. If the page itself has read the reward's state, returns the time of the
+/// page.
 pub(super) fn as_of(reward: &RewardLine, read_at: &str) -> Time {
     time(reward.as_of.as_deref().unwrap_or(read_at))
 }
 
-/// Describes a reward: its recipient, its amount, its newest known state.
+/// Describes a reward in words: its recipient, its amount, its newest known state.
 pub(super) fn source_of(reward: &RewardLine) -> String {
     reward.reward_source.as_deref().map(words::source).unwrap_or_default()
 }
@@ -133,7 +135,7 @@ pub(super) fn state_of(code: &str) -> &str {
     words::state(code)
 }
 
-/// Names an event: the new state, or the kind of a note.
+/// Returns the name of a ledger event: the new state, or the kind of a note.
 pub(super) fn event_of(event: &EventLine) -> &str {
     if event.kind == "state" { words::retraction_state(event.state) } else { &event.kind }
 }
@@ -145,7 +147,7 @@ pub(super) struct Verdicts {
     pub(super) sends: bool,
     /// When the preflight read from the vendor.
     pub(super) read_at: String,
-    /// Names of the checks that a lead may override.
+    /// Names of the checks that only a lead may override.
     pub(super) overridable: Vec<&'static str>,
     /// Why a second person must approve the retraction.
     pub(super) approval: Option<String>,
@@ -189,7 +191,7 @@ impl Verdicts {
 }
 
 impl Verdicts {
-    /// Returns the stops, or if there is none, the warnings, each as one line.
+    /// Returns the stops of a receipt entry, each as one line. If there is no stop, returns the warnings.
     pub(super) fn first_findings(&self) -> Vec<String> {
         let findings = || self.entries.iter().flat_map(|entry| &entry.findings);
         let stops: Vec<String> = findings().filter(|finding| finding.stops()).map(line_of).collect();
@@ -197,8 +199,8 @@ impl Verdicts {
     }
 }
 
-/// Prepares a receipt entry for the page: stops come first. The remedy of a warning says how to send the retraction, so it
-/// is removed if the retraction is stopped.
+/// Prepares a receipt entry for the page: stops come first. If a stop forbids the retraction, the page hides the remedy
+/// of a warning, because the remedy says how to send the retraction.
 fn entry_of(entry: Entry, stops: bool) -> Entry {
     let mut entry = entry_for(entry, Audience::Page);
     arrange(&mut entry.findings, stops);
@@ -226,7 +228,7 @@ pub(super) fn count(number: u64) -> String {
     grouped(number)
 }
 
-/// Whether any retraction may still change its state without a user's action.
+/// Returns `true` if any retraction may still change its state without a user's action.
 pub(super) fn is_open(retractions: &[Retraction]) -> bool {
     retractions.iter().any(|one| one.state.is_open() && one.state != State::Unconfirmed)
 }

@@ -1,4 +1,5 @@
-//! Maps the codes of the vendor and of the ledger to words for people. The API returns the codes unchanged.
+//! Maps the codes of the vendor and of the ledger to words for people. Unlike the page, the API returns the codes
+//! unchanged.
 
 use crate::store::ledger::State;
 
@@ -11,8 +12,8 @@ pub(super) fn retraction_state(state: State) -> &'static str {
     }
 }
 
-/// Currencies without hundredths, or with thousandths. Their amounts are shown as the vendor writes them, because no
-/// document says what their smallest unit is.
+/// Currencies without hundredths, or with thousandths. The page shows amounts in these currencies as the vendor writes
+/// them, because no document names their smallest unit.
 const WITHOUT_CENTS: [&str; 20] = [
     "BHD", "BIF", "CLP", "DJF", "GNF", "IQD", "ISK", "JOD", "JPY", "KMF", "KRW", "KWD", "LYD", "OMR", "PYG", "RWF",
     "TND", "UGX", "VND", "XAF",
@@ -37,7 +38,7 @@ pub(super) fn source(code: &str) -> String {
     }
 }
 
-/// Formats an amount with its currency or unit; empty if the amount is unknown.
+/// Formats an amount with its currency or unit. Returns an empty text if the amount is unknown.
 pub(super) fn amount(number: Option<i64>, unit: Option<&str>, currency: Option<&str>) -> String {
     let Some(number) = number else { return String::new() };
     match (unit, currency) {
@@ -51,7 +52,8 @@ pub(super) fn amount(number: Option<i64>, unit: Option<&str>, currency: Option<&
     }
 }
 
-/// Replaces the unit of amounts in a text of the ledger. The text names no currency, so the amounts stay in cents.
+/// Replaces the unit of amounts in a text of the ledger. A text of the ledger names no currency, so the amounts stay in
+/// cents.
 pub(super) fn with_units(text: &str) -> String {
     text.replace(" CENTS", " cents")
 }

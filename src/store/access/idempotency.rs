@@ -19,12 +19,12 @@ pub enum Idempotency {
 /// The time for which the users' database keeps a response.
 const KEPT_MS: i64 = 24 * 3_600_000;
 
-/// After this time, recoup treats a request without a response as interrupted by a crash. The ledger has a record of
-/// every retraction that such a request has sent.
+/// The time after which recoup treats a request without a response as interrupted by a crash. The ledger has a record
+/// of every retraction that such a request has sent.
 const IN_FLIGHT_MS: i64 = 10 * 60_000;
 
 impl AccessFile {
-    /// Reserves an idempotency key for the request with this hash. Returns the previous state of the key.
+    /// Reserves an idempotency key for the request with this hash. Returns the previous state of the idempotency key.
     pub fn begin_idempotent(&self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Idempotency> {
         self.conn.write(|tx| {
             tx.run(

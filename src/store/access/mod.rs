@@ -1,7 +1,7 @@
 //! The users' database: users, sessions, tokens, sign-in attempts and idempotency keys.
 //!
-//! `access.sql` describes every column. Disabling a user ends their sessions and tokens in the same transaction. Other
-//! modules hash passwords and define the rights of a role.
+//! `access.sql` describes every column. Disabling a user ends their sessions and tokens in the same transaction. This
+//! module neither hashes passwords nor defines the rights of a role.
 
 mod idempotency;
 mod sessions;
@@ -49,7 +49,7 @@ impl AccessFile {
         Ok(Self { conn, csrf_key })
     }
 
-    /// Opens the users' database. Returns `None` if it does not exist, which means that there is no user yet.
+    /// Opens the users' database. Returns `None` if the database does not exist, because recoup then has no user yet.
     pub fn open_existing(place: &Place, identity: &Identity) -> Result<Option<Self>> {
         let exists = match place {
             // Fails if the folder cannot be searched, because the users' database may still exist.
@@ -73,7 +73,8 @@ impl AccessFile {
         self.run(insert, &[&text(now), &actor.person, &actor.host, &what])
     }
 
-    /// Returns the changes to users and tokens, oldest first. Each change has the time, the person, and a description.
+    /// Returns the changes to users and tokens, oldest first. Each returned change has its time, its person, and a
+    /// description.
     pub fn logged(&self) -> Result<Vec<(String, String, String)>> {
         let select = "SELECT at, person, what FROM log ORDER BY id";
         self.conn.read(|tx| tx.rows(select, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
@@ -85,10 +86,10 @@ impl AccessFile {
     }
 }
 
-/// Reads the secret key of CSRF tokens. A new database gets a random key.
+/// Reads the secret key of CSRF tokens. A new users' database gets a random key.
 fn csrf_key(conn: &Conn) -> Result<String> {
     let select = "SELECT value FROM identity WHERE key = 'csrf_key'";
-    // Reads before writing, so that opening the database never waits for a writer.
+    // Reads the key before writing a new one, so that opening the users' database never waits for a writer.
     if let Some(key) = conn.read(|tx| tx.opt(select, &[], |row| row.get(0)))? {
         return Ok(key);
     }

@@ -10,7 +10,7 @@ pub struct SessionRow {
     pub user: String,
     /// The user's current role in recoup.
     pub role: String,
-    /// The same person's user name in the operating system.
+    /// The user's name in the operating system.
     pub os_user: Option<String>,
     pub created_ms: i64,
     /// The time of the session's newest request, to the minute.

@@ -12,12 +12,13 @@ const EVERYBODY: &str = "everybody";
 const KEPT: u32 = 10_000;
 
 /// A key to count failed sign-ins by, and a function that returns the wait before the key's next attempt, in
-/// milliseconds. The function receives the failures of the key and the failures of all users.
+/// milliseconds. The function's arguments are the failures of the key and the failures of all users.
 pub type CountedKey = (String, fn(u32, u32) -> i64);
 
 impl AccessFile {
-    /// Counts a sign-in attempt for each of these keys. If one of the keys must still wait, changes nothing and returns
-    /// the end of the wait in Unix milliseconds. The count of all users decreases by one every `forgotten_every_ms`.
+    /// Counts a sign-in attempt for each of these keys. If a further attempt is not allowed yet for one of the keys,
+    /// changes nothing and returns the time of the next allowed attempt in Unix milliseconds. The failure count of all
+    /// users decreases by one every `forgotten_every_ms`.
     pub fn attempt(&self, keys: &[CountedKey], forgotten_every_ms: i64, now_ms: i64) -> Result<Option<i64>> {
         self.conn.write(|tx| {
             let mut until = None;

@@ -27,7 +27,7 @@ pub struct TokenRow {
     pub user: String,
     /// The user's current role.
     pub role: String,
-    /// The same person's user name in the operating system.
+    /// The name of the token's user in the operating system.
     pub os_user: Option<String>,
     /// The purpose of the token.
     pub name: String,

@@ -11,7 +11,7 @@ pub struct UserRow {
     pub name: String,
     /// The role: `viewer`, `agent`, `lead` or `admin`.
     pub role: String,
-    /// The same person's user name in the operating system.
+    /// The user's name in the operating system.
     pub os_user: Option<String>,
     /// When the user was added, RFC 3339.
     pub created_at: String,

@@ -9,7 +9,7 @@ use crate::store::{Layout, ProcessLock, ledger};
 /// The reason why a database transaction failed.
 #[derive(Debug)]
 pub enum DbError {
-    /// Another process holds the database's write lock.
+    /// The write lock of the database belongs to another process.
     Busy,
     /// The transaction collided with another transaction; the caller may retry it.
     Retry,
@@ -30,7 +30,7 @@ pub enum DbError {
     /// The connection was lost while the PostgreSQL server committed. recoup could not find out in time whether the
     /// commit succeeded.
     Unresolved(String),
-    /// Another error of the database engine.
+    /// The database engine reported an error of another kind.
     Engine(String),
     /// An error from recoup's own code, with its kind and hint.
     Ours(Error),
@@ -121,8 +121,8 @@ pub fn damaged(layout: &Layout, place: &Place, finding: &str) -> Error {
     Error::new(Kind::Storage, format!("the {} at {place} is damaged ({finding})", layout.name)).hint(hint)
 }
 
-/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's "database is locked"
-/// sounds like damage.
+/// Returns the error for a store that another process locked for longer than a transaction waits. SQLite's own message
+/// "database is locked" sounds like damage.
 fn busy(layout: &Layout, place: &Place) -> Error {
     let is_ledger = layout.name == ledger::LAYOUT.name;
     let is_sending = is_ledger && matches!(ProcessLock::is_free(place, "send"), Ok(false));

@@ -1,7 +1,7 @@
 //! Creates database files, and opens them without harm to open connections.
 //!
 //! This module opens every database. Only SQLite may open and close a database file while a connection to it may be
-//! open; The comment of [`MAKING`] has the reason.
+//! open, for the reason at [`MAKING`].
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -16,8 +16,9 @@ use crate::error::{Error, Kind, Result};
 ///
 /// POSIX file locks belong to the process, not to a connection. The operating system releases all locks of a file as
 /// soon as the process closes the file through any handle. Another process that then closes the database assumes that
-/// it is the last user, and deletes the write-ahead log. The remaining connections lose their commits. Therefore only
-/// SQLite opens an existing database file, and this process opens it only after its creation is complete.
+/// it is the last user, and deletes the write-ahead log. Connections to a database whose write-ahead log is deleted
+/// lose their commits. Therefore only SQLite opens an existing database file, and this process opens it only after its
+/// creation is complete.
 static MAKING: Mutex<()> = Mutex::new(());
 
 /// Creates the database file if it is missing, readable by its owner alone. SQLite gives `-wal` and `-shm` the mode of
@@ -89,7 +90,7 @@ pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
 }
 
 /// Opens a database file in a read-only folder. A process without write permission on the folder cannot create a
-/// write-ahead log. If there is none, the main file is complete.
+/// write-ahead log. If there is no write-ahead log, the main file is complete.
 pub fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -117,7 +118,7 @@ mod tests {
     const SHARED: &str = "1073741826";
 
     /// If the process closed the file outside of SQLite, the operating system would release SQLite's lock. An older
-    /// SQLite (for example the system's) would then delete the log of the remaining connections.
+    /// SQLite (for example the system's) would delete the log of other connections if SQLite's lock is released.
     #[test]
     fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
         let dir = tempfile::tempdir().expect("a folder");

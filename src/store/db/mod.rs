@@ -39,11 +39,11 @@ const BUSY_POLL: Duration = Duration::from_millis(1);
 /// How long a transaction waits for another writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// The default limit, which is longer than the largest commit of a crawl.
+    /// The default time limit, which is longer than the largest commit of a crawl.
     Usual,
-    /// The limit for a transaction that leases requests of the quota.
+    /// The time limit of a transaction that leases requests of the quota.
     Brief,
-    /// Fails at once if another process holds the write lock.
+    /// Fails without waiting if another process holds the write lock.
     None,
 }
 
@@ -86,8 +86,8 @@ impl Conn {
         Ok(Self::over(engine, place, layout, Patience::Usual))
     }
 
-    /// Opens a store for reading; returns `None` if it does not exist yet. Compares `identity` with the store's owner
-    /// if it is `Some`.
+    /// Opens a store for reading; returns `None` if it does not exist yet. Compares the store's owner with `identity`
+    /// if `identity` is `Some`.
     pub fn open_read_only(place: &Place, layout: &'static Layout, identity: Option<&Identity>) -> Result<Option<Self>> {
         let engine = match place {
             Place::File(path) => open_reader(path, layout, identity)?.map(file_engine),
@@ -146,8 +146,8 @@ impl Conn {
     }
 
     /// Runs `work` in one write transaction, which commits all changes or none. No other process writes between the
-    /// start of the closure and the commit. An error means that nothing was committed. The exception is the error for a
-    /// lost connection, which says that the outcome is unknown.
+    /// start of the closure and the commit. An error means that nothing was committed. The error for a connection that
+    /// was lost at the commit is an exception, because the outcome of the commit is unknown.
     pub fn write<T>(&self, work: impl FnMut(&Tx<'_>) -> Result<T, DbError>) -> Result<T> {
         let done = match &self.engine {
             Engine::Sqlite(file) => file.write(self.patience, work),
@@ -170,7 +170,8 @@ impl Conn {
     }
 
     /// Copies commits from the write-ahead log into the main file, without waiting for readers. Ignores a failure,
-    /// because the commits stay in the log and the next checkpoint copies them. Does nothing on a PostgreSQL server.
+    /// because the commits stay in the log and the next checkpoint copies them. A checkpoint does nothing on a
+    /// PostgreSQL server.
     pub fn checkpoint(&self) {
         if let Engine::Sqlite(file) = &self.engine {
             file.checkpoint();
@@ -195,8 +196,8 @@ impl Conn {
         }
     }
 
-    /// Rewrites the store without deleted data. SQLite also empties its write-ahead log. The archives and backups of a
-    /// PostgreSQL server keep the deleted data.
+    /// Rewrites the store without deleted data. With SQLite, also empties the write-ahead log. The archives and backups
+    /// of a PostgreSQL server keep the deleted data.
     pub fn rewrite(&self) -> Result<()> {
         let done = match &self.engine {
             Engine::Sqlite(file) => file.rewrite(self.patience),
@@ -220,8 +221,8 @@ impl Conn {
         self.read(|tx| tx.one(size, &[], |row| row.get(0)))
     }
 
-    /// Copies one state of the store into an empty file, without deleted data. Other processes may write meanwhile.
-    /// Refuses a store on a PostgreSQL server.
+    /// Copies one state of the store into an empty file, without deleted data. Other processes may write to the store
+    /// during the copy. Refuses a store on a PostgreSQL server.
     pub fn copy_into(&self, copy: &str) -> Result<(), DbError> {
         match &self.engine {
             Engine::Sqlite(file) => file.copy_into(copy),
@@ -240,8 +241,8 @@ impl Conn {
         }
     }
 
-    /// Takes the write lock, writes, and rolls back. A check of file modes is not enough: root ignores them, and they
-    /// show neither a read-only mount nor a standby server.
+    /// Tests whether the store is writable: takes the write lock, writes, and rolls back. A check of file modes is not
+    /// enough: root ignores them, and they show neither a read-only mount nor a standby server.
     pub fn try_to_write(&self) -> Result<()> {
         let tried = match &self.engine {
             Engine::Sqlite(file) => file.try_to_write(self.patience),

@@ -1,6 +1,6 @@
 //! Opens a database file, creates it if it is missing, and binds it to one tenant.
 //!
-//! recoup refuses a file of another schema version or of another program, and leaves it unchanged.
+//! recoup refuses a database file of another schema version or of another program, and leaves it unchanged.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use crate::error::{Error, Kind, Result};
 
 const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole file, so the limit is
-/// larger than SQLite's default of 2 MB. SQLite allocates memory for a page only when it reads the page.
+/// The upper limit of a connection's page cache, in KiB. A crawl writes pages across the whole index, so the limit of
+/// the page cache is larger than SQLite's default of 2 MB. SQLite allocates memory for a page only when it reads the
+/// page.
 const WRITER_CACHE: i64 = 12 * 1024;
 const READER_CACHE: i64 = 4 * 1024;
 
@@ -35,8 +36,8 @@ pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<
     open().map_err(|error| failed_to_open(error, layout, &Place::from(path)))
 }
 
-/// Opens a database file for reading; returns `None` if it does not exist yet. Compares `identity` with the file's
-/// owner if it is `Some`.
+/// Opens a database file for reading; returns `None` if it does not exist yet. Compares the file's owner with
+/// `identity` if `identity` is `Some`.
 pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
     if !exists(path, layout)? {
         return Ok(None);
@@ -109,8 +110,8 @@ fn has_log(path: &Path) -> bool {
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
-/// Keeps the plan of a prepared statement. By default, SQLite compiles a statement again if the plan could depend on a bound
-/// value, for example a `LIMIT`. That takes longer than most statements here.
+/// Keeps the plan of a prepared statement. By default, SQLite compiles a statement again if the plan could depend on a
+/// bound value, for example a `LIMIT`. Compiling a statement takes longer than running most statements of recoup.
 fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
@@ -127,7 +128,7 @@ fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     // recoup checks the version first, because the next pragma changes the file. recoup must not change the file of
     // another program or version.
     let is_made = check_version(conn, layout)?;
-    // With a write-ahead log, readers continue while a crawl writes. A commit then only appends to the log.
+    // With a write-ahead log, readers continue while a crawl writes, and a commit only appends to the log.
     enable_wal(conn)?;
     set_durability(conn, layout)?;
     // SQLite sorts in memory, because the disk may be full during a crawl.
@@ -148,7 +149,7 @@ fn set_durability(conn: &Connection, layout: &Layout) -> rusqlite::Result<()> {
 }
 
 /// Turns the write-ahead log on. SQLite needs exclusive access for the switch, and ignores the busy handler. Therefore
-/// this function retries: otherwise only one of several processes that open a new file at once would succeed.
+/// recoup retries the switch: otherwise only one of several processes that open a new file at once would succeed.
 fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
     let mut tries = 0;
     loop {
@@ -212,8 +213,8 @@ pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError
     let (mut version, mut id) = names()?;
     let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
     if id == 0 && version == 0 && !is_empty {
-        // Another process may have created the schema between the two reads. Reads the version and the application ID
-        // again, because that process has set both.
+        // Reads the version and the application ID again, because another process may have created the schema between
+        // the first two reads.
         (version, id) = names()?;
     }
     if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {

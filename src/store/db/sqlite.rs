@@ -65,8 +65,8 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// An open database file. Threads share one; a mutex serialises their access. The mutex is reentrant, so that several
-/// reads can join one read transaction.
+/// An open database file. Threads share one `File`; a mutex serialises their access. The mutex is reentrant, so
+/// that several reads can join one read transaction.
 #[derive(Debug)]
 pub struct File {
     conn: ReentrantMutex<Connection>,
@@ -180,7 +180,7 @@ impl File {
         self.lock().get_interrupt_handle()
     }
 
-    /// Takes the write lock, writes, and rolls back.
+    /// Tests whether the file is writable: takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         self.repeat(patience, |conn| {

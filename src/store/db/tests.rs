@@ -1,5 +1,5 @@
-//! Tests of what the executor guarantees to a store's closure. They run on a file and, if `TEST_POSTGRES` is set, on a
-//! PostgreSQL server.
+//! Tests of what the executor guarantees to a store's closure. The tests run on a file and, if `TEST_POSTGRES` is set,
+//! on a PostgreSQL server.
 
 use std::cell::Cell;
 

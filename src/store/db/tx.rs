@@ -96,8 +96,8 @@ impl<'t> Tx<'t> {
         self.one(sql, &[], |row| row.get(0))
     }
 
-    /// Returns the first fault that the engine finds in a check of the whole file; `None` if the file is intact.
-    /// PostgreSQL checks its pages itself when it reads them, so there `None` is always returned.
+    /// Returns the first fault that the engine finds in a check of the whole file; `None` if the file is intact. On
+    /// PostgreSQL the result is always `None`, because PostgreSQL checks its pages itself when it reads them.
     pub fn first_damage(&self, checks: Checks) -> Result<Option<String>, DbError> {
         let Engine::Sqlite(_) = self.0 else { return Ok(None) };
         let sql = match checks {
@@ -108,8 +108,8 @@ impl<'t> Tx<'t> {
         Ok(Some(finding).filter(|finding| finding != "ok"))
     }
 
-    /// Returns a text that identifies this very store on its PostgreSQL server; `None` for a file. The text changes if
-    /// a standby is promoted, if a backup or a dump is restored, and if the tables are created again.
+    /// Returns a text that identifies this very store on its PostgreSQL server; `None` for a file. The identifying text
+    /// changes if a standby is promoted, if a backup or a dump is restored, and if the tables are created again.
     pub fn server_instance(&self) -> Result<Option<String>, DbError> {
         match self.0 {
             Engine::Sqlite(_) => Ok(None),
@@ -166,7 +166,8 @@ impl<'r> Row<'r> {
         })
     }
 
-    /// Returns the value of a column, counted from 0. Returns `None` if its text is not UTF-8, which only damage causes.
+    /// Returns the value of a column, counted from 0. Returns `None` if the text of the column is not UTF-8, which only
+    /// damage causes.
     pub fn value(&self, column: usize) -> Result<Option<Value<'_>>, DbError> {
         match self.0 {
             Columns::Sqlite(row) => sqlite::value(row, column),

@@ -185,8 +185,8 @@ impl Index {
         })
     }
 
-    /// Queues the accounts with rewards that the source did not list. The source lists every account with rewards, so
-    /// an unlisted account may be gone.
+    /// Queues the accounts with rewards that the source did not list. A source such as GraphQL lists every account with
+    /// rewards, so an unlisted account may be gone.
     pub fn queue_unlisted(&mut self, run: RunKey) -> Result<u64> {
         self.conn.write(|tx| {
             let queued = tx.run(
@@ -277,8 +277,8 @@ pub(super) fn write_page(
     let (mut seen, mut new, mut known, mut returned) = (0_u64, 0_u64, 0, 0_i64);
     for participant in &page.participants {
         if batch.forgotten.has(participant.account_id.as_str()) {
-            // A pass is complete only if it also counts the row of a forgotten participant. A keyed hash identifies
-            // that row.
+            // A pass is complete only if it also counts the row of a forgotten participant. A keyed hash identifies the
+            // row of a forgotten participant.
             let row = format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str());
             seen += see_row(tx, pass.id, batch.forgotten.number(&row).unwrap_or(0))?;
             continue;
@@ -347,9 +347,9 @@ fn see_account(
     };
     let key = AccountKey(id);
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {
-        // The list contains the account again, so recoup must read its rewards again. The exception: if a live request
-        // during this pass found the account gone, the account stays gone, because the contradiction between the list
-        // and Get Rewards would cause an endless loop.
+        // The list contains the account again, so recoup must read its rewards again. However, an account that a live
+        // request during this pass found gone stays gone, because the contradiction between the list and Get Rewards
+        // would cause an endless loop.
         tx.run(
             "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0, sum = ?3 WHERE id = ?1",
             &[&id, &pass.id, &account_sum(key, account, None)],

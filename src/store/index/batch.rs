@@ -25,7 +25,7 @@ pub(super) struct Batch<'a> {
     account_ids: NewIds,
 }
 
-/// The values of a new row of `accounts`. The columns that are not listed keep their defaults.
+/// The values of a new row of `accounts`. Columns of `accounts` without a field here keep their defaults.
 #[derive(Default)]
 pub(super) struct NewAccount {
     /// When a crawl first saw the account, Unix milliseconds.
@@ -71,7 +71,8 @@ impl<'a> Batch<'a> {
         Ok(AccountKey(id))
     }
 
-    /// Writes the counters and checksums of the batch, and returns the tombstones. Must be called before the commit.
+    /// Writes the counters and checksums of the batch, and returns the tombstones. Callers must call this function
+    /// before the commit of the batch.
     pub(super) fn finish(self) -> Result<Forgotten, DbError> {
         self.counters.write(self.tx)?;
         self.link_sums.write(self.tx)?;
@@ -112,12 +113,12 @@ impl NewIds {
     }
 }
 
-/// The changes of one transaction to the counters of runs. The transaction writes each counter once.
+/// The changes of one transaction to the counters of runs. Each transaction writes each counter of a run once.
 #[derive(Default)]
 pub(super) struct CounterDeltas {
     /// The changes to the counts of rewards and links, by run and link pattern.
     found: BTreeMap<(i64, i64), (i64, i64)>,
-    /// The changes to the other counters of each run.
+    /// The changes to those counters of each run that do not depend on a link pattern.
     runs: BTreeMap<i64, RunDeltas>,
 }
 
@@ -203,7 +204,7 @@ pub(super) fn count_accounts(tx: &Tx<'_>, run: RunKey, known: i64, read: i64) ->
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunAncestry {
     pub(super) run: i64,
-    /// The full run. Equal to `run` if `run` is itself a full run, and 0 if there is no run.
+    /// The full run; equal to `run` if `run` is itself a full run, and 0 if there is no run.
     pub(super) base: i64,
     /// `true` if the run reads every account; `false` if it reads only queued accounts.
     reads_all: bool,

@@ -14,8 +14,8 @@ const MAX_PATTERNS: i64 = 200;
 /// The path that replaces the path of every link pattern beyond [`MAX_PATTERNS`].
 const OTHER_PATHS: &str = "other paths";
 
-/// A cache of the shared rows that one transaction has found or added. Nearly every reward of a crawl needs two shared rows.
-/// Without the cache, their look-ups would take a quarter of a commit.
+/// A cache of the shared rows that one transaction has found or added. Nearly every reward of a crawl needs two shared
+/// rows. Without the cache, looking the shared rows up would take a quarter of a commit.
 #[derive(Default)]
 pub(super) struct SharedRows {
     patterns: Vec<(PatternKey, i64)>,
@@ -33,7 +33,7 @@ struct DescriptorRow {
 type PatternKey = (&'static str, String, String, bool);
 
 impl SharedRows {
-    /// Returns the row of a reward's link pattern. Adds the row if it is missing.
+    /// Returns the row of a reward's link pattern. Adds the row of the pattern if it is missing.
     pub(super) fn link_pattern(&mut self, tx: &Tx<'_>, extracted: &Extracted) -> Result<i64, DbError> {
         let [order, action] = paths_of(extracted);
         let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
@@ -48,7 +48,7 @@ impl SharedRows {
         Ok(id)
     }
 
-    /// Returns the row of a reward's texts. Adds the row if it is missing.
+    /// Returns the row of a reward's texts. Adds the row of the texts if it is missing.
     pub(super) fn descriptor(&mut self, tx: &Tx<'_>, reward: &Reward) -> Result<i64, DbError> {
         let texts = texts_of(reward);
         let known = self.descriptors.entry(hash_of(reward)).or_default();

@@ -36,9 +36,9 @@ pub struct Erased {
 }
 
 impl Index {
-    /// Erases accounts. The accounts must have tombstones, because the next crawl would otherwise add the accounts
-    /// again. `erased` has the counts of the rows that [`Index::import_tombstones`] has already deleted. `each`
-    /// receives the number of rewards scanned so far.
+    /// Erases accounts. The accounts to erase must have tombstones, because the next crawl would otherwise add the
+    /// accounts again. `erased` has the counts of the rows that [`Index::import_tombstones`] has already deleted. The
+    /// closure `each` receives the number of rewards scanned so far.
     pub fn erase(&mut self, accounts: &[AccountId], mut erased: Erased, mut each: impl FnMut(u64)) -> Result<Erased> {
         self.conn.overwrite_deleted()?;
         for account in accounts {
@@ -54,7 +54,7 @@ impl Index {
         self.conn.rewrite()
     }
 
-    /// Removes IDs from the JSON of other accounts' rewards. Returns how many rewards changed.
+    /// Removes IDs from the JSON of other accounts' rewards. Returns how many rewards' JSON changed.
     fn scrub_json(&mut self, ids: &[String], each: &mut impl FnMut(u64)) -> Result<u64> {
         let next =
             "SELECT reward, format, json, raw_rewards.sum FROM raw_rewards WHERE reward > ?1 ORDER BY reward LIMIT ?2";

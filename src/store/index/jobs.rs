@@ -31,7 +31,7 @@ fn from_row(row: &Row<'_>) -> Result<JobRow, DbError> {
 
 impl Index {
     /// Starts a job. `before` is the job's last start according to the caller's earlier read. If another process has
-    /// started the job since then, changes nothing and returns `false`.
+    /// started the job since the caller's read, changes nothing and returns `false`.
     pub fn begin_job(&mut self, name: &str, before: Option<Timestamp>, now: Timestamp) -> Result<bool> {
         self.conn.write(|tx| {
             let started = "SELECT started_at FROM jobs WHERE name = ?1";

@@ -7,9 +7,9 @@
 //! A damaged SQLite index could hide a link, and recoup would then report the link's order as *absent*. The table
 //! `link_sums` prevents such a report: for each bucket of keys (the upper 14 bits) it has a sum over the index entries.
 //! A look-up reads the whole bucket of its key and compares the sum, so a lost, changed or added entry is an error.
-//! Each link also has the number of links of its reward, which reveals a lost row of the table `links` itself. Two
-//! changes stay undetected: damage to both a bucket and its sum that makes them agree again, and a deliberate change by
-//! a person.
+//! Each link also has the number of links of its reward, which reveals a lost row of the table `links` itself. The sums
+//! do not detect two changes: damage to both a bucket and its sum that makes them agree again, and a deliberate change
+//! by a person.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -61,8 +61,8 @@ impl KeyIndex {
     }
 }
 
-/// Returns the amount that one index entry adds to its bucket's sum. The amount has 32 bits, so 2^31 entries cannot
-/// overflow the sum.
+/// Returns the amount that one index entry adds to the checksum of its bucket. An amount has 32 bits, so 2^31 entries
+/// cannot overflow the sum.
 fn entry_sum(key: i64, reward: i64, n: i64) -> i64 {
     let bytes = [key, reward, n].into_iter().flat_map(i64::to_le_bytes);
     i64::from(fnv1a(bytes) as u32)
@@ -90,7 +90,7 @@ impl LinkSumChanges {
         self.add(KeyIndex::Action, action, reward, n, sign);
     }
 
-    /// Writes the changed sums. Must be called in the transaction that wrote the links.
+    /// Writes the changed sums. Callers must call this function in the transaction that wrote the links.
     pub(super) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
         for (bucket, [orders, actions]) in self.0 {
             tx.run(
@@ -160,8 +160,9 @@ pub(super) fn delete_links(tx: &Tx<'_>, sums: &mut LinkSumChanges, reward: i64, 
     tx.run("DELETE FROM links WHERE reward = ?1", &[&reward]).map(drop)
 }
 
-/// Returns the rewards that have a link with this key, each with all its links, ordered by row. Fails if the key's bucket or
-/// a link of these rewards is damaged. The key is a hash, so the caller must compare the IDs.
+/// Returns the rewards that have a link with this key, each with all its links, ordered by row. Fails if the key's
+/// bucket or a link of these rewards is damaged. A key is only a hash, so the caller must compare the IDs of the
+/// rewards.
 pub(super) fn rewards_by_key(tx: &Tx<'_>, index: KeyIndex, key: i64) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
     let first = bucket(key) << BUCKET_SHIFT;
     let last = first | ((1 << BUCKET_SHIFT) - 1);
@@ -188,8 +189,8 @@ pub(super) fn rewards_by_key(tx: &Tx<'_>, index: KeyIndex, key: i64) -> Result<B
     Ok(rewards)
 }
 
-/// Describes the first part of the index file that does not match its checksum; `None` if all parts match. Reads every
-/// row except the raw JSON.
+/// Describes the first part of the index file that does not match its checksum; `None` if all parts match. The check
+/// reads every row of the index except the raw JSON.
 pub(in crate::store) fn first_damage(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
     for table in summed_tables() {
         let mut damaged = 0;

@@ -92,14 +92,14 @@ impl IndexReader {
         self.conn.read(|tx| {
             let folded = order.folded();
             let others = order_ids_by_key(tx, order)?.into_iter();
-            // A key ignores more differences than a suggestion does, and a found reward may contain further orders.
-            // Therefore the order IDs are filtered.
+            // Filters the found order IDs, because a key ignores more differences than a suggestion does, and a found
+            // reward may contain further orders.
             Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
         })
     }
 
-    /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. This
-    /// order ID itself comes first.
+    /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. The
+    /// given order ID itself comes first.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.conn.read(|tx| {
             let form = skeleton(order.as_str());
@@ -128,7 +128,7 @@ impl IndexReader {
         self.conn.read(|tx| tx.rows(select, &[&(limit as u64)], |row| row.get(0)))
     }
 
-    /// Returns the orders of a participant's rewards, newest first. `id` is an account ID or a user ID.
+    /// Returns the orders of a participant's rewards, newest first. The parameter `id` is an account ID or a user ID.
     pub fn orders_of_participant(&self, id: &str, limit: usize) -> Result<Vec<OrderId>> {
         self.conn.read(|tx| tx.rows(ORDERS_OF_PARTICIPANT, &[&id, &(limit as u64)], |row| row.get(0)))
     }

@@ -1,9 +1,9 @@
 //! The index: accounts, rewards, links, and the progress of a crawl.
 //!
-//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method that writes uses one transaction, in
-//! which it also updates the counters. `schema.sql` describes every column. This module sends no request to the vendor,
-//! and deletes only accounts that a person asks to forget. If the vendor no longer lists an account or a reward, this
-//! module marks it as gone.
+//! [`Index`] is the only writer; [`IndexReader`] answers look-ups. Each method of [`Index`] that writes uses one
+//! transaction, in which it also updates the counters. `schema.sql` describes every column. This module sends no
+//! request to the vendor, and deletes only accounts that a person asks to forget. If the vendor no longer lists an
+//! account or a reward, this module marks it as gone.
 
 mod accounts;
 mod batch;
@@ -119,10 +119,11 @@ impl Index {
         }
     }
 
-    /// Runs `work` in one write transaction with the tombstones. Then writes the counters and checksums of the batch.
+    /// Runs `work` in one write transaction with the tombstones, and then writes the counters and checksums of the
+    /// batch.
     fn write_batch<T>(&mut self, mut work: impl FnMut(&mut Batch<'_>) -> Result<T, DbError>) -> Result<T> {
-        // Only a commit returns the cached tombstones, because a rollback may remove tombstones that a failed attempt
-        // has added to the cache.
+        // The cache of tombstones is kept only after a commit, because a failed attempt may have added tombstones that
+        // its rollback removed.
         let mut cached = Some(std::mem::take(&mut self.forgotten));
         let compressor = &mut self.compressor;
         let (value, forgotten) = self.conn.write(|tx| {
@@ -138,9 +139,9 @@ impl Index {
 
     /// Records the ledger that this index is used with, and the ledger's newest event. Refuses another ledger. The
     /// record later reveals an older copy of the same ledger, from which recoup could send orders twice. Therefore the
-    /// record must be as durable as the ledger. While a process reads the index, the record may stay out of the index's
-    /// main file. A copy of the main files of both stores is still safe then, because the ledger's own file records
-    /// every send.
+    /// record of the ledger in the index must be as durable as the ledger. While a process reads the index, the record
+    /// may stay out of the index's main file. A copy of the main files of index and ledger without this record is still
+    /// safe, because the ledger's own file records every send.
     pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         let kept: String = self.conn.write_durably(|tx| {
             tx.run(
@@ -184,14 +185,14 @@ impl IndexReader {
         Conn::exists(place, &LAYOUT)
     }
 
-    /// Runs `work` on one state of the index, even if a crawl writes meanwhile. Several queries in one `work` are also
-    /// faster, because they take the read lock only once.
+    /// Runs `work` on one state of the index, even if a crawl writes meanwhile. Several queries in one `work` take the
+    /// read lock only once, so they are faster.
     pub fn at_one_moment<T>(&self, mut work: impl FnMut(&Self) -> Result<T>) -> Result<T> {
         self.conn.read(|_joined| Ok(work(self)?))
     }
 
     /// Returns the recorded ledger and its newest event at the time of the record; `None` before the first retraction.
-    /// The hash is empty if the ledger had no event.
+    /// The hash of the newest event is empty if the ledger had no event.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {
         self.conn.read(|tx| {
             let value = |key: &str| tx.opt(VALUE_OF, &[&key], |row| row.get::<String>(0));
@@ -216,7 +217,7 @@ impl IndexReader {
     }
 }
 
-/// Converts Unix milliseconds to a time. An invalid value becomes the epoch.
+/// Converts Unix milliseconds to a time. Converts an invalid value to the epoch.
 fn moment(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -30,8 +30,8 @@ pub struct PassResult {
     pub accounts_vanished: u64,
     /// Number of accounts that an earlier pass of the run marked as gone and that this pass lists again.
     pub accounts_returned: u64,
-    /// Number of accounts that the list no longer has, if the number is implausibly large. In this case, the pass marks
-    /// no account as gone.
+    /// Number of accounts that the list no longer has, if the number is implausibly large. A pass that lacks so many
+    /// accounts marks no account as gone.
     pub accounts_withheld: u64,
     /// The number of distinct rows without a user or account ID.
     pub rows_unusable: u64,
@@ -48,17 +48,17 @@ pub struct PassResult {
 pub struct PassEvidence {
     /// The vendor's `totalCount` of participants at the end of the pass.
     pub total: Option<u64>,
-    /// `true` if the pages were continuous. The pass then saw every participant that was listed during the whole pass.
-    /// Therefore all other participants are gone.
+    /// `true` if the pages were continuous. A pass with continuous pages saw every participant that was listed during
+    /// the whole pass, so all other participants are gone.
     pub whole: bool,
     /// `true` if the pagination detected no shifted row of the list.
     pub still: bool,
-    /// `true` if the total stayed the same and equals the number of distinct rows. Such a pass is proven even if the
-    /// order of the list changes.
+    /// `true` if the total stayed the same and equals the number of distinct rows. A pass with a stable total is proven
+    /// even if the order of the list changes.
     pub counted: bool,
 }
 
-/// SQL condition: pass `?1`, which started at `?2`, did not list the account. If the pass is not proven (`?3` = 0), the
+/// SQL condition: pass `?1`, which started at `?2`, did not list the account. For an unproven pass (`?3` = 0), the
 /// account must also be unknown to Get Rewards. An account that was first seen after the start counts as listed,
 /// because it may be on a page that the pass had read before.
 macro_rules! is_missing {
@@ -76,8 +76,8 @@ macro_rules! pass_result_columns {
 }
 
 impl Index {
-    /// Resumes the run's unfinished pass, or starts a new pass with this cursor. Returns the pass, and `true` if it is
-    /// resumed.
+    /// Resumes the run's unfinished pass, or starts a new pass with this cursor. Returns the pass, and `true` if the
+    /// pass is resumed.
     pub fn begin_pass(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(ListPass, bool)> {
         self.conn.write(|tx| {
             let open = "SELECT id, started_at, cursor FROM passes WHERE run = ?1 AND ended_at IS NULL ORDER BY id DESC";
@@ -93,8 +93,8 @@ impl Index {
     }
 
     /// Ends a pass. A proven pass marks the accounts that it did not list as gone. An unproven pass marks an unlisted
-    /// account only if Get Rewards does not know it. If the list lost most of its accounts at once, the pass marks no
-    /// account.
+    /// account only if Get Rewards does not know the account. If the list lost most of its accounts at once, the pass
+    /// marks no account.
     pub fn end_pass(&mut self, run: RunKey, pass: i64, verdict: PassEvidence, at: Timestamp) -> Result<PassResult> {
         self.conn.write(|tx| {
             let started_at: i64 =

@@ -4,7 +4,7 @@
 //! Rewards are small and similar, so recoup compresses each one separately, with zstd and a built-in dictionary.
 //! `benches/dictionary.rs` describes how the dictionary was made. The dictionary is trained on the simulator's output
 //! and the vendor's published examples, so it contains no personal data. [`FORMAT`] must change together with the
-//! dictionary. Therefore a process with another dictionary refuses the JSON instead of misreading it.
+//! dictionary. A process with another dictionary then refuses the compressed JSON instead of misreading it.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ use crate::store::db::{DbError, Row, Tx, Value};
 /// The version of the dictionary and the compression settings, stored with each compressed reward.
 const FORMAT: i64 = 1;
 const DICTIONARY: &[u8] = include_bytes!("rewards.dict");
-/// zstd's default level. With a dictionary, a higher level takes longer and saves little space.
+/// zstd's default level. With a dictionary, a higher compression level takes longer and saves little space.
 const LEVEL: i32 = 3;
 /// The largest reward, in bytes of uncompressed JSON. `vendor` refuses larger responses.
 const LARGEST: usize = 64 << 20;
@@ -115,8 +115,8 @@ pub struct Reextracted {
 }
 
 impl Index {
-    /// Returns the next rewards after a row. Each item has the reward's row, the account that lists the reward, and the
-    /// reward's JSON.
+    /// Returns the next rewards after a row. Each returned item has the reward's row, the account that lists the
+    /// reward, and the reward's JSON.
     pub fn raw_after(&self, row: i64, limit: usize) -> Result<Vec<(i64, AccountId, String)>> {
         let stored = self.conn.read(|tx| {
             tx.rows(

@@ -1,4 +1,4 @@
-//! Commands whose credentials the vendor has refused. `recoup status` reports these commands.
+//! Commands whose credentials the vendor has refused. `recoup status` reports the refused commands.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,8 +17,8 @@ pub struct Refusal {
 }
 
 impl Index {
-    /// Records that the vendor refused the credentials of a command. If `message` is `None`, deletes the record,
-    /// because the vendor has accepted the credentials.
+    /// Records that the vendor refused the credentials of a command. If `message` is `None`, the vendor has accepted
+    /// the credentials, and the record is deleted.
     pub fn remember_refusal(&mut self, command: &str, message: Option<&str>, at: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             match message {

@@ -1,4 +1,5 @@
-//! Pages of the list of all rewards (GraphQL, exports). One transaction writes the rewards of a page and its cursor.
+//! Pages of the list of all rewards (GraphQL, exports). One transaction writes the rewards of a page and the page's
+//! cursor.
 //!
 //! A page of this list may lack rewards of an account, so writing a page marks no reward as gone. After a proven full
 //! pass, [`Index::mark_unseen_gone`] marks the rewards that the list did not contain.
@@ -43,13 +44,13 @@ pub struct RewardListCommitted {
 pub struct Unseen {
     /// The number of rewards that were marked as gone.
     pub gone: u64,
-    /// Number of rewards that the pass did not list, if the number is implausibly large. In this case, the pass marks
-    /// no reward as gone.
+    /// Number of rewards that the pass did not list, if the number is implausibly large. A pass that lacks so many
+    /// rewards marks no reward as gone.
     pub withheld: u64,
 }
 
 impl Index {
-    /// Writes a page of rewards and its cursor in one transaction. `asked_at` is the time of the request.
+    /// Writes a page of rewards and its cursor in one transaction. `asked_at` is the time of the request for the page.
     pub fn commit_rewards(
         &mut self,
         run: RunKey,
@@ -133,8 +134,8 @@ impl Index {
     }
 }
 
-/// Returns the row of an account that has a reward. Adds the account if it is missing. Updates the run's counters if
-/// the account is new to the run.
+/// Returns the row of an account that has a reward. Adds the account if the index lacks it. Updates the run's counters
+/// if the account is new to the run.
 fn see_account(
     batch: &mut Batch<'_>,
     ancestry: RunAncestry,

@@ -1,4 +1,5 @@
-//! Writes the rows of one reward. Updates the counters of the reward's run by the difference from the previous rows.
+//! Writes the rows of one reward. Writing a reward also updates the counters of its run by the difference from the
+//! previous rows.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -94,7 +95,7 @@ pub(super) struct RewardWrite<'a> {
 }
 
 impl RewardWrite<'_> {
-    /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows that row. If
+    /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows the row. If
     /// the reward was in another account, this method finds the earlier row itself.
     pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
         let Some(reward) = batch.forgotten.admit(self.reward) else {
@@ -171,7 +172,7 @@ impl RewardWrite<'_> {
         self.write_row(batch.tx, &REWARDS.put, row, columns).map(drop)
     }
 
-    /// Runs one of the INSERT statements of `rewards`. Returns how many rows it wrote.
+    /// Runs one of the INSERT statements of `rewards`. Returns how many rows of `rewards` it wrote.
     fn write_row(&self, tx: &Tx<'_>, sql: &str, row: i64, columns: &Columns) -> Result<u64, DbError> {
         let reward = &self.reward.extracted.reward;
         let user_id = reward.user_id.as_ref().map_or("", |user| user.as_str());

@@ -83,7 +83,7 @@ impl ReadReward {
         Ok((rewards, unusable))
     }
 
-    /// Sets the API from which recoup read the reward. The default is Get Rewards.
+    /// Sets the API from which recoup read the reward. The default API is Get Rewards.
     #[must_use]
     pub fn via(mut self, source: ApiSource) -> Self {
         self.source = source;
@@ -104,7 +104,7 @@ pub struct AccountRead {
     pub answer: AccountAnswer,
 }
 
-/// One step of a crawl. A batch of steps is one transaction.
+/// A step of a crawl. A batch of steps is one transaction.
 #[derive(Debug, Clone)]
 pub enum Entry {
     Read(AccountRead),
@@ -119,7 +119,7 @@ pub enum Entry {
 /// The vendor's response for one account.
 #[derive(Debug, Clone)]
 pub enum AccountAnswer {
-    /// All rewards of the account. `unusable` counts the rewards without an ID, which recoup cannot store.
+    /// All rewards of the account. `unusable` counts rewards without an ID, which recoup cannot store.
     Listed { rewards: Vec<ReadReward>, unusable: u64 },
     /// The account is gone: the vendor does not know it, and the list of participants does not contain it.
     NoSuchAccount,
@@ -137,7 +137,7 @@ impl Index {
         self.commit(run, &reads.into_iter().map(Entry::Read).collect::<Vec<_>>()).map(drop)
     }
 
-    /// Writes responses and pages in their order, in one transaction. Returns the counts of each page.
+    /// Writes responses and pages in their order, in one transaction. Returns the counts of each written page.
     pub fn commit(&mut self, run: RunKey, entries: &[Entry]) -> Result<Vec<PageCommitted>> {
         self.write_batch(|batch| {
             let mut pages = Vec::new();
@@ -152,8 +152,8 @@ impl Index {
         })
     }
 
-    /// Writes the response for one account that was read outside of a crawl. The response counts towards the newest
-    /// run.
+    /// Writes the response for one account that was read outside of a crawl. A response read outside of a crawl counts
+    /// towards the newest run.
     pub fn record_live(
         &mut self,
         account: &AccountId,
@@ -174,7 +174,7 @@ impl Index {
         })
     }
 
-    /// Writes one reward that was read by its ID. The other rewards of its account stay unchanged.
+    /// Writes one reward that recoup read by its ID. The other rewards of the reward's account stay unchanged.
     pub fn record_reward(&mut self, reward: &ReadReward, asked_at: Timestamp) -> Result<()> {
         self.write_batch(|batch| {
             let listed_by = &reward.extracted.reward.account_id;
@@ -193,7 +193,7 @@ fn newest_run(tx: &Tx<'_>) -> Result<RunKey, DbError> {
     tx.one("SELECT coalesce(max(id), 0) FROM runs", &[], |row| row.get(0)).map(RunKey)
 }
 
-/// Returns the account's row. Adds the row if it is missing.
+/// Returns the account's row. Adds the row of the account if it is missing.
 fn account_key(batch: &mut Batch<'_>, run: RunKey, account: &AccountId, at: Timestamp) -> Result<AccountKey, DbError> {
     let found = batch.tx.opt("SELECT id FROM accounts WHERE account_id = ?1", &[account], |row| row.get(0))?;
     if let Some(id) = found {
@@ -331,7 +331,7 @@ pub(super) fn is_chosen(chosen: &HashMap<&RewardId, &ReadReward>, reward: &ReadR
 }
 
 /// Records that this run failed to read the account. A later attempt of the run, or the next pass, may clear the
-/// failure.
+/// failure of the account.
 fn mark_failed(tx: &Tx<'_>, run: RunKey, read: &AccountRead, reason: &str, unknown: bool) -> Result<(), DbError> {
     tx.run(
         "UPDATE accounts SET failed_run = ?2, failed_at = ?3, failed_reason = ?4, unknown = ?5 WHERE id = ?1",

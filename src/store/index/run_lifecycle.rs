@@ -32,7 +32,8 @@ pub(super) fn recount_newest(tx: &Tx<'_>) -> Result<(), DbError> {
 }
 
 impl Index {
-    /// Resumes the unfinished run of this source, or starts a new run. Returns the run, and `true` if it is resumed.
+    /// Resumes the unfinished run of this source, or starts a new run. Returns the run, and `true` if the run is
+    /// resumed.
     pub fn begin_run(&mut self, new: NewRun<'_>, at: Timestamp) -> Result<(RunKey, bool)> {
         self.conn.write(|tx| {
             let open = "SELECT id FROM runs WHERE state = 'running' AND source = ?1 ORDER BY id DESC LIMIT 1";
@@ -120,8 +121,8 @@ impl Index {
         })
     }
 
-    /// Counts requests for accounts that the crawler read again only because of their age. [`Index::add_requests`]
-    /// counts these requests too.
+    /// Counts requests for accounts that the crawler read again only because of their age. [`Index::add_requests`] also
+    /// counts the requests for such accounts.
     pub fn add_reread_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
         self.conn.write(|tx| {
             let add = "UPDATE runs SET requests_reread = requests_reread + ?2 WHERE id = ?1";
@@ -134,8 +135,8 @@ impl Index {
         self.conn.write(|tx| tx.run("UPDATE runs SET cursor = ?2 WHERE id = ?1", &[&run.0, &cursor]).map(drop))
     }
 
-    /// Moves the start of a run to an earlier time, because the run's data may be that old. Answers are true as of the
-    /// start of the run on which they are based.
+    /// Moves the start of a run to an earlier time, because the run's data may be that old. An answer is true as of the
+    /// start of the run that the answer is based on.
     pub fn move_start_back(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             let earlier = "UPDATE runs SET started_at = ?2 WHERE id = ?1 AND started_at > ?2";

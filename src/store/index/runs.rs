@@ -29,7 +29,7 @@ pub enum RunState {
     Running,
     /// The run has ended, completely or with gaps.
     Finished,
-    /// Another run has replaced this run before its end.
+    /// The run was replaced by another run before its end.
     Replaced,
 }
 
@@ -46,7 +46,8 @@ pub struct Run {
     pub gaps: Vec<String>,
     /// The full run that this run refreshes. A full run refreshes itself.
     pub base: RunKey,
-    /// The newest `dateModified` that the run read, in Unix milliseconds by the vendor's clock. A refresh starts from this time.
+    /// The newest `dateModified` that the run read, in Unix milliseconds by the vendor's clock. A refresh of the run
+    /// starts from this time.
     pub watermark: Option<i64>,
     /// The position in the source, as JSON.
     #[serde(skip)]
@@ -74,7 +75,7 @@ pub struct Run {
     pub rewards_unusable: u64,
     /// Number of values under a matching key that recoup cannot read exactly, and therefore does not index.
     pub values_unreadable: u64,
-    /// The link patterns of the run's rewards. The pattern with the most rewards comes first.
+    /// The link patterns of the run's rewards. The link pattern with the most rewards comes first.
     pub coverage: Vec<PatternCount>,
 }
 
@@ -147,8 +148,8 @@ impl Index {
         self.conn.read(|tx| Ok(select_runs(tx, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
     }
 
-    /// Returns the number of accounts that are not gone, and how many of these have rewards. The count scans two
-    /// tables, so it is too slow for a look-up.
+    /// Returns the number of accounts that are not gone, and how many of these have rewards. Counting accounts scans
+    /// two tables, so it is too slow for a look-up.
     pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
              (SELECT count(DISTINCT account) FROM rewards WHERE gone_at IS NULL)";
@@ -169,8 +170,8 @@ impl Index {
         Ok((!crossed).then_some(newest))
     }
 
-    /// Returns the newest finished run before `run` that refreshes the same full run. If there is none, returns the
-    /// full run.
+    /// Returns the newest finished run before `run` that refreshes the same full run. If there is no such refresh,
+    /// returns the full run.
     pub fn run_before(&self, run: RunKey, base: RunKey) -> Result<Option<Run>> {
         let condition = format!("id >= {} AND state = 'finished' AND id < ?1", base.0);
         self.conn.read(|tx| Ok(select_runs(tx, &condition, run.0, 1)?.pop()))
@@ -248,8 +249,8 @@ fn read_coverage(tx: &Tx<'_>) -> Result<Coverage, DbError> {
         tx.one("SELECT count(*) FROM skipped_rewards WHERE run BETWEEN ?1 AND ?2", &[&base, &id], |row| row.get(0))?;
     Ok(Coverage {
         rewards_read: rewards,
-        // The vendor's count includes the rewards of forgotten accounts. The index omits these rewards on purpose, so
-        // they are not a gap.
+        // The vendor's count includes the rewards of forgotten accounts. The index omits rewards of forgotten accounts
+        // on purpose, so they are not a gap.
         rewards_known: rewards_known.map_or(rewards, |known| (known as u64).saturating_sub(skipped).max(rewards)),
         accounts_forgotten: tx.one("SELECT count(*) FROM tombstones", &[], |row| row.get(0))?,
         ..coverage

@@ -4,9 +4,10 @@
 //! one, and recoup would give a wrong answer without any error. Therefore each row that answers depend on has a column
 //! `sum`, a hash of its other columns. recoup computes the hash in Rust on every write and compares it on every read.
 //! If a row does not match its hash, recoup reports an error, and the user must crawl again. The module `links` adds
-//! checksums over buckets of links, which reveal missing rows.
+//! checksums over buckets of links, and the checksums of links reveal missing rows.
 //!
-//! The checksums detect only accidents: a person who changes the file on purpose can change the checksums too.
+//! The checksums of the index detect only accidents: a person who changes the index on purpose can change its checksums
+//! too.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -21,8 +22,8 @@ pub(super) struct SummedTable {
     columns: Vec<&'static str>,
     /// The number of leading columns that form the primary key.
     key: usize,
-    /// The column list for [`SummedTable::verify`]: `sum`, then the other columns. The table name qualifies each
-    /// column.
+    /// The column list for [`SummedTable::verify`]: `sum`, then the other columns. The table name qualifies each column
+    /// of the list.
     pub(super) selected: String,
     /// The INSERT statement for a whole row, without a conflict clause.
     pub(super) insert: String,
@@ -85,8 +86,8 @@ pub(super) fn summed_tables() -> [&'static SummedTable; 9] {
 }
 
 impl SummedTable {
-    /// Creates the SQL statements for a table. `fixed` is the number of leading columns that never change. Updates omit
-    /// these columns, so SQLite need not update the SQL indexes of these columns.
+    /// Creates the SQL statements for a table. `fixed` is the number of leading columns that never change. An update
+    /// omits the fixed columns, so that SQLite need not update the SQL indexes of fixed columns.
     fn new(name: &'static str, key: usize, fixed: usize, columns: &'static str) -> Self {
         let columns: Vec<&str> = columns.split(", ").collect();
         let numbers: Vec<String> = (1..=columns.len() + 1).map(|n| format!("?{n}")).collect();
@@ -205,16 +206,16 @@ impl RowSum {
         }
     }
 
-    /// Mixes eight bytes into the hash. Each step is reversible, so two rows that differ in one word never have the
-    /// same checksum.
+    /// Mixes eight bytes into the hash. Each step of the hash is reversible, so two rows that differ in one word never
+    /// have the same checksum.
     fn mix(&mut self, word: u64) {
         let product = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = product ^ (product >> 32);
     }
 }
 
-/// Runs a statement whose last parameter is the checksum of all other parameters, which are the columns of one row. Returns
-/// the number of changed rows.
+/// Runs a statement whose last parameter is the checksum of all other parameters, which are the columns of one row.
+/// Returns the number of rows that the statement changed.
 pub(super) fn run_with_sum(tx: &Tx<'_>, sql: &str, values: &[&dyn ToValue]) -> Result<u64, DbError> {
     let sum = sum_of_values(values);
     let all: Vec<&dyn ToValue> = values.iter().copied().chain([&sum as &dyn ToValue]).collect();
@@ -237,8 +238,8 @@ pub fn renew_reward_sums(index: &Path) -> Result<()> {
     conn.as_ref().map_or(Ok(0), renew).map(drop)
 }
 
-/// Returns the `id` for a new row. The caller's write transaction excludes other writers, so no other writer uses the same
-/// `id`.
+/// Returns the `id` for a new row. No other writer uses the same `id`, because the caller's write transaction excludes
+/// other writers.
 pub(super) fn next_id(tx: &Tx<'_>, table: &SummedTable) -> Result<i64, DbError> {
     tx.one(&format!("SELECT coalesce(max(id), 0) + 1 FROM {}", table.name), &[], |row| row.get(0))
 }

@@ -1,8 +1,8 @@
 //! Forgotten accounts: crawls, look-ups and retractions skip them, and the index stores none of their data.
 //!
 //! The index stores keyed hashes of the accounts' IDs (HMAC-SHA-256), and the key of the ledger in which the accounts
-//! were forgotten. Therefore a writer recognises a forgotten account without another file. The hashes reveal no ID: a
-//! reader of the index can only test whether a given ID is forgotten. Every writer of accounts and rewards checks the
+//! were forgotten. Therefore a writer recognises a forgotten account without another file. A keyed hash reveals no ID:
+//! a reader of the index can only test whether a given ID is forgotten. Every writer of accounts and rewards checks the
 //! tombstones.
 
 use std::borrow::Cow;
@@ -27,7 +27,7 @@ pub struct ImportedTombstones {
     pub erased: Erased,
 }
 
-/// The tombstones that the writer has read. The writer keeps the tombstones between transactions.
+/// The tombstones that the writer has read. A writer keeps the tombstones in memory between transactions.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     keys: Vec<(hmac::Key, HashSet<Vec<u8>>)>,
@@ -50,8 +50,8 @@ impl Forgotten {
         self.keys.iter().any(|(key, macs)| macs.contains(hmac::sign(key, id.as_bytes()).as_ref()))
     }
 
-    /// Returns a keyed hash of a text, so that the index can count the text without storing it. Returns `None` if there are
-    /// no tombstones.
+    /// Returns a keyed hash of a text, so that the index can count the text without storing it. Returns `None` if the
+    /// index has no tombstones.
     pub(super) fn number(&self, text: &str) -> Option<i64> {
         let (key, _) = self.keys.first()?;
         let mac = hmac::sign(key, text.as_bytes());
@@ -80,7 +80,7 @@ impl Forgotten {
         Some(Cow::Owned(kept))
     }
 
-    /// Removes the IDs of forgotten accounts from the JSON.
+    /// Removes the IDs of forgotten accounts from the JSON of a reward.
     fn without(&self, raw: &str) -> Scrubbed {
         let Ok(json) = serde_json::from_str::<serde_json::Value>(raw) else { return Scrubbed::Unchanged };
         let mut found = Vec::new();
@@ -102,7 +102,8 @@ pub(super) enum Scrubbed {
     Impossible,
 }
 
-/// Replaces each of these IDs if it is a whole string of the JSON. Keeps numbers and the order of keys unchanged.
+/// Replaces each of these IDs if it is a whole string of the JSON. Keeps the numbers and the order of keys in the JSON
+/// unchanged.
 pub(super) fn scrub(raw: &str, ids: &[String]) -> Scrubbed {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let mut changed = raw.to_owned();
@@ -156,7 +157,8 @@ impl Index {
         self.write_batch(|batch| Ok(batch.forgotten.has(account.as_str())))
     }
 
-    /// Counts the rewards that belong to forgotten accounts. Stores no other data about these rewards.
+    /// Counts the rewards that belong to forgotten accounts. Stores no other data about the rewards of forgotten
+    /// accounts.
     pub fn count_skipped(&mut self, run: RunKey, rewards: &[(AccountId, RewardId)]) -> Result<()> {
         self.write_batch(|batch| {
             for (account, reward) in rewards {
@@ -169,7 +171,7 @@ impl Index {
     }
 
     /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction. An older copy of
-    /// an index may still have an account that was forgotten since. [`Index::erase`] then deletes the rest of the
+    /// an index may still have an account that was forgotten since. [`Index::erase`] deletes the rest of a forgotten
     /// account's data. If the index has all tombstones already, this method scans no rows.
     pub fn import_tombstones(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<ImportedTombstones> {
         self.write_batch(|batch| {

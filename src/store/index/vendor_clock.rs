@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::fnv1a;
 use crate::store::db::{DbError, Tx};
 
-/// The key of the offset in `identity`. The value has three parts, separated by spaces: the offset in seconds or
+/// The key of the offset in `identity`. The stored value has three parts, separated by spaces: the offset in seconds or
 /// [`NO_DATE`], the time of the measurement, and a checksum of both.
 const KEY: &str = "clock_ahead";
 
@@ -62,7 +62,7 @@ impl JudgedBy {
 }
 
 impl ClockOffset {
-    /// Parses a stored offset. Returns `None` if the stored value is damaged; the offset is then unknown.
+    /// Parses a stored offset. Returns `None` if the stored value is damaged; a damaged offset counts as unknown.
     fn read(value: &str) -> Option<Self> {
         let (said, sum) = value.rsplit_once(' ')?;
         if sum != format!("{:x}", fnv1a(said.bytes())) {
@@ -96,8 +96,8 @@ impl ClockOffset {
 }
 
 impl Index {
-    /// Stores by how many seconds this machine's clock is ahead of the vendor's, measured at `at`. `None` means that the
-    /// response had no `Date`.
+    /// Stores by how many seconds this machine's clock is ahead of the vendor's, measured at `at`. `None` means that
+    /// the vendor's response had no `Date`.
     pub fn remember_clock(&mut self, seconds: Option<i64>, at: Timestamp) -> Result<()> {
         let known = self.conn.read(stored_offset)?;
         if known.is_some_and(|known| known.says(seconds, at)) {

@@ -1,6 +1,6 @@
 //! Stores webhooks: accepted deliveries, and the queue of accounts to read again.
 //!
-//! One transaction writes a delivery and its account. A forgotten account is never queued.
+//! One transaction writes a webhook delivery and the account in it. A forgotten account is never queued.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,12 +15,12 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(14 * 24);
 const TRIES: i64 = 10;
 
 /// The delay after the first failed reading of a queued account, in milliseconds. The delay doubles with each further
-/// failure.
+/// failed reading.
 const RETRY_MS: i64 = 30_000;
 
 impl Index {
-    /// Accepts a webhook delivery and queues its account. If the delivery was accepted before, changes nothing and
-    /// returns `false`.
+    /// Accepts a webhook delivery and queues its account. If recoup has accepted the delivery before, changes nothing
+    /// and returns `false`.
     pub fn take_delivery(
         &mut self,
         id: &str,
@@ -63,15 +63,15 @@ impl Index {
         })
     }
 
-    /// Removes an account from the queue after recoup has read it. If a newer delivery has changed its due time, the
-    /// account stays queued.
+    /// Removes an account from the queue after recoup has read it. An account stays queued if a newer webhook delivery
+    /// has changed the account's due time.
     pub fn account_was_read(&mut self, account: &AccountId, due: i64) -> Result<()> {
         let delete = "DELETE FROM webhook_queue WHERE account_id = ?1 AND due = ?2";
         self.conn.write(|tx| tx.run(delete, &[account, &due]).map(drop))
     }
 
-    /// Postpones the next reading of an account after a failed reading. After the last permitted failure, removes the account
-    /// from the queue.
+    /// Postpones the next reading of an account after a failed reading. After the last permitted failed reading,
+    /// removes the account from the queue.
     pub fn account_was_not_read(&mut self, account: &AccountId, now: Timestamp) -> Result<()> {
         self.conn.write(|tx| {
             let tries = "SELECT tries FROM webhook_queue WHERE account_id = ?1";

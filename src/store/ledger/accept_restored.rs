@@ -1,8 +1,7 @@
 //! Accepts a restored ledger, so that recoup may send from this ledger again.
 //!
-//! One transaction does three things. It records each submission of the vendor that the ledger lacks as a sent
-//! retraction, removes the mark of a copy, and adds an event with the person and the submissions. No other code removes
-//! the mark.
+//! One transaction records each submission of the vendor that the ledger lacks as a sent retraction, removes the mark
+//! of a copy, and adds an event with the person and the submissions. No other code removes the mark.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -114,8 +113,8 @@ fn other_server(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     Ok(Some(CopyOf { ledger_id: super::ledger_id(tx)?, sequence, hash: super::hex(&hash), at }))
 }
 
-/// Fails if this ledger is a copy that no person has accepted. Such a copy could repeat requests that were sent after
-/// the backup.
+/// Fails if this ledger is a copy that no person has accepted. A send from an unaccepted copy could repeat requests
+/// that were sent after the backup.
 pub(super) fn refuse_copy(tx: &Tx<'_>) -> Result<(), DbError> {
     let Some(of) = copy_of(tx)? else { return Ok(()) };
     Err(Error::new(

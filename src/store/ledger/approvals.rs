@@ -1,9 +1,9 @@
-//! Approvals: the policy, the requests for a second person's approval, and the answers. The ledger stores each of these
-//! as an event that concerns the ledger as a whole.
+//! Approvals: the policy, the requests for a second person's approval, and the answers. The ledger stores a policy, a
+//! request or an answer as an event that concerns the ledger as a whole.
 //!
-//! The newest policy is in force. The number of an approval is the number of its request's event. Events never change,
-//! so an auditor can later see who approved a request. No person can approve their own request, even if they sign in
-//! under another name.
+//! The newest approval policy is in force. The number of an approval is the number of its request's event. Events never
+//! change, so an auditor can later see who approved a request. No person can approve their own request, even if they
+//! sign in under another name.
 
 use std::collections::BTreeMap;
 
@@ -186,7 +186,7 @@ impl Ledger {
     }
 
     /// Moves an approval to its next stage on behalf of the ledger's actor. No person can approve or decline their own
-    /// request. Both requester and approver may withdraw an approval.
+    /// request. Requester and approver may both withdraw an approval.
     pub fn decide(&self, id: i64, next: Stage, words: Option<&str>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
         self.transact(|tx, actor| {

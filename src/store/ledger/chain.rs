@@ -1,9 +1,9 @@
 //! The hash chain of the ledger. Every event contains a hash over itself and the previous event. The first event of a
 //! retraction also contains a hash over the retraction's row.
 //!
-//! The audit reports an altered, removed, added or reordered row with its number. A chain alone does not reveal that
-//! its tail was truncated or that all of it was rewritten. To detect such a change, the audit needs a [`Head`] that is
-//! stored elsewhere, for example on a receipt. This module never writes.
+//! The audit reports an altered, removed, added or reordered row with its number. A hash chain alone does not reveal
+//! that its tail was truncated or that all of it was rewritten. To detect a truncated or rewritten chain, the audit
+//! needs a [`Head`] that is stored elsewhere, for example on a receipt. This module never writes to the ledger.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ impl Link<'_> {
 }
 
 /// Hashes the length of a text and then the text, so that different rows give different bytes. `None` and an empty text
-/// differ.
+/// have different hashes.
 fn field(context: &mut Context, text: Option<&str>) {
     match text {
         None => context.update(&u64::MAX.to_be_bytes()),
@@ -129,7 +129,7 @@ pub(super) fn newest(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
 /// The key under which a retraction's first event stores the hash of the retraction's row.
 pub(super) const ROW: &str = "row";
 
-/// Returns the rewards that each retraction takes back, ordered by ID. Reads every row of the table.
+/// Returns the rewards that each retraction takes back, ordered by ID. Reads every row of the table of rewards.
 pub(super) fn rewards_by_retraction(tx: &Tx<'_>) -> Result<BTreeMap<i64, Vec<String>>, DbError> {
     let mut rewards: BTreeMap<i64, Vec<String>> = BTreeMap::new();
     tx.each("SELECT retraction_id, reward_id FROM retraction_rewards", &[], |row| {
@@ -209,7 +209,7 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Starts before the first event.
+    /// Creates the state of a verification that begins before the first event.
     pub fn from_the_beginning(tx: &Tx<'_>) -> Result<Self, DbError> {
         let before = genesis(&super::ledger_id(tx)?);
         Ok(Self { before, at: 0, newest: BTreeMap::new(), faults: Vec::new() })

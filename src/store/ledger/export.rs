@@ -1,8 +1,8 @@
-//! Exports the ledger event by event, for audits with other tools. This module never writes.
+//! Exports the ledger event by event, for audits with other tools. The export never writes to the ledger.
 //!
 //! Each exported event contains the fields of its retraction, so that every line is complete. By default, the export
-//! has commitments in place of account and user IDs. These IDs are often e-mail addresses, and an export leaves the
-//! machine.
+//! has commitments in place of account and user IDs, because the IDs are often e-mail addresses and an export leaves
+//! the machine.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -65,11 +65,12 @@ pub struct Exported {
 const PAGE: i64 = 500;
 
 impl Ledger {
-    /// Exports every event in order, up to the newest one at the time of the call. Returns the number of events.
+    /// Exports every event in order, up to the newest one at the time of the call. Returns the number of exported
+    /// events.
     ///
-    /// Reads one page of events at a time and calls `each` between two reads. Otherwise a slow `each`, for example a
-    /// pager, would keep a read transaction open and block requests to the vendor. Events never change, so the pages
-    /// are consistent.
+    /// Reads one page of events at a time and calls `each` between two reads. If one read transaction spanned all
+    /// events, a slow `each`, for example a pager, would block requests to the vendor. Events never change, so the
+    /// pages of the export are consistent.
     pub fn each_event(&self, ids: PersonalIds, mut each: impl FnMut(Exported) -> Result<()>) -> Result<u64> {
         let newest = self.head()?.sequence;
         let (mut last, mut count) = (0, 0);

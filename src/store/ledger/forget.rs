@@ -1,7 +1,8 @@
 //! Forgets an account in the ledger: deletes its values, stores a keyed hash, and records the deletion with its ticket.
 //!
-//! The hashed rows contain only commitments, so the chain still verifies. The event does not contain the account. The
-//! caller rewrites the ledger afterwards, because SQLite leaves deleted text in its pages until then.
+//! The hashed rows of the ledger contain only commitments, so the chain still verifies after the deletion. The event of
+//! the deletion does not contain the account. The caller rewrites the ledger after forgetting an account, because
+//! SQLite leaves deleted text in its pages until then.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +75,7 @@ impl Ledger {
     }
 
     /// Adds tombstones that an index has imported from a lost or newer ledger, so that the accounts stay forgotten. A
-    /// ledger without tombstones also adopts the index's key. Returns the number of new tombstones.
+    /// ledger without tombstones also adopts the index's key of tombstones. Returns the number of new tombstones.
     pub fn bury(&self, kept: &[Tombstones], now: Timestamp) -> Result<u64> {
         self.conn.overwrite_deleted()?;
         self.transact(|tx, _| {
@@ -121,7 +122,8 @@ fn erase(tx: &Tx<'_>, account: &str, retractions: &BTreeSet<i64>) -> Result<u64,
     Ok(erased)
 }
 
-/// Deletes the values of accounts with a tombstone. Such values remain if the ledger is an older copy.
+/// Deletes the values of accounts with a tombstone. An older copy of a ledger may still have values of forgotten
+/// accounts.
 fn erase_buried(tx: &Tx<'_>) -> Result<(), DbError> {
     let accounts = "SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)";
     for value in tx.rows(accounts, &[&REASON, &RESPONSE], |row| row.get::<String>(0))? {
@@ -170,7 +172,8 @@ fn retractions_of(tx: &Tx<'_>, account: &AccountId) -> Result<BTreeSet<i64>, DbE
     Ok(tx.rows(ids, &[&account.as_str()], |row| row.get(0))?.into_iter().collect())
 }
 
-/// Returns `true` if a value belongs to a forgotten account. The check is fast if the ledger has no tombstones.
+/// Returns `true` if a value belongs to a forgotten account. The check of a value is fast if the ledger has no
+/// tombstones.
 pub(super) fn is_forgotten(tx: &Tx<'_>, value: &str) -> Result<bool, DbError> {
     if !tx.one("SELECT EXISTS (SELECT 1 FROM tombstones)", &[], |row| row.get::<bool>(0))? {
         return Ok(false);

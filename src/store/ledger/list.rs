@@ -1,4 +1,4 @@
-//! Lists retractions page by page, oldest first. This module never writes.
+//! Lists retractions page by page, oldest first. Listing never writes to the ledger.
 //!
 //! A new retraction has the largest number, so it never shifts a page that was read before.
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::OrderId;
 use crate::store::db::ToValue;
 
-/// The retractions to list. A missing field matches every retraction.
+/// The retractions to list. A missing field of the filter matches every retraction.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub order_id: Option<OrderId>,

@@ -3,14 +3,15 @@
 //! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. Therefore recoup runs
 //! a checkpoint after every commit to the ledger. recoup sends a request only after a full checkpoint has synced the
 //! request's *sending* event to the disk. A rollback journal has the same problem: SQLite also writes the main file
-//! page by page, so a process that dies between two pages leaves a file that needs the journal. With a journal, readers
-//! also block a process that must record a response.
+//! page by page, so a process that dies between two pages leaves a file that needs the journal. With a rollback
+//! journal, readers also block a process that must record a response.
 //!
 //! With either log, a copy of the main file made during a write mixes old and new pages. recoup must not accept such a
 //! copy as an intact older ledger. Therefore each commit writes the number and the hash of its newest event (the head)
-//! into one row of `identity`, on one page that is either old or new. Before a checkpoint, the main file contains every
-//! *sending* event whose request was sent, and its head is not older than these events. Therefore a file whose chain
-//! reaches its head has all *sending* events. recoup refuses any other file, and never appends to it.
+//! into one row of `identity`, on one database page that is either old or new. Before a checkpoint, the main file
+//! contains every *sending* event whose request was sent, and its head is not older than these events. Therefore a file
+//! whose chain reaches its head has all *sending* events. recoup refuses a ledger file whose chain does not reach its
+//! head, and never appends to such a file.
 
 use std::path::Path;
 
@@ -35,7 +36,7 @@ impl Ledger {
     /// that the server is still the same. Callers may send a request only if this function succeeds.
     ///
     /// # Errors
-    /// [`Kind::Busy`] if another process reads an older state of the ledger for too long. [`Kind::Identity`] if the file was
+    /// [`Kind::Busy`] if another process keeps reading an older state of the ledger for too long. [`Kind::Identity`] if the file was
     /// moved or replaced since this process opened it, because the next command would then use a ledger without the new
     /// request.
     pub fn put_into_main_file(&self) -> Result<()> {
@@ -96,8 +97,8 @@ pub(super) fn gap(tx: &Tx<'_>, sequence: i64, hash: &Hash) -> Result<Option<Stri
     )))
 }
 
-/// Returns the number and the hash of the newest event, for the next event. Fails if the chain does not reach the stored
-/// head.
+/// Returns the number and the hash of the newest event, for the next event. Fails if the ledger's chain does not reach
+/// the stored head.
 pub(super) fn newest_to_follow(tx: &Tx<'_>) -> Result<(i64, Hash), DbError> {
     let (sequence, hash) = chain::newest(tx)?;
     gap(tx, sequence, &hash)?.map_or(Ok((sequence, hash)), |gap| Err(DbError::Damaged(gap)))
@@ -151,8 +152,8 @@ mod tests {
     /// The size of a page in a test of torn files: small enough that the b-trees gain a level after some hundred events.
     const PAGE: usize = 512;
 
-    /// Returns files that mix pages of `old` and `new`. The new pages are each prefix, each suffix, and each single
-    /// page of the pages that differ.
+    /// Returns files that mix pages of `old` and `new`. The pages of `new` in a mixed file are each prefix, each
+    /// suffix, and each single page of the pages that differ.
     fn half_copies(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
         let page = |bytes: &[u8], n: usize| bytes.get(n * PAGE..(n + 1) * PAGE).map(<[u8]>::to_vec);
         let differ: Vec<usize> = (0..new.len() / PAGE).filter(|n| page(old, *n) != page(new, *n)).collect();

@@ -1,10 +1,10 @@
 //! The ledger: an append-only record of retractions and their events.
 //!
-//! A retraction is written once. The state of a retraction is the newest state among its events. Every append checks,
-//! in one transaction, that it follows the newest event. Therefore two processes can never both move a retraction from
-//! *planned* to *sending*. Events form a hash chain (`chain`). Personal data is stored outside of the chain, behind
-//! commitments (`redaction`). This module never changes or removes a row of retractions or events. A retraction may
-//! become *sending* only after *planned*.
+//! The row of a retraction is written once and never changed. The state of a retraction is the newest state among its
+//! events. Every append to the ledger checks, in the same transaction, that the new event follows the newest event.
+//! Therefore two processes can never both move a retraction from *planned* to *sending*. Events form a hash chain
+//! (`chain`). Personal data is stored outside of the chain, behind commitments (`redaction`). This module never changes
+//! or removes a row of retractions or events. A retraction may become *sending* only after *planned*.
 
 mod accept_restored;
 mod approvals;
@@ -110,8 +110,8 @@ impl Ledger {
     }
 
     /// Records that a request is about to be sent. Checks the ledger, then writes the retraction, its notes and
-    /// *sending*, in one transaction. The commit is durable when this function returns. Callers must send the request
-    /// only if this function succeeds.
+    /// *sending*, in one transaction. The commit of the intent is durable when this function returns. Callers must send
+    /// the request only if this function succeeds.
     ///
     /// # Errors
     /// [`Kind::Busy`] if the vendor may have received an earlier attempt on the same target; [`Kind::Tampered`] or
@@ -128,8 +128,8 @@ impl Ledger {
     }
 
     /// Records that a line is about to be written into a reversal file, like [`Ledger::intend`] for a request. The
-    /// state becomes *handed over*. Callers must write the line only if this function succeeds. The errors are those of
-    /// [`Ledger::intend`].
+    /// state of the retraction becomes *handed over*. Callers must write the line only if this function succeeds. The
+    /// errors are those of [`Ledger::intend`].
     pub fn hand_over(
         &self,
         new: &NewRetraction,
@@ -274,7 +274,8 @@ impl Ledger {
             if let Some(server) = tx.server_instance()?
                 && tx.run(insert, &[&"ledger_id", &id])? == 1
             {
-                // Only a new ledger belongs to this PostgreSQL server without a person's acceptance.
+                // A new ledger belongs to this PostgreSQL server. For any other ledger, a person must accept the
+                // server.
                 accept_restored::set_server(tx, &server)?;
             }
             tx.run(insert, &[&"ledger_id", &id])?;
@@ -283,8 +284,8 @@ impl Ledger {
     }
 }
 
-/// Logs a new event of the ledger. Only the debug log contains the message, because it may quote the vendor and name a
-/// person.
+/// Logs a new event of the ledger. The message of the event is only in the debug log, because the message may quote the
+/// vendor and name a person.
 fn log_step(retraction: i64, state: State, message: &str) {
     tracing::info!(retraction, state = state.as_str(), "ledger event");
     tracing::debug!(retraction, "{message}");
@@ -374,8 +375,8 @@ fn insert(
         let message = "it was never sent, and a later attempt supersedes it";
         insert_event(tx, &Entry::state(id, State::Superseded, message, &Value::Null), actor, now)?;
     }
-    // The row needs the commitments, and the commitments need the retraction's number. Therefore the number is chosen
-    // first.
+    // Chooses the retraction's number first, because the row needs the commitments, and the commitments need the
+    // number.
     let id: i64 = tx.one("SELECT coalesce(max(id), 0) + 1 FROM retractions", &[], |row| row.get(0))?;
     let reason =
         new.reason.as_deref().map(|reason| redaction::redact_text(tx, Some(id), "reason", reason)).transpose()?;
@@ -446,7 +447,7 @@ fn newest_of(tx: &Tx<'_>, retraction_id: i64) -> Result<(Option<i64>, Option<Sta
     ))
 }
 
-/// Appends an event to the chain. Returns the number of the event.
+/// Appends an event to the chain. Returns the number of the new event.
 fn insert_event(tx: &Tx<'_>, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> Result<i64, DbError> {
     let (last, before) = main_file::newest_to_follow(tx)?;
     let (at, details) = (text(now), redaction::redact(tx, entry.retraction_id, entry.details)?.to_string());

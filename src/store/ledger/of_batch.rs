@@ -1,4 +1,4 @@
-//! Returns the present states of a batch's retractions, without their events. This module never writes.
+//! Returns the present states of a batch's retractions, without their events. This module never writes to the ledger.
 
 use super::read::STATE_OF_R;
 use super::rows::state_of;

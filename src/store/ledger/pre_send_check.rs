@@ -1,10 +1,10 @@
 //! The check before a send: compares the ledger's tables with its chain, and its SQL indexes with its tables.
 //!
 //! Before a send, recoup looks up earlier retractions through SQLite's indexes, and no hash covers an SQL index: one
-//! stale page can show a sent retraction as *planned*. Therefore the check computes the chain from the tables up to the
-//! stored head. The check also compares the SQL indexes with the tables for this target, its order and its rewards.
-//! SQLite's check of all pages covers the rest of the file, because damage in one place suggests damage in others. This
-//! module never writes.
+//! stale page can show a sent retraction as *planned*. Therefore the check before a send computes the chain from the
+//! tables up to the stored head. The check also compares the SQL indexes with the tables for this target, its order and
+//! its rewards. SQLite's check of all pages covers the rest of the file, because damage in one place suggests damage in
+//! others. The check before a send never writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ impl<'a> About<'a> {
 
 impl Ledger {
     /// Fails if this ledger is a restored copy, if its chain has a fault, or if an index and the tables disagree about
-    /// this retraction. Callers must run this first in the transaction that writes *sending*. Each process verifies the
-    /// whole chain once; later calls verify only new events.
+    /// this retraction. Callers must run this check first in the transaction that writes *sending*. Each process
+    /// verifies the whole chain once, and verifies only new events in later calls.
     pub(super) fn check_before_sending<'a>(
         &self,
         tx: &Tx<'_>,
@@ -64,8 +64,8 @@ impl Ledger {
         self.check_pages(tx)
     }
 
-    /// Fails if SQLite finds damage anywhere in the ledger, or if an event is not what recoup wrote. Reads the file
-    /// again only if another process has changed it since the last check.
+    /// Fails if SQLite finds damage anywhere in the ledger, or if an event is not what recoup wrote. Reads the ledger
+    /// file again only if another process has changed it since the last check.
     pub fn check_integrity(&self) -> Result<()> {
         self.conn.read(|tx| {
             if self.is_known_intact() {
@@ -86,9 +86,9 @@ impl Ledger {
         })
     }
 
-    /// Fails if SQLite finds a damaged page, or an SQL index that differs from its table. Reads all pages at the first
-    /// call, and again after another process has changed the file. Reading all pages takes half a second for 100,000
-    /// events.
+    /// Fails if SQLite finds a damaged page, or an SQL index that differs from its table. Reads all pages of the ledger
+    /// at the first call, and again after another process has changed the file. Reading all pages of a ledger with
+    /// 100,000 events takes half a second.
     fn check_pages(&self, tx: &Tx<'_>) -> Result<(), DbError> {
         if self.is_known_intact() {
             return Ok(());
@@ -107,8 +107,8 @@ impl Ledger {
         known.is_some() && known == Stamp::of(self.place())
     }
 
-    /// Records the ledger file's new stamp after a write of this process. `was_intact` is `true` if the file was intact
-    /// before the write.
+    /// Records the ledger file's new stamp after a write of this process. `was_intact` is `true` if the ledger file was
+    /// intact before the write.
     pub(super) fn keep_intact(&self, was_intact: bool) {
         keep_stamp(self.place(), if was_intact { Stamp::of(self.place()) } else { None });
     }
@@ -147,7 +147,7 @@ fn tampered(what: &str) -> DbError {
         .into()
 }
 
-/// Verifies the events since the last verification. Returns the first fault as a sentence.
+/// Verifies the events since the last verification. Returns the first fault in the chain as a sentence.
 fn verify_chain(
     tx: &Tx<'_>,
     walked: &mut Option<Walk>,
@@ -155,8 +155,8 @@ fn verify_chain(
 ) -> Result<Result<Walk, String>, DbError> {
     let mut walk = match walked.take() {
         Some(walk) if walk.still_holds(tx)? => walk,
-        // Another file may have replaced a ledger file, so recoup reads it from the beginning. A ledger on a server
-        // only grows.
+        // Another file may have replaced the ledger file, so recoup reads the file from the beginning. A ledger on a
+        // PostgreSQL server only grows.
         Some(walk) if tx.server_instance()?.is_some() => {
             let what = format!("event {}, which this process has seen, is not there any more", walk.at);
             *walked = Some(walk);
@@ -207,8 +207,8 @@ fn finding<'a>(
 /// The numbers of related retractions, for each property that they share with this retraction.
 type Related = BTreeMap<&'static str, BTreeSet<i64>>;
 
-/// Finds retractions of the same target, order, action or reward by reading every row. No SQL index has all of these
-/// columns, so SQLite reads the table itself.
+/// Finds retractions of the same target, order, action or reward by reading every row. No SQL index has all columns of
+/// this query, so SQLite reads the table itself.
 fn related_by_table(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<String>>, about: &About<'_>) -> Result<Related, DbError> {
     let shares = |of: &Vec<String>| of.iter().any(|reward| about.rewards.contains(reward));
     let mut related = Related::from(["target", "order", "action", "reward"].map(|key| (key, BTreeSet::new())));

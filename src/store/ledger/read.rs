@@ -1,4 +1,4 @@
-//! Reads retractions, events and the head of the ledger. This module never writes.
+//! Reads retractions, events and the head of the ledger. Reading never writes to the ledger.
 
 use std::collections::BTreeSet;
 
@@ -82,8 +82,8 @@ impl Ledger {
         self.conn.read(|tx| tx.rows(counts, &[], |row| Ok((state_of(row, 0)?, row.get(1)?))))
     }
 
-    /// Returns `true` if any retraction was ever confirmed. Until then, the proposal of a retraction explains the
-    /// program rule.
+    /// Returns `true` if any retraction was ever confirmed. Until the first confirmed retraction, the proposal of a
+    /// retraction explains the program rule.
     pub fn has_confirmed(&self) -> Result<bool> {
         let exists = "SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))";
         self.conn.read(|tx| tx.one(exists, &[], |row| row.get(0)))
@@ -98,8 +98,8 @@ impl Ledger {
         Ok(found.into_iter().collect())
     }
 
-    /// Returns the random ID of the ledger. The index stores this ID, and recoup refuses to use the index with another
-    /// ledger.
+    /// Returns the random ID of the ledger. The index stores the ledger ID, and recoup refuses to use the index with
+    /// another ledger.
     pub fn ledger_id(&self) -> Result<String> {
         self.conn.read(super::ledger_id)
     }
@@ -132,8 +132,8 @@ impl Ledger {
     }
 }
 
-/// Returns the retractions that match the SQL filter, with their events, oldest first. The filter calls a retraction
-/// `r`.
+/// Returns the retractions that match the SQL filter, with their events, oldest first. The SQL filter calls a
+/// retraction `r`.
 pub(super) fn select(tx: &Tx<'_>, filter: &str, args: &[&dyn ToValue]) -> Result<Vec<Retraction>, DbError> {
     let retractions = format!("SELECT {RETRACTION} FROM retractions r {filter} ORDER BY r.id");
     let events = format!("SELECT {EVENT} FROM events WHERE retraction_id = ?1 ORDER BY id");

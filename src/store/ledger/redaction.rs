@@ -1,9 +1,9 @@
 //! Replaces personal data in hashed rows by commitments.
 //!
-//! A hashed row must never change, but personal data must be erasable. Therefore the row contains SHA-256 over a random
-//! salt and the value (a commitment). The table `personal` contains the value itself. `recoup forget` deletes the value
-//! without breaking the chain. Each retraction has its own salt for a value, so after the deletion, no commitment
-//! reveals that two retractions concerned one person.
+//! A hashed row must never change, but personal data must be erasable. Therefore a hashed row contains a commitment,
+//! which is SHA-256 over a random salt and the value. The table `personal` contains the value itself. `recoup forget`
+//! deletes the value behind a commitment without breaking the chain. Each retraction has its own salt for a value, so
+//! after the deletion, no commitment reveals that two retractions concerned one person.
 
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
@@ -108,7 +108,7 @@ fn map(json: &Value, text_of: &mut impl FnMut(&str, &str) -> Result<String, DbEr
     })
 }
 
-/// Compares every stored value with its commitment. Returns the number of values.
+/// Compares every stored value with its commitment. Returns the number of compared values.
 pub(super) fn check(tx: &Tx<'_>, faults: &mut Vec<Fault>) -> Result<u64, DbError> {
     let mut kept = 0;
     tx.each("SELECT commitment, retraction_id, kind, salt, value FROM personal", &[], |row| {

@@ -41,7 +41,7 @@ impl Channel {
         matches!(self, Self::Reversal | Self::File)
     }
 
-    /// Returns the key of a target for this channel. The ledger allows one open request for each key.
+    /// Returns the key of a target for this channel. The ledger allows one open request for each target key.
     pub(super) fn key(self, target: &str) -> String {
         match self {
             Self::Reversal => target.to_owned(),
@@ -69,7 +69,7 @@ pub struct NewRetraction {
 }
 
 impl NewRetraction {
-    /// Returns the key of this request. The ledger allows one open request for each key.
+    /// Returns the key of this request. The ledger allows one open request for each target key.
     pub fn key(&self) -> String {
         match (self.channel, self.rewards.first()) {
             (Channel::Reward, Some(reward)) => self.channel.key(reward.as_str()),
@@ -158,7 +158,7 @@ pub struct Event {
     /// The time of the event, RFC 3339.
     pub at: String,
     pub state: State,
-    /// The kind of the event: `state`, or the kind of a note. A note leaves the state unchanged.
+    /// The kind of the event: `state`, or the kind of a note. A note leaves the retraction's state unchanged.
     pub kind: String,
     /// The text of the event for the receipt.
     pub message: String,

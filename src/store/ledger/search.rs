@@ -1,4 +1,4 @@
-//! Finds retractions for the history, newest first. This module never writes.
+//! Finds retractions for the history, newest first. The search never writes to the ledger.
 
 use jiff::Timestamp;
 
@@ -21,7 +21,7 @@ pub struct Search {
     /// The search finds only retractions recorded before this time.
     pub until: Option<Timestamp>,
     /// The minimum and the maximum value of the rewards, in hundredths of a currency. Rewards in another unit, such as
-    /// a discount in percent, have no such value.
+    /// a discount in percent, have no value in a currency.
     pub cents: (Option<i64>, Option<i64>),
     /// Excludes retractions with this number or a larger number.
     pub before: Option<i64>,

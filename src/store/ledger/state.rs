@@ -1,4 +1,4 @@
-//! The states of a retraction and their transitions. This module does no I/O. [`State::may_become`] prevents a second send.
+//! The states of a retraction and their transitions, without I/O. [`State::may_become`] prevents a second send.
 
 use serde::Serialize;
 
@@ -79,7 +79,8 @@ impl State {
         }
     }
 
-    /// Returns `true` if `next` may follow this state. The arms for *planned* and *sending* prevent a second send.
+    /// Returns `true` if `next` may follow this state. The match arms for *planned* and *sending* prevent a second
+    /// send.
     pub fn may_become(self, next: Self) -> bool {
         use State::{
             Confirmed, Failed, HandedOver, NotReceived, Partial, Planned, Processed, Queued, Released, Sending,
@@ -95,7 +96,8 @@ impl State {
             Unconfirmed => {
                 matches!(next, Unconfirmed | Confirmed | Partial | Failed | Processed | Released | Superseded)
             }
-            // Without a response, only cancelled rewards prove the outcome. A late response may still arrive.
+            // Without a response, only cancelled rewards prove the outcome. A late response to the request may still
+            // arrive.
             Unknown => matches!(next, Confirmed | Partial | Queued | NotReceived),
             // A proof that the vendor received the request outranks two lists without it.
             NotReceived => matches!(next, Confirmed | Partial | Queued | Superseded),

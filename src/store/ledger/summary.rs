@@ -1,7 +1,7 @@
 //! Summaries of all retractions: their states and the readings of their rewards.
 //!
 //! Summaries are for queries over thousands of retractions that do not need plans or event messages. Summaries contain
-//! no personal data, because this module does not resolve commitments. This module never writes.
+//! no personal data, because this module does not resolve commitments. Summarising never writes to the ledger.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub struct Outline {
     pub state: State,
     /// When the retraction entered its current state.
     pub since: Timestamp,
-    /// The readings of the rewards, oldest first. The first reading precedes the request.
+    /// The readings of the rewards, oldest first. The first reading of the rewards precedes the request.
     pub readings: Vec<Reading>,
 }
 

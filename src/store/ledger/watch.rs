@@ -1,8 +1,8 @@
-//! Watched refunds: refunds whose order is not in the index yet. After every crawl, recoup looks up these orders, until the
-//! index has the order or the wait expires.
+//! Watched refunds: refunds whose order is not in the index yet. After every crawl, recoup looks up the orders of
+//! watched refunds, until the index has the order or the wait expires.
 //!
 //! The list of watched refunds is not part of the append-only record: recoup deletes its rows, and no event mentions
-//! the watched refunds. This module never sends a request.
+//! the watched refunds. Watching a refund never sends a request to the vendor.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -94,7 +94,7 @@ impl Ledger {
         self.conn.read(|tx| tx.rows(&list, &[], from_row))
     }
 
-    /// Stops watching orders. Returns how many of these orders were watched.
+    /// Stops watching orders. Returns how many of the given orders were watched.
     pub fn unwatch(&self, orders: &[OrderId]) -> Result<u64> {
         self.transact(|tx, _| {
             let mut removed = 0;
@@ -105,8 +105,8 @@ impl Ledger {
         })
     }
 
-    /// Marks the watched orders that `is_there` finds in the index. Removes orders whose wait expired, or that were
-    /// found a month ago.
+    /// Marks the watched orders that `is_there` finds in the index. Removes watched orders whose wait expired, or that
+    /// were found a month ago.
     pub fn look_for_watched(
         &self,
         now: Timestamp,

@@ -1,8 +1,9 @@
-//! Reads actions: one action, its items, and the log of changes.
+//! Reads actions from the Brand API: one action, its items, and the log of changes.
 //!
-//! Source: `docs/vendor/brand.md` §2, §3 (Actions v14: Action, ActionItem, ActionUpdate). The vendor does not publish
-//! whether an Advocate event is an action, so a 404 for an action is a normal answer. No version of the API can search
-//! actions by order ID. Texts and amounts stay in the vendor's notation.
+//! The vendor's facts about actions are from `docs/vendor/brand.md` §2, §3 (Actions v14: Action, ActionItem,
+//! ActionUpdate). The vendor does not publish whether an Advocate event is an action. Therefore a 404 for an action is
+//! a normal answer. No version of the Brand API can search actions by order ID. The texts and amounts of an action stay
+//! in the vendor's notation.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,30 +15,30 @@ use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::model::{ActionId, OrderId};
 
-/// The longest range of dates that the vendor accepts in one request (`docs/vendor/brand.md` §3).
+/// The longest range of dates that the vendor accepts in one request for the action log (`docs/vendor/brand.md` §3).
 const RANGE: SignedDuration = SignedDuration::from_hours(45 * 24);
 
 /// The fields of an action that recoup uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
     pub id: ActionId,
-    /// `PENDING`, `APPROVED`, `REVERSED` or another state; the set is open.
+    /// The state of the action: `PENDING`, `APPROVED`, `REVERSED` or another state. The vendor may add states.
     pub state: Option<String>,
-    /// The current amount, as decimal text.
+    /// The current amount of the action, as decimal text.
     pub amount: Option<String>,
-    /// The amount before every modification, as decimal text.
+    /// The amount of the action before every modification, as decimal text.
     pub intended_amount: Option<String>,
     /// The ISO 4217 currency code of every amount in this action.
     pub currency: Option<String>,
-    /// The order ID. The vendor calls it `Oid` in answers and `OrderId` in requests (`docs/vendor/contradictions.md`
-    /// 25).
+    /// The order ID of the action. The vendor calls the order ID `Oid` in answers and `OrderId` in requests
+    /// (`docs/vendor/contradictions.md` 25).
     pub oid: Option<OrderId>,
     /// The date after which the vendor refuses changes to the action.
     pub locking_date: Option<String>,
     pub event_date: Option<String>,
-    /// The ID of the event type.
+    /// The ID of the action's event type.
     pub action_tracker_id: Option<String>,
-    /// The ID of the program.
+    /// The ID of the action's program.
     pub campaign_id: Option<String>,
 }
 
@@ -55,10 +56,10 @@ impl Action {
     }
 }
 
-/// One item of an action's order. The vendor's schema writes numbers as text.
+/// One item of an action's order. The vendor's schema writes the numbers of an item as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionItem {
-    /// The SKU. A modification refers to the item by it.
+    /// The SKU of the item. A modification names an item by its SKU.
     pub sku: String,
     pub name: Option<String>,
     pub category: Option<String>,
@@ -77,11 +78,12 @@ impl ActionItem {
 /// One entry in the log of an action: a change of state or a modification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionUpdate {
-    /// The ID of the entry: `<ActionId>.<n>`.
+    /// The ID of the log entry: `<ActionId>.<n>`.
     pub id: String,
-    /// The ActionId. If the entry has no ActionId, the part of `id` before its last dot.
+    /// The ActionId of the log entry. If the entry has no ActionId, recoup takes the part of `id` before its last dot.
     pub action_id: ActionId,
-    /// The state after this entry. The Performance side shows a reversal as `REVERSED` (`docs/vendor/brand.md` §3).
+    /// The state of the action after this log entry. The Performance side of the vendor shows a reversal as `REVERSED`
+    /// (`docs/vendor/brand.md` §3).
     pub state: Option<String>,
     pub update_date: Option<String>,
 }
@@ -91,27 +93,27 @@ impl ActionUpdate {
         parse_time(self.update_date.as_ref())
     }
 
-    /// Whether this entry leaves the action reversed.
+    /// Returns `true` if this log entry leaves the action reversed.
     pub fn is_reversed(&self) -> bool {
         self.state.as_deref().is_some_and(|state| state.eq_ignore_ascii_case("REVERSED"))
     }
 }
 
-/// Selects entries of the log. The vendor requires a program, limits a request to 45 days, rejects dates older than
-/// three years, and cannot filter by action (Actions v14, listActionUpdates).
+/// Selects entries of the action log. For the action log, the vendor requires a program, limits a request to 45 days,
+/// rejects dates older than three years, and cannot filter by action (Actions v14, listActionUpdates).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateFilter {
-    /// The program ID: the `campaign_id` of an action, or the first group of its ActionId.
+    /// The ID of the program: the `campaign_id` of an action, or the first group of its ActionId.
     pub campaign_id: String,
     pub from: Timestamp,
     pub to: Timestamp,
-    /// `PENDING`, `APPROVED` or `REVERSED`; `None` selects every state.
+    /// The state of the actions to select: `PENDING`, `APPROVED` or `REVERSED`; `None` selects every state.
     pub state: Option<String>,
 }
 
 impl Brand {
-    /// Reads one action; `None` if the vendor does not know the ActionId. The vendor may not know the action of any
-    /// Advocate event (`docs/vendor/brand.md` §3). A body with another ActionId is unreadable.
+    /// Reads one action; `None` if the vendor does not know the ActionId. The vendor may know no Advocate event as an
+    /// action (`docs/vendor/brand.md` §3). A response with another ActionId counts as unreadable.
     pub async fn action(&self, id: &ActionId) -> Result<Option<Action>> {
         let url = self.url(&format!("Actions/{}", escaped(id)?))?;
         let own = |body: &[u8]| {
@@ -125,7 +127,8 @@ impl Brand {
     /// Reads the items of an action's order; `None` if the vendor does not know the action.
     ///
     /// # Errors
-    /// `Vendor` also if any item cannot be read: the caller changes an order only after it has seen every item.
+    /// Also fails with `Vendor` if any item cannot be read, because the caller changes an order only after it has seen
+    /// every item.
     pub async fn action_items(&self, id: &ActionId) -> Result<Option<Vec<ActionItem>>> {
         let url = self.url(&format!("Actions/{}/Items", escaped(id)?))?;
         match self.list("action items", url, PAGES, item_page).await? {
@@ -136,10 +139,10 @@ impl Brand {
         }
     }
 
-    /// Reads the log of a program's actions, at most `pages` pages.
+    /// Reads at most `pages` pages of the log of a program's actions.
     ///
     /// # Errors
-    /// `Usage` also for a date range that the vendor does not accept.
+    /// Also fails with `Usage` if the vendor does not accept the date range.
     pub async fn action_updates(&self, filter: &UpdateFilter, pages: usize) -> Result<Listed<ActionUpdate>> {
         let span = filter.to.duration_since(filter.from);
         if span.is_negative() || span > RANGE {
@@ -161,7 +164,7 @@ fn escaped(id: &ActionId) -> Result<String> {
         .ok_or_else(|| Error::new(Kind::Vendor, "an ActionId that is empty or made of dots cannot be looked up"))
 }
 
-/// Parses one bare action, or the rows of a page.
+/// Parses one bare action, or the actions of a page.
 pub(crate) fn actions(body: &[u8]) -> Option<Vec<Action>> {
     let fields = Fields::parse(body)?;
     if fields.raw("Actions").is_none() {

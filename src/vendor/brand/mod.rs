@@ -1,7 +1,8 @@
-//! Reads the Brand API. This file reads programs; its submodules read actions, submissions and files.
+//! Reads the Brand API of the vendor. `brand` reads programs, and its submodules read actions, submissions and files.
 //!
-//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link in a response only if the link points
-//! to the host of that response. This client changes nothing at the vendor; [`super::BrandWriter`] does.
+//! The vendor's facts about the Brand API are from `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link
+//! in a response only if the link points to the host of that response. The reading client of the Brand API changes
+//! nothing at the vendor; [`super::BrandWriter`] does.
 
 pub mod actions;
 pub mod files;
@@ -29,10 +30,11 @@ pub use submissions::{Submission, SubmissionStatus};
 /// The default version of the Brand API (`docs/vendor/brand.md` §7).
 pub const IR_VERSION: &str = "14";
 
-/// Limit on the pages of a short list, such as the programs of a brand.
+/// The maximum number of pages of a short list, such as the programs of a brand.
 const PAGES: usize = 50;
 
-/// The error that the vendor reports for every Advocate event. It proves nothing (`docs/vendor/contradictions.md` 15).
+/// The error that the vendor reports for every Advocate event. The error `ACTION_NOT_FOUND` proves nothing
+/// (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 const HOST: Host = Host {
@@ -41,31 +43,32 @@ const HOST: Host = Host {
     url_hint: "RECOUP_BRAND_URL",
 };
 
-/// Reads one account of the Brand API. All clones share one set of connections, one pacer and one set of counters.
+/// Reads the data of one account from the Brand API. All clones of a Brand client share one set of connections, one
+/// pacer and one set of counters.
 #[derive(Clone)]
 pub struct Brand(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    /// Base URL with the Account SID, without a trailing slash.
+    /// The Brand API's base URL with the Account SID, without a trailing slash.
     root: String,
 }
 
-/// A program ("campaign" in the API).
+/// A program of the vendor. The Brand API calls a program a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     pub id: String,
     pub name: Option<String>,
-    /// `Performance`, `Advocate` or another type; the set is open.
+    /// The type of the program: `Performance`, `Advocate` or another type. The vendor may add types.
     pub program_type: Option<String>,
     pub state: Option<String>,
 }
 
 impl Brand {
-    /// Creates a client. `ir_version` is usually [`IR_VERSION`].
+    /// Creates a client that reads the Brand API. `ir_version` is usually [`IR_VERSION`].
     ///
     /// # Errors
-    /// `Config` for an unusable base URL, Account SID, version, rate or token.
+    /// Fails with `Config` if the base URL, the Account SID, the version, the rate or the token is unusable.
     pub fn new(
         options: &HostOptions,
         account_sid: &str,
@@ -77,7 +80,7 @@ impl Brand {
         Ok(Self(Arc::new(Inner { client: Client::new(HOST, options, Some(ir_version), clock, stop)?, root })))
     }
 
-    /// Lists every program of the account.
+    /// Lists every program of the vendor account.
     pub async fn programs(&self) -> Result<Vec<Program>> {
         let list = self.list("programs", self.url("Campaigns")?, PAGES, program_page).await?;
         let list = list.ok_or_else(|| missing("programs"))?;
@@ -87,7 +90,7 @@ impl Brand {
         Err(Error::new(Kind::Vendor, format!("the list of programs has no end within {PAGES} pages")))
     }
 
-    /// The vendor's clock compared with this machine's; `None` before the first answer.
+    /// Returns the vendor's clock compared with this machine's; `None` before the vendor's first answer.
     pub fn host_clock(&self) -> Option<HostClock> {
         self.0.client.host_clock()
     }
@@ -96,12 +99,12 @@ impl Brand {
         self.0.client.stats()
     }
 
-    /// Why this process cannot share the quota with other processes, as a sentence; `None` if it can.
+    /// Returns why this process cannot share the quota with other processes, as a sentence; `None` if it can.
     pub fn quota_trouble(&self) -> Option<String> {
         self.0.client.quota_trouble()
     }
 
-    /// The pacer of this host. A [`super::BrandWriter`] for the same host shares it.
+    /// Returns the pacer of this host. A [`super::BrandWriter`] for the same host shares the pacer.
     pub(crate) fn pacer(&self) -> &Arc<Pacer> {
         self.0.client.pacer()
     }
@@ -121,7 +124,7 @@ impl Brand {
     }
 }
 
-/// The error for a list endpoint that answers 404.
+/// Returns the error for a list endpoint of the vendor that answers 404.
 fn missing(list: &str) -> Error {
     Error::new(Kind::Vendor, format!("Brand {list} answered 404"))
         .hint(format!("check {} and RECOUP_ACCOUNT_SID", HOST.url_hint))
@@ -132,12 +135,12 @@ fn format_time(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
-/// Parses a time of a response, which has an offset: `2020-09-10T10:11:15-07:00`.
+/// Parses a time in a response, which has an offset: `2020-09-10T10:11:15-07:00`.
 fn parse_time(text: Option<&String>) -> Option<Timestamp> {
     text?.trim().parse().ok()
 }
 
-/// Base URL and Account SID, without a trailing slash.
+/// Returns base URL and Account SID of the Brand API, without a trailing slash.
 pub(crate) fn root(options: &HostOptions, account_sid: &str) -> Result<String> {
     check_base(&options.base)?;
     let sid = segment(account_sid)
@@ -152,7 +155,7 @@ pub(crate) fn unusable_base(cause: url::ParseError) -> Error {
 }
 
 /// Resolves a link from a response against the host of that response (`docs/vendor/contradictions.md` 12). The client
-/// sends the token with every request, so it refuses a link to another host.
+/// sends the token with every request. Therefore the client refuses a link to another host.
 pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     let refused =
         |why: &str| Error::new(Kind::Vendor, format!("the vendor returned a link that is not followed: {why}"));
@@ -172,8 +175,8 @@ pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// Parses a page of programs. The vendor does not publish the JSON key of this array. The key of every other list is
-/// the name of its objects.
+/// Parses a page of the account's programs. The vendor does not publish the JSON key of the array of programs. In every
+/// other list of the vendor, the key of the array is the name of its objects.
 fn program_page(body: &[u8]) -> Option<Page<Program>> {
     let program = |fields: &Fields, _: &str| {
         Some(Program {

@@ -1,9 +1,9 @@
 //! Reads the vendor's results for reversals and modifications: one submission by its link, or the list of all
 //! submissions.
 //!
-//! Sources: `docs/vendor/brand.md` §4, `docs/vendor/contradictions.md` 11 to 16. A submission with the status
-//! `Complete` may have errors, `ACTION_NOT_FOUND` proves nothing, and the vendor may add reasons at any time. No
-//! submission proves that an action was reversed.
+//! The vendor's facts about submissions are from `docs/vendor/brand.md` §4 and `docs/vendor/contradictions.md` 11 to
+//! 16. A submission with the status `Complete` may have errors, `ACTION_NOT_FOUND` proves nothing, and the vendor may
+//! add reasons at any time. No submission proves that the vendor reversed an action.
 
 use std::fmt;
 
@@ -24,30 +24,32 @@ pub enum SubmissionStatus {
     InProgress,
     /// The vendor has processed the submission, which may still have errors (`docs/vendor/contradictions.md` 13).
     Complete,
-    /// An unpublished status.
+    /// A status of a submission that the vendor does not publish.
     Other(String),
 }
 
-/// The vendor's record of a reversal or modification.
+/// The vendor's record of a request to reverse or modify an action.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// The vendor's ID of the submission. The ID is not always a UUID.
+    /// The vendor's ID of the submission. The vendor's ID of a submission is not always a UUID.
     pub batch_id: Option<String>,
-    /// `Conversion`, `Modification`, `Reversal` or another type; the set is open.
+    /// The type of the submission: `Conversion`, `Modification`, `Reversal` or another type. The vendor may add types.
     pub submission_type: Option<String>,
     pub status: SubmissionStatus,
     pub submission_date: Option<String>,
-    /// The order ID, if the request contained one.
+    /// The order ID of the submission, if its request contained an order ID.
     pub order_id: Option<OrderId>,
-    /// The ID of the event type.
+    /// The ID of the submission's event type.
     pub action_tracker_id: Option<String>,
-    /// The ID of the program.
+    /// The ID of the submission's program.
     pub campaign_id: Option<String>,
-    /// The parameters of the original request. The ActionId appears only here (`docs/vendor/brand.md` §4).
+    /// The parameters of the submission's original request. A submission has the ActionId only in the parameters of its
+    /// request (`docs/vendor/brand.md` §4).
     pub payload: Vec<(String, String)>,
-    /// `Validation`, `Contract Error` or another type; the set is open.
+    /// The type of the submission's error: `Validation`, `Contract Error` or another type. The vendor may add types.
     pub error_type: Option<String>,
-    /// The reason codes, split at spaces. The set is open (`docs/vendor/contradictions.md` 14).
+    /// The reason codes of the submission's error, split at spaces. The vendor may add reason codes
+    /// (`docs/vendor/contradictions.md` 14).
     pub error_reasons: Vec<String>,
     pub completion_date: Option<String>,
     /// The vendor's link to the submission.
@@ -55,7 +57,7 @@ pub struct Submission {
     pub raw: String,
 }
 
-/// Leaves out the parameters of the request, because they contain IDs.
+/// Leaves out the parameters of the submission's request, because they contain IDs.
 impl fmt::Debug for Submission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submission")
@@ -99,13 +101,15 @@ impl Submission {
         parse_time(self.completion_date.as_ref())
     }
 
-    /// The value of a parameter of the original request. The case of `name` does not matter.
+    /// Returns the value of a parameter of the submission's original request. The case of the parameter's `name` does
+    /// not matter.
     pub fn sent(&self, name: &str) -> Option<&str> {
         self.payload.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the submission is about this target: its request contains the ActionId, or the order ID and the event
-    /// type. If the request lacks the order ID or the event type, this compares the submission's own field instead.
+    /// Returns `true` if the submission is about this target: its request contains the ActionId, or the order ID and
+    /// the event type. If the request lacks the order ID or the event type, this function compares the submission's own
+    /// field instead.
     pub fn is_about(&self, target: &Target) -> bool {
         match target {
             Target::Action(action_id) => self.sent("ActionId") == Some(action_id.as_str()),
@@ -120,9 +124,9 @@ impl Submission {
         }
     }
 
-    /// Whether this may be the submission at the URL: its batch ID or its URI ends like the URL, or the submission has
-    /// neither. A published sample has a batch ID that differs from the URI (`docs/vendor/contradictions.md` 12), so
-    /// either match is enough.
+    /// Returns `true` if this may be the submission at the URL: its batch ID or its URI ends like the URL, or it has
+    /// neither. In a published sample, the batch ID of a submission differs from its URI
+    /// (`docs/vendor/contradictions.md` 12). Therefore a match of either the batch ID or the URI is enough.
     fn may_be_at(&self, url: &Url) -> bool {
         let wanted = name_in(url.path());
         let own = self.uri.as_deref().map(name_in);
@@ -130,26 +134,27 @@ impl Submission {
         names.peek().is_none() || names.any(|name| name.eq_ignore_ascii_case(&wanted))
     }
 
-    /// Whether the vendor has processed the submission.
+    /// Returns `true` if the vendor has processed the submission.
     pub fn is_complete(&self) -> bool {
         self.status == SubmissionStatus::Complete
     }
 
-    /// Whether the submission has neither an error type nor a reason. A submission without errors does not prove that
-    /// the reward was retracted.
+    /// Returns `true` if the submission has neither an error type nor a reason. A submission without errors does not
+    /// prove that the vendor took the reward back.
     pub fn is_clean(&self) -> bool {
         self.error_type.is_none() && self.error_reasons.is_empty()
     }
 
-    /// Whether the only reason is `ACTION_NOT_FOUND`. The vendor reports it for every Advocate event, so it proves
-    /// nothing.
+    /// Returns `true` if the only reason of the submission's error is `ACTION_NOT_FOUND`. The vendor reports
+    /// `ACTION_NOT_FOUND` for every Advocate event. Therefore the error `ACTION_NOT_FOUND` proves nothing.
     pub fn is_inconclusive(&self) -> bool {
         !self.error_reasons.is_empty() && self.error_reasons.iter().all(|reason| reason == INCONCLUSIVE)
     }
 }
 
 impl SubmissionStatus {
-    /// Parses a status. Case and spacing do not matter: `In Progress` equals `InProgress`.
+    /// Parses the status of a submission. Case and spacing of a status do not matter: `In Progress` equals
+    /// `InProgress`.
     pub(super) fn parse(status: String) -> Self {
         let folded: String = status.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
         match folded.as_str() {
@@ -163,32 +168,32 @@ impl SubmissionStatus {
 
 impl Brand {
     /// Reads the submission at a QueuedUri; `None` if the vendor does not know the URI. The vendor keeps a submission
-    /// for at most 90 days. The body of another submission is unreadable.
+    /// for at most 90 days. A response with another submission counts as unreadable.
     ///
     /// # Errors
-    /// `Vendor` also for a link to another host.
+    /// Also fails with `Vendor` if the link points to another host.
     pub async fn submission(&self, queued_uri: &str) -> Result<Option<Submission>> {
         let url = self.follow(queued_uri)?;
         let own = |body: &[u8]| submission(body).filter(|answer| answer.may_be_at(&url));
         self.0.client.get("submission", &url, own).await
     }
 
-    /// Lists the submissions of the last 90 days, at most `pages` pages. The list has no published filter or order, and
-    /// the vendor discourages reading it (`docs/vendor/brand.md` §4), so call this rarely. Only a complete list can
-    /// prove that a request never arrived.
+    /// Lists the submissions of the last 90 days, with at most `pages` pages. The list of submissions has no published
+    /// filter or order, and the vendor discourages reading it (`docs/vendor/brand.md` §4). Therefore callers must list
+    /// the submissions rarely. Only a complete list of submissions can prove that a request never arrived.
     pub async fn submissions(&self, pages: usize) -> Result<Listed<Submission>> {
         let list = self.list("submissions", self.url("APISubmissions")?, pages, submission_page).await?;
         list.ok_or_else(|| missing("submissions"))
     }
 }
 
-/// Parses a page of submissions. The published JSON key is the singular `APISubmission` (`docs/vendor/brand.md` §3).
-/// The parser also accepts the plural.
+/// Parses a page of the vendor's submissions. The published JSON key of the submissions is the singular `APISubmission`
+/// (`docs/vendor/brand.md` §3). The parser of submissions also accepts a plural key.
 pub(crate) fn submission_page(body: &[u8]) -> Option<Page<Submission>> {
     page(body, &["APISubmission", "APISubmissions"], one_submission)
 }
 
-/// Parses one submission. Returns `None` if it has no status.
+/// Parses one submission of the vendor. Returns `None` if the submission has no status.
 pub(crate) fn submission(body: &[u8]) -> Option<Submission> {
     one_submission(&Fields::parse(body)?, std::str::from_utf8(body).ok()?)
 }
@@ -211,7 +216,7 @@ fn one_submission(fields: &Fields, raw: &str) -> Option<Submission> {
     })
 }
 
-/// Decodes the ID at the end of a path, without query and `.json`.
+/// Decodes the ID at the end of a URL's path, without query and `.json`.
 fn name_in(path: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap_or_default().trim().trim_end_matches('/');
     let name = percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
@@ -227,8 +232,8 @@ fn reasons(fields: &Fields) -> Vec<String> {
     texts.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
 }
 
-/// Parses the parameters of the original request. The published sample is form-encoded text. The parser also accepts a
-/// JSON object, or a string that contains one.
+/// Parses the parameters of a submission's original request. In the published sample, the parameters of the request are
+/// form-encoded text. The parser of the parameters also accepts a JSON object, or a string that contains a JSON object.
 fn payload(raw: &RawValue) -> Vec<(String, String)> {
     let Some(sent) = text(raw) else { return members(raw.get()) };
     if sent.trim_start().starts_with('{') {

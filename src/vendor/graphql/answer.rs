@@ -1,7 +1,7 @@
 //! Decodes GraphQL answers into rows, damaged rows and refusals.
 //!
-//! A GraphQL error whose path contains a row index damages that row. An error without a row index makes the whole page
-//! unreadable, because any row may be affected.
+//! A GraphQL error damages one row if its path contains the row's index. A GraphQL error without a row index makes the
+//! whole page unreadable, because any row may be affected.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,13 +35,13 @@ pub(in crate::vendor) struct ErrorWire<'a> {
 }
 
 impl ErrorWire<'_> {
-    /// The index of the damaged row: 3 for the path `["rewards", "data", 3, "userEvent"]`.
+    /// Returns the index of the damaged row: 3 for the path `["rewards", "data", 3, "userEvent"]`.
     pub(in crate::vendor) fn row(&self) -> Option<usize> {
         let path = self.path.as_ref()?;
         path.iter().find_map(|step| usize::try_from(step.as_u64()?).ok())
     }
 
-    /// Whether the error concerns this root field.
+    /// Returns `true` if the GraphQL error concerns this root field.
     fn is_of(&self, field: &str) -> bool {
         self.path.as_ref().and_then(|path| path.first()).is_some_and(|first| first == field)
     }
@@ -112,8 +112,8 @@ struct UserWire<'a> {
     account_id: Option<&'a RawValue>,
 }
 
-/// Parses one page of rewards, or a refusal. Returns `None` for any other body, and the client then retries the
-/// request.
+/// Parses one page of rewards from GraphQL, or a refusal. Returns `None` for any other body. The client retries a
+/// request if its answer cannot be decoded.
 pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
     let answer: AnswerWire<'_, RewardsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();
@@ -123,14 +123,14 @@ pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
     page(list, &errors.iter().collect::<Vec<_>>()).map(Graph::Answer)
 }
 
-/// Parses a page of rewards with a referral, or a refusal of both. A GraphQL error in the referral does not affect the
-/// rewards.
+/// Parses a GraphQL answer with a page of rewards and a referral, or a refusal of both. A GraphQL error in the referral
+/// does not affect the rewards.
 pub(crate) fn page_and_referral(body: &[u8]) -> Option<Graph<(RewardPage, ReferralAnswer)>> {
     let answer: AnswerWire<'_, BothData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();
     let (of_referral, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.is_of("referral"));
     let Some((data, list)) = answer.data.and_then(|mut data| data.rewards.take().map(|list| (data, list))) else {
-        // An error about the whole query takes precedence over an error about the referral.
+        // A GraphQL error about the whole query takes precedence over an error about the referral.
         return others.first().or(of_referral.first()).map(|error| Graph::Refused(error.refusal()));
     };
     let page = page(list, &others)?;

@@ -1,7 +1,8 @@
 //! Downloads a file in chunks from a host that is not the vendor's API.
 //!
-//! This module decompresses the chunks itself, because reqwest stops without an error after the first of several gzip
-//! members. A crawl would then treat the rows of the other members as missing.
+//! The download decompresses its chunks itself, because reqwest stops without an error after the first of several gzip
+//! members. If the download ended after the first gzip member, a crawl would treat the rows of the other members as
+//! missing.
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,13 +18,13 @@ use crate::error::{Error, Result};
 /// The longest pause between two chunks of a download.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// An HTTP client without credentials, so that a redirect cannot send them to a storage host.
+/// An HTTP client without credentials. A redirect therefore cannot send credentials to a storage host.
 pub(crate) struct Download(reqwest::Client);
 
 pub(crate) enum DownloadError {
-    /// The host answered with a status other than 2xx.
+    /// The download host answered with a status other than 2xx.
     Status(u16),
-    /// The `receive` callback failed.
+    /// The `receive` callback of the download failed.
     Receiver(Error),
     Transport(Failure),
 }
@@ -35,7 +36,7 @@ impl From<Failure> for DownloadError {
 }
 
 impl Download {
-    /// `is_local` permits plain HTTP, because the host is this machine.
+    /// `is_local` permits plain HTTP for the download, because the host is this machine.
     pub(crate) fn new(is_local: bool) -> Result<Self> {
         let mut builder = plain_builder()
             .no_gzip()

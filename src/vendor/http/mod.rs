@@ -1,10 +1,10 @@
-//! Sends one HTTP request with reqwest and returns the answer as bytes.
+//! Sends one HTTP request with reqwest, and returns the answer as bytes.
 //!
-//! [`Reader`] sends requests that may be repeated, over pooled connections. [`Writer`] sends requests that must arrive
-//! at most once, each over a new connection. [`Download`] fetches a file from a host that must not receive credentials.
-//! No client follows a redirect, because a redirect could repeat a DELETE or send the token to another host. Every
-//! client limits the size of an answer. This module neither interprets a status nor waits for a quota, and a
-//! [`Failure`] never contains a URL, a token or an ID.
+//! [`Reader`] sends requests that recoup may repeat, over pooled connections. [`Writer`] sends requests that must
+//! arrive at most once, each over a new connection. [`Download`] fetches a file from a host that must not receive
+//! credentials. No HTTP client of the vendor follows a redirect, because a redirect could repeat a DELETE or send the
+//! token to another host. Every HTTP client of the vendor limits the size of an answer. `http` neither interprets an
+//! HTTP status nor waits for a quota, and a [`Failure`] never contains a URL, a token or an ID.
 
 mod download;
 mod proxy;
@@ -25,12 +25,13 @@ pub(crate) use download::{Download, DownloadError};
 pub(crate) use read::Reader;
 pub(crate) use write::Writer;
 
-/// The maximum size of a body, in bytes after decompression.
+/// The maximum size of a response body, in bytes after decompression.
 const BODY_LIMIT: usize = 64 << 20;
 
 const USER_AGENT: &str = concat!("recoup/", env!("CARGO_PKG_VERSION"));
 
-/// A response whose status and headers arrived. Reading its body may have failed.
+/// A response of the host. The status and headers of the response have arrived. The read of the response's body may
+/// have failed.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -41,9 +42,9 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: TransportFailure,
-    /// What failed, as a fragment of a sentence.
+    /// What failed in the request, as a fragment of a sentence.
     pub(crate) detail: String,
-    /// Whether the TLS handshake failed, before any request was sent.
+    /// Whether the TLS handshake failed, before the client sent any request.
     is_tls: bool,
 }
 
@@ -52,7 +53,8 @@ impl Failure {
         Self { kind, detail: detail.into(), is_tls: false }
     }
 
-    /// What the user should check. `base` is the name of the setting that holds the host's URL.
+    /// Returns what the user should check after a failed request. `base` is the name of the setting that contains the
+    /// host's URL.
     pub(crate) fn hint(&self, base: &str) -> String {
         match self.kind {
             TransportFailure::NeverConnected if self.is_tls => format!(
@@ -89,7 +91,7 @@ impl Failure {
 /// Configures the HTTP clients that read from and write to one host.
 ///
 /// # Errors
-/// `Config` for an unsafe base URL, an unusable proxy, or a version that an HTTP header cannot carry.
+/// Fails with `Config` if the base URL is unsafe, the proxy is unusable, or the version is invalid in an HTTP header.
 fn builder(options: &HostOptions, version: Option<&str>) -> Result<ClientBuilder> {
     check_base(&options.base)?;
     let mut builder = plain_builder()
@@ -101,7 +103,8 @@ fn builder(options: &HostOptions, version: Option<&str>) -> Result<ClientBuilder
     } else {
         proxy::check_proxy(&options.base, &Matcher::from_env())?;
     }
-    // Plain HTTP is allowed only to a loopback host. It needs no root certificates, which a minimal container may lack.
+    // recoup permits plain HTTP only to a loopback host. Plain HTTP needs no root certificates, which a minimal
+    // container may lack.
     let is_plain = options.base.scheme() == "http";
     Ok(if is_plain { builder.tls_certs_only([]) } else { builder.https_only(true) })
 }
@@ -119,7 +122,8 @@ async fn answer(mut response: Response) -> Answer {
 
 async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    // reqwest has already decompressed each chunk, so the limit applies to the decompressed size.
+    // reqwest has already decompressed each chunk. Therefore the size limit of an answer applies to its decompressed
+    // size.
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
         if body.len() + chunk.len() > BODY_LIMIT {
             let detail = format!("the answer is larger than {} MiB", BODY_LIMIT >> 20);
@@ -139,15 +143,15 @@ fn classify(error: &reqwest::Error) -> Failure {
     } else if error.is_timeout() {
         Failure::new(TransportFailure::TimedOut, "no complete answer in time")
     } else if error.is_decode() {
-        // reqwest reports every failure during the read of a body as a decode error.
+        // reqwest reports every failure during the read of a response body as a decode error.
         Failure::unreadable()
     } else {
         Failure::new(TransportFailure::Broken, format!("the connection broke: {}", root_cause(error)))
     }
 }
 
-/// Whether a TLS error caused this error. `source()` of an I/O error skips the error that it wraps, so this also checks
-/// `get_ref()`.
+/// Returns `true` if a TLS error caused this error. The `source()` of an I/O error skips the error that it wraps.
+/// Therefore this function also checks `get_ref()`.
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     error.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls(wrapped)) || error.source().is_some_and(is_tls)
@@ -165,7 +169,8 @@ fn common_headers(version: Option<&str>) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// The innermost cause, such as an I/O or TLS error. The outer errors repeat the URL, which contains an account ID.
+/// Returns the innermost cause of an error, such as an I/O or TLS error. The outer errors of reqwest repeat the URL of
+/// the request, which contains an account ID.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(next) = cause.and_then(std::error::Error::source) {

@@ -1,5 +1,5 @@
-//! The HTTP client for requests that may be repeated: it pools connections, and repeats a request that the host has
-//! refused unread.
+//! The HTTP client for requests that recoup may repeat. This client pools connections, and repeats a request if the
+//! host has refused it unread.
 
 use std::error::Error as StdError;
 
@@ -19,7 +19,7 @@ pub(crate) struct Reader(reqwest::Client);
 
 impl Reader {
     /// # Errors
-    /// `Config` for an unsafe base URL, or an unusable proxy.
+    /// Fails with `Config` if the base URL is unsafe or the proxy is unusable.
     pub(crate) fn new(options: &HostOptions, version: Option<&str>) -> Result<Self> {
         let host = options.base.host_str().unwrap_or_default().to_owned();
         let repeats = retry::for_host(host).no_budget().max_retries_per_request(MAX_REPEATS).classify_fn(|sent| {
@@ -29,7 +29,7 @@ impl Reader {
         Ok(Self(client.map_err(|error| no_https(&error))?))
     }
 
-    /// Sends a POST if there is a JSON body, and a GET otherwise.
+    /// Sends a POST if the request has a JSON body, and a GET otherwise.
     pub(crate) async fn send(&self, url: &Url, json: Option<&str>, token: &Token) -> Result<Answer, Failure> {
         let request = match json {
             Some(json) => self
@@ -44,9 +44,9 @@ impl Reader {
     }
 }
 
-/// Whether the host reports that it has not read the request. A host closes an HTTP/2 connection gracefully after a
-/// number of requests, and refuses the requests that are in flight then. reqwest repeats a refused request only twice.
-/// Two repeats are too few if many requests share a connection that the host closes after a few.
+/// Returns `true` if the host reports that it has not read the request. A host closes an HTTP/2 connection gracefully
+/// after a number of requests, and refuses the requests that are then in flight. reqwest repeats a refused request only
+/// twice. Two repeats are too few if many requests share a connection that the host closes after a few.
 fn is_refused_unread(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,8 +1,9 @@
-//! The concurrency controller: it decides how many requests may be in flight, and when all requests to a host back off.
+//! The concurrency controller decides how many requests to a host may be in flight, and when all requests to the host
+//! back off.
 //!
-//! At a known rate, a 429 lowers the rate. Every other failure lowers the number of slots. While the rate is unknown,
-//! the pacer estimates it from 429s. A 429 without a retry time among successes is a stray, which delays only its own
-//! request.
+//! If recoup knows the host's rate limit, a 429 lowers the request rate. Every failure other than a 429 lowers the
+//! number of requests in flight. While the host's rate limit is unknown, the pacer estimates it from 429s. A 429
+//! without a retry time among successes is a stray. A stray 429 delays only its own request.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,49 +15,50 @@ use super::recent_answers::RecentAnswers;
 use super::{Pacer, ceil_ms, jittered};
 use crate::model::budget::{Pause, RATE_WINDOW, RateLimited, WaitReason};
 
-/// After this many different requests fail in a row, the pacer pauses all requests. Fewer failures delay only their own
-/// requests, so that repeated retries for a few broken accounts do not stop a crawl.
+/// After this many different requests fail in a row, the pacer pauses all requests to the host. Fewer failures delay
+/// only their own requests, because repeated retries for a few broken accounts must not stop a crawl.
 const FAILURES_IN_A_ROW: u32 = 4;
 
-/// The number of successes that adds a slot, until the first failure. After the first failure, a new slot requires as
-/// many successes as there are slots. The slow growth limits the refused requests at the host's limit, because the host
-/// then refuses every request in flight.
+/// The number of successes after which one more request may be in flight, until the first failure. After the first
+/// failure, a new slot requires as many successes as slots exist. The slow growth limits the number of refused
+/// requests, because a host at its limit refuses every request in flight.
 const SUCCESSES_PER_SLOT: usize = 4;
 
-/// The number of successes that adds a slot at a known rate. The limiter enforces the rate, and too few slots would
-/// keep the process below it.
+/// The number of successes after which one more request may be in flight, if the rate limit is known. At a known rate,
+/// the limiter enforces the rate, and too few slots would keep the process below it.
 const SUCCESSES_PER_SLOT_AT_A_RATE: usize = 1;
 
-/// The lowest share of a learned rate to which single 429s may lower it. A learned rate is close to the limit, so a
-/// single 429 may mean that the limit is exceeded. 429s that continue at this share are strays.
+/// The lowest share of a learned rate to which single 429s may lower it. A learned rate is close to the host's limit.
+/// Therefore a single 429 may mean that the process exceeds the limit. 429s that continue at this share are strays.
 const SINGLE_429S_KEEP: f64 = 0.92;
 
-/// The number of answers after a 429 that shows whether the host limits all requests or sent a stray. Only answers to
-/// requests that started with the limited one or later count.
+/// The number of answers after a 429 that shows whether the host limits all requests or sent a stray. Only the answers
+/// to requests that started with the limited request or later count.
 const ENOUGH_ANSWERS: u32 = 8;
 
 /// What an answer shows about the health of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// Any status other than 408, 429 and 5xx.
+    /// The host answered with any status other than 408, 429 and 5xx.
     Good,
     /// The host answered 429.
     Limited,
-    /// 408, 5xx, or a request without a usable answer.
+    /// The host answered 408 or 5xx, or the request got no usable answer.
     Troubled,
 }
 
-/// What the controller has learned from answers. Its lock is held briefly and never across an await.
+/// What the concurrency controller has learned from answers. The lock of the controller is held briefly and never
+/// across an await.
 pub(super) struct Controller {
-    /// The target number of slots.
+    /// The target number of requests in flight.
     pub(super) slots: usize,
-    /// Slots above the target. Each is removed when its request ends.
+    /// The number of slots above the target. The controller removes each slot above the target when its request ends.
     pub(super) excess: usize,
-    /// Successes since the target last changed.
+    /// The number of successes since the target number of slots last changed.
     successes: usize,
     failures_in_a_row: u32,
     had_trouble: bool,
-    /// The current back-off; `None` after a success.
+    /// The current back-off of the host; `None` after a success.
     backoff: Option<Duration>,
     estimate: RateEstimate,
     recent: RecentAnswers,
@@ -81,7 +83,8 @@ impl Controller {
         }
     }
 
-    /// Removes the slot of a finished request if there are more slots than the target. Returns whether it did.
+    /// Removes the slot of a finished request if the controller has more slots than the target. Returns `true` if this
+    /// function removed the slot.
     pub(super) fn takes_slot_back(&mut self) -> bool {
         let is_excess = self.excess > 0;
         self.excess -= usize::from(is_excess);
@@ -89,8 +92,8 @@ impl Controller {
     }
 }
 
-/// The answers to requests that started with the last limited request or later. A host at its limit refuses at least a
-/// third of them.
+/// The answers to requests that started with the last limited request or later. A host at its rate limit refuses at
+/// least a third of the requests after the limited request.
 struct AfterLimit {
     at_ms: i64,
     answers: u32,
@@ -108,8 +111,9 @@ impl Pacer {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a request started before the current deadline. Its answer then proves nothing about the time after the
-    /// deadline: 64 requests that fail together double the back-off once, and a late success does not end the back-off.
+    /// Returns `true` if a request started before the current deadline. The answer to a request that started before the
+    /// deadline proves nothing about the time after it: 64 requests that fail together double the back-off once, and a
+    /// late success does not end the back-off.
     fn is_stale(&self, admitted_ms: i64) -> bool {
         self.deadline.get().is_some_and(|pause| admitted_ms < pause.until_ms)
     }
@@ -154,7 +158,7 @@ impl Pacer {
         self.extend(Pause { until_ms, reason: WaitReason::BackingOff });
     }
 
-    /// Updates the controller after a 429 with a retry time. The retry time replaces the back-off.
+    /// Updates the controller after a 429 with a retry time. The retry time of a 429 replaces the back-off.
     pub(super) fn record_limit(&self, admitted_ms: i64, until: Timestamp) {
         let is_stale = self.is_stale(admitted_ms);
         let mut controller = self.controller();
@@ -167,7 +171,7 @@ impl Pacer {
         }
     }
 
-    /// Lowers the rate, or the number of slots if the rate is unknown.
+    /// Lowers the request rate, or the number of slots if the rate is unknown.
     fn slow_down(&self, controller: &mut Controller, admitted_ms: i64) {
         let has_rate = self.leases.has_rate();
         if !has_rate {
@@ -176,12 +180,12 @@ impl Pacer {
         controller.recent.clear();
         controller.floor = None;
         controller.after_limit = Some(AfterLimit { at_ms: admitted_ms, answers: 0, refused: 0 });
-        // If the rate is unknown, the pacer reports no estimate until further answers confirm the limit.
+        // If the rate limit is unknown, the pacer reports no estimate until further answers confirm the limit.
         let estimate = controller.estimate.rate_at(admitted_ms).filter(|_| has_rate);
         self.leases.report_limit(RateLimited { at_ms: admitted_ms, estimate });
     }
 
-    /// Lowers a learned rate slightly after a single 429. Returns whether it did.
+    /// Lowers a learned rate slightly after a single 429. Returns `true` if this function lowered the rate.
     fn slow_down_a_little(&self, controller: &mut Controller, admitted_ms: i64) -> bool {
         let Some(rate) = self.leases.learned_rate().filter(|_| !controller.recent.has_strays()) else { return false };
         if rate <= *controller.floor.get_or_insert(rate * SINGLE_429S_KEEP) {
@@ -192,7 +196,7 @@ impl Pacer {
         true
     }
 
-    /// Improves the rate estimate with an answer to a request that started before the deadline.
+    /// Improves the estimate of the rate limit with an answer to a request that started before the deadline.
     fn refine_estimate(&self, controller: &mut Controller, admitted_ms: i64, health: Health) {
         let Some(after) = controller.after_limit.as_mut().filter(|_| health != Health::Troubled) else { return };
         if admitted_ms >= after.at_ms {

@@ -1,4 +1,5 @@
-//! The time before which the pacer starts no request, and the reason. It moves back only after `recoup quota clear`.
+//! The time before which the pacer starts no request to the host, and the reason. The pacer moves its deadline back
+//! only after `recoup quota clear`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +9,7 @@ use crate::model::budget::Pause;
 pub(super) struct Deadline(Mutex<Option<Pause>>);
 
 impl Deadline {
-    /// Moves the deadline forward. Returns false if the new pause ends no later than the current one.
+    /// Moves the pacer's deadline forward. Returns `false` if the new pause ends no later than the current pause.
     pub(super) fn extend(&self, pause: Pause) -> bool {
         let mut current = self.lock();
         let is_later = current.is_none_or(|current| current.until_ms < pause.until_ms);
@@ -18,7 +19,7 @@ impl Deadline {
         is_later
     }
 
-    /// Moves the deadline back from `seen` to `cleared`, unless another caller has changed it since `seen`.
+    /// Moves the pacer's deadline back from `seen` to `cleared`, if no other caller has changed it since `seen`.
     pub(super) fn move_back(&self, seen: Pause, cleared: Option<Pause>) {
         let mut current = self.lock();
         if *current == Some(seen) && cleared.is_none_or(|cleared| cleared.until_ms < seen.until_ms) {

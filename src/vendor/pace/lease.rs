@@ -1,9 +1,10 @@
-//! The lease of this process: the number of requests that the shared budget permits it to send now.
+//! The lease of this process: how many requests the shared budget permits the process to send now.
 //!
-//! Each request draws from a lease in memory. About twice a second, while the lease still has requests, a blocking task
-//! reports usage to the shared budget and takes the next lease. If the budget cannot be reached, this process continues
-//! with its last copy of the quota state, and reports its usage later. At the end this process returns unused requests.
-//! The lease contains a number of requests and a rate; `limiter` decides when each request may start.
+//! Each request draws from the lease in memory. About twice a second, while the lease still has requests, a blocking
+//! task reports usage to the shared budget and takes the next lease. If this process cannot reach the shared budget, it
+//! continues with its last copy of the quota state, and reports its usage later. At its end, the process returns unused
+//! requests to the shared budget. A lease contains a number of requests and a rate. `limiter` decides when each request
+//! of a lease may start.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +29,7 @@ const FAILURES_BEFORE_WARNING: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Draw {
     Now,
-    /// The request may start at this time, in Unix microseconds.
+    /// The drawn request may start at this time, in Unix microseconds.
     At(i64),
     /// The shared budget permits no request before this pause ends.
     Paused(Pause),
@@ -47,16 +48,18 @@ struct Lease {
 struct State {
     lease: Option<Lease>,
     next: Option<Lease>,
-    /// The limiter, which the first request of a lease with a rate creates.
+    /// The rate limiter. The first request of a lease with a rate creates the rate limiter.
     limiter: Option<Limiter>,
     is_exchanging: bool,
-    /// Increases when all leases become void. A lease that was requested in an earlier generation is void.
+    /// Increases when all leases of this process become void. A lease that the process requested in an earlier
+    /// generation is void.
     generation: u64,
-    /// The shared budget's refusal of the next lease. It takes effect when the current lease is used up.
+    /// The shared budget's refusal of the next lease. The refusal takes effect when the current lease is used up.
     refused: Option<Pause>,
-    /// The usage report for the next exchange.
+    /// The usage report for the next exchange with the shared budget.
     report: UsageReport,
-    /// Requests started since the last exchange. They measure this process's speed.
+    /// The number of requests that the process has started since the last exchange. The started requests measure the
+    /// speed of this process.
     started: u64,
     exchanged_us: i64,
     want: u64,
@@ -64,7 +67,8 @@ struct State {
     is_closed: bool,
 }
 
-/// Usage that the shared budget has not recorded yet. An exchange holds the lock on it from start to end.
+/// Usage of the quota that the shared budget has not recorded yet. An exchange holds the lock on the unreported usage
+/// from start to end.
 #[derive(Default)]
 struct Unreported {
     report: UsageReport,
@@ -99,7 +103,8 @@ impl Leases {
         }
     }
 
-    /// Draws one request from the lease if it may start now. Requests the next lease when half of this one is used.
+    /// Draws one request from the lease if the request may start now. Requests the next lease when half of the current
+    /// lease is used.
     pub(super) fn draw(self: &Arc<Self>) -> Draw {
         let now_us = now_us(&self.clock);
         let mut state = lock(&self.state);
@@ -133,7 +138,8 @@ impl Leases {
             state.report.sent += 1;
             state.report.uncounted += u64::from(!grant.counted);
             let runs_out = if grant.counted { left <= grant.requests / 2 } else { lease.report_us <= now_us };
-            // A retraction or a look sends a handful of requests and prefetches no counted lease.
+            // A retraction, or a person who looks at an order, sends a handful of requests and prefetches no counted
+            // lease.
             let prefetches = self.purpose == Purpose::Crawl || !grant.counted;
             let is_due = runs_out && prefetches && state.next.is_none() && state.refused.is_none();
             drop(state);
@@ -144,7 +150,8 @@ impl Leases {
         }
     }
 
-    /// Requests the next lease, unless an exchange is already running. [`Leases::renewed`] waits for its end.
+    /// Requests the next lease, if no exchange is already running. [`Leases::renewed`] waits for the end of the
+    /// exchange.
     pub(super) fn renew(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         if !state.is_exchanging && !state.is_closed {
@@ -154,7 +161,7 @@ impl Leases {
         }
     }
 
-    /// Runs an exchange on a blocking thread, because its file access may block. Without a shared budget the exchange
+    /// Runs an exchange on a blocking thread, because its file access may block. Without a shared budget, the exchange
     /// only computes in memory and runs on the caller's thread.
     fn exchange_in_background(self: &Arc<Self>, wants_lease: bool) {
         match tokio::runtime::Handle::try_current() {
@@ -168,7 +175,7 @@ impl Leases {
         }
     }
 
-    /// Waits until an exchange ends. Only one caller may wait at a time.
+    /// Waits until an exchange with the shared budget ends. Only one caller at a time may wait for an exchange.
     pub(super) async fn renewed(&self) {
         self.renewed.notified().await;
     }
@@ -177,7 +184,7 @@ impl Leases {
         lock(&self.state).report.merge(&UsageReport { pause: Some(pause), ..UsageReport::default() });
     }
 
-    /// Reports usage to the shared budget now, unless a running exchange is about to report it.
+    /// Reports usage to the shared budget now, if no running exchange is about to report it.
     pub(super) fn flush(self: &Arc<Self>) {
         let state = lock(&self.state);
         let is_idle = self.budget.is_some() && !state.is_exchanging && !state.is_closed;
@@ -187,15 +194,16 @@ impl Leases {
         }
     }
 
-    /// Reports this process's usage and returns the pause stored in the shared budget. The outer `None` means that the
-    /// budget cannot be reached.
+    /// Reports this process's usage and returns the pause stored in the shared budget. The outer `None` means that this
+    /// process cannot reach the shared budget.
     pub(super) async fn shared_pause(self: &Arc<Self>) -> Option<Option<Pause>> {
         self.budget.as_ref()?;
         let leases = Arc::clone(self);
         tokio::task::spawn_blocking(move || leases.exchange(false)).await.ok()?.map(|quota| quota.pause)
     }
 
-    /// Records the quota stated in an answer's headers. A new limit voids all leases requested without it.
+    /// Records the quota that the headers of an answer state. A new limit voids all leases that were requested without
+    /// the limit.
     pub(super) fn record_header(&self, mut header: QuotaHeader, in_flight: usize) {
         let mut state = lock(&self.state);
         let last = state.report.header;
@@ -203,9 +211,11 @@ impl Leases {
         if !known.contains(&Some(header.limit)) && last.is_none_or(|last| last.limit != header.limit) {
             state.void_leases();
         }
-        // The request that got this header still counts as in flight, so it is subtracted.
+        // The request that got this header still counts as in flight. Therefore this function subtracts the request
+        // that got the header.
         header.outstanding = (in_flight as u64).saturating_sub(1);
-        // Answers may arrive out of order. The smallest remainder within a window is the newest.
+        // The answers of a host may arrive out of order. Within a window, the answer with the smallest remainder is the
+        // newest.
         let is_overtaken = last.is_some_and(|last| {
             last.limit == header.limit
                 && (last.resets_at_ms - header.resets_at_ms).abs() < RATE_WINDOW
@@ -216,21 +226,22 @@ impl Leases {
         }
     }
 
-    /// Records a 429 at a rate and voids all leases, because the next lease has a lower rate.
+    /// Records a 429 against the request rate, and voids all leases, because the next lease has a lower rate.
     pub(super) fn report_limit(&self, limited: RateLimited) {
         let mut state = lock(&self.state);
         state.report.limited = Some(limited);
         state.void_leases();
     }
 
-    /// Replaces the rate estimate of an unreported 429. `estimate` receives the time of the 429.
+    /// Replaces the rate estimate of a 429 that the process has not reported yet. `estimate` receives the time of the
+    /// 429.
     pub(super) fn revise_estimate(&self, estimate: impl FnOnce(i64) -> Option<f64>) {
         if let Some(limited) = &mut lock(&self.state).report.limited {
             limited.estimate = estimate(limited.at_ms);
         }
     }
 
-    /// The current rate if it was learned from 429s.
+    /// Returns the current request rate if recoup learned it from 429s.
     pub(super) fn learned_rate(&self) -> Option<f64> {
         let quota = self.quota_state();
         quota.rate_learned.filter(|learned| quota.rate.is_some_and(|rate| rate >= *learned))
@@ -244,12 +255,12 @@ impl Leases {
         lock(&self.state).quota
     }
 
-    /// Why this process cannot share the quota; `None` if it can.
+    /// Returns why this process cannot share the quota; `None` if it can.
     pub(super) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
 
-    /// Returns unused requests to the shared budget with the last usage report.
+    /// Returns unused requests to the shared budget, with the last usage report.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         state.is_closed = true;
@@ -258,8 +269,8 @@ impl Leases {
         self.exchange(false);
     }
 
-    /// Runs one exchange, which blocks as long as the budget blocks. Returns the shared state, or `None` if the budget
-    /// could not be reached.
+    /// Runs one exchange, and blocks as long as the shared budget blocks. Returns the shared quota state, or `None` if
+    /// this process could not reach the shared budget.
     fn exchange(&self, wants_lease: bool) -> Option<QuotaState> {
         let mut unreported = lock(&self.unreported);
         let now_us = now_us(&self.clock);
@@ -271,8 +282,8 @@ impl Leases {
             if wants_lease && !state.is_closed {
                 request.want = state.next_want(self.purpose, now_us);
             } else {
-                // This process reports a 429 only with a lease request, after the answers in flight have improved its
-                // estimate.
+                // This process reports a 429 only with a request for a lease, after the answers in flight have improved
+                // the rate estimate.
                 state.report.limited = report.limited.take();
             }
             (report, state.generation, state.quota)
@@ -296,7 +307,8 @@ impl Leases {
                 }
                 if let Some(Err(Unavailable::Failed(why))) = alone {
                     unreported.failures += 1;
-                    // A retraction or a look ends before its third exchange, so its first failure counts.
+                    // A retraction, or a person who looks at an order, ends before the third exchange. Therefore the
+                    // first failed exchange of a short command counts.
                     if unreported.failures >= FAILURES_BEFORE_WARNING || self.purpose != Purpose::Crawl {
                         *lock(&self.trouble) = Some(why);
                     }
@@ -322,8 +334,8 @@ impl Leases {
 }
 
 impl State {
-    /// The size of the next lease: one and a half times the requests of half a second at the measured speed, so that
-    /// the speed can grow.
+    /// Returns the size of the next lease: one and a half times the requests of half a second at the measured speed,
+    /// because the speed must be able to grow.
     fn next_want(&mut self, purpose: Purpose, now_us: i64) -> u64 {
         let passed = (now_us - self.exchanged_us).max(1) as f64 / 1e6;
         if purpose == Purpose::Crawl && passed > 0.05 {
@@ -348,11 +360,11 @@ impl State {
         }
     }
 
-    /// Drops the limiter unless the current lease directly follows the last one at the same rate.
+    /// Drops the rate limiter if the current lease does not directly follow the last lease at the same rate.
     fn keep_limiter(&mut self) {
         let keeps = match (&self.lease, &mut self.limiter) {
             (Some(lease), Some(limiter)) => limiter.continues_with(&lease.grant),
-            // Without a current lease, the next one may still directly follow the last one.
+            // Without a current lease, the next lease may still directly follow the last lease.
             (None, _) => true,
             (Some(_), None) => false,
         };

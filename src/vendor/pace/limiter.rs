@@ -1,7 +1,7 @@
-//! Decides when each request of a lease may start. It runs governor's rate limiter on tokio's clock.
+//! Decides when each request of a lease may start. The limiter runs governor's rate limiter on tokio's clock.
 //!
-//! The lease sets the number of requests and the rate. One limiter serves all consecutive leases at the same rate, so
-//! that requests can catch up after a late timer.
+//! The lease sets the number of requests and the rate of the limiter. One limiter serves all consecutive leases at the
+//! same rate, because requests must be able to catch up after a late timer.
 
 use std::num::NonZeroU32;
 use std::ops::Add;
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::model::budget::Grant;
 
-/// The longest delay that later requests make up for. Timers fire late, especially on a busy machine. A longer delay is
-/// not made up for, so a suspended process does not resume with a burst.
+/// The longest delay of a timer that later requests make up for. Timers fire late, especially on a busy machine. Later
+/// requests do not make up for a longer delay. Therefore a suspended process does not resume with a burst of requests.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// An instant of tokio's clock, which a test can pause.
@@ -68,14 +68,16 @@ impl Limiter {
         let burst = NonZeroU32::MIN.saturating_add(cells(CATCH_UP));
         let quota = Quota::with_period(spacing).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
         let inner = RateLimiter::direct_with_clock(quota, TokioClock);
-        // A new governor limiter permits a full burst. This uses up all of it but the late requests.
+        // A new governor limiter permits a full burst of requests. The new limiter must not permit a full burst.
+        // Therefore the limiter starts with its burst used up, but for the late requests.
         if let Some(spent) = NonZeroU32::new(cells(CATCH_UP) - cells(late)) {
             drop(inner.check_n(spent));
         }
         Self { inner, spacing_us: grant.spacing_us, ends_us: end_of(grant) }
     }
 
-    /// Whether the lease directly follows the last one at the same rate, so that this limiter can continue.
+    /// Returns `true` if the lease directly follows the last lease at the same rate. If the new lease follows directly,
+    /// the limiter can continue.
     pub(super) fn continues_with(&mut self, grant: &Grant) -> bool {
         let follows = (grant.starts_us - self.ends_us).abs() <= 1 && (grant.spacing_us - self.spacing_us).abs() < 1e-9;
         if follows {
@@ -84,7 +86,7 @@ impl Limiter {
         follows
     }
 
-    /// Permits one request now, or returns the wait until the next one.
+    /// Permits one request now, or returns the wait until the next request may start.
     pub(super) fn check(&self) -> Result<(), Duration> {
         self.inner.check().map_err(|not_until| not_until.wait_time_from(TokioClock.now()))
     }
@@ -102,7 +104,7 @@ mod tests {
         Grant { requests, counted: true, starts_us, spacing_us: 1e6 / per_second, ..Grant::default() }
     }
 
-    /// The number of requests that the limiter lets start at once.
+    /// Returns the number of requests that the limiter lets start at once.
     fn burst(limiter: &Limiter) -> usize {
         (0..1_000).take_while(|_| limiter.check().is_ok()).count()
     }

@@ -1,17 +1,18 @@
-//! Decides when the next request to a host may start. Each host has one [`Pacer`].
+//! Decides when the next request to a vendor host may start. Each vendor host has one [`Pacer`].
 //!
-//! One deadline combines the shared budget, `Retry-After`, `X-RateLimit-*` and back-off. Neither a success nor a
-//! shorter wait moves the deadline back. Only `recoup quota clear` does, so a process in a long wait rereads the shared
-//! budget.
+//! The pacer's deadline combines the shared budget, `Retry-After`, `X-RateLimit-*` and back-off. Neither a success nor
+//! a shorter wait moves the pacer's deadline back. Only `recoup quota clear` moves the pacer's deadline back. Therefore
+//! a process in a long wait rereads the shared budget.
 //!
-//! A request first takes a slot, because slots limit the requests in flight. It then waits for the deadline and draws
-//! from the lease in one step without an await, so that it starts at once. If a caller drew first and then waited for a
-//! slot, it would start late, in a burst with others.
+//! A request first takes a slot, because the number of slots limits the requests in flight. A request with a slot waits
+//! for the pacer's deadline and draws from the lease in one step without an await. Therefore a request with a slot
+//! starts at once. If a request drew from the lease first and then waited for a slot, it would start late, in a burst
+//! with others.
 //!
-//! `concurrency` adjusts the number of slots to the answers, `lease` holds this process's share of the budget, and
-//! `limiter` spreads that share over time. If a wait would exceed `max_wait`, admission fails at once with
-//! `Kind::Parked`, and the error says when to run again. Admission also fails with `Kind::Parked` at `--max-requests`
-//! and `--until`.
+//! `concurrency` adjusts the number of slots to the host's answers, `lease` holds this process's share of the budget,
+//! and `limiter` spreads that share over time. If a request would wait longer than `max_wait`, the pacer refuses it at
+//! once with `Kind::Parked`, and the error says when to run again. The pacer also refuses a request with `Kind::Parked`
+//! at `--max-requests` and `--until`.
 
 mod concurrency;
 mod deadline;
@@ -42,7 +43,7 @@ use run_limits::RunLimits;
 /// How often a waiting process reads the shared budget to detect `recoup quota clear`.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// Decides when requests to one host start.
+/// Decides when requests to one vendor host start.
 pub(crate) struct Pacer {
     clock: Clock,
     stop: CancellationToken,
@@ -60,7 +61,7 @@ pub(crate) struct Pacer {
     max_wait: Duration,
 }
 
-/// Permission to send one request. Dropping the permit frees its slot.
+/// Permission to send one request. Dropping the permit of a request frees its slot.
 pub(crate) struct Permit {
     pacer: Arc<Pacer>,
     slot: Option<OwnedSemaphorePermit>,
@@ -91,12 +92,12 @@ impl Pacer {
         }))
     }
 
-    /// Waits until a request may start. `not_before` is the caller's own back-off, which passes before the pacer takes
-    /// a slot.
+    /// Waits until a request to the host may start. `not_before` is the end of the caller's own back-off. The pacer
+    /// takes a slot only after the caller's own back-off.
     ///
     /// # Errors
-    /// `Interrupted` as soon as `stop` is cancelled. `Parked` if the wait would exceed `max_wait`, or at a limit of
-    /// this run.
+    /// Fails with `Interrupted` as soon as `stop` is cancelled. Fails with `Parked` if the wait would exceed
+    /// `max_wait`, or at a limit of this run.
     pub(crate) async fn admit(self: &Arc<Self>, not_before: Option<Timestamp>) -> Result<Permit> {
         if let Some(moment) = not_before {
             let wait = millis(ceil_ms(moment) - self.clock.now_ms());
@@ -106,14 +107,14 @@ impl Pacer {
         }
         let slot = self.or_stop(Arc::clone(&self.slots).acquire_owned()).await?.map_err(|_closed| interrupted())?;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        // Creates the permit before the wait, so that a failed wait drops the permit and frees the slot.
+        // Creates the permit before the wait, because a failed wait then drops the permit and frees the slot.
         let mut permit = Permit { pacer: Arc::clone(self), slot: Some(slot), admitted_ms: 0, is_repeat: false };
         permit.admitted_ms = self.wait_for_start().await?;
         Ok(permit)
     }
 
-    /// Waits until the run's limits, the deadline and the lease all permit a start at the same instant. Returns that
-    /// instant.
+    /// Waits until the run's limits, the deadline and the lease all permit a request at the same instant. Returns the
+    /// instant at which the request may start.
     async fn wait_for_start(&self) -> Result<i64> {
         let _turn = self.or_stop(self.turn.lock()).await?;
         let mut is_too_long = false;
@@ -125,7 +126,7 @@ impl Pacer {
             self.run_limits.check(now)?;
             if let Some(pause) = self.deadline.get().filter(|pause| pause.until_ms > now) {
                 let wait = millis(pause.until_ms - now);
-                // A back-off has a limit of its own, so `max_wait` applies only to a wait that the host demands.
+                // A back-off has its own limit. Therefore `max_wait` applies only to a wait that the host demands.
                 if wait > self.max_wait && pause.reason != WaitReason::BackingOff {
                     if is_too_long {
                         return Err(self.parked(pause));
@@ -159,9 +160,9 @@ impl Pacer {
         }
     }
 
-    /// Moves the deadline back to the pause in the shared budget. That pause is shorter than one that this process has
-    /// reported only after `recoup quota clear`. The budget does not store an exhausted quota as a pause; the next
-    /// lease reports the exhaustion again.
+    /// Moves the pacer's deadline back to the pause in the shared budget. The pause in the budget is shorter than a
+    /// pause that this process has reported only after `recoup quota clear`. The budget does not store a used-up quota
+    /// as a pause. The next lease reports again that the quota is used up.
     async fn move_back_if_cleared(&self, seen: Pause) {
         if seen.reason != WaitReason::BackingOff
             && let Some(shared) = self.leases.shared_pause().await
@@ -178,7 +179,7 @@ impl Pacer {
         }
     }
 
-    /// Extends the deadline to a retry time that the host stated.
+    /// Extends the pacer's deadline to a retry time that the host stated.
     pub(crate) fn pause_until(&self, moment: Timestamp) {
         self.extend(Pause::asked(ceil_ms(moment), self.clock.now_ms()));
     }
@@ -187,15 +188,15 @@ impl Pacer {
         if self.deadline.get().is_some_and(|current| pause.until_ms <= current.until_ms) {
             return;
         }
-        // Reports the pause before it extends the deadline. In the other order, an exchange in between would find no
-        // pause in the budget and treat it as cleared.
+        // Reports the pause to the shared budget before it extends the deadline. If the deadline were extended first,
+        // an exchange in between would find no pause in the budget and treat the pause as cleared.
         self.leases.report_pause(pause);
         if self.deadline.extend(pause) {
             self.leases.flush();
         }
     }
 
-    /// Records the quota stated in an answer's headers.
+    /// Records the quota that the headers of an answer state.
     pub(crate) fn record_header(&self, header: QuotaHeader) {
         self.leases.record_header(header, self.in_flight());
     }
@@ -204,12 +205,12 @@ impl Pacer {
         self.leases.quota_state()
     }
 
-    /// Why this process cannot share the quota with other processes; `None` if it can.
+    /// Returns why this process cannot share the quota with other processes; `None` if it can.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.leases.trouble()
     }
 
-    /// The deadline and its reason; `None` if the deadline has passed.
+    /// Returns the pacer's deadline and its reason; `None` if the deadline has passed.
     pub(crate) fn waiting(&self) -> Option<(Timestamp, WaitReason)> {
         let pause = self.deadline.get().filter(|pause| pause.until_ms > self.clock.now_ms())?;
         Some((Timestamp::from_millisecond(pause.until_ms).unwrap_or(Timestamp::MAX), pause.reason))
@@ -219,12 +220,12 @@ impl Pacer {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// The error for a host that keeps answering 429. `moment` is the retry time of its last answer.
+    /// Returns the error for a host that keeps answering 429. `moment` is the retry time of the host's last answer.
     pub(crate) fn parked_until(&self, moment: Timestamp) -> Error {
         self.parked(Pause::asked(ceil_ms(moment), self.clock.now_ms()))
     }
 
-    /// The error for a wait that exceeds `max_wait`.
+    /// Returns the error for a wait that exceeds `max_wait`.
     fn parked(&self, pause: Pause) -> Error {
         let moment = Timestamp::from_millisecond(pause.until_ms).unwrap_or(Timestamp::MAX);
         let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
@@ -251,13 +252,14 @@ impl Pacer {
 }
 
 impl Permit {
-    /// Marks a request as the repeat of a failed one. A second failure of the same request says nothing new about the
-    /// host.
+    /// Marks a request as the repeat of a failed request. A second failure of the same request shows nothing new about
+    /// the host.
     pub(crate) fn mark_repeat(&mut self) {
         self.is_repeat = true;
     }
 
-    /// Reports an answer's health and its retry time, if any. The request keeps its slot.
+    /// Reports to the pacer the health that an answer shows, and the answer's retry time if it has one. After the
+    /// report to the pacer, the request keeps its slot.
     pub(crate) fn report(&self, health: Health, until: Option<Timestamp>) {
         let pacer = &self.pacer;
         match until {
@@ -269,7 +271,7 @@ impl Permit {
         }
     }
 
-    /// Reports an answer as [`Permit::report`] does, and frees the slot.
+    /// Reports an answer as [`Permit::report`] does, and frees the request's slot.
     pub(crate) fn finish(self, health: Health, until: Option<Timestamp>) {
         self.report(health, until);
     }
@@ -286,7 +288,8 @@ impl Drop for Permit {
     }
 }
 
-/// Lengthens a wait by a random part of up to a quarter, so that processes that failed together do not retry together.
+/// Lengthens a wait by a random part of up to a quarter, because processes that failed together must not retry
+/// together.
 pub(crate) fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + fastrand::f64() / 4.0)
 }

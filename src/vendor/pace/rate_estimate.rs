@@ -1,13 +1,15 @@
-//! Estimates the rate limit of a host from the requests that the host accepted before it refused one.
+//! Estimates the rate limit of a host from the requests that the host accepted before it refused a request.
 //!
-//! The estimate does no I/O: callers pass the times. A host with a rate limit first accepts a burst of about one
-//! second's requests, both with a token bucket and with a window of one second. Consider a period of *t* seconds that
-//! ends with a refusal. If the bucket was full at its start, the host accepted `rate * (1 + t)` requests in it;
-//! otherwise the host accepted fewer. The maximum of `accepted / (1 + t)` over all periods is therefore the rate.
+//! The rate estimate does no I/O. The callers of the rate estimate pass the times of the requests. A host with a rate
+//! limit first accepts a burst of about one second's requests. A host accepts a burst of one second's requests with a
+//! token bucket and with a window of one second. Consider a period of *t* seconds that ends with a refused request. If
+//! the host's token bucket was full at the start of a period of *t* seconds, the host accepted `rate * (1 + t)`
+//! requests in the period; otherwise it accepted fewer. Therefore the maximum of `accepted / (1 + t)` over all periods
+//! is the host's rate.
 
 use std::collections::VecDeque;
 
-/// The length of the intervals that count requests, in milliseconds.
+/// The length of the intervals in which the estimate counts requests, in milliseconds.
 const INTERVAL: i64 = 20;
 
 /// The age at which the estimate drops a request, in milliseconds.
@@ -21,7 +23,8 @@ const ENOUGH: u64 = 5;
 pub(super) struct RateEstimate(VecDeque<(i64, u64)>);
 
 impl RateEstimate {
-    /// Counts one accepted request. Answers may arrive in a different order than the requests started.
+    /// Counts one request that the host accepted. The answers may arrive in a different order than the requests
+    /// started.
     pub(super) fn count(&mut self, started_ms: i64) {
         let interval = started_ms.div_euclid(INTERVAL);
         match self.0.iter().rposition(|(earlier, _)| *earlier <= interval) {
@@ -34,11 +37,11 @@ impl RateEstimate {
         }
     }
 
-    /// The estimated rate in requests per second, if the host refused a request that started at `refused_ms`.
+    /// Returns the estimated rate in requests per second, if the host refused a request that started at `refused_ms`.
     pub(super) fn rate_at(&self, refused_ms: i64) -> Option<f64> {
         let (mut accepted, mut rate) = (0, 0.0_f64);
         for (interval, count) in self.0.iter().rev() {
-            // Also counts accepted requests that started just after the refused one.
+            // Also counts accepted requests that started just after the refused request.
             accepted += count;
             let seconds = (refused_ms - interval * INTERVAL).max(0) as f64 / 1_000.0;
             rate = rate.max(accepted as f64 / (1.0 + seconds));
@@ -51,7 +54,8 @@ impl RateEstimate {
 mod tests {
     use super::*;
 
-    /// Sends requests to a token bucket at an even pace. Returns the estimate at the first refusal.
+    /// Sends requests to a simulated token bucket at an even pace. Returns the rate estimate at the first refused
+    /// request.
     fn estimate(rate: f64, depth: f64, pace: f64) -> f64 {
         let mut estimate = RateEstimate::default();
         let (mut tokens, mut ms) = (depth, 0.0_f64);

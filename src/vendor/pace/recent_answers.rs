@@ -1,21 +1,22 @@
-//! The most recent answers of a host. They distinguish a rate limit from stray 429s, which a host sends at random below
-//! its limit.
+//! The most recent answers of a host. The recent answers distinguish a rate limit from stray 429s, which a host sends
+//! at random below its limit.
 
 use std::collections::VecDeque;
 
-/// The number of newest answers that indicate a limit for a host without stray 429s, if a quarter of them are refusals.
+/// The number of newest answers by which recoup detects the limit of a host without stray 429s: a quarter of these
+/// answers must be refusals.
 const FEW: usize = 12;
 const ONE_IN: usize = 4;
 
-/// The number of newest answers that indicate a limit for a host with stray 429s, if they contain 15 refusals. A host
-/// that refuses 3 % at random reaches 15 once in several hours.
+/// The number of newest answers by which recoup detects the limit of a host with stray 429s: 15 of these answers must
+/// be refusals. A host that refuses 3 % of the requests at random reaches 15 refusals once in several hours.
 const MANY: usize = 100;
 const OF_MANY: usize = 15;
 
-/// After this many consecutive answers without a 429, the host counts as one without stray 429s again.
+/// After this many consecutive answers without a 429, recoup again treats the host as a host without stray 429s.
 const QUIET: u32 = 1_000;
 
-/// The newest answers: true for a 429 without a retry time.
+/// The newest answers of the host: `true` for a 429 without a retry time.
 #[derive(Debug, Default)]
 pub(super) struct RecentAnswers {
     answers: VecDeque<bool>,
@@ -33,7 +34,8 @@ impl RecentAnswers {
         self.has_strays &= self.quiet < QUIET;
     }
 
-    /// Whether the share of refusals indicates a rate limit. Among fewer than four answers, one refusal is enough.
+    /// Returns `true` if the share of refused requests indicates a rate limit. Among fewer than four answers, one
+    /// refusal is enough to indicate a rate limit.
     pub(super) fn indicate_limit(&self) -> bool {
         let refused = |newest: usize| self.answers.iter().rev().take(newest).filter(|refused| **refused).count();
         if self.has_strays {
@@ -43,7 +45,8 @@ impl RecentAnswers {
         refused > 0 && refused * ONE_IN >= self.answers.len().min(FEW)
     }
 
-    /// Drops all answers after the pace was lowered, because they say nothing about the new pace.
+    /// Drops all recent answers after the pacer has lowered its pace, because these answers say nothing about the new
+    /// pace.
     pub(super) fn clear(&mut self) {
         self.answers.clear();
     }

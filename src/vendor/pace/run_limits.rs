@@ -1,5 +1,5 @@
-//! The limits of this run: `--max-requests` and `--until`. At a limit no further request starts, and running requests
-//! finish.
+//! The limits of this run: `--max-requests` and `--until`. At a limit of the run, no further request starts, and
+//! running requests finish.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,8 +19,8 @@ impl RunLimits {
         Self { max_requests, until, started: AtomicU64::new(0) }
     }
 
-    /// Fails if `moment_ms` is not before `--until`, or if `--max-requests` is used up. The pacer also calls this with
-    /// the end of a wait, so that it does not wait for a start that `--until` forbids.
+    /// Fails if `moment_ms` is not before `--until`, or if `--max-requests` is used up. The pacer also checks the end
+    /// of a wait, because it must not wait for a start that `--until` forbids.
     pub(super) fn check(&self, moment_ms: i64) -> Result<()> {
         if let Some(max) = self.max_requests.filter(|max| self.started.load(Ordering::Relaxed) >= *max) {
             return Err(used_up(max));
@@ -34,7 +34,7 @@ impl RunLimits {
         }
     }
 
-    /// Counts a request that starts now. Fails if `--max-requests` is used up.
+    /// Counts a request of this run that starts now. Fails if `--max-requests` is used up.
     pub(super) fn count(&self) -> Result<()> {
         let Some(max) = self.max_requests else { return Ok(()) };
         let next = |started| (started < max).then_some(started + 1);

@@ -1,4 +1,4 @@
-//! The lists of the Brand API: the requests, the number of pages read, and the completeness of a list.
+//! Tests the lists of the Brand API: the requests, the number of pages read, and the completeness of a list.
 
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ fn lines(server: &Server) -> Vec<String> {
     server.requests().into_iter().map(|asked| asked.line.replace("/base/SID42", "")).collect()
 }
 
-/// A page of submissions whose numbers start at `from`.
+/// Returns a page of submissions whose numbers start at `from`.
 fn page(from: usize, rows: usize, total: usize, next: &str) -> Reply {
     let rows: Vec<String> =
         (from..from + rows).map(|n| format!(r#"{{"BatchId":"A-{n}","Status":"Queued"}}"#)).collect();

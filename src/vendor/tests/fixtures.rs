@@ -118,7 +118,7 @@ fn decode(dir: &Path, name: &str) -> Option<String> {
     })
 }
 
-/// The wait that the headers of a 429 demand.
+/// Returns the wait that the headers of a 429 demand.
 fn limit(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Limited {

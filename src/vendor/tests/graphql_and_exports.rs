@@ -1,4 +1,5 @@
-//! GraphQL and exports: the requests and the meaning of each answer. A storage host must get no credentials.
+//! Tests GraphQL and exports: the requests and the meaning of each answer. The storage host of an export must get no
+//! credentials.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! Tests the clients against a scripted server on this machine, in real time with short time-outs.
+//! Tests the vendor's clients against a scripted server on this machine, in real time with short time-outs.
 
 mod actions;
 mod fixtures;

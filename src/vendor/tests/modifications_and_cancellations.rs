@@ -1,4 +1,4 @@
-//! Modifications and cancellations: exactly one request for each call, and no success without proof.
+//! Tests modifications and cancellations: exactly one request for each call, and no success without proof.
 
 use tokio_util::sync::CancellationToken;
 

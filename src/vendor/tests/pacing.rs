@@ -39,7 +39,7 @@ async fn admit_many(pacer: &Arc<Pacer>, count: usize) -> Vec<Permit> {
     permits
 }
 
-/// Seconds until the deadline.
+/// Returns the seconds until the pacer's deadline.
 fn waits_for(pacer: &Pacer, clock: Clock) -> f64 {
     pacer.waiting().map_or(0.0, |(moment, _)| moment.duration_since(clock.now()).as_secs_f64())
 }

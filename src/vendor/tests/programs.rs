@@ -1,4 +1,4 @@
-//! Programs with their rules: the requests, and which answers are readable, unreadable or errors.
+//! Tests programs with their rules: the requests, and which answers are readable, unreadable or errors.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ fn page(programs: &[Value], total: Option<u64>) -> Reply {
     Reply::json(200, &json!({"data": {"programs": {"totalCount": total, "data": programs}}}).to_string())
 }
 
-/// Each program with its rule's state, or why the programs cannot be read.
+/// Returns each program with its rule's state, or why recoup cannot read the programs.
 fn described(answer: &Result<Programs>) -> Vec<String> {
     match answer {
         Ok(Programs::Read(programs)) => programs.iter().map(line).collect(),
@@ -70,7 +70,7 @@ async fn every_program_is_read_page_by_page() {
             vec!["a Found", "b NoSuchRule"],
             2,
         ),
-        // This server ignores the offset.
+        // The scripted server ignores the offset of the request.
         (vec![page(&[program("a", "REFUND")], Some(9))], vec!["a Found"], 2),
         (
             vec![page(&[program("a", "REFUND"), program("a", "OTHER")], Some(2))],

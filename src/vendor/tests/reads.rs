@@ -1,4 +1,4 @@
-//! Reads: which requests are retried, which fail at once, and what an error may contain.
+//! Tests reads: which requests the client retries, which fail at once, and what an error may contain.
 
 use std::io::Write;
 use std::time::Duration;
@@ -143,7 +143,8 @@ async fn a_gzip_answer_is_inflated_up_to_the_size_limit() {
         let error = answered(whole[..kept].to_vec()).await.map(|_| ()).expect_err("not all of it");
         assert!(error.message.contains("could not be unpacked"), "{kept}: {error:?}");
     }
-    // reqwest decodes only the first of several gzip members. recoup must notice that the others are missing.
+    // reqwest decodes only the first of several gzip members. recoup must notice that the other gzip members are
+    // missing.
     let parts = [packed(b"[{\"id\":"), packed(b"\"r1\"}]")].concat();
     assert_eq!(answered(parts).await.map(|_| ()).map_err(|error| error.kind), Err(Kind::Vendor));
     let bomb = packed(&vec![b' '; (64 << 20) + 1]);
@@ -379,7 +380,7 @@ async fn a_page_of_a_firewall_is_not_taken_for_an_answer_of_the_vendor() {
     for status in [400, 401, 402, 403, 404, 407, 410, 451, 500, 502, 503, 504] {
         for (body, is_foreign) in bodies {
             if status == 404 && body.starts_with('{') {
-                // This is the API's own answer for an unknown account.
+                // The fixture is the API's own answer for an unknown account.
                 continue;
             }
             let server = Server::replying([Reply::new(status, &[], body)]).await;

@@ -1,4 +1,4 @@
-//! Referrals: the requests, which answers are readable, and which failures are errors.
+//! Tests referrals: the requests, which answers are readable, and which failures are errors.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

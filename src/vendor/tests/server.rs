@@ -1,4 +1,5 @@
-//! A server with scripted replies. It handles one request per connection and records the requests.
+//! A test server with scripted replies. The scripted server handles one request per connection and records the
+//! requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use url::Url;
 
 use crate::vendor::{Credentials, HostOptions, Secret};
 
-/// What the server does after it has read a request.
+/// What the scripted server does after it has read a request.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
     Bytes(Vec<u8>),
@@ -31,7 +32,7 @@ impl Reply {
         Self::new(status, &[("content-type", "application/json")], body)
     }
 
-    /// A 200 whose content length exceeds its body.
+    /// Creates a reply of status 200 with a content length that exceeds its body.
     pub(super) fn truncated(body: &str) -> Self {
         Self::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len() + 10).into_bytes())
     }
@@ -39,9 +40,9 @@ impl Reply {
 
 #[derive(Debug, Clone)]
 pub(super) struct ReceivedRequest {
-    /// The method and target of the request.
+    /// The method and target of the recorded request.
     pub(super) line: String,
-    /// The header lines of the request, with names in lower case.
+    /// The header lines of the recorded request, with names in lower case.
     pub(super) headers: Vec<String>,
     pub(super) body: String,
 }
@@ -59,7 +60,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server that sends the replies in order, and then repeats the last one.
+    /// Starts a server that sends the replies in order, and then repeats the last reply.
     pub(super) async fn replying(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies: Vec<Reply> = replies.into_iter().collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -78,7 +79,7 @@ impl Server {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Client options with short waits.
+    /// Returns client options with short waits.
     pub(super) fn options(&self) -> HostOptions {
         options(self.base.clone())
     }
@@ -112,7 +113,7 @@ async fn serve(mut stream: TcpStream, replies: Vec<Reply>, asked: Arc<Mutex<Vec<
         }
         Reply::Hang(bytes) => {
             stream.write_all(&bytes).await.ok();
-            // Waits until the client gives up.
+            // Waits until the client closes the connection.
             stream.read_u8().await.ok();
         }
     }

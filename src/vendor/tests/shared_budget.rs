@@ -1,5 +1,5 @@
-//! Two pacers share one stored budget. If the budget cannot be read or written, requests continue, and the pacers report
-//! their usage when it works again.
+//! Tests two pacers that share one stored budget. If a pacer cannot read or write the shared budget, requests continue,
+//! and the pacer reports its usage after the budget works again.
 
 use std::sync::atomic::AtomicBool;
 

@@ -1,8 +1,8 @@
-//! The share of a rate limit that the pacer uses in a minute of simulated time, and the number of 429s that it
+//! Tests the share of a rate limit that the pacer uses in a minute of simulated time, and the number of 429s that it
 //! receives.
 //!
-//! A token bucket of one second enforces the limit, as in `recoup simulate --rate`. In the last test the host has no
-//! limit, and the pacer must keep every slot busy.
+//! A token bucket of one second enforces the rate limit, as in `recoup simulate --rate`. In the test of a host without
+//! a limit, the pacer must keep every slot busy.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,13 +15,13 @@ use super::*;
 use crate::model::budget::QuotaSettings;
 use crate::vendor::{Credentials, Secret};
 
-/// The headers by which the host states its limit.
+/// The headers by which the test host states its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Headers {
     Nothing,
-    /// Sends `X-RateLimit-Limit`, `-Remaining` and `-Reset` with every answer.
+    /// The host sends `X-RateLimit-Limit`, `-Remaining` and `-Reset` with every answer.
     Everything,
-    /// Sends `Retry-After` with a 429.
+    /// The host sends `Retry-After` with a 429.
     RetryAfter,
 }
 
@@ -36,7 +36,7 @@ struct Bucket {
 
 struct Case {
     limit: Option<f64>,
-    /// The share of requests that the host refuses with a stray 429.
+    /// The share of requests that the test host refuses with a stray 429.
     stray: f64,
     configured: Option<f64>,
     headers: Headers,
@@ -44,7 +44,8 @@ struct Case {
     concurrency: usize,
 }
 
-/// Runs for `skipped` seconds, then measures one minute. Returns the accepted requests and the 429s of that minute.
+/// Runs the pacer for `skipped` seconds, then measures one minute. Returns the accepted requests and the 429s of the
+/// measured minute.
 async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
     let base = Url::parse("https://127.0.0.1").expect("a URL");
     let credentials = Credentials { user: String::new(), secret: Secret::Value("x".into()) };
@@ -149,7 +150,7 @@ async fn a_rate_that_has_to_be_learned_is_used_with_few_429s() {
     for headers in [Headers::Everything, Headers::RetryAfter, Headers::Nothing] {
         for rate in [20.0, 50.0, 400.0] {
             for latency in [2, 100] {
-                // Seeds the jitter of back-offs, which is the only random part.
+                // Seeds the jitter of back-offs, because it is the only random part of the test.
                 fastrand::seed(7);
                 let case = Case {
                     limit: Some(rate),

@@ -1,4 +1,4 @@
-//! Reversals: exactly one request for each call, and no success without proof.
+//! Tests reversals: exactly one request for each call, and no success without proof.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::vendor::{Brand, BrandWriter, HostOptions, Secret, WriteOutcome};
 
 const QUEUED: &str = r#"{"Status":"QUEUED","QueuedUri":"/Advertisers/SID42/APISubmissions/A-77"}"#;
 
-/// The answer of a firewall.
+/// The page with which a firewall answers.
 const PAGE: &str = "<html><head><title>Access denied ann@example.com</title></head></html>";
 
 fn writer(options: &HostOptions) -> BrandWriter {
@@ -132,7 +132,8 @@ async fn a_connection_that_was_never_opened_sent_nothing() {
 
 #[tokio::test]
 async fn a_closed_kept_connection_does_not_repeat_a_write() {
-    // The server closes each connection without notice, which would make a connection pool repeat the next request.
+    // The scripted server closes each connection without notice. If a server closes connections without notice, a
+    // connection pool would repeat the next request.
     let bytes = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{QUEUED}", QUEUED.len());
     let server = Server::replying([Reply::Bytes(bytes.into_bytes())]).await;
     let writer = writer(&server.options());

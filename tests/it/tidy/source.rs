@@ -79,8 +79,8 @@ fn block_comment(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// Returns the length of a raw string `r"…"` or `r#"…"#` at the start of the text. `before` shows whether the `r` ends
-/// an identifier.
+/// Returns the length of a raw string `r"…"` or `r#"…"#` at the start of the text. The character `before` shows whether
+/// the `r` is the end of an identifier.
 fn raw_string(rest: &[u8], before: Option<u8>) -> Option<usize> {
     if rest[0] != b'r' || before.is_some_and(|b| (b.is_ascii_alphanumeric() && b != b'b') || b == b'_') {
         return None;

@@ -1,4 +1,4 @@
-//! Tests of the leases, quotas and rates of a shared quota state.
+//! Tests the leases, quotas and rates of a shared quota state.
 
 use super::*;
 use crate::model::budget::{Quota, RateLimited};
@@ -19,7 +19,8 @@ fn rate(per_second: f64) -> QuotaSettings {
     QuotaSettings { rate: Some(per_second), ..QuotaSettings::default() }
 }
 
-/// Takes leases until the quota state refuses one. Returns the number of leased requests and the pause of the refusal.
+/// Takes leases until the quota state refuses a lease. Returns the number of leased requests, and the pause that the
+/// refusal states.
 fn drain(state: &mut QuotaState, purpose: Purpose, terms: &QuotaSettings, now_ms: i64) -> (u64, Option<Pause>) {
     let mut taken = 0;
     loop {
@@ -86,7 +87,8 @@ fn a_lease_without_a_limit_is_unbounded_and_counted_later() {
         NOW,
     );
     assert_eq!(state.used, 7);
-    // If a quota is configured within the hour, these requests count towards it until its window ends.
+    // If the user configures a quota within the hour, the hour's requests count towards the quota until its window
+    // ends.
     let minute = QuotaSettings { quota: Some(Quota { limit: 100, window_ms: 60_000 }), ..QuotaSettings::default() };
     state.exchange(&UsageReport::default(), REPORT_ONLY, &minute, NOW + 1_000);
     assert_eq!((state.used, state.window_ends_ms), (7, Some(NOW + 61_600)));
@@ -283,7 +285,7 @@ fn clearing_a_pause_does_not_lift_a_configured_quota() {
     assert!(state.clear(20, NOW));
     assert_eq!(state.pause, None);
     assert_eq!(drain(&mut state, Purpose::Retraction, &quota(20), NOW).0, 0);
-    // The state forgets the window from the header, but still counts the requests that recoup has sent.
+    // The quota state forgets the window from the header, but still counts the requests that recoup has sent.
     let header = QuotaHeader {
         limit: 20,
         remaining: 0,

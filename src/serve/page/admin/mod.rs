@@ -1,8 +1,9 @@
 //! The pages of an administrator: users with their sessions and tokens, approval limits, schedule, settings, and the log of
 //! changes.
 //!
-//! Each change calls the use case of its command, and the log records it in the administrator's name. A change requires the
-//! administrator's own password, so that a stranger at an unattended browser cannot make it.
+//! Each change calls the use case of its command, and the log records the change in the administrator's name. Each
+//! change requires the administrator's own password, so that a stranger at an unattended browser cannot change
+//! anything.
 
 pub(in crate::serve) mod system;
 pub(in crate::serve) mod users;
@@ -31,10 +32,10 @@ pub(super) const PAGES: &[(&str, &str)] = &[
     ("/admin/log", "Log of changes"),
 ];
 
-/// What a form needs to prove that its administrator sends it.
+/// The values by which a form proves that the administrator sends it.
 pub(super) struct Proof {
     csrf: String,
-    /// Whether the form asks for the password. A user whom a proxy signs in has none, and ticks a box.
+    /// `true` if the form asks for the password. A user whom a proxy signs in has no password, and ticks a box instead.
     by_password: bool,
 }
 
@@ -44,7 +45,7 @@ impl Proof {
     }
 }
 
-/// A secret that the page shows once.
+/// A secret that the page shows only once.
 #[derive(Template)]
 #[template(path = "admin_secret.html")]
 struct SecretPage {
@@ -59,7 +60,7 @@ fn secret_page(app: &App, caller: &Caller, what: String, secret: &str, back: Str
     rendered(&SecretPage { layout, what, secret: secret.to_owned(), back })
 }
 
-/// Reads the form of a change. Fails if the administrator has not confirmed it.
+/// Reads the form of a change. Fails if the administrator has not confirmed the change.
 async fn confirmed(app: &Arc<App>, request: Request) -> Result<(Caller, Fields), Response> {
     let origin = origin(app, &request);
     let Form { caller, fields } = Form::from_request(request, app).await?;
@@ -100,7 +101,8 @@ async fn confirmed(app: &Arc<App>, request: Request) -> Result<(Caller, Fields),
 }
 
 impl App {
-    /// Changes users or tokens, and records the change. The closure returns its result and the text for the log.
+    /// Changes users or tokens, and records the change in the log. The closure makes the change, and returns its result
+    /// and the text for the log.
     fn change<T>(&self, caller: &Caller, change: impl FnOnce(&mut AccessControl) -> Result<(T, String)>) -> Result<T> {
         let (actor, now) = (self.actions.actor(&caller.who), self.clock.now());
         self.access.with(|access| {
@@ -111,7 +113,7 @@ impl App {
         })
     }
 
-    /// Records a change to something other than users and tokens.
+    /// Records a change to something other than users and tokens in the log.
     fn log_change(&self, caller: &Caller, what: &str) -> Result<()> {
         self.change(caller, |_access| Ok(((), what.to_owned())))
     }

@@ -1,4 +1,4 @@
-//! The pages of the service itself: approval limits, scheduled jobs, and the effective settings.
+//! The administrator's pages of the service itself: approval limits, scheduled jobs, and the effective settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use crate::serve::page::{Layout, PageResult, rendered};
 use crate::serve::routes::Audience;
 use crate::store::ledger::Policy;
 
-/// How long a request waits for a job that it has started. The job itself takes as long as it needs.
+/// How long a request waits for a scheduled job that it has started. The job continues after this time if it needs
+/// longer.
 const WAIT_FOR_JOB: Duration = Duration::from_secs(2);
 
 #[derive(Template)]
@@ -42,7 +43,7 @@ struct SchedulePage {
 
 struct JobLine {
     status: JobStatus,
-    /// What the job does.
+    /// What the scheduled job does.
     about: &'static str,
     is_running: bool,
 }
@@ -60,7 +61,7 @@ pub(in crate::serve) async fn limits(State(app): State<Arc<App>>, caller: Caller
     Ok(rendered(&LimitsPage { layout, sentence: policy.describe(), policy, proof: Proof::of(&caller) }))
 }
 
-/// Sets the approval limits. The ledger records them.
+/// Sets the approval limits, which the ledger records.
 pub(in crate::serve) async fn set_limits(State(app): State<Arc<App>>, request: Request) -> PageResult {
     let (caller, fields) = match confirmed(&app, request).await {
         Ok(form) => form,
@@ -77,7 +78,7 @@ pub(in crate::serve) async fn set_limits(State(app): State<Arc<App>>, request: R
     Ok(Redirect::to("/admin/limits").into_response())
 }
 
-/// Reads a limit; an empty field is no limit.
+/// Parses an approval limit. An empty field of the form means no limit.
 fn number(fields: &Fields, name: &str) -> Result<Option<u64>> {
     let Some(text) = fields.text(name) else { return Ok(None) };
     text.parse().map(Some).map_err(|_not_a_number| {
@@ -98,7 +99,8 @@ pub(in crate::serve) async fn schedule(State(app): State<Arc<App>>, caller: Call
     Ok(rendered(&SchedulePage { layout, jobs, proof: Proof::of(&caller) }))
 }
 
-/// Runs a job now, under the lock of its scheduled runs. Waits briefly, so that a job that cannot start says so.
+/// Runs a scheduled job now, under the lock of its scheduled runs. Waits briefly, so that the page can show why a job
+/// does not start.
 pub(in crate::serve) async fn run_job(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,

@@ -1,4 +1,4 @@
-//! The pages of users: the list, one user with their sessions and tokens, and the log of changes.
+//! The administrator's pages of users: the list, one user with their sessions and tokens, and the log of changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ struct TokenLine {
 #[template(path = "admin_log.html")]
 struct LogPage {
     layout: Layout,
-    /// Time, person, change; the newest first.
+    /// The changes in the log, newest first, each with time and person.
     lines: Vec<(String, String, String)>,
     count: String,
     older: Option<String>,

@@ -1,8 +1,9 @@
 //! Locks between processes on several machines.
 //!
-//! A lock is a row that its holder renews. Only the PostgreSQL server's clock decides whether a lock has expired. A
-//! process that takes a lock raises the lock's epoch. By the epoch, a holder that was silent for too long detects that
-//! it has lost the lock. The holder measures its own time with a clock that also counts while the machine sleeps.
+//! A lock on PostgreSQL is a row that its holder renews. Only the PostgreSQL server's clock decides whether a lock has
+//! expired. A process that takes a lock raises the lock's epoch. By the epoch, a holder that was silent for too long
+//! detects that it has lost the lock. The holder of a lock measures the lock's remaining time with a clock that also
+//! counts while the machine sleeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,7 @@ impl Renewal {
                     *self.until.lock() = Duration::ZERO;
                     return;
                 }
-                // The next attempt to renew the lock uses a new connection. The lock expires if no attempt succeeds.
+                // The next attempt to renew the lock uses a new connection. If no attempt succeeds, the lock expires.
                 Ok(Err(_)) | Err(_) => client = None,
             }
         }

@@ -3,10 +3,10 @@
 //! recoup works behind a connection pooler in transaction mode, because no connection keeps state between two
 //! transactions: every transaction sets its schema itself, and no statement has a name.
 //!
-//! A write transaction first locks the only row of `store_state`. Therefore all writes of a store follow each other, as
-//! on SQLite. Every write transaction also inserts a random number into `commits`. If the connection is lost while the
-//! server commits, the next connection locks the row of `store_state`, which waits for the end of the lost transaction.
-//! Then that connection looks for the number in `commits`.
+//! A write transaction first locks the only row of `store_state`. Therefore the write transactions of a store run one
+//! after another, as on SQLite. Every write transaction also inserts a random number into `commits`. If the connection
+//! is lost while the server commits, the next connection locks the row of `store_state`, which waits for the end of the
+//! lost transaction. With the row locked, the next connection looks for the lost transaction's number in `commits`.
 
 mod locks;
 mod pool;
@@ -57,7 +57,7 @@ const NONCES_KEPT: Duration = Duration::from_hours(24);
 /// The number of rows that a query for a large result reads at once.
 const ROWS_AT_ONCE: u32 = 1000;
 
-/// A store on a PostgreSQL server. Threads share one store; a mutex serialises their access, and several reads of a
+/// A store on a PostgreSQL server. Threads share one `Session`; a mutex serialises their access, and several reads of a
 /// thread join one read transaction.
 #[derive(Debug)]
 pub struct Session {
@@ -112,8 +112,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Opens a store; returns `None` if it does not exist yet. Compares `identity` with the store's owner if it is
-    /// `Some`.
+    /// Opens a store; returns `None` if it does not exist yet. Compares the store's owner with `identity` if `identity`
+    /// is `Some`.
     pub fn open_existing(
         server: &Arc<Server>,
         layout: &Layout,
@@ -191,7 +191,7 @@ impl Session {
         })
     }
 
-    /// Takes the write lock, writes, and rolls back.
+    /// Tests whether the store is writable: takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
         let tx = self.begin(&Begin::Write { nonce: &hex(&random::<16>()?), fence: None }, patience)?;
         let tried = tx.run("UPDATE identity SET value = value", &[]).map(drop);
@@ -249,8 +249,8 @@ impl Session {
             let was_idle = lease.was_idle;
             match wait(limit + wait_for_lock, lease.client()?.batch_execute(&sql)) {
                 Ok(()) => {}
-                // The server has closed the idle connection. The loop ends, because it closes each such connection and
-                // never tries a new connection twice.
+                // The server has closed the idle connection. The loop retries, but ends because it closes each idle
+                // connection and never tries a new connection twice.
                 Err(DbError::Lost(_)) if was_idle => continue,
                 Err(error) => return Err(error),
             }
@@ -407,7 +407,7 @@ fn repeat<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, DbError>
 #[derive(Debug)]
 pub struct PgTx {
     lease: Lease,
-    /// `true` if a statement has failed. The server then refuses every other statement of the transaction.
+    /// `true` if a statement has failed. After a failure, the server refuses every other statement of the transaction.
     failed: AtomicBool,
     /// The number of cursors so far, from which the next cursor gets its name.
     cursors: AtomicU64,
@@ -464,7 +464,7 @@ impl PgTx {
         done
     }
 
-    /// Ends the transaction. If that fails, closes the connection, which also ends the transaction.
+    /// Ends the transaction. If ending the transaction fails, closes the connection, which also ends the transaction.
     fn end(&self, how: &str) {
         if let Ok(client) = self.lease.client()
             && wait(READ_LIMIT, client.batch_execute(how)).is_ok()

@@ -1,8 +1,8 @@
 //! Connections to PostgreSQL servers: one thread that transfers the bytes of all connections, and a pool for each
 //! server.
 //!
-//! Callers are ordinary threads or threads of an async runtime. They wait for each statement with a deadline, so a
-//! server that does not answer cannot block them for ever.
+//! The callers of the pool are ordinary threads or threads of an async runtime. A caller waits for each statement with
+//! a deadline, so a server that does not answer cannot block the caller for ever.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -47,7 +47,7 @@ pub fn wait<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_postg
     }
 }
 
-/// Runs `work`. First lets an async runtime that owns this thread move its other tasks to another thread.
+/// Runs `work`. Before that, lets an async runtime that owns this thread move its other tasks to another thread.
 fn or_block_in_place<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current() {
         Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
@@ -69,8 +69,8 @@ struct State {
     open: usize,
 }
 
-/// A connection in use. It returns to its pool if [`Lease::keep`] was called. Otherwise it is closed, so that no
-/// connection in an unknown state is used again.
+/// A connection in use. If [`Lease::keep`] was called, the connection returns to its pool. A connection that is not
+/// kept is closed, so that no connection in an unknown state is used again.
 pub struct Lease {
     pool: Arc<Pool>,
     client: Option<Client>,
@@ -143,7 +143,7 @@ impl Lease {
         self.client.as_ref().ok_or_else(|| DbError::Lost("the connection is closed".to_owned()))
     }
 
-    /// Returns the connection to its pool. The caller must have ended the transaction.
+    /// Returns the connection to its pool. The caller must have ended the transaction on the connection.
     pub fn keep(&self) {
         self.is_kept.store(true, Relaxed);
     }

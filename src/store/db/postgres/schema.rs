@@ -37,7 +37,8 @@ END
 $$;
 ";
 
-/// Returns `true` if the store has its tables. Refuses another schema version, and tables of another program.
+/// Returns `true` if the store has its tables. Refuses a store with another schema version, and tables of another
+/// program.
 pub fn check_version(session: &Session, layout: &Layout) -> Result<bool, DbError> {
     // With the name of the schema, the server refuses a user without the right to use it. Without the name, it would say that
     // there is no table.

@@ -39,7 +39,7 @@ const LOCK_SECONDS: u64 = 60;
 /// A PostgreSQL server, with everything that a connection to the server needs.
 #[derive(Clone)]
 pub struct Server {
-    /// The whole address. It may contain a password.
+    /// The whole address of the server, which may contain a password.
     url: SecretString,
     pub(super) config: tokio_postgres::Config,
     pub(super) tls: MakeRustlsConnect,
@@ -82,7 +82,7 @@ impl Server {
     /// Parses the address of a PostgreSQL server.
     ///
     /// # Errors
-    /// [`Kind::Config`] if the address or one of its parameters is not valid. The error never repeats the address.
+    /// [`Kind::Config`] if the address or one of its parameters is not valid. The error about an invalid address never repeats the address.
     pub fn parse(url: SecretString) -> Result<Self> {
         let (bare, parameters) = parameters(url.expose_secret());
         let (mut kept, mut prefix, mut mode, mut root) = (Vec::new(), SCHEMA.to_owned(), None, None);
@@ -227,7 +227,7 @@ enum Mode {
     /// Encrypts, and does not check the server's certificate.
     Require,
     /// Checks the server's certificate, but not the host name in it. The path names a file of trusted certificates;
-    /// without a path the system's are trusted.
+    /// without a path the operating system's certificates are trusted.
     VerifyCa(Option<PathBuf>),
     /// Checks the server's certificate and the host name in it.
     VerifyFull(Option<PathBuf>),
@@ -237,7 +237,7 @@ impl Mode {
     fn of(word: Option<&str>, root: Option<PathBuf>, config: &tokio_postgres::Config) -> Result<Self> {
         Ok(match word {
             None if is_local(config) && root.is_none() => Self::Prefer,
-            // libpq would encrypt without checking the certificate. An attacker in the network could then read the
+            // libpq would encrypt without checking the certificate, so that an attacker in the network could read the
             // ledger.
             None | Some("verify-full") => Self::VerifyFull(root),
             Some("verify-ca") => Self::VerifyCa(root),

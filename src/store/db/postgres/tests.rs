@@ -1,5 +1,5 @@
-//! Tests on a PostgreSQL server, whose address is in `TEST_POSTGRES`. Without this variable, the tests are skipped with
-//! a reason.
+//! Tests on a PostgreSQL server, whose address is in `TEST_POSTGRES`. Without `TEST_POSTGRES`, the tests are skipped
+//! with a reason.
 
 use std::collections::BTreeMap;
 use std::io::Write;
