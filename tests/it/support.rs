@@ -338,19 +338,16 @@ impl Home {
 
     /// Returns whether a store contains a text: its file with the log, or a dump of its schema.
     pub fn holds(&self, store: &str, text: &str) -> bool {
-        let bytes = match self.server() {
-            Some(address) => {
-                let (server, schema) = address_parts(address);
-                let dump = Command::new("pg_dump").args([server, "-n", &format!("{schema}_{store}")]).output();
-                let dump = dump.expect("pg_dump runs");
-                assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-                dump.stdout
-            }
-            None => {
-                let file = self.file_of(store);
-                let read = |end| std::fs::read(format!("{}{end}", file.display())).unwrap_or_default();
-                [read(""), read("-wal")].concat()
-            }
+        let bytes = if let Some(address) = self.server() {
+            let (server, schema) = address_parts(address);
+            let dump = Command::new("pg_dump").args([server, "-n", &format!("{schema}_{store}")]).output();
+            let dump = dump.expect("pg_dump runs");
+            assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+            dump.stdout
+        } else {
+            let file = self.file_of(store);
+            let read = |end| std::fs::read(format!("{}{end}", file.display())).unwrap_or_default();
+            [read(""), read("-wal")].concat()
         };
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     }
