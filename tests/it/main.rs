@@ -43,6 +43,8 @@ mod notices;
 mod order_page;
 mod packaging;
 mod postgres;
+mod postgres_cluster;
+mod postgres_failover;
 mod postgres_proxy;
 mod program_rule;
 mod proof;
