@@ -113,6 +113,7 @@ impl Status {
         gauge("confirm_seconds_median", "Median time from send to proof", proof.map(|it| it.median_seconds));
         gauge("confirm_seconds_p90", "90th percentile of the time from send to proof", proof.map(|it| it.p90_seconds));
         self.quota_metrics(&mut registry);
+        self.server_metrics(&mut registry);
         let jobs = Family::<Labels, Gauge>::default();
         for (job, ok_at) in &self.jobs {
             let since = ok_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
@@ -133,6 +134,35 @@ impl Status {
             MetricsFormat::OpenMetrics => text,
             MetricsFormat::Text => as_text(&text),
         })
+    }
+
+    /// Only for stores on a server.
+    fn server_metrics(&self, registry: &mut Registry) {
+        let Some(server) = &self.server else { return };
+        let mut gauge = |name: &str, help: &str, value: i64| {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        };
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        gauge("server_version", "Version of the PostgreSQL server, for example 150005", server.version_number);
+        gauge("server_primary", "1 if the server can be written", i64::from(server.is_primary));
+        gauge("server_fsync", "1 if the server syncs its commits", i64::from(server.fsync && server.full_page_writes));
+        gauge("server_standbys", "Connected standbys", server.standbys);
+        let waits = i64::from(server.waits_for_standby);
+        gauge("server_standby_synchronous", "1 if a commit waits for a standby", waits);
+        gauge("server_tls", "1 if the connection is encrypted", i64::from(server.tls.is_some()));
+        let ahead = server.clock_ahead_ms;
+        gauge("server_clock_ahead_milliseconds", "How far the server's clock is ahead of this machine's", ahead);
+        gauge("server_connections", "Open connections of this process", count(server.pool_open));
+        gauge("server_connections_idle", "Open connections that no transaction uses", count(server.pool_idle));
+        gauge("server_connections_most", "The most connections of one process", count(server.pool_most));
+        let sizes = Family::<Labels, Gauge>::default();
+        for table in &server.tables {
+            let labels = vec![("store", table.store.clone()), ("table", table.table.clone())];
+            sizes.get_or_create(&labels).set(table.bytes);
+        }
+        registry.register("server_table_bytes", "Size of each table with its indexes", sizes);
     }
 
     fn quota_metrics(&self, registry: &mut Registry) {

@@ -19,7 +19,10 @@ mod integrity_check;
 pub mod ledger;
 mod lock;
 pub mod notices;
+pub mod server_facts;
+pub mod service_role;
 mod store_file;
+pub mod transfer;
 mod writable;
 
 pub use db::{Place, Server, no_files};
@@ -147,7 +150,13 @@ pub fn ledger_beside(index: &Path) -> PathBuf {
     index.with_file_name(format!("{stem}-ledger.db"))
 }
 
-/// Returns the default path of the users' database: `NAME-access.db` beside the ledger.
+/// Returns the folder of the page's batches: `NAME-batches` beside the ledger.
+pub fn batches_beside(ledger: &Path) -> PathBuf {
+    let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
+    ledger.with_file_name(format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem)))
+}
+
+/// Returns the default path of the access file: `NAME-access.db` beside the ledger.
 pub fn access_beside(ledger: &Path) -> PathBuf {
     let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
     ledger.with_file_name(format!("{}-access.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))

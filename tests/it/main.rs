@@ -25,6 +25,8 @@ mod crawl_edge_cases;
 mod crawl_sources;
 mod credentials;
 mod damaged_index;
+mod database_down;
+mod deploy_examples;
 #[cfg(unix)]
 mod documented_commands;
 mod forget;
@@ -38,6 +40,7 @@ mod lookup;
 mod malformed_requests;
 mod mcp;
 mod metrics;
+mod move_stores;
 mod never_send_twice;
 mod notices;
 mod order_page;
@@ -60,6 +63,7 @@ mod rights;
 mod schedule;
 mod serve;
 mod service;
+mod service_role;
 mod service_security;
 #[cfg(unix)]
 mod setup;

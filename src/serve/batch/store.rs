@@ -17,7 +17,7 @@ use super::{Batch, Stage};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::store::batch_parts::BatchParts;
-use crate::store::{Identity, Place, ProcessLock};
+use crate::store::{Identity, Place, ProcessLock, batches_beside};
 
 /// How long a batch is stored. The ledger stores the sent requests permanently.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -80,11 +80,7 @@ impl BatchStore {
     /// first batch creates the store.
     pub(in crate::serve) fn beside(ledger: &Place, identity: &Identity) -> Self {
         let shelf = match ledger {
-            Place::File(path) => {
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                let name = format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem));
-                Shelf::Folder(path.with_file_name(name))
-            }
+            Place::File(path) => Shelf::Folder(batches_beside(path)),
             Place::Server(_) => Shelf::Rows(BatchParts::at(ledger, identity)),
         };
         Self {
