@@ -27,6 +27,7 @@ mod credentials;
 mod damaged_index;
 #[cfg(unix)]
 mod documented_commands;
+mod features;
 mod forget;
 #[cfg(unix)]
 mod help_examples;
@@ -35,14 +36,18 @@ mod http_client;
 mod index;
 mod looking;
 mod lookup;
+mod mail_server;
 mod malformed_requests;
+#[cfg(feature = "mcp")]
 mod mcp;
 mod metrics;
 mod never_send_twice;
 mod notices;
 mod order_page;
 mod packaging;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
 mod postgres_proxy;
 mod program_rule;
 mod proof;

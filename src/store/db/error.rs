@@ -26,9 +26,11 @@ pub enum DbError {
     /// The process has no write permission on the file or its folder.
     ReadOnly(String),
     /// The PostgreSQL server did not answer, or the connection to it was lost. The server committed nothing.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server has it"))]
     Lost(String),
     /// The connection was lost while the PostgreSQL server committed. recoup could not find out in time whether the
     /// commit succeeded.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server has it"))]
     Unresolved(String),
     /// The database engine reported an error of another kind.
     Engine(String),

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod open;
 mod place;
+#[cfg_attr(not(feature = "postgres"), path = "no_postgres.rs")]
 mod postgres;
 mod sqlite;
 #[cfg(test)]
