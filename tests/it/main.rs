@@ -27,6 +27,8 @@ mod credentials;
 mod damaged_index;
 #[cfg(unix)]
 mod documented_commands;
+#[cfg(unix)]
+mod examples;
 mod features;
 mod forget;
 #[cfg(unix)]
