@@ -154,6 +154,7 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (api("POST", "/api/v1/batches/{id}/apply", requires(Right::Batch)), post(api::batches::apply)),
         (api("GET", "/api/v1/batches/{id}/outcomes", requires(Right::Batch)), get(api::batches::outcomes)),
         (api("GET", "/api/v1/approvals", requires(Right::LookUp)), get(api::approvals::list)),
+        (api("POST", "/api/v1/approvals", requires(Right::Propose)), post(api::approvals::create)),
         (api("GET", "/api/v1/approvals/{id}", requires(Right::LookUp)), get(api::approvals::one)),
         (api("POST", "/api/v1/approvals/{id}/approve", requires(Right::Approve)), post(api::approvals::approve)),
         (api("POST", "/api/v1/approvals/{id}/decline", requires(Right::Approve)), post(api::approvals::decline)),

@@ -160,10 +160,11 @@ fn the_table_of_commands_has_every_command() {
         .into_iter()
         .filter(|leaf| !table.iter().any(|args| args.starts_with(&format!("{leaf}-"))))
         .collect();
-    // The table excludes some commands: `init` writes its files once, `notify test` needs a receiver, and `open` needs
-    // a service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate`
+    // The table excludes some commands: `init` writes its files once, `notify test` needs a receiver, and `open` and `health`
+    // need a service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate`
     // have a test below.
-    let others = ["init", "mcp", "notify-test", "open", "serve", "simulate"].map(|name| format!("recoup-{name}"));
+    let others =
+        ["health", "init", "mcp", "notify-test", "open", "serve", "simulate"].map(|name| format!("recoup-{name}"));
     assert_eq!(without, others);
 }
 
