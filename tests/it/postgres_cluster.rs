@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{report_skipped, wait_until};
+use crate::support::{new_stores, report_skipped, wait_until};
 
 /// A user without any rights. PostgreSQL and pgbouncer refuse to run as root.
 const NOBODY: u32 = 65_534;
@@ -47,10 +47,8 @@ pub struct Cluster {
 impl Cluster {
     /// Starts both. Returns `None` and reports a skipped test without `TEST_POSTGRES`.
     pub fn start() -> Option<Self> {
-        if std::env::var_os("TEST_POSTGRES").is_none() {
-            report_skipped("this test starts PostgreSQL servers, if TEST_POSTGRES says that it is installed");
-            return None;
-        }
+        // PostgreSQL is installed if there is a server for the tests.
+        new_stores()?;
         let versions = std::fs::read_dir("/usr/lib/postgresql").expect("Debian's package postgresql");
         let programs = versions.map(|version| version.expect("a folder").path().join("bin"));
         let programs = programs.filter(|path| path.join("initdb").exists()).max().expect("initdb");
