@@ -228,6 +228,12 @@ impl Error {
         Self { kind, message: message.into(), hint: None, details: None }
     }
 
+    /// The error of a use of `what`, which this build leaves out because Cargo's feature `feature` is off.
+    pub fn left_out(what: &str, feature: &str) -> Self {
+        Self::new(Kind::Config, format!("this build leaves out {what}"))
+            .hint(format!("install a build with the feature `{feature}`; `recoup --version` lists those of this build"))
+    }
+
     #[must_use]
     pub fn details(self, details: Details) -> Self {
         Self { details: Some(Box::new(details)), ..self }

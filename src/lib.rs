@@ -62,6 +62,7 @@ pub mod notify;
 pub mod serve;
 
 // Use case: serve AI assistants by the Model Context Protocol.
+#[cfg(feature = "mcp")]
 pub mod mcp;
 
 // Use case: check everything that recoup needs.
@@ -81,6 +82,9 @@ pub mod memory;
 
 // Crash points for tests; they do nothing in a normal build.
 pub mod crash;
+
+// The version, the commit and the optional parts of this build.
+pub mod version;
 
 // Commands and flags as types.
 pub mod cli;

@@ -42,6 +42,10 @@ class Recoup:
         """Retracts an order. Repeating the call with the same key never retracts twice."""
         return self._request("POST", "/api/v1/retractions", request, {"Idempotency-Key": key})[0]
 
+    def propose(self, key, **request):
+        """Asks another person to approve a retraction, and sends nothing. `approval` is None if nothing is left to send."""
+        return self._request("POST", "/api/v1/approvals", request, {"Idempotency-Key": key})[0]
+
     def retractions(self, **filters):
         """Every matching retraction, oldest first, over all pages."""
         path = "/api/v1/retractions?" + urllib.parse.urlencode(filters, doseq=True)

@@ -37,6 +37,8 @@ pub enum Right {
     #[value(name = "accounts")]
     #[serde(rename = "accounts")]
     SeeAccount,
+    /// Propose the retraction of one order, for another person to approve
+    Propose,
     /// Retract one order
     Retract,
     /// Retract many orders from a file
@@ -66,7 +68,7 @@ impl Role {
     pub fn may(self, right: Right) -> bool {
         let least = match right {
             Right::LookUp | Right::Preflight | Right::SeeHealth | Right::Metrics => Self::Viewer,
-            Right::SeeAccount | Right::Retract => Self::Agent,
+            Right::SeeAccount | Right::Propose | Right::Retract => Self::Agent,
             Right::Batch | Right::Override | Right::Approve => Self::Lead,
             Right::Administer => Self::Admin,
         };
@@ -82,6 +84,7 @@ impl Right {
             Self::SeeHealth => "status",
             Self::Metrics => "metrics",
             Self::SeeAccount => "accounts",
+            Self::Propose => "propose",
             Self::Retract => "retract",
             Self::Batch => "batch",
             Self::Override => "override",
@@ -114,7 +117,7 @@ mod tests {
     fn each_role_may_what_the_one_below_may_and_more() {
         let rights = |role: Role| Right::value_variants().iter().filter(|right| role.may(**right)).count();
         let counts: Vec<usize> = Role::value_variants().iter().map(|role| rights(*role)).collect();
-        assert_eq!(counts, [4, 6, 9, 10]);
+        assert_eq!(counts, [4, 7, 10, 11]);
         assert!(
             !Role::Viewer.may(Right::Retract)
                 && !Role::Agent.may(Right::Override)

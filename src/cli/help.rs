@@ -17,7 +17,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Many refunds", &["refunds", "reconcile", "watch", "file"]),
     ("Corrections", &["adjust", "cancel-reward", "mistake"]),
     ("Index", &["crawl", "quota"]),
-    ("Service", &["serve", "schedule", "webhook", "notify", "user", "approval", "mcp"]),
+    ("Service", &["serve", "health", "schedule", "webhook", "notify", "user", "approval", "mcp"]),
     ("Records", &["audit", "backup", "move", "ledger", "forget"]),
     ("Set up", &["init", "config", "doctor", "store", "completions", "man"]),
     ("Try", &["demo", "simulate"]),
@@ -27,7 +27,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
 pub type Example = (&'static str, &'static str);
 
 /// The examples of each command.
-pub const EXAMPLES: [(&str, &[Example]); 34] = [
+pub const EXAMPLES: [(&str, &[Example]); 35] = [
     (
         "init",
         &[
@@ -196,6 +196,13 @@ pub const EXAMPLES: [(&str, &[Example]); 34] = [
         ],
     ),
     ("open", &[("Open the page in a browser", "recoup open"), ("Only its address", "recoup open --print")]),
+    (
+        "health",
+        &[
+            ("For a container's health check: exit 1 if the service does not answer", "recoup health"),
+            ("Whether it may retract, too: the index is fresh, and sending is possible", "recoup health --ready"),
+        ],
+    ),
     (
         "mcp",
         &[

@@ -38,7 +38,7 @@ pub use records::{
 pub use refunds::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
-pub use serve::{McpArgs, ScheduleCommand, ServeArgs};
+pub use serve::{HealthArgs, McpArgs, ScheduleCommand, ServeArgs};
 pub use setup::{ConfigCommand, InitArgs, OpenArgs, StoreCommand};
 pub use user::{TokenCommand, UserAddArgs, UserCommand};
 pub use webhook::{AddressArgs, NotifyCommand, WebhookCommand};
@@ -48,7 +48,7 @@ pub use webhook::{AddressArgs, NotifyCommand, WebhookCommand};
 /// Exit codes: 0 done · 1 failed · 2 wrong usage · 3 configuration or credentials · 4 order not in the index · 5 refused, nothing
 /// sent · 6 some items failed · 7 sent, not confirmed · 8 parked on quota, state saved · 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "recoup", version, arg_required_else_help = true, propagate_version = true, max_term_width = 110)]
+#[command(name = "recoup", version, long_version = crate::version::long(), arg_required_else_help = true, propagate_version = true, max_term_width = 110)]
 #[command(help_template = help::template())]
 pub struct Cli {
     #[command(flatten)]
@@ -155,6 +155,11 @@ pub enum Command {
     /// The service has the page, the JSON API, the schedule, webhooks and metrics.
     #[command(after_help = help::examples("serve"))]
     Serve(ServeArgs),
+    /// Ask the running service whether it is healthy
+    ///
+    /// For the health check of a container. Needs no sign-in.
+    #[command(after_help = help::examples("health"))]
+    Health(HealthArgs),
     /// Serve an assistant by the Model Context Protocol
     ///
     /// An assistant can look up, check and propose. recoup sends nothing before a person approves the proposal.

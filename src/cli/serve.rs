@@ -1,4 +1,4 @@
-//! Flags of `recoup serve`, `recoup mcp` and `recoup schedule`.
+//! Flags of `recoup serve`, `recoup health`, `recoup mcp` and `recoup schedule`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +22,16 @@ pub struct ServeArgs {
     /// Trust a reverse proxy in front for TLS: any address is allowed, and browsers send cookies over TLS only
     #[arg(long)]
     pub behind_proxy: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Also fail if the index is too old, or if nothing can be sent: ask /readyz, not /healthz
+    #[arg(long)]
+    pub ready: bool,
+    /// The address of the service [default: the address in the settings, on this machine]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
 }
 
 #[derive(Debug, Args)]

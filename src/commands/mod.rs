@@ -31,9 +31,11 @@ mod crawl;
 mod file;
 mod forget;
 mod generate;
+mod health;
 mod init;
 mod ledger;
 mod lookup;
+#[cfg_attr(not(feature = "mcp"), path = "no_mcp.rs")]
 mod mcp;
 mod mistake;
 mod move_stores;
@@ -231,6 +233,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::Notify(command) => notify::run(context, command).await,
         Command::User(command) => user::run(context, command).await,
         Command::Approval(command) => approval::run(context, &command),
+        Command::Health(args) => health::run(context, args).await,
         Command::Serve(args) => serve::run(context, args).await,
         Command::Mcp(args) => Box::pin(mcp::run(context, args)).await,
         Command::Audit(args) => audit::run(context, args),

@@ -32,7 +32,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: &OpenArgs) -> Result
 }
 
 /// Returns the URL of the page for a browser on this machine.
-fn url(serve: &ServeSettings) -> String {
+pub(super) fn url(serve: &ServeSettings) -> String {
     let scheme = if serve.tls.is_some() { "https" } else { "http" };
     let address = reachable(serve.listen);
     // The URL has a host name, because a certificate usually contains no IP address.

@@ -81,7 +81,8 @@ impl Assistant {
         let (actor, report) = (self.requester(request)?, Report::silent());
         let _one_at_a_time = self.proposing.lock().await;
         self.apply_tombstones(&actor, &report)?;
-        let proposal = retract::propose(&self.context(&actor, &report), request, &self.run_options()).await?;
+        let proposal =
+            retract::propose(&self.context(&actor, &report), "an assistant", request, &self.run_options()).await?;
         let next = match &proposal.approval {
             Some(approval) => format!(
                 "a lead answers approval {} at recoup's page, under Approvals; nothing is sent before that; read \

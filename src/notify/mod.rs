@@ -5,6 +5,8 @@
 //! delivery is retried with back-off. No use case waits for a delivery.
 
 mod email;
+#[cfg_attr(not(feature = "smtp"), path = "no_smtp.rs")]
+mod smtp;
 mod webhook;
 
 use std::time::Duration;
@@ -20,7 +22,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::store::notices::{NoticeQueue, QueuedNotice};
-use email::Email;
+use smtp::Email;
 use webhook::Webhook;
 
 /// Maximum pause between two attempts to deliver a notice.
@@ -174,6 +176,7 @@ impl Notifier {
 
 impl Message<'_> {
     /// Returns the notice as the text of an e-mail.
+    #[cfg_attr(not(feature = "smtp"), expect(dead_code, reason = "only an e-mail has it"))]
     fn lines(&self) -> String {
         let order = self.order_id.map(|order| format!("order {}", visible(order)));
         let lines =

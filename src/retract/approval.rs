@@ -136,15 +136,17 @@ pub(super) fn before_sending(
 
 /// Requests approval of a proposal, even if the policy requires none. Returns `true` and the earlier approval request
 /// if the same person has proposed the same plan before, even with another reason.
+/// `by` says what proposed it, such as `an assistant`.
 pub(super) fn propose(
     ctx: &Context<'_>,
+    by: &str,
     ledger: &Ledger,
     demand: &Demand,
     subject: &Subject<'_>,
 ) -> Result<(Approval, bool)> {
     let why = match demand.wants(&ledger.policy()?) {
-        Some(why) => format!("an assistant proposed it; {why}"),
-        None => "an assistant proposed it".to_owned(),
+        Some(why) => format!("{by} proposed it; {why}"),
+        None => format!("{by} proposed it"),
     };
     if !ctx.actor.known {
         return Err(no_user(&why, &ctx.actor.person));

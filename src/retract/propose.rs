@@ -1,7 +1,8 @@
 //! Plans a retraction without sending it. Sends, previews and proposals all use the plan that `propose` makes.
 //!
 //! A proposal is a request for a person's approval. No function of `propose` can send a reversal, because none takes
-//! the settings of the client with write access. From the retraction use case, `recoup mcp` calls only `propose`.
+//! the settings of the client with write access. From the retraction use case, `recoup mcp`
+//! and an API token with the scope `propose` alone reach only `propose`.
 
 use serde::Serialize;
 
@@ -26,8 +27,8 @@ pub(super) struct Prepared {
     pub(super) stop: Option<Error>,
 }
 
-/// A request for approval that an assistant made.
-#[derive(Debug, Serialize)]
+/// A request for approval that an assistant or a program made.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Proposal {
     /// The approval request; `null` if there is nothing to send.
     pub approval: Option<Approval>,
@@ -91,8 +92,8 @@ pub async fn preview(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptio
 /// Requests a person's approval of a retraction, even if the approval limits require none.
 ///
 /// The approval request covers exactly the present plan. If a check stops the order, or nothing is left to send, this
-/// function requests no approval.
-pub async fn propose(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptions) -> Result<Proposal> {
+/// function requests no approval. `by` says what proposes, such as `an assistant`.
+pub async fn propose(ctx: &Context<'_>, by: &str, request: &RetractRequest, run: &RunOptions) -> Result<Proposal> {
     let options = Options { dry_run: true, ..request.options(run) };
     options.check(false)?;
     let prepared = prepare(ctx, &request.order_id, &options).await?;
@@ -110,7 +111,7 @@ pub async fn propose(ctx: &Context<'_>, request: &RetractRequest, run: &RunOptio
         reason: options.reason.as_deref(),
         ticket: options.ticket.as_deref(),
     };
-    let (approval, already_proposed) = approval::propose(ctx, ledger, &prepared.demand, &subject)?;
+    let (approval, already_proposed) = approval::propose(ctx, by, ledger, &prepared.demand, &subject)?;
     let mut receipt = prepared.into_receipt();
     receipt.mark(ledger);
     Ok(Proposal { approval: Some(approval), already_proposed, receipt })

@@ -24,7 +24,7 @@ use crate::report::Report;
 use crate::retract::batch::Limits;
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{RetractRequest, RunOptions};
-use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
+use crate::retract::{self, Context, FollowSettings, Proposal, Session, SubmissionPolling, WriterSettings};
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
 use crate::store::{Identity, Place};
@@ -81,6 +81,8 @@ pub(super) struct Actions {
     clock: Clock,
     stop: CancellationToken,
     reads: Semaphore,
+    /// Serializes proposals, so that two proposals of the same plan become one request.
+    proposing: tokio::sync::Mutex<()>,
     pub(super) looks: Looks,
 }
 
@@ -99,6 +101,7 @@ impl Actions {
             background: (advocate(&waiting(&settings.advocate))?, brand(&waiting(&settings.brand))?),
             tasks: TaskTracker::new(),
             reads: Semaphore::new(CONCURRENT_READS),
+            proposing: tokio::sync::Mutex::default(),
             settings,
             clock,
             stop,
@@ -154,6 +157,24 @@ impl Actions {
             let receipt = retract::preview(&context, &request, &run).await;
             this.remember_clock();
             receipt
+        });
+        ran.await.unwrap_or_else(|error| Err(aborted(&error)))
+    }
+
+    /// Checks an order live, and asks another person to approve its retraction. Sends nothing, and leaves the reserve of the
+    /// quota alone.
+    pub(super) async fn propose(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Result<Proposal> {
+        let (this, who) = (Arc::clone(self), who.clone());
+        let ran = self.tasks.spawn(async move {
+            let _permit = this.read_permit().await?;
+            let _one_at_a_time = this.proposing.lock().await;
+            let (actor, report) = (this.actor(&who), Report::silent());
+            let run = this.run_options(true, this.settings.follows);
+            this.apply_tombstones(&actor, &report, true)?;
+            let context = this.looking_context(&actor, &report);
+            let proposal = retract::propose(&context, "a program", &request, &run).await;
+            this.remember_clock();
+            proposal
         });
         ran.await.unwrap_or_else(|error| Err(aborted(&error)))
     }

@@ -21,6 +21,7 @@ mod file_options;
 mod flag_names;
 mod headers;
 mod health;
+pub mod health_check;
 mod listen;
 mod looking;
 mod notices;

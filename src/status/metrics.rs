@@ -4,7 +4,7 @@
 //! recoup replaces the metrics file atomically, because a collector must never read half of it. The metrics contain no
 //! order, account or person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,10 +21,39 @@ use crate::out_file::{OutFile, Rules};
 
 type Labels = Vec<(&'static str, String)>;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// Prometheus text format 0.0.4, which every collector reads.
+    Text,
+    /// OpenMetrics 1.0, for a client that asks for it.
+    OpenMetrics,
+}
+
+/// Converts OpenMetrics to the older text format: there, HELP and TYPE of a counter have the name of its samples, and no line
+/// ends the text.
+fn as_text(openmetrics: &str) -> String {
+    let counters: BTreeSet<&str> =
+        openmetrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut text = String::with_capacity(openmetrics.len());
+    for line in openmetrics.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
+                text.extend(["# ", what, " ", name, "_total ", rest, "\n"]);
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
 impl Status {
     pub fn write_metrics(&self, path: &Path, overdue: Duration, now: Timestamp) -> Result<()> {
         let text = self
-            .metrics(overdue, now, &ServiceMetrics::default())
+            .metrics(overdue, now, &ServiceMetrics::default(), MetricsFormat::Text)
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
         // The metrics file is world-readable, because the collector runs as another user.
         let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
@@ -37,6 +66,7 @@ impl Status {
         overdue: Duration,
         now: Timestamp,
         served: &ServiceMetrics,
+        format: MetricsFormat,
     ) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("recoup");
         let mut gauge = |name: &str, help: &str, value: Option<i64>| {
@@ -100,7 +130,10 @@ impl Status {
         registry.register("retractions", "Retractions in each state", states);
         let mut text = String::new();
         encode(&mut text, &registry)?;
-        Ok(text)
+        Ok(match format {
+            MetricsFormat::OpenMetrics => text,
+            MetricsFormat::Text => as_text(&text),
+        })
     }
 
     /// Only for stores on a server.
@@ -197,5 +230,19 @@ impl ServiceMetrics {
         if !self.vendor.is_empty() {
             registry.register("vendor_answers", "The vendor's responses by host and status", vendor);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_text_format_names_a_counter_as_its_samples() {
+        let openmetrics = "# HELP a_answers Responses.\n# TYPE a_answers counter\na_answers_total{x=\"# TYPE\"} 1\n\
+                           # HELP a_age_seconds Age.\n# TYPE a_age_seconds gauge\n# UNIT a_age_seconds seconds\na_age_seconds 5\n# EOF\n";
+        let text = "# HELP a_answers_total Responses.\n# TYPE a_answers_total counter\na_answers_total{x=\"# TYPE\"} 1\n\
+                    # HELP a_age_seconds Age.\n# TYPE a_age_seconds gauge\na_age_seconds 5\n";
+        assert_eq!(as_text(openmetrics), text);
     }
 }

@@ -25,7 +25,7 @@ use crate::store::server_facts::{ServerFacts, server_facts};
 use crate::store::{Identity, Place};
 
 pub use check::{Limits, Problem};
-pub use metrics::ServiceMetrics;
+pub use metrics::{MetricsFormat, ServiceMetrics};
 pub use text::human_duration;
 
 /// Period of the statistics about the time to proof: proofs of the last 30 days.

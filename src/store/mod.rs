@@ -88,11 +88,14 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 /// Fails if recoup cannot create files beside a database, which crawls and retractions require. The first writer of a
 /// store creates a missing folder.
 pub fn check_folder(database: &Path) -> Result<()> {
+    // Numbers the probes: two threads must not use the same name, because one would remove the file of the other.
+    static PROBES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.exists() {
         return Ok(());
     }
-    let probe = folder.join(format!(".recoup-{}.probe", std::process::id()));
+    let n = PROBES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let probe = folder.join(format!(".recoup-{}-{n}.probe", std::process::id()));
     create_private(&probe).and_then(|()| std::fs::remove_file(&probe)).map_err(|error| {
         Error::new(Kind::Storage, format!("nothing can be written in {}: {error}", folder.display())).hint(
             "check who owns the folder, or name a place that can be written to with --database or RECOUP_DATABASE",

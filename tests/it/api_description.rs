@@ -87,7 +87,7 @@ fn record() -> (Home, Value, Recorded) {
         add_user(&home, role, role);
     }
     let [agent, lead] = [
-        add_token(&home, "agent", &["lookup", "preflight", "retract", "status"]),
+        add_token(&home, "agent", &["lookup", "preflight", "propose", "retract", "status"]),
         add_token(&home, "lead", &["batch", "approve"]),
     ];
     let service = Service::start(&home);
@@ -124,6 +124,19 @@ fn record() -> (Home, Value, Recorded) {
     recorded.response("applyBatch", 202, &lead.post(&format!("{batch}/apply"), "", JSON, ""));
     wait_until("it is done", || lead.get(&batch).json()["stage"] == "done");
     recorded.response("readOutcomes", 200, &lead.get(&format!("{batch}/outcomes")));
+
+    let two = sim.example("two_actions");
+    let request = json!({ "order_id": two.order_id, "action_id": two.action_ids[1], "reason": "The shop refunded it",
+        "ticket": "T-3" });
+    recorded.add("proposeRetraction", "request", request.clone());
+    for (key, status) in [("proposed", 201), ("again", 200)] {
+        let proposed = agent.post("/api/v1/approvals", key, JSON, &request.to_string());
+        recorded.response("proposeRetraction", status, &proposed);
+        if status == 200 {
+            let withdrawn = agent.post(&format!("{}/withdraw", proposed.header("location")), "taken back", JSON, "");
+            assert_eq!(withdrawn.status, 200, "{}", withdrawn.body);
+        }
+    }
 
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);

@@ -29,6 +29,9 @@ mod database_down;
 mod deploy_examples;
 #[cfg(unix)]
 mod documented_commands;
+#[cfg(unix)]
+mod examples;
+mod features;
 mod forget;
 #[cfg(unix)]
 mod help_examples;
@@ -37,7 +40,9 @@ mod http_client;
 mod index;
 mod looking;
 mod lookup;
+mod mail_server;
 mod malformed_requests;
+#[cfg(feature = "mcp")]
 mod mcp;
 mod metrics;
 mod move_stores;
@@ -45,7 +50,13 @@ mod never_send_twice;
 mod notices;
 mod order_page;
 mod packaging;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_cluster;
+#[cfg(feature = "postgres")]
+mod postgres_failover;
+#[cfg(feature = "postgres")]
 mod postgres_proxy;
 mod program_rule;
 mod proof;

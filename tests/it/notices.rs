@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ring::hmac;
 use serde_json::Value;
 
+#[cfg(feature = "smtp")]
+use crate::mail_server::MailServer;
 use crate::service::{Service, add_user};
 use crate::support::{Home, Sim, os_user, ready, wait_until};
 
@@ -86,53 +87,6 @@ fn is_signed(header: &str, body: &str) -> bool {
     hmac::verify(&key, format!("{time}.{body}").as_bytes(), &bytes).is_ok()
 }
 
-/// A local mail server that accepts every mail, or refuses every recipient.
-struct MailServer {
-    port: u16,
-    mails: Arc<Mutex<Vec<String>>>,
-}
-
-impl MailServer {
-    fn start(refuses: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (port, mails) = (listener.local_addr().expect("an address").port(), Arc::default());
-        let inbox = Arc::clone(&mails);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                serve_mail(stream.expect("a connection"), refuses, &inbox);
-            }
-        });
-        Self { port, mails }
-    }
-}
-
-fn serve_mail(stream: TcpStream, refuses: bool, inbox: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    reader.get_mut().write_all(b"220 test\r\n").expect("a greeting");
-    let mut line = String::new();
-    while {
-        line.clear();
-        reader.read_line(&mut line).is_ok_and(|read| read > 0)
-    } {
-        let answer = match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
-            "EHLO" => "250-test\r\n250 8BITMIME\r\n",
-            "RCPT" if refuses => "550 no such user: secret-name@example.com\r\n",
-            "DATA" => {
-                reader.get_mut().write_all(b"354 go\r\n").expect("an answer");
-                let mut mail = String::new();
-                while !mail.ends_with("\r\n.\r\n") && reader.read_line(&mut mail).is_ok_and(|read| read > 0) {}
-                inbox.lock().expect("a list").push(mail);
-                "250 taken\r\n"
-            }
-            "QUIT" => "221 bye\r\n",
-            _ => "250 fine\r\n",
-        };
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
 /// Adds a `[notices]` table with a webhook and short times to the configuration.
 fn with_webhook(home: Home, url: &str, more: &str) -> Home {
     home.configure_more(&format!(
@@ -144,22 +98,11 @@ fn with_webhook(home: Home, url: &str, more: &str) -> Home {
 
 /// Waits until the service has stored the time from which it sends notices.
 fn wait_for_start(home: &Home) {
-    let path = home.path("recoup-notices.db");
     wait_until("the queue has begun", || {
-        let count = |conn: rusqlite::Connection| {
-            conn.query_row("SELECT count(*) FROM identity WHERE key LIKE 'since %'", [], |row| row.get::<_, i64>(0))
-                .ok()
-        };
-        path.exists() && rusqlite::Connection::open(&path).ok().and_then(count).is_some_and(|count| count > 0)
+        let begun = |count: &str| count.parse::<i64>().is_ok_and(|count| count > 0);
+        home.has_store("notices")
+            && begun(&home.rows("notices", "SELECT count(*) FROM identity WHERE key LIKE 'since %'")[0][0])
     });
-}
-
-/// Returns `true` if a file or its WAL contains a text.
-fn holds(path: &Path, text: &str) -> bool {
-    ["", "-wal"].iter().any(|end| {
-        let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
-        bytes.windows(text.len()).any(|window| window == text.as_bytes())
-    })
 }
 
 #[test]
@@ -250,6 +193,7 @@ fn a_blocked_quota_is_told() {
     assert!(receiver.of("quota_blocked")[0]["text"].as_str().is_some_and(|text| text.contains("advocate")));
 }
 
+#[cfg(feature = "smtp")]
 #[test]
 fn a_test_notice_says_what_happened_on_each_channel() {
     let sim = Sim::start(&["--participants", "1"]);
@@ -295,7 +239,9 @@ fn unusable_settings_are_refused_with_a_hint() {
         ("webhook_url = 'http://hooks.example.com/x'", SECRET, "must be https"),
         ("smtp_host = 'smtp.example.com'", "", "needs `from` and `to`"),
         ("smtp_host = 'smtp.example.com'\nfrom = 'a@b.c'\nto = []", "", "needs `from` and `to`"),
+        #[cfg(feature = "smtp")]
         ("smtp_host = 'smtp.example.com'\nfrom = 'a@b.c'\nto = ['nobody']", "", "e-mail addresses"),
+        #[cfg(feature = "smtp")]
         ("smtp_host = 'smtp.example.com'\nfrom = 'a@b.c'\nto = ['a@b.c']\nsmtp_tls = 'none'", "", "this machine"),
         ("smtp_host = 'smtp.example.com'\nfrom = 'a@b.c'\nto = ['a@b.c']\nsmtp_tls = 'ssl'", "", "none of its words"),
         ("smtp_host = 'smtp.example.com'\nfrom = 'a@b.c'\nto = ['a@b.c']\nsmtp_user = 'a'", "", "no password"),
@@ -324,12 +270,11 @@ fn forgetting_removes_the_orders_from_the_queue() {
     home.check(&["retract", &order.order_id, "--yes", "--reason", "x"], 5);
     wait_until("it is queued", || receiver.all.lock().expect("a list").len() > 1);
     assert_eq!(service.end(), Some(0));
-    let queue = home.path("recoup-notices.db");
-    assert!(holds(&queue, &order.order_id));
+    assert!(home.holds("notices", &order.order_id));
     let truth = sim.truth();
     let account =
         truth.iter().find(|line| line["reward_id"] == order.reward_ids[0].as_str()).expect("its reward")["account_id"]
             .clone();
     home.check(&["forget", account.as_str().expect("an account"), "--ticket", "T-1", "--yes"], 0);
-    assert!(!holds(&queue, &order.order_id));
+    assert!(!home.holds("notices", &order.order_id));
 }

@@ -1,5 +1,4 @@
-//! Tests of the files that an operator installs: shell completions, man pages, and the systemd units and container
-//! files in `deploy/`.
+//! Tests of what an operator installs: shell completions, man pages, the systemd units in `deploy/`, and the image.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,6 +6,7 @@ use std::process::{Command, Stdio};
 use clap::Parser;
 use recoup::cli::Cli;
 
+use crate::service::Service;
 use crate::support::{Home, Sim, report_skipped};
 
 fn home() -> (Sim, Home) {
@@ -51,11 +51,54 @@ fn every_command_has_a_man_page() {
 }
 
 #[test]
+fn every_commented_setting_of_the_example_can_be_used_as_it_is() {
+    let (_sim, home) = home();
+    let home = ["RECOUP_TENANT", "RECOUP_ACCOUNT_SID"].iter().fold(home, |home, name| home.set(name, ""));
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/recoup.toml")).expect("text");
+    let used: String = text
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    for settings in [&text, &used] {
+        home.configure(settings);
+        let shown = home.check(&["config", "show", "--json"], 0).stdout;
+        assert_eq!(shown.contains("acme"), settings == &used, "{shown}");
+    }
+}
+
+#[test]
+fn health_says_what_the_service_says_over_http_and_tls() {
+    let (_sim, home) = home();
+    let gone = home.check(&["health", "--url", "http://127.0.0.1:9", "--json"], 1);
+    assert_eq!(gone.error_kind(), "network");
+    let tls = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls");
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| tls.join(name).display().to_string());
+    let flags: [&[&str]; 2] = [&[], &["--tls-cert", &cert, "--tls-key", &key]];
+    for (scheme, flags) in ["http", "https"].iter().zip(flags) {
+        let service = Service::start_with(&home, flags);
+        let url = format!("{scheme}://{}", service.addr);
+        assert_eq!(home.check(&["health", "--url", &url], 0).stdout, "alive\n");
+        // No crawl has run, so the service is alive, and not ready.
+        let unready = home.check(&["health", "--ready", "--url", &url, "--json"], 1);
+        assert!(
+            unready.stdout.contains("answers 503: not ready: the first crawl has not finished"),
+            "{}",
+            unready.stdout
+        );
+    }
+    assert_eq!(home.check(&["health", "--url", "nowhere", "--json"], 2).error_kind(), "usage");
+}
+
+#[test]
 fn the_command_lines_in_deploy_are_valid() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(&folder).expect("the folder") {
         let path = entry.expect("a file").path();
+        if path.is_dir() {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).expect("text");
         for line in text.lines() {
             if let Some((key, command)) = line.split_once('=')
@@ -64,12 +107,13 @@ fn the_command_lines_in_deploy_are_valid() {
                 let words = command.trim_start_matches('-').split(' ').map(str::to_owned).collect();
                 lines.push((path.clone(), words));
             }
-            if let Some(list) = line.strip_prefix("CMD ") {
-                let words: Vec<String> = serde_json::from_str(list).expect("a list");
-                lines.push((path.clone(), std::iter::once("/usr/local/bin/recoup".to_owned()).chain(words).collect()));
-            }
         }
     }
+    let image = folder.join("../packages/image");
+    let text = std::fs::read_to_string(&image).expect("text");
+    let (_, command) = text.split_once("--cmd '").expect("the command of the image");
+    let words = command.split('\'').next().unwrap_or_default().split(' ').map(str::to_owned);
+    lines.push((image, std::iter::once("/usr/local/bin/recoup".to_owned()).chain(words).collect()));
     assert!(lines.len() >= 7, "{lines:?}");
     for (path, words) in lines {
         let words: Vec<String> = words;

@@ -11,7 +11,7 @@ use crate::support::ready;
 
 /// Returns a path that matches the route and names no existing object.
 fn path(route: &Route) -> String {
-    route.path.replace("{id}", "9999")
+    route.path.replace("{id}", "9999").replace("{session}", "9999")
 }
 
 /// Returns `true` if the auth middleware accepted the request, whatever the handler then answered.
@@ -32,11 +32,21 @@ fn every_route_enforces_the_rights_of_every_role() {
     for role in [Role::Viewer, Role::Agent, Role::Lead, Role::Admin] {
         let name = role.as_str();
         let password = add_user(&home, name, name);
-        let scopes: Vec<&str> =
-            ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override", "approve"]
-                .into_iter()
-                .filter(|word| role.may(Right::parse(word).expect("a right")))
-                .collect();
+        let scopes: Vec<&str> = [
+            "lookup",
+            "preflight",
+            "status",
+            "metrics",
+            "accounts",
+            "propose",
+            "retract",
+            "batch",
+            "override",
+            "approve",
+        ]
+        .into_iter()
+        .filter(|word| role.may(Right::parse(word).expect("a right")))
+        .collect();
         tokens.insert(role, add_token(&home, name, &scopes));
         browsers.insert(role, service.login(name, &password));
     }

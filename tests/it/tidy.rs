@@ -31,7 +31,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("refunds", &["model", "error", "clock", "out_file"]),
     ("vendor", &["model", "error", "clock", "extract"]),
     ("store", &["model", "error", "clock", "extract", "crash"]),
-    ("cli", &["access", "config", "schedule", "refunds", "retract"]),
+    ("version", &[]),
+    ("cli", &["access", "config", "schedule", "refunds", "retract", "version"]),
     ("config", &["vendor", "notify", "model", "error", "extract", "refunds", "retract", "schedule", "store"]),
     ("access", &["store", "model", "error"]),
     ("notify", &["vendor", "store", "model", "error", "clock"]),
@@ -75,10 +76,10 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["reqwest"],
-        &["vendor/", "notify/webhook.rs"],
-        "only vendor speaks HTTP, and notices have a client of their own",
+        &["vendor/", "notify/webhook.rs", "serve/health_check.rs"],
+        "only vendor speaks HTTP; notices and the health check have clients of their own",
     ),
-    (&["lettre"], &["notify/email.rs"], "only notices are sent by e-mail"),
+    (&["lettre"], &["notify/smtp.rs"], "only notices are sent by e-mail"),
     (
         &["hyper", "hyper_util"],
         &["vendor/http/", "serve/listen.rs"],

@@ -160,10 +160,11 @@ fn the_table_of_commands_has_every_command() {
         .into_iter()
         .filter(|leaf| !table.iter().any(|args| args.starts_with(&format!("{leaf}-"))))
         .collect();
-    // The table excludes some commands: `init` writes its files once, `notify test` needs a receiver, and `open` needs
-    // a service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate`
+    // The table excludes some commands: `init` writes its files once, `notify test` needs a receiver, and `open` and `health`
+    // need a service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate`
     // have a test below.
-    let others = ["init", "mcp", "notify-test", "open", "serve", "simulate"].map(|name| format!("recoup-{name}"));
+    let others =
+        ["health", "init", "mcp", "notify-test", "open", "serve", "simulate"].map(|name| format!("recoup-{name}"));
     assert_eq!(without, others);
 }
 
@@ -264,6 +265,9 @@ fn writers(home: &Home) -> Vec<(Vec<String>, &'static str)> {
 #[test]
 fn a_database_is_never_replaced_by_output() {
     let (_sim, home) = retracted();
+    if home.skip_on_server("it names the files of the stores") {
+        return;
+    }
     for database in [home.ledger(), home.database()] {
         for (args, _) in writers(&home) {
             let path = database.display().to_string();
@@ -340,6 +344,9 @@ fn a_special_file_is_streamed_to_or_refused_and_never_replaced() {
 #[test]
 fn a_database_a_backup_and_a_reversal_file_are_regular_files_or_refused() {
     let (sim, home) = retracted();
+    if home.skip_on_server("it makes a database a FIFO") {
+        return;
+    }
     let order = sim.another("plain").order_id;
     let path = home.path("fifo.db");
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());

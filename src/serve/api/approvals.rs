@@ -1,4 +1,5 @@
-//! `/api/v1/approvals`: lists the requests that need a second person's approval, and approves, declines or withdraws one.
+//! `/api/v1/approvals`: proposes a retraction, lists the requests that need a second person's approval, and approves, declines
+//! or withdraws one.
 
 use std::sync::Arc;
 
@@ -9,11 +10,14 @@ use serde::Deserialize;
 
 use super::idempotency::{Begun, begin};
 use super::paging::{Page, words};
-use super::{ApiResult, Reply, json, json_text};
-use crate::access::Principal;
+use super::{ApiResult, Problem, Reply, json, json_text};
+use crate::access::{Principal, Right};
 use crate::error::{Error, Kind, Result};
+use crate::retract::Proposal;
+use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Query};
+use crate::serve::flag_names::receipt_for_api;
 use crate::store::ledger::{Approval, Stage};
 
 /// Why a person decides as they do.
@@ -49,6 +53,57 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller,
             && page.includes(&one.asked_at)
     });
     Ok(page.response("/api/v1/approvals", &query, found, |one| one.id.to_string()))
+}
+
+/// Propose a retraction
+///
+/// Checks the order live, as a preflight does, and asks another person to approve exactly this plan, even if no limit needs
+/// that. Nothing is sent before a lead approves the request; then the service carries it out in the name of the user who
+/// proposed it. 201: `approval` is the new request. 200: the same plan was proposed before, or nothing is left to send and
+/// `approval` is `null`.
+#[utoipa::path(post, path = "/api/v1/approvals", operation_id = "proposeRetraction", tag = "approvals", security(("token" = ["propose"])),
+    params(("Idempotency-Key" = String, Header, description = "1 to 200 characters, one for each proposal")),
+    request_body = RetractRequest,
+    responses((status = 201, description = "Proposed", body = Proposal),
+              (status = 200, description = "Proposed before, or nothing is left to send", body = Proposal),
+              (status = 404, description = "The order is not in the index"),
+              (status = 409, description = "A check stops it, so nothing was proposed")))]
+pub(in crate::serve) async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult {
+    let request = RetractRequest::from_json(&body)?;
+    if !request.overrides.is_empty() && !caller.who.may(Right::Override) {
+        return Err(Problem::forbidden(&caller.who, Right::Override));
+    }
+    let key = match begin(&app, &caller, &headers, &uri, &body)? {
+        Begun::New(key) => key,
+        Begun::Replay(reply) => return Ok(proposed(reply)),
+    };
+    let this = Arc::clone(&app);
+    super::in_background(&app, async move {
+        let proposal = match this.actions.propose(&caller.who, request).await {
+            Ok(proposal) => proposal,
+            Err(error) => return Ok(key.fail(&this, error)?),
+        };
+        let is_new = proposal.approval.is_some() && !proposal.already_proposed;
+        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+        let receipt = receipt_for_api(proposal.receipt);
+        Ok(proposed(key.finish(&this, status, json_text(&Proposal { receipt, ..proposal })?)?))
+    })
+    .await
+}
+
+/// Builds the response to a proposal. `Location` is the request for approval, if there is one.
+fn proposed(reply: Reply) -> axum::response::Response {
+    let proposal: serde_json::Value = serde_json::from_str(&reply.body).unwrap_or_default();
+    match proposal["approval"]["id"].as_i64() {
+        Some(id) => reply.located(&format!("/api/v1/approvals/{id}")),
+        None => reply.response(),
+    }
 }
 
 /// Read an approval

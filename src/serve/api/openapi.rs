@@ -45,6 +45,7 @@ use crate::serve::extractors::Fields;
         super::batches::apply,
         super::batches::outcomes,
         super::approvals::list,
+        super::approvals::create,
         super::approvals::one,
         super::approvals::approve,
         super::approvals::decline,

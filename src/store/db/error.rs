@@ -26,9 +26,11 @@ pub enum DbError {
     /// The process has no write permission on the file or its folder.
     ReadOnly(String),
     /// The PostgreSQL server did not answer, or the connection to it was lost. The server committed nothing.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server has it"))]
     Lost(String),
     /// The connection was lost while the PostgreSQL server committed. recoup could not find out in time whether the
     /// commit succeeded.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server has it"))]
     Unresolved(String),
     /// The database engine reported an error of another kind.
     Engine(String),
@@ -63,7 +65,7 @@ impl From<rusqlite::Error> for DbError {
 
 impl DbError {
     /// Converts this error to the user's error for the store at `place`, with a hint.
-    pub fn of(self, layout: &Layout, place: &Place) -> Error {
+    pub(in crate::store) fn of(self, layout: &Layout, place: &Place) -> Error {
         let (what, cause, hint) = match self {
             Self::Ours(error) => return error,
             Self::Busy | Self::Retry => return busy(layout, place),

@@ -6,12 +6,15 @@
 //! module uses the drivers of both engines. An operation that only a file needs (checkpoint, `VACUUM`, interrupt) is a
 //! method of [`Conn`]. The comment of each method describes its effect on a PostgreSQL server.
 
+#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server takes many rows at once"))]
 mod bulk;
 mod error;
 mod file;
 mod open;
 mod place;
+#[cfg_attr(not(feature = "postgres"), path = "no_postgres.rs")]
 mod postgres;
+mod server_facts;
 mod sqlite;
 mod tables;
 #[cfg(test)]
@@ -30,10 +33,11 @@ pub(super) use bulk::{Bulk, Column, Keys, Kind as ColumnKind};
 pub(super) use error::{DbError, damaged};
 pub(super) use file::create_private;
 pub use place::Place;
+pub use postgres::Server;
 pub(super) use postgres::ServerLock;
-pub use postgres::{Server, ServerFacts, TableSize};
 #[cfg(test)]
 pub(super) use rusqlite::Connection as RawConnection;
+pub use server_facts::{ServerFacts, TableSize};
 pub(super) use tables::{Table, bytes_of, push_row, tables};
 pub(super) use tx::{Checks, Row, Tx};
 pub(super) use value::{FromValue, ToValue, Value};

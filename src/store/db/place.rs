@@ -1,5 +1,6 @@
 //! The location of the stores: local files, or schemas on a PostgreSQL server.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,4 +73,13 @@ impl From<&Self> for Place {
     fn from(place: &Self) -> Self {
         place.clone()
     }
+}
+
+/// Returns `true` for a text that is an address or parts of one, such as libpq's `host=…`, and that nobody means as a path.
+pub(super) fn is_like_an_address(text: &OsStr) -> bool {
+    let text = text.to_string_lossy().to_lowercase();
+    let is_uri = ["://", "postgres:", "postgresql:"].iter().any(|part| text.contains(part));
+    let is_pair = |word: &str| ["host=", "dbname=", "password="].iter().any(|key| word.starts_with(key));
+    let quotes = |c: char| c.is_whitespace() || c == '"' || c == '\'';
+    is_uri || text.split(quotes).any(is_pair)
 }

@@ -1,7 +1,7 @@
 //! A transaction and a result row, on either database engine.
 
 use super::bulk::{Bulk, Column, Keys};
-use super::postgres::PgTx;
+use super::postgres::{PgRow, PgTx};
 use super::{DbError, FromValue, ToValue, Value, sqlite};
 
 /// A transaction, in which a store runs its SQL.
@@ -18,6 +18,7 @@ impl<'t> Tx<'t> {
         Self(Engine::Sqlite(conn))
     }
 
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a server has it"))]
     pub(super) fn postgres(tx: &'t PgTx) -> Self {
         Self(Engine::Postgres(tx))
     }
@@ -197,7 +198,7 @@ pub struct Row<'r>(Columns<'r>);
 
 enum Columns<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
-    Postgres(&'r tokio_postgres::Row),
+    Postgres(&'r PgRow),
 }
 
 impl<'r> Row<'r> {
@@ -213,7 +214,7 @@ impl<'r> Row<'r> {
         self.value(column)?.and_then(T::from_value).ok_or_else(|| {
             let name = match &self.0 {
                 Columns::Sqlite(row) => row.as_ref().column_name(column).unwrap_or("?"),
-                Columns::Postgres(row) => row.columns().get(column).map_or("?", tokio_postgres::Column::name),
+                Columns::Postgres(row) => super::postgres::column_name(row, column),
             };
             DbError::Damaged(format!("column {name} holds a value of another type"))
         })

@@ -1,5 +1,6 @@
 //! Tests of the index on a real file.
 
+#[cfg(feature = "postgres")]
 mod engines;
 
 use serde_json::json;

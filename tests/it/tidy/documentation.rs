@@ -45,7 +45,7 @@ fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String
     for flag in flags.iter().filter(|flag| !shown.contains(*flag)) {
         complaints.push(format!("the documentation does not have --{flag}"));
     }
-    // Flags of cargo and of the benchmarks, which the documentation uses to build, test and measure.
+    // Flags of cargo, of the benchmarks, and of the programs that install packages.
     let foreign = [
         "release",
         "features",
@@ -59,6 +59,15 @@ fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String
         "lib",
         "ignored",
         "workspace",
+        "no-default-features",
+        "timings",
+        "ignore-missing",
+        "now",
+        "rm",
+        "read-only",
+        "cap-drop",
+        "security-opt",
+        "health-cmd",
     ];
     for flag in shown.iter().filter(|flag| !all_flags.contains(flag) && !foreign.contains(&flag.as_str())) {
         complaints.push(format!("the documentation has --{flag}, which does not exist"));

@@ -32,11 +32,11 @@ use crate::error::{Error, Kind};
 use crate::model::hex;
 use crate::store::random;
 
-pub use facts::{ServerFacts, TableSize};
 pub use locks::ServerLock;
 use pool::{Lease, Pool, left, wait};
 use queue::Queue;
 pub use server::Server;
+pub use tokio_postgres::Row as PgRow;
 
 /// How long a read waits for a connection and for the start of its transaction, because a person waits for the result.
 const READ_LIMIT: Duration = Duration::from_secs(1);
@@ -571,7 +571,7 @@ impl ToSql for Parameter<'_> {
 }
 
 /// Returns the value of a column, counted from 0.
-pub fn value(row: &tokio_postgres::Row, column: usize) -> Result<Option<Value<'_>>, DbError> {
+pub fn value(row: &PgRow, column: usize) -> Result<Option<Value<'_>>, DbError> {
     let kind = row.columns().get(column).map(tokio_postgres::Column::type_);
     let missing = || DbError::Engine(format!("the result has no column {column}, or its type is unknown: {kind:?}"));
     let kind = kind.ok_or_else(missing)?;
@@ -585,4 +585,9 @@ pub fn value(row: &tokio_postgres::Row, column: usize) -> Result<Option<Value<'_
         _ => return Err(missing()),
     };
     Ok(Some(value.unwrap_or(Value::Null)))
+}
+
+/// Returns the name of a column for an error.
+pub fn column_name(row: &PgRow, column: usize) -> &str {
+    row.columns().get(column).map_or("?", tokio_postgres::Column::name)
 }

@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::super::place::is_like_an_address;
 use crate::error::{Error, Kind, Result};
 
 /// The beginnings of an address.
@@ -62,11 +63,7 @@ impl Server {
     /// # Errors
     /// [`Kind::Config`]. The error repeats neither the text nor any part of it.
     pub fn check_path(text: &OsStr) -> Result<()> {
-        let text = text.to_string_lossy().to_lowercase();
-        let is_uri = ["://", "postgres:", "postgresql:"].iter().any(|part| text.contains(part));
-        let is_pair = |word: &str| ["host=", "dbname=", "password="].iter().any(|key| word.starts_with(key));
-        let quotes = |c: char| c.is_whitespace() || c == '"' || c == '\'';
-        if is_uri || text.split(quotes).any(is_pair) {
+        if is_like_an_address(text) {
             return Err(invalid(
                 "it is neither the path of a file nor a text that begins with postgres:// or postgresql://",
             ));
