@@ -1,22 +1,24 @@
 //! Measures the latency of a look-up in a large index, within a running process and as a process of its own.
 //!
-//! `cargo bench --bench lookup -- [--links N]`. The benchmark builds an index of N links in a temporary folder, two
-//! rewards for each order, with the writer that a crawl uses. The benchmark looks up random orders of the index, and
-//! orders that the index does not have. The benchmark prints the bytes per link, and the median, the 99th percentile
-//! and the maximum of the latency.
+//! `cargo bench --bench lookup -- [--links N] [--database ADDRESS]`. Builds an index of N links, two rewards for each order, with the
+//! writer that a crawl uses: in a temporary folder, or on a PostgreSQL server, whose address names an unused `schema`. Then looks
+//! up orders from all over the index, and orders that it does not have. Prints the rewards a second that were committed, the bytes
+//! a link, the median, the 99th percentile and the maximum.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
-use std::path::Path;
+use std::ffi::OsString;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use recoup::extract::{Mapping, read};
 use recoup::lookup;
 use recoup::model::{AccountId, OrderId};
-use recoup::store::Identity;
 use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardListPage};
+use recoup::store::{Identity, Place, Server};
+use secrecy::SecretString;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -30,16 +32,24 @@ const WARM_UP: u64 = 1000;
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn main() -> Outcome<()> {
-    let links = links()?;
+    let (links, address) = options()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("recoup.db");
+    let (place, database) = match address {
+        Some(address) => {
+            (Place::Server(Arc::new(Server::parse(SecretString::from(address.clone()))?)), OsString::from(address))
+        }
+        None => (Place::from(&path), path.clone().into_os_string()),
+    };
     let began = Instant::now();
-    make(&path, links)?;
-    let size = std::fs::metadata(&path)?.len();
+    make(&place, links)?;
     let seconds = began.elapsed().as_secs_f64();
-    println!("{links} links, {} MiB, {} bytes a link, written in {seconds:.0} s", size >> 20, size / links.max(1));
+    println!("{links} rewards with a link, written in {seconds:.1} s, {:.0} a second", links as f64 / seconds);
+    if let Ok(file) = std::fs::metadata(&path) {
+        println!("{} MiB, {} bytes a link", file.len() >> 20, file.len() / links.max(1));
+    }
 
-    let reader = IndexReader::open(&path, None)?.ok_or("there is no index")?;
+    let reader = IndexReader::open(&place, None)?.ok_or("there is no index")?;
     let now = Timestamp::now();
     for (what, is_there) in [("within a process", true), ("within a process, an order that is not there", false)] {
         let mut times = Vec::new();
@@ -63,7 +73,11 @@ fn main() -> Outcome<()> {
     for n in 0..OUTSIDE + 5 {
         let order = order(spread(n, links));
         let mut command = Command::new(env!("CARGO_BIN_EXE_recoup"));
-        command.env_clear().env("HOME", dir.path()).env("RECOUP_DATABASE", &path).args(["lookup", &order, "--json"]);
+        command
+            .env_clear()
+            .env("HOME", dir.path())
+            .env("RECOUP_DATABASE", &database)
+            .args(["lookup", &order, "--json"]);
         let began = Instant::now();
         let status = command.stdout(Stdio::null()).status()?;
         let took = began.elapsed();
@@ -78,14 +92,18 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Reads `--links`. Ignores `--bench`, which cargo adds.
-fn links() -> Outcome<u64> {
+/// `--links` and `--database`; cargo adds `--bench`.
+fn options() -> Outcome<(u64, Option<String>)> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    match (args.next().as_deref(), args.next()) {
-        (None, _) => Ok(200_000),
-        (Some("--links"), Some(links)) => Ok(links.parse()?),
-        _ => Err("the only option of this bench is --links N".into()),
+    let (mut links, mut address) = (200_000, None);
+    while let Some(name) = args.next() {
+        match (name.as_str(), args.next()) {
+            ("--links", Some(value)) => links = value.parse()?,
+            ("--database", Some(value)) => address = Some(value),
+            _ => return Err("the options of this bench are --links N and --database ADDRESS".into()),
+        }
     }
+    Ok((links, address))
 }
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
@@ -101,7 +119,7 @@ fn show(what: &str, times: &mut [Duration]) {
     );
 }
 
-fn make(path: &Path, links: u64) -> Outcome<()> {
+fn make(place: &Place, links: u64) -> Outcome<()> {
     let text = |text: &str| text.to_owned();
     let identity = Identity {
         tenant: text("t"),
@@ -109,7 +127,7 @@ fn make(path: &Path, links: u64) -> Outcome<()> {
         advocate_url: text("http://a"),
         brand_url: text("http://b"),
     };
-    let mut index = Index::open(path, &identity)?;
+    let mut index = Index::open(place, &identity)?;
     let now = Timestamp::now();
     let (run, _) = index.begin_run(NewRun::of("graphql"), now)?;
     let mapping = Mapping::default();

@@ -4,6 +4,8 @@
 //! and ledger. `recoup doctor` stores the program rules in the index, as a retraction does. `recoup doctor` changes
 //! nothing at the vendor, and its output contains no participant's ID.
 
+mod server;
+
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::retract::readiness::{check_files, clock_error};
 use crate::retract::{checklist, rule};
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::Ledger;
+use crate::store::server_facts::server_facts;
 use crate::store::{Identity, StoreFile, check_folder};
 use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
 
@@ -110,6 +113,9 @@ pub async fn run(
         if let Some(check) = token_file_check(path) {
             say(check)?;
         }
+    }
+    for check in server::checks(&server_facts(&settings.database, clock)) {
+        say(check)?;
     }
     let owner = identity.as_ref().ok();
     let (index, ledger) = (StoreFile::index(&settings.database, owner), StoreFile::ledger(&settings.ledger, owner));

@@ -28,9 +28,9 @@ pub use sessions::{LoginRefused, NewSession, OpenSession, Origin, Session};
 pub use tokens::Token;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::Actor;
-pub use crate::store::access::Idempotency;
 use crate::store::access::{AccessFile, UserRow};
+pub use crate::store::access::{By, Idempotency};
+use crate::store::ledger::Lost;
 use crate::store::{Identity, Place};
 
 /// Longest name of a user or a token, in bytes.
@@ -118,6 +118,16 @@ impl User {
     pub fn names(&self) -> Vec<String> {
         std::iter::once(&self.name).chain(&self.os_user).cloned().collect()
     }
+
+    /// Returns which approvals and approval requests of this person must not stay in force.
+    pub fn lost(&self) -> Lost {
+        let (is_disabled, may) = (self.disabled_at.is_some(), |right| self.role.may(right));
+        Lost {
+            requests: is_disabled || !may(Right::Retract),
+            approvals: is_disabled || !may(Right::Approve),
+            why: if is_disabled { "their user was disabled" } else { "their role was reduced" },
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -176,7 +186,7 @@ impl AccessControl {
         role: Role,
         password: &str,
         os_user: Option<&str>,
-        now: Timestamp,
+        by: &By<'_>,
     ) -> Result<User> {
         check_name("user", name)?;
         secret::check_password(password)?;
@@ -190,59 +200,50 @@ impl AccessControl {
             created_at: String::new(),
             disabled_at: None,
         };
-        if !self.file.add_user(&row, &secret::hash_password(password)?, now)? {
+        if !self.file.add_user(&row, &secret::hash_password(password)?, by)? {
             let taken = if self.file.user(name)?.is_some() { "the name" } else { "the operating system's user" };
             return Err(Error::new(Kind::Usage, format!("{taken} is taken")).hint("`recoup user list` shows them"));
         }
         self.user(name)
     }
 
-    pub fn set_role(&mut self, name: &str, role: Role) -> Result<User> {
+    /// Fails if no user would have the right to manage users afterwards.
+    pub fn set_role(&mut self, name: &str, role: Role, by: &By<'_>) -> Result<User> {
         self.user(name)?;
-        self.file.set_role(name, role.as_str())?;
+        let hint = (!role.may(Right::Administer)).then_some("make another user admin first");
+        self.file.set_role(name, role.as_str(), &|users: &[UserRow]| check_admin_is_left(users, name, hint), by)?;
         self.user(name)
     }
 
     /// Changes the password and ends all sessions of the user.
-    pub fn set_password(&mut self, name: &str, password: &str, now: Timestamp) -> Result<User> {
+    pub fn set_password(&mut self, name: &str, password: &str, by: &By<'_>) -> Result<User> {
+        self.replace_password(name, password, "another password", by)
+    }
+
+    fn replace_password(&mut self, name: &str, password: &str, what: &str, by: &By<'_>) -> Result<User> {
         secret::check_password(password)?;
         self.user(name)?;
-        self.file.set_password(name, &secret::hash_password(password)?, now)?;
+        self.file.set_password(name, &secret::hash_password(password)?, what, by)?;
         self.user(name)
     }
 
-    /// Disables a user and ends their sessions and tokens at once.
-    pub fn disable(&mut self, name: &str, now: Timestamp) -> Result<User> {
+    /// Disables a user and ends their sessions and tokens at once. If no user would have the right to manage users afterwards,
+    /// fails with `hint`; `None` allows that.
+    pub fn disable(&mut self, name: &str, hint: Option<&str>, by: &By<'_>) -> Result<User> {
         self.user(name)?;
-        self.file.disable(name, now)?;
+        self.file.disable(name, &|users: &[UserRow]| check_admin_is_left(users, name, hint), by)?;
         self.user(name)
     }
 
-    pub fn enable(&mut self, name: &str) -> Result<User> {
+    pub fn enable(&mut self, name: &str, by: &By<'_>) -> Result<User> {
         self.user(name)?;
-        self.file.enable(name)?;
+        self.file.enable(name, by)?;
         self.user(name)
     }
 
-    /// Returns `true` if no other user has the right to manage users.
-    fn is_last_admin(&self, name: &str) -> Result<bool> {
-        let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
-        let users = self.users()?;
-        Ok(users.iter().filter(may).all(|user| user.name == name)
-            && users.iter().any(|user| user.name == name && may(&user)))
-    }
-
-    /// Fails if no user would have the right to manage users without this user.
-    pub fn check_admin_is_left(&self, name: &str, hint: &str) -> Result<()> {
-        if self.is_last_admin(name)? {
-            return Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users")).hint(hint));
-        }
-        Ok(())
-    }
-
-    /// Records a change to users or tokens in the users' database.
-    pub fn log(&mut self, actor: &Actor, what: &str, now: Timestamp) -> Result<()> {
-        self.file.log(actor, what, now)
+    /// Records a change to something that is not in the users' database.
+    pub fn log(&mut self, what: &str, by: &By<'_>) -> Result<()> {
+        self.file.log(by, what)
     }
 
     /// Returns the recorded changes to users and tokens, oldest first: time, actor, description.
@@ -263,6 +264,21 @@ impl AccessControl {
     /// Releases an Idempotency-Key whose API request had no effect.
     pub fn forget_idempotent(&mut self, user: &str, key: &str) -> Result<()> {
         self.file.forget_idempotent(user, key)
+    }
+}
+
+/// Fails if no user would have the right to manage users without this one. The check runs in the transaction of the change:
+/// otherwise two administrators could take the right from each other at the same time.
+fn check_admin_is_left(users: &[UserRow], name: &str, hint: Option<&str>) -> Result<()> {
+    let may = |row: &&UserRow| {
+        row.disabled_at.is_none() && Role::parse(&row.role).is_some_and(|role| role.may(Right::Administer))
+    };
+    let is_last = users.iter().filter(may).all(|row| row.name == name) && users.iter().any(|row| may(&row));
+    match hint {
+        Some(hint) if is_last => {
+            Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users")).hint(hint))
+        }
+        _ => Ok(()),
     }
 }
 

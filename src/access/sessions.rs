@@ -8,8 +8,8 @@
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{AccessControl, AuthMethod, Principal, Role, check_name, secret, throttle};
-use crate::error::Result;
+use super::{AccessControl, AuthMethod, By, Principal, Role, check_name, secret, throttle};
+use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::store::access::CountedKey;
 
@@ -23,6 +23,8 @@ pub struct Session {
 /// A session as other users may see it, without its cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSession {
+    /// Names the session, and is no secret.
+    pub id: String,
     pub user: String,
     /// When the user signed in, RFC 3339.
     pub began_at: String,
@@ -150,8 +152,8 @@ impl AccessControl {
         if let Err(refused) = self.login(name, old, origin, now)? {
             return Ok(Err(refused));
         }
-        self.set_password(name, new, now)?;
-        self.log(&Actor::new(name, "page"), &format!("user {name}: changed their own password"), now)?;
+        let by = By { actor: &Actor::new(name, "page"), at: now };
+        self.replace_password(name, new, "changed their own password", &by)?;
         self.login(name, new, origin, now)
     }
 
@@ -178,14 +180,28 @@ impl AccessControl {
         let open = self.file.sessions()?.into_iter();
         let open = open.filter(|row| now_ms - row.seen_ms <= idle && now_ms - row.created_ms <= absolute);
         Ok(open
-            .map(|row| OpenSession { user: row.user, began_at: moment(row.created_ms), seen_at: moment(row.seen_ms) })
+            .map(|row| OpenSession {
+                id: row.id,
+                user: row.user,
+                began_at: moment(row.created_ms),
+                seen_at: moment(row.seen_ms),
+            })
             .collect())
     }
 
     /// Ends every session of a user. Returns the number of ended sessions.
-    pub fn end_sessions_of(&mut self, name: &str) -> Result<u64> {
+    pub fn end_sessions_of(&mut self, name: &str, by: &By<'_>) -> Result<u64> {
         self.user(name)?;
-        self.file.end_sessions_of(name)
+        self.file.end_sessions_of(name, by)
+    }
+
+    /// Ends one session of a user.
+    pub fn end_session_of(&mut self, name: &str, id: &str, by: &By<'_>) -> Result<()> {
+        self.user(name)?;
+        if self.file.end_session_of(name, id, by)? {
+            return Ok(());
+        }
+        Err(Error::new(Kind::NotIndexed, "this session has ended already").hint("reload the page of the user"))
     }
 
     pub fn end_session(&mut self, cookie: &str) -> Result<()> {

@@ -21,12 +21,18 @@ fn opened() -> (TempDir, AccessControl) {
         AccessControl::open_existing(&path.clone().into(), &identity(), Limits::default()).expect("opens").is_none()
     );
     let mut access = AccessControl::open(&path, &identity(), Limits::default()).expect("opens");
-    access.add_user("ann", Role::Agent, PASSWORD, Some("ann1"), at(0)).expect("adds");
+    access.add_user("ann", Role::Agent, PASSWORD, Some("ann1"), &by(0)).expect("adds");
     (folder, access)
 }
 
 fn at(minutes: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_000) + SignedDuration::from_mins(minutes)
+}
+
+fn by(minutes: i64) -> By<'static> {
+    static BOSS: std::sync::LazyLock<crate::model::Actor> =
+        std::sync::LazyLock::new(|| crate::model::Actor::new("boss", "a test"));
+    By { actor: &BOSS, at: at(minutes) }
 }
 
 fn from(peer: &str) -> Origin {
@@ -62,19 +68,19 @@ fn a_session_ends_when_idle_at_its_end_and_when_somebody_signs_out() {
 fn disabling_a_user_ends_sessions_and_tokens_at_once() {
     let (folder, mut access) = opened();
     let cookie = login(&mut access, at(0));
-    let (_, token) = access.add_token("ann", "desk", &[Right::LookUp], Duration::from_hours(1), at(0)).expect("adds");
+    let (_, token) = access.add_token("ann", "desk", &[Right::LookUp], Duration::from_hours(1), &by(0)).expect("adds");
     let mut other = AccessControl::open(folder.path().join("a.db"), &identity(), Limits::default()).expect("opens");
     assert!(other.session(&cookie, at(1)).expect("asks").is_some());
     let who = other.token(token.expose_secret(), at(1)).expect("asks").expect("is known");
     assert!(who.may(Right::LookUp) && !who.may(Right::Retract), "only what the token is for");
 
-    access.disable("ann", at(2)).expect("disables");
+    access.disable("ann", None, &by(2)).expect("disables");
     assert!(other.session(&cookie, at(2)).expect("asks").is_none());
     assert!(other.token(token.expose_secret(), at(2)).expect("asks").is_none());
     assert!(other.user_of_os("ann1").expect("asks").is_none());
     assert!(matches!(other.login("ann", PASSWORD, &from("peer"), at(3)).expect("asks"), Err(LoginRefused::Wrong)));
 
-    access.enable("ann").expect("enables");
+    access.enable("ann", &by(3)).expect("enables");
     assert!(access.token(token.expose_secret(), at(4)).expect("asks").is_none(), "a revoked token stays so");
     assert!(access.login("ann", PASSWORD, &from("peer"), at(60)).expect("asks").is_ok());
 }
@@ -82,15 +88,15 @@ fn disabling_a_user_ends_sessions_and_tokens_at_once() {
 #[test]
 fn a_token_ends_by_itself_and_does_no_more_than_its_user_may() {
     let (_folder, mut access) = opened();
-    let (id, token) = access.add_token("ann", "desk", &[Right::Retract], Duration::from_mins(5), at(0)).expect("adds");
+    let (id, token) = access.add_token("ann", "desk", &[Right::Retract], Duration::from_mins(5), &by(0)).expect("adds");
     assert!(access.token(token.expose_secret(), at(4)).expect("asks").expect("is known").may(Right::Retract));
-    access.set_role("ann", Role::Viewer).expect("sets");
+    access.set_role("ann", Role::Viewer, &by(4)).expect("sets");
     assert!(!access.token(token.expose_secret(), at(4)).expect("asks").expect("is known").may(Right::Retract));
     assert!(access.token(token.expose_secret(), at(5)).expect("asks").is_none());
-    access.revoke_token(id, at(6)).expect("revokes");
-    assert!(access.revoke_token(id, at(6)).is_err(), "once");
+    access.revoke_token(id, &by(6)).expect("revokes");
+    assert!(access.revoke_token(id, &by(6)).is_err(), "once");
     let refused =
-        access.add_token("ann", "desk", &[Right::Batch], Duration::from_mins(5), at(0)).expect_err("a viewer");
+        access.add_token("ann", "desk", &[Right::Batch], Duration::from_mins(5), &by(0)).expect_err("a viewer");
     assert!(refused.message.contains("would be useless"), "{}", refused.message);
 }
 
@@ -117,8 +123,8 @@ fn guessing_is_slowed_down_also_where_the_password_is_right_then() {
 #[test]
 fn a_name_that_no_user_has_is_slowed_down_as_one_that_a_user_has() {
     let (_folder, mut access) = opened();
-    access.add_user("bob", Role::Agent, PASSWORD, None, at(0)).expect("adds");
-    access.disable("bob", at(0)).expect("disables");
+    access.add_user("bob", Role::Agent, PASSWORD, None, &by(0)).expect("adds");
+    access.disable("bob", None, &by(0)).expect("disables");
     let mut tried = |name: &str, password: &str| -> Vec<Option<Timestamp>> {
         let mut one = |n: u32| {
             let refused = access.login(name, password, &from(&format!("{name}{n}")), at(0)).expect("asks");
@@ -151,7 +157,7 @@ fn guesses_of_a_stranger_do_not_keep_the_owner_of_a_name_out() {
     let again = access.login("ann", PASSWORD, &known, at(1)).expect("asks").expect("the known browser does not");
     assert_eq!(again.browser, first.browser);
     // A known browser belongs to one user, and only failures in that browser delay its sign-ins.
-    access.add_user("bob", Role::Agent, PASSWORD, None, at(0)).expect("adds");
+    access.add_user("bob", Role::Agent, PASSWORD, None, &by(0)).expect("adds");
     for n in 0..5 {
         assert!(access.login("bob", "wrong", &from(&format!("p{n}")), at(1)).expect("asks").is_err());
     }
@@ -202,12 +208,12 @@ fn a_key_gives_the_first_answer_again() {
 fn names_are_plain_and_taken_once() {
     let (_folder, mut access) = opened();
     for name in ["", "a b", "ä", "a/b", &"x".repeat(65)] {
-        assert!(access.add_user(name, Role::Viewer, PASSWORD, None, at(0)).is_err(), "{name:?}");
+        assert!(access.add_user(name, Role::Viewer, PASSWORD, None, &by(0)).is_err(), "{name:?}");
     }
     assert!(
-        access.add_user("ann", Role::Viewer, PASSWORD, None, at(0)).expect_err("taken").message.contains("the name")
+        access.add_user("ann", Role::Viewer, PASSWORD, None, &by(0)).expect_err("taken").message.contains("the name")
     );
-    let taken = access.add_user("bob", Role::Viewer, PASSWORD, Some("ann1"), at(0)).expect_err("taken");
+    let taken = access.add_user("bob", Role::Viewer, PASSWORD, Some("ann1"), &by(0)).expect_err("taken");
     assert!(taken.message.contains("operating system"), "{}", taken.message);
 }
 
@@ -221,4 +227,45 @@ proptest! {
         prop_assert!(!access.check_csrf("cookie", &text));
         prop_assert!(access.by_proxy(&text).expect("asks").is_none() || text == "ann");
     }
+}
+
+#[test]
+fn two_administrators_cannot_take_the_right_from_each_other_at_the_same_time() {
+    let (folder, mut access) = opened();
+    access.add_user("bob", Role::Admin, PASSWORD, None, &by(0)).expect("adds");
+    for round in 0..20 {
+        access.set_role("ann", Role::Admin, &by(round)).expect("sets");
+        access.set_role("bob", Role::Admin, &by(round)).expect("sets");
+        let together = std::sync::Barrier::new(2);
+        let demoted: Vec<bool> = std::thread::scope(|scope| {
+            let demote = |name: &'static str| {
+                let path = folder.path().join("a.db");
+                let mut access = AccessControl::open(path, &identity(), Limits::default()).expect("opens");
+                let together = &together;
+                scope.spawn(move || {
+                    together.wait();
+                    access.set_role(name, Role::Agent, &by(round)).is_ok()
+                })
+            };
+            let both = [demote("ann"), demote("bob")];
+            both.into_iter().map(|one| one.join().expect("ends")).collect()
+        });
+        assert_eq!(demoted.iter().filter(|done| **done).count(), 1, "{round}: {demoted:?}");
+    }
+}
+
+#[test]
+fn a_change_that_was_refused_is_not_in_the_log() {
+    let (_folder, mut access) = opened();
+    access.add_user("boss", Role::Admin, PASSWORD, None, &by(0)).expect("adds");
+    let texts = |access: &AccessControl| -> Vec<String> {
+        access.log_entries().expect("reads").into_iter().map(|(_, _, what)| what).collect()
+    };
+    let before = texts(&access);
+    assert!(access.set_role("boss", Role::Lead, &by(1)).is_err());
+    assert!(access.disable("boss", Some("why"), &by(1)).is_err());
+    assert!(access.revoke_token(9, &by(1)).is_err());
+    assert!(access.end_session_of("ann", "0123456789abcdef", &by(1)).is_err());
+    assert!(access.add_user("ann", Role::Viewer, PASSWORD, None, &by(1)).is_err());
+    assert_eq!(texts(&access), before);
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use super::{AccessControl, AuthMethod, Principal, Right, Role, check_name, secret};
+use super::{AccessControl, AuthMethod, By, Principal, Right, Role, check_name, secret};
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{NewToken, TokenRow};
 
@@ -40,7 +40,7 @@ impl AccessControl {
         name: &str,
         scopes: &[Right],
         expires_in: Duration,
-        now: Timestamp,
+        by: &By<'_>,
     ) -> Result<(i64, SecretString)> {
         check_name("token", name)?;
         let owner = self.user(owner)?;
@@ -57,7 +57,7 @@ impl AccessControl {
         }
         let secret = Zeroizing::new(format!("{}{}", secret::TOKEN_PREFIX, *secret::random_secret()?));
         let words: Vec<&str> = scopes.iter().map(|right| right.as_str()).collect();
-        let expires = now.checked_add(expires_in).unwrap_or(Timestamp::MAX);
+        let expires = by.at.checked_add(expires_in).unwrap_or(Timestamp::MAX);
         let new = NewToken {
             user: &owner.name,
             name,
@@ -65,7 +65,7 @@ impl AccessControl {
             scopes: &words.join(" "),
             expires_ms: expires.as_millisecond(),
         };
-        Ok((self.file.add_token(&new, now)?, SecretString::from(secret.as_str())))
+        Ok((self.file.add_token(&new, by)?, SecretString::from(secret.as_str())))
     }
 
     /// Returns all tokens, or the tokens of one user.
@@ -73,8 +73,8 @@ impl AccessControl {
         Ok(self.file.tokens(owner)?.into_iter().map(token).collect())
     }
 
-    pub fn revoke_token(&mut self, id: i64, now: Timestamp) -> Result<()> {
-        if self.file.revoke_token(id, now)? {
+    pub fn revoke_token(&mut self, id: i64, by: &By<'_>) -> Result<()> {
+        if self.file.revoke_token(id, by)? {
             return Ok(());
         }
         Err(Error::new(Kind::Failed, format!("there is no active token {id}"))

@@ -18,8 +18,8 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Corrections", &["adjust", "cancel-reward", "mistake"]),
     ("Index", &["crawl", "quota"]),
     ("Service", &["serve", "schedule", "webhook", "notify", "user", "approval", "mcp"]),
-    ("Records", &["audit", "backup", "ledger", "forget"]),
-    ("Set up", &["init", "config", "doctor", "completions", "man"]),
+    ("Records", &["audit", "backup", "move", "ledger", "forget"]),
+    ("Set up", &["init", "config", "doctor", "store", "completions", "man"]),
     ("Try", &["demo", "simulate"]),
 ];
 
@@ -27,7 +27,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
 pub type Example = (&'static str, &'static str);
 
 /// The examples of each command.
-pub const EXAMPLES: [(&str, &[Example]); 32] = [
+pub const EXAMPLES: [(&str, &[Example]); 34] = [
     (
         "init",
         &[
@@ -50,6 +50,13 @@ pub const EXAMPLES: [(&str, &[Example]); 32] = [
         &[
             ("Check everything before the first crawl", "recoup doctor"),
             ("For a monitor: one JSON object for each check", "recoup doctor --json --fields check,ok"),
+        ],
+    ),
+    (
+        "store",
+        &[
+            ("The tables, and the rights of a role, as SQL", "recoup store init --role recoup_service"),
+            ("The same, and run it", "recoup store init --role recoup_service --apply"),
         ],
     ),
     (
@@ -233,6 +240,13 @@ pub const EXAMPLES: [(&str, &[Example]); 32] = [
         &[
             ("Copy index and ledger into a folder", "recoup backup backups"),
             ("Keep the newest two weeks", "recoup backup backups --keep 14"),
+        ],
+    ),
+    (
+        "move",
+        &[
+            ("What would be moved to a server", "recoup move recoup.db @/etc/recoup/database --dry-run"),
+            ("Move it, without a question", "recoup move recoup.db @/etc/recoup/database --yes"),
         ],
     ),
     (

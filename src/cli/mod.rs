@@ -33,13 +33,13 @@ pub use quota::{QuotaClearArgs, QuotaCommand, QuotaHost};
 pub use reconcile::ReconcileArgs;
 pub use records::{
     AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
-    LedgerArgs, LedgerCommand, MistakeArgs,
+    LedgerArgs, LedgerCommand, MistakeArgs, MoveArgs,
 };
 pub use refunds::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
 pub use serve::{McpArgs, ScheduleCommand, ServeArgs};
-pub use setup::{ConfigCommand, InitArgs, OpenArgs};
+pub use setup::{ConfigCommand, InitArgs, OpenArgs, StoreCommand};
 pub use user::{TokenCommand, UserAddArgs, UserCommand};
 pub use webhook::{AddressArgs, NotifyCommand, WebhookCommand};
 
@@ -77,7 +77,12 @@ pub enum Command {
     /// Show the effective settings and where each comes from
     #[command(subcommand, after_help = help::examples("config"))]
     Config(ConfigCommand),
-    /// Check credentials, both hosts, the clock, index and ledger
+    /// Prepare the stores on a PostgreSQL server
+    ///
+    /// With a role that can add to the ledger, and not alter it.
+    #[command(subcommand, after_help = help::examples("store"))]
+    Store(StoreCommand),
+    /// Check credentials, both hosts, the clock and both files
     ///
     /// Also checks the token's scopes, the mapping, and the refund rule of each program.
     #[command(after_help = help::examples("doctor"))]
@@ -166,6 +171,11 @@ pub enum Command {
     /// Copy index and ledger while other commands run
     #[command(after_help = help::examples("backup"))]
     Backup(BackupArgs),
+    /// Move all stores from files to a server, or back
+    ///
+    /// The source is sealed: nothing is sent from it any more. After a kill, the same command continues.
+    #[command(name = "move", after_help = help::examples("move"))]
+    Move(MoveArgs),
     /// Accept a restored ledger
     #[command(after_help = help::examples("ledger"))]
     Ledger(LedgerArgs),

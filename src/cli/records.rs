@@ -15,6 +15,25 @@ pub struct BackupArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct MoveArgs {
+    /// Where the stores are: the file of the index, or the address of a server without a password. @FILE reads either from a file
+    #[arg(value_name = "FROM")]
+    pub from: String,
+    /// Where they go, in the same form; a place without rows
+    #[arg(value_name = "TO")]
+    pub to: String,
+    /// Show what would be moved, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Give up a move that is not complete, so that the stores at FROM can be used again
+    #[arg(long, conflicts_with = "dry_run")]
+    pub undo: bool,
+    /// Do not ask for confirmation; required without a terminal
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct ForgetArgs {
     /// The account ID, exactly as the vendor writes it
     #[arg(value_name = "ACCOUNT")]

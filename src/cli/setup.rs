@@ -26,6 +26,22 @@ pub enum ConfigCommand {
     Show,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Create the tables on a PostgreSQL server, with the owner's address, and print the rights of the service's role
+    Init(StoreInitArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct StoreInitArgs {
+    /// Print the statements that give this role what the service needs; it can add to the ledger, and not alter it
+    #[arg(long, value_name = "NAME")]
+    pub role: Option<String>,
+    /// Run the statements instead of only printing them
+    #[arg(long, requires = "role")]
+    pub apply: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct OpenArgs {
     /// Print the address of the page and open nothing

@@ -36,6 +36,7 @@ mod ledger;
 mod lookup;
 mod mcp;
 mod mistake;
+mod move_stores;
 mod notify;
 mod open;
 mod quota;
@@ -46,6 +47,7 @@ mod schedule;
 mod scheduled;
 mod serve;
 mod status;
+mod store;
 mod user;
 mod watch;
 mod webhook;
@@ -201,6 +203,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
             Ok(Exit::Done)
         }
         Command::Config(command) => config::run(context, &command),
+        Command::Store(command) => store::run(context, &command),
         Command::Open(args) => open::run(context, &args).await,
         Command::Doctor => {
             let CommandContext { settings, clock, stop, report, first_advocate, .. } = context;
@@ -232,6 +235,7 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::Mcp(args) => Box::pin(mcp::run(context, args)).await,
         Command::Audit(args) => audit::run(context, args),
         Command::Backup(args) => backup::run(context, &args).await,
+        Command::Move(args) => move_stores::run(context, &args).await,
         Command::Ledger(args) => ledger::run(context, args).await,
         Command::Forget(args) => forget::run(context, args).await,
         Command::Mistake(args) => mistake::run(context, args),

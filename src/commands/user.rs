@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{CommandContext, Exit};
-use crate::access::{AccessControl, Limits, Role, User, new_password};
+use crate::access::{AccessControl, By, Limits, User, new_password};
 use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
 use crate::error::{Error, Kind, Result};
 use crate::report::{self, table};
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> R
                 .hint("`recoup user add NAME --role admin` adds the first"));
         }
     };
-    let now = clock.now();
+    let by = By { actor, at: clock.now() };
     match command {
         UserCommand::Add(args) => add(context, &mut access, &args),
         UserCommand::List => {
@@ -47,31 +47,23 @@ pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> R
             })
         }
         UserCommand::Role { name, role } => {
-            if role != Role::Admin {
-                access.check_admin_is_left(&name, "make another user admin first")?;
-            }
-            let user = access.set_role(&name, role)?;
-            access.log(actor, &format!("user {name}: role {}", role.as_str()), now)?;
+            let user = access.set_role(&name, role, &by)?;
+            withdraw(context, &user)?;
             show_user(context, &user)
         }
         UserCommand::Disable { name, yes } => {
-            if !yes {
-                access.check_admin_is_left(&name, "make another user admin first, or disable this one with --yes")?;
-            }
-            let user = access.disable(&name, now)?;
-            access.log(actor, &format!("user {name}: disabled"), now)?;
+            let hint = "make another user admin first, or disable this one with --yes";
+            let user = access.disable(&name, (!yes).then_some(hint), &by)?;
             withdraw(context, &user)?;
             show_user(context, &user)
         }
         UserCommand::Enable { name } => {
-            let user = access.enable(&name)?;
-            access.log(actor, &format!("user {name}: enabled"), now)?;
+            let user = access.enable(&name, &by)?;
             show_user(context, &user)
         }
         UserCommand::Rotate { name, password_stdin } => {
             let (password, is_generated) = password(password_stdin)?;
-            let user = access.set_password(&name, &password, now)?;
-            access.log(actor, &format!("user {name}: another password"), now)?;
+            let user = access.set_password(&name, &password, &by)?;
             with_password(context, &user, is_generated.then_some(password.as_str()))
         }
         UserCommand::Token(command) => token(context, &mut access, command),
@@ -89,8 +81,8 @@ pub(super) async fn run(context: &CommandContext<'_>, command: UserCommand) -> R
 fn add(context: &CommandContext<'_>, access: &mut AccessControl, args: &UserAddArgs) -> Result<Exit> {
     let CommandContext { clock, actor, .. } = context;
     let (password, is_generated) = password(args.password_stdin)?;
-    let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), clock.now())?;
-    access.log(actor, &format!("user {}: added as {}", user.name, user.role.as_str()), clock.now())?;
+    let by = By { actor, at: clock.now() };
+    let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), &by)?;
     with_password(context, &user, is_generated.then_some(password.as_str()))?;
     context.report.note(format!("written to {}", context.settings.access));
     Ok(Exit::Done)
@@ -148,7 +140,7 @@ fn show_user(context: &CommandContext<'_>, user: &User) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Withdraws the approval requests and the approvals of a disabled user.
+/// Withdraws the approval requests and the approvals that a user may no longer make.
 fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
@@ -156,7 +148,7 @@ fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
         return Ok(());
     }
     let ledger = Ledger::open(&settings.ledger, &identity, actor)?;
-    for id in ledger.withdraw_all_of(&user.names(), clock.now())? {
+    for id in ledger.withdraw_all_of(&user.names(), &user.lost(), clock.now())? {
         report.note(format!("approval {id} was withdrawn"));
     }
     Ok(())
@@ -164,12 +156,11 @@ fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
 
 fn token(context: &CommandContext<'_>, access: &mut AccessControl, command: TokenCommand) -> Result<Exit> {
     let CommandContext { clock, report, actor, .. } = context;
-    let now = clock.now();
+    let by = By { actor, at: clock.now() };
     match command {
         TokenCommand::Add { user, name, scopes, expires } => {
-            let (id, secret) = access.add_token(&user, &name, &scopes, expires.0, now)?;
+            let (id, secret) = access.add_token(&user, &name, &scopes, expires.0, &by)?;
             let words: Vec<&str> = scopes.iter().map(|right| right.as_str()).collect();
-            access.log(actor, &format!("token {id} of {user} added for {}", words.join(", ")), now)?;
             let secret = secret.expose_secret();
             report.object(&json!({ "id": id, "user": user, "name": name, "scopes": scopes, "token": secret }))?;
             report.line(format!("token {id} of {user} for {}: {secret}", words.join(", ")));
@@ -193,8 +184,7 @@ fn token(context: &CommandContext<'_>, access: &mut AccessControl, command: Toke
             });
         }
         TokenCommand::Revoke { id } => {
-            access.revoke_token(id, now)?;
-            access.log(actor, &format!("token {id} revoked"), now)?;
+            access.revoke_token(id, &by)?;
             report.object(&json!({ "id": id, "revoked": true }))?;
             report.line(format!("token {id} is revoked"));
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::{Environment, GlobalFlags};
+use super::{Environment, GlobalFlags, Settings};
 use crate::error::{Error, Kind, Result};
+use crate::store::transfer::Stores;
 use crate::store::{Place, Server, access_beside, check_length, ledger_beside, real_path};
 
 /// The parts of the configuration file that set the places of the stores.
@@ -95,6 +96,53 @@ fn server(
         (None, Some(path)) => read(&path, "database_file in recoup.toml").map(Some),
         (None, None) => Ok(None),
     }
+}
+
+/// Returns the stores at a place that a person names on the command line: the file of an index, the address of a server without a
+/// password, or `@FILE` with either of them in it.
+///
+/// # Errors
+/// [`Kind::Config`] if the text or the file names no place. The error repeats no address.
+pub fn stores_at(text: &str, settings: &Settings) -> Result<Stores> {
+    let place = match text.strip_prefix('@') {
+        Some(path) => place_in(Path::new(path))?,
+        None => match public(Path::new(text), "the command line")? {
+            Some(server) => Place::Server(Arc::new(server)),
+            None => file_at(text)?,
+        },
+    };
+    let Place::File(index) = &place else {
+        return Ok(Stores { index: place.clone(), ledger: place.clone(), access: place });
+    };
+    if place == settings.database {
+        return Ok(Stores { index: place, ledger: settings.ledger.clone(), access: settings.access.clone() });
+    }
+    let ledger = ledger_beside(index);
+    let access = access_beside(&ledger);
+    Ok(Stores { index: place, ledger: ledger.into(), access: access.into() })
+}
+
+fn place_in(path: &Path) -> Result<Place> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::new(Kind::Config, format!("the file of the place, {}, cannot be read: {error}", path.display()))
+            .hint("write the address of a server or the path of an index into it, on one line")
+    })?;
+    let text = text.trim();
+    if Server::is_address(text) {
+        return Server::parse(SecretString::from(text.to_owned())).map(|server| Place::Server(Arc::new(server)));
+    }
+    file_at(text)
+}
+
+fn file_at(text: &str) -> Result<Place> {
+    if text.is_empty() {
+        return Err(Error::new(Kind::Config, "FROM or TO names no place")
+            .hint("write postgres://USER@HOST/DATABASE?schema=NAME, or the path of an index"));
+    }
+    check_path(Some(Path::new(text)), "FROM or TO")?;
+    let path = real_path(Path::new(text));
+    check_length(&path, "index", "FROM or TO")?;
+    Ok(path.into())
 }
 
 /// Reads a setting that holds an address or the path of a file; returns `None` for a path.

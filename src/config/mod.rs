@@ -21,6 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use url::Url;
 
+pub use database::stores_at;
 use database::{Named, Places};
 pub use environment::Environment;
 use file::{HostTable, Sections, paths_of, read_file};

@@ -27,6 +27,9 @@ pub(super) fn reward(value: &Json<'_>, requested_account: &AccountId) -> Result<
         }
         (own, of_user) => own.or(of_user).map_or_else(|| requested_account.clone(), AccountId::new),
     };
+    if account_id.as_str().contains('\0') {
+        return Err(Error::new(Kind::Vendor, "a reward names its account in a form that cannot be read"));
+    }
     let user_id = map.text(Known::UserId).or_else(|| user.and_then(|user| text(get(user, "id")?))).map(UserId::new);
     let assigned = [Known::AssignedCredit, Known::Value, Known::Amount, Known::DiscountPercent]
         .iter()
@@ -226,8 +229,9 @@ fn same_name(key: &str, name: &str) -> bool {
 
 fn text(value: &Json<'_>) -> Option<String> {
     match value {
-        Json::Text(text) if !text.trim().is_empty() => Some(text.to_string()),
-        // A float may have lost digits. Therefore the text of a float could be a different ID.
+        // PostgreSQL cannot store NUL, and no ID of a shop or of the vendor has it.
+        Json::Text(text) if !text.trim().is_empty() && !text.contains('\0') => Some(text.to_string()),
+        // A float may have lost digits, so its text could be a different ID.
         Json::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }

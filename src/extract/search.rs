@@ -76,7 +76,7 @@ impl Found {
         };
         self.taken += 1;
         if self.values.iter().all(|(known, _)| *known != text) {
-            self.values.push((text.into_owned(), path()));
+            self.values.push((text.into_owned(), path().replace('\0', "\u{fffd}")));
         }
     }
 
@@ -102,8 +102,8 @@ pub(super) enum Leaf<'a> {
     Absent,
     /// The unchanged text of the value, or the digits of an integer.
     Text(Cow<'a, str>),
-    /// The JSON value is not an exact ID: a float, which may have lost digits, a boolean, an object, or a very long
-    /// text.
+    /// The value is not an exact ID: a float, which may have lost digits, a boolean, an object, a very long text, or a text
+    /// with NUL, which PostgreSQL cannot store.
     Unreadable,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Leaf<'a> {
     fn of_text(text: &'a str) -> Self {
         if text.trim().is_empty() {
             Self::Absent
-        } else if text.len() <= OrderId::MAX_BYTES {
+        } else if text.len() <= OrderId::MAX_BYTES && !text.contains('\0') {
             Self::Text(Cow::Borrowed(text))
         } else {
             Self::Unreadable

@@ -87,7 +87,10 @@ pub struct JobStatus {
     pub started_at: Option<String>,
     /// When the newest run of the job finished, in RFC 3339.
     pub finished_at: Option<String>,
-    /// The time of the job's newest successful run, in RFC 3339.
+    /// Whether the newest run has not finished: it runs, or its process has died.
+    #[serde(skip)]
+    pub is_running: bool,
+    /// The time of the newest successful run, in RFC 3339.
     pub ok_at: Option<String>,
     /// Why the newest run of the job failed; `null` if it succeeded.
     pub error: Option<String>,
@@ -211,6 +214,7 @@ impl Schedule {
                 next_at: text(next),
                 started_at: text(last),
                 finished_at: text(row.and_then(|row| row.finished_at)),
+                is_running: row.is_some_and(|row| row.finished_at.is_none_or(|finished| row.started_at > finished)),
                 ok_at: text(row.and_then(|row| row.ok_at)),
                 error: row.and_then(|row| row.error.clone()),
             }

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::Options;
 use super::actions::{ActionSettings, Actions, ORDERS_AT_MOST, aborted, nothing_sent};
 use super::api::RateLimit;
-use super::batch::{BatchStore, Stage};
+use super::batch::{BatchStore, Stage as BatchStage};
 use super::connection_pool::ConnectionPool;
 use super::recent::RecentOrders;
+use super::several::Steps;
 use super::webhooks::RefusedCounts;
-use crate::access::{AccessControl, Principal, Right};
+use crate::access::{AccessControl, Principal, Right, User};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, Answer, ParticipantIds};
@@ -24,7 +25,7 @@ use crate::retract::request::RetractRequest;
 use crate::status::{self, Status};
 use crate::store::Place;
 use crate::store::index::IndexReader;
-use crate::store::ledger::{Approval, Ledger};
+use crate::store::ledger::{Approval, Ledger, Stage};
 
 pub(super) struct App {
     pub(super) options: Options,
@@ -33,6 +34,8 @@ pub(super) struct App {
     pub(super) stop: CancellationToken,
     pub(super) batches: BatchStore,
     pub(super) recent: RecentOrders,
+    /// What became of the orders that were retracted together.
+    pub(super) steps: Steps,
     /// Rate limit of each API token; `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
@@ -73,6 +76,7 @@ impl App {
             ledger: ConnectionPool::new(settings.ledger.clone(), open_ledger),
             batches: BatchStore::beside(&settings.ledger, &settings.identity),
             recent: RecentOrders::default(),
+            steps: Steps::default(),
             rate_limit: options.token_requests_per_minute.map(RateLimit::new),
             actions: Arc::new(Actions::new(settings, clock, stop.clone())?),
             options,
@@ -183,17 +187,51 @@ impl App {
         let requester =
             self.access.with(|access| access.map_or(Ok(None), |access| access.principal(&approval.person)))?;
         let Some(who) = requester else { return Ok(false) };
+        self.check_rights(&who, approval)?;
         if approval.subject["what"] == "batch" {
             let id = approval.subject["batch"].as_str().unwrap_or_default();
             // The service's store of batches does not contain the batches of the command line.
             return match self.batch(id) {
-                Ok(batch) if batch.stage == Stage::Waiting => self.apply_batch(&who, id).map(|_| true),
+                Ok(batch) if batch.stage == BatchStage::Waiting => self.apply_batch(&who, id).map(|_| true),
                 _ => Ok(false),
             };
         }
         let Some(request) = RetractRequest::approved(approval) else { return Ok(false) };
         let receipt = self.actions.retract(&who, request).await?;
         nothing_sent(&receipt).map_or(Ok(true), Err)
+    }
+}
+
+impl App {
+    /// Fails if the requester or the approver of a request may no longer do what it says. A role may be reduced after the
+    /// request and before the approval.
+    pub(super) fn check_rights(&self, requester: &Principal, approval: &Approval) -> Result<()> {
+        let refused = |who: &str, what: &str| {
+            Error::new(
+                Kind::Refused,
+                format!("{who} may no longer {what}, so approval {} is not carried out", approval.id),
+            )
+            .hint("withdraw or decline it, and ask for another; nothing was sent")
+        };
+        let is_batch = approval.subject["what"] == "batch";
+        let right = if is_batch { Right::Batch } else { Right::Retract };
+        if !requester.may(right) {
+            return Err(refused(&requester.name, if is_batch { "send a batch" } else { "retract an order" }));
+        }
+        let overrides = RetractRequest::approved(approval).is_some_and(|request| !request.overrides.is_empty());
+        if overrides && !requester.may(Right::Override) {
+            return Err(refused(&requester.name, "override a check"));
+        }
+        if approval.stage != Stage::Approved {
+            return Ok(());
+        }
+        let users = self.access.with(|access| access.map_or_else(|| Ok(Vec::new()), |access| access.users()))?;
+        let decider = |user: &&User| user.names().iter().any(|name| approval.decider_names.contains(name));
+        let may = |user: &User| user.disabled_at.is_none() && user.role.may(Right::Approve);
+        if users.iter().filter(decider).any(may) {
+            return Ok(());
+        }
+        Err(refused(approval.decided_by.as_deref().unwrap_or("the approver"), "approve it"))
     }
 }
 

@@ -47,7 +47,12 @@ impl App {
         id: &str,
         reason: Option<String>,
     ) -> Result<(Approval, bool)> {
-        let (this, who, id) = (Arc::clone(self), who.clone(), self.approval(id)?.id);
+        let asked = self.approval(id)?;
+        let requester = self.access.with(|access| access.map_or(Ok(None), |access| access.principal(&asked.person)))?;
+        if let Some(requester) = requester.filter(|_| asked.stage == Stage::Asked) {
+            self.check_rights(&requester, &asked)?;
+        }
+        let (this, who, id) = (Arc::clone(self), who.clone(), asked.id);
         let task = self.actions.tasks.spawn(async move {
             let approved = this.decide(&who, id, reason, Stage::Approved).await?;
             let is_carried_out = this.carry_out(&approved).await?;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::flag_names::without_flags;
 use super::routes::Audience;
 use crate::lookup::describe_coverage;
-use crate::status::ServiceMetrics;
+use crate::status::{MetricsFormat, ServiceMetrics};
 
 /// Age at which an open retraction is overdue.
 const OVERDUE_AFTER: Duration = Duration::from_hours(24);
@@ -50,18 +50,24 @@ async fn readiness(app: &Arc<App>) -> Result<String, String> {
     }
 }
 
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+/// Returns the metrics as OpenMetrics if the client asks for it, and in the older text format otherwise.
+pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|kinds| kinds.to_str().ok());
+    let (format, kind) = if accepted.any(|kinds| kinds.contains("application/openmetrics-text")) {
+        (MetricsFormat::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    } else {
+        (MetricsFormat::Text, "text/plain; version=0.0.4; charset=utf-8")
+    };
     let refused_hooks = app.refused_hooks.counts();
     let served = ServiceMetrics { answers: app.responses(), vendor: crate::vendor::answers_by_status(), refused_hooks };
     let text = match app.status().await {
-        Ok(status) => status.metrics(OVERDUE_AFTER, app.clock.now(), &served).map_err(|error| error.to_string()),
+        Ok(status) => {
+            status.metrics(OVERDUE_AFTER, app.clock.now(), &served, format).map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.message),
     };
     match text {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            (StatusCode::OK, [(CONTENT_TYPE, kind)], text).into_response()
-        }
+        Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, kind), (VARY, "Accept")], text).into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }
 }

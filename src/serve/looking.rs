@@ -18,6 +18,7 @@ use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::report::Report;
+use crate::retract::checks::Verdict;
 use crate::retract::readiness;
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::request::RetractRequest;
@@ -44,6 +45,19 @@ pub(super) struct Look {
     made: Instant,
     /// The ledger's state of the order at the time of the preflight.
     ledger: String,
+}
+
+impl Look {
+    /// Whether a check stops the retraction.
+    pub(super) fn stops(&self) -> bool {
+        self.receipt.retractions.iter().any(|entry| entry.verdict == Some(Verdict::Stop))
+    }
+
+    /// Whether the retraction would send a request.
+    pub(super) fn sends(&self) -> bool {
+        let sends = self.receipt.retractions.iter().any(|entry| entry.state == "would_send");
+        sends && !self.stops() && self.receipt.error.is_none()
+    }
 }
 
 /// A lock with the cached preflight of one request. Only one preflight of the same request runs at a time, and

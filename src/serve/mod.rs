@@ -45,7 +45,7 @@ pub use routes::{Access, Audience, Route, all as all_routes};
 
 use crate::access;
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::model::LinkTemplate;
 use crate::notify::{self, Notifier};
 use crate::report::Report;
@@ -112,8 +112,14 @@ pub async fn run(
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let app = Arc::new(app::App::new(options, settings, *clock, stop.clone())?);
     report.data(format!("listening on {scheme}://{address}"));
-    if !app.has_users()? {
-        report.note("there is no user yet: `recoup user add NAME --role admin` adds the first");
+    match app.has_users() {
+        Ok(true) => {}
+        Ok(false) => report.note("there is no user yet: `recoup user add NAME --role admin` adds the first"),
+        // The server may start after the service. Until then `/readyz` says what is wrong, and nothing is sent.
+        Err(error) if app.options.access.is_server() && error.kind == Kind::Storage => {
+            report.warn(format!("{}; the service waits for the server", error.message));
+        }
+        Err(error) => return Err(error),
     }
     report.note("press Ctrl-C to stop; retractions that were begun are finished first");
     let (schedule, work) = app.options.schedule.clone();

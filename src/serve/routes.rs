@@ -101,6 +101,7 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("POST", "/retract/send", requires(Right::Retract)), post(page::retract::send)),
         (page("POST", "/retract/several/review", requires(Right::Retract)), post(page::several::review)),
         (page("POST", "/retract/several/send", requires(Right::Retract)), post(page::several::send)),
+        (page("GET", "/retract/several/sent", requires(Right::Retract)), get(page::several::sent)),
         (page("GET", "/receipt", requires(Right::LookUp)), get(page::receipt::show)),
         (page("GET", "/receipt/live", requires(Right::LookUp)), get(page::receipt::live)),
         (page("GET", "/history", requires(Right::LookUp)), get(page::history::list)),
@@ -126,6 +127,10 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (page("POST", "/admin/users/{id}/disable", requires(Right::Administer)), post(admin::users::disable)),
         (page("POST", "/admin/users/{id}/enable", requires(Right::Administer)), post(admin::users::enable)),
         (page("POST", "/admin/users/{id}/sign-out", requires(Right::Administer)), post(admin::users::end_sessions)),
+        (
+            page("POST", "/admin/users/{id}/sessions/{session}/end", requires(Right::Administer)),
+            post(admin::users::end_session),
+        ),
         (page("POST", "/admin/users/{id}/tokens", requires(Right::Administer)), post(admin::users::add_token)),
         (page("POST", "/admin/tokens/{id}/revoke", requires(Right::Administer)), post(admin::users::revoke_token)),
         (page("GET", "/admin/limits", requires(Right::Administer)), get(admin::system::limits)),

@@ -4,12 +4,12 @@
 //! each order's reversal at most once. The limits for many orders at once apply to the sum
 //! ([`crate::retract::several`]).
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::actions::{Actions, CONCURRENT_READS, aborted, nothing_sent};
@@ -21,6 +21,7 @@ use crate::retract::batch::TRUSTED_FOR;
 use crate::retract::receipt::Receipt;
 use crate::retract::request::{PLAN_CHANGED, RetractRequest};
 use crate::retract::several;
+use crate::store::ledger::{Retraction, State};
 
 /// Maximum number of orders that the page checks at once.
 pub(super) const CHECKED_AT_ONCE: usize = 50;
@@ -32,13 +33,54 @@ pub(super) const RETRACTED_AT_ONCE: usize = 20;
 const SENDS_FOR: Duration = Duration::from_mins(1);
 
 /// The result for one of several orders.
+#[derive(Debug, Clone)]
 pub(super) enum Outcome {
-    /// The ledger has recorded the request, which may have been sent.
-    Recorded(Box<Receipt>),
+    /// The ledger has recorded the request, which may have been sent, now or earlier. The error ended the run early.
+    Recorded { is_doubtful: bool, error: Option<Error> },
     /// recoup sent nothing for this order.
     NotSent(Error),
     /// recoup sent nothing for this order, because of an earlier order's result.
     NotAttempted(String),
+    /// recoup failed at a moment when the request may have been sent. Only the ledger knows.
+    Unknown(Error),
+}
+
+/// How long the outcomes of a step are stored, and of how many steps.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(12);
+const KEPT_AT_MOST: usize = 200;
+
+/// The outcomes of one step.
+#[derive(Debug)]
+struct Step {
+    id: String,
+    /// The user who has sent it. Other users do not see it.
+    person: String,
+    at: Timestamp,
+    outcomes: Vec<(OrderId, Outcome)>,
+}
+
+/// The outcomes of the last steps, for the page that shows them. They are in memory only: the ledger has what was sent, and the
+/// reasons for the other orders are gone after a restart.
+#[derive(Debug, Default)]
+pub(super) struct Steps(Mutex<VecDeque<Step>>);
+
+impl Steps {
+    /// Stores outcomes. Returns the ID of the step.
+    pub(super) fn add(&self, who: &Principal, outcomes: Vec<(OrderId, Outcome)>, now: Timestamp) -> Result<String> {
+        let id = crate::access::random_text()?;
+        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.retain(|step| now.duration_since(step.at) < KEPT_FOR);
+        steps.truncate(KEPT_AT_MOST - 1);
+        steps.push_front(Step { id: id.clone(), person: who.name.clone(), at: now, outcomes });
+        Ok(id)
+    }
+
+    /// Returns the outcome of an order in a step of this user; `None` if it is not stored any more.
+    pub(super) fn outcome(&self, who: &Principal, id: &str, order: &OrderId) -> Option<Outcome> {
+        let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = steps.iter().find(|step| step.id == id && step.person == who.name)?;
+        step.outcomes.iter().find(|(of, _)| of == order).map(|(_, outcome)| outcome.clone())
+    }
 }
 
 impl Actions {
@@ -94,7 +136,12 @@ impl Actions {
         let ran = self.tasks.spawn(async move {
             let looks = this.look_at_several(&who, requests.clone(), Spends::Retraction).await;
             let read: Vec<&Receipt> = looks.iter().flatten().map(|look| &look.receipt).collect();
-            this.check_several(&read)?;
+            let refused = this.check_several(&read).err();
+            if let Some(error) = &refused
+                && !read.iter().any(|receipt| is_recorded(receipt))
+            {
+                return Err(error.clone());
+            }
             let ends = Instant::now() + SENDS_FOR;
             let mut stopped: Option<String> = None;
             let mut outcomes = Vec::new();
@@ -110,10 +157,13 @@ impl Actions {
                     outcomes.push((order, Outcome::NotAttempted(why.clone())));
                     continue;
                 }
-                let outcome = match look {
-                    Ok(look) if look.receipt.plan == request.plan => this.retract_one_of(&who, request).await,
-                    Ok(_) => Outcome::NotSent(plan_changed()),
-                    Err(error) => Outcome::NotSent(error),
+                let outcome = match (look, &refused) {
+                    (Ok(look), None) if look.receipt.plan == request.plan => this.retract_one_of(&who, request).await,
+                    // A form that is submitted again finds its own retractions.
+                    (Ok(look), _) if is_recorded(&look.receipt) => recorded(&look.receipt),
+                    (Ok(_), Some(error)) => Outcome::NotSent(error.clone()),
+                    (Ok(_), None) => Outcome::NotSent(plan_changed()),
+                    (Err(error), _) => Outcome::NotSent(error),
                 };
                 stopped = why_stop(&order, &outcome);
                 outcomes.push((order, outcome));
@@ -124,14 +174,51 @@ impl Actions {
     }
 
     async fn retract_one_of(self: &Arc<Self>, who: &Principal, request: RetractRequest) -> Outcome {
-        match self.retract(who, request).await {
-            Ok(receipt) => match nothing_sent(&receipt) {
-                Some(error) => Outcome::NotSent(error),
-                None => Outcome::Recorded(Box::new(receipt)),
+        let order = request.order_id.clone();
+        match outcome_of(self.retract(who, request).await) {
+            // Another submission of the same form may have sent it in the meantime.
+            Outcome::NotSent(error) => match self.recorded_retractions(&order) {
+                Ok(sent) if sent.iter().any(|one| one.state.may_have_been_sent()) => {
+                    Outcome::Recorded { is_doubtful: sent.iter().any(|one| is_doubtful(one.state)), error: None }
+                }
+                _ => Outcome::NotSent(error),
             },
-            Err(error) => Outcome::NotSent(error),
+            outcome => outcome,
         }
     }
+
+    /// Returns the newest attempts to take an order's rewards back, oldest first.
+    pub(super) fn recorded_retractions(&self, order: &OrderId) -> Result<Vec<Retraction>> {
+        let known = self.ledger()?.map(|ledger| ledger.of_order(order)).transpose()?.unwrap_or_default();
+        let is_current = |one: &Retraction| !matches!(one.state, State::Superseded | State::Released);
+        Ok(known.into_iter().filter(|one| one.channel.takes_all_back() && is_current(one)).collect())
+    }
+}
+
+fn outcome_of(retracted: Result<Receipt>) -> Outcome {
+    match retracted {
+        Ok(receipt) => match nothing_sent(&receipt) {
+            Some(error) => Outcome::NotSent(error),
+            None => recorded(&receipt),
+        },
+        // The task panicked, or the ledger could not be read or written. Either may have happened after the send.
+        Err(error) if matches!(error.kind, Kind::Failed | Kind::Storage) => Outcome::Unknown(error),
+        Err(error) => Outcome::NotSent(error),
+    }
+}
+
+fn recorded(receipt: &Receipt) -> Outcome {
+    let mut states = receipt.retractions.iter().filter_map(|entry| State::named(&entry.state));
+    Outcome::Recorded { is_doubtful: states.any(is_doubtful) || receipt.error.is_some(), error: receipt.error.clone() }
+}
+
+/// Whether the ledger has recorded a retraction of this receipt.
+fn is_recorded(receipt: &Receipt) -> bool {
+    receipt.retractions.iter().any(|entry| entry.id.is_some())
+}
+
+fn is_doubtful(state: State) -> bool {
+    matches!(state, State::Unknown | State::Sending)
 }
 
 fn check_requests(requests: &[RetractRequest]) -> Result<()> {
@@ -161,11 +248,10 @@ fn plan_changed() -> Error {
 /// Returns why no further order may be attempted; `None` if the next order may be attempted.
 fn why_stop(order: &OrderId, outcome: &Outcome) -> Option<String> {
     match outcome {
-        Outcome::Recorded(receipt) => {
-            let is_doubtful = receipt.error.is_some()
-                || receipt.retractions.iter().any(|entry| matches!(entry.state.as_str(), "unknown" | "sending"));
-            is_doubtful.then(|| format!("it is not known what became of order {order}"))
+        Outcome::Recorded { is_doubtful: true, .. } | Outcome::Unknown(_) => {
+            Some(format!("it is not known what became of order {order}"))
         }
+        Outcome::Recorded { .. } => None,
         Outcome::NotSent(error) => {
             let concerns_one = matches!(
                 error.kind,
@@ -179,5 +265,38 @@ fn why_stop(order: &OrderId, outcome: &Outcome) -> Option<String> {
             (!concerns_one).then(|| format!("order {order} failed: {}", error.message))
         }
         Outcome::NotAttempted(why) => Some(why.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_panic_it_is_not_known_whether_the_order_was_sent() {
+        let panicked = tokio::spawn(async { panic!("a defect") }).await.map(|(): ()| ());
+        let outcome = outcome_of(Err(aborted(&panicked.expect_err("it panics"))));
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        let order = OrderId::new("1001");
+        assert!(why_stop(&order, &outcome).is_some_and(|why| why.contains("not known what became of order 1001")));
+    }
+
+    #[test]
+    fn the_outcomes_of_a_step_are_shown_to_its_user_only_and_for_half_a_day() {
+        let user = |name: &str| Principal {
+            name: name.to_owned(),
+            role: crate::access::Role::Agent,
+            os_user: None,
+            by: crate::access::AuthMethod::Session,
+        };
+        let (steps, order) = (Steps::default(), OrderId::new("1001"));
+        let outcome = || vec![(order.clone(), Outcome::NotAttempted("why".to_owned()))];
+        let at = |hours: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        let id = steps.add(&user("ann"), outcome(), at(0)).expect("an ID");
+        assert!(steps.outcome(&user("ann"), &id, &order).is_some());
+        assert!(steps.outcome(&user("bob"), &id, &order).is_none());
+        assert!(steps.outcome(&user("ann"), &id, &OrderId::new("1002")).is_none());
+        steps.add(&user("ann"), outcome(), at(13)).expect("an ID");
+        assert!(steps.outcome(&user("ann"), &id, &order).is_none());
     }
 }

@@ -4,7 +4,7 @@
 //! recoup replaces the metrics file atomically, because a collector must never read half of it. The metrics contain no
 //! order, account or person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,10 +21,39 @@ use crate::out_file::{OutFile, Rules};
 
 type Labels = Vec<(&'static str, String)>;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// Prometheus text format 0.0.4, which every collector reads.
+    Text,
+    /// OpenMetrics 1.0, for a client that asks for it.
+    OpenMetrics,
+}
+
+/// Converts OpenMetrics to the older text format: there, HELP and TYPE of a counter have the name of its samples, and no line
+/// ends the text.
+fn as_text(openmetrics: &str) -> String {
+    let counters: BTreeSet<&str> =
+        openmetrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut text = String::with_capacity(openmetrics.len());
+    for line in openmetrics.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
+                text.extend(["# ", what, " ", name, "_total ", rest, "\n"]);
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
 impl Status {
     pub fn write_metrics(&self, path: &Path, overdue: Duration, now: Timestamp) -> Result<()> {
         let text = self
-            .metrics(overdue, now, &ServiceMetrics::default())
+            .metrics(overdue, now, &ServiceMetrics::default(), MetricsFormat::Text)
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
         // The metrics file is world-readable, because the collector runs as another user.
         let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
@@ -37,6 +66,7 @@ impl Status {
         overdue: Duration,
         now: Timestamp,
         served: &ServiceMetrics,
+        format: MetricsFormat,
     ) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("recoup");
         let mut gauge = |name: &str, help: &str, value: Option<i64>| {
@@ -83,6 +113,7 @@ impl Status {
         gauge("confirm_seconds_median", "Median time from send to proof", proof.map(|it| it.median_seconds));
         gauge("confirm_seconds_p90", "90th percentile of the time from send to proof", proof.map(|it| it.p90_seconds));
         self.quota_metrics(&mut registry);
+        self.server_metrics(&mut registry);
         let jobs = Family::<Labels, Gauge>::default();
         for (job, ok_at) in &self.jobs {
             let since = ok_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
@@ -99,7 +130,39 @@ impl Status {
         registry.register("retractions", "Retractions in each state", states);
         let mut text = String::new();
         encode(&mut text, &registry)?;
-        Ok(text)
+        Ok(match format {
+            MetricsFormat::OpenMetrics => text,
+            MetricsFormat::Text => as_text(&text),
+        })
+    }
+
+    /// Only for stores on a server.
+    fn server_metrics(&self, registry: &mut Registry) {
+        let Some(server) = &self.server else { return };
+        let mut gauge = |name: &str, help: &str, value: i64| {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        };
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        gauge("server_version", "Version of the PostgreSQL server, for example 150005", server.version_number);
+        gauge("server_primary", "1 if the server can be written", i64::from(server.is_primary));
+        gauge("server_fsync", "1 if the server syncs its commits", i64::from(server.fsync && server.full_page_writes));
+        gauge("server_standbys", "Connected standbys", server.standbys);
+        let waits = i64::from(server.waits_for_standby);
+        gauge("server_standby_synchronous", "1 if a commit waits for a standby", waits);
+        gauge("server_tls", "1 if the connection is encrypted", i64::from(server.tls.is_some()));
+        let ahead = server.clock_ahead_ms;
+        gauge("server_clock_ahead_milliseconds", "How far the server's clock is ahead of this machine's", ahead);
+        gauge("server_connections", "Open connections of this process", count(server.pool_open));
+        gauge("server_connections_idle", "Open connections that no transaction uses", count(server.pool_idle));
+        gauge("server_connections_most", "The most connections of one process", count(server.pool_most));
+        let sizes = Family::<Labels, Gauge>::default();
+        for table in &server.tables {
+            let labels = vec![("store", table.store.clone()), ("table", table.table.clone())];
+            sizes.get_or_create(&labels).set(table.bytes);
+        }
+        registry.register("server_table_bytes", "Size of each table with its indexes", sizes);
     }
 
     fn quota_metrics(&self, registry: &mut Registry) {
@@ -167,5 +230,19 @@ impl ServiceMetrics {
         if !self.vendor.is_empty() {
             registry.register("vendor_answers", "The vendor's responses by host and status", vendor);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_text_format_names_a_counter_as_its_samples() {
+        let openmetrics = "# HELP a_answers Responses.\n# TYPE a_answers counter\na_answers_total{x=\"# TYPE\"} 1\n\
+                           # HELP a_age_seconds Age.\n# TYPE a_age_seconds gauge\n# UNIT a_age_seconds seconds\na_age_seconds 5\n# EOF\n";
+        let text = "# HELP a_answers_total Responses.\n# TYPE a_answers_total counter\na_answers_total{x=\"# TYPE\"} 1\n\
+                    # HELP a_age_seconds Age.\n# TYPE a_age_seconds gauge\na_age_seconds 5\n";
+        assert_eq!(as_text(openmetrics), text);
     }
 }

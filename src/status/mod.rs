@@ -21,10 +21,11 @@ use crate::retract::{readiness, snapshot};
 use crate::store::budget::{BudgetLine, budgets};
 use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, RuleRead, Run};
 use crate::store::ledger::{Channel, Event, Ledger, Retraction, State};
+use crate::store::server_facts::{ServerFacts, server_facts};
 use crate::store::{Identity, Place};
 
 pub use check::{Limits, Problem};
-pub use metrics::ServiceMetrics;
+pub use metrics::{MetricsFormat, ServiceMetrics};
 pub use text::human_duration;
 
 /// Period of the statistics about the time to proof: proofs of the last 30 days.
@@ -48,7 +49,10 @@ pub struct Status {
     pub tenant: Option<String>,
     /// The Account SID to which index and ledger belong.
     pub account_sid: Option<String>,
-    /// How much of the tenant the index has read; `null` if the index does not exist.
+    /// The server of the stores; left out for files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerFacts>,
+    /// How much of the tenant the index holds; `null` without an index.
     pub coverage: Option<Coverage>,
     /// Age of the newest finished crawl, in seconds.
     pub age_seconds: Option<i64>,
@@ -229,6 +233,7 @@ pub fn gather(
         ledger: ledger.to_string(),
         tenant: None,
         account_sid: None,
+        server: server_facts(database, clock)?,
         coverage: None,
         age_seconds: None,
         age: None,

@@ -6,6 +6,7 @@ use crate::model::counted;
 use crate::model::program_rule::ProgramRule;
 use crate::report::table;
 use crate::store::ledger::State;
+use crate::store::server_facts::ServerFacts;
 
 /// A section of the list of open retractions: its title, and the states that it contains.
 type OpenPart = (&'static str, fn(State) -> bool);
@@ -47,6 +48,19 @@ impl QuotaLine {
     }
 }
 
+fn server_line(server: &ServerFacts) -> String {
+    let role = if server.is_primary { "primary" } else { "STANDBY: nothing can be written" };
+    let safe = if server.fsync { "" } else { ", fsync OFF" };
+    let tls = server.tls.as_deref().unwrap_or("no TLS");
+    let mib = server.tables.iter().map(|table| table.bytes).sum::<i64>() >> 20;
+    let standbys = match (server.standbys, server.waits_for_standby) {
+        (0, _) => "no standby".to_owned(),
+        (count, true) => format!("{} (synchronous)", counted(count as u64, "standby connection")),
+        (count, false) => format!("{} (asynchronous)", counted(count as u64, "standby connection")),
+    };
+    format!("server PostgreSQL {}, {role}{safe}, {standbys}, {tls}, {mib} MiB", server.version)
+}
+
 impl Status {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -56,8 +70,8 @@ impl Status {
         }
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
-        // If the text ends with the problems, it does not repeat why sending is blocked, because the problems include
-        // the reason.
+        lines.extend(self.server.as_ref().map(server_line));
+        // The problems at the end of the text include this reason.
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.line())));
         if let Some(coverage) = &self.coverage {

@@ -19,7 +19,10 @@ mod integrity_check;
 pub mod ledger;
 mod lock;
 pub mod notices;
+pub mod server_facts;
+pub mod service_role;
 mod store_file;
+pub mod transfer;
 mod writable;
 
 pub use db::{Place, Server, no_files};
@@ -85,11 +88,14 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 /// Fails if recoup cannot create files beside a database, which crawls and retractions require. The first writer of a
 /// store creates a missing folder.
 pub fn check_folder(database: &Path) -> Result<()> {
+    // Numbers the probes: two threads must not use the same name, because one would remove the file of the other.
+    static PROBES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.exists() {
         return Ok(());
     }
-    let probe = folder.join(format!(".recoup-{}.probe", std::process::id()));
+    let n = PROBES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let probe = folder.join(format!(".recoup-{}-{n}.probe", std::process::id()));
     create_private(&probe).and_then(|()| std::fs::remove_file(&probe)).map_err(|error| {
         Error::new(Kind::Storage, format!("nothing can be written in {}: {error}", folder.display())).hint(
             "check who owns the folder, or name a place that can be written to with --database or RECOUP_DATABASE",
@@ -144,7 +150,13 @@ pub fn ledger_beside(index: &Path) -> PathBuf {
     index.with_file_name(format!("{stem}-ledger.db"))
 }
 
-/// Returns the default path of the users' database: `NAME-access.db` beside the ledger.
+/// Returns the folder of the page's batches: `NAME-batches` beside the ledger.
+pub fn batches_beside(ledger: &Path) -> PathBuf {
+    let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
+    ledger.with_file_name(format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem)))
+}
+
+/// Returns the default path of the access file: `NAME-access.db` beside the ledger.
 pub fn access_beside(ledger: &Path) -> PathBuf {
     let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
     ledger.with_file_name(format!("{}-access.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))

@@ -215,10 +215,12 @@ pub(crate) fn users_page(body: &[u8]) -> Option<UsersPage> {
 
 fn participant(row: &RawValue) -> Option<Participant> {
     let user: UserWire<'_> = serde_json::from_str(row.get()).ok()?;
+    // PostgreSQL cannot store NUL.
+    let storable = |raw| filled(raw).filter(|text| !text.contains('\0'));
     Some(Participant {
-        user_id: UserId::new(filled(user.id)?),
-        account_id: AccountId::new(filled(user.account_id)?),
-        email: filled(user.email),
+        user_id: UserId::new(storable(user.id)?),
+        account_id: AccountId::new(storable(user.account_id)?),
+        email: storable(user.email),
     })
 }
 

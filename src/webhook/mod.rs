@@ -113,7 +113,7 @@ fn account_of(event: &Envelope) -> Option<AccountId> {
     let data = &event.data;
     let places = [&data["accountId"], &data["user"]["accountId"], &data["reward"]["accountId"]];
     let found = places.into_iter().find_map(|place| place.as_str())?;
-    (!found.is_empty() && found.len() <= 1000).then(|| AccountId::new(found))
+    (!found.is_empty() && found.len() <= 1000 && !found.contains('\0')).then(|| AccountId::new(found))
 }
 
 /// Parses `created` as Unix milliseconds or RFC 3339, because the vendor does not publish its format.

@@ -79,7 +79,7 @@ fn items_are_shown_before_and_after_and_the_end_is_processed() {
     let dry = home.check(&[&args[..], &["--dry-run"]].concat(), 0);
     assert_eq!(entry(&dry)["state"], "would_send");
     assert_eq!(entry(&dry)["change"]["lines"][0]["sku"], first.0.as_str());
-    assert!(puts(&sim).is_empty() && !home.ledger().exists());
+    assert!(puts(&sim).is_empty() && !home.has_ledger());
 
     let ran = home.check(&[&args[..], &["--yes"]].concat(), 0);
     let done = entry(&ran);
@@ -155,7 +155,7 @@ fn an_invalid_partial_refund_is_refused_and_nothing_is_sent() {
     assert!(ran.stderr.contains("--action-id") && !ran.stderr.contains("--all"), "{}", ran.stderr);
     assert_eq!(home.check(&["adjust", "no such order", "--amount", "1", "--yes", "--json"], 4).code, Some(4));
     assert!(puts(&sim).is_empty());
-    assert!(!home.ledger().exists());
+    assert!(!home.has_ledger());
 }
 
 #[test]
@@ -288,6 +288,7 @@ fn killed_between_any_two_steps_a_change_is_sent_at_most_once() {
         assert_eq!(home.run(&args).code, None, "{point}: died by a signal");
         assert_eq!(puts(&sim).len(), usize::from(sent), "{point}");
         let home = home.set("RECOUP_CRASH_AT", "");
+        home.wait_for_locks();
         let verified = home.run(&["verify", "--watch", "--wait", "500ms", "--json"]);
         if end != "none" {
             assert_eq!(verified.state(), end, "{point}: {verified:?}");

@@ -3,7 +3,7 @@
 
 use crate::browser::sign_in;
 use crate::chrome::{Chrome, Screen};
-use crate::service::{Answer, Browser, Service, add_token, add_user};
+use crate::service::{Answer, Browser, Service, add_token, add_user, field};
 use crate::support::{Home, Sim, ready};
 
 fn team() -> (Sim, Home, String) {
@@ -19,11 +19,21 @@ fn secret(page: &Answer) -> String {
     rest.split_once('<').expect("its end").0.to_owned()
 }
 
-/// Posts an administrative change with the administrator's password.
+/// Sends a change with the administrator's password, as a form of a new page view.
 fn change(boss: &Browser<'_>, password: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
-    let mut all = vec![("your_password", password)];
+    submit(boss, password, &form_key(boss), path, fields)
+}
+
+/// Submits a form of the page view with this key.
+fn submit(boss: &Browser<'_>, password: &str, key: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    let mut all = vec![("your_password", password), ("form_key", key)];
     all.extend(fields);
     boss.post(path, &all)
+}
+
+/// Opens a page with forms. Returns the key of its forms.
+fn form_key(boss: &Browser<'_>) -> String {
+    field(&boss.get("/admin").body, "form_key").unwrap_or_else(|| "none".to_owned())
 }
 
 #[test]
@@ -65,7 +75,7 @@ fn an_administrator_manages_users_sessions_and_tokens_and_the_log_has_each_chang
         "user ann: role lead",
         "token 1 of ann added for lookup, batch",
         "token 1 revoked",
-        "user ann: 1 sessions ended",
+        "user ann: 1 session ended",
         "user ann: another password",
         "user ann: disabled",
         "user ann: enabled",
@@ -115,6 +125,65 @@ fn a_change_without_the_password_or_by_another_role_changes_nothing() {
     assert!(
         !lead.get("/lookup").body.contains("href=\"/admin\"") && boss.get("/lookup").body.contains("href=\"/admin\"")
     );
+}
+
+#[test]
+fn a_form_that_is_submitted_twice_is_carried_out_once() {
+    let (_sim, home, password) = team();
+    add_user(&home, "ann", "agent");
+    let service = Service::start(&home);
+    let boss = service.login("boss", &password);
+    let token = [("purpose", "desk"), ("scope", "lookup"), ("days", "30")];
+    let forms: [(&str, &[(&str, &str)], &str); 4] = [
+        ("/admin/users", &[("name", "bob"), ("role", "agent")], "user bob: added as agent"),
+        ("/admin/users/ann/password", &[], "user ann: another password"),
+        ("/admin/users/ann/tokens", &token, "token 1 of ann added for lookup"),
+        ("/admin/schedule/verify/run", &[], "job verify: run now"),
+    ];
+    for (path, fields, logged) in forms {
+        let key = form_key(&boss);
+        let first = submit(&boss, &password, &key, path, fields);
+        let again = submit(&boss, &password, &key, path, fields);
+        if first.status == 200 {
+            let shown = secret(&first);
+            assert!(again.status == 409 && !again.body.contains(&shown), "{path}: {}", again.body);
+            assert!(again.body.contains("Nothing was changed now."), "{path}: {}", again.body);
+        } else {
+            assert_eq!(again.header("location"), first.header("location"), "{path}: {}", again.body);
+        }
+        let log = home.check(&["user", "log"], 0).stdout;
+        assert_eq!(log.matches(logged).count(), 1, "{path}: {log}");
+    }
+    // A form that was refused may be submitted again, and other forms of the same page view too.
+    let key = form_key(&boss);
+    let path = "/admin/users/ann/tokens";
+    assert_eq!(submit(&boss, &password, &key, path, &token[..1]).status, 400);
+    secret(&submit(&boss, &password, &key, path, &token));
+    let other = [("purpose", "other"), ("scope", "lookup"), ("days", "30")];
+    let changed = submit(&boss, &password, &key, path, &other);
+    assert!(changed.status == 409 && changed.body.contains("other values"), "{}", changed.body);
+    assert_eq!(submit(&boss, &password, &key, "/admin/users/ann/role", &[("role", "lead")]).status, 303);
+    assert_eq!(boss.post(path, &[&token[..], &[("your_password", password.as_str())]].concat()).status, 400, "no key");
+}
+
+#[test]
+fn one_session_is_ended_and_the_others_go_on() {
+    let (_sim, home, password) = team();
+    let ann_password = add_user(&home, "ann", "agent");
+    let service = Service::start(&home);
+    let boss = service.login("boss", &password);
+    let (first, second) = (service.login("ann", &ann_password), service.login("ann", &ann_password));
+    let page = boss.get("/admin/users/ann").body;
+    let paths: Vec<&str> = page.split("action=\"").filter_map(|rest| rest.split('"').next()).collect();
+    let paths: Vec<&str> = paths.into_iter().filter(|path| path.ends_with("/end")).collect();
+    assert_eq!(paths.len(), 2, "{page}");
+    let ended = change(&boss, &password, paths[0], &[]);
+    assert_eq!(ended.header("location"), "/admin/users/ann", "{}", ended.body);
+    let mut signed_in = [first.get("/lookup").status, second.get("/lookup").status];
+    signed_in.sort_unstable();
+    assert_eq!(signed_in, [200, 303]);
+    assert_eq!(change(&boss, &password, paths[0], &[]).status, 404, "it has ended already");
+    assert!(boss.get("/admin/log").body.contains("user ann: 1 session ended"));
 }
 
 #[test]

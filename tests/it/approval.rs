@@ -48,8 +48,8 @@ fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
         "{}",
         receipt()
     );
-    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 409, "once");
-    assert_eq!(sim.deletes().len(), 1);
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 303, "to the receipt");
+    assert_eq!(sim.deletes().len(), 1, "once");
     let status = home.check(&["status", "--retraction", "1", "--json"], 0).object();
     assert_eq!(status["person"], "agent");
     assert!(status["events"].to_string().contains("approved by lead"), "{status}");
@@ -87,6 +87,23 @@ fn an_approver_reads_the_plan_and_confirms_it_in_a_second_step() {
     let page = lead.get(&path).body;
     assert!(page.contains("no longer the one that agent asked for") && !page.contains("Approve and send"), "{page}");
     assert!(sim.deletes().is_empty());
+}
+
+#[test]
+fn an_approval_that_is_submitted_twice_leads_to_the_same_receipt() {
+    let (sim, home) = ready(&[]);
+    let passwords = ["agent", "lead"].map(|role| add_user(&home, role, role));
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let service = Service::start(&home);
+    service.login("agent", &passwords[0]).retract(&sim.example("plain").order_id);
+    let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
+    let lead = service.login("lead", &passwords[1]);
+    for _ in 0..2 {
+        let approved = lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]);
+        assert!(approved.header("location").starts_with("/receipt?order="), "{} {}", approved.status, approved.body);
+    }
+    assert_eq!(sim.deletes().len(), 1);
 }
 
 #[test]
@@ -229,6 +246,48 @@ fn disabling_a_user_revokes_their_requests_and_approvals() {
     assert!(sim.deletes().is_empty());
     let refused = home.check(&["user", "disable", "boss", "--json"], 5);
     assert!(refused.stdout.contains("last user"), "{}", refused.stdout);
+}
+
+#[test]
+fn an_approval_ends_when_a_person_loses_the_right_to_it() {
+    for on_the_page in [false, true] {
+        let (sim, home) = ready(&[]);
+        let boss = ["user", "add", "boss", "--role", "admin", "--os-user", &os_user(), "--json"];
+        let boss_password = home.check(&boss, 0).object()["password"].as_str().expect("a password").to_owned();
+        let [lead, agent] = [("lead", "lead"), ("agent", "agent")].map(|(name, role)| add_user(&home, name, role));
+        home.check(&["approval", "limits", "--always"], 0);
+        let service = Service::start(&home);
+        let lead = service.login("lead", &lead);
+        let order = sim.example("plain").order_id;
+        // The approver of a request at the command line becomes an agent before its requester repeats the command.
+        home.check(&["retract", &order, "--yes", "--reason", "refunded"], 5);
+        let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
+        assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[("yes", "1")]).status, 303);
+        let set_role = |name: &str, role: &str| {
+            if on_the_page {
+                let boss = service.login("boss", &boss_password);
+                let key = field(&boss.get("/admin").body, "form_key").expect("a key");
+                let fields = [("role", role), ("your_password", boss_password.as_str()), ("form_key", key.as_str())];
+                assert_eq!(boss.post(&format!("/admin/users/{name}/role"), &fields).status, 303);
+            } else {
+                home.check(&["user", "role", name, role], 0);
+            }
+        };
+        set_role("lead", "agent");
+        home.check(&["retract", &order, "--yes", "--reason", "refunded"], 5);
+        // The requester becomes a viewer before the approval.
+        service.login("agent", &agent).retract(&sim.another("plain").order_id);
+        set_role("agent", "viewer");
+        let open: Vec<String> = home
+            .check(&["approval", "list", "--json"], 0)
+            .objects()
+            .iter()
+            .filter(|one| one["stage"] == "asked")
+            .map(|one| one["person"].to_string())
+            .collect();
+        assert!(!open.iter().any(|person| person.contains("agent")), "{open:?}");
+        assert!(sim.deletes().is_empty());
+    }
 }
 
 #[test]

@@ -239,7 +239,7 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     assert_eq!(ran.object()["orders"], 5);
     assert_eq!(column(&plan, "recoup_plan")[..6], ["send", "send", "send", "send", "send", "refunded in part"]);
     assert_eq!(sim.deletes().len(), 0);
-    assert!(!home.ledger().exists());
+    assert!(!home.has_ledger());
     // Without a terminal `retract --apply` needs --yes.
     let out = home.path("out.csv").display().to_string();
     home.check(&["retract", "--apply", &plan_text, "--out", &out], 5);
@@ -287,7 +287,7 @@ fn a_plan_that_was_edited_is_refused_by_its_row_and_nothing_is_sent() {
     let ran = home.run(&["retract", "--apply", &plan_text, "--out", &out, "--yes"]);
     assert!(ran.stderr.contains(": row 3"), "the row is named: {}", ran.stderr);
     assert_eq!(sim.deletes().len(), 0);
-    assert!(!home.ledger().exists());
+    assert!(!home.has_ledger());
 }
 
 #[test]

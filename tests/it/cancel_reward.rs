@@ -21,7 +21,7 @@ fn one_reward_is_cancelled_once_and_proven() {
     assert!(dry.contains("its action not reversed"), "{dry}");
     home.check(&args(reward, &[]), 5);
     assert_eq!(posts(&sim), 0);
-    assert!(!home.ledger().exists());
+    assert!(!home.has_ledger());
 
     let ran = home.check(&args(reward, &["--yes", "--json"]), 0);
     assert_eq!(ran.state(), "confirmed");

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::adjust::order;
 use crate::notices::{Receiver, SECRET};
-use crate::support::{Home, Ran, Sim, ready, wait_until};
+use crate::support::{Home, Ran, Sim, new_stores, ready, wait_until};
 
 /// Maps each placeholder of the help examples to the simulator's data.
 struct Data(Vec<(&'static str, String)>);
@@ -31,6 +31,14 @@ impl Data {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name);
             std::fs::copy(file, home.path(name)).expect("copied");
         }
+        // A copy of the index, which one example moves to another file.
+        for suffix in ["", "-wal", "-shm"] {
+            let name = |path: &Path| format!("{}{suffix}", path.display());
+            if Path::new(&name(&home.database())).exists() {
+                std::fs::copy(name(&home.database()), name(&home.path("copied.db"))).expect("copied");
+            }
+        }
+        std::fs::write(home.path("place"), home.path("moved.db").display().to_string()).expect("written");
         Self(vec![
             ("1001", format!("'{retracted}'")),
             ("1002", format!("'{}'", several.order_id)),
@@ -44,6 +52,9 @@ impl Data {
             ("8090", "0".to_owned()),
             // One help example uses the listen address of the settings.
             ("8080", port.to_string()),
+            ("recoup_service", format!("example_{}", std::process::id())),
+            ("recoup.db", home.path("copied.db").display().to_string()),
+            ("/etc/recoup/database", home.path("place").display().to_string()),
         ])
     }
 
@@ -70,6 +81,7 @@ fn every_example_of_the_help_runs_against_the_simulator() {
     let home = home.set("RECOUP_NOTICE_SECRET", SECRET);
     home.configure_more(&format!("[serve]\nlisten = '127.0.0.1:{port}'\n[notices]\nwebhook_url = '{}'", receiver.url));
     let data = Data::of(&sim, &home, port);
+    let server = new_stores();
     let mut run = 0;
     for (command, examples) in EXAMPLES {
         let service = (command == "open").then(|| {
@@ -99,10 +111,16 @@ fn every_example_of_the_help_runs_against_the_simulator() {
                 said =
                     said.replace("recoup init", &format!("recoup init --config {}", home.path("new.toml").display()));
             }
-            let ran = Ran::of(&[&said], home.shell(&said).output().expect("bash runs"));
+            let mut shell = home.shell(&said);
+            if let (true, Some(address)) = (*command == *"store", &server) {
+                shell.env("RECOUP_DATABASE", address);
+            }
+            let ran = Ran::of(&[&said], shell.output().expect("bash runs"));
             // The simulated shop's file has an order that no crawl has found, and an order that is retracted.
             let expected: &[i32] = match *line {
                 line if line.contains("--watch-missing") => &[0, 4],
+                // Files have no roles.
+                line if line.starts_with("recoup store") && server.is_none() => &[2],
                 // The simulator has not received the reversal file yet.
                 "recoup file check" => &[0, 7],
                 "recoup reconcile refunds.csv" | "recoup reconcile refunds.csv --out reconciled.csv" => &[0, 6],

@@ -252,7 +252,7 @@ fn a_preflight_reads_live_and_leaves_ledger_and_reserve_alone() {
     assert!((1..=6).contains(&cost), "the description says about 5: {cost}");
     assert_eq!((&receipt["dry_run"], &receipt["retractions"][0]["state"]), (&json!(true), &json!("would_send")));
     assert!(receipt["plan"].is_string(), "{receipt}");
-    assert!(!home.ledger().exists() && sim.deletes().is_empty());
+    assert!(!home.has_ledger() && sim.deletes().is_empty());
     let status = home.check(&["status", "--json"], 0).object();
     let hosts = status["quota"].as_array().expect("the hosts");
     assert!(hosts.len() == 2 && hosts.iter().all(|host| host["last_hour_retraction"] == 0), "{hosts:?}");
@@ -282,7 +282,7 @@ fn only_an_enabled_user_with_the_right_proposes_and_whoever_started_the_server_c
     let mut agent = Assistant::start(&home, &["--as", "agent"]);
     let overriding = json!({ "order_id": order, "reason": "refunded", "overrides": ["stale"] });
     assert_eq!(agent.fails("propose_retraction", &overriding)["kind"], "refused", "overrides need a lead");
-    assert!(!home.ledger().exists(), "nothing was asked for");
+    assert!(!home.has_ledger(), "nothing was asked for");
     let id = agent.works("propose_retraction", &ask)["approval"]["id"].to_string();
     // The operating system user who started `recoup mcp` counts as the requester, whatever name the proposal has.
     let password = home.check(&["user", "add", "me", "--role", "lead", "--os-user", &os_user(), "--json"], 0).object();
@@ -328,7 +328,7 @@ fn a_bad_call_is_a_tool_error_with_kind_sentence_and_hint() {
     }
     let unknown = assistant.request("tools/call", &json!({ "name": "retract", "arguments": { "order_id": order } }));
     assert!(unknown["error"]["message"].as_str().is_some_and(|text| text.contains("no tool")), "{unknown}");
-    assert!(sim.deletes().is_empty() && !home.ledger().exists());
+    assert!(sim.deletes().is_empty() && !home.has_ledger());
     assert_eq!(assistant.works("lookup", &json!({ "order_id": order }))["verdict"], "found", "it still answers");
 }
 

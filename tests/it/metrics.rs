@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::service::{Service, add_token, add_user, percent_encoded};
-use crate::support::{Home, Sim, ready, wait_until};
+use crate::support::{Home, Sim, browser_required, ready, report_skipped, wait_until};
 
 /// Prepares a service that has crawled, retracted and answered, so that every metric has a value.
 fn busy() -> (Sim, Home) {
@@ -15,8 +15,8 @@ fn busy() -> (Sim, Home) {
     (sim, home)
 }
 
-/// Returns the text of `/metrics` after requests that increase every counter of the service.
-fn scrape(home: &Home, order: &str) -> String {
+/// Returns `/metrics` after requests that increase every counter of the service, in each format.
+fn scrape(home: &Home, order: &str) -> [String; 2] {
     add_user(home, "ann", "admin");
     let token = format!("Bearer {}", add_token(home, "ann", &["metrics", "lookup", "preflight"]));
     let service = Service::start(home);
@@ -24,9 +24,15 @@ fn scrape(home: &Home, order: &str) -> String {
     let order = percent_encoded(order);
     service.get(&format!("/api/v1/preflight?order_id={order}"), &[("Authorization", &token)]);
     service.ask("POST", "/webhooks/advocate", &[("Content-Type", "application/json")], b"{}");
-    let read = || service.get("/metrics", &[("Authorization", &token)]).body;
-    wait_until("a job has succeeded", || read().contains("recoup_job_ok_age_seconds{"));
-    read()
+    let read = |accept: &str, kind: &str| {
+        let scraped = service.get("/metrics", &[("Authorization", &token), ("Accept", accept)]);
+        assert!(scraped.header("content-type").starts_with(kind), "{accept}: {}", scraped.header("content-type"));
+        scraped.body
+    };
+    let text = || read("text/html, */*;q=0.1", "text/plain; version=0.0.4");
+    wait_until("a job has succeeded", || text().contains("recoup_job_ok_age_seconds{"));
+    let open = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    [text(), read(open, "application/openmetrics-text; version=1.0.0")]
 }
 
 /// Returns the metric names in Prometheus expressions.
@@ -43,7 +49,10 @@ fn deploy(name: &str) -> String {
 #[test]
 fn every_metric_has_help_and_type_and_deploy_uses_only_metrics_that_exist() {
     let (sim, home) = busy();
-    let text = scrape(&home, &sim.another("plain").order_id);
+    let [plain, text] = scrape(&home, &sim.another("plain").order_id);
+    assert!(text.ends_with("# EOF\n") && !plain.contains("# EOF"), "{plain}");
+    assert!(plain.contains("# TYPE recoup_http_answers_total counter\n"), "{plain}");
+    assert!(text.contains("# TYPE recoup_http_answers counter\n"), "{text}");
     let (mut help, mut types) = (BTreeMap::new(), BTreeMap::new());
     let mut samples = BTreeSet::new();
     for line in text.lines() {
@@ -83,4 +92,31 @@ fn every_metric_has_help_and_type_and_deploy_uses_only_metrics_that_exist() {
     let unknown: Vec<&String> = used.difference(&samples).collect();
     assert!(unknown.is_empty(), "deploy/ uses metrics that do not exist: {unknown:?}\n{text}");
     assert_eq!(names("sum(recoup_a{x=\"1\"}) > 3 * recoup_b"), ["recoup_a", "recoup_b"].map(str::to_owned).into());
+}
+
+#[test]
+fn promtool_has_no_complaint_about_the_metrics() {
+    let is_missing = |error: std::io::Error| {
+        report_skipped(&format!("promtool does not run: {error} (Debian's package prometheus)"));
+    };
+    let promtool = |arg: &str| {
+        let mut command = std::process::Command::new("promtool");
+        command.args(["check", arg]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        command.stderr(std::process::Stdio::piped()).spawn()
+    };
+    if let Err(error) = promtool("metrics").and_then(|mut child| child.kill().and_then(|()| child.wait())) {
+        assert!(!browser_required(), ".ci/run installs promtool: {error}");
+        return is_missing(error);
+    }
+    let (sim, home) = busy();
+    let [of_service, _] = scrape(&home, &sim.another("plain").order_id);
+    let file = home.path("recoup.prom");
+    home.check(&["status", "--metrics-file", &file.display().to_string()], 0);
+    for text in [of_service, std::fs::read_to_string(&file).expect("the metrics")] {
+        let mut child = promtool("metrics").expect("it runs");
+        std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), text.as_bytes()).expect("the metrics go");
+        let checked = child.wait_with_output().expect("it ends");
+        let said = [checked.stdout, checked.stderr].concat();
+        assert!(checked.status.success() && said.is_empty(), "{}\n{text}", String::from_utf8_lossy(&said));
+    }
 }

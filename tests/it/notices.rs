@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ring::hmac;
@@ -144,22 +143,11 @@ fn with_webhook(home: Home, url: &str, more: &str) -> Home {
 
 /// Waits until the service has stored the time from which it sends notices.
 fn wait_for_start(home: &Home) {
-    let path = home.path("recoup-notices.db");
     wait_until("the queue has begun", || {
-        let count = |conn: rusqlite::Connection| {
-            conn.query_row("SELECT count(*) FROM identity WHERE key LIKE 'since %'", [], |row| row.get::<_, i64>(0))
-                .ok()
-        };
-        path.exists() && rusqlite::Connection::open(&path).ok().and_then(count).is_some_and(|count| count > 0)
+        let begun = |count: &str| count.parse::<i64>().is_ok_and(|count| count > 0);
+        home.has_store("notices")
+            && begun(&home.rows("notices", "SELECT count(*) FROM identity WHERE key LIKE 'since %'")[0][0])
     });
-}
-
-/// Returns `true` if a file or its WAL contains a text.
-fn holds(path: &Path, text: &str) -> bool {
-    ["", "-wal"].iter().any(|end| {
-        let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
-        bytes.windows(text.len()).any(|window| window == text.as_bytes())
-    })
 }
 
 #[test]
@@ -324,12 +312,11 @@ fn forgetting_removes_the_orders_from_the_queue() {
     home.check(&["retract", &order.order_id, "--yes", "--reason", "x"], 5);
     wait_until("it is queued", || receiver.all.lock().expect("a list").len() > 1);
     assert_eq!(service.end(), Some(0));
-    let queue = home.path("recoup-notices.db");
-    assert!(holds(&queue, &order.order_id));
+    assert!(home.holds("notices", &order.order_id));
     let truth = sim.truth();
     let account =
         truth.iter().find(|line| line["reward_id"] == order.reward_ids[0].as_str()).expect("its reward")["account_id"]
             .clone();
     home.check(&["forget", account.as_str().expect("an account"), "--ticket", "T-1", "--yes"], 0);
-    assert!(!holds(&queue, &order.order_id));
+    assert!(!home.holds("notices", &order.order_id));
 }

@@ -247,6 +247,9 @@ fn an_absence_depends_on_index_and_ledger() {
         classes(&home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 0)),
         ["confirmed", "not_a_referral"]
     );
+    if home.skip_on_server("the rest moves the ledger's file") {
+        return;
+    }
     // Without the ledger, reconcile would report every cancellation as made outside of recoup.
     let kept = home.path("kept.db");
     std::fs::rename(home.ledger(), &kept).expect("moved away");

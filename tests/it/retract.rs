@@ -58,6 +58,9 @@ fn already_retracted_is_success_that_sends_nothing() {
     let again = home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
     assert_eq!(again.state(), "confirmed");
     assert_eq!(again.object()["retractions"][0]["sent_now"], false);
+    if home.skip_on_server("the rest removes the index's file") {
+        return;
+    }
     // Even without the index recoup sends nothing again, because the ledger has the retraction.
     std::fs::remove_file(home.database()).expect("the index");
     home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
@@ -92,7 +95,7 @@ fn a_dry_run_sends_nothing_and_writes_no_ledger() {
     let text = home.check(&["retract", &order.order_id, "--dry-run"], 0).stdout;
     assert!(text.contains("tenant simulator · Account SID SIMULATOR · dry run"), "{text}");
     assert_eq!(sim.deletes().len(), 0);
-    assert!(!home.ledger().exists());
+    assert!(!home.has_ledger());
 }
 
 #[test]
@@ -419,6 +422,7 @@ fn killed_between_any_two_steps_a_retraction_is_sent_at_most_once() {
         assert_eq!(sim.deletes().len(), usize::from(sent), "{point}");
 
         let home = home.set("RECOUP_CRASH_AT", "");
+        home.wait_for_locks();
         home.run(&["verify", "--watch", "--wait", "1s"]);
         let again = home.run(&["retract", &order.order_id, "--yes", "--json", "--wait", "1s"]);
         home.run(&["verify", "--watch", "--wait", "1s"]);

@@ -71,7 +71,7 @@ fn the_file_is_the_vendors_and_its_lines_are_confirmed_by_their_rewards() {
     let ids: Vec<&str> = orders.iter().map(|(order, _)| order.as_str()).collect();
     let dry = write(&home, &ids, &["--dry-run"]);
     dry.expect(0);
-    assert!(!home.path(NAME).exists() && !home.ledger().exists());
+    assert!(!home.path(NAME).exists() && !home.has_ledger());
 
     let ran = write(&home, &[ids[0], ids[1], "no such order"], &["--ticket", "T-9"]);
     ran.expect(6);

@@ -11,7 +11,7 @@ use crate::support::ready;
 
 /// Returns a path that matches the route and names no existing object.
 fn path(route: &Route) -> String {
-    route.path.replace("{id}", "9999")
+    route.path.replace("{id}", "9999").replace("{session}", "9999")
 }
 
 /// Returns `true` if the auth middleware accepted the request, whatever the handler then answered.

@@ -359,13 +359,16 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
     assert_eq!(lead.post(&format!("{path}/apply"), &[("yes", "1")]).status, 303);
     wait_until("it is applied again", || page().contains(">1 open<"));
     assert_eq!(sim.deletes().len(), 1);
+    assert_eq!(lead.get("/batch/..%2F..%2Fevil").status, 404);
+    if home.skip_on_server("the rest lists the files of a batch") {
+        return;
+    }
     let folder = home.path("recoup-batches");
     let names: Vec<String> = std::fs::read_dir(&folder)
         .expect("the shelf")
         .map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned())
         .collect();
     assert!(names.iter().all(|name| !name.contains("evil")), "{names:?}");
-    assert_eq!(lead.get("/batch/..%2F..%2Fevil").status, 404);
 }
 
 #[test]

@@ -264,6 +264,106 @@ impl Home {
         self.path("recoup-ledger.db")
     }
 
+    /// Reports a skipped test, and returns `true`, if the stores are on a server. `why` says what only files have.
+    #[must_use]
+    pub fn skip_on_server(&self, why: &str) -> bool {
+        if self.server().is_some() {
+            report_skipped(&format!("not on a server: {why}"));
+        }
+        self.server().is_some()
+    }
+
+    /// Waits until the locks of killed processes have expired. The operating system releases those of files at once.
+    pub fn wait_for_locks(&self) {
+        for store in ["index", "ledger"] {
+            let held = "SELECT count(*) FROM locks WHERE until_ms >= extract(epoch FROM clock_timestamp()) * 1000";
+            if self.server().is_some() && self.has_store(store) {
+                wait_until("the locks expire", || self.rows(store, held) == [["0"]]);
+            }
+        }
+    }
+
+    /// Returns whether there is a ledger. On a server, the first lock creates the tables, and the first send the ledger.
+    pub fn has_ledger(&self) -> bool {
+        let begun = || self.rows("ledger", "SELECT count(*) FROM identity WHERE key = 'ledger_id'") == [["1"]];
+        self.has_store("ledger") && (self.server().is_none() || begun())
+    }
+
+    /// Returns whether there is the file or the schema of a store.
+    pub fn has_store(&self, store: &str) -> bool {
+        match self.server() {
+            None => self.file_of(store).exists(),
+            Some(_) => self.psql(store, "SELECT to_regclass('identity') IS NOT NULL") == "t",
+        }
+    }
+
+    fn file_of(&self, store: &str) -> PathBuf {
+        if store == "index" { self.database() } else { self.path(&format!("recoup-{store}.db")) }
+    }
+
+    /// Reads rows of a store past recoup: `index`, `ledger`, `access` or `notices`.
+    pub fn rows(&self, store: &str, sql: &str) -> Vec<Vec<String>> {
+        if self.server().is_some() {
+            let text = self.psql(store, sql);
+            return text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
+        }
+        let conn = rusqlite::Connection::open(self.file_of(store)).expect("the file");
+        let mut select = conn.prepare(sql).expect("valid SQL");
+        let columns = select.column_count();
+        let text = |row: &rusqlite::Row<'_>, n| match row.get_ref(n)? {
+            rusqlite::types::ValueRef::Integer(number) => Ok(number.to_string()),
+            value => Ok(value.as_str().unwrap_or_default().to_owned()),
+        };
+        let rows = select.query_map([], |row| (0..columns).map(|n| text(row, n)).collect::<Result<Vec<_>, _>>());
+        rows.expect("rows").map(|row| row.expect("a row")).collect()
+    }
+
+    /// Changes a store past recoup, without the triggers of the ledger, as an attacker with an SQL editor could.
+    pub fn tamper(&self, store: &str, sql: &str) {
+        if self.server().is_some() {
+            let drop_triggers = "DO $$ DECLARE t record; BEGIN
+                 FOR t IN SELECT tgname, CAST(tgrelid AS regclass) AS rel FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+                     WHERE NOT tgisinternal AND relnamespace = to_regnamespace(quote_ident(current_schema()))
+                 LOOP EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.rel); END LOOP; END $$;
+                 SET session_replication_role = replica";
+            self.psql(store, &format!("{drop_triggers}; {sql}"));
+            return;
+        }
+        let conn = rusqlite::Connection::open(self.file_of(store)).expect("the file");
+        let triggers =
+            "SELECT coalesce(group_concat('DROP TRIGGER ' || name, ';'), '') FROM sqlite_master WHERE type = 'trigger'";
+        let triggers: String = conn.query_row(triggers, [], |row| row.get(0)).expect("triggers");
+        conn.execute_batch(&format!("PRAGMA foreign_keys = off; {triggers}; {sql}")).expect("tampered");
+    }
+
+    /// Returns whether a store contains a text: its file with the log, or a dump of its schema.
+    pub fn holds(&self, store: &str, text: &str) -> bool {
+        let bytes = if let Some(address) = self.server() {
+            let (server, schema) = address_parts(address);
+            let dump = Command::new("pg_dump").args([server, "-n", &format!("{schema}_{store}")]).output();
+            let dump = dump.expect("pg_dump runs");
+            assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+            dump.stdout
+        } else {
+            let file = self.file_of(store);
+            let read = |end| std::fs::read(format!("{}{end}", file.display())).unwrap_or_default();
+            [read(""), read("-wal")].concat()
+        };
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    /// Runs statements on a store of the server, and returns the rows as text.
+    fn psql(&self, store: &str, sql: &str) -> String {
+        let (server, schema) = address_parts(self.server().expect("a server"));
+        let ran = Command::new("psql")
+            .args([server, "-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .env("PGOPTIONS", format!("-c search_path={schema}_{store}"))
+            .output()
+            .expect("psql runs");
+        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("UTF-8").trim_end_matches('\n').to_owned()
+    }
+
     /// Returns a command that runs the binary with these arguments, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.command_of(env!("CARGO_BIN_EXE_recoup"));
@@ -476,6 +576,12 @@ pub fn new_stores() -> Option<String> {
     };
     let (process, n) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
     Some(format!("{server}?sslmode=disable&lock_seconds=3&schema=t{process}_{n}"))
+}
+
+/// Splits the address of stores into the server and the prefix of the schemas.
+fn address_parts(address: &str) -> (&str, &str) {
+    let (server, parameters) = address.split_once('?').expect("parameters");
+    (server, parameters.rsplit_once("schema=").expect("a schema").1)
 }
 
 /// Returns the operating system's name of the current user.

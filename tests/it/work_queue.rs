@@ -86,3 +86,20 @@ fn the_orders_that_a_user_has_opened_are_shown_to_that_user_only() {
         assert!(!bytes.windows(order.len()).any(|part| part == order.as_bytes()), "{file}");
     }
 }
+
+#[test]
+fn the_health_page_shows_every_time_in_the_form_that_the_browser_localises() {
+    let (sim, home) = ready(&[]);
+    let password = add_user(&home, "viewer", "viewer");
+    home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
+    let other = sim.another("plain").order_id;
+    home.command(&["retract", &other, "--yes"]).env("RECOUP_AUTH_TOKEN", "wrong").output().expect("it runs");
+    let service = Service::start(&home);
+    let page = service.login("viewer", &password).get("/health").body;
+    assert!(page.contains("(read <time datetime=\"") && page.contains("refused the credentials"), "{page}");
+    // Without `time` elements and attributes, no RFC 3339 time is left.
+    let bare: String = page.split('<').filter_map(|part| part.split_once('>').map(|(_, text)| text)).collect();
+    let is_time = |word: &str| word.len() > 18 && word.as_bytes()[10] == b'T' && word.contains('Z');
+    let raw: Vec<&str> = bare.split([' ', '\n', '(', ')']).filter(|word| word.is_ascii() && is_time(word)).collect();
+    assert!(raw.is_empty(), "{raw:?}: {page}");
+}

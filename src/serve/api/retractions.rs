@@ -114,6 +114,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, _caller: Caller,
         since: page.since,
         until: page.until,
         after: page.after_number()?,
+        newest_first: false,
         limit: page.limit + 1,
     };
     let this = Arc::clone(&app);

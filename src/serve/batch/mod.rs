@@ -349,6 +349,7 @@ impl App {
         let report = Arc::new(Report::silent());
         self.batches.set_running(&batch.id, batch.stage, Arc::clone(&report));
         let (app, who) = (Arc::clone(self), who.clone());
+        let is_applied = matches!(job, Job::Apply);
         self.actions.tasks.spawn(async move {
             let done = app.run_job(job, &who, &mut batch, &report).await;
             if let Err(error) = &done {
@@ -359,6 +360,9 @@ impl App {
             }
             drop(lock);
             app.batches.clear_running(&batch.id);
+            if is_applied {
+                app.batches.add_ended(&[&batch.person, &who.name], &batch.id);
+            }
         });
         Ok(started)
     }

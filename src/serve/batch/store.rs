@@ -17,7 +17,7 @@ use super::{Batch, Stage};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::store::batch_parts::BatchParts;
-use crate::store::{Identity, Place, ProcessLock};
+use crate::store::{Identity, Place, ProcessLock, batches_beside};
 
 /// How long a batch is stored. The ledger stores the sent requests permanently.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -70,6 +70,9 @@ pub(in crate::serve) struct BatchStore {
     /// Stage and progress of the batches for which this process runs a job.
     running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
     pub(super) counted: CountCache,
+    /// By user: the batches of theirs whose last run has ended and whose page they have not opened since. In memory only: the
+    /// list has every batch.
+    ended: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl BatchStore {
@@ -77,14 +80,16 @@ impl BatchStore {
     /// first batch creates the store.
     pub(in crate::serve) fn beside(ledger: &Place, identity: &Identity) -> Self {
         let shelf = match ledger {
-            Place::File(path) => {
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                let name = format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem));
-                Shelf::Folder(path.with_file_name(name))
-            }
+            Place::File(path) => Shelf::Folder(batches_beside(path)),
             Place::Server(_) => Shelf::Rows(BatchParts::at(ledger, identity)),
         };
-        Self { shelf, ledger: ledger.clone(), running: Mutex::default(), counted: CountCache::default() }
+        Self {
+            shelf,
+            ledger: ledger.clone(),
+            running: Mutex::default(),
+            counted: CountCache::default(),
+            ended: Mutex::default(),
+        }
     }
 
     /// Returns a new batch ID with so many random bits that a client cannot guess it.
@@ -191,6 +196,9 @@ impl BatchStore {
                     self.remove(&batch.id, part);
                 }
                 self.counted.remove(&batch.id);
+                self.ended.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|ids| {
+                    ids.retain(|id| *id != batch.id);
+                });
             } else if age > KEEP_UPLOAD {
                 self.remove_upload(&batch.id);
             }
@@ -228,6 +236,29 @@ impl BatchStore {
                 Shelf::Folder(folder) => drop(fs::remove_file(part.path(folder, id))),
                 Shelf::Rows(rows) => drop(rows.remove(id, part.extension())),
             }
+        }
+    }
+
+    /// Remembers that a run has ended, for these users.
+    pub(super) fn add_ended(&self, users: &[&str], id: &str) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        for user in users {
+            let of_user = ended.entry((*user).to_owned()).or_default();
+            if !of_user.iter().any(|known| known == id) {
+                of_user.push(id.to_owned());
+            }
+        }
+    }
+
+    /// Returns the batches of a user that have ended and were not seen since.
+    pub(in crate::serve) fn ended_unseen(&self, user: &str) -> Vec<String> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(user).cloned().unwrap_or_default()
+    }
+
+    /// Records that a user has opened the page of a batch.
+    pub(in crate::serve) fn seen(&self, user: &str, id: &str) {
+        if let Some(of_user) = self.ended.lock().unwrap_or_else(PoisonError::into_inner).get_mut(user) {
+            of_user.retain(|known| known != id);
         }
     }
 

@@ -180,7 +180,15 @@ pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Pat
             .hint("look at the plan of the request, tick that you have read it, then approve")
             .into());
     }
-    let (approved, is_carried_out) = app.approve(&form.caller.who, &id, form.fields.text("reason")).await?;
+    let (approved, is_carried_out) = match app.approve(&form.caller.who, &id, form.fields.text("reason")).await {
+        Ok(done) => done,
+        // A form that is submitted again finds the approval in use.
+        Err(error) if error.kind == Kind::Refused => match app.approval(&id)? {
+            used if used.stage == Stage::Used => (used, true),
+            _ => return Err(error.into()),
+        },
+        Err(error) => return Err(error.into()),
+    };
     let to = match (is_carried_out, approved.subject["order_id"].as_str()) {
         (true, Some(order)) => format!("/receipt?order={}", in_link(order)),
         _ => "/approvals".to_owned(),

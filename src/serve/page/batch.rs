@@ -146,6 +146,9 @@ pub(in crate::serve) async fn show(
     if batch.stage == Stage::Explaining {
         return explain::show(&app, &caller, &id);
     }
+    if !matches!(batch.stage, Stage::Applying | Stage::Planning) {
+        app.batches.seen(&caller.who.name, &id);
+    }
     let this = Arc::clone(&app);
     let page = app.blocking(move || BatchPage::of(&this, &caller, batch, &query));
     Ok(rendered(&page.await?))

@@ -31,11 +31,12 @@ struct DashboardPage {
     retractions: Vec<(String, String)>,
     open: usize,
     standing: Vec<(i64, String)>,
-    refusals: Vec<String>,
+    /// Commands whose credentials the vendor has refused: name, time, message.
+    refusals: Vec<(String, String, String)>,
     /// The reasons why recoup can send nothing now, each with its remedy.
     blocked: Vec<String>,
-    /// For each program: whether recoup found its refund rule, and a text about the rule.
-    rules: Vec<(bool, String)>,
+    /// For each program: whether recoup found its refund rule, a text about the rule, and when recoup read it.
+    rules: Vec<(bool, String, String)>,
     quota: Vec<Quota>,
     runs: Vec<Run>,
     crawls: String,
@@ -92,12 +93,12 @@ fn page_of(status: &Status, layout: Layout) -> Result<DashboardPage> {
         refusals: status
             .refusals
             .iter()
-            .map(|one| format!("recoup {} at {}: {}", one.command, one.at, one.message))
+            .map(|one| (one.command.clone(), one.at.clone(), one.message.clone()))
             .collect(),
         rules: status
             .program_rules
             .iter()
-            .map(|rule| (rule.state != RuleState::NoSuchRule, rule.dated_line()))
+            .map(|rule| (rule.state != RuleState::NoSuchRule, rule.line(), rule.read_at.clone()))
             .collect(),
         quota: status.quota.iter().enumerate().map(quota_line).collect::<Result<_>>()?,
         runs: status.runs.iter().map(run_line).collect(),

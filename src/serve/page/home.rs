@@ -32,9 +32,6 @@ const LINES: usize = 20;
 /// How long the start page shows a failed retraction.
 const FAILED_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Maximum number of failed retractions that are read to find the newest ones.
-const FAILURES_READ: usize = 1_000;
-
 const DOUBTFUL: [LedgerState; 2] = [LedgerState::Unknown, LedgerState::Unconfirmed];
 const OPEN: [LedgerState; 4] =
     [LedgerState::Planned, LedgerState::Sending, LedgerState::Queued, LedgerState::HandedOver];
@@ -153,7 +150,7 @@ impl HomePage {
         for watched in ledger.watched()? {
             match watched.found_at {
                 None => self.watched += 1,
-                Some(_) if was_retracted(ledger, &watched.order_id)? => {}
+                Some(_) if was_retracted(app, ledger, &watched.order_id)? => {}
                 Some(_) => self.found.extend(FoundOrder::of(watched)),
             }
         }
@@ -184,15 +181,23 @@ impl Section {
     /// Returns the newest retractions of the last month in these states.
     fn newest(ledger: &Ledger, states: &[LedgerState], now: Timestamp) -> Result<Self> {
         let since = now.checked_sub(FAILED_FOR).unwrap_or(Timestamp::MIN);
-        let filter = Filter { states: states.to_vec(), since: Some(since), limit: FAILURES_READ, ..Filter::default() };
-        let found = ledger.list(&filter)?;
-        let lines = found.iter().rev().take(LINES).map(RetractionLine::of).collect();
-        Ok(Self { more: found.len() > LINES, lines })
+        let (states, since, limit) = (states.to_vec(), Some(since), LINES + 1);
+        let found = ledger.list(&Filter { states, since, limit, newest_first: true, ..Filter::default() })?;
+        Ok(Self { more: found.len() > LINES, lines: found.iter().take(LINES).map(RetractionLine::of).collect() })
     }
 }
 
-fn was_retracted(ledger: &Ledger, order: &OrderId) -> Result<bool> {
-    Ok(ledger.of_order(order)?.iter().any(|one| one.state.may_have_been_sent()))
+/// Whether a retraction of each known action of an order may have been sent.
+fn was_retracted(app: &App, ledger: &Ledger, order: &OrderId) -> Result<bool> {
+    let mut sent = ledger.of_order(order)?;
+    sent.retain(|one| one.state.may_have_been_sent() && one.channel.takes_all_back());
+    // A request by order ID names no action.
+    if sent.is_empty() || sent.iter().any(|one| one.action_id.is_none()) {
+        return Ok(!sent.is_empty());
+    }
+    let found = app.index.with(|index| index.map_or_else(|| Ok(Vec::new()), |index| index.find(order)))?;
+    let mut actions = found.iter().filter_map(|found| found.action_id.as_ref());
+    Ok(actions.all(|action| sent.iter().any(|one| one.action_id.as_ref() == Some(action))))
 }
 
 /// Returns the batches that are not done, in their present stages, the newest first.

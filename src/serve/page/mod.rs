@@ -61,6 +61,8 @@ pub(super) struct User {
     pub(super) administers: bool,
     /// Number of requests that wait for this user's approval; `None` if the service cannot read the ledger.
     pub(super) approvals_waiting: Option<usize>,
+    /// This user's batches that have ended and whose page they have not opened since.
+    pub(super) ended_batches: Vec<String>,
 }
 
 impl Layout {
@@ -74,6 +76,11 @@ impl Layout {
             sees_health: caller.who.may(Right::SeeHealth),
             administers: caller.who.may(Right::Administer),
             approvals_waiting: app.approvals_waiting_for(&caller.who),
+            ended_batches: if caller.who.may(Right::Batch) {
+                app.batches.ended_unseen(&caller.who.name)
+            } else {
+                Vec::new()
+            },
         });
         Self {
             title: title.into(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::{IntoResponse, Redirect};
+use axum::response::{IntoResponse, Redirect, Response};
 
 use super::preflight::{query_of, request_of};
 use super::view::{Verdicts, in_link};
@@ -89,6 +89,10 @@ async fn show_plan(app: &Arc<App>, caller: &Caller, mut request: RetractRequest,
     } else {
         app.actions.look(&caller.who, &request, Spends::Retraction).await?
     };
+    // A form that is submitted again finds its own retraction.
+    if changed && !look.sends() && look.receipt.retractions.iter().any(|entry| entry.id.is_some()) {
+        return Ok(to_receipt(&request));
+    }
     let verdicts = Verdicts::of(look);
     request.plan = Some(verdicts.plan.clone());
     Ok(rendered(&ReviewPage {
@@ -120,7 +124,11 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
     if let Some(error) = nothing_sent(&receipt) {
         return Err(error.into());
     }
-    Ok(Redirect::to(&format!("/receipt?order={}", in_link(request.order_id.as_str()))).into_response())
+    Ok(to_receipt(&request))
+}
+
+fn to_receipt(request: &RetractRequest) -> Response {
+    Redirect::to(&format!("/receipt?order={}", in_link(request.order_id.as_str()))).into_response()
 }
 
 /// Builds the retract request from a form. Fails if the form overrides a check that the user may not override.

@@ -1,6 +1,8 @@
 //! Retracts several orders in one step, on three pages: the checked list, the exact plans, and the result for each
 //! order.
 //!
+//! The last page reads the ledger, so it can be reloaded, and a form that is submitted again leads to the same page.
+//!
 //! The checked list is part of the look-up page. Each order has its own plan, as if it were retracted alone, and the
 //! confirmation contains the fingerprint of each plan that the user saw. A user retracts an order with several actions
 //! on the order's own page.
@@ -9,21 +11,22 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
+use axum::response::{IntoResponse, Redirect};
 
 use super::retract::reason_of;
 use super::view::{Verdicts, in_link};
-use super::{ErrorPage, Layout, PageResult, rendered};
+use super::{ErrorPage, Layout, PageResult, rendered, words};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
-use crate::model::counted;
 use crate::model::order_text::visible;
+use crate::model::{OrderId, counted};
 use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
-use crate::serve::extractors::{Fields, Form};
+use crate::serve::extractors::{Caller, Fields, Form, Query};
 use crate::serve::looking::{Look, Spends};
 use crate::serve::several::{Outcome, RETRACTED_AT_ONCE};
 use crate::serve::ui_text;
-use crate::store::ledger::State as LedgerState;
+use crate::store::ledger::Retraction;
 
 #[derive(Template)]
 #[template(path = "several_review.html")]
@@ -79,7 +82,7 @@ pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) ->
     let fields = &form.fields;
     let requests = requests_of(fields)?;
     let disposition = requests.first().map(|request| request.disposition.clone()).unwrap_or_default();
-    let back = list_link(&requests);
+    let back = list_link(&requests.iter().map(|request| request.order_id.clone()).collect::<Vec<_>>());
     let looks = app.actions.look_at_several(&form.caller.who, requests.clone(), Spends::Retraction).await;
     let (mut orders, mut left_out, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
     for (request, look) in requests.iter().zip(looks) {
@@ -120,18 +123,29 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
     for (request, plan) in requests.iter_mut().zip(plans) {
         request.plan = Some(plan.to_owned()).filter(|plan| !plan.is_empty());
     }
-    let list = list_link(&requests);
     let outcomes = app.actions.retract_several(&form.caller.who, requests).await?;
-    let lines: Vec<Line> = outcomes.into_iter().map(|(order, outcome)| Line::of(order.as_str(), outcome)).collect();
+    let orders: Vec<String> = outcomes.iter().map(|(order, _)| format!("&order={}", in_link(order.as_str()))).collect();
+    let step = app.steps.add(&form.caller.who, outcomes, app.clock.now())?;
+    Ok(Redirect::to(&format!("/retract/several/sent?step={step}{}", orders.concat())).into_response())
+}
+
+/// Shows what became of each order. The ledger has what was sent, and the stored step the reasons for the others.
+pub(in crate::serve) async fn sent(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
+    let step = fields.get("step").unwrap_or_default();
+    let mut lines = Vec::new();
+    let mut orders = Vec::new();
+    for text in fields.all("order").take(RETRACTED_AT_ONCE) {
+        let order = lookup::order_id(text)?;
+        let outcome = app.steps.outcome(&caller.who, step, &order);
+        lines.push(Line::of(&order, &app.actions.recorded_retractions(&order)?, outcome));
+        orders.push(order);
+    }
+    let title = format!("What became of {}", counted(lines.len() as u64, "order"));
     Ok(rendered(&OutcomePage {
-        layout: Layout::of(
-            &app,
-            format!("What became of {}", counted(lines.len() as u64, "order")),
-            Some(&form.caller),
-        ),
+        layout: Layout::of(&app, title, Some(&caller)),
         has_unsent: lines.iter().any(|line| line.tone == "quiet"),
         lines,
-        list,
+        list: list_link(&orders),
     }))
 }
 
@@ -161,47 +175,63 @@ fn requests_of(fields: &Fields) -> Result<Vec<RetractRequest>> {
 }
 
 /// Returns the link to the list of these orders.
-fn list_link(requests: &[RetractRequest]) -> String {
-    let ids: Vec<&str> = requests.iter().map(|request| request.order_id.as_str()).collect();
+fn list_link(orders: &[OrderId]) -> String {
+    let ids: Vec<&str> = orders.iter().map(OrderId::as_str).collect();
     format!("/lookup?orders={}", in_link(&ids.join("\n")))
 }
 
 impl Line {
-    fn of(order: &str, outcome: Outcome) -> Self {
-        let heading = visible(order).into_owned();
-        let order_page = || (format!("/lookup?orders={}", in_link(order)), "Look at the order".to_owned());
+    /// Describes what became of an order. What the ledger has recorded outranks the stored outcome, which is that of one
+    /// submission.
+    fn of(order: &OrderId, recorded: &[Retraction], outcome: Option<Outcome>) -> Self {
+        let may_be_sent = recorded.iter().any(|one| one.state.may_have_been_sent());
         match outcome {
-            Outcome::Recorded(receipt) => {
-                let states: Vec<&str> = receipt.retractions.iter().map(|entry| entry.state.as_str()).collect();
-                let newest = states.iter().find_map(|word| LedgerState::named(word));
-                let why = receipt.error.map(|error| ErrorPage::from(error).message);
-                Self {
-                    heading,
-                    tone: newest.map_or("open", ui_text::tone_of),
-                    state: states.join(", ").replace('_', " "),
-                    why: why.unwrap_or_else(|| newest.map(ui_text::meaning_of).unwrap_or_default().to_owned()),
-                    link: (format!("/receipt?order={}", in_link(order)), "Receipt".to_owned()),
-                }
-            }
-            Outcome::NotSent(error) => {
+            Some(Outcome::Recorded { error, .. }) => Self::recorded(order, recorded, error),
+            _ if may_be_sent => Self::recorded(order, recorded, None),
+            Some(Outcome::NotSent(error)) => {
                 let approval = error.details.as_ref().and_then(|details| details.approval);
                 let link = approval.map(|id| (format!("/approvals/{id}"), format!("Approval {id}")));
                 let error = ErrorPage::from(error);
-                Self {
-                    heading,
-                    tone: "quiet",
-                    state: error.heading.to_owned(),
-                    why: error.message,
-                    link: link.unwrap_or_else(order_page),
-                }
+                let line = Self::new(order, "quiet", error.heading, error.message);
+                Self { link: link.unwrap_or(line.link), ..line }
             }
-            Outcome::NotAttempted(why) => Self {
-                heading,
-                tone: "quiet",
-                state: "Not attempted".to_owned(),
-                why: format!("Nothing was sent: {why}"),
-                link: order_page(),
-            },
+            Some(Outcome::NotAttempted(why)) => {
+                Self::new(order, "quiet", "Not attempted", format!("Nothing was sent: {why}"))
+            }
+            Some(Outcome::Unknown(error)) => {
+                let why = format!(
+                    "recoup failed while it retracted this order, and the ledger has no request for it: {}. Look at the \
+                     order before you retract it again.",
+                    ErrorPage::from(error).message
+                );
+                Self::new(order, "bad", "Unknown", why)
+            }
+            None if !recorded.is_empty() => Self::recorded(order, recorded, None),
+            None => {
+                Self::new(order, "quiet", "Not in the ledger", "The ledger has no request for this order.".to_owned())
+            }
         }
+    }
+
+    fn new(order: &OrderId, tone: &'static str, state: &str, why: String) -> Self {
+        Self {
+            heading: visible(order.as_str()).into_owned(),
+            tone,
+            state: state.to_owned(),
+            why,
+            link: (format!("/lookup?orders={}", in_link(order.as_str())), "Look at the order".to_owned()),
+        }
+    }
+
+    /// Describes the retractions of an order in their present states.
+    fn recorded(order: &OrderId, recorded: &[Retraction], error: Option<Error>) -> Self {
+        let states: Vec<&str> = recorded.iter().map(|one| words::retraction_state(one.state)).collect();
+        let newest = recorded.last().map(|one| one.state);
+        let why = error.map(|error| ErrorPage::from(error).message);
+        let why = why.unwrap_or_else(|| newest.map(ui_text::meaning_of).unwrap_or_default().to_owned());
+        let tones = || recorded.iter().map(|one| ui_text::tone_of(one.state));
+        let tone = ["bad", "open", "good"].into_iter().find(|tone| tones().any(|one| one == *tone));
+        let line = Self::new(order, tone.unwrap_or("open"), &states.join(", "), why);
+        Self { link: (format!("/receipt?order={}", in_link(order.as_str())), "Receipt".to_owned()), ..line }
     }
 }

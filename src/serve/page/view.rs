@@ -157,10 +157,9 @@ pub(super) struct Verdicts {
 
 impl Verdicts {
     pub(super) fn of(look: Look) -> Self {
+        let (sends, stops) = (look.sends(), look.stops());
         let Look { receipt, read_at, .. } = look;
         let entries = &receipt.retractions;
-        let stops = entries.iter().any(|entry| entry.verdict == Some(Verdict::Stop));
-        let sends = !stops && receipt.error.is_none() && entries.iter().any(|entry| entry.state == "would_send");
         let warns = entries.iter().any(|entry| entry.verdict == Some(Verdict::GoWithWarning));
         let (tone, heading) = match (stops, sends, warns) {
             (true, ..) => ("bad", "It cannot be retracted: a check stops it"),

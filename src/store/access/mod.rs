@@ -11,7 +11,7 @@ mod users;
 
 use jiff::Timestamp;
 
-use super::db::{Conn, ToValue};
+use super::db::{Conn, DbError, ToValue, Tx};
 use super::{Identity, Layout, Place};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, hex};
@@ -20,7 +20,7 @@ pub use idempotency::Idempotency;
 pub use sessions::SessionRow;
 pub use sign_in_attempts::CountedKey;
 pub use tokens::{NewToken, TokenRow};
-pub use users::UserRow;
+pub use users::{UserCheck, UserRow};
 
 pub(super) const LAYOUT: Layout = Layout {
     name: "access file",
@@ -33,6 +33,13 @@ pub(super) const LAYOUT: Layout = Layout {
 
 /// The minimum interval between two updates of a session's or token's last use.
 const SEEN_EVERY_MS: i64 = 60_000;
+
+/// Who changes users or tokens, and when. The log has both.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    pub actor: &'a Actor,
+    pub at: Timestamp,
+}
 
 /// The open users' database. Tasks and threads share one `AccessFile`; a mutex serialises their access.
 #[derive(Debug)]
@@ -67,10 +74,25 @@ impl AccessFile {
         &self.csrf_key
     }
 
-    /// Records a change to users or tokens.
-    pub fn log(&self, actor: &Actor, what: &str, now: Timestamp) -> Result<()> {
-        let insert = "INSERT INTO log (at, person, host, what) VALUES (?1, ?2, ?3, ?4)";
-        self.run(insert, &[&text(now), &actor.person, &actor.host, &what])
+    /// Records a change to something that is not in this file.
+    pub fn log(&self, by: &By<'_>, what: &str) -> Result<()> {
+        self.conn.write(|tx| log(tx, by, what))
+    }
+
+    /// Changes users or tokens, and records the change in the same transaction. `work` returns its result and the text for the
+    /// log; without a text, it has changed nothing.
+    fn change<T>(
+        &self,
+        by: &By<'_>,
+        mut work: impl FnMut(&Tx<'_>) -> Result<(T, Option<String>), DbError>,
+    ) -> Result<T> {
+        self.conn.write(|tx| {
+            let (done, what) = work(tx)?;
+            if let Some(what) = what {
+                log(tx, by, &what)?;
+            }
+            Ok(done)
+        })
     }
 
     /// Returns the changes to users and tokens, oldest first. Each returned change has its time, its person, and a
@@ -84,6 +106,11 @@ impl AccessFile {
     fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<()> {
         self.conn.write(|tx| tx.run(sql, args)).map(drop)
     }
+}
+
+fn log(tx: &Tx<'_>, by: &By<'_>, what: &str) -> Result<(), DbError> {
+    let insert = "INSERT INTO log (at, person, host, what) VALUES (?1, ?2, ?3, ?4)";
+    tx.run(insert, &[&text(by.at), &by.actor.person, &by.actor.host, &what]).map(drop)
 }
 
 /// Reads the secret key of CSRF tokens. A new users' database gets a random key.

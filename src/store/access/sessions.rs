@@ -1,12 +1,15 @@
 //! Sessions of users on the page, identified by the hash of their cookie.
 
-use super::{AccessFile, SEEN_EVERY_MS};
+use super::{AccessFile, By, SEEN_EVERY_MS};
 use crate::error::Result;
+use crate::model::{counted, hex};
 use crate::store::db::{DbError, Row};
 
 /// A session of a user who may sign in. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
+    /// Names the session and reveals nothing of its cookie: the start of the hash, in hexadecimal.
+    pub id: String,
     pub user: String,
     /// The user's current role in recoup.
     pub role: String,
@@ -17,7 +20,7 @@ pub struct SessionRow {
     pub seen_ms: i64,
 }
 
-const SELECT: &str = "SELECT u.name, u.role, u.os_user, s.created_ms, s.seen_ms FROM sessions s
+const SELECT: &str = "SELECT u.name, u.role, u.os_user, s.created_ms, s.seen_ms, s.hash FROM sessions s
     JOIN users u ON u.name = s.user_name";
 
 fn from_row(row: &Row<'_>) -> Result<SessionRow, DbError> {
@@ -27,7 +30,15 @@ fn from_row(row: &Row<'_>) -> Result<SessionRow, DbError> {
         os_user: row.get(2)?,
         created_ms: row.get(3)?,
         seen_ms: row.get(4)?,
+        id: id_of(row.get(5)?),
     })
+}
+
+/// Number of bytes of a hash that name a session.
+const ID_BYTES: usize = 8;
+
+fn id_of(hash: &[u8]) -> String {
+    hex(&hash[..hash.len().min(ID_BYTES)])
 }
 
 impl AccessFile {
@@ -50,9 +61,23 @@ impl AccessFile {
     }
 
     /// Ends every session of a user. Returns the number of ended sessions.
-    pub fn end_sessions_of(&self, name: &str) -> Result<u64> {
+    pub fn end_sessions_of(&self, name: &str, by: &By<'_>) -> Result<u64> {
         let delete = "DELETE FROM sessions WHERE user_name = ?1";
-        self.conn.write(|tx| tx.run(delete, &[&name]))
+        self.change(by, |tx| {
+            let ended = tx.run(delete, &[&name])?;
+            Ok((ended, Some(format!("user {name}: {} ended", counted(ended, "session")))))
+        })
+    }
+
+    /// Ends one session of a user; returns `false` if it has ended already.
+    pub fn end_session_of(&self, name: &str, id: &str, by: &By<'_>) -> Result<bool> {
+        self.change(by, |tx| {
+            let select = "SELECT hash FROM sessions WHERE user_name = ?1";
+            let hashes = tx.rows(select, &[&name], |row| row.get::<Vec<u8>>(0))?;
+            let Some(hash) = hashes.into_iter().find(|hash| id_of(hash) == id) else { return Ok((false, None)) };
+            tx.run("DELETE FROM sessions WHERE hash = ?1", &[&hash.as_slice()])?;
+            Ok((true, Some(format!("user {name}: 1 session ended"))))
+        })
     }
 
     /// Records that a user used a session, at most once a minute.

@@ -1,8 +1,6 @@
 //! API tokens, identified by their hash.
 
-use jiff::Timestamp;
-
-use super::{AccessFile, SEEN_EVERY_MS, text};
+use super::{AccessFile, By, SEEN_EVERY_MS, text};
 use crate::error::Result;
 use crate::store::db::{DbError, Row};
 
@@ -64,14 +62,15 @@ fn from_row(row: &Row<'_>) -> Result<TokenRow, DbError> {
 
 impl AccessFile {
     /// Adds a token. Returns the token's number.
-    pub fn add_token(&self, new: &NewToken<'_>, now: Timestamp) -> Result<i64> {
-        self.conn.write(|tx| {
-            tx.one(
+    pub fn add_token(&self, new: &NewToken<'_>, by: &By<'_>) -> Result<i64> {
+        self.change(by, |tx| {
+            let id: i64 = tx.one(
                 "INSERT INTO tokens (user_name, name, hash, scopes, created_at, expires_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
-                &[&new.user, &new.name, &new.hash, &new.scopes, &text(now), &new.expires_ms],
+                &[&new.user, &new.name, &new.hash, &new.scopes, &text(by.at), &new.expires_ms],
                 |row| row.get(0),
-            )
+            )?;
+            Ok((id, Some(format!("token {id} of {} added for {}", new.user, new.scopes.replace(' ', ", ")))))
         })
     }
 
@@ -96,8 +95,11 @@ impl AccessFile {
     }
 
     /// Revokes a token. Returns `false` if there is no such token, or if it is already revoked.
-    pub fn revoke_token(&self, id: i64, now: Timestamp) -> Result<bool> {
+    pub fn revoke_token(&self, id: i64, by: &By<'_>) -> Result<bool> {
         let update = "UPDATE tokens SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
-        Ok(self.conn.write(|tx| tx.run(update, &[&id, &text(now)]))? > 0)
+        self.change(by, |tx| {
+            let is_revoked = tx.run(update, &[&id, &text(by.at)])? > 0;
+            Ok((is_revoked, is_revoked.then(|| format!("token {id} revoked"))))
+        })
     }
 }

@@ -6,12 +6,14 @@
 //! module uses the drivers of both engines. An operation that only a file needs (checkpoint, `VACUUM`, interrupt) is a
 //! method of [`Conn`]. The comment of each method describes its effect on a PostgreSQL server.
 
+mod bulk;
 mod error;
 mod file;
 mod open;
 mod place;
 mod postgres;
 mod sqlite;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod tx;
@@ -19,17 +21,20 @@ mod value;
 
 use std::time::Duration;
 
+use super::transfer::refuse_moved;
 use super::{Identity, Layout};
 use crate::error::{Error, Kind, Result};
 use open::{open_reader, open_writer};
 
+pub(super) use bulk::{Bulk, Column, Keys, Kind as ColumnKind};
 pub(super) use error::{DbError, damaged};
 pub(super) use file::create_private;
 pub use place::Place;
-pub use postgres::Server;
 pub(super) use postgres::ServerLock;
+pub use postgres::{Server, ServerFacts, TableSize};
 #[cfg(test)]
 pub(super) use rusqlite::Connection as RawConnection;
+pub(super) use tables::{Table, bytes_of, push_row, tables};
 pub(super) use tx::{Checks, Row, Tx};
 pub(super) use value::{FromValue, ToValue, Value};
 
@@ -74,8 +79,14 @@ enum Engine {
 }
 
 impl Conn {
-    /// Opens a store for writing; creates a missing store. A new database file is readable only by its owner.
+    /// Opens a store for writing; creates a missing store. A new file is readable only by its owner. Refuses a store that has
+    /// moved, and the incomplete destination of a move.
     pub fn open(place: &Place, layout: &'static Layout, identity: &Identity) -> Result<Self> {
+        Self::open_any(place, layout, identity)?.if_not_moved()
+    }
+
+    /// As [`Conn::open`], also for a store that has moved and for the destination of a move.
+    pub fn open_any(place: &Place, layout: &'static Layout, identity: &Identity) -> Result<Self> {
         let engine = match place {
             Place::File(path) => file_engine(open_writer(path, layout, identity)?),
             Place::Server(server) => {
@@ -96,11 +107,23 @@ impl Conn {
                 session.map_err(|error| failed_to_open(error, layout, place))?.map(Engine::Postgres)
             }
         };
-        Ok(engine.map(|engine| Self::over(engine, place, layout, Patience::Usual)))
+        engine.map(|engine| Self::over(engine, place, layout, Patience::Usual).if_not_moved()).transpose()
     }
 
     /// Opens an existing store for writing; returns `None` if the store does not exist yet.
     pub fn open_existing(
+        place: &Place,
+        layout: &'static Layout,
+        identity: Option<&Identity>,
+        patience: Patience,
+    ) -> Result<Option<Self>> {
+        let conn = Self::open_existing_any(place, layout, identity, patience)?;
+        conn.map(Self::if_not_moved).transpose()
+    }
+
+    /// Opens an existing store for writing, also one that has moved and the destination of a move; returns `None` if the store does
+    /// not exist yet.
+    pub fn open_existing_any(
         place: &Place,
         layout: &'static Layout,
         identity: Option<&Identity>,
@@ -114,6 +137,11 @@ impl Conn {
             }
         };
         Ok(engine.map(|engine| Self::over(engine, place, layout, patience)))
+    }
+
+    fn if_not_moved(self) -> Result<Self> {
+        self.read(refuse_moved)?;
+        Ok(self)
     }
 
     /// Returns whether there is a store. Of a file, checks only that it is there.

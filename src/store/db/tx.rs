@@ -1,5 +1,6 @@
 //! A transaction and a result row, on either database engine.
 
+use super::bulk::{Bulk, Column, Keys};
 use super::postgres::PgTx;
 use super::{DbError, FromValue, ToValue, Value, sqlite};
 
@@ -87,7 +88,59 @@ impl<'t> Tx<'t> {
         }
     }
 
-    /// Returns a number that changes if another connection commits to the store.
+    /// Returns whether each statement costs a round trip to a server.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.0, Engine::Postgres(_))
+    }
+
+    /// Runs a statement for one row. On a server, the next other statement or the commit runs it for all rows at once.
+    pub fn run_later(&self, bulk: &'static Bulk, args: &[&dyn ToValue]) -> Result<(), DbError> {
+        match self.0 {
+            Engine::Sqlite(conn) => sqlite::run(conn, &bulk.one, args).map(drop),
+            Engine::Postgres(tx) => tx.later(bulk, args),
+        }
+    }
+
+    /// Runs a statement for rows that are all different. Returns the number of changed rows.
+    pub fn run_many(&self, bulk: &'static Bulk, rows: &[Vec<&dyn ToValue>]) -> Result<u64, DbError> {
+        match self.0 {
+            Engine::Sqlite(conn) => rows.iter().try_fold(0, |sum, row| Ok(sum + sqlite::run(conn, &bulk.one, row)?)),
+            Engine::Postgres(tx) => tx.run_many(bulk, rows),
+        }
+    }
+
+    /// Runs a statement for rows that are all different, given as the values of each column.
+    pub fn run_columns(&self, bulk: &Bulk, columns: &[Column]) -> Result<u64, DbError> {
+        let conn = match self.0 {
+            Engine::Sqlite(conn) => conn,
+            Engine::Postgres(tx) => return tx.run_columns(bulk, columns),
+        };
+        let mut changed = 0;
+        for row in 0..columns.first().map_or(0, Column::len) {
+            let values: Vec<Value<'_>> = columns.iter().map(|column| column.value(row)).collect();
+            let args: Vec<&dyn ToValue> = values.iter().map(|value| value as &dyn ToValue).collect();
+            changed += sqlite::run(conn, &bulk.one, &args)?;
+        }
+        Ok(changed)
+    }
+
+    /// Returns every row of a query whose first parameter is a list of keys, as in `= ANY (?1)`. Only a server has lists, so the
+    /// caller asks [`Tx::is_remote`] first.
+    pub fn rows_in<T>(
+        &self,
+        sql: &str,
+        keys: Keys<'_>,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Vec<T>, DbError> {
+        match self.0 {
+            Engine::Sqlite(_) => Err(DbError::Engine("SQLite has no lists".to_owned())),
+            Engine::Postgres(tx) => {
+                tx.rows_in(sql, keys)?.iter().map(|row| read(&Row(Columns::Postgres(row)))).collect()
+            }
+        }
+    }
+
+    /// Returns a number that changes after another connection commits to the store.
     pub fn data_version(&self) -> Result<i64, DbError> {
         let sql = match self.0 {
             Engine::Sqlite(_) => "PRAGMA data_version",

@@ -1,14 +1,19 @@
 //! Stores accounts: writes a page of participants with its cursor in one transaction, and reads the queue of accounts
 //! that a run has not read yet.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::batch::{Batch, NewAccount, RunAncestry, account_sum, count_accounts};
+use super::prefetch::accounts_by_id;
 use super::{AccountKey, Index, IndexReader, ListPass, RunKey, moment};
 use crate::error::Result;
 use crate::model::{AccountId, Participant, fnv1a};
-use crate::store::db::{DbError, Row, Tx};
+use crate::store::db::ColumnKind::Integer;
+use crate::store::db::{Bulk, DbError, Row, ToValue, Tx};
 
 /// One page of participants, with the cursor for the next page.
 #[derive(Debug, Clone)]
@@ -274,17 +279,18 @@ pub(super) fn write_page(
     at: Timestamp,
 ) -> Result<PageCommitted, DbError> {
     let tx = batch.tx;
-    let (mut seen, mut new, mut known, mut returned) = (0_u64, 0_u64, 0, 0_i64);
+    let mut accounts = AccountsOfPage::of(tx, page)?;
+    let (mut rows, mut new, mut known, mut returned) = (Vec::new(), 0_u64, 0, 0_i64);
     for participant in &page.participants {
         if batch.forgotten.has(participant.account_id.as_str()) {
             // A pass is complete only if it also counts the row of a forgotten participant. A keyed hash identifies the
             // row of a forgotten participant.
             let row = format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str());
-            seen += see_row(tx, pass.id, batch.forgotten.number(&row).unwrap_or(0))?;
+            rows.push(batch.forgotten.number(&row).unwrap_or(0));
             continue;
         }
-        let (account, what) = see_account(batch, run, pass, &participant.account_id, at)?;
-        seen += see_row(tx, pass.id, row_hash(account, participant))?;
+        let (account, what) = see_account(batch, &mut accounts, run, pass, &participant.account_id, at)?;
+        rows.push(row_hash(account, participant));
         match what {
             Seen::New => {
                 new += 1;
@@ -297,10 +303,8 @@ pub(super) fn write_page(
             Seen::Known => {}
         }
     }
-    let mut unusable = 0;
-    for row in &page.unusable {
-        unusable += see_row(tx, pass.id, row.cast_signed())?;
-    }
+    let seen = see_rows(tx, pass.id, rows)?;
+    let unusable = see_rows(tx, pass.id, page.unusable.iter().map(|row| row.cast_signed()))?;
     count_accounts(tx, run, known, 0)?;
     let participants = tx.one(
         "UPDATE passes SET cursor = ?2, participants = participants + ?3, accounts_new = accounts_new + ?4,
@@ -313,13 +317,17 @@ pub(super) fn write_page(
     Ok(PageCommitted { participants, accounts_known: accounts_known as u64 })
 }
 
-/// Counts a row of the list once in each pass. Returns 1 if the pass sees the row for the first time, and 0 otherwise.
-fn see_row(tx: &Tx<'_>, pass: i64, hash: i64) -> Result<u64, DbError> {
-    tx.run(
-        "INSERT INTO participants (hash, pass) VALUES (?1, ?2)
-         ON CONFLICT (hash) DO UPDATE SET pass = excluded.pass WHERE participants.pass <> excluded.pass",
-        &[&hash, &pass],
-    )
+static SEE_ROW: LazyLock<Bulk> = LazyLock::new(|| {
+    let conflict = "ON CONFLICT (hash) DO UPDATE SET pass = excluded.pass WHERE participants.pass <> excluded.pass";
+    Bulk::insert(0, "participants", 1, &[("hash", Integer), ("pass", Integer)], conflict)
+});
+
+/// Counts each row once in each pass. Returns how many of the rows the pass sees for the first time.
+fn see_rows(tx: &Tx<'_>, pass: i64, hashes: impl IntoIterator<Item = i64>) -> Result<u64, DbError> {
+    let mut known = HashSet::new();
+    let hashes: Vec<i64> = hashes.into_iter().filter(|hash| known.insert(*hash)).collect();
+    let rows: Vec<Vec<&dyn ToValue>> = hashes.iter().map(|hash| vec![hash as &dyn ToValue, &pass]).collect();
+    tx.run_many(&SEE_ROW, &rows)
 }
 
 /// Combines the account's row ID (upper 32 bits) with 32 bits of the user ID's hash. Accounts are numbered in the order
@@ -329,21 +337,70 @@ fn row_hash(account: AccountKey, participant: &Participant) -> i64 {
     (account.0 << 32) | i64::from((user ^ (user >> 32)) as u32)
 }
 
+/// An account's row before a participant's row changes it.
+#[derive(Clone, Copy)]
+struct SeenAccount {
+    id: i64,
+    seen_pass: i64,
+    gone_at: Option<i64>,
+}
+
+macro_rules! seen_account {
+    ($condition:literal) => {
+        concat!("SELECT account_id, id, seen_pass, gone_at FROM accounts WHERE account_id ", $condition)
+    };
+}
+
+impl SeenAccount {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self { id: row.get(1)?, seen_pass: row.get(2)?, gone_at: row.get(3)? })
+    }
+}
+
+/// The accounts of a page. On a server, one query reads all of them. On a file, each is read when it is needed.
+struct AccountsOfPage(Option<HashMap<AccountId, SeenAccount>>);
+
+impl AccountsOfPage {
+    fn of(tx: &Tx<'_>, page: &Page) -> Result<Self, DbError> {
+        if !tx.is_remote() {
+            return Ok(Self(None));
+        }
+        let accounts: Vec<&AccountId> = page.participants.iter().map(|participant| &participant.account_id).collect();
+        accounts_by_id(tx, seen_account!("= ANY (?1)"), &accounts, SeenAccount::from_row).map(|found| Self(Some(found)))
+    }
+
+    fn find(&self, tx: &Tx<'_>, account: &AccountId) -> Result<Option<SeenAccount>, DbError> {
+        match &self.0 {
+            Some(accounts) => Ok(accounts.get(account).copied()),
+            None => tx.opt(seen_account!("= ?1"), &[account], SeenAccount::from_row),
+        }
+    }
+
+    /// Records what the page has written into an account's row.
+    fn saw(&mut self, account: &AccountId, id: AccountKey, pass: &ListPass, gone_at: Option<i64>) {
+        if let Some(accounts) = &mut self.0 {
+            accounts.insert(account.clone(), SeenAccount { id: id.0, seen_pass: pass.id, gone_at });
+        }
+    }
+}
+
+static SET_PASS: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::update(1, "accounts", &[("id", Integer), ("seen_pass", Integer)], ""));
+
 fn see_account(
     batch: &mut Batch<'_>,
+    accounts: &mut AccountsOfPage,
     run: RunKey,
     pass: &ListPass,
     account: &AccountId,
     at: Timestamp,
 ) -> Result<(AccountKey, Seen), DbError> {
     let tx = batch.tx;
-    let row: Option<(i64, i64, Option<i64>)> =
-        tx.opt("SELECT id, seen_pass, gone_at FROM accounts WHERE account_id = ?1", &[account], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
-    let Some((id, seen_pass, gone_at)) = row else {
+    let Some(SeenAccount { id, seen_pass, gone_at }) = accounts.find(tx, account)? else {
         let new = NewAccount { first_seen_at: at.as_millisecond(), seen_pass: pass.id, ..NewAccount::default() };
-        return Ok((batch.add_account(account, &new)?, Seen::New));
+        let key = batch.add_account(account, &new)?;
+        accounts.saw(account, key, pass, None);
+        return Ok((key, Seen::New));
     };
     let key = AccountKey(id);
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= pass.began_at.as_millisecond()) {
@@ -354,12 +411,14 @@ fn see_account(
             "UPDATE accounts SET seen_pass = ?2, gone_at = NULL, read_run = 0, sum = ?3 WHERE id = ?1",
             &[&id, &pass.id, &account_sum(key, account, None)],
         )?;
+        accounts.saw(account, key, pass, None);
         let first_pass = "SELECT coalesce(min(started_at), 0) FROM passes WHERE run = ?1";
         let first_pass: i64 = tx.one(first_pass, &[&run.0], |row| row.get(0))?;
         return Ok((key, Seen::Returned { within_run: gone_at >= first_pass }));
     }
     if seen_pass != pass.id {
-        tx.run("UPDATE accounts SET seen_pass = ?2 WHERE id = ?1", &[&id, &pass.id])?;
+        tx.run_later(&SET_PASS, &[&id, &pass.id])?;
+        accounts.saw(account, key, pass, gone_at);
     }
     Ok((key, Seen::Known))
 }

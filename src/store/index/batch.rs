@@ -1,9 +1,11 @@
 //! One transaction that writes rewards, and then the counters and checksums.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::descriptors::SharedRows;
 use super::links::LinkSumChanges;
+use super::prefetch::Prefetched;
 use super::raw_json::JsonCompressor;
 use super::reward_rows::PreviousReward;
 use super::sums::{ACCOUNTS, REWARDS, RUN_LINK_PATTERNS, RUNS, SummedTable, next_id, sum_of_values};
@@ -12,7 +14,8 @@ use super::{AccountKey, RunKey};
 use crate::error::Result;
 use crate::extract::Extracted;
 use crate::model::AccountId;
-use crate::store::db::{DbError, Tx};
+use crate::store::db::ColumnKind::{Integer, Text};
+use crate::store::db::{Bulk, DbError, Tx};
 
 pub(super) struct Batch<'a> {
     pub(super) tx: &'a Tx<'a>,
@@ -22,10 +25,25 @@ pub(super) struct Batch<'a> {
     pub(super) link_sums: LinkSumChanges,
     pub(super) shared: SharedRows,
     pub(super) reward_ids: NewIds,
+    pub(super) prefetched: Prefetched,
     account_ids: NewIds,
 }
 
-/// The values of a new row of `accounts`. Columns of `accounts` without a field here keep their defaults.
+static ADD_ACCOUNT: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = [
+        ("id", Integer),
+        ("account_id", Text),
+        ("first_seen_at", Integer),
+        ("seen_pass", Integer),
+        ("read_run", Integer),
+        ("read_at", Integer),
+        ("queued_run", Integer),
+        ("sum", Integer),
+    ];
+    Bulk::insert(0, "accounts", 1, &columns, "")
+});
+
+/// The values of a new row of `accounts`. The other columns keep their defaults.
 #[derive(Default)]
 pub(super) struct NewAccount {
     /// When a crawl first saw the account, Unix milliseconds.
@@ -47,15 +65,15 @@ impl<'a> Batch<'a> {
             link_sums: LinkSumChanges::default(),
             shared: SharedRows::default(),
             reward_ids: NewIds::of(&REWARDS),
+            prefetched: Prefetched::default(),
             account_ids: NewIds::of(&ACCOUNTS),
         }
     }
 
     pub(super) fn add_account(&mut self, account: &AccountId, new: &NewAccount) -> Result<AccountKey, DbError> {
         let id = self.account_ids.next(self.tx)?;
-        self.tx.run(
-            "INSERT INTO accounts (id, account_id, first_seen_at, seen_pass, read_run, read_at, queued_run, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        self.tx.run_later(
+            &ADD_ACCOUNT,
             &[
                 &id,
                 account,

@@ -11,13 +11,14 @@
 //! do not detect two changes: damage to both a bucket and its sum that makes them agree again, and a deliberate change
 //! by a person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-use super::sums::{LINKS, damaged, run_with_sum, summed_tables};
+use super::sums::{LINKS, damaged, run_later_with_sum, summed_tables};
 use crate::error::Result;
 use crate::model::{Link, counted, fnv1a};
-use crate::store::db::{DbError, Row, ToValue, Tx};
+use crate::store::db::ColumnKind::Integer;
+use crate::store::db::{Bulk, DbError, Keys, Row, ToValue, Tx};
 
 /// The number of key bits below the bucket number. An index of ten million links has about 600 entries in each of its 16,384
 /// buckets.
@@ -93,16 +94,20 @@ impl LinkSumChanges {
     /// Writes the changed sums. Callers must call this function in the transaction that wrote the links.
     pub(super) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
         for (bucket, [orders, actions]) in self.0 {
-            tx.run(
-                "INSERT INTO link_sums (bucket, order_sum, action_sum) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (bucket) DO UPDATE SET order_sum = link_sums.order_sum + excluded.order_sum,
-                     action_sum = link_sums.action_sum + excluded.action_sum",
-                &[&bucket, &orders, &actions],
-            )?;
+            tx.run_later(&ADD_TO_SUMS, &[&bucket, &orders, &actions])?;
         }
         Ok(())
     }
 }
+
+static ADD_TO_SUMS: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = [("bucket", Integer), ("order_sum", Integer), ("action_sum", Integer)];
+    let conflict = "ON CONFLICT (bucket) DO UPDATE SET order_sum = link_sums.order_sum + excluded.order_sum,
+         action_sum = link_sums.action_sum + excluded.action_sum";
+    Bulk::insert(5, "link_sums", 1, &columns, conflict)
+});
+
+static INSERT_LINK: LazyLock<Bulk> = LazyLock::new(|| LINKS.bulk_insert(4, &["order_id", "action_id"], ""));
 
 fn keys_of(link: &Link) -> [Option<i64>; 2] {
     let order = link.order_id.as_ref().map(|order| order_key(order.as_str()));
@@ -122,6 +127,25 @@ pub(super) fn links_of(tx: &Tx<'_>, reward: i64) -> Result<Vec<Link>, DbError> {
         link_from(row)
     })?;
     if count == links.len() as i64 { Ok(links) } else { Err(damaged("the list of links of a reward")) }
+}
+
+static LINKS_OF_REWARDS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM links WHERE reward = ANY (?1) ORDER BY reward, n", LINKS.selected));
+
+/// As [`links_of`], for many rewards on a server. Omits a reward without links.
+pub(super) fn links_of_each(tx: &Tx<'_>, rewards: &[i64]) -> Result<HashMap<i64, Vec<Link>>, DbError> {
+    let mut found: HashMap<i64, (i64, Vec<Link>)> = HashMap::new();
+    tx.rows_in(&LINKS_OF_REWARDS, Keys::Integers(rewards), |row| {
+        LINKS.verify(row, 0)?;
+        let of_reward = found.entry(row.get(1)?).or_default();
+        of_reward.0 = row.get(3)?;
+        of_reward.1.push(link_from(row)?);
+        Ok(())
+    })?;
+    let complete = |(reward, (count, links)): (i64, (i64, Vec<Link>))| {
+        if count == links.len() as i64 { Ok((reward, links)) } else { Err(damaged("the list of links of a reward")) }
+    };
+    found.into_iter().map(complete).collect()
 }
 
 /// Reads a link from the selected columns of `links`.
@@ -147,7 +171,7 @@ pub(super) fn write_links(
     for (n, link) in (0_i64..).zip(new) {
         let [order_key, action_key] = keys_of(link);
         let values: [&dyn ToValue; 7] = [&reward, &n, &count, &link.order_id, &order_key, &link.action_id, &action_key];
-        run_with_sum(tx, &LINKS.insert, &values)?;
+        run_later_with_sum(tx, &INSERT_LINK, &values)?;
         sums.add_link(link, reward, n, 1);
     }
     Ok(())

@@ -14,6 +14,7 @@ mod jobs;
 mod links;
 mod lookups;
 mod passes;
+mod prefetch;
 mod program_rules;
 mod raw_json;
 mod referrals;

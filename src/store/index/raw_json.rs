@@ -7,6 +7,7 @@
 //! dictionary. A process with another dictionary then refuses the compressed JSON instead of misreading it.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use zstd::bulk::{Compressor, Decompressor};
 
@@ -17,7 +18,8 @@ use super::{Index, damaged_raw};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::AccountId;
-use crate::store::db::{DbError, Row, Tx, Value};
+use crate::store::db::ColumnKind::{Blob, Integer};
+use crate::store::db::{Bulk, DbError, Row, Tx, Value};
 
 /// The version of the dictionary and the compression settings, stored with each compressed reward.
 const FORMAT: i64 = 1;
@@ -51,14 +53,16 @@ impl JsonCompressor {
         let json = self.0.compress(raw.as_bytes());
         let json = json
             .map_err(|error| Error::new(Kind::Failed, format!("the JSON of a reward cannot be compressed: {error}")))?;
-        tx.run(
-            "INSERT INTO raw_rewards (reward, format, json, sum) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (reward) DO UPDATE SET
-                 format = excluded.format, json = excluded.json, sum = excluded.sum",
-            &[&reward, &FORMAT, &json, &json_sum(reward, raw.as_bytes())],
-        )
-        .map(drop)
+        tx.run_later(&PUT_JSON, &[&reward, &FORMAT, &json, &json_sum(reward, raw.as_bytes())])
     }
 }
+
+static PUT_JSON: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = [("reward", Integer), ("format", Integer), ("json", Blob), ("sum", Integer)];
+    let conflict =
+        "ON CONFLICT (reward) DO UPDATE SET format = excluded.format, json = excluded.json, sum = excluded.sum";
+    Bulk::insert(3, "raw_rewards", 1, &columns, conflict)
+});
 
 /// Returns the checksum of the JSON with the reward's row ID, so that the JSON of another reward does not match.
 fn json_sum(reward: i64, raw: &[u8]) -> i64 {

@@ -5,11 +5,13 @@
 //! pass, [`Index::mark_unseen_gone`] marks the rewards that the list did not contain.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
 use super::batch::{Batch, NewAccount, RunAncestry, account_sum};
 use super::passes::is_few;
+use super::prefetch::{Prefetched, accounts_by_id};
 use super::reward_rows::RewardWrite;
 use super::rewards::{is_chosen, one_statement_each};
 use super::runs::RunKey;
@@ -18,7 +20,8 @@ use super::tombstones::skip_reward;
 use super::{AccountKey, Index, ReadReward};
 use crate::error::Result;
 use crate::model::{AccountId, Reward};
-use crate::store::db::DbError;
+use crate::store::db::ColumnKind::Integer;
+use crate::store::db::{Bulk, DbError, Row};
 
 /// One page of the list of all rewards.
 #[derive(Debug)]
@@ -61,6 +64,12 @@ impl Index {
             let tx = batch.tx;
             let ancestry = RunAncestry::of(tx, run)?;
             let mut accounts: HashMap<&AccountId, AccountKey> = HashMap::new();
+            let mut listed = None;
+            if tx.is_remote() {
+                let of_page: Vec<&AccountId> = page.rewards.iter().map(|(account, _)| account).collect();
+                listed = Some(accounts_by_id(tx, SEEN_ACCOUNTS, &of_page, SeenAccount::from_row)?);
+                batch.prefetched = Prefetched::of_rewards(tx, page.rewards.iter().map(|(_, reward)| reward))?;
+            }
             let chosen = one_statement_each(page.rewards.iter().map(|(_, reward)| reward), asked_at.as_millisecond());
             for (listed_by, reward) in page.rewards.iter().filter(|(_, reward)| is_chosen(&chosen, reward)) {
                 if batch.forgotten.has(listed_by.as_str()) {
@@ -70,7 +79,14 @@ impl Index {
                 }
                 let account = match accounts.get(listed_by) {
                     Some(account) => *account,
-                    None => *accounts.entry(listed_by).or_insert(see_account(batch, ancestry, listed_by, asked_at)?),
+                    None => {
+                        let found = match &mut listed {
+                            Some(listed) => listed.remove(listed_by),
+                            None => tx.opt(SEEN_ACCOUNT, &[listed_by], SeenAccount::from_row)?,
+                        };
+                        let key = see_account(batch, ancestry, listed_by, found, asked_at)?;
+                        *accounts.entry(listed_by).or_insert(key)
+                    }
                 };
                 RewardWrite { ancestry, account, listed_by, asked_at, reward }.write(batch, None)?;
             }
@@ -134,21 +150,49 @@ impl Index {
     }
 }
 
-/// Returns the row of an account that has a reward. Adds the account if the index lacks it. Updates the run's counters
-/// if the account is new to the run.
+/// An account's row before the current transaction changes it.
+struct SeenAccount {
+    id: i64,
+    queued_run: i64,
+    read_run: i64,
+    gone: bool,
+}
+
+macro_rules! seen_account {
+    ($condition:literal) => {
+        concat!(
+            "SELECT account_id, id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id ",
+            $condition
+        )
+    };
+}
+
+const SEEN_ACCOUNT: &str = seen_account!("= ?1");
+/// The query of many accounts, on a server.
+const SEEN_ACCOUNTS: &str = seen_account!("= ANY (?1)");
+
+impl SeenAccount {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self { id: row.get(1)?, queued_run: row.get(2)?, read_run: row.get(3)?, gone: row.get(4)? })
+    }
+}
+
+static SET_SEEN: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = [("id", Integer), ("read_run", Integer), ("read_at", Integer), ("sum", Integer)];
+    Bulk::update(1, "accounts", &columns, ", gone_at = NULL")
+});
+
+/// Returns the row of an account that has a reward, which is `found` if it exists. Adds the account if it is missing. Updates the run's counters if the
+/// account is new to the run.
 fn see_account(
     batch: &mut Batch<'_>,
     ancestry: RunAncestry,
     account: &AccountId,
+    found: Option<SeenAccount>,
     at: Timestamp,
 ) -> Result<AccountKey, DbError> {
-    let row: Option<(i64, i64, i64, bool)> = batch.tx.opt(
-        "SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1",
-        &[account],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )?;
     let at = at.as_millisecond();
-    let Some((id, queued_run, read_run, gone)) = row else {
+    let Some(SeenAccount { id, queued_run, read_run, gone }) = found else {
         batch.counters.count_accounts(ancestry.run, 1, 1);
         let new = NewAccount { first_seen_at: at, read_run: ancestry.run, read_at: Some(at), ..NewAccount::default() };
         return batch.add_account(account, &new);
@@ -157,10 +201,7 @@ fn see_account(
     let is_known = !gone && ancestry.knows(queued_run, read_run);
     let is_read = !gone && read_run >= ancestry.base;
     if !is_read {
-        batch.tx.run(
-            "UPDATE accounts SET read_run = ?2, read_at = ?3, gone_at = NULL, sum = ?4 WHERE id = ?1",
-            &[&id, &ancestry.run, &at, &account_sum(key, account, None)],
-        )?;
+        batch.tx.run_later(&SET_SEEN, &[&id, &ancestry.run, &at, &account_sum(key, account, None)])?;
         batch.counters.count_accounts(ancestry.run, i64::from(!is_known), 1);
     }
     Ok(key)

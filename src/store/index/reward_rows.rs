@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use super::batch::{Batch, RunAncestry};
 use super::links::{links_of, write_links};
-use super::sums::{REWARDS, damaged, run_with_sum};
+use super::sums::{REWARDS, damaged, run_later_with_sum, run_with_sum};
 use super::tombstones::skip_reward;
 use super::{AccountKey, ApiSource, ReadReward};
 use crate::error::Result;
 use crate::model::{AccountId, Link, Reward, RewardId};
-use crate::store::db::{DbError, Row, ToValue, Tx};
+use crate::store::db::{Bulk, DbError, Row, ToValue, Tx};
 
 /// A reward's row before the current transaction changes it.
 pub(super) struct PreviousReward {
@@ -28,6 +28,8 @@ pub(super) struct PreviousReward {
     pub(super) source: ApiSource,
     pub(super) referral_id: Option<String>,
     pub(super) date_modified: Option<i64>,
+    /// The row ID of the account that has the reward.
+    pub(super) account: i64,
     pub(super) links: Vec<Link>,
 }
 
@@ -36,7 +38,7 @@ macro_rules! previous {
     ($condition:literal) => {
         concat!(
             "SELECT id, reward_id, pattern, read_run, read_at, gone_at IS NOT NULL, unreadable, source, referral_id, \
-             date_modified FROM rewards WHERE ",
+             date_modified, account FROM rewards WHERE ",
             $condition
         )
     };
@@ -45,6 +47,9 @@ macro_rules! previous {
 const OF_ACCOUNT: &str = previous!("account = ?1");
 const OF_ROW: &str = previous!("id = ?1");
 const OF_ID: &str = previous!("reward_id = ?1");
+/// The queries of many rewards, on a server.
+pub(super) const OF_ACCOUNTS: &str = previous!("account = ANY (?1)");
+pub(super) const OF_IDS: &str = previous!("reward_id = ANY (?1)");
 /// The query for the rewards that an account lists, and the rewards whose JSON has the account's ID.
 pub(super) const OF_ERASED: &str = previous!("account = ?1 OR account_id = ?2");
 
@@ -57,7 +62,8 @@ pub(super) fn previous_rewards(tx: &Tx<'_>, sql: &str, args: &[&dyn ToValue]) ->
     Ok(rewards)
 }
 
-fn previous_from(row: &Row<'_>) -> Result<PreviousReward, DbError> {
+/// Reads a row without its links.
+pub(super) fn previous_from(row: &Row<'_>) -> Result<PreviousReward, DbError> {
     Ok(PreviousReward {
         row: row.get(0)?,
         reward_id: row.get(1)?,
@@ -69,15 +75,19 @@ fn previous_from(row: &Row<'_>) -> Result<PreviousReward, DbError> {
         source: ApiSource::of_number(row.get(7)?),
         referral_id: row.get(8)?,
         date_modified: row.get(9)?,
+        account: row.get(10)?,
         links: Vec::new(),
     })
 }
 
 pub(super) fn previous_of_account(
-    tx: &Tx<'_>,
+    batch: &mut Batch<'_>,
     account: AccountKey,
 ) -> Result<HashMap<RewardId, PreviousReward>, DbError> {
-    let rewards = previous_rewards(tx, OF_ACCOUNT, &[&account.0])?;
+    if let Some(rewards) = batch.prefetched.take_rewards_of(account) {
+        return Ok(rewards);
+    }
+    let rewards = previous_rewards(batch.tx, OF_ACCOUNT, &[&account.0])?;
     Ok(rewards.into_iter().map(|reward| (reward.reward_id.clone(), reward)).collect())
 }
 
@@ -119,11 +129,12 @@ impl RewardWrite<'_> {
             referral_id: extracted.referral_id.clone(),
             date_modified: extracted.reward.date_modified,
         };
-        let previous = match previous {
+        let reward_id = &extracted.reward.reward_id;
+        let previous = match previous.or_else(|| batch.prefetched.take_reward(reward_id)) {
             Some(previous) => previous,
             None if self.insert(batch, &columns)? => return Ok(()),
             None => {
-                let known = previous_rewards(batch.tx, OF_ID, &[&extracted.reward.reward_id])?;
+                let known = previous_rewards(batch.tx, OF_ID, &[reward_id])?;
                 known.into_iter().next().ok_or_else(|| damaged("the index of rewards"))?
             }
         };
@@ -132,6 +143,7 @@ impl RewardWrite<'_> {
         if previous.read_at > asked_at {
             return Ok(());
         }
+        batch.prefetched.changed(reward_id, previous.account);
         if previous.read_run >= ancestry.base && !previous.gone {
             batch.counters.remove(&previous);
         }
@@ -157,11 +169,13 @@ impl RewardWrite<'_> {
     /// Inserts a new reward. If the index already has the reward, changes nothing and returns `false`.
     fn insert(&self, batch: &mut Batch<'_>, columns: &Columns) -> Result<bool, DbError> {
         let row = batch.reward_ids.next(batch.tx)?;
-        if self.write_row(batch.tx, &INSERT_NEW, row, columns)? == 0 {
+        let ReadReward { extracted, raw, .. } = self.reward;
+        if batch.prefetched.take_new(&extracted.reward.reward_id) {
+            self.put(batch, row, columns)?;
+        } else if self.with_values(row, columns, |values| run_with_sum(batch.tx, &INSERT_NEW, values))? == 0 {
             return Ok(false);
         }
         batch.reward_ids.take();
-        let ReadReward { extracted, raw, .. } = self.reward;
         batch.counters.add(self.ancestry.run, columns.pattern, extracted);
         batch.compressor.put(batch.tx, row, raw)?;
         write_links(batch.tx, &mut batch.link_sums, row, &[], &extracted.links)?;
@@ -169,45 +183,46 @@ impl RewardWrite<'_> {
     }
 
     fn put(&self, batch: &Batch<'_>, row: i64, columns: &Columns) -> Result<(), DbError> {
-        self.write_row(batch.tx, &REWARDS.put, row, columns).map(drop)
+        self.with_values(row, columns, |values| run_later_with_sum(batch.tx, &PUT, values))
     }
 
-    /// Runs one of the INSERT statements of `rewards`. Returns how many rows of `rewards` it wrote.
-    fn write_row(&self, tx: &Tx<'_>, sql: &str, row: i64, columns: &Columns) -> Result<u64, DbError> {
+    /// Passes the values of a row of `rewards` to a statement.
+    fn with_values<T>(&self, row: i64, columns: &Columns, write: impl FnOnce(&[&dyn ToValue]) -> T) -> T {
         let reward = &self.reward.extracted.reward;
         let user_id = reward.user_id.as_ref().map_or("", |user| user.as_str());
         let date_given = reward.date_given.unwrap_or(0);
         let gone_at: Option<i64> = None;
-        run_with_sum(
-            tx,
-            sql,
-            &[
-                &row,
-                &reward.reward_id,
-                &self.account.0,
-                &columns.pattern,
-                &columns.descriptor,
-                &self.ancestry.run,
-                &self.asked_at.as_millisecond(),
-                &gone_at,
-                &Some(&reward.account_id).filter(|account| *account != self.listed_by),
-                &Some(user_id).filter(|user| *user != reward.account_id.as_str()),
-                &columns.referral_id,
-                &reward.assigned,
-                &reward.redeemed,
-                &reward.date_created,
-                &Some(date_given).filter(|given| *given != reward.date_created.unwrap_or(0)),
-                &reward.date_scheduled_for,
-                &reward.date_expires,
-                &reward.date_cancelled,
-                &reward.date_redeemed,
-                &columns.unreadable,
-                &columns.source.number(),
-                &columns.date_modified,
-            ],
-        )
+        write(&[
+            &row,
+            &reward.reward_id,
+            &self.account.0,
+            &columns.pattern,
+            &columns.descriptor,
+            &self.ancestry.run,
+            &self.asked_at.as_millisecond(),
+            &gone_at,
+            &Some(&reward.account_id).filter(|account| *account != self.listed_by),
+            &Some(user_id).filter(|user| *user != reward.account_id.as_str()),
+            &columns.referral_id,
+            &reward.assigned,
+            &reward.redeemed,
+            &reward.date_created,
+            &Some(date_given).filter(|given| *given != reward.date_created.unwrap_or(0)),
+            &reward.date_scheduled_for,
+            &reward.date_expires,
+            &reward.date_cancelled,
+            &reward.date_redeemed,
+            &columns.unreadable,
+            &columns.source.number(),
+            &columns.date_modified,
+        ])
     }
 }
+
+/// Writes a reward; replaces the row with the same number.
+static PUT: LazyLock<Bulk> = LazyLock::new(|| {
+    REWARDS.bulk_insert(2, &["reward_id", "account_id", "user_id", "referral_id"], REWARDS.replace_clause())
+});
 
 /// Inserts a reward if the index does not have it yet.
 static INSERT_NEW: LazyLock<String> =

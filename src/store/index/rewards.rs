@@ -6,19 +6,22 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::accounts::{Page, PageCommitted, write_page};
 use super::batch::{Batch, NewAccount, RunAncestry, account_sum, count_accounts};
+use super::prefetch::Prefetched;
 use super::reward_rows::{RewardWrite, previous_of_account};
 use super::sums::REWARDS;
 use super::{AccountKey, Index, ListPass, RunKey};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
-use crate::store::db::{DbError, Tx};
+use crate::store::db::ColumnKind::Integer;
+use crate::store::db::{Bulk, DbError, Row, Tx};
 
 /// A reward from the vendor, and its unchanged JSON.
 #[derive(Debug, Clone)]
@@ -116,7 +119,13 @@ pub enum Entry {
     },
 }
 
-/// The vendor's response for one account.
+impl Entry {
+    fn read(&self) -> Option<&AccountRead> {
+        if let Self::Read(read) = self { Some(read) } else { None }
+    }
+}
+
+/// The response for one account.
 #[derive(Debug, Clone)]
 pub enum AccountAnswer {
     /// All rewards of the account. `unusable` counts rewards without an ID, which recoup cannot store.
@@ -142,10 +151,14 @@ impl Index {
         self.write_batch(|batch| {
             let mut pages = Vec::new();
             let ancestry = RunAncestry::of(batch.tx, run)?;
-            for entry in entries {
-                match entry {
-                    Entry::Read(read) => record_account(batch, ancestry, read)?,
-                    Entry::Page { pass, page, at } => pages.push(write_page(batch, run, pass, page, *at)?),
+            // A page changes accounts, so the accounts of the responses after it are read after it.
+            for group in entries.chunk_by(|one, next| one.read().is_some() && next.read().is_some()) {
+                batch.prefetched = Prefetched::of_reads(batch.tx, group.iter().filter_map(Entry::read))?;
+                for entry in group {
+                    match entry {
+                        Entry::Read(read) => record_account(batch, ancestry, read)?,
+                        Entry::Page { pass, page, at } => pages.push(write_page(batch, run, pass, page, *at)?),
+                    }
                 }
             }
             Ok(pages)
@@ -206,7 +219,7 @@ fn account_key(batch: &mut Batch<'_>, run: RunKey, account: &AccountId, at: Time
 }
 
 /// An account's row before the current transaction changes it.
-struct PreviousAccount {
+pub(super) struct PreviousAccount {
     account_id: AccountId,
     read_run: i64,
     read_at: Option<i64>,
@@ -216,26 +229,53 @@ struct PreviousAccount {
     failed: bool,
 }
 
+/// Returns the query for the columns of [`PreviousAccount`].
+macro_rules! previous_account {
+    ($condition:literal) => {
+        concat!(
+            "SELECT account_id, read_run, read_at, gone_at, unusable, queued_run, failed_run IS NOT NULL OR unknown = 1, id \
+             FROM accounts WHERE ",
+            $condition
+        )
+    };
+}
+
+/// The query of many accounts, on a server.
+pub(super) const PREVIOUS_ACCOUNTS: &str = previous_account!("id = ANY (?1)");
+
+impl PreviousAccount {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self {
+            account_id: row.get(0)?,
+            read_run: row.get(1)?,
+            read_at: row.get(2)?,
+            gone_at: row.get(3)?,
+            unusable: row.get(4)?,
+            queued_run: row.get(5)?,
+            failed: row.get(6)?,
+        })
+    }
+
+    /// Reads the row with its row ID.
+    pub(super) fn with_key(row: &Row<'_>) -> Result<(i64, Self), DbError> {
+        Ok((row.get(7)?, Self::from_row(row)?))
+    }
+}
+
+/// Writes no column that an SQL index or the checksum covers.
+static SET_READ: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = [("id", Integer), ("read_run", Integer), ("read_at", Integer), ("unusable", Integer)];
+    Bulk::update(1, "accounts", &columns, "")
+});
+
 fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRead) -> Result<(), DbError> {
     let tx = batch.tx;
     let run = RunKey(ancestry.run);
     let asked_at = read.asked_at.as_millisecond();
-    let previous = tx.opt(
-        "SELECT account_id, read_run, read_at, gone_at, unusable, queued_run, failed_run IS NOT NULL OR unknown = 1
-         FROM accounts WHERE id = ?1",
-        &[&read.key.0],
-        |row| {
-            Ok(PreviousAccount {
-                account_id: row.get(0)?,
-                read_run: row.get(1)?,
-                read_at: row.get(2)?,
-                gone_at: row.get(3)?,
-                unusable: row.get(4)?,
-                queued_run: row.get(5)?,
-                failed: row.get(6)?,
-            })
-        },
-    )?;
+    let previous = match batch.prefetched.take_account(read.key) {
+        Some(previous) => Some(previous),
+        None => tx.opt(previous_account!("id = ?1"), &[&read.key.0], PreviousAccount::from_row)?,
+    };
     // A person asked to forget the account while the crawler was reading it.
     let Some(previous) = previous else { return Ok(()) };
     if previous.read_at.is_some_and(|read_at| read_at > asked_at) && previous.read_run >= run.0 {
@@ -267,7 +307,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
             )?;
         }
         AccountAnswer::Listed { rewards, unusable } => {
-            let mut previous_rewards = previous_of_account(tx, read.key)?;
+            let mut previous_rewards = previous_of_account(batch, read.key)?;
             let chosen = one_statement_each(rewards.iter(), asked_at);
             for reward in rewards.iter().filter(|reward| is_chosen(&chosen, reward)) {
                 let listed_before = previous_rewards.remove(&reward.extracted.reward.reward_id);
@@ -276,6 +316,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
                 write.write(batch, listed_before)?;
             }
             for old in previous_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
+                batch.prefetched.changed(&old.reward_id, old.account);
                 REWARDS.update(tx, "UPDATE rewards SET gone_at = ?2 WHERE id = ?1", &[&old.row, &asked_at])?;
                 if old.read_run >= ancestry.base {
                     batch.counters.remove(&old);
@@ -293,11 +334,7 @@ fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRe
                     &[&read.key.0, &run.0, &asked_at, &unusable, &account_sum(read.key, &previous.account_id, None)],
                 )?;
             } else {
-                // The UPDATE changes no column that an SQL index or the checksum covers.
-                tx.run(
-                    "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4 WHERE id = ?1",
-                    &[&read.key.0, &run.0, &asked_at, &unusable],
-                )?;
+                tx.run_later(&SET_READ, &[&read.key.0, &run.0, &asked_at, &unusable])?;
             }
         }
     }

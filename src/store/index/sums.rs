@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use super::LAYOUT;
 use crate::error::Result;
-use crate::store::db::{Conn, DbError, Patience, Row, ToValue, Tx, Value};
+use crate::store::db::{Bulk, ColumnKind, Conn, DbError, Patience, Row, ToValue, Tx, Value};
 
 /// A table whose rows have checksums.
 pub(super) struct SummedTable {
@@ -105,6 +105,19 @@ impl SummedTable {
             set_sum: format!("UPDATE {name} SET sum = ?1 WHERE {}", keys.join(" AND ")),
             columns,
         }
+    }
+
+    /// Returns the INSERT statement for whole rows, with this conflict clause. `texts` names the columns that are no integers.
+    pub(super) fn bulk_insert(&self, order: u8, texts: &[&str], conflict: &str) -> Bulk {
+        let kind = |name: &&str| if texts.contains(name) { ColumnKind::Text } else { ColumnKind::Integer };
+        let columns: Vec<(&str, ColumnKind)> =
+            self.columns.iter().chain(&["sum"]).map(|name| (*name, kind(name))).collect();
+        Bulk::insert(order, self.name, self.key, &columns, conflict)
+    }
+
+    /// Returns the conflict clause of [`SummedTable::put`].
+    pub(super) fn replace_clause(&self) -> &str {
+        self.put.strip_prefix(&self.insert).unwrap_or_default()
     }
 
     /// Returns the number of columns in [`SummedTable::selected`].
@@ -220,6 +233,13 @@ pub(super) fn run_with_sum(tx: &Tx<'_>, sql: &str, values: &[&dyn ToValue]) -> R
     let sum = sum_of_values(values);
     let all: Vec<&dyn ToValue> = values.iter().copied().chain([&sum as &dyn ToValue]).collect();
     tx.run(sql, &all)
+}
+
+/// As [`run_with_sum`], with a statement that may wait for other rows.
+pub(super) fn run_later_with_sum(tx: &Tx<'_>, bulk: &'static Bulk, values: &[&dyn ToValue]) -> Result<(), DbError> {
+    let sum = sum_of_values(values);
+    let all: Vec<&dyn ToValue> = values.iter().copied().chain([&sum as &dyn ToValue]).collect();
+    tx.run_later(bulk, &all)
 }
 
 pub(super) fn sum_of_values(values: &[&dyn ToValue]) -> i64 {

@@ -1,5 +1,7 @@
 //! Tests of the index on a real file.
 
+mod engines;
+
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -102,6 +102,17 @@ pub struct NewApproval<'a> {
     pub ticket: Option<&'a str>,
 }
 
+/// What a person may no longer do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Whether the person may request no retraction.
+    pub requests: bool,
+    /// Whether the person may approve no request.
+    pub approvals: bool,
+    /// The reason, for the ledger.
+    pub why: &'static str,
+}
+
 /// A request for approval and its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Approval {
@@ -192,8 +203,12 @@ impl Ledger {
         self.transact(|tx, actor| {
             let one = all(tx, now)?.into_iter().find(|one| one.id == id).ok_or_else(|| no_such(id))?;
             if !one.stage.may_become(next) {
+                let hint = match one.stage {
+                    Stage::Used => "what it allowed was begun before; the history has what was sent",
+                    _ => "`recoup approval list` shows what is open; nothing was sent",
+                };
                 return Err(Error::new(Kind::Refused, format!("approval {id} is {}", one.stage.as_str()))
-                    .hint("`recoup approval list` shows what is open; nothing was sent")
+                    .hint(hint)
                     .into());
             }
             if shares(&one.names, &names) && matches!(next, Stage::Approved | Stage::Declined) {
@@ -211,16 +226,18 @@ impl Ledger {
         self.approval(id, now)
     }
 
-    /// Withdraws every open approval that was requested or approved under one of these names.
-    pub fn withdraw_all_of(&self, names: &[String], now: Timestamp) -> Result<Vec<i64>> {
+    /// Withdraws every open approval that was requested or approved under one of these names, as far as the person has lost the
+    /// right to.
+    pub fn withdraw_all_of(&self, names: &[String], lost: &Lost, now: Timestamp) -> Result<Vec<i64>> {
+        let asked = |one: &Approval| lost.requests && shares(&one.names, names);
         let concerns = |one: &Approval| match one.stage {
-            Stage::Asked => shares(&one.names, names),
-            Stage::Approved => shares(&one.names, names) || shares(&one.decider_names, names),
+            Stage::Asked => asked(one),
+            Stage::Approved => asked(one) || (lost.approvals && shares(&one.decider_names, names)),
             _ => false,
         };
         let ids: Vec<i64> = self.approvals(now)?.iter().filter(|one| concerns(one)).map(|one| one.id).collect();
         for id in &ids {
-            self.decide(*id, Stage::Withdrawn, Some("their user was disabled"), now)?;
+            self.decide(*id, Stage::Withdrawn, Some(lost.why), now)?;
         }
         Ok(ids)
     }

@@ -24,12 +24,14 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// The list has only retractions with a larger number.
     pub after: i64,
+    /// Newest first instead of oldest first.
+    pub newest_first: bool,
     /// The maximum number of results.
     pub limit: usize,
 }
 
 impl Ledger {
-    /// Returns the matching retractions, oldest first.
+    /// Returns the matching retractions in the order of the filter.
     pub fn list(&self, filter: &Filter) -> Result<Vec<Retraction>> {
         let order = filter.order_id.as_ref().map(OrderId::as_str);
         let (since, until, limit) = (filter.since.map(text), filter.until.map(text), filter.limit as u64);
@@ -38,13 +40,14 @@ impl Ledger {
             [] => String::new(),
             quoted => format!("AND {STATE_OF_R} IN ({})", quoted.join(", ")),
         };
+        let order_of_ids = if filter.newest_first { "DESC" } else { "ASC" };
         let ids = format!(
             "SELECT r.id FROM retractions r
              WHERE r.id > ?1 AND (CAST(?2 AS TEXT) IS NULL OR r.order_id = ?2)
                  AND (CAST(?3 AS TEXT) IS NULL OR r.ticket = ?3) AND (CAST(?4 AS TEXT) IS NULL OR r.person = ?4)
                  AND (CAST(?5 AS TEXT) IS NULL OR r.created_at >= ?5)
                  AND (CAST(?6 AS TEXT) IS NULL OR r.created_at < ?6) {states}
-             ORDER BY r.id LIMIT ?7"
+             ORDER BY r.id {order_of_ids} LIMIT ?7"
         );
         let args: [&dyn ToValue; 7] = [&filter.after, &order, &filter.ticket, &filter.person, &since, &until, &limit];
         self.conn.read(|tx| {

@@ -10,6 +10,7 @@ mod accept_restored;
 mod approvals;
 mod chain;
 mod export;
+mod for_transfer;
 mod forget;
 mod list;
 mod main_file;
@@ -37,9 +38,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Target, hex};
 
 pub use accept_restored::{CopyOf, Found};
-pub use approvals::{Approval, NewApproval, Policy, Stage};
+pub use approvals::{Approval, Lost, NewApproval, Policy, Stage};
 pub use chain::{Audit, Fault, Head};
 pub use export::{Exported, PersonalIds};
+pub(super) use for_transfer::{audit_of, belongs_to_this_server, create_for_transfer, id_of, refuse_copy_of};
 pub use forget::{ForgottenHere, Tombstones, mac_of};
 pub use list::Filter;
 pub use of_batch::StateLine;
@@ -88,7 +90,16 @@ impl Ledger {
     /// Opens the ledger for reading; returns `None` if there is no ledger.
     pub fn open_read_only(place: impl Into<Place>, identity: Option<&Identity>) -> Result<Option<Self>> {
         let conn = Conn::open_read_only(&place.into(), &LAYOUT, identity)?;
-        Ok(conn.map(|conn| Self::over(conn, Actor::new("", ""))))
+        let Some(ledger) = conn.map(|conn| Self::over(conn, Actor::new("", ""))) else { return Ok(None) };
+        Ok(ledger.has_begun()?.then_some(ledger))
+    }
+
+    /// Returns whether the ledger has its ID or an event. On a server, the first lock creates the tables, and a process may die
+    /// between the tables and the ID.
+    fn has_begun(&self) -> Result<bool> {
+        let has = "SELECT EXISTS (SELECT 1 FROM identity WHERE key = 'ledger_id') OR EXISTS (SELECT 1 FROM events)
+                 OR EXISTS (SELECT 1 FROM retractions)";
+        self.conn.read(|tx| tx.one(has, &[], |row| row.get(0)))
     }
 
     fn over(conn: Conn, actor: Actor) -> Self {
@@ -442,13 +453,15 @@ fn newest_of(tx: &Tx<'_>, retraction_id: i64) -> Result<(Option<i64>, Option<Sta
 fn insert_event(tx: &Tx<'_>, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> Result<i64, DbError> {
     let (last, before) = main_file::newest_to_follow(tx)?;
     let (at, details) = (text(now), redaction::redact(tx, entry.retraction_id, entry.details)?.to_string());
+    // A message may quote the vendor. PostgreSQL cannot store NUL, and then an outcome would be lost.
+    let message = entry.message.replace('\0', "\u{fffd}");
     let link = chain::Link {
         id: last + 1,
         retraction_id: entry.retraction_id,
         at: &at,
         state: entry.state.map(State::as_str),
         kind: entry.kind,
-        message: entry.message,
+        message: &message,
         details: &details,
         person: &actor.person,
         host: &actor.host,

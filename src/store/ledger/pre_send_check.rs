@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, Target};
 use crate::store::Place;
 use crate::store::db::{Checks, DbError, Tx};
+use crate::store::transfer::refuse_moved;
 
 /// The target, order, action and rewards of a retraction, by which recoup finds related retractions.
 pub(super) struct About<'a> {
@@ -56,6 +57,8 @@ impl Ledger {
         tx: &Tx<'_>,
         about: impl FnOnce(&BTreeMap<i64, Vec<String>>) -> About<'a>,
     ) -> Result<(), DbError> {
+        // A process may have opened the ledger before a move began.
+        refuse_moved(tx)?;
         accept_restored::refuse_copy(tx)?;
         let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(what) = finding(tx, &mut walked, about)? {

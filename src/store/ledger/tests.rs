@@ -349,3 +349,18 @@ fn of_many_that_intend_one_action_at_once_one_may_send() -> Result<()> {
     assert_eq!(shared.audit(None)?.faults, []);
     Ok(())
 }
+
+#[test]
+fn a_limited_list_has_the_oldest_or_the_newest_as_asked() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let ledger = Ledger::open(dir.path().join("l.db"), &identity(), &ann())?;
+    for n in 1..=5 {
+        ledger.begin(&new_retraction(&format!("1.2.{n}")), Timestamp::UNIX_EPOCH)?;
+    }
+    let ids = |newest_first| -> Result<Vec<i64>> {
+        let found = ledger.list(&Filter { limit: 2, newest_first, ..Filter::default() })?;
+        Ok(found.into_iter().map(|one| one.id).collect())
+    };
+    assert_eq!((ids(false)?, ids(true)?), (vec![1, 2], vec![5, 4]));
+    Ok(())
+}

@@ -5,6 +5,7 @@
 //! change requires the administrator's own password, so that a stranger at an unattended browser cannot change
 //! anything.
 
+mod form_once;
 pub(in crate::serve) mod system;
 pub(in crate::serve) mod users;
 
@@ -13,11 +14,13 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use form_once::{Begun, FormOnce, submitted_before};
 
 use super::login::{origin, throttled};
-use super::{ErrorPage, Layout, rendered};
-use crate::access::{AccessControl, LoginRefused};
+use super::{ErrorPage, Layout, PageResult, rendered};
+use crate::access::{AccessControl, By, LoginRefused, User};
 use crate::error::{Error, Kind, Result};
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Fields, Form};
@@ -35,13 +38,19 @@ pub(super) const PAGES: &[(&str, &str)] = &[
 /// The values by which a form proves that the administrator sends it.
 pub(super) struct Proof {
     csrf: String,
+    /// Names this page view. The service carries each of its forms out once.
+    form_key: String,
     /// `true` if the form asks for the password. A user whom a proxy signs in has no password, and ticks a box instead.
     by_password: bool,
 }
 
 impl Proof {
-    fn of(caller: &Caller) -> Self {
-        Self { csrf: caller.csrf.clone(), by_password: caller.session_cookie.is_some() }
+    fn of(caller: &Caller) -> Result<Self> {
+        Ok(Self {
+            csrf: caller.csrf.clone(),
+            form_key: crate::access::random_text()?,
+            by_password: caller.session_cookie.is_some(),
+        })
     }
 }
 
@@ -60,8 +69,32 @@ fn secret_page(app: &App, caller: &Caller, what: String, secret: &str, back: Str
     rendered(&SecretPage { layout, what, secret: secret.to_owned(), back })
 }
 
+/// Reads the form of a change, checks that the administrator has confirmed it, and carries it out once: a browser that reloads
+/// the response submits the form again.
+async fn confirmed<Done>(app: &Arc<App>, request: Request, change: impl FnOnce(Caller, Fields) -> Done) -> PageResult
+where
+    Done: Future<Output = PageResult>,
+{
+    let path = request.uri().path().to_owned();
+    let (caller, fields) = match proven(app, request).await {
+        Ok(form) => form,
+        Err(refused) => return Ok(refused),
+    };
+    let once = match FormOnce::begin(app, &caller, &path, &fields)? {
+        Begun::New(once) => once,
+        Begun::Done(to) if to.is_empty() => return Err(submitted_before()),
+        Begun::Done(to) => return Ok(Redirect::to(&to).into_response()),
+    };
+    let done = change(caller, fields).await;
+    match &done {
+        Ok(response) => once.finish(app, response)?,
+        Err(_) => once.release(app)?,
+    }
+    done
+}
+
 /// Reads the form of a change. Fails if the administrator has not confirmed the change.
-async fn confirmed(app: &Arc<App>, request: Request) -> Result<(Caller, Fields), Response> {
+async fn proven(app: &Arc<App>, request: Request) -> Result<(Caller, Fields), Response> {
     let origin = origin(app, &request);
     let Form { caller, fields } = Form::from_request(request, app).await?;
     let refuse = |message: &str, hint: &str| {
@@ -101,21 +134,26 @@ async fn confirmed(app: &Arc<App>, request: Request) -> Result<(Caller, Fields),
 }
 
 impl App {
-    /// Changes users or tokens, and records the change in the log. The closure makes the change, and returns its result
-    /// and the text for the log.
-    fn change<T>(&self, caller: &Caller, change: impl FnOnce(&mut AccessControl) -> Result<(T, String)>) -> Result<T> {
-        let (actor, now) = (self.actions.actor(&caller.who), self.clock.now());
+    /// Changes users or tokens in the administrator's name. The change records itself in the log.
+    fn change<T>(&self, caller: &Caller, change: impl FnOnce(&mut AccessControl, &By<'_>) -> Result<T>) -> Result<T> {
+        let (actor, at) = (self.actions.actor(&caller.who), self.clock.now());
         self.access.with(|access| {
             let access = access.ok_or_else(|| Error::new(Kind::Failed, "there is no user yet"))?;
-            let (done, what) = change(access)?;
-            access.log(&actor, &what, now)?;
-            Ok(done)
+            change(access, &By { actor: &actor, at })
         })
     }
 
     /// Records a change to something other than users and tokens in the log.
     fn log_change(&self, caller: &Caller, what: &str) -> Result<()> {
-        self.change(caller, |_access| Ok(((), what.to_owned())))
+        self.change(caller, |access, by| access.log(what, by))
+    }
+
+    /// Withdraws the approvals and the approval requests that a user may no longer make.
+    fn withdraw_lost(&self, caller: &Caller, user: &User) -> Result<()> {
+        if self.actions.ledger()?.is_some() {
+            self.ledger_for(caller)?.withdraw_all_of(&user.names(), &user.lost(), self.clock.now())?;
+        }
+        Ok(())
     }
 
     fn ledger_for(&self, caller: &Caller) -> Result<Ledger> {

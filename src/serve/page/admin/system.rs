@@ -58,24 +58,25 @@ struct SettingsPage {
 pub(in crate::serve) async fn limits(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
     let policy = app.actions.ledger()?.map(|ledger| ledger.policy()).transpose()?.unwrap_or_default();
     let layout = Layout::of(&app, "Approval limits", Some(&caller));
-    Ok(rendered(&LimitsPage { layout, sentence: policy.describe(), policy, proof: Proof::of(&caller) }))
+    Ok(rendered(&LimitsPage { layout, sentence: policy.describe(), policy, proof: Proof::of(&caller)? }))
 }
 
 /// Sets the approval limits, which the ledger records.
 pub(in crate::serve) async fn set_limits(State(app): State<Arc<App>>, request: Request) -> PageResult {
-    let (caller, fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let policy = Policy {
-        always: fields.has("always"),
-        overrides: fields.has("overrides"),
-        count: number(&fields, "count")?,
-        value: number(&fields, "value")?,
-    };
-    app.ledger_for(&caller)?.set_policy(&policy, app.clock.now())?;
-    app.log_change(&caller, &format!("approval limits: {}", policy.describe()))?;
-    Ok(Redirect::to("/admin/limits").into_response())
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, fields| async move {
+        let app = this;
+        let policy = Policy {
+            always: fields.has("always"),
+            overrides: fields.has("overrides"),
+            count: number(&fields, "count")?,
+            value: number(&fields, "value")?,
+        };
+        app.ledger_for(&caller)?.set_policy(&policy, app.clock.now())?;
+        app.log_change(&caller, &format!("approval limits: {}", policy.describe()))?;
+        Ok(Redirect::to("/admin/limits").into_response())
+    })
+    .await
 }
 
 /// Parses an approval limit. An empty field of the form means no limit.
@@ -89,14 +90,10 @@ fn number(fields: &Fields, name: &str) -> Result<Option<u64>> {
 pub(in crate::serve) async fn schedule(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
     let this = Arc::clone(&app);
     let jobs = app.blocking(move || this.options.schedule.0.lines());
-    let line = |status: JobStatus| JobLine {
-        about: about(status.job),
-        is_running: status.started_at.is_some() && status.started_at > status.finished_at,
-        status,
-    };
+    let line = |status: JobStatus| JobLine { about: about(status.job), is_running: status.is_running, status };
     let jobs = jobs.await?.into_iter().map(line).collect();
     let layout = Layout::of(&app, "Scheduled jobs", Some(&caller));
-    Ok(rendered(&SchedulePage { layout, jobs, proof: Proof::of(&caller) }))
+    Ok(rendered(&SchedulePage { layout, jobs, proof: Proof::of(&caller)? }))
 }
 
 /// Runs a scheduled job now, under the lock of its scheduled runs. Waits briefly, so that the page can show why a job
@@ -106,19 +103,20 @@ pub(in crate::serve) async fn run_job(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let (caller, _fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let job = Job::value_variants().iter().copied().find(|job| job.as_str() == name);
-    let job = job.ok_or_else(|| Error::new(Kind::NotIndexed, format!("there is no job {name:?}")))?;
-    app.log_change(&caller, &format!("job {}: run now", job.as_str()))?;
-    let (schedule, work) = app.options.schedule.clone();
-    let running = app.actions.tasks.spawn_blocking(move || schedule.run_now(job, work.as_ref()));
-    if let Ok(ended) = tokio::time::timeout(WAIT_FOR_JOB, running).await {
-        ended.unwrap_or_else(|error| Err(aborted(&error)))?;
-    }
-    Ok(Redirect::to("/admin/schedule").into_response())
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, _fields| async move {
+        let app = this;
+        let job = Job::value_variants().iter().copied().find(|job| job.as_str() == name);
+        let job = job.ok_or_else(|| Error::new(Kind::NotIndexed, format!("there is no job {name:?}")))?;
+        app.log_change(&caller, &format!("job {}: run now", job.as_str()))?;
+        let (schedule, work) = app.options.schedule.clone();
+        let running = app.actions.tasks.spawn_blocking(move || schedule.run_now(job, work.as_ref()));
+        if let Ok(ended) = tokio::time::timeout(WAIT_FOR_JOB, running).await {
+            ended.unwrap_or_else(|error| Err(aborted(&error)))?;
+        }
+        Ok(Redirect::to("/admin/schedule").into_response())
+    })
+    .await
 }
 
 fn about(job: &str) -> &'static str {

@@ -87,28 +87,25 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
         Ok(access.users()?.into_iter().map(line).collect())
     })?;
     let layout = Layout::of(&app, "Users", Some(&caller));
-    Ok(rendered(&UsersPage { layout, users, roles: roles(), proof: Proof::of(&caller) }))
+    Ok(rendered(&UsersPage { layout, users, roles: roles(), proof: Proof::of(&caller)? }))
 }
 
 pub(in crate::serve) async fn add(State(app): State<Arc<App>>, request: Request) -> PageResult {
-    let (caller, fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let name = fields.text("name").unwrap_or_default();
-    let (role, os_user) = (role(&fields)?, fields.text("os_user"));
-    let password = new_password()?;
-    let (given, now) = (password.clone(), app.clock.now());
-    let (by, login) = (caller.clone(), name.clone());
-    let adding = app.hashed(move |app| {
-        app.change(&by, |access| {
-            let user = access.add_user(&login, role, &given, os_user.as_deref(), now)?;
-            Ok(((), format!("user {}: added as {}", user.name, role.as_str())))
-        })
-    });
-    adding.await?;
-    let what = format!("The password of {name}, who is {}", role.as_str());
-    Ok(secret_page(&app, &caller, what, &password, link_to(&name)))
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, fields| async move {
+        let app = this;
+        let name = fields.text("name").unwrap_or_default();
+        let (role, os_user) = (role(&fields)?, fields.text("os_user"));
+        let password = new_password()?;
+        let (admin, login, given) = (caller.clone(), name.clone(), password.clone());
+        let adding = app.hashed(move |app| {
+            app.change(&admin, |access, by| access.add_user(&login, role, &given, os_user.as_deref(), by))
+        });
+        adding.await?;
+        let what = format!("The password of {name}, who is {}", role.as_str());
+        Ok(secret_page(&app, &caller, what, &password, link_to(&name)))
+    })
+    .await
 }
 
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, caller: Caller, Path(name): Path<String>) -> PageResult {
@@ -137,7 +134,7 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, caller: Caller, P
         scopes: scopes.collect(),
         default_days: DEFAULT_DAYS,
         days_at_most: DAYS_AT_MOST,
-        proof: Proof::of(&caller),
+        proof: Proof::of(&caller)?,
         user,
     }))
 }
@@ -147,19 +144,15 @@ pub(in crate::serve) async fn set_role(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let (caller, fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let role = role(&fields)?;
-    app.change(&caller, |access| {
-        if role != Role::Admin {
-            access.check_admin_is_left(&name, "make another user admin first")?;
-        }
-        access.set_role(&name, role)?;
-        Ok(((), format!("user {name}: role {}", role.as_str())))
-    })?;
-    Ok(Redirect::to(&link_to(&name)).into_response())
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, fields| async move {
+        let app = this;
+        let role = role(&fields)?;
+        let user = app.change(&caller, |access, by| access.set_role(&name, role, by))?;
+        app.withdraw_lost(&caller, &user)?;
+        Ok(Redirect::to(&link_to(&name)).into_response())
+    })
+    .await
 }
 
 pub(in crate::serve) async fn set_password(
@@ -167,20 +160,16 @@ pub(in crate::serve) async fn set_password(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let (caller, _fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let password = new_password()?;
-    let (given, now, by, login) = (password.clone(), app.clock.now(), caller.clone(), name.clone());
-    let setting = app.hashed(move |app| {
-        app.change(&by, |access| {
-            access.set_password(&login, &given, now)?;
-            Ok(((), format!("user {login}: another password")))
-        })
-    });
-    setting.await?;
-    Ok(secret_page(&app, &caller, format!("The new password of {name}"), &password, link_to(&name)))
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, _fields| async move {
+        let app = this;
+        let password = new_password()?;
+        let (admin, login, given) = (caller.clone(), name.clone(), password.clone());
+        let setting = app.hashed(move |app| app.change(&admin, |access, by| access.set_password(&login, &given, by)));
+        setting.await?;
+        Ok(secret_page(&app, &caller, format!("The new password of {name}"), &password, link_to(&name)))
+    })
+    .await
 }
 
 /// Disables a user, and withdraws their approval requests and approvals, as the command does.
@@ -189,19 +178,15 @@ pub(in crate::serve) async fn disable(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let (caller, _fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let now = app.clock.now();
-    let user = app.change(&caller, |access| {
-        access.check_admin_is_left(&name, "make another user admin first")?;
-        Ok((access.disable(&name, now)?, format!("user {name}: disabled")))
-    })?;
-    if app.actions.ledger()?.is_some() {
-        app.ledger_for(&caller)?.withdraw_all_of(&user.names(), now)?;
-    }
-    Ok(Redirect::to(&link_to(&name)).into_response())
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, _fields| async move {
+        let app = this;
+        let hint = Some("make another user admin first");
+        let user = app.change(&caller, |access, by| access.disable(&name, hint, by))?;
+        app.withdraw_lost(&caller, &user)?;
+        Ok(Redirect::to(&link_to(&name)).into_response())
+    })
+    .await
 }
 
 pub(in crate::serve) async fn enable(
@@ -209,15 +194,13 @@ pub(in crate::serve) async fn enable(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let (caller, _fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    app.change(&caller, |access| {
-        access.enable(&name)?;
-        Ok(((), format!("user {name}: enabled")))
-    })?;
-    Ok(Redirect::to(&link_to(&name)).into_response())
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, _fields| async move {
+        let app = this;
+        app.change(&caller, |access, by| access.enable(&name, by))?;
+        Ok(Redirect::to(&link_to(&name)).into_response())
+    })
+    .await
 }
 
 pub(in crate::serve) async fn end_sessions(
@@ -225,15 +208,27 @@ pub(in crate::serve) async fn end_sessions(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let (caller, _fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    app.change(&caller, |access| {
-        let ended = access.end_sessions_of(&name)?;
-        Ok(((), format!("user {name}: {ended} sessions ended")))
-    })?;
-    Ok(Redirect::to(&link_to(&name)).into_response())
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, _fields| async move {
+        let app = this;
+        app.change(&caller, |access, by| access.end_sessions_of(&name, by))?;
+        Ok(Redirect::to(&link_to(&name)).into_response())
+    })
+    .await
+}
+
+pub(in crate::serve) async fn end_session(
+    State(app): State<Arc<App>>,
+    Path((name, session)): Path<(String, String)>,
+    request: Request,
+) -> PageResult {
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, _fields| async move {
+        let app = this;
+        app.change(&caller, |access, by| access.end_session_of(&name, &session, by))?;
+        Ok(Redirect::to(&link_to(&name)).into_response())
+    })
+    .await
 }
 
 pub(in crate::serve) async fn add_token(
@@ -241,29 +236,29 @@ pub(in crate::serve) async fn add_token(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let (caller, fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let scope =
-        |word: &str| Right::parse(word).ok_or_else(|| Error::new(Kind::Usage, format!("there is no scope {word:?}")));
-    let scopes = fields.all("scope").map(scope).collect::<Result<Vec<Right>>>()?;
-    if scopes.is_empty() {
-        return Err(Error::new(Kind::Usage, "a token needs a scope").hint("tick what the token may do").into());
-    }
-    let days = fields.text("days").and_then(|days| days.parse().ok()).filter(|days| (1..=DAYS_AT_MOST).contains(days));
-    let days: u64 = days.ok_or_else(|| {
-        Error::new(Kind::Usage, format!("a token expires after 1 to {DAYS_AT_MOST} days"))
-            .hint("write a number of days")
-    })?;
-    let purpose = fields.text("purpose").unwrap_or_default();
-    let (expires, now) = (Duration::from_hours(days * 24), app.clock.now());
-    let (id, secret) = app.change(&caller, |access| {
-        let (id, secret) = access.add_token(&name, &purpose, &scopes, expires, now)?;
-        let words: Vec<&str> = scopes.iter().map(|right| right.as_str()).collect();
-        Ok(((id, secret), format!("token {id} of {name} added for {}", words.join(", "))))
-    })?;
-    Ok(secret_page(&app, &caller, format!("Token {id} of {name}"), secret.expose_secret(), link_to(&name)))
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, fields| async move {
+        let app = this;
+        let scope = |word: &str| {
+            Right::parse(word).ok_or_else(|| Error::new(Kind::Usage, format!("there is no scope {word:?}")))
+        };
+        let scopes = fields.all("scope").map(scope).collect::<Result<Vec<Right>>>()?;
+        if scopes.is_empty() {
+            return Err(Error::new(Kind::Usage, "a token needs a scope").hint("tick what the token may do").into());
+        }
+        let days =
+            fields.text("days").and_then(|days| days.parse().ok()).filter(|days| (1..=DAYS_AT_MOST).contains(days));
+        let days: u64 = days.ok_or_else(|| {
+            Error::new(Kind::Usage, format!("a token expires after 1 to {DAYS_AT_MOST} days"))
+                .hint("write a number of days")
+        })?;
+        let purpose = fields.text("purpose").unwrap_or_default();
+        let expires = Duration::from_hours(days * 24);
+        let adding = app.change(&caller, |access, by| access.add_token(&name, &purpose, &scopes, expires, by));
+        let (id, secret) = adding?;
+        Ok(secret_page(&app, &caller, format!("Token {id} of {name}"), secret.expose_secret(), link_to(&name)))
+    })
+    .await
 }
 
 pub(in crate::serve) async fn revoke_token(
@@ -271,17 +266,14 @@ pub(in crate::serve) async fn revoke_token(
     Path(id): Path<i64>,
     request: Request,
 ) -> PageResult {
-    let (caller, fields) = match confirmed(&app, request).await {
-        Ok(form) => form,
-        Err(refused) => return Ok(refused),
-    };
-    let now = app.clock.now();
-    app.change(&caller, |access| {
-        access.revoke_token(id, now)?;
-        Ok(((), format!("token {id} revoked")))
-    })?;
-    let back = fields.text("user").map_or_else(|| "/admin".to_owned(), |name| link_to(&name));
-    Ok(Redirect::to(&back).into_response())
+    let this = Arc::clone(&app);
+    confirmed(&app, request, |caller, fields| async move {
+        let app = this;
+        app.change(&caller, |access, by| access.revoke_token(id, by))?;
+        let back = fields.text("user").map_or_else(|| "/admin".to_owned(), |name| link_to(&name));
+        Ok(Redirect::to(&back).into_response())
+    })
+    .await
 }
 
 pub(in crate::serve) async fn log(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> PageResult {

@@ -8,8 +8,10 @@
 //! is lost while the server commits, the next connection locks the row of `store_state`, which waits for the end of the
 //! lost transaction. With the row locked, the next connection looks for the lost transaction's number in `commits`.
 
+mod facts;
 mod locks;
 mod pool;
+mod queue;
 mod schema;
 mod server;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::{Mutex, ReentrantMutex};
+use tokio::time::Instant;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::{BUSY_POLL, DbError, Identity, Layout, Patience, ToValue, Tx, Value};
@@ -29,8 +32,10 @@ use crate::error::{Error, Kind};
 use crate::model::hex;
 use crate::store::random;
 
+pub use facts::{ServerFacts, TableSize};
 pub use locks::ServerLock;
-use pool::{Lease, Pool, wait};
+use pool::{Lease, Pool, left, wait};
+use queue::Queue;
 pub use server::Server;
 
 /// How long a read waits for a connection and for the start of its transaction, because a person waits for the result.
@@ -139,8 +144,10 @@ impl Session {
         if let Some(tx) = joined {
             return work(&Tx::postgres(&tx));
         }
+        // One limit for all attempts, because a person waits for the answer.
+        let until = Instant::now() + READ_LIMIT;
         repeat(patience, || {
-            let tx = self.begin(&Begin::Read, patience)?;
+            let tx = self.begin(&Begin::Read, patience, until)?;
             let value = run_in(&active, &tx, &mut work);
             tx.end("ROLLBACK");
             value
@@ -158,8 +165,9 @@ impl Session {
         }
         repeat(patience, || {
             let nonce = hex(&random::<16>()?);
-            let tx = self.begin(&Begin::Write { nonce: &nonce, fence: self.fence.lock().clone() }, patience)?;
-            let value = match run_in(&active, &tx, &mut work) {
+            let begin = Begin::Write { nonce: &nonce, fence: self.fence.lock().clone() };
+            let tx = self.begin(&begin, patience, Instant::now() + WRITE_LIMIT)?;
+            let value = match run_in(&active, &tx, &mut work).and_then(|value| tx.flush().map(|()| value)) {
                 Ok(value) => value,
                 Err(error) => {
                     tx.end("ROLLBACK");
@@ -193,7 +201,9 @@ impl Session {
 
     /// Tests whether the store is writable: takes the write lock, writes, and rolls back.
     pub fn try_to_write(&self, patience: Patience) -> Result<(), DbError> {
-        let tx = self.begin(&Begin::Write { nonce: &hex(&random::<16>()?), fence: None }, patience)?;
+        let nonce = hex(&random::<16>()?);
+        let begin = Begin::Write { nonce: &nonce, fence: None };
+        let tx = self.begin(&begin, patience, Instant::now() + WRITE_LIMIT)?;
         let tried = tx.run("UPDATE identity SET value = value", &[]).map(drop);
         tx.end("ROLLBACK");
         tried
@@ -220,7 +230,7 @@ impl Session {
 
     /// Runs `work` in a transaction on the table of locks.
     fn lock_rows<T>(&self, work: impl FnOnce(&PgTx) -> Result<T, DbError>) -> Result<T, DbError> {
-        let tx = self.begin(&Begin::Lock, Patience::None)?;
+        let tx = self.begin(&Begin::Lock, Patience::None, Instant::now() + WRITE_LIMIT)?;
         let done = work(&tx);
         if done.is_ok() {
             wait(COMMIT_LIMIT, tx.lease.client()?.batch_execute("COMMIT"))?;
@@ -237,28 +247,38 @@ impl Session {
         move || interrupted.store(true, Relaxed)
     }
 
-    fn begin(&self, begin: &Begin<'_>, patience: Patience) -> Result<Arc<PgTx>, DbError> {
-        let (limit, wait_for_lock) = match begin {
-            Begin::Read => (READ_LIMIT, Duration::ZERO),
-            Begin::Write { .. } => (WRITE_LIMIT, patience.limit().max(Duration::from_millis(1))),
-            Begin::Lock => (WRITE_LIMIT, LOCK_LIMIT),
+    /// Begins a transaction before `until`. A write also waits for other writers, as long as `patience` says.
+    fn begin(&self, begin: &Begin<'_>, patience: Patience, until: Instant) -> Result<Arc<PgTx>, DbError> {
+        let wait_for_lock = match begin {
+            Begin::Read => Duration::ZERO,
+            Begin::Write { .. } => patience.limit().max(Duration::from_millis(1)),
+            Begin::Lock => LOCK_LIMIT,
         };
         let sql = self.begin_sql(begin, wait_for_lock);
         loop {
-            let lease = self.pool.take(&self.server, limit)?;
+            let lease = self.pool.take(&self.server, left(until))?;
             let was_idle = lease.was_idle;
-            match wait(limit + wait_for_lock, lease.client()?.batch_execute(&sql)) {
+            match wait(left(until) + wait_for_lock, lease.client()?.batch_execute(&sql)) {
                 Ok(()) => {}
-                // The server has closed the idle connection. The loop retries, but ends because it closes each idle
-                // connection and never tries a new connection twice.
-                Err(DbError::Lost(_)) if was_idle => continue,
-                Err(error) => return Err(error),
+                // The connection was lost while no one used it, and so were the other idle ones. The loop ends, because a new
+                // connection is not tried twice.
+                Err(DbError::Lost(_)) if was_idle && !left(until).is_zero() => {
+                    self.pool.close_idle();
+                    continue;
+                }
+                Err(error) => {
+                    if matches!(error, DbError::Lost(_)) {
+                        self.pool.close_idle();
+                    }
+                    return Err(error);
+                }
             }
             let tx = Arc::new(PgTx {
                 lease,
                 failed: AtomicBool::new(false),
                 cursors: AtomicU64::new(0),
                 interrupted: Arc::clone(&self.interrupted),
+                queue: Mutex::default(),
             });
             if let Begin::Write { fence: Some(fence), .. } = begin {
                 check_fence(&tx, fence)?;
@@ -300,7 +320,7 @@ impl Session {
     /// Returns whether the transaction with this number was committed. Waits for its end first. `committed_at` is when this
     /// process asked for the commit, by [`locks::boot_time`].
     fn was_committed(&self, nonce: &str, committed_at: Duration) -> Result<bool, DbError> {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         loop {
             match self.look_for(nonce) {
                 Err(DbError::Lost(_) | DbError::Busy | DbError::Retry) if began.elapsed() < RESOLVE_LIMIT => {
@@ -412,15 +432,19 @@ pub struct PgTx {
     /// The number of cursors so far, from which the next cursor gets its name.
     cursors: AtomicU64,
     interrupted: Arc<AtomicBool>,
+    /// Rows that the next statement or the commit writes.
+    queue: Mutex<Queue>,
 }
 
 impl PgTx {
     pub fn run(&self, sql: &str, args: &[&dyn ToValue]) -> Result<u64, DbError> {
+        self.flush()?;
         let (sql, parameters) = (dollars(sql), parameters(args)?);
         self.exec(self.lease.client()?.execute_typed(&sql, &typed(&parameters)))
     }
 
     pub fn rows(&self, sql: &str, args: &[&dyn ToValue]) -> Result<Vec<tokio_postgres::Row>, DbError> {
+        self.flush()?;
         let (sql, parameters) = (dollars(sql), parameters(args)?);
         self.exec(self.lease.client()?.query_typed(&sql, &typed(&parameters)))
     }
@@ -492,14 +516,19 @@ struct Parameter<'a>(Value<'a>);
 fn parameters<'a>(args: &'a [&'a dyn ToValue]) -> Result<Vec<Parameter<'a>>, DbError> {
     args.iter()
         .map(|arg| match arg.to_value() {
-            Value::Text(text) if text.contains('\0') => {
-                Err(Error::new(Kind::Storage, "a text contains the character NUL, which PostgreSQL cannot store")
-                    .hint("find out where the text comes from; SQLite can store it")
-                    .into())
-            }
+            Value::Text(text) => refuse_nul(text).map(|()| Parameter(Value::Text(text))),
             value => Ok(Parameter(value)),
         })
         .collect()
+}
+
+fn refuse_nul(text: &str) -> Result<(), DbError> {
+    if !text.contains('\0') {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Storage, "a text contains the character NUL, which PostgreSQL cannot store")
+        .hint("find out where the text comes from; SQLite can store it")
+        .into())
 }
 
 fn typed<'a>(parameters: &'a [Parameter<'a>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::super::DbError;
 use super::Server;
 
-/// The maximum number of connections of one process to one server.
-const MOST: usize = 16;
+/// The most connections of one process to one server.
+pub const MOST: usize = 16;
 
 /// The runtime of the thread that transfers the bytes of all connections.
 static RUNTIME: LazyLock<std::io::Result<Runtime>> =
@@ -96,9 +97,22 @@ impl Pool {
         Arc::clone(POOLS.lock().entry(server.key().to_owned()).or_default())
     }
 
-    /// Takes a connection from the pool, or opens a new connection. Waits at most `limit` until another thread returns
-    /// a connection, and as long again for the server.
+    /// Closes the idle connections, after one of them did not answer.
+    pub fn close_idle(&self) {
+        let mut state = self.state.lock();
+        state.open -= state.idle.len();
+        state.idle.clear();
+    }
+
+    /// Returns the number of open connections, and how many of them are idle.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.open, state.idle.len())
+    }
+
+    /// Takes a connection, or opens one. Waits at most `limit` for another user to return one and for the server.
     pub fn take(self: &Arc<Self>, server: &Server, limit: Duration) -> Result<Lease, DbError> {
+        let until = Instant::now() + limit;
         let mut state = self.state.lock();
         loop {
             while let Some(client) = state.idle.pop() {
@@ -111,16 +125,21 @@ impl Pool {
                 state.open += 1;
                 break;
             }
-            if self.returned.wait_for(&mut state, limit).timed_out() {
+            if self.returned.wait_for(&mut state, left(until)).timed_out() {
                 return Err(DbError::Busy);
             }
         }
         drop(state);
         // From now on, dropping the lease frees its place in the pool.
         let mut lease = Lease::new(self, None);
-        lease.client = Some(connect(server, limit)?);
+        lease.client = Some(connect(server, left(until))?);
         Ok(lease)
     }
+}
+
+/// Returns the time that is left.
+pub fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }
 
 /// Opens a connection outside of the pool.

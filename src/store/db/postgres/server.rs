@@ -131,7 +131,7 @@ impl Server {
     }
 
     /// Returns the quoted name of the schema of a store, for example `"recoup_ledger"`.
-    pub(super) fn schema(&self, store: &str) -> String {
+    pub(in crate::store) fn schema(&self, store: &str) -> String {
         let suffix = match store {
             "access file" => "access",
             "queue of notices" => "notices",
