@@ -149,7 +149,7 @@ pub fn problem(audit: &Audit) -> Option<Error> {
     )
 }
 
-/// Exports every event of the ledger in order. Returns `None` after an export to standard output.
+/// Exports every event of the ledger in order. Returns `None` after an export of the ledger to standard output.
 pub fn export(
     ledger: &Place,
     identity: Option<&Identity>,

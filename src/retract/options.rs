@@ -30,7 +30,7 @@ pub struct FollowSettings {
     pub max_poll: Duration,
     /// Time that the vendor may need to change the rewards after the submission has completed.
     pub settle: Duration,
-    /// Whether an unproven retraction becomes *unconfirmed* at the end of `wait`. The setting is `true` after a send,
+    /// Whether an unproven retraction becomes *unconfirmed* at the end of `wait`. `concludes` is `true` after a send,
     /// and `false` for a single reading.
     pub concludes: bool,
     pub submissions: SubmissionPolling,

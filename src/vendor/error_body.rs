@@ -78,7 +78,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Parses the known fields of a vendor's error. Every field is `None` if the error body has another shape.
+    /// Parses the known fields of a vendor's error. Every field of the error is `None` if the body has another shape.
     pub(crate) fn parse(body: &[u8]) -> Self {
         let Some(fields) = Fields::parse(body) else { return Self::default() };
         let rows = fields.raw("errors").and_then(|raw| serde_json::from_str::<Vec<Box<RawValue>>>(raw.get()).ok());

@@ -76,8 +76,8 @@ impl Limiter {
         Self { inner, spacing_us: grant.spacing_us, ends_us: end_of(grant) }
     }
 
-    /// Returns `true` if the lease directly follows the last lease at the same rate. If the new lease follows directly,
-    /// the limiter can continue.
+    /// Returns `true` if the lease directly follows the last lease at the same rate. If the new lease follows the last
+    /// lease directly, the limiter can continue.
     pub(super) fn continues_with(&mut self, grant: &Grant) -> bool {
         let follows = (grant.starts_us - self.ends_us).abs() <= 1 && (grant.spacing_us - self.spacing_us).abs() < 1e-9;
         if follows {
