@@ -66,7 +66,7 @@ impl Participants {
         }
     }
 
-    /// Returns how many current participants precede an initial number.
+    /// Returns how many of the present participants come before the participant who had this number at the start.
     fn before(&self, number: u64) -> u64 {
         let joined = self.joined.partition_point(|(before, _)| *before < number) as u64;
         let gone = self.gone.partition_point(|gone| *gone < number) as u64;

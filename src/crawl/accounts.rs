@@ -26,8 +26,8 @@ use crate::vendor::advocate::Rewards;
 const QUEUE_CHUNK: usize = 4096;
 /// The number of failures in a row after which the run halts and keeps its queue, because the vendor is probably down.
 const OUTAGE: u32 = 32;
-/// The number of unknown accounts in a row, without a known account, after which the run halts, because the vendor's
-/// address is wrong.
+/// The run halts after this many unknown accounts if it has not found a known account yet: the address of the vendor is
+/// then probably wrong.
 const MAX_UNKNOWN: u32 = 10 * OUTAGE;
 /// The number of refused accounts in a row after which the run halts, because the token is wrong.
 const MAX_REFUSALS: u32 = 3;

@@ -47,7 +47,7 @@ pub enum Column {
     Payment,
     /// The column with the component of a transaction, such as price or fee.
     AmountType,
-    /// The column that divides a transaction's component further: principal, tax, shipping.
+    /// The column with the kind of an amount within its `AmountType`, for example principal, tax or shipping.
     Detail,
     /// The column with the ID of an order item. Two rows with the same time and different order items are two refunds.
     Part,

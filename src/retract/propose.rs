@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::store::ledger::Approval;
 
-/// The plan of a request, and its receipt without actions.
+/// The plan of a request, and the start of the receipt, which lists no action yet.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) receipt: Receipt,

@@ -127,6 +127,9 @@ fn a_change_without_the_password_or_by_another_role_changes_nothing() {
     );
 }
 
+/// The path of a form, its fields, and the entry in the log.
+type Form<'f> = (&'f str, &'f [(&'f str, &'f str)], &'f str);
+
 #[test]
 fn a_form_that_is_submitted_twice_is_carried_out_once() {
     let (_sim, home, password) = team();
@@ -134,7 +137,7 @@ fn a_form_that_is_submitted_twice_is_carried_out_once() {
     let service = Service::start(&home);
     let boss = service.login("boss", &password);
     let token = [("purpose", "desk"), ("scope", "lookup"), ("days", "30")];
-    let forms: [(&str, &[(&str, &str)], &str); 4] = [
+    let forms: [Form<'_>; 4] = [
         ("/admin/users", &[("name", "bob"), ("role", "agent")], "user bob: added as agent"),
         ("/admin/users/ann/password", &[], "user ann: another password"),
         ("/admin/users/ann/tokens", &token, "token 1 of ann added for lookup"),

@@ -121,7 +121,7 @@ impl Index {
         })
     }
 
-    /// Counts requests for accounts that the crawler read again only because of their age. [`Index::add_requests`] also
+    /// Counts the requests for accounts that the crawler read again only because of their age. [`Index::add_requests`] also
     /// counts the requests for such accounts.
     pub fn add_reread_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
         self.conn.write(|tx| {

@@ -285,8 +285,7 @@ mod tests {
             select.query_map([], |row| row.get(0)).expect("runs").collect::<Result<_, _>>().expect("rows")
         };
         let mut listed: BTreeSet<String> = summed_tables().iter().map(|table| table.name.to_owned()).collect();
-        // The test adds `raw_rewards`, because the module `raw_json` computes its checksums, over the uncompressed
-        // JSON.
+        // `summed_tables` does not list `raw_rewards`: the module `raw_json` computes the checksums of that table.
         listed.insert("raw_rewards".to_owned());
         let with_sum = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'sum'";
         assert_eq!(names(with_sum).into_iter().collect::<BTreeSet<_>>(), listed);
