@@ -60,14 +60,13 @@ pub async fn run(options: Options, clock: &Clock, stop: &CancellationToken, repo
         let (from, to) = places.clone();
         Moved { outcome, from, to, continued, tables: survey.tables, events: survey.events, head: survey.head }
     };
+    if undo && !dry_run {
+        return Ok(result(Outcome::Undone, transfer.undo()?, true));
+    }
     let survey = transfer.survey()?;
     let continued = survey.progress != Progress::New;
     if dry_run {
         return Ok(result(Outcome::WouldMove, survey, continued));
-    }
-    if undo {
-        transfer.undo()?;
-        return Ok(result(Outcome::Undone, survey, continued));
     }
     if survey.progress == Progress::Complete {
         transfer.complete()?;

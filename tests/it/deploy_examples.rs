@@ -140,6 +140,6 @@ fn every_flag_variable_and_secret_of_the_compose_example_exists() {
         }
     }
     assert!(text(&compose["services"]["db"]["image"]).contains("postgres:"));
-    let file = text(&recoup["build"]["dockerfile"]);
-    assert!(read(file).contains("ENTRYPOINT [\"/usr/local/bin/recoup\"]"), "{file}");
+    assert_eq!(text(&recoup["image"]), concat!("recoup:", env!("CARGO_PKG_VERSION")));
+    assert!(read("packages/image").contains("oci-archive:$file:recoup:$version"));
 }

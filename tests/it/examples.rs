@@ -115,7 +115,7 @@ fn a_refund_webhook_proposes_once_and_only_a_person_sends() {
     assert!(page.contains("a program proposed it") && page.contains("by shop"), "{page}");
     let approved = lead.post(&format!("/approvals/{}/approve", asked[0]["id"]), &[("yes", "1")]);
     assert_eq!(approved.status, 303, "{}", approved.body);
-    wait_until("it is proven", || home.check(&["verify"], 0).code == Some(0) && sim.deletes().len() == 1);
+    wait_until("it is proven", || home.run(&["verify"]).code == Some(0) && sim.deletes().len() == 1);
     let (status, said) = webhook.event(SECRET, &refund("R-5", &order, true));
     assert!(status == 200 && said.contains("nothing is left to take back"), "{said}");
     assert_eq!(sim.deletes().len(), 1);

@@ -133,6 +133,28 @@ fn a_destination_with_rows_and_a_second_destination_are_refused() {
 }
 
 #[test]
+fn stores_that_were_moved_are_not_moved_again_to_a_new_place_of_the_same_name() {
+    let (sim, home, orders) = machine();
+    let (from, folder) = (source(&home), home.path("there"));
+    let to = folder.join("moved.db").display().to_string();
+    std::fs::create_dir(&folder).expect("a folder");
+    home.check(&["move", &from, &to, "--yes"], 0);
+    // Another machine has no such folder, or the stores went further.
+    std::fs::rename(&folder, home.path("elsewhere")).expect("renames");
+    for makes_folder in [false, true] {
+        if makes_folder {
+            std::fs::create_dir(&folder).expect("a folder");
+        }
+        for args in [&["move", &from, &to, "--yes"][..], &["move", &from, &to, "--yes", "--undo"]] {
+            let refused = home.check(args, 3);
+            assert!(refused.stderr.contains("hint"), "{refused:?}");
+            assert!(!Path::new(&to).exists(), "{args:?}");
+        }
+        sends_nothing(&home, &sim, &orders[1], "moved.db");
+    }
+}
+
+#[test]
 fn a_process_that_has_the_source_open_cannot_send_after_the_move() {
     let (sim, home, orders) = machine();
     let token = add_token(&home, "ann", &["retract"]);
@@ -188,6 +210,24 @@ mod crashes {
             sends_nothing(&home, &sim, &orders[1], "postgres://");
             there.check(&["audit", "verify"], 0);
             crate::index::assert_index_is_truth(&there, &sim);
+        }
+    }
+
+    #[test]
+    fn a_killed_undo_is_completed_by_the_same_command() {
+        for point in ["move-abandoned", "move-unsealed", "move-unsealed:2", "move-unsealed:3"] {
+            let (sim, home, orders) = machine();
+            let (from, to) = (source(&home), home.path("moved.db").display().to_string());
+            let crash = |args: &[&str], point: &str| {
+                let crashing = home.command(args).env("RECOUP_CRASH_AT", point).output();
+                assert_eq!(crashing.expect("runs").status.code(), None, "{point}");
+            };
+            crash(&["move", &from, &to, "--yes"], "move-rows:2");
+            crash(&["move", &from, &to, "--undo"], point);
+            home.check(&["move", &from, &to, "--yes"], 3);
+            home.check(&["move", &from, &to, "--undo"], 0);
+            home.check(&["retract", &orders[1], "--yes"], 0);
+            assert_eq!(sim.deletes().len(), 2, "{point}");
         }
     }
 

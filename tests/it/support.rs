@@ -292,9 +292,16 @@ impl Home {
     /// Returns whether there is the file or the schema of a store.
     pub fn has_store(&self, store: &str) -> bool {
         match self.server() {
-            None => self.file_of(store).exists(),
+            // The file is there a moment before its tables.
+            None => self.file_of(store).exists() && self.has_tables(store),
             Some(_) => self.psql(store, "SELECT to_regclass('identity') IS NOT NULL") == "t",
         }
+    }
+
+    fn has_tables(&self, store: &str) -> bool {
+        let conn = rusqlite::Connection::open(self.file_of(store)).expect("the file");
+        let asked = conn.prepare("SELECT 1 FROM identity").map(drop);
+        !asked.is_err_and(|error| error.to_string().contains("no such table"))
     }
 
     fn file_of(&self, store: &str) -> PathBuf {

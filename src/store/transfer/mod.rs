@@ -146,6 +146,10 @@ impl Transfer {
     /// not empty and no move from this source has begun there; [`Kind::Tampered`] if the ledger's chain has a fault.
     pub fn survey(&self) -> Result<Survey> {
         let progress = self.progress()?;
+        self.count_rows(progress)
+    }
+
+    fn count_rows(&self, progress: Progress) -> Result<Survey> {
         let mut counts = Vec::new();
         for (layout, conn) in self.opened(&self.from)? {
             for table in data_tables(layout) {
@@ -178,18 +182,26 @@ impl Transfer {
         if mark.place != self.to.index.to_string() {
             return Err(marks::moved(&mark));
         }
-        let Some(destination) = self.conn(&self.to, &ledger::LAYOUT)? else { return Ok(Progress::Begun) };
+        let Some(destination) = self.conn(&self.to, &ledger::LAYOUT)? else { return Err(self.lost()) };
         let (moving, complete) =
             destination.read(|tx| Ok((Mark::read(tx, MOVING_FROM)?, Mark::read(tx, MOVED_FROM)?)))?;
         match (moving, complete) {
             (Some(other), _) if other.id != mark.id || other.is_abandoned => Err(self.other_move()),
             (Some(_), _) => Ok(Progress::Begun),
             (None, Some(complete)) if complete.id == mark.id => Ok(Progress::Complete),
-            (None, _) => {
-                self.refuse_filled()?;
-                Ok(Progress::Begun)
-            }
+            (None, _) => Err(self.lost()),
         }
+    }
+
+    /// The destination is marked before the source is sealed. If a sealed source has no marked destination, the move may have
+    /// become complete at a place that is no longer there under this name, and may have sent. A second destination could send
+    /// again.
+    fn lost(&self) -> Error {
+        let (from, to) = (&self.from.index, &self.to.index);
+        let message = format!("the stores at {from} were moved, and {to} is not the place that received them");
+        Error::new(Kind::Identity, message).hint(
+            "find the place that received them; if it is lost, restore its backup there, then run `recoup ledger accept`",
+        )
     }
 
     /// Fails if a table of the destination has a row.
@@ -272,7 +284,9 @@ impl Transfer {
 
     fn other_move(&self) -> Error {
         let message = format!("a move to {} was begun and given up, or it came from another place", self.to.index);
-        Error::new(Kind::Identity, message).hint("name an empty destination: another schema or another file")
+        Error::new(Kind::Identity, message).hint(
+            "name an empty destination: another schema or another file; if the source is still sealed, add --undo first",
+        )
     }
 
     fn filled(&self, name: &str, table: &str) -> Error {
@@ -381,6 +395,13 @@ impl Transfer {
                 if incomplete.as_ref().is_some_and(|found| found.id != mark.id || found.is_abandoned) {
                     return Err(given_up().into());
                 }
+                let complete = Mark::read(tx, MOVED_FROM)?;
+                if layout.name == ledger::LAYOUT.name
+                    && incomplete.is_none()
+                    && complete.is_none_or(|complete| complete.id != mark.id)
+                {
+                    return Err(self.lost().into());
+                }
                 if layout.name == ledger::LAYOUT.name && incomplete.is_some() {
                     ledger::belongs_to_this_server(tx)?;
                     Mark { place: self.from.index.to_string(), ..mark.clone() }.write(tx, MOVED_FROM)?;
@@ -392,11 +413,12 @@ impl Transfer {
         Ok(())
     }
 
-    /// Gives the move up: the destination can never become complete, and the source can be used again.
+    /// Gives the move up: the destination can never become complete, and the source can be used again. Repeats what a killed
+    /// call has not done.
     ///
     /// # Errors
     /// [`Kind::Identity`] if the move is complete, or if no move to this destination has begun.
-    pub fn undo(&self) -> Result<()> {
+    pub fn undo(&self) -> Result<Survey> {
         let none = || {
             Error::new(Kind::Identity, format!("no move from {} to {} has begun", self.from.index, self.to.index))
                 .hint("there is nothing to undo")
@@ -422,13 +444,16 @@ impl Transfer {
             let abandoned = Mark { is_abandoned: true, ..begun.ok_or_else(none)? };
             abandoned.write(tx, MOVING_FROM)
         })?;
-        for (layout, conn) in self.opened(&self.from)?.into_iter().rev() {
-            unseal(&conn, layout)?;
-        }
+        crash::point("move-abandoned");
         if let Some(conn) = self.batch_rows(&self.from)? {
             unseal(&conn, &batch_parts::LAYOUT)?;
         }
-        Ok(())
+        // The ledger is the last, because nothing is sent before all stores can be used.
+        for (layout, conn) in self.opened(&self.from)?.into_iter().rev() {
+            unseal(&conn, layout)?;
+            crash::point("move-unsealed");
+        }
+        self.count_rows(Progress::Begun)
     }
 
     /// Opens every store of a side that exists. The ledger is the first.
