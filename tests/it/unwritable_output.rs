@@ -54,6 +54,7 @@ fn every_command(sim: &Sim, home: &Home) -> Vec<Vec<String>> {
     fs::write(&refunds, format!("order_id\n\"{}\"\n", order.order_id)).expect("a file");
     let folder = |name: &str| home.path(name).display().to_string();
     let (refunds, outbox, backups, man) = (folder("refunds.csv"), folder("outbox"), folder("backups"), folder("man"));
+    let (index, moved) = (home.database().display().to_string(), folder("moved.db"));
     fs::create_dir_all(&outbox).expect("a folder");
     let (order, reward) = (order.order_id.as_str(), other.reward_ids[0].as_str());
     let hook = "--url=https://recoup.example/webhooks/advocate";
@@ -117,6 +118,7 @@ fn every_command(sim: &Sim, home: &Home) -> Vec<Vec<String>> {
         vec!["audit", "export"],
         vec!["audit", "export", "--format", "csv"],
         vec!["backup", &backups],
+        vec!["move", &index, &moved, "--dry-run"],
         vec!["ledger", "accept", "--yes"],
         vec!["mistake", "1", "--ticket", "M-1", "--reason", "wrong order"],
         vec!["forget", "no such account", "--ticket", "F-1", "--yes"],
@@ -161,10 +163,10 @@ fn the_table_of_commands_has_every_command() {
         .filter(|leaf| !table.iter().any(|args| args.starts_with(&format!("{leaf}-"))))
         .collect();
     // The table excludes some commands: `init` writes its files once, `notify test` needs a receiver, and `open` and `health`
-    // need a service. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate`
+    // need a service, and `store init` a server. `serve`, `simulate` and `mcp` run until a signal or the end of their input; `serve` and `simulate`
     // have a test below.
-    let others =
-        ["health", "init", "mcp", "notify-test", "open", "serve", "simulate"].map(|name| format!("recoup-{name}"));
+    let others = ["health", "init", "mcp", "notify-test", "open", "serve", "simulate", "store-init"]
+        .map(|name| format!("recoup-{name}"));
     assert_eq!(without, others);
 }
 
