@@ -136,7 +136,7 @@ fn a_crawl_ends_at_max_requests_and_the_next_resumes() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a moment that the binary sees by its own clock")]
 fn a_crawl_ends_at_until_and_the_next_resumes() {
-    let sim = Sim::start(&["--participants", "600", "--latency", "20ms"]);
+    let sim = Sim::start(&["--participants", "600", "--latency", "80ms"]);
     let home = home(&sim, "", "");
     home.check(&["crawl", "--source", "participants", "--until", "2020-01-01T00:00:00Z"], 8);
     assert_eq!(sim.requests(), 0);
