@@ -155,6 +155,23 @@ fn stores_that_were_moved_are_not_moved_again_to_a_new_place_of_the_same_name() 
 }
 
 #[test]
+fn an_index_is_not_moved_without_the_ledger_that_was_used_with_it() {
+    let (sim, home, orders) = machine();
+    let (from, to) = (source(&home), home.path("moved.db").display().to_string());
+    let (ledger, custom) = (home.path("recoup-ledger.db"), home.path("custom.db"));
+    std::fs::rename(&ledger, &custom).expect("renames");
+    for _ in 0..2 {
+        let refused = home.check(&["move", &from, &to, "--yes"], 3);
+        assert!(refused.stderr.contains("RECOUP_LEDGER"), "{refused:?}");
+        // Nothing was sealed, and no empty ledger was begun.
+        assert!(!ledger.exists() && !Path::new(&to).exists());
+    }
+    let home = home.set("RECOUP_LEDGER", &custom.display().to_string());
+    home.check(&["move", &from, &to, "--yes"], 0);
+    sends_nothing(&home, &sim, &orders[1], "moved.db");
+}
+
+#[test]
 fn a_process_that_has_the_source_open_cannot_send_after_the_move() {
     let (sim, home, orders) = machine();
     let token = add_token(&home, "ann", &["retract"]);
@@ -211,6 +228,26 @@ mod crashes {
             there.check(&["audit", "verify"], 0);
             crate::index::assert_index_is_truth(&there, &sim);
         }
+    }
+
+    #[test]
+    fn a_move_that_may_have_been_complete_is_neither_undone_nor_used_before_a_person_accepts_it() {
+        let (sim, home, orders) = machine();
+        let (from, to) = (source(&home), home.path("moved.db").display().to_string());
+        // As if a failover had lost the completion, and everything that was sent from there since.
+        let crashing = home.command(&["move", &from, &to, "--yes"]).env("RECOUP_CRASH_AT", "move-completing").output();
+        assert_eq!(crashing.expect("runs").status.code(), None);
+        let refused = home.check(&["move", &from, &to, "--undo"], 3);
+        assert!(refused.stderr.contains("may have sent"), "{refused:?}");
+        home.check(&["move", &from, &to, "--yes"], 0);
+        let there = home.set("RECOUP_DATABASE", &to);
+        there.check(&["retract", &orders[1], "--yes"], 3);
+        assert_eq!(sim.deletes().len(), 1);
+        there.check(&["ledger", "accept", "--yes", "--ticket", "T1"], 0);
+        for order in &orders {
+            there.check(&["retract", order, "--yes"], 0);
+        }
+        assert_eq!(sim.deletes().len(), 2);
     }
 
     #[test]

@@ -239,6 +239,11 @@ fn known_sequence(tx: &Tx<'_>) -> Result<Option<i64>, DbError> {
     Ok(text.map(|text| text.split(' ').next().and_then(|sequence| sequence.parse().ok()).unwrap_or(0)))
 }
 
+/// Returns the ID of the ledger that was used with this index; `None` before the first use.
+pub(in crate::store) fn ledger_id_of(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
+    tx.opt(VALUE_OF, &[&"ledger_id"], |row| row.get(0))
+}
+
 /// SQLite stores an ID as its exact text.
 macro_rules! text_columns {
     ($($name:ident),*) => {$(

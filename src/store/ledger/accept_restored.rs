@@ -107,10 +107,22 @@ fn other_server(tx: &Tx<'_>) -> Result<Option<CopyOf>, DbError> {
     if known.as_deref() == Some(server.as_str()) {
         return Ok(None);
     }
+    copy_as_of_now(tx).map(Some)
+}
+
+/// Returns the mark of a copy that has every event of this ledger.
+fn copy_as_of_now(tx: &Tx<'_>) -> Result<CopyOf, DbError> {
     let newest = "SELECT at FROM events ORDER BY id DESC LIMIT 1";
     let at = tx.opt(newest, &[], |row| row.get(0))?.unwrap_or_default();
     let (sequence, hash) = super::chain::newest(tx)?;
-    Ok(Some(CopyOf { ledger_id: super::ledger_id(tx)?, sequence, hash: super::hex(&hash), at }))
+    Ok(CopyOf { ledger_id: super::ledger_id(tx)?, sequence, hash: super::hex(&hash), at })
+}
+
+pub(super) fn mark_as_copy(tx: &Tx<'_>) -> Result<(), DbError> {
+    let mark = serde_json::to_string(&copy_as_of_now(tx)?)
+        .map_err(|error| Error::new(Kind::Failed, format!("failed to write the mark of a copy: {error}")))?;
+    let insert = "INSERT INTO identity (key, value) VALUES ('copy_of', ?1) ON CONFLICT (key) DO NOTHING";
+    tx.run(insert, &[&mark]).map(drop)
 }
 
 /// Fails if this ledger is a copy that no person has accepted. A send from an unaccepted copy could repeat requests

@@ -34,3 +34,8 @@ pub(in crate::store) fn belongs_to_this_server(tx: &Tx<'_>) -> Result<(), DbErro
         None => Ok(()),
     }
 }
+
+/// Marks the ledger as a copy, so that nothing is sent from it before a person has accepted it.
+pub(in crate::store) fn needs_acceptance(tx: &Tx<'_>) -> Result<(), DbError> {
+    accept_restored::mark_as_copy(tx)
+}

@@ -41,7 +41,9 @@ pub use accept_restored::{CopyOf, Found};
 pub use approvals::{Approval, Lost, NewApproval, Policy, Stage};
 pub use chain::{Audit, Fault, Head};
 pub use export::{Exported, PersonalIds};
-pub(super) use for_transfer::{audit_of, belongs_to_this_server, create_for_transfer, id_of, refuse_copy_of};
+pub(super) use for_transfer::{
+    audit_of, belongs_to_this_server, create_for_transfer, id_of, needs_acceptance, refuse_copy_of,
+};
 pub use forget::{ForgottenHere, Tombstones, mac_of};
 pub use list::Filter;
 pub use of_batch::StateLine;

@@ -25,6 +25,9 @@ pub(super) struct Mark {
     /// The move was given up, and must never become complete.
     #[serde(default)]
     pub is_abandoned: bool,
+    /// The destination was about to become complete. Only the mark of the source has it.
+    #[serde(default)]
+    pub is_completing: bool,
 }
 
 impl Mark {

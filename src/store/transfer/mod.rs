@@ -13,6 +13,7 @@
 //! only then the source is opened again.
 
 mod batch_files;
+mod ending;
 mod marks;
 mod rows;
 
@@ -171,11 +172,13 @@ impl Transfer {
 
     fn progress(&self) -> Result<Progress> {
         let Some(source) = self.conn(&self.from, &ledger::LAYOUT)? else {
+            self.check_ledger_of_index(None)?;
             self.refuse_filled()?;
             return Ok(Progress::New);
         };
         let Some(mark) = source.read(|tx| Mark::read(tx, MOVED_TO))? else {
             source.read(ledger::refuse_copy_of)?;
+            self.check_ledger_of_index(Some(&source))?;
             self.refuse_filled()?;
             return Ok(Progress::New);
         };
@@ -193,15 +196,15 @@ impl Transfer {
         }
     }
 
-    /// The destination is marked before the source is sealed. If a sealed source has no marked destination, the move may have
-    /// become complete at a place that is no longer there under this name, and may have sent. A second destination could send
-    /// again.
-    fn lost(&self) -> Error {
-        let (from, to) = (&self.from.index, &self.to.index);
-        let message = format!("the stores at {from} were moved, and {to} is not the place that received them");
-        Error::new(Kind::Identity, message).hint(
-            "find the place that received them; if it is lost, restore its backup there, then run `recoup ledger accept`",
-        )
+    /// Fails if the index of the source was used with another ledger, which this move would leave behind.
+    fn check_ledger_of_index(&self, ledger: Option<&Conn>) -> Result<()> {
+        let Some(index) = self.conn(&self.from, &index::LAYOUT)? else { return Ok(()) };
+        let Some(known) = index.read(index::ledger_id_of)? else { return Ok(()) };
+        if ledger.map(|conn| conn.read(ledger::id_of)).transpose()?.is_some_and(|id| id == known) {
+            return Ok(());
+        }
+        let message = format!("the ledger that was used with {} is not at {}", self.from.index, self.from.ledger);
+        Err(Error::new(Kind::Identity, message).hint("name it with RECOUP_LEDGER for this command, then run it again"))
     }
 
     /// Fails if a table of the destination has a row.
@@ -248,6 +251,7 @@ impl Transfer {
                 place: String::new(),
                 at: format!("{at:.0}"),
                 is_abandoned: false,
+                is_completing: false,
             })
         };
         let mark = earlier.map_or_else(new, Ok)?;
@@ -383,79 +387,6 @@ impl Transfer {
         Ok(Survey { progress: Progress::Begun, tables: counts, events, head })
     }
 
-    /// Lets the destination be used. Fails if the move was given up meanwhile. Repeats what a killed move has not done.
-    pub fn complete(&self) -> Result<()> {
-        let source = self.need(&self.from, &ledger::LAYOUT)?;
-        let mark = source.read(|tx| Mark::read(tx, MOVED_TO))?.ok_or_else(given_up)?;
-        // The ledger is the first. Without it no command uses the destination, and after it the move cannot be undone.
-        for layout in LAYOUTS {
-            let conn = Conn::open_any(&self.to.place(layout), layout, &self.identity)?;
-            conn.write_durably(|tx| {
-                let incomplete = Mark::read(tx, MOVING_FROM)?;
-                if incomplete.as_ref().is_some_and(|found| found.id != mark.id || found.is_abandoned) {
-                    return Err(given_up().into());
-                }
-                let complete = Mark::read(tx, MOVED_FROM)?;
-                if layout.name == ledger::LAYOUT.name
-                    && incomplete.is_none()
-                    && complete.is_none_or(|complete| complete.id != mark.id)
-                {
-                    return Err(self.lost().into());
-                }
-                if layout.name == ledger::LAYOUT.name && incomplete.is_some() {
-                    ledger::belongs_to_this_server(tx)?;
-                    Mark { place: self.from.index.to_string(), ..mark.clone() }.write(tx, MOVED_FROM)?;
-                }
-                Mark::remove(tx, MOVING_FROM)
-            })?;
-            crash::point("move-completed");
-        }
-        Ok(())
-    }
-
-    /// Gives the move up: the destination can never become complete, and the source can be used again. Repeats what a killed
-    /// call has not done.
-    ///
-    /// # Errors
-    /// [`Kind::Identity`] if the move is complete, or if no move to this destination has begun.
-    pub fn undo(&self) -> Result<Survey> {
-        let none = || {
-            Error::new(Kind::Identity, format!("no move from {} to {} has begun", self.from.index, self.to.index))
-                .hint("there is nothing to undo")
-        };
-        let source = self.conn(&self.from, &ledger::LAYOUT)?.ok_or_else(none)?;
-        let destination = self.conn(&self.to, &ledger::LAYOUT)?.ok_or_else(none)?;
-        let ledger_id = source.read(ledger::id_of)?;
-        let mark = source.read(|tx| Mark::read(tx, MOVED_TO))?;
-        if let Some(mark) = mark.filter(|mark| mark.place != self.to.index.to_string()) {
-            return Err(marks::moved(&mark));
-        }
-        destination.write_durably(|tx| {
-            if Mark::read(tx, MOVED_FROM)?.is_some_and(|complete| complete.ledger_id == ledger_id) {
-                return Err(Error::new(
-                    Kind::Identity,
-                    "the move is complete, and the destination may have sent since",
-                )
-                .hint("move the stores back to a new place: `recoup move` works both ways")
-                .into());
-            }
-            // The destination is marked before the source is sealed, so one without this mark has never been part of the move.
-            let begun = Mark::read(tx, MOVING_FROM)?.filter(|begun| begun.ledger_id == ledger_id);
-            let abandoned = Mark { is_abandoned: true, ..begun.ok_or_else(none)? };
-            abandoned.write(tx, MOVING_FROM)
-        })?;
-        crash::point("move-abandoned");
-        if let Some(conn) = self.batch_rows(&self.from)? {
-            unseal(&conn, &batch_parts::LAYOUT)?;
-        }
-        // The ledger is the last, because nothing is sent before all stores can be used.
-        for (layout, conn) in self.opened(&self.from)?.into_iter().rev() {
-            unseal(&conn, layout)?;
-            crash::point("move-unsealed");
-        }
-        self.count_rows(Progress::Begun)
-    }
-
     /// Opens every store of a side that exists. The ledger is the first.
     fn opened(&self, stores: &Stores) -> Result<Vec<(&'static Layout, Conn)>> {
         let open = |layout: &&'static Layout| Ok(self.conn(stores, layout)?.map(|conn| (*layout, conn)));
@@ -500,11 +431,6 @@ impl Transfer {
             .hint("nothing is sent from it; run `recoup audit verify`, and restore the newest intact copy")),
         }
     }
-}
-
-fn given_up() -> Error {
-    Error::new(Kind::Identity, "this move was given up meanwhile; the source can be used again")
-        .hint("name an empty destination to begin another move")
 }
 
 fn differs(store: &str, table: &str, from: &Digest, to: &Digest) -> Error {
@@ -583,12 +509,5 @@ fn seal(conn: &Conn, layout: &Layout, mark: &Mark) -> Result<()> {
         }
         mark.write(tx, MOVED_TO)?;
         tx.seal(&data_tables(layout))
-    })
-}
-
-fn unseal(conn: &Conn, layout: &Layout) -> Result<()> {
-    conn.write_durably(|tx| {
-        tx.unseal(&data_tables(layout))?;
-        Mark::remove(tx, MOVED_TO)
     })
 }

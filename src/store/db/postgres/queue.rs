@@ -4,6 +4,7 @@
 //! overtakes them.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio_postgres::types::{ToSql, Type};
 
@@ -83,10 +84,13 @@ impl PgTx {
     /// Writes the rows that wait.
     pub fn flush(&self) -> Result<(), DbError> {
         let queue = std::mem::take(&mut *self.queue.lock());
-        for group in queue.groups {
-            self.write_columns(group.bulk, &group.columns)?;
+        let written =
+            queue.groups.iter().try_for_each(|group| self.write_columns(group.bulk, &group.columns).map(drop));
+        if written.is_err() {
+            // The queue has lost its rows, so the transaction must not commit, even if the caller ignores the error.
+            self.failed.store(true, Relaxed);
         }
-        Ok(())
+        written
     }
 
     /// Runs a statement for rows that are all different. Returns the number of changed rows.
