@@ -32,6 +32,9 @@ pub(super) const RETRACTED_AT_ONCE: usize = 20;
 /// The time after which no further order is sent, so that the page answers before its request times out.
 const SENDS_FOR: Duration = Duration::from_mins(1);
 
+/// Begins the reason why a step has sent nothing for an order that was sent before.
+pub(super) const NOT_IN_THIS_STEP: &str = "nothing was sent for it in this step";
+
 /// The result for one of several orders.
 #[derive(Debug, Clone)]
 pub(super) enum Outcome {
@@ -178,9 +181,10 @@ impl Actions {
         match outcome_of(self.retract(who, request).await) {
             // Another submission of the same form may have sent it in the meantime.
             Outcome::NotSent(error) => match self.recorded_retractions(&order) {
-                Ok(sent) if sent.iter().any(|one| one.state.may_have_been_sent()) => {
-                    Outcome::Recorded { is_doubtful: sent.iter().any(|one| is_doubtful(one.state)), error: None }
-                }
+                Ok(sent) if sent.iter().any(|one| one.state.may_have_been_sent()) => Outcome::Recorded {
+                    is_doubtful: sent.iter().any(|one| is_doubtful(one.state)),
+                    error: Some(error.context(NOT_IN_THIS_STEP)),
+                },
                 _ => Outcome::NotSent(error),
             },
             outcome => outcome,

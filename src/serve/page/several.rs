@@ -24,7 +24,7 @@ use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Fields, Form, Query};
 use crate::serve::looking::{Look, Spends};
-use crate::serve::several::{Outcome, RETRACTED_AT_ONCE};
+use crate::serve::several::{NOT_IN_THIS_STEP, Outcome, RETRACTED_AT_ONCE};
 use crate::serve::ui_text;
 use crate::store::ledger::Retraction;
 
@@ -187,6 +187,14 @@ impl Line {
         let may_be_sent = recorded.iter().any(|one| one.state.may_have_been_sent());
         match outcome {
             Some(Outcome::Recorded { error, .. }) => Self::recorded(order, recorded, error),
+            // The order has earlier retractions, and this step has added none.
+            Some(Outcome::NotSent(error)) if may_be_sent => {
+                Self::recorded(order, recorded, Some(error.context(NOT_IN_THIS_STEP)))
+            }
+            Some(Outcome::NotAttempted(why)) if may_be_sent => {
+                let error = Error::new(Kind::Refused, why).context(NOT_IN_THIS_STEP);
+                Self::recorded(order, recorded, Some(error))
+            }
             _ if may_be_sent => Self::recorded(order, recorded, None),
             Some(Outcome::NotSent(error)) => {
                 let approval = error.details.as_ref().and_then(|details| details.approval);
@@ -223,14 +231,17 @@ impl Line {
         }
     }
 
-    /// Describes the retractions of an order in their present states.
+    /// Describes the retractions of an order in their present states. With an error, something was not sent, so the line is not
+    /// good news.
     fn recorded(order: &OrderId, recorded: &[Retraction], error: Option<Error>) -> Self {
         let states: Vec<&str> = recorded.iter().map(|one| words::retraction_state(one.state)).collect();
         let newest = recorded.last().map(|one| one.state);
+        let has_error = error.is_some();
         let why = error.map(|error| ErrorPage::from(error).message);
         let why = why.unwrap_or_else(|| newest.map(ui_text::meaning_of).unwrap_or_default().to_owned());
         let tones = || recorded.iter().map(|one| ui_text::tone_of(one.state));
         let tone = ["bad", "open", "good"].into_iter().find(|tone| tones().any(|one| one == *tone));
+        let tone = tone.filter(|tone| !has_error || *tone != "good");
         let line = Self::new(order, tone.unwrap_or("open"), &states.join(", "), why);
         Self { link: (format!("/receipt?order={}", in_link(order.as_str())), "Receipt".to_owned()), ..line }
     }
