@@ -99,7 +99,7 @@ async fn retract_orders(
     run: &RunOptions,
 ) -> Result<Exit> {
     let CommandContext { stop, report, .. } = context;
-    let stops = |error: &Error| matches!(error.kind.exit_code(), 3 | 8 | 130);
+    let stops = retract::affects_every_order;
     let mut problems = Vec::new();
     let mut stopped = false;
     for request in requests {

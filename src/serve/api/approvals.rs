@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use super::idempotency::{Begun, begin};
 use super::paging::{Page, words};
-use super::{ApiResult, Problem, Reply, json, json_text};
-use crate::access::{Principal, Right};
+use super::retractions::request_of;
+use super::{ApiResult, Reply, json, json_text};
+use crate::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::retract::Proposal;
 use crate::retract::request::RetractRequest;
@@ -75,10 +76,7 @@ pub(in crate::serve) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    let request = RetractRequest::from_json(&body)?;
-    if !request.overrides.is_empty() && !caller.who.may(Right::Override) {
-        return Err(Problem::forbidden(&caller.who, Right::Override));
-    }
+    let request = request_of(&caller, &body)?;
     let key = match begin(&app, &caller, &headers, &uri, &body)? {
         Begun::New(key) => key,
         Begun::Replay(reply) => return Ok(proposed(reply)),

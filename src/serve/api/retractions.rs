@@ -12,10 +12,10 @@ use axum::response::Response;
 use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
-use super::idempotency::{Begun, Idempotent, begin};
+use super::idempotency::{Begun, begin};
 use super::paging::{Page, words};
 use super::{ApiResult, Problem, Reply, in_background, json, json_text};
-use crate::access::{Principal, Right};
+use crate::access::Right;
 use crate::error::{Error, Kind};
 use crate::lookup;
 use crate::retract::receipt::{Entry, Receipt};
@@ -48,30 +48,35 @@ pub(in crate::serve) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    let request = RetractRequest::from_json(&body)?;
-    if !request.overrides.is_empty() && !caller.who.may(Right::Override) {
-        return Err(Problem::forbidden(&caller.who, Right::Override));
-    }
+    let request = request_of(&caller, &body)?;
     let key = match begin(&app, &caller, &headers, &uri, &body)? {
         Begun::New(key) => key,
         Begun::Replay(reply) => return Ok(located(reply)),
     };
-    in_background(&app, carry_out(Arc::clone(&app), caller.who, request, key)).await
+    let this = Arc::clone(&app);
+    in_background(&app, async move {
+        let receipt = match this.actions.retract(&caller.who, request).await {
+            Ok(receipt) => receipt,
+            Err(error) => return Ok(key.fail(&this, error)?),
+        };
+        let problem = receipt.problem();
+        let refusal = nothing_sent(&receipt).or(problem.clone().filter(|error| error.kind == Kind::VendorRefused));
+        if let Some(error) = refusal {
+            return Ok(key.fail(&this, error)?);
+        }
+        let status = if problem.is_some() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+        Ok(located(key.finish(&this, status, json_text(&receipt_for_api(receipt))?)?))
+    })
+    .await
 }
 
-/// Retracts an order and stores the response under the request's idempotency key.
-async fn carry_out(app: Arc<App>, who: Principal, request: RetractRequest, key: Idempotent) -> ApiResult {
-    let receipt = match app.actions.retract(&who, request).await {
-        Ok(receipt) => receipt,
-        Err(error) => return Ok(key.fail(&app, error)?),
-    };
-    let problem = receipt.problem();
-    let refusal = nothing_sent(&receipt).or(problem.clone().filter(|error| error.kind == Kind::VendorRefused));
-    if let Some(error) = refusal {
-        return Ok(key.fail(&app, error)?);
+/// Reads the body of a retraction or a proposal. Fails if the caller has no right to its overrides.
+pub(super) fn request_of(caller: &Caller, body: &[u8]) -> Result<RetractRequest, Problem> {
+    let request = RetractRequest::from_json(body)?;
+    if !request.overrides.is_empty() && !caller.who.may(Right::Override) {
+        return Err(Problem::forbidden(&caller.who, Right::Override));
     }
-    let status = if problem.is_some() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
-    Ok(located(key.finish(&app, status, json_text(&receipt_for_api(receipt))?)?))
+    Ok(request)
 }
 
 /// Builds the response with a receipt. `Location` is the URL of the retraction, or of the list of the order's

@@ -71,7 +71,11 @@ fn secret_page(app: &App, caller: &Caller, what: String, secret: &str, back: Str
 
 /// Reads the form of a change, checks that the administrator has confirmed it, and carries it out once: a browser that reloads
 /// the response submits the form again.
-async fn confirmed<Done>(app: &Arc<App>, request: Request, change: impl FnOnce(Caller, Fields) -> Done) -> PageResult
+async fn confirmed<Done>(
+    app: &Arc<App>,
+    request: Request,
+    change: impl FnOnce(Arc<App>, Caller, Fields) -> Done,
+) -> PageResult
 where
     Done: Future<Output = PageResult>,
 {
@@ -85,7 +89,7 @@ where
         Begun::Done(to) if to.is_empty() => return Err(submitted_before()),
         Begun::Done(to) => return Ok(Redirect::to(&to).into_response()),
     };
-    let done = change(caller, fields).await;
+    let done = change(Arc::clone(app), caller, fields).await;
     match &done {
         Ok(response) => once.finish(app, response)?,
         Err(_) => once.release(app)?,

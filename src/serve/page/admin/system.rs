@@ -63,9 +63,7 @@ pub(in crate::serve) async fn limits(State(app): State<Arc<App>>, caller: Caller
 
 /// Sets the approval limits, which the ledger records.
 pub(in crate::serve) async fn set_limits(State(app): State<Arc<App>>, request: Request) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, fields| async move {
         let policy = Policy {
             always: fields.has("always"),
             overrides: fields.has("overrides"),
@@ -103,9 +101,7 @@ pub(in crate::serve) async fn run_job(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, _fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, _fields| async move {
         let job = Job::value_variants().iter().copied().find(|job| job.as_str() == name);
         let job = job.ok_or_else(|| Error::new(Kind::NotIndexed, format!("there is no job {name:?}")))?;
         app.log_change(&caller, &format!("job {}: run now", job.as_str()))?;

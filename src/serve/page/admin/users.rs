@@ -91,9 +91,7 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
 }
 
 pub(in crate::serve) async fn add(State(app): State<Arc<App>>, request: Request) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, fields| async move {
         let name = fields.text("name").unwrap_or_default();
         let (role, os_user) = (role(&fields)?, fields.text("os_user"));
         let password = new_password()?;
@@ -144,9 +142,7 @@ pub(in crate::serve) async fn set_role(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, fields| async move {
         let role = role(&fields)?;
         let user = app.change(&caller, |access, by| access.set_role(&name, role, by))?;
         app.withdraw_lost(&caller, &user)?;
@@ -160,9 +156,7 @@ pub(in crate::serve) async fn set_password(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, _fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, _fields| async move {
         let password = new_password()?;
         let (admin, login, given) = (caller.clone(), name.clone(), password.clone());
         let setting = app.hashed(move |app| app.change(&admin, |access, by| access.set_password(&login, &given, by)));
@@ -178,9 +172,7 @@ pub(in crate::serve) async fn disable(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, _fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, _fields| async move {
         let hint = Some("make another user admin first");
         let user = app.change(&caller, |access, by| access.disable(&name, hint, by))?;
         app.withdraw_lost(&caller, &user)?;
@@ -194,9 +186,7 @@ pub(in crate::serve) async fn enable(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, _fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, _fields| async move {
         app.change(&caller, |access, by| access.enable(&name, by))?;
         Ok(Redirect::to(&link_to(&name)).into_response())
     })
@@ -208,9 +198,7 @@ pub(in crate::serve) async fn end_sessions(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, _fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, _fields| async move {
         app.change(&caller, |access, by| access.end_sessions_of(&name, by))?;
         Ok(Redirect::to(&link_to(&name)).into_response())
     })
@@ -222,9 +210,7 @@ pub(in crate::serve) async fn end_session(
     Path((name, session)): Path<(String, String)>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, _fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, _fields| async move {
         app.change(&caller, |access, by| access.end_session_of(&name, &session, by))?;
         Ok(Redirect::to(&link_to(&name)).into_response())
     })
@@ -236,9 +222,7 @@ pub(in crate::serve) async fn add_token(
     Path(name): Path<String>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, fields| async move {
         let scope = |word: &str| {
             Right::parse(word).ok_or_else(|| Error::new(Kind::Usage, format!("there is no scope {word:?}")))
         };
@@ -266,9 +250,7 @@ pub(in crate::serve) async fn revoke_token(
     Path(id): Path<i64>,
     request: Request,
 ) -> PageResult {
-    let this = Arc::clone(&app);
-    confirmed(&app, request, |caller, fields| async move {
-        let app = this;
+    confirmed(&app, request, |app, caller, fields| async move {
         app.change(&caller, |access, by| access.revoke_token(id, by))?;
         let back = fields.text("user").map_or_else(|| "/admin".to_owned(), |name| link_to(&name));
         Ok(Redirect::to(&back).into_response())
