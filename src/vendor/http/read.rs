@@ -12,8 +12,9 @@ use crate::error::Result;
 use crate::vendor::auth::Token;
 use crate::vendor::options::HostOptions;
 
-/// How many times the client repeats one request that the host has refused unread.
-const MAX_REPEATS: u32 = 5;
+/// How many times the client repeats one request that the host has refused unread. If many
+/// requests are in flight and the host closes each connection after 20, a few of ten thousand are refused six times.
+const MAX_REPEATS: u32 = 10;
 
 pub(crate) struct Reader(reqwest::Client);
 
