@@ -135,7 +135,30 @@ fn links_and_reasons_come_from_the_settings() {
     assert_eq!(reason(&[("preset", "returned"), ("reason", "")]), "returned");
     assert_eq!(reason(&[("preset", "returned"), ("reason", "the box was open")]), "returned: the box was open");
     assert_eq!(reason(&[("preset", ""), ("reason", "mine")]), "mine");
-    assert_eq!(review(&[("preset", ""), ("reason", "")]).status, 400);
+    let missing = review(&[("preset", ""), ("reason", " ")]);
+    assert!(missing.status == 400 && missing.body.contains("choose one, or write your own"), "{}", missing.body);
+}
+
+#[test]
+fn a_form_without_a_reason_comes_back_with_what_was_entered() {
+    let (sim, home, [agent, _]) = team(&[]);
+    home.configure_more("[serve]\nreasons = ['returned']");
+    let (one, other) = (sim.example("plain").order_id, sim.example("several_actions").order_id);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &agent);
+    let entered = [("order", one.as_str()), ("preset", ""), ("reason", ""), ("ticket", "SUP-1"), ("disposition", "X9")];
+    let mut several = vec![("order", other.as_str())];
+    several.extend(entered);
+    for (path, fields) in [("/retract/review", &entered[..]), ("/retract/several/review", &several[..])] {
+        let page = agent.post(path, fields);
+        assert!(page.status == 400 && page.body.contains("A retraction needs a reason"), "{path}: {}", page.body);
+        assert!(page.body.contains(&format!("action=\"{path}\"")), "{}", page.body);
+        assert_eq!(field(&page.body, "ticket").as_deref(), Some("SUP-1"), "{path}");
+        assert_eq!(field(&page.body, "disposition").as_deref(), Some("X9"), "{path}");
+        let orders = fields.iter().filter(|(name, _)| *name == "order").count();
+        assert_eq!(page.body.matches("name=\"order\"").count(), orders, "{path}: {}", page.body);
+        assert!(page.body.contains("<option>returned</option>"), "{}", page.body);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod order;
 pub(super) mod password;
 mod plan;
 pub(super) mod preflight;
+mod reason;
 pub(super) mod receipt;
 pub(super) mod retract;
 pub(super) mod several;

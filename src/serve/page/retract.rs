@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::preflight::{query_of, request_of};
+use super::reason::{ask_if_missing, reason_of};
 use super::view::{Verdicts, in_link};
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
@@ -78,6 +79,9 @@ pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller,
 
 /// Shows the current plan of the retraction, and the form with which the user confirms the plan.
 pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> PageResult {
+    if let Some(asking) = ask_if_missing(&app, &form, "/retract/review") {
+        return Ok(asking);
+    }
     let request = permitted_request(&form)?;
     show_plan(&app, &form.caller, request, false).await
 }
@@ -152,12 +156,4 @@ pub(in crate::serve) fn from_form(fields: &Fields) -> Result<RetractRequest> {
         ..request
     }
     .checked()
-}
-
-/// Joins the chosen reason and the free text.
-pub(super) fn reason_of(fields: &Fields) -> Option<String> {
-    match (fields.text("preset"), fields.text("reason")) {
-        (Some(preset), Some(text)) => Some(format!("{preset}: {text}")),
-        (preset, text) => preset.or(text),
-    }
 }

@@ -13,7 +13,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 
-use super::retract::reason_of;
+use super::reason::{ask_if_missing, reason_of};
 use super::view::{Verdicts, in_link};
 use super::{ErrorPage, Layout, PageResult, rendered, words};
 use crate::error::{Error, Kind, Result};
@@ -79,6 +79,9 @@ struct Line {
 
 /// Shows the plan of each chosen order, and the form with which the user confirms the plans.
 pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> PageResult {
+    if let Some(asking) = ask_if_missing(&app, &form, "/retract/several/review") {
+        return Ok(asking);
+    }
     let fields = &form.fields;
     let requests = requests_of(fields)?;
     let disposition = requests.first().map(|request| request.disposition.clone()).unwrap_or_default();
