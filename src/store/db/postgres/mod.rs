@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures::FutureExt;
 use parking_lot::{Mutex, ReentrantMutex};
 use tokio::time::Instant;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
@@ -149,7 +150,7 @@ impl Session {
         repeat(patience, || {
             let tx = self.begin(&Begin::Read, patience, until)?;
             let value = run_in(&active, &tx, &mut work);
-            tx.end("ROLLBACK");
+            tx.end_read();
             value
         })
     }
@@ -486,6 +487,21 @@ impl PgTx {
             self.failed.store(true, Relaxed);
         }
         done
+    }
+
+    /// Ends a transaction that has only read. Does not wait for the server's answer: the server runs the statements of a
+    /// connection in their order, so the next transaction on it begins after the end of this one.
+    fn end_read(&self) {
+        // A statement that failed may still run, so the end is waited for.
+        if self.failed.load(Relaxed) {
+            return self.end("ROLLBACK");
+        }
+        if let Ok(client) = self.lease.client()
+            // The first poll sends the statement.
+            && !matches!(client.batch_execute("ROLLBACK").now_or_never(), Some(Err(_)))
+        {
+            self.lease.keep();
+        }
     }
 
     /// Ends the transaction. If ending the transaction fails, closes the connection, which also ends the transaction.
