@@ -33,6 +33,7 @@ use crate::error::{Error, Kind};
 use crate::model::hex;
 use crate::store::random;
 
+use facts::INSTANCE;
 pub use locks::ServerLock;
 use pool::{Lease, Pool, left, wait};
 use queue::Queue;
@@ -351,15 +352,6 @@ impl Session {
     }
 }
 
-/// Identifies a store on its server: the cluster, its timeline, the database, and the tables themselves. A promotion changes the
-/// timeline, another cluster has another number, a copy of the database has another OID, and a restored dump makes the tables
-/// anew.
-const INSTANCE: &str = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
-         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
-         (SELECT oid FROM pg_database WHERE datname = current_database()),
-         CAST(to_regclass('store_state') AS OID), CAST(to_regclass('events') AS OID))
-     FROM pg_control_system()";
-
 /// Runs a closure in a transaction, which nested reads join.
 fn run_in<T>(
     active: &RefCell<Option<Arc<PgTx>>>,
@@ -469,13 +461,6 @@ impl PgTx {
             }
         }
         self.run(&format!("CLOSE {cursor}"), &[]).map(drop)
-    }
-
-    /// Identifies the store on its server.
-    pub fn instance(&self) -> Result<String, DbError> {
-        let rows = self.rows(INSTANCE, &[])?;
-        let instance: Option<&str> = rows.first().map(|row| row.get(0));
-        instance.map(str::to_owned).ok_or_else(|| DbError::Damaged("the server does not identify itself".to_owned()))
     }
 
     fn exec<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, DbError> {
