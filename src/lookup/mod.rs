@@ -159,13 +159,15 @@ pub fn run(
     };
     // Uses one read transaction, because answers and coverage must match even if a crawl commits meanwhile.
     reader.at_one_moment(|reader| {
-        let (coverage, now) = (reader.coverage()?, reader.judged_now(now)?);
+        let basis = reader.basis()?;
+        let (coverage, now) = (&basis.coverage, basis.judged_now(now));
         let answer = |order: &OrderId| {
-            let mut answer = nothing(order, &coverage)?;
+            let mut answer = nothing(order, coverage)?;
             answer.clock = now.by;
-            answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
-            answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
-            answer.suggestions = reader.suggestions(order, MAX_SUGGESTIONS)?;
+            let (matches, suggestions) = reader.find_and_suggest(order, MAX_SUGGESTIONS)?;
+            answer.referrals = referral::of(reader, matches.iter().map(|found| &found.indexed))?;
+            answer.matches = matches.into_iter().map(|found| Found::new(found, now.at)).collect();
+            answer.suggestions = suggestions;
             if !answer.is_found() {
                 answer.candidates = candidates::known(reader, order)?;
                 answer.related = other_id::find(reader, order.as_str(), participants)?;

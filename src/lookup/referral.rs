@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::rfc3339;
 use crate::error::Result;
-use crate::model::{ReferralState, RewardId};
-use crate::store::index::IndexReader;
+use crate::model::ReferralState;
+use crate::store::index::{IndexReader, IndexedReward};
 
 /// A referral of an order's rewards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -23,8 +23,15 @@ pub struct KnownReferral {
     pub modified_at: Option<String>,
 }
 
-/// Returns the referrals of these rewards, each referral once.
-pub fn of<'a>(reader: &IndexReader, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<KnownReferral>> {
+/// Returns the referrals that these rewards name, each referral once.
+pub fn of<'a>(
+    reader: &IndexReader,
+    rewards: impl IntoIterator<Item = &'a IndexedReward>,
+) -> Result<Vec<KnownReferral>> {
+    let mut ids: Vec<String> = Vec::new();
+    for reward in rewards {
+        ids.extend(reward.referral_id.clone().filter(|id| !ids.contains(id)));
+    }
     let known = |id: String| {
         let read = reader.referral(&id)?;
         Ok(KnownReferral {
@@ -35,7 +42,7 @@ pub fn of<'a>(reader: &IndexReader, rewards: impl IntoIterator<Item = &'a Reward
             modified_at: read.as_ref().and_then(|read| rfc3339(read.modified_at)),
         })
     };
-    reader.referral_ids(rewards)?.into_iter().map(known).collect()
+    ids.into_iter().map(known).collect()
 }
 
 impl KnownReferral {

@@ -274,7 +274,7 @@ impl Comparer<'_> {
         notes.extend(why.clone());
         notes.extend(retraction_notes(about, RefundClass::NotFoundYet));
         notes.extend(refund.problems.iter().filter(|problem| is_about_id(problem)).map(ToString::to_string));
-        let similar = self.reader.suggestions(order_id, 3)?;
+        let (_, similar) = self.reader.find_and_suggest(order_id, 3)?;
         if !similar.is_empty() {
             let list: Vec<&str> = similar.iter().map(OrderId::as_str).collect();
             notes.push(format!("similar, but not the same: {}", list.join(", ")));

@@ -47,17 +47,25 @@ pub(super) enum KeyIndex {
 
 impl KeyIndex {
     /// Returns the SQL query for the entries of this SQL index between two keys.
-    pub(super) fn entries(self) -> &'static str {
+    fn entries(self) -> &'static str {
         match self {
             Self::Order => "SELECT order_key, reward, n FROM links WHERE order_key >= ?1 AND order_key <= ?2",
             Self::Action => "SELECT action_key, reward, n FROM links WHERE action_key >= ?1 AND action_key <= ?2",
         }
     }
 
-    fn sum_of_bucket(self) -> &'static str {
+    /// Returns the SQL query for the entries of this SQL index between two keys, and for the sum of a bucket, in a row without
+    /// key.
+    pub(super) fn entries_and_sum(self) -> &'static str {
         match self {
-            Self::Order => "SELECT order_sum FROM link_sums WHERE bucket = ?1",
-            Self::Action => "SELECT action_sum FROM link_sums WHERE bucket = ?1",
+            Self::Order => {
+                "SELECT order_key, reward, n FROM links WHERE order_key >= ?1 AND order_key <= ?2
+                 UNION ALL SELECT NULL, order_sum, NULL FROM link_sums WHERE bucket = ?3"
+            }
+            Self::Action => {
+                "SELECT action_key, reward, n FROM links WHERE action_key >= ?1 AND action_key <= ?2
+                 UNION ALL SELECT NULL, action_sum, NULL FROM link_sums WHERE bucket = ?3"
+            }
         }
     }
 }
@@ -190,22 +198,33 @@ pub(super) fn delete_links(tx: &Tx<'_>, sums: &mut LinkSumChanges, reward: i64, 
 pub(super) fn rewards_by_key(tx: &Tx<'_>, index: KeyIndex, key: i64) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
     let first = bucket(key) << BUCKET_SHIFT;
     let last = first | ((1 << BUCKET_SHIFT) - 1);
-    let mut sum = 0;
+    let (mut sum, mut wanted) = (0, 0);
     let mut rewards = BTreeMap::new();
-    tx.each(index.entries(), &[&first, &last], |row| {
-        let (found, reward) = (row.get(0)?, row.get(1)?);
+    tx.rows(index.entries_and_sum(), &[&first, &last, &bucket(key)], |row| {
+        let (found, reward): (Option<i64>, i64) = (row.get(0)?, row.get(1)?);
+        let Some(found) = found else {
+            wanted = reward;
+            return Ok(());
+        };
         sum += entry_sum(found, reward, row.get(2)?);
         if found == key {
             rewards.insert(reward, Vec::new());
         }
         Ok(())
     })?;
-    let wanted: Option<i64> = tx.opt(index.sum_of_bucket(), &[&bucket(key)], |row| row.get(0))?;
-    if sum != wanted.unwrap_or(0) {
+    if sum != wanted {
         return Err(damaged("a bucket of links"));
     }
+    let mut at_once = if tx.is_remote() && rewards.len() > 1 {
+        Some(links_of_each(tx, &rewards.keys().copied().collect::<Vec<_>>())?)
+    } else {
+        None
+    };
     for (reward, links) in &mut rewards {
-        *links = links_of(tx, *reward)?;
+        *links = match &mut at_once {
+            Some(all) => all.remove(reward).unwrap_or_default(),
+            None => links_of(tx, *reward)?,
+        };
         if links.is_empty() {
             return Err(damaged("the list of links of a reward"));
         }
@@ -318,7 +337,7 @@ mod tests {
         let all = ids(&["r1", "r2", "r4"]);
         assert_eq!(found(&reader, "#1001", "1.2.3"), [ids(&["r1"]), all.clone(), all]);
         assert_eq!(
-            reader.suggestions(&OrderId::new("1001"), 5).expect("suggests"),
+            reader.find_and_suggest(&OrderId::new("1001"), 5).expect("suggests").1,
             [OrderId::new("#1001"), OrderId::new("001001")]
         );
         for (order, is_there) in [("x", true), ("X", false)] {
@@ -348,7 +367,7 @@ mod tests {
         assert_eq!(found(&reader, "é", "1.1.1"), [ids(&["r1"]), ids(&["r1"]), ids(&["r1"])]);
         assert_eq!(found(&reader, "ü", "2.2.2"), [ids(&["r2"]), ids(&["r2"]), ids(&["r2"])]);
         assert_eq!(found(&reader, "É", "É"), [ids(&[]), ids(&[]), ids(&[])]);
-        assert_eq!(reader.suggestions(&OrderId::new("É"), 5).expect("suggests"), [OrderId::new("é")]);
+        assert_eq!(reader.find_and_suggest(&OrderId::new("É"), 5).expect("suggests").1, [OrderId::new("é")]);
     }
 
     #[test]

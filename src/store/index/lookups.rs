@@ -11,7 +11,7 @@ use super::{ApiSource, Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::order_text::skeleton;
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, RewardId, UserId};
-use crate::store::db::{DbError, Row, Tx};
+use crate::store::db::{DbError, Keys, Row, Tx};
 
 /// A reward with its indexed links and state.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub struct IndexedReward {
     pub ambiguous: bool,
     /// When recoup requested the reward.
     pub read_at: Timestamp,
+    /// The ID of the referral that the reward names.
+    pub referral_id: Option<String>,
 }
 
 /// A reward that contains an order ID, with one ActionId linked to that order.
@@ -56,14 +58,29 @@ const ROW_OF_REWARD: &str = "SELECT id FROM rewards WHERE reward_id = ?1";
 impl IndexReader {
     /// Returns the rewards that contain exactly this order ID, oldest row first.
     pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
+        Ok(self.find_and_suggest(order, 0)?.0)
+    }
+
+    /// As [`IndexReader::find`]. Also returns at most `limit` order IDs that differ from this one only in case, white space, a
+    /// leading `#` or leading zeros.
+    pub fn find_and_suggest(&self, order: &OrderId, limit: usize) -> Result<(Vec<Match>, Vec<OrderId>)> {
         self.conn.read(|tx| {
+            let mut rewards = rewards_by_key(tx, KeyIndex::Order, order_key(order.as_str()))?;
+            let folded = order.folded();
+            let others: BTreeSet<OrderId> =
+                rewards.values().flatten().filter_map(|link| link.order_id.clone()).collect();
+            // Filters the found order IDs, because a key ignores more differences than a suggestion does, and a found
+            // reward may contain further orders.
+            let others = others.into_iter().filter(|other| other != order && other.folded() == folded);
+            let suggestions = others.take(limit).collect();
+            retain_order(&mut rewards, order);
+            let all = all_indexed(tx, &rewards)?;
             let mut matches = Vec::new();
-            for (row, links) in with_order(tx, order)? {
-                let indexed = indexed(tx, row, &links)?;
+            for (links, indexed) in rewards.into_values().zip(all) {
                 let beside = links.into_iter().filter(|link| link.order_id.as_ref() == Some(order));
                 matches.extend(beside.map(|link| Match { action_id: link.action_id, indexed: indexed.clone() }));
             }
-            Ok(matches)
+            Ok((matches, suggestions))
         })
     }
 
@@ -78,24 +95,13 @@ impl IndexReader {
             for action in &actions {
                 rewards.extend(with_action(tx, action)?);
             }
-            rewards.into_iter().map(|(row, links)| indexed(tx, row, &links)).collect()
+            all_indexed(tx, &rewards)
         })
     }
 
     /// Returns every reward that contains exactly this ActionId, oldest row first.
     pub fn rewards_of_action(&self, action: &ActionId) -> Result<Vec<IndexedReward>> {
-        self.conn.read(|tx| with_action(tx, action)?.into_iter().map(|(row, links)| indexed(tx, row, &links)).collect())
-    }
-
-    /// Returns order IDs that differ from this one only in case, white space, a leading `#` or leading zeros.
-    pub fn suggestions(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
-        self.conn.read(|tx| {
-            let folded = order.folded();
-            let others = order_ids_by_key(tx, order)?.into_iter();
-            // Filters the found order IDs, because a key ignores more differences than a suggestion does, and a found
-            // reward may contain further orders.
-            Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
-        })
+        self.conn.read(|tx| all_indexed(tx, &with_action(tx, action)?))
     }
 
     /// Returns the order IDs that look the same to a person as this one, because they have the same [`skeleton`]. The
@@ -143,8 +149,12 @@ impl Index {
 
 fn with_order(tx: &Tx<'_>, order: &OrderId) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
     let mut rewards = rewards_by_key(tx, KeyIndex::Order, order_key(order.as_str()))?;
-    rewards.retain(|_, links| links.iter().any(|link| link.order_id.as_ref() == Some(order)));
+    retain_order(&mut rewards, order);
     Ok(rewards)
+}
+
+fn retain_order(rewards: &mut BTreeMap<i64, Vec<Link>>, order: &OrderId) {
+    rewards.retain(|_, links| links.iter().any(|link| link.order_id.as_ref() == Some(order)));
 }
 
 fn with_action(tx: &Tx<'_>, action: &ActionId) -> Result<BTreeMap<i64, Vec<Link>>, DbError> {
@@ -159,26 +169,46 @@ fn order_ids_by_key(tx: &Tx<'_>, order: &OrderId) -> Result<BTreeSet<OrderId>, D
     Ok(rewards.into_values().flatten().filter_map(|link| link.order_id).collect())
 }
 
-static REWARD_OF_ROW: LazyLock<String> = LazyLock::new(|| {
+static WHOLE_REWARDS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {}, {}, {}, {} FROM rewards JOIN accounts ON accounts.id = rewards.account
-             JOIN link_patterns ON link_patterns.id = rewards.pattern JOIN descriptors ON descriptors.id = rewards.descriptor
-         WHERE rewards.id = ?1",
+             JOIN link_patterns ON link_patterns.id = rewards.pattern JOIN descriptors ON descriptors.id = rewards.descriptor",
         REWARDS.selected, ACCOUNTS.selected, LINK_PATTERNS.selected, DESCRIPTORS.selected
     )
 });
 
+static REWARD_OF_ROW: LazyLock<String> = LazyLock::new(|| format!("{} WHERE rewards.id = ?1", *WHOLE_REWARDS));
+
+static REWARDS_OF_ROWS: LazyLock<String> =
+    LazyLock::new(|| format!("{} WHERE rewards.id = ANY (?1) ORDER BY rewards.id", *WHOLE_REWARDS));
+
 /// Reads the reward of a row. Fails if one of the reward's rows in the joined tables is damaged or missing.
 pub(super) fn indexed(tx: &Tx<'_>, row: i64, links: &[Link]) -> Result<IndexedReward, DbError> {
-    let found = tx.opt(&REWARD_OF_ROW, &[&row], |row| {
-        let mut at = 0;
-        for table in [&*REWARDS, &*ACCOUNTS, &*LINK_PATTERNS, &*DESCRIPTORS] {
-            table.verify(row, at)?;
-            at += table.width();
-        }
-        from_row(row, links)
+    let found = tx.opt(&REWARD_OF_ROW, &[&row], |row| verified(row, links))?;
+    found.ok_or_else(|| damaged("a reward that has links"))
+}
+
+/// As [`indexed`], for several rewards, in the order of their rows. A server reads all of them in one statement.
+fn all_indexed(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<Link>>) -> Result<Vec<IndexedReward>, DbError> {
+    if !tx.is_remote() || rewards.len() < 2 {
+        return rewards.iter().map(|(row, links)| indexed(tx, *row, links)).collect();
+    }
+    let rows: Vec<i64> = rewards.keys().copied().collect();
+    let found = tx.rows_in(&REWARDS_OF_ROWS, Keys::Integers(&rows), |row| {
+        let links = rewards.get(&row.get(1)?).ok_or_else(|| damaged("the index of rewards"))?;
+        verified(row, links)
     })?;
-    let found = found.ok_or_else(|| damaged("a reward that has links"))?;
+    if found.len() == rows.len() { Ok(found) } else { Err(damaged("a reward that has links")) }
+}
+
+/// Reads a reward from a row of [`WHOLE_REWARDS`]. Fails if a part of the row is damaged.
+fn verified(row: &Row<'_>, links: &[Link]) -> Result<IndexedReward, DbError> {
+    let mut at = 0;
+    for table in [&*REWARDS, &*ACCOUNTS, &*LINK_PATTERNS, &*DESCRIPTORS] {
+        table.verify(row, at)?;
+        at += table.width();
+    }
+    let found = from_row(row, links)?;
     let has_links = matches!(found.link_kind, LinkKind::Both | LinkKind::OrderOnly | LinkKind::ActionOnly);
     if has_links && links.is_empty() {
         return Err(damaged("the list of links of a reward"));
@@ -249,6 +279,7 @@ fn from_row(row: &Row<'_>, links: &[Link]) -> Result<IndexedReward, DbError> {
         ambiguous: link_kind == LinkKind::Ambiguous,
         read_at: moment(row.get(7)?),
         via: ApiSource::of_number(row.get(21)?),
+        referral_id: row.get(11)?,
     })
 }
 
@@ -264,9 +295,10 @@ mod tests {
     fn no_query_about_a_pasted_text_scans_a_table() {
         let dir = TempDir::new().expect("a folder");
         let index = Index::open(dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
-        let entries = [KeyIndex::Order, KeyIndex::Action].map(KeyIndex::entries);
+        let entries = [KeyIndex::Order, KeyIndex::Action].map(KeyIndex::entries_and_sum);
         for query in [ORDERS_OF_PARTICIPANT, ROW_OF_REWARD, entries[0], entries[1]] {
-            let args: &[&dyn ToValue] = if query.contains("?2") { &[&"1", &"1"] } else { &[&"1"] };
+            let args: [&dyn ToValue; 3] = [&"1", &"1", &"1"];
+            let args = &args[..["?1", "?2", "?3"].iter().filter(|name| query.contains(**name)).count()];
             let explain = format!("EXPLAIN QUERY PLAN {query}");
             let plan: Vec<String> = index.conn.read(|tx| tx.rows(&explain, args, |row| row.get(3))).expect("plans");
             assert!(!plan.is_empty() && plan.iter().all(|step| !step.starts_with("SCAN ")), "{query}: {plan:#?}");

@@ -49,7 +49,7 @@ pub use referrals::ReferralRead;
 pub use refusals::Refusal;
 pub use reward_pages::{RewardListCommitted, RewardListPage, Unseen};
 pub use rewards::{AccountAnswer, AccountRead, ApiSource, Entry, ReadReward};
-pub use runs::{NewRun, PatternCount, Run, RunKey, RunState};
+pub use runs::{Basis, NewRun, PatternCount, Run, RunKey, RunState};
 pub use sums::renew_reward_sums;
 pub use tombstones::ImportedTombstones;
 pub use vendor_clock::{ClockOffset, JudgedBy, JudgedNow};
@@ -62,7 +62,7 @@ use tombstones::Forgotten;
 use super::db::{Conn, DbError, FromValue, ToValue, Tx, Value};
 use super::{Identity, Layout, Place, ProcessLock};
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
+use crate::model::{AccountId, ActionId, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
 
 // The write-ahead log may reach 64 MB. IDs arrive in random order, so a crawl writes pages across the whole index. With
@@ -98,9 +98,9 @@ pub struct Index {
 #[derive(Debug)]
 pub struct IndexReader {
     conn: Conn,
-    /// The cached coverage of the index, with the store's `data_version` at the time of caching. recoup caches the
-    /// coverage, because every answer needs it and few commits change it.
-    coverage: Mutex<Option<(i64, Coverage)>>,
+    /// The cached basis of answers, with the store's `data_version` at the time of caching. recoup caches the basis,
+    /// because every answer needs it and few commits change it.
+    basis: Mutex<Option<(i64, Basis)>>,
 }
 
 impl Index {
@@ -175,7 +175,7 @@ impl IndexReader {
     /// Opens the index for reading; returns `None` if there is no index yet.
     pub fn open(place: impl Into<Place>, identity: Option<&Identity>) -> Result<Option<Self>> {
         let conn = Conn::open_read_only(&place.into(), &LAYOUT, identity)?;
-        Ok(conn.map(|conn| Self { conn, coverage: Mutex::default() }))
+        Ok(conn.map(|conn| Self { conn, basis: Mutex::default() }))
     }
 
     /// Returns whether there is an index at this place.

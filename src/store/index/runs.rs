@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::sums::{RUN_LINK_PATTERNS, RUNS};
-use super::{Index, IndexReader, moment};
+use super::vendor_clock::StoredClock;
+use super::{Index, IndexReader, JudgedNow, moment};
 use crate::error::Result;
 use crate::model::Coverage;
 use crate::store::db::{DbError, Row, Tx};
@@ -196,16 +197,35 @@ impl IndexReader {
     /// Returns the part of the tenant that the newest finished run has read. Before the first finished run, uses the
     /// unfinished run.
     pub fn coverage(&self) -> Result<Coverage> {
-        let cached = self.coverage.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (version, coverage) = self.conn.read(|tx| {
+        Ok(self.basis()?.coverage)
+    }
+
+    /// Returns what every answer is based on.
+    pub fn basis(&self) -> Result<Basis> {
+        let cached = self.basis.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (version, basis) = self.conn.read(|tx| {
             let version = tx.data_version()?;
             match &cached {
                 Some((of, known)) if *of == version => Ok((version, known.clone())),
-                _ => Ok((version, read_coverage(tx)?)),
+                _ => Ok((version, Basis { coverage: read_coverage(tx)?, clock: StoredClock::read(tx)? })),
             }
         })?;
-        *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, coverage.clone()));
-        Ok(coverage)
+        *self.basis.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, basis.clone()));
+        Ok(basis)
+    }
+}
+
+/// What every answer of one state of the index is based on.
+#[derive(Debug, Clone)]
+pub struct Basis {
+    pub coverage: Coverage,
+    clock: StoredClock,
+}
+
+impl Basis {
+    /// As [`IndexReader::judged_now`].
+    pub fn judged_now(&self, local: Timestamp) -> JudgedNow {
+        self.clock.judged_now(local)
     }
 }
 

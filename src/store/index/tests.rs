@@ -93,9 +93,9 @@ fn an_order_is_found_with_its_reward_and_its_coverage() {
     assert_eq!(found[0].indexed.reward.account_id.as_str(), "a");
     assert!(found[0].indexed.action_by_search && !found[0].indexed.gone);
     assert!(reader.find(&OrderId::new("1001")).expect("finds").is_empty(), "exact only");
-    assert_eq!(reader.suggestions(&OrderId::new("001001"), 5).expect("suggests"), [OrderId::new("#1001")]);
-    assert_eq!(reader.suggestions(&OrderId::new("#1001"), 5).expect("suggests"), []);
-    assert_eq!(reader.suggestions(&OrderId::new("X"), 5).expect("suggests"), [OrderId::new("x")]);
+    assert_eq!(reader.find_and_suggest(&OrderId::new("001001"), 5).expect("suggests").1, [OrderId::new("#1001")]);
+    assert_eq!(reader.find_and_suggest(&OrderId::new("#1001"), 5).expect("suggests").1, []);
+    assert_eq!(reader.find_and_suggest(&OrderId::new("X"), 5).expect("suggests").1, [OrderId::new("x")]);
     let of_action = reader.rewards_of_action(&ActionId::new("1.2.3")).expect("finds");
     assert_eq!(of_action.iter().map(|r| r.reward.reward_id.as_str()).collect::<Vec<_>>(), ["r1", "r3"]);
     assert!(index.raw_after(1, 1).expect("reads")[0].2.contains("\"r2\""));

@@ -120,13 +120,30 @@ impl IndexReader {
 
     /// Returns the current time for expiry and age, by the vendor's clock if its offset is known.
     pub fn judged_now(&self, local: Timestamp) -> Result<JudgedNow> {
-        if let Some(at) = self.clock_offset()?.and_then(|offset| offset.now(local)) {
-            return Ok(JudgedNow { at, by: JudgedBy::Vendor });
-        }
+        Ok(self.conn.read(StoredClock::read)?.judged_now(local))
+    }
+}
+
+/// What the index knows about the time.
+#[derive(Debug, Clone)]
+pub(super) struct StoredClock {
+    offset: Option<ClockOffset>,
+    /// When the newest crawl began or ended, by the clock of its machine, in Unix milliseconds.
+    newest_run: Option<i64>,
+}
+
+impl StoredClock {
+    pub(super) fn read(tx: &Tx<'_>) -> Result<Self, DbError> {
         let newest = "SELECT max(CASE WHEN finished_at > started_at THEN finished_at ELSE started_at END) FROM runs";
-        let seen: Option<i64> = self.conn.read(|tx| tx.one(newest, &[], |row| row.get(0)))?;
-        let is_behind = seen.is_some_and(|seen| moment(seen).duration_since(local) > SET_BACK_AT_MOST);
-        Ok(JudgedNow { at: local, by: if is_behind { JudgedBy::Suspect } else { JudgedBy::Local } })
+        Ok(Self { offset: stored_offset(tx)?, newest_run: tx.one(newest, &[], |row| row.get(0))? })
+    }
+
+    pub(super) fn judged_now(&self, local: Timestamp) -> JudgedNow {
+        if let Some(at) = self.offset.as_ref().and_then(|offset| offset.now(local)) {
+            return JudgedNow { at, by: JudgedBy::Vendor };
+        }
+        let is_behind = self.newest_run.is_some_and(|seen| moment(seen).duration_since(local) > SET_BACK_AT_MOST);
+        JudgedNow { at: local, by: if is_behind { JudgedBy::Suspect } else { JudgedBy::Local } }
     }
 }
 

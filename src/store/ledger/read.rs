@@ -8,7 +8,7 @@ use super::rows::{EVENT, RETRACTION, read_event, read_retraction, state_of};
 use super::{Audit, Channel, Event, Head, Ledger, Retraction, State, chain, hex};
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
-use crate::store::db::{DbError, ToValue, Tx};
+use crate::store::db::{DbError, Keys, ToValue, Tx};
 
 /// The SQL expression for the newest state of a retraction `r`.
 pub(super) const STATE_OF_R: &str =
@@ -46,9 +46,15 @@ impl Ledger {
     pub fn of_rewards(&self, rewards: &[RewardId]) -> Result<Vec<Retraction>> {
         self.conn.read(|tx| {
             let mut ids = BTreeSet::new();
-            for reward in rewards {
+            if tx.is_remote() {
+                let by_rewards = "SELECT retraction_id FROM retraction_rewards WHERE reward_id = ANY (?1)";
+                let rewards: Vec<&str> = rewards.iter().map(RewardId::as_str).collect();
+                ids.extend(tx.rows_in(by_rewards, Keys::Texts(&rewards), |row| row.get::<i64>(0))?);
+            } else {
                 let by_reward = "SELECT retraction_id FROM retraction_rewards WHERE reward_id = ?1";
-                ids.extend(tx.rows(by_reward, &[&reward.as_str()], |row| row.get::<i64>(0))?);
+                for reward in rewards {
+                    ids.extend(tx.rows(by_reward, &[&reward.as_str()], |row| row.get::<i64>(0))?);
+                }
             }
             let found = ids.iter().map(|id| select(tx, "WHERE r.id = ?1", &[id]));
             Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())

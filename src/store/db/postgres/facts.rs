@@ -5,7 +5,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::super::server_facts::{ServerFacts, TableSize};
 use super::super::{DbError, Layout};
 use super::pool::{Lease, MOST, Pool, wait};
-use super::{READ_LIMIT, Server};
+use super::{PgTx, READ_LIMIT, Server};
 use crate::clock::Clock;
 
 const ABOUT: &str = "SELECT current_setting('server_version'), CAST(current_setting('server_version_num') AS BIGINT),
@@ -75,5 +75,24 @@ impl Server {
             max_connections: about.get(11),
             tables: sizes.iter().map(size).collect(),
         })
+    }
+}
+
+/// Identifies a store on its server: the cluster, its timeline, the database, and the tables themselves. A promotion changes the
+/// timeline, another cluster has another number, a copy of the database has another OID, and a restored dump makes the tables
+/// anew.
+pub(super) const INSTANCE: &str =
+    "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
+         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+         (SELECT oid FROM pg_database WHERE datname = current_database()),
+         CAST(to_regclass('store_state') AS OID), CAST(to_regclass('events') AS OID))
+     FROM pg_control_system()";
+
+impl PgTx {
+    /// Identifies the store on its server.
+    pub fn instance(&self) -> Result<String, DbError> {
+        let rows = self.rows(INSTANCE, &[])?;
+        let instance: Option<&str> = rows.first().map(|row| row.get(0));
+        instance.map(str::to_owned).ok_or_else(|| DbError::Damaged("the server does not identify itself".to_owned()))
     }
 }

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures::FutureExt;
 use parking_lot::{Mutex, ReentrantMutex};
 use tokio::time::Instant;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
@@ -32,6 +33,7 @@ use crate::error::{Error, Kind};
 use crate::model::hex;
 use crate::store::random;
 
+use facts::INSTANCE;
 pub use locks::ServerLock;
 use pool::{Lease, Pool, left, wait};
 use queue::Queue;
@@ -149,7 +151,7 @@ impl Session {
         repeat(patience, || {
             let tx = self.begin(&Begin::Read, patience, until)?;
             let value = run_in(&active, &tx, &mut work);
-            tx.end("ROLLBACK");
+            tx.end_read();
             value
         })
     }
@@ -350,15 +352,6 @@ impl Session {
     }
 }
 
-/// Identifies a store on its server: the cluster, its timeline, the database, and the tables themselves. A promotion changes the
-/// timeline, another cluster has another number, a copy of the database has another OID, and a restored dump makes the tables
-/// anew.
-const INSTANCE: &str = "SELECT concat_ws('/', system_identifier, CASE WHEN pg_is_in_recovery() THEN 'standby'
-         ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
-         (SELECT oid FROM pg_database WHERE datname = current_database()),
-         CAST(to_regclass('store_state') AS OID), CAST(to_regclass('events') AS OID))
-     FROM pg_control_system()";
-
 /// Runs a closure in a transaction, which nested reads join.
 fn run_in<T>(
     active: &RefCell<Option<Arc<PgTx>>>,
@@ -470,13 +463,6 @@ impl PgTx {
         self.run(&format!("CLOSE {cursor}"), &[]).map(drop)
     }
 
-    /// Identifies the store on its server.
-    pub fn instance(&self) -> Result<String, DbError> {
-        let rows = self.rows(INSTANCE, &[])?;
-        let instance: Option<&str> = rows.first().map(|row| row.get(0));
-        instance.map(str::to_owned).ok_or_else(|| DbError::Damaged("the server does not identify itself".to_owned()))
-    }
-
     fn exec<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, DbError> {
         if self.interrupted.load(Relaxed) {
             return Err(DbError::Interrupted);
@@ -486,6 +472,21 @@ impl PgTx {
             self.failed.store(true, Relaxed);
         }
         done
+    }
+
+    /// Ends a transaction that has only read. Does not wait for the server's answer: the server runs the statements of a
+    /// connection in their order, so the next transaction on it begins after the end of this one.
+    fn end_read(&self) {
+        // A statement that failed may still run, so the end is waited for.
+        if self.failed.load(Relaxed) {
+            return self.end("ROLLBACK");
+        }
+        if let Ok(client) = self.lease.client()
+            // The first poll sends the statement.
+            && !matches!(client.batch_execute("ROLLBACK").now_or_never(), Some(Err(_)))
+        {
+            self.lease.keep();
+        }
     }
 
     /// Ends the transaction. If ending the transaction fails, closes the connection, which also ends the transaction.

@@ -4,6 +4,8 @@
 //! types. On a PostgreSQL server each store has three further tables: `store_state`, whose row every writer locks,
 //! `commits`, and `locks`.
 
+use std::collections::HashMap;
+
 use super::super::open::{other_owner, other_version};
 use super::super::{DbError, Identity, Layout, Patience, Tx};
 use super::{STATEMENT_LIMIT, Session, WRITE_LIMIT, wait};
@@ -154,33 +156,24 @@ fn in_types_of_postgres(statement: &str) -> String {
     text
 }
 
-fn read_identity(tx: &Tx<'_>, key: &str) -> Result<Option<String>, DbError> {
-    tx.opt("SELECT value FROM identity WHERE key = ?1", &[&key], |row| row.get(0))
-}
-
-pub fn check_identity(tx: &Tx<'_>, identity: &Identity) -> Result<(), DbError> {
-    // An empty setting counts as missing and is not compared.
-    for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
-        if let Some(found) = read_identity(tx, key)?
-            && found != wanted
-        {
-            return Err(other_owner(key, &found, wanted));
+/// Compares the store's owner with `identity`. Returns whether the store has an owner.
+pub fn check_identity(tx: &Tx<'_>, identity: &Identity) -> Result<bool, DbError> {
+    let known = tx.rows("SELECT key, value FROM identity", &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let known: HashMap<String, String> = known.into_iter().collect();
+    let mut is_bound = true;
+    for (key, wanted) in identity.pairs() {
+        match known.get(key) {
+            // An empty setting counts as missing and is not compared.
+            Some(found) if !wanted.is_empty() && found != wanted => return Err(other_owner(key, found, wanted)),
+            found => is_bound &= found.is_some(),
         }
     }
-    Ok(())
+    Ok(is_bound)
 }
 
 /// Records the store's owner at the first use. Refuses another owner later.
 pub fn bind(session: &Session, identity: &Identity) -> Result<(), DbError> {
-    let is_bound = session.read(Patience::Usual, |tx| {
-        check_identity(tx, identity)?;
-        let mut is_bound = true;
-        for (key, _) in identity.pairs() {
-            is_bound &= read_identity(tx, key)?.is_some();
-        }
-        Ok(is_bound)
-    })?;
-    if is_bound {
+    if session.read(Patience::Usual, |tx| check_identity(tx, identity))? {
         // Returns without a write, so that opening a store never waits for a writer.
         return Ok(());
     }

@@ -193,3 +193,32 @@ fn a_row_that_a_batch_writes_twice_has_its_last_values() {
     }
     assert_eq!(rows(&file), rows(&server));
 }
+
+#[test]
+fn a_server_gives_every_reward_of_an_order_or_an_error() {
+    let dir = TempDir::new().expect("a folder");
+    let Some([mut file, mut server]) = both(&dir) else { return };
+    let step = Step::Read { account: 0, rewards: vec![(1, 1, 0), (2, 1, 0), (3, 2, 0)], ms: 1 };
+    let readers = [&mut file, &mut server].map(|index| {
+        crawl(index, &[vec![step.clone()]]);
+        IndexReader::open(index.conn.place().clone(), None).expect("opens").expect("is there")
+    });
+    let find = |reader: &IndexReader, order: &str| reader.find_and_suggest(&OrderId::new(order), 5);
+    for order in ["#O1", "#O2", "o1", "#O9"] {
+        let [on_file, on_server] = readers.each_ref().map(|reader| find(reader, order).expect("finds"));
+        assert_eq!(on_file, on_server, "{order}");
+    }
+    assert_eq!(find(&readers[1], "#O1").expect("finds").0.len(), 2);
+    assert_eq!(find(&readers[1], "o1").expect("finds"), (Vec::new(), vec![OrderId::new("#O1")]));
+    for (damage, repair) in [
+        ("UPDATE rewards SET assigned = 6 WHERE reward_id = 'r2'", "UPDATE rewards SET assigned = 5"),
+        ("UPDATE link_sums SET order_sum = order_sum + 1", "UPDATE link_sums SET order_sum = order_sum - 1"),
+        ("UPDATE links SET count = 2", "UPDATE links SET count = 1"),
+        ("DELETE FROM link_sums", "SELECT 1"),
+    ] {
+        assert!(find(&readers[1], "#O1").is_ok(), "before {damage}");
+        server.conn.write(|tx| tx.run(damage, &[]).map(drop)).expect("damages");
+        assert!(find(&readers[1], "#O1").is_err(), "{damage}");
+        server.conn.write(|tx| tx.run(repair, &[]).map(drop)).expect("repairs");
+    }
+}
