@@ -143,7 +143,7 @@ fn links_and_reasons_come_from_the_settings() {
 fn a_form_without_a_reason_comes_back_with_what_was_entered() {
     let (sim, home, [agent, _]) = team(&[]);
     home.configure_more("[serve]\nreasons = ['returned']");
-    let (one, other) = (sim.example("plain").order_id, sim.example("several_actions").order_id);
+    let (one, other) = (sim.example("plain").order_id, sim.example("two_actions").order_id);
     let service = Service::start(&home);
     let agent = service.login("agent", &agent);
     let entered = [("order", one.as_str()), ("preset", ""), ("reason", ""), ("ticket", "SUP-1"), ("disposition", "X9")];
