@@ -14,6 +14,7 @@ use super::api::RateLimit;
 use super::batch::{BatchStore, Stage as BatchStage};
 use super::connection_pool::ConnectionPool;
 use super::recent::RecentOrders;
+use super::searches::Searches;
 use super::several::Steps;
 use super::webhooks::RefusedCounts;
 use crate::access::{AccessControl, Principal, Right, User};
@@ -36,6 +37,7 @@ pub(super) struct App {
     pub(super) recent: RecentOrders,
     /// What became of the orders that were retracted together.
     pub(super) steps: Steps,
+    pub(super) searches: Searches,
     /// Rate limit of each API token; `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) refused_hooks: RefusedCounts,
@@ -77,6 +79,7 @@ impl App {
             batches: BatchStore::beside(&settings.ledger, &settings.identity),
             recent: RecentOrders::default(),
             steps: Steps::default(),
+            searches: Searches::default(),
             rate_limit: options.token_requests_per_minute.map(RateLimit::new),
             actions: Arc::new(Actions::new(settings, clock, stop.clone())?),
             options,

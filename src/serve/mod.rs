@@ -28,6 +28,7 @@ mod notices;
 mod page;
 mod recent;
 mod routes;
+mod searches;
 mod several;
 mod ui_text;
 mod webhooks;

@@ -170,7 +170,7 @@ fn form_tokens_of_proxy_users_belong_to_one_session() {
         let body = form(&[("csrf", csrf), ("order", "nothing")]);
         service.ask("POST", "/lookup/source", &[proxy, ("Cookie", cookie), FORM], body.as_bytes()).status
     };
-    assert_eq!(post(&cookie, &csrf), 200);
+    assert_eq!(post(&cookie, &csrf), 303);
     for (cookie, csrf) in [(&cookie, &other_csrf), (&other_cookie, &csrf), (&String::new(), &csrf)] {
         assert_eq!(post(cookie, csrf), 403);
     }

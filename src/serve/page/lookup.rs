@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect};
 
 use super::mask::Masks;
 use super::order::Order;
-use super::view::{Verdicts, in_link};
+use super::view::{Time, Verdicts, in_link, time};
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::Result;
@@ -39,6 +39,7 @@ struct LookupPage {
     /// The text of the search box, for a form.
     text: String,
     orders: Vec<ListedOrder>,
+    search: Search,
     shows_accounts: bool,
     may_see_accounts: bool,
     may_preflight: bool,
@@ -59,6 +60,15 @@ struct LookupPage {
 struct ListedOrder {
     order: Order,
     check: Check,
+}
+
+/// The live search that the page shows for one order.
+enum Search {
+    No,
+    /// The result, and when the user searched.
+    Done(String, Time),
+    /// The user has searched, and the service does not store the result any more.
+    Forgotten,
 }
 
 enum Check {
@@ -85,7 +95,12 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     let text = texts.iter().map(OrderId::as_str).collect::<Vec<_>>().join("\n");
     let answers = app.look_up_pasted(texts, participants(&caller.who))?;
     let shows_accounts = caller.who.may(Right::SeeAccount) && fields.get("accounts") == Some("shown");
-    let page = LookupPage::of(&app, &caller, text, &answers, shows_accounts)?;
+    let mut page = LookupPage::of(&app, &caller, text, &answers, shows_accounts)?;
+    if let [one] = answers.as_slice()
+        && fields.has("searched")
+    {
+        page.search = Search::of(&app, &caller, &one.order_id);
+    }
     if let [one] = answers.as_slice()
         && (one.is_found() || !page.orders[0].order.history.is_empty())
     {
@@ -145,6 +160,7 @@ impl LookupPage {
             is_checked: false,
             sendable: 0,
             orders,
+            search: Search::No,
             shows_accounts,
             may_see_accounts: caller.who.may(Right::SeeAccount),
             may_preflight: caller.who.may(Right::Preflight),
@@ -177,18 +193,22 @@ impl LookupPage {
     }
 }
 
-/// Searches the vendor for one order and shows the result.
+impl Search {
+    fn of(app: &App, caller: &Caller, order: &OrderId) -> Self {
+        match app.searches.of(&caller.who.name, order, app.clock.now()) {
+            Some((result, at)) => Self::Done(result.describe(), time(&at.to_string())),
+            None => Self::Forgotten,
+        }
+    }
+}
+
+/// Searches the vendor for one order, and redirects to the order's page, which shows the result. Therefore a reload
+/// of that page does not search again.
 pub(in crate::serve) async fn search(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let order_id = form.fields.order()?;
     let searched = app.actions.search(&form.caller.who, order_id.clone()).await?;
-    let mut answers = app.look_up(&order_id)?;
-    if answers.iter().any(lookup::Answer::is_found) {
-        return Ok(Redirect::to(&format!("/lookup?orders={}", in_link(order_id.as_str()))).into_response());
-    }
-    for answer in &mut answers {
-        answer.searched = Some(searched.clone());
-    }
-    Ok(rendered(&LookupPage::of(&app, &form.caller, order_id.as_str().to_owned(), &answers, false)?))
+    app.searches.add(&form.caller.who.name, &order_id, searched, app.clock.now());
+    Ok(Redirect::to(&format!("/lookup?searched=1&orders={}", in_link(order_id.as_str()))).into_response())
 }
 
 /// Reads the rewards of an order's confirmed retractions again, at the user's request.

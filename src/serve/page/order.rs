@@ -3,7 +3,7 @@
 use super::mask::Masks;
 use super::view::{RetractionLine, Reward, Time, in_link, time};
 use super::words;
-use crate::lookup::{self, Answer, AnswerKind as Answered, KnownReferral, LedgerId, describe_extent};
+use crate::lookup::{Answer, AnswerKind as Answered, KnownReferral, LedgerId, describe_extent};
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::model::{ActionId, OrderId, ReferralState};
 use crate::retract::receipt::{Entry, RewardLine};
@@ -30,7 +30,6 @@ pub(super) struct Order {
     pub(super) candidates: Vec<(String, String, String)>,
     /// The related orders, if the pasted text is the ID of an action, a reward or a participant, or a ticket.
     pub(super) related: Vec<Related>,
-    pub(super) searched: Option<String>,
     /// The retractions whose state a person must know first: the newest attempt on each action.
     pub(super) current: Vec<RetractionLine>,
     /// Every retraction of the order with its events, the newest first.
@@ -119,7 +118,6 @@ impl Order {
             },
             candidates: candidates.collect(),
             related: of_index.into_iter().chain(of_ledger).collect(),
-            searched: answer.searched.as_ref().map(lookup::VendorSearch::describe),
             current: newest_first.clone().filter(|one| is_current(one.state)).map(RetractionLine::of).collect(),
             history: newest_first
                 .map(|one| (RetractionLine::of(one), entry_for(Entry::of(one, &[]), Audience::Page)))
