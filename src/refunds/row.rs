@@ -1,7 +1,7 @@
 //! One row of a refund file: its cells, its IDs and dates, and its problems.
 //!
-//! If recoup cannot parse a cell, the cell becomes a problem and an empty field, never a guess. The format of the
-//! refund file interprets the amounts of the row.
+//! If recoup cannot parse a cell, the cell becomes a problem and an empty field, never a guess. Each module of
+//! [`super::formats`] decides what the amounts of its rows mean.
 
 use super::amount;
 use super::columns::{Column, Columns};
