@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::refunds::{Decision, OutFile, Refunds, Syntax, input, outcome_file, read};
 use crate::report::Report;
-use crate::retract::readiness::check_ledger;
+use crate::retract::readiness::ledger_fault;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 use crate::store::{Identity, Place};
@@ -73,7 +73,9 @@ pub fn run(
     })?;
     let ledger = Ledger::open_read_only(request.ledger, request.identity)?;
     // If another ledger were used, every retracted reward would look as if it had been cancelled outside recoup.
-    check_ledger(Some(&reader), ledger.as_ref())?;
+    if let Some(fault) = ledger_fault(Some(&reader), ledger.as_ref())? {
+        return Err(fault.refusal());
+    }
     let ledger_index = LedgerIndex::read(ledger.as_ref())?;
     let undated = input::written_at(request.refunds, clock.now());
     let reconciliation = reader.at_one_moment(|reader| {

@@ -92,12 +92,6 @@ impl Demand {
     }
 }
 
-/// Returns why the policy would require a second person, for the preview of a send.
-pub(super) fn preview(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option<String>> {
-    let policy = ledger.map(Ledger::policy).transpose()?.unwrap_or_default();
-    Ok(demand.wants(&policy))
-}
-
 /// Finds and consumes the approval that this send needs. Without an approval, `before_sending` requests one and returns
 /// an error. The caller then sends nothing, because the send is not approved.
 pub(super) fn before_sending(

@@ -231,7 +231,9 @@ pub async fn make(
             options,
         };
         let mut action = preflight(ctx, inputs, findings).await?;
-        resend::apply(ledger, &mut action, again)?;
+        if let (Some(ledger), Some(again)) = (ledger, again) {
+            resend::apply(ledger, &mut action, again)?;
+        }
         actions.push(action);
     }
     let clock_ahead = ctx.clock_ahead();
@@ -245,7 +247,9 @@ fn read_index(
     options: &Options,
     only: Option<&Target>,
 ) -> Result<IndexedOrder> {
-    readiness::check_ledger(Some(index), ledger)?;
+    if let Some(fault) = readiness::ledger_fault(Some(index), ledger)? {
+        return Err(fault.refusal());
+    }
     let coverage = index.coverage()?;
     let matches = index.find(order_id)?;
     let targets = if matches.is_empty() { Vec::new() } else { choose_targets(order_id, &matches, options)? };

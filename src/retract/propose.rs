@@ -1,8 +1,8 @@
 //! Plans a retraction without sending it. Sends, previews and proposals all use the plan that `propose` makes.
 //!
 //! A proposal is a request for a person's approval. No function of `propose` can send a reversal, because none takes
-//! the settings of the client with write access. From the retraction use case, `recoup mcp`
-//! and an API token with the scope `propose` alone reach only `propose`.
+//! the settings of the client with write access. `recoup mcp`, and an API token that has only the
+//! scope `propose`, can call no other part of the retraction use case.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::request::{PLAN_CHANGED, RetractRequest, RunOptions};
 use super::{Context, Options, demand_of, plan_fingerprint, readiness};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
-use crate::store::ledger::Approval;
+use crate::store::ledger::{Approval, Ledger};
 
 /// The plan of a request, and the start of the receipt, which lists no action yet.
 pub(super) struct Prepared {
@@ -50,7 +50,11 @@ pub(super) async fn prepare(ctx: &Context<'_>, order_id: &OrderId, options: &Opt
         return Err(Error::new(Kind::Refused, PLAN_CHANGED).hint("look at the new plan and confirm that one"));
     }
     let demand = demand_of(&plan);
-    let approval = if demand.orders == 0 { None } else { approval::preview(existing, &demand)? };
+    let approval = if demand.orders == 0 {
+        None
+    } else {
+        demand.wants(&existing.map(Ledger::policy).transpose()?.unwrap_or_default())
+    };
     let stop = plan.actions.iter().find_map(|action| action.findings.error());
     let receipt = Receipt {
         dry_run: options.dry_run,

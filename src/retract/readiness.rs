@@ -166,8 +166,3 @@ fn diverged(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Opt
         _ => None,
     })
 }
-
-/// Returns an error if this ledger may lack an earlier send.
-pub fn check_ledger(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<()> {
-    ledger_fault(reader, ledger)?.map_or(Ok(()), |fault| Err(fault.refusal()))
-}

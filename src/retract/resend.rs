@@ -152,8 +152,8 @@ fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
 
 /// Marks a plan as a resend. If the rewards already read as cancelled, the plan sends nothing and follows the previous
 /// attempt.
-pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Resend>) -> Result<()> {
-    if let (Some(ledger), Some(again), Step::AlreadyCancelled) = (ledger, &again, &action.step) {
+pub fn apply(ledger: &Ledger, action: &mut ActionPlan, again: Resend) -> Result<()> {
+    if action.step == Step::AlreadyCancelled {
         let before = ledger.get(again.after)?;
         if matches!(before.state, State::Unconfirmed | State::NotReceived) {
             action.step = Step::Follow(Box::new(before));
@@ -169,7 +169,7 @@ pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Res
             )));
         }
     }
-    action.again = again.filter(|_| matches!(action.step, Step::Send));
+    action.again = (action.step == Step::Send).then_some(again);
     Ok(())
 }
 

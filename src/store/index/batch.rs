@@ -88,14 +88,6 @@ impl<'a> Batch<'a> {
         self.account_ids.take();
         Ok(AccountKey(id))
     }
-
-    /// Writes the counters and checksums of the batch, and returns the tombstones. Callers must call this function
-    /// before the commit of the batch.
-    pub(super) fn finish(self) -> Result<Forgotten, DbError> {
-        self.counters.write(self.tx)?;
-        self.link_sums.write(self.tx)?;
-        Ok(self.forgotten)
-    }
 }
 
 /// Returns the checksum of a row of `accounts`.

@@ -132,7 +132,10 @@ impl Index {
             forgotten.refresh(tx)?;
             let mut batch = Batch::new(tx, forgotten, compressor);
             let value = work(&mut batch)?;
-            Ok((value, batch.finish()?))
+            let Batch { counters, link_sums, forgotten, .. } = batch;
+            counters.write(tx)?;
+            link_sums.write(tx)?;
+            Ok((value, forgotten))
         })?;
         self.forgotten = forgotten;
         Ok(value)

@@ -1,7 +1,6 @@
 //! Writes the rows of one reward. Writing a reward also updates the counters of its run by the difference from the
 //! previous rows.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -108,19 +107,13 @@ impl RewardWrite<'_> {
     /// Writes the reward. `previous` is the reward's earlier row in the same account, if the caller knows the row. If
     /// the reward was in another account, this method finds the earlier row itself.
     pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
-        let Some(reward) = batch.forgotten.admit(self.reward) else {
+        let Some(admitted) = batch.forgotten.admit(self.reward) else {
             let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
             return skip_reward(batch.tx, &batch.forgotten, self.ancestry.run, reward_id, *date_modified);
         };
-        match reward {
-            Cow::Owned(reward) => RewardWrite { reward: &reward, ..*self }.write_admitted(batch, previous),
-            Cow::Borrowed(_) => self.write_admitted(batch, previous),
-        }
-    }
-
-    fn write_admitted(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> Result<(), DbError> {
-        let Self { ancestry, reward: ReadReward { extracted, raw, source }, .. } = self;
-        let asked_at = self.asked_at.as_millisecond();
+        let write = RewardWrite { reward: &admitted, ..*self };
+        let RewardWrite { ancestry, reward: ReadReward { extracted, raw, source }, .. } = &write;
+        let asked_at = write.asked_at.as_millisecond();
         let mut columns = Columns {
             pattern: batch.shared.link_pattern(batch.tx, extracted)?,
             descriptor: batch.shared.descriptor(batch.tx, &extracted.reward)?,
@@ -132,7 +125,7 @@ impl RewardWrite<'_> {
         let reward_id = &extracted.reward.reward_id;
         let previous = match previous.or_else(|| batch.prefetched.take_reward(reward_id)) {
             Some(previous) => previous,
-            None if self.insert(batch, &columns)? => return Ok(()),
+            None if write.insert(batch, &columns)? => return Ok(()),
             None => {
                 let known = previous_rewards(batch.tx, OF_ID, &[reward_id])?;
                 known.into_iter().next().ok_or_else(|| damaged("the index of rewards"))?
@@ -158,10 +151,10 @@ impl RewardWrite<'_> {
             columns.unreadable = previous.unreadable;
             columns.source = previous.source;
             columns.referral_id = previous.referral_id;
-            return self.put(batch, previous.row, &columns);
+            return write.put(batch, previous.row, &columns);
         }
         batch.counters.add(ancestry.run, columns.pattern, extracted);
-        self.put(batch, previous.row, &columns)?;
+        write.put(batch, previous.row, &columns)?;
         batch.compressor.put(batch.tx, previous.row, raw)?;
         write_links(batch.tx, &mut batch.link_sums, previous.row, &previous.links, &extracted.links)
     }
