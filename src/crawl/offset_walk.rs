@@ -179,8 +179,8 @@ impl OffsetWalk {
         }
     }
 
-    /// Handles a page without a new row although the total is larger than the number of rows seen. Requests a page
-    /// without a new row again a few times, then marks the list as short.
+    /// Handles a page without a new row although the total is larger than the number of rows seen. Repeats
+    /// the request a few times, then records that the vendor listed fewer rows than it counted.
     fn stall(&mut self) {
         self.stalls += 1;
         if self.stalls < MAX_STALLS {

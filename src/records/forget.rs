@@ -1,8 +1,8 @@
 //! Deletes a person's data from the ledger and the index.
 //!
 //! recoup deletes a person from the ledger first, because the ledger's tombstone keeps the person out of later crawls.
-//! A user can repeat every step of deleting a person. The ledger keeps the retractions of a deleted person, without the
-//! person. Deleting a person never prints or stores the account.
+//! A user can repeat every step of deleting a person. The ledger keeps the retractions of a deleted person, but not the
+//! data that identifies the person. Deleting a person never prints or stores the account.
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -167,8 +167,8 @@ pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String
     })
 }
 
-/// Extracts known rewards from the referrals, in case no account lists them. Rewards from a GraphQL referral have their
-/// links.
+/// Extracts known rewards from the referrals, in case no account lists them. GraphQL returns the order IDs and ActionIds
+/// of such a reward with it.
 fn known_in_referrals(
     ctx: &Context<'_>,
     answered: &[(String, ReferralAnswer)],

@@ -65,8 +65,8 @@ pub struct Format {
     pub rule: &'static str,
     /// A warning about files of this format; empty if the format needs none.
     pub caveat: &'static str,
-    /// Whether the format's rule adds up an order's payments to its price. If the file lacks a payment of an order, the
-    /// price is too low, and only the comparison with the action's amount finds that.
+    /// Whether the rule of the format calculates the price of an order as the sum of its payments. If the file lacks a
+    /// payment of an order, the price is too low, and only the comparison with the action's amount finds that.
     pub sums_payments: bool,
     /// Whether the sign of an amount shows the direction of the payment. In a format without signed amounts, amounts of
     /// both signs in one file are a contradiction.

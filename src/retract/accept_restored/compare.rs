@@ -203,8 +203,8 @@ mod tests {
             vec![of]
         };
         let change = || submission("Modification", "c", NOON, &action);
-        // Columns: submission, ledger, and the counts of matched, on known actions, missing reversals, unreadable and
-        // missing modifications.
+        // Columns: submission, ledger, and five counts: matched submissions, unmatched reversals of actions that the
+        // ledger blocks, missing reversals, unreadable submissions, and missing modifications.
         let table: &[(&str, Submission, Vec<Retraction>, [u64; 5])] = &[
             ("an empty ledger", submission("Reversal", "b", NOON, &action), vec![], [0, 0, 1, 0, 0]),
             (

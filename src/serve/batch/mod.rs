@@ -52,7 +52,8 @@ pub(super) enum Stage {
     Done,
     /// The file could not be planned; nothing was sent.
     Failed,
-    /// The service cannot read what it has stored. `message` says why. The ledger has what was sent.
+    /// The service cannot read what it has stored. `message` says why. The ledger still shows which
+    /// orders were sent.
     Unreadable,
 }
 

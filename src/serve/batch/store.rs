@@ -70,8 +70,8 @@ pub(in crate::serve) struct BatchStore {
     /// Stage and progress of the batches for which this process runs a job.
     running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
     pub(super) counted: CountCache,
-    /// By user: the batches of theirs whose last run has ended and whose page they have not opened since. In memory only: the
-    /// list has every batch.
+    /// By user: the user's batches whose last run has ended and whose page the user has not opened since. A restart
+    /// clears this map, because the user still finds every batch in the list.
     ended: Mutex<HashMap<String, Vec<String>>>,
 }
 

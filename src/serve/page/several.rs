@@ -132,7 +132,8 @@ pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> P
     Ok(Redirect::to(&format!("/retract/several/sent?step={step}{}", orders.concat())).into_response())
 }
 
-/// Shows what became of each order. The ledger has what was sent, and the stored step the reasons for the others.
+/// Shows the outcome of each order. The ledger records the orders that were sent. For each other order, the stored step
+/// has the reason why recoup did not send it.
 pub(in crate::serve) async fn sent(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
     let step = fields.get("step").unwrap_or_default();
     let mut lines = Vec::new();

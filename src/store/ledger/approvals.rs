@@ -339,7 +339,7 @@ fn all(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Approval>, DbError> {
             Some(of) => {
                 if let Some(one) = known.get_mut(&of) {
                     one.stage = stage;
-                    // The event that an approval was used does not change its approver.
+                    // The event `used` records the use of an approval, not a decision. The approver stays the same.
                     if stage != Stage::Used {
                         (one.decided_at, one.decided_by, one.decider_names) = (Some(at), Some(person), names);
                         one.words = text("reason");

@@ -84,7 +84,8 @@ impl Transfer {
         if let Some(conn) = self.batch_rows(&self.from)? {
             unseal(&conn, &batch_parts::LAYOUT)?;
         }
-        // The ledger is the last, because nothing is sent before all stores can be used.
+        // The ledger is released last. recoup sends nothing without a ledger, so it sends nothing before every store
+        // can be used.
         for (layout, conn) in self.opened(&self.from)?.into_iter().rev() {
             unseal(&conn, layout)?;
             crash::point("move-unsealed");

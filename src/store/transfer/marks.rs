@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind};
 use crate::store::db::{DbError, Tx};
 
-/// In the source: where the store went. Nothing changes the store after that.
+/// The key of the mark in each store of the source. The mark names the destination; nothing changes the store after it.
 pub(super) const MOVED_TO: &str = "moved_to";
-/// In the destination, until it is complete.
+/// The key of the mark in each store of the destination until the move is complete.
 pub(super) const MOVING_FROM: &str = "moving_from";
-/// In the ledger of the destination, when it is complete.
+/// The key of the mark in the ledger of the destination after the move is complete.
 pub(super) const MOVED_FROM: &str = "moved_from";
 
 /// The marks of one move have the same ID. No mark has a password.
