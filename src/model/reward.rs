@@ -197,19 +197,21 @@ impl Reward {
 
     /// Returns a weight for choosing between several readings of one reward. The reading with the smallest weight is
     /// the strongest evidence against a cancellation. Of two readings in which the reward ended, the reading with the
-    /// larger redeemed amount has the smaller weight. If the redeemed amounts of two readings are equal, the reading
-    /// with the earlier end has the smaller weight.
-    pub fn weight(&self, now_ms: i64) -> (u8, i64, i64) {
-        let rank = match self.state(now_ms) {
+    /// larger redeemed amount has the smaller weight, because the vendor cannot take that amount back. If the redeemed
+    /// amounts of two readings are equal, an expiry has a smaller weight than a cancellation, and an earlier end a smaller
+    /// weight than a later end.
+    pub fn weight(&self, now_ms: i64) -> (u8, i64, bool, i64) {
+        let state = self.state(now_ms);
+        let rank = match state {
             RewardState::Available | RewardState::Pending => 0,
             RewardState::Unclear => 1,
             RewardState::PartlyRedeemed => 2,
             RewardState::Redeemed => 3,
-            RewardState::Expired => 4,
-            RewardState::Cancelled => 5,
+            RewardState::Expired | RewardState::Cancelled => 4,
         };
         let redeemed = self.redeemed.unwrap_or(0);
-        (rank, redeemed.saturating_neg(), self.ended_at(now_ms).unwrap_or(i64::MIN))
+        let is_cancelled = state == RewardState::Cancelled;
+        (rank, redeemed.saturating_neg(), is_cancelled, self.ended_at(now_ms).unwrap_or(i64::MIN))
     }
 }
 

@@ -408,3 +408,34 @@ fn confirmed_says_no_more_than_the_answers() {
     // Fails if too few generated cases reach *confirmed*, because the property would then test almost nothing.
     assert!(confirmed.get() > CASES / 10, "{} of {CASES} cases were confirmed", confirmed.get());
 }
+
+#[test]
+fn a_version_that_expired_does_not_hide_a_redeemed_amount_of_another() {
+    let said = |id, cancelled: Said, expires, redeemed| Statement {
+        id,
+        account: Some(account(id)),
+        tenant: None,
+        action: Some(ACTION),
+        cancelled,
+        cancelled_again: None,
+        alias: None,
+        expires,
+        redeemed,
+        statuses: None,
+    };
+    let taken_back = Some(Some(At::AfterTheSend));
+    let expired = said(0, Some(None), Some(At::BeforeTheSend), "0");
+    for redeemed in ["0", "200"] {
+        let other = said(0, taken_back, None, redeemed);
+        for versions in [[expired.clone(), other.clone()], [other, expired.clone()]] {
+            let case = Case {
+                before: vec![Before::Expired, Before::Available],
+                lists: [versions.to_vec(), vec![said(1, taken_back, None, "0")]],
+                by_id: vec![None, None],
+            };
+            let wanted = if redeemed == "0" { State::Confirmed } else { State::Partial };
+            let decided = case.decide().expect("readable");
+            assert!(matches!(&decided, Conclusion::Become(state, _) if *state == wanted), "{redeemed}: {decided:?}");
+        }
+    }
+}

@@ -199,7 +199,7 @@ pub(super) fn listed(accounts: &[FetchedAccount], known: &KnownReward) -> Option
 /// against a cancellation. Marks the reward as ambiguous if its versions have different links.
 pub(super) fn keep_most_cautious(accounts: &mut [FetchedAccount], now_ms: i64) {
     struct Kept {
-        weight: (u8, i64, i64),
+        weight: (u8, i64, bool, i64),
         at: usize,
         /// The links that any version of the reward has.
         links: Vec<Link>,
