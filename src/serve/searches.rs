@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::lookup::VendorSearch;
 use crate::model::OrderId;
 
-/// How long the result of a search is stored, and of how many searches.
+/// How long the result of a search is shown, and the results of how many searches are stored.
 const KEPT_FOR: SignedDuration = SignedDuration::from_mins(10);
 const KEPT_AT_MOST: usize = 200;
 
@@ -27,10 +27,11 @@ struct Search {
 pub(super) struct Searches(Mutex<VecDeque<Search>>);
 
 impl Searches {
-    /// Stores the result of a search, and drops the earlier result of this user for this order.
+    /// Stores the result of a search. Drops this user's earlier result for this order, and every result that is too old.
     pub(super) fn add(&self, person: &str, order: &OrderId, result: VendorSearch, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|search| search.person != person || search.order != *order);
+        let is_same = |search: &Search| search.person == person && search.order == *order;
+        all.retain(|search| !is_same(search) && now.duration_since(search.at) < KEPT_FOR);
         all.truncate(KEPT_AT_MOST - 1);
         all.push_front(Search { person: person.to_owned(), order: order.clone(), at: now, result });
     }
